@@ -1,0 +1,1 @@
+"""Azure on a laptop: the emulators, the functions host and the demo. Never deployed."""
