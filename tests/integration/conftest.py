@@ -1,0 +1,108 @@
+"""The real parts that integration tests talk to: one Azurite for all, one emulator for each module."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from local.azurite import AzuriteEndpoints, azurite_command, parse_endpoints
+from local.setup import Environment, find_node
+
+T = TypeVar("T")
+
+_START_SECONDS = 60.0
+_STOP_SECONDS = 30.0
+_EMULATOR_READY = re.compile(r'^ready amqp=(\d+) admin=(\d+) ServiceBus="([^"]+)"', re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class RunningEmulator:
+    """A Service Bus and Event Hubs emulator that keeps nothing on disk."""
+
+    connection_string: str
+    amqp_port: int
+    admin_port: int
+
+    def __str__(self) -> str:
+        return self.connection_string
+
+
+@pytest.fixture(scope="session")
+def azurite(tmp_path_factory: pytest.TempPathFactory, project: Path) -> Iterator[AzuriteEndpoints]:
+    """A running Azurite with an empty disk; use `azurite.connection_string`, and names of your own in it."""
+    node = find_node(Environment(project))
+    script = project / "local" / "azurite" / "node_modules" / ".sluice-installed"
+    if node is None or not script.exists():
+        pytest.fail("Azurite is not installed: start the tests with `python3 dev.py test`.")
+    folder = tmp_path_factory.mktemp("azurite")
+    any_free = AzuriteEndpoints(blob=0, queue=0, table=0)
+    command = azurite_command(node.executable, project, folder / "data", any_free)
+    with _running(command, project, folder / "log", parse_endpoints) as endpoints:
+        yield endpoints
+
+
+@pytest.fixture(scope="module")
+def emulator(tmp_path_factory: pytest.TempPathFactory, project: Path) -> Iterator[RunningEmulator]:
+    """A fresh emulator with the project's own entities; use `emulator.connection_string`."""
+    config = project / "local" / "config"
+    with running_emulator(
+        project, tmp_path_factory.mktemp("emulator"), [config / "servicebus.json", config / "eventhubs.json"]
+    ) as found:
+        yield found
+
+
+@contextmanager
+def running_emulator(project: Path, folder: Path, configs: list[Path]) -> Iterator[RunningEmulator]:
+    """Run the emulator in memory, on free ports, with the entities of `configs`; its log goes to `folder`."""
+    command = [sys.executable, "-m", "local.emulator", "--volatile", "--port", "0", "--admin-port", "0"]
+    for config in configs:
+        command += ["--config", str(config)]
+    with _running(command, project, folder / "log", _parse_emulator) as found:
+        yield found
+
+
+def _parse_emulator(printed: str) -> RunningEmulator | None:
+    ready = _EMULATOR_READY.search(printed)
+    if ready is None:
+        return None
+    return RunningEmulator(ready[3], int(ready[1]), int(ready[2]))
+
+
+@contextmanager
+def _running(command: list[str], folder: Path, log: Path, ready: Callable[[str], T | None]) -> Iterator[T]:
+    """Run `command` until the block ends, from the moment `ready` finds what it wants in what it printed."""
+    with log.open("wb") as sink:
+        process = subprocess.Popen(command, cwd=folder, stdout=sink, stderr=subprocess.STDOUT)
+    try:
+        yield _wait(process, log, ready)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _wait(process: subprocess.Popen[bytes], log: Path, ready: Callable[[str], T | None]) -> T:
+    give_up = time.monotonic() + _START_SECONDS
+    printed = ""
+    while time.monotonic() < give_up:
+        printed = log.read_text(encoding="utf-8", errors="replace")
+        found = ready(printed)
+        if found is not None:
+            return found
+        if process.poll() is not None:
+            raise RuntimeError(f"{process.args!r} ended with {process.returncode}:\n{printed[-2000:]}")
+        time.sleep(0.05)
+    raise RuntimeError(f"{process.args!r} is not ready after {_START_SECONDS:.0f} s:\n{printed[-2000:]}")
