@@ -1,0 +1,1 @@
+"""The toolkit: one package per capability; knows nothing of functions/ or integrations/."""

@@ -1,0 +1,45 @@
+"""One credential per identity and process, made when the first client needs it."""
+
+from typing import TYPE_CHECKING
+
+from shared.settings import Connection
+
+if TYPE_CHECKING:
+    from azure.core.credentials_async import AsyncTokenCredential
+
+__all__ = ["Credentials"]
+
+
+class Credentials:
+    """Hands out the credential of a connection.
+
+    The connection says which: a managed identity in Azure, else the developer's own Azure CLI login. Nothing
+    is probed, so a wrong set-up fails at once and says so.
+    """
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[str | None, str | None], AsyncTokenCredential] = {}
+
+    def get(self, connection: Connection) -> "AsyncTokenCredential":
+        """The one credential of the connection's identity."""
+        identity = (connection.credential, connection.client_id)
+        if identity not in self._made:
+            self._made[identity] = _make(connection)
+        return self._made[identity]
+
+    async def close(self) -> None:
+        """Close every credential's HTTP session."""
+        while self._made:
+            _, credential = self._made.popitem()
+            await credential.close()
+
+
+def _make(connection: Connection) -> "AsyncTokenCredential":
+    from azure.identity.aio import (
+        AzureCliCredential,
+        ManagedIdentityCredential,
+    )  # slow to import: on first use
+
+    if connection.credential == "managedidentity":
+        return ManagedIdentityCredential(client_id=connection.client_id)
+    return AzureCliCredential()

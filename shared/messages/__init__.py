@@ -1,0 +1,45 @@
+"""Messages: the envelope, CloudEvents, the error codes, and the integrations that handle them."""
+
+from .cloud_events import CLOUD_EVENT_TYPE, CloudEvent, envelope_from
+from .envelope import Contract, Envelope, Headers, describe, rfc3339
+from .errors import (
+    ErrorCode,
+    InvalidMessage,
+    MalformedJson,
+    MessageError,
+    Reject,
+    Retry,
+    UnknownEventType,
+    UnknownVersion,
+)
+from .integration import Handler, Integration, Projection
+from .lanes import Lane
+from .registry import Registry, discover
+from .strict_json import fingerprint, parse_strict
+
+__all__ = [
+    "CLOUD_EVENT_TYPE",
+    "CloudEvent",
+    "Contract",
+    "Envelope",
+    "ErrorCode",
+    "Handler",
+    "Headers",
+    "Integration",
+    "InvalidMessage",
+    "Lane",
+    "MalformedJson",
+    "MessageError",
+    "Projection",
+    "Registry",
+    "Reject",
+    "Retry",
+    "UnknownEventType",
+    "UnknownVersion",
+    "describe",
+    "discover",
+    "envelope_from",
+    "fingerprint",
+    "parse_strict",
+    "rfc3339",
+]

@@ -1,0 +1,184 @@
+"""The envelope around every command, and the properties that travel beside it on Service Bus."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Annotated, Any, Generic, Self, TypeVar
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, StringConstraints
+from pydantic import ValidationError as PydanticError
+from pydantic.alias_generators import to_camel
+
+from .errors import InvalidMessage
+from .lanes import Lane
+
+__all__ = ["Contract", "Envelope", "Headers", "describe", "rfc3339"]
+
+MAX_REPORTED_ERRORS = 20
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[\x21-\x7e]+$")]
+
+
+class Contract(BaseModel):
+    """Base of every model that crosses a boundary: camelCase names, unknown fields tolerated on purpose."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True, allow_inf_nan=False
+    )
+
+
+Data = TypeVar("Data")
+
+
+class Envelope(Contract, Generic[Data]):
+    """What HTTP and Service Bus bodies hold.
+
+    Attributes
+    ----------
+    message_id:
+        Identity of the message for as long as it is remembered: the same id twice is the same message.
+    timestamp:
+        When the sender made it; must carry an offset.
+    source:
+        Who sent it.
+    """
+
+    message_id: UUID
+    timestamp: AwareDatetime
+    source: Annotated[str, StringConstraints(min_length=1, max_length=256)]
+    event_type: Name
+    version: Name
+    data: Data
+
+
+def rfc3339(moment: datetime) -> str:
+    """RFC 3339 in UTC with milliseconds, as every answer and event writes it."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def describe(error: PydanticError) -> InvalidMessage:
+    """Turn pydantic's findings into one sentence and a list that names each field by its JSON name."""
+    found = [_finding(item) for item in error.errors(include_url=False, include_input=False)]
+    first, more = found[0], len(found) - 1
+    sentence = f"{first['field'] or 'body'}: {first['message']}"
+    if more:
+        sentence += f" (and {more} more)"
+    return InvalidMessage(sentence, details={"errors": found[:MAX_REPORTED_ERRORS], "count": len(found)})
+
+
+def _finding(item: Mapping[str, Any]) -> dict[str, Any]:
+    location = item["loc"]
+    finding: dict[str, Any] = {"field": ".".join(str(part) for part in location)}
+    message = str(item["msg"]).removeprefix("Value error, ")
+    for name, index in pairwise(location):
+        if isinstance(name, str) and isinstance(index, int):
+            element = name.removesuffix("s")
+            finding[element] = index + 1
+            message = f"{element} {index + 1}: {message}"
+    finding["message"] = message
+    return finding
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Headers:
+    """What we rely on beside the body: application properties, which no host shifts between messages."""
+
+    message_id: UUID
+    event_type: str
+    version: str
+    source: str
+    key: str
+    lane: Lane
+    correlation_id: str
+    first_attempt_at: datetime
+    attempt: int = 1
+    traceparent: str | None = None
+    claim: str | None = None
+    claim_sha256: str | None = None
+    claim_size: int | None = None
+    claim_encoding: str | None = None
+
+    @property
+    def broker_id(self) -> str:
+        """The broker's message id: a delayed copy differs, or duplicate detection would drop it."""
+        return str(self.message_id) if self.attempt == 1 else f"{self.message_id}#{self.attempt}"
+
+    def next_attempt(self) -> Self:
+        """The headers of the delayed copy."""
+        return replace(self, attempt=self.attempt + 1)
+
+    def to_properties(self) -> dict[str | bytes, Any]:
+        """Application properties of a Service Bus message; absent values are left out."""
+        properties: dict[str | bytes, Any] = {
+            "messageId": str(self.message_id),
+            "eventType": self.event_type,
+            "version": self.version,
+            "source": self.source,
+            "key": self.key,
+            "priority": self.lane.value,
+            "attempt": self.attempt,
+            "firstAttemptAt": self.first_attempt_at.astimezone(UTC).isoformat(),
+            "correlationId": self.correlation_id,
+        }
+        optional = {
+            "traceparent": self.traceparent,
+            "claim": self.claim,
+            "claimSha256": self.claim_sha256,
+            "claimSize": self.claim_size,
+            "claimEncoding": self.claim_encoding,
+        }
+        properties.update({name: value for name, value in optional.items() if value is not None})
+        return properties
+
+    @classmethod
+    def from_properties(cls, properties: Mapping[str, Any]) -> Self:
+        """Read the properties of a delivery.
+
+        Raises
+        ------
+        InvalidMessage
+            Names the property that is missing or wrong: the message wasn't sent by this app's senders.
+        """
+        try:
+            first = datetime.fromisoformat(str(properties["firstAttemptAt"]))
+            size = properties.get("claimSize")
+            return cls(
+                message_id=UUID(str(properties["messageId"])),
+                event_type=str(properties["eventType"]),
+                version=str(properties["version"]),
+                source=str(properties["source"]),
+                key=_key(properties["key"]),
+                lane=Lane(properties["priority"]),
+                attempt=_attempt(properties["attempt"]),
+                first_attempt_at=first if first.tzinfo else first.replace(tzinfo=UTC),
+                correlation_id=str(properties["correlationId"]),
+                traceparent=_optional(properties, "traceparent"),
+                claim=_optional(properties, "claim"),
+                claim_sha256=_optional(properties, "claimSha256"),
+                claim_size=None if size is None else int(size),
+                claim_encoding=_optional(properties, "claimEncoding"),
+            )
+        except KeyError as error:
+            raise InvalidMessage(f"The application property {error.args[0]!r} is missing.") from None
+        except (ValueError, TypeError) as error:
+            raise InvalidMessage(f"An application property is wrong: {error}.") from None
+
+
+def _optional(properties: Mapping[str, Any], name: str) -> str | None:
+    value = properties.get(name)
+    return None if value is None else str(value)
+
+
+def _key(value: Any) -> str:
+    if not isinstance(value, str) or not 1 <= len(value) <= 128:
+        raise ValueError("key must be a text of 1 to 128 characters")
+    return value
+
+
+def _attempt(value: Any) -> int:
+    attempt = int(value)
+    if not 1 <= attempt <= 10_000:
+        raise ValueError(f"attempt is {attempt}, must be 1 or more")
+    return attempt

@@ -1,0 +1,119 @@
+"""The one list of error codes, and the exceptions that carry them.
+
+Exception
+├── Reject            a handler refuses a message for good (a business refusal)
+├── Retry             a handler asks for another try later
+└── MessageError      a message can't be taken or processed as it is; has a code and details
+    ├── MalformedJson     the bytes are not strict JSON
+    ├── InvalidMessage    the envelope or its data breaks the contract
+    ├── UnknownEventType  no integration handles that event type
+    └── UnknownVersion    the event type is known, that version isn't
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+__all__ = [
+    "ErrorCode",
+    "InvalidMessage",
+    "MalformedJson",
+    "MessageError",
+    "Reject",
+    "Retry",
+    "UnknownEventType",
+    "UnknownVersion",
+]
+
+
+class ErrorCode(StrEnum):
+    """Every code that an answer, a dead letter or a log line may carry."""
+
+    MALFORMED_JSON = "MALFORMED_JSON"
+    VALIDATION_ERROR = "VALIDATION_ERROR"
+    UNKNOWN_EVENT_TYPE = "UNKNOWN_EVENT_TYPE"
+    UNKNOWN_VERSION = "UNKNOWN_VERSION"
+    UNSUPPORTED_MEDIA_TYPE = "UNSUPPORTED_MEDIA_TYPE"
+    UNSUPPORTED_ENCODING = "UNSUPPORTED_ENCODING"
+    PAYLOAD_TOO_LARGE = "PAYLOAD_TOO_LARGE"
+    INCOMPLETE_BODY = "INCOMPLETE_BODY"
+    NOT_FOUND = "NOT_FOUND"
+    METHOD_NOT_ALLOWED = "METHOD_NOT_ALLOWED"
+    BAD_REQUEST = "BAD_REQUEST"
+    UNAVAILABLE = "UNAVAILABLE"
+    INTERNAL_ERROR = "INTERNAL_ERROR"
+    MESSAGE_ID_CONFLICT = "MESSAGE_ID_CONFLICT"
+    CLAIM_MISSING = "CLAIM_MISSING"
+    CLAIM_CHANGED = "CLAIM_CHANGED"
+    REJECTED = "REJECTED"
+    ATTEMPTS_EXHAUSTED = "ATTEMPTS_EXHAUSTED"
+    HANDLER_ERROR = "HANDLER_ERROR"
+    STATE_TOO_LARGE = "STATE_TOO_LARGE"
+    PROJECTION_ERROR = "PROJECTION_ERROR"
+
+
+class Reject(Exception):
+    """Raise in a handler to refuse the message for good: it becomes a dead letter with this reason."""
+
+    def __init__(self, reason: str, *, code: str = ErrorCode.REJECTED) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.code = code
+
+
+class Retry(Exception):
+    """Raise in a handler to have the message processed again later.
+
+    Parameters
+    ----------
+    after:
+        Seconds (or a timedelta) to wait; None leaves the delay to the retry plan.
+    reason:
+        Why, for the log and, should attempts run out, the dead letter.
+    """
+
+    def __init__(
+        self, reason: str = "the handler asked for another try", *, after: float | timedelta | None = None
+    ):
+        super().__init__(reason)
+        seconds = after.total_seconds() if isinstance(after, timedelta) else after
+        if seconds is not None and not 0 <= seconds <= 7 * 86_400:
+            raise ValueError(f"Retry(after={after!r}): must be between 0 seconds and 7 days")
+        self.reason = reason
+        self.after = seconds
+
+
+class MessageError(Exception):
+    """A message breaks its contract; another try with the same bytes can't help."""
+
+    code = ErrorCode.VALIDATION_ERROR
+
+    def __init__(self, message: str, *, details: Mapping[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details = dict(details or {})
+
+
+class MalformedJson(MessageError):
+    """The bytes are not strict JSON (RFC 8259 with unique names, finite numbers and bounded nesting)."""
+
+    code = ErrorCode.MALFORMED_JSON
+
+
+class InvalidMessage(MessageError):
+    """The envelope or its data breaks the model; `details["errors"]` names each field."""
+
+    code = ErrorCode.VALIDATION_ERROR
+
+
+class UnknownEventType(MessageError):
+    """No integration handles that event type."""
+
+    code = ErrorCode.UNKNOWN_EVENT_TYPE
+
+
+class UnknownVersion(MessageError):
+    """The event type is known, but not in that version."""
+
+    code = ErrorCode.UNKNOWN_VERSION

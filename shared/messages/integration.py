@@ -1,0 +1,198 @@
+"""What a team writes: an Integration with a handler per event type, and projections for what is read."""
+
+import inspect
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, TypeVar, get_type_hints
+
+from pydantic import BaseModel, TypeAdapter
+from pydantic import ValidationError as PydanticError
+
+from .envelope import Envelope, describe
+from .errors import InvalidMessage
+from .lanes import Lane
+
+__all__ = ["Handler", "Integration", "Projection"]
+
+MAX_KEY = 128
+"""Longest key in characters: the limit of an Event Hubs partition key and a Service Bus session id."""
+
+Call = TypeVar("Call", bound=Callable[..., Any])
+Priority = Lane | Callable[[Any], Lane]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Handler:
+    """One event type in one version: its model, its key, its lane, and the function that does the work."""
+
+    integration: str
+    event_type: str
+    version: str
+    model: type[BaseModel]
+    key: str
+    priority: Priority
+    route: str | None
+    call: Callable[[Any, Any], Awaitable[None]]
+
+    @cached_property
+    def envelope(self) -> TypeAdapter[Envelope[Any]]:
+        """Validates a whole body in one pass."""
+        return TypeAdapter(Envelope[self.model])  # type: ignore[name-defined]
+
+    @cached_property
+    def _key_field(self) -> str:
+        for name, info in self.model.model_fields.items():
+            if self.key in (name, info.alias):
+                return name
+        raise AttributeError(self.key)  # refused when the handler was registered
+
+    def decode(self, body: bytes) -> Envelope[Any]:
+        """Validate an envelope with this handler's data.
+
+        Raises
+        ------
+        InvalidMessage
+            Every field that is wrong, by its JSON name; an element of a list by its number, from 1.
+        """
+        try:
+            envelope = self.envelope.validate_json(body)
+        except PydanticError as error:
+            raise describe(error) from None
+        self.key_of(envelope.data)
+        return envelope
+
+    def key_of(self, data: BaseModel) -> str:
+        """The aggregate that a message belongs to: decides order, partition and transaction."""
+        key = str(getattr(data, self._key_field))
+        if not 1 <= len(key) <= MAX_KEY or not key.isprintable():
+            raise InvalidMessage(
+                f"data.{self.key}: must be 1 to {MAX_KEY} printable characters",
+                details={"errors": [{"field": f"data.{self.key}", "message": "must name the aggregate"}]},
+            )
+        return key
+
+    def lane_of(self, data: BaseModel) -> Lane:
+        """The lane a message waits in."""
+        return self.priority if isinstance(self.priority, Lane) else Lane(self.priority(data))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Projection:
+    """Turns a published fact into the row that a read model shows."""
+
+    event_type: str
+    view: str
+    model: type[BaseModel]
+    call: Callable[[Any], BaseModel]
+
+
+@dataclass
+class Integration:
+    """A named group of handlers and projections; one module or package under `integrations/`.
+
+    Example
+    -------
+    >>> from shared.messages import Contract
+    >>> class Parcel(Contract):
+    ...     parcel_id: str
+    >>> parcels = Integration("parcels")
+    >>> @parcels.handles("parcel.scanned", key="parcelId")
+    ... async def scan(parcel: Parcel, work: object) -> None: ...
+    >>> parcels.handlers[0].event_type
+    'parcel.scanned'
+    """
+
+    name: str
+    handlers: list[Handler] = field(default_factory=list)
+    projections: list[Projection] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z][a-z0-9-]{0,62}", self.name):
+            raise ValueError(f"Integration({self.name!r}): use lower-case letters, digits and hyphens")
+
+    def handles(
+        self,
+        event_type: str,
+        *,
+        version: str = "1.0",
+        key: str,
+        priority: Priority = Lane.NORMAL,
+        route: str | None = None,
+    ) -> Callable[[Call], Call]:
+        """Register an async function `(model, work)` for an event type.
+
+        Parameters
+        ----------
+        event_type, version:
+            Together they name the contract, for example `order.placed` in `1.0`.
+        key:
+            The field (by its JSON name) that names the aggregate.
+        priority:
+            A lane, or a function of the model that returns one.
+        route:
+            A path under `/api` that takes this message directly, for example `orders`.
+
+        Raises
+        ------
+        TypeError
+            The function isn't async, or its first parameter has no pydantic model as annotation.
+        """
+
+        def register(call: Call) -> Call:
+            model = _model_of(call, self.name)
+            if not inspect.iscoroutinefunction(call):
+                raise TypeError(f"{self.name}.{call.__name__} must be `async def`")
+            _check_name(event_type)
+            if not any(key in (name, info.alias) for name, info in model.model_fields.items()):
+                raise TypeError(
+                    f"{self.name}.{call.__name__}: {model.__name__} has no field {key!r} for the key"
+                )
+            self.handlers.append(
+                Handler(
+                    integration=self.name,
+                    event_type=event_type,
+                    version=version,
+                    model=model,
+                    key=key,
+                    priority=priority,
+                    route=None if route is None else route.strip("/"),
+                    call=call,
+                )
+            )
+            return call
+
+        return register
+
+    def projects(self, event_type: str, *, into: str) -> Callable[[Call], Call]:
+        """Register a pure function from a published fact to the row of the read model `into`.
+
+        `GET /api/<into>/{key}` answers with the newest row; the row replaces the one before, so that a
+        fact delivered twice changes nothing.
+        """
+
+        def register(call: Call) -> Call:
+            _check_name(event_type)
+            if not re.fullmatch(r"[a-z][a-z0-9-]{0,62}", into):
+                raise ValueError(f"read model {into!r}: use lower-case letters, digits and hyphens")
+            model = _model_of(call, self.name)
+            self.projections.append(Projection(event_type=event_type, view=into, model=model, call=call))
+            return call
+
+        return register
+
+
+def _model_of(call: Callable[..., Any], owner: str) -> type[BaseModel]:
+    parameters = list(inspect.signature(call).parameters)
+    hints = get_type_hints(call)
+    model = hints.get(parameters[0]) if parameters else None
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        name = getattr(call, "__name__", "handler")
+        raise TypeError(f"{owner}.{name}: annotate the first parameter with a pydantic model")
+    return model
+
+
+def _check_name(event_type: str) -> None:
+    if not re.fullmatch(r"[\x21-\x7e]{1,128}", event_type):
+        raise ValueError(f"event type {event_type!r}: use 1 to 128 printable characters without spaces")

@@ -1,0 +1,85 @@
+"""Finds every integration and answers which handler or projection a message belongs to."""
+
+import importlib
+import pkgutil
+from collections.abc import Iterable
+from types import ModuleType
+
+from .errors import UnknownEventType, UnknownVersion
+from .integration import Handler, Integration, Projection
+
+__all__ = ["Registry", "discover"]
+
+
+class Registry:
+    """All handlers and projections of the app, checked for clashes when it is built."""
+
+    def __init__(self, integrations: Iterable[Integration]) -> None:
+        self.integrations = tuple(integrations)
+        self._handlers: dict[str, dict[str, Handler]] = {}
+        self._projections: dict[str, list[Projection]] = {}
+        self._routes: dict[str, Handler] = {}
+        for integration in self.integrations:
+            for handler in integration.handlers:
+                self._add(handler)
+            for projection in integration.projections:
+                self._projections.setdefault(projection.event_type, []).append(projection)
+
+    def _add(self, handler: Handler) -> None:
+        versions = self._handlers.setdefault(handler.event_type, {})
+        if handler.version in versions:
+            raise ValueError(
+                f"{handler.event_type} {handler.version} is handled twice, by "
+                f"{versions[handler.version].integration} and {handler.integration}"
+            )
+        versions[handler.version] = handler
+        if handler.route is not None:
+            if handler.route in self._routes:
+                raise ValueError(f"the route /api/{handler.route} is claimed twice")
+            self._routes[handler.route] = handler
+
+    @property
+    def routes(self) -> dict[str, Handler]:
+        """Path under the route prefix → the handler whose messages it takes."""
+        return dict(self._routes)
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """Names of all read models."""
+        return tuple(sorted({p.view for projections in self._projections.values() for p in projections}))
+
+    def handler(self, event_type: str, version: str) -> Handler:
+        """The handler of a contract.
+
+        Raises
+        ------
+        UnknownEventType, UnknownVersion
+        """
+        versions = self._handlers.get(event_type)
+        if versions is None:
+            raise UnknownEventType(
+                f"No integration handles the event type {event_type[:128]!r}.",
+                details={"expected": sorted(self._handlers)[:50]},
+            )
+        handler = versions.get(version)
+        if handler is None:
+            raise UnknownVersion(
+                f"{event_type} is not known in version {version[:128]!r}.",
+                details={"expected": sorted(versions)},
+            )
+        return handler
+
+    def projections(self, event_type: str) -> list[Projection]:
+        """The read models that show this fact; facts that nobody shows are fine."""
+        return self._projections.get(event_type, [])
+
+
+def discover(package: ModuleType) -> Registry:
+    """Import every module of a package and gather the `Integration` objects at their top level."""
+    found: dict[int, Integration] = {}
+    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        imported = importlib.import_module(module.name)
+        for value in vars(imported).values():
+            if isinstance(value, Integration):
+                found.setdefault(id(value), value)
+    return Registry(found.values())

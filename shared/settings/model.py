@@ -1,0 +1,111 @@
+"""Every setting that the app reads, in one model that is checked when the app starts."""
+
+import os
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+from .connections import Connection
+
+__all__ = ["Settings", "WrongSettings"]
+
+QueueName = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9./_-]{0,258}[A-Za-z0-9])?$")]
+
+_CONNECTIONS = ("ServiceBus", "EventHubs", "State", "Claims")
+
+
+class WrongSettings(ValueError):
+    """One or more settings are missing or wrong; the message names every one of them."""
+
+
+class Settings(BaseModel):
+    """The app's settings. Attribute names are ours, aliases are the environment's."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
+
+    service_bus: Connection = Field(alias="ServiceBus")
+    event_hubs: Connection = Field(alias="EventHubs")
+    state: Connection = Field(alias="State")
+    claims: Connection = Field(alias="Claims")
+
+    lane_high: QueueName = Field("lane-high", alias="SLUICE_LANE_HIGH")
+    lane_normal: QueueName = Field("lane-normal", alias="SLUICE_LANE_NORMAL")
+    lane_low: QueueName = Field("lane-low", alias="SLUICE_LANE_LOW")
+    event_hub: QueueName = Field("events", alias="SLUICE_EVENT_HUB")
+    event_source: Annotated[str, Field(min_length=1, max_length=256)] = Field(
+        "/sluice", alias="SLUICE_EVENT_SOURCE"
+    )
+
+    operation_key: SecretStr = Field(alias="SLUICE_OPERATION_KEY", min_length=32)
+    state_buckets: int = Field(64, alias="SLUICE_STATE_BUCKETS", ge=1, le=4096)
+    claim_threshold_bytes: int = Field(65_536, alias="SLUICE_CLAIM_THRESHOLD_BYTES", ge=1_024, le=196_608)
+    claim_container: str = Field(
+        "claims", alias="SLUICE_CLAIM_CONTAINER", pattern=r"^[a-z0-9][a-z0-9-]{2,62}$"
+    )
+    max_body_bytes: int = Field(104_857_600, alias="SLUICE_MAX_BODY_BYTES", ge=1_024, le=104_857_600)
+
+    handler_timeout_seconds: float = Field(20.0, alias="SLUICE_HANDLER_TIMEOUT_SECONDS", gt=0, le=240)
+    handler_concurrency: int = Field(32, alias="SLUICE_HANDLER_CONCURRENCY", ge=1, le=1_000)
+    retry_max_attempts: int = Field(5, alias="SLUICE_RETRY_MAX_ATTEMPTS", ge=1, le=100)
+    retry_base_seconds: float = Field(2.0, alias="SLUICE_RETRY_BASE_SECONDS", gt=0, le=3_600)
+    retry_cap_seconds: float = Field(300.0, alias="SLUICE_RETRY_CAP_SECONDS", gt=0, le=86_400)
+    send_timeout_seconds: float = Field(15.0, alias="SLUICE_SEND_TIMEOUT_SECONDS", gt=0, le=120)
+
+    http_streams: bool = Field(True, alias="SLUICE_HTTP_STREAMS")
+    log_format: Literal["platform", "json"] = Field("platform", alias="SLUICE_LOG_FORMAT")
+    app_insights: SecretStr | None = Field(None, alias="APPLICATIONINSIGHTS_CONNECTION_STRING")
+    telemetry: Literal["auto", "none", "azure-monitor", "console"] = Field("auto", alias="SLUICE_TELEMETRY")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.retry_cap_seconds < self.retry_base_seconds:
+            raise ValueError("SLUICE_RETRY_CAP_SECONDS is below SLUICE_RETRY_BASE_SECONDS")
+        if len({self.lane_high, self.lane_normal, self.lane_low}) < 3:
+            raise ValueError(
+                "SLUICE_LANE_HIGH, SLUICE_LANE_NORMAL and SLUICE_LANE_LOW must name three queues"
+            )
+        if self.telemetry == "azure-monitor" and self.app_insights is None:
+            raise ValueError("SLUICE_TELEMETRY=azure-monitor needs APPLICATIONINSIGHTS_CONNECTION_STRING")
+        return self
+
+    @classmethod
+    def load(cls, environment: Mapping[str, str] | None = None) -> "Settings":
+        """Read and check the settings of an environment (the process's own by default).
+
+        Raises
+        ------
+        WrongSettings
+            Names every missing or wrong setting at once, by its environment variable, never with its value.
+        """
+        variables = os.environ if environment is None else environment
+        values: dict[str, Any] = {}
+        for field in cls.model_fields.values():
+            name = field.alias or ""
+            if name in _CONNECTIONS:
+                values[name] = _connection(name, variables)
+            elif variables.get(name, "") != "":
+                values[name] = variables[name]
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise WrongSettings(_explain(error)) from None
+
+
+def _connection(name: str, variables: Mapping[str, str]) -> dict[str, str]:
+    prefix = f"{name}__"
+    parts = {
+        key[len(prefix) :]: value for key, value in variables.items() if key.startswith(prefix) and value
+    }
+    if variables.get(name):
+        parts["connectionString"] = variables[name]
+    return parts
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for item in error.errors(include_url=False, include_input=False, include_context=False):
+        name = "__".join(str(part) for part in item["loc"])
+        message = str(item["msg"]).removeprefix("Value error, ")
+        lines.append(f"{name}: {'is missing' if item['type'] == 'missing' else message}" if name else message)
+    return "Wrong settings: " + "; ".join(sorted(lines))

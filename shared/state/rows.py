@@ -1,0 +1,85 @@
+"""The rows of the state table: their keys, and how a JSON text of any size fits an entity.
+
+Limits from "Understanding the Table service data model": a text property holds 64 KiB of UTF-16, a binary
+property 64 KiB, an entity 1 MiB; keys may not hold `/ \\ # ?` or control characters.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+__all__ = [
+    "MAX_VALUE_BYTES",
+    "TooLarge",
+    "inbox_key",
+    "outbox_key",
+    "outbox_range",
+    "pack",
+    "row_safe",
+    "state_key",
+    "unpack",
+]
+
+_TEXT_LIMIT = 32_000
+_CHUNK = 65_536
+MAX_VALUE_BYTES = 12 * _CHUNK
+"""Largest value of one entity: below 1 MiB with room for the other columns."""
+
+_SAFE = "!$&'()*+,;=:@-._~ "
+
+
+class TooLarge(ValueError):
+    """A value doesn't fit into one entity."""
+
+
+def row_safe(text: str) -> str:
+    """Percent-encode what a table key may not hold; most keys stay as they are."""
+    return quote(text, safe=_SAFE)
+
+
+def inbox_key(message_id: object) -> str:
+    """Row of a message that was dealt with."""
+    return f"inbox:{message_id}"
+
+
+def state_key(kind: str, key: str) -> str:
+    """Row of an aggregate's state."""
+    return f"state:{row_safe(kind)}:{row_safe(key)}"
+
+
+def outbox_key(message_id: object, number: int) -> str:
+    """Row of a fact that is still to be published; sorts in the order of publishing."""
+    return f"outbox:{message_id}:{number:04d}"
+
+
+def outbox_range() -> tuple[str, str]:
+    """First row key of the outbox, and the first one after it."""
+    return "outbox:", "outbox;"
+
+
+def pack(text: str) -> dict[str, Any]:
+    """A JSON text as columns: readable while it fits a text column, else in binary pieces.
+
+    Raises
+    ------
+    TooLarge
+    """
+    if len(text) <= _TEXT_LIMIT and text.isascii():
+        return {"value": text}
+    data = text.encode()
+    if len(text.encode("utf-16-le")) <= 2 * _TEXT_LIMIT:
+        return {"value": text}
+    if len(data) > MAX_VALUE_BYTES:
+        raise TooLarge(f"a value of {len(data)} bytes doesn't fit an entity ({MAX_VALUE_BYTES} bytes)")
+    pieces = range(0, len(data), _CHUNK)
+    return {f"value{number}": data[start : start + _CHUNK] for number, start in enumerate(pieces)}
+
+
+def unpack(columns: Mapping[str, Any]) -> str:
+    """The JSON text that `pack` made into columns."""
+    if "value" in columns:
+        return str(columns["value"])
+    pieces: list[bytes] = []
+    while (piece := columns.get(f"value{len(pieces)}")) is not None:
+        pieces.append(bytes(piece))
+    return b"".join(pieces).decode()

@@ -1,0 +1,170 @@
+"""The state table behind a few verbs: grouped look-ups and one transaction per bucket."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
+from azure.data.tables import TableTransactionError, UpdateMode
+from azure.data.tables.aio import TableClient
+
+from .buckets import partition_key
+from .rows import outbox_range
+
+__all__ = ["Conflict", "Operation", "Row", "StateMismatch", "StateStore"]
+
+Row = Mapping[str, Any]
+Operation = tuple[str, Mapping[str, Any]] | tuple[str, Mapping[str, Any], Mapping[str, Any]]
+
+MAX_OPERATIONS = 100
+"""Operations in one entity-group transaction."""
+MAX_COMPARISONS = 14
+"""A filter may hold 15 comparisons; the partition key is one of them."""
+
+REPLACE: Mapping[str, Any] = {"mode": UpdateMode.REPLACE}
+
+
+class Conflict(Exception):
+    """A transaction met a row that it didn't expect; nothing of it was written.
+
+    Attributes
+    ----------
+    row_key:
+        The row of the operation that failed, where the service says which.
+    """
+
+    def __init__(self, row_key: str | None) -> None:
+        super().__init__(f"conflict at {row_key}")
+        self.row_key = row_key
+
+
+class StateMismatch(RuntimeError):
+    """The settings disagree with how the state table was laid out when it was made."""
+
+
+class StateStore:
+    """Reads and writes the buckets, spread over one or more accounts."""
+
+    def __init__(self, tables: Sequence[TableClient], *, buckets: int) -> None:
+        self._tables = tuple(tables)
+        self.buckets = buckets
+        self._ready = False
+        self._opening = asyncio.Lock()
+
+    async def open(self) -> None:
+        """Make the table where it is missing, and check that its layout is the one in the settings.
+
+        Raises
+        ------
+        StateMismatch
+            The number or order of buckets or accounts was changed: keys would be looked up in the wrong place.
+        """
+        if self._ready:
+            return
+        async with self._opening:
+            if not self._ready:
+                await asyncio.gather(*(self._open(number) for number in range(len(self._tables))))
+                self._ready = True
+
+    async def _open(self, number: int) -> None:
+        table = self._tables[number]
+        layout = {"buckets": self.buckets, "accounts": len(self._tables), "account": number}
+        row = {"PartitionKey": "layout", "RowKey": "layout", **layout}
+        for _ in range(2):
+            try:
+                found = await table.get_entity("layout", "layout")
+                break
+            except ResourceNotFoundError as error:
+                if getattr(error, "error_code", None) == "TableNotFound":
+                    await _ignoring_existing(table.create_table())
+                await _ignoring_existing(table.create_entity(row))
+        else:
+            found = await table.get_entity("layout", "layout")
+        born = {name: found[name] for name in layout}
+        if born != layout:
+            raise StateMismatch(
+                f"The state table was laid out with {born}, the settings say {layout}: set SLUICE_STATE_BUCKETS and "
+                "State as they were, or move the state to a new table first."
+            )
+
+    def _table(self, bucket: int) -> TableClient:
+        return self._tables[bucket % len(self._tables)]
+
+    async def find(self, bucket: int, row_keys: Collection[str]) -> dict[str, Row]:
+        """The rows of a bucket that exist, by row key."""
+        await self.open()
+        keys = list(dict.fromkeys(row_keys))
+        chunks = [keys[start : start + MAX_COMPARISONS] for start in range(0, len(keys), MAX_COMPARISONS)]
+        found = await asyncio.gather(*(self._find(bucket, chunk) for chunk in chunks))
+        return {key: row for rows in found for key, row in rows.items()}
+
+    async def _find(self, bucket: int, row_keys: Sequence[str]) -> dict[str, Row]:
+        if len(row_keys) == 1:
+            try:
+                row = await self._table(bucket).get_entity(partition_key(bucket), row_keys[0])
+            except ResourceNotFoundError:
+                return {}
+            return {row_keys[0]: row}
+        either = " or ".join(f"RowKey eq @k{number}" for number in range(len(row_keys)))
+        parameters = {f"k{number}": key for number, key in enumerate(row_keys)}
+        rows = self._table(bucket).query_entities(
+            f"PartitionKey eq @bucket and ({either})",
+            parameters={"bucket": partition_key(bucket), **parameters},
+        )
+        return {row["RowKey"]: row async for row in rows}
+
+    async def commit(self, bucket: int, operations: Sequence[Operation]) -> None:
+        """Do all operations or none.
+
+        Raises
+        ------
+        Conflict
+            A row to create exists, or a row to update has changed.
+        """
+        await self.open()
+        try:
+            await self._table(bucket).submit_transaction(operations)
+        except TableTransactionError as error:
+            if error.status_code in (404, 409, 412):
+                raise Conflict(_row_key(operations, error.index)) from error
+            raise
+
+    async def delete(self, bucket: int, row_keys: Iterable[str]) -> None:
+        """Delete rows in groups; a row that is gone already is fine."""
+        keys = list(row_keys)
+        for start in range(0, len(keys), MAX_OPERATIONS):
+            group = keys[start : start + MAX_OPERATIONS]
+            rows = [{"PartitionKey": partition_key(bucket), "RowKey": key} for key in group]
+            try:
+                await self.commit(bucket, [("delete", row) for row in rows])
+            except Conflict:  # somebody else was first with one of them: one at a time
+                for row in rows:
+                    await self._table(bucket).delete_entity(row["PartitionKey"], row["RowKey"])
+
+    async def outbox(self, bucket: int) -> AsyncIterator[Row]:
+        """The rows of a bucket that are still to be published, in the order of their keys."""
+        await self.open()
+        first, after = outbox_range()
+        rows = self._table(bucket).query_entities(
+            "PartitionKey eq @bucket and RowKey ge @first and RowKey lt @after",
+            parameters={"bucket": partition_key(bucket), "first": first, "after": after},
+        )
+        async for row in rows:
+            yield row
+
+    async def close(self) -> None:
+        """Close the tables' HTTP sessions."""
+        for table in self._tables:
+            await table.close()
+
+
+async def _ignoring_existing(call: Any) -> None:
+    with contextlib.suppress(ResourceExistsError):
+        await call
+
+
+def _row_key(operations: Sequence[Operation], index: int | None) -> str | None:
+    if index is None or not 0 <= index < len(operations):
+        return None
+    return str(operations[index][1]["RowKey"])

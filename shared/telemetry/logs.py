@@ -1,0 +1,68 @@
+"""Structured log lines: an event name and its fields, as JSON locally and as custom dimensions in Azure."""
+
+import json
+import logging
+import sys
+from datetime import UTC, datetime
+from typing import IO, Any
+
+__all__ = ["JsonFormatter", "configure_json", "log_event"]
+
+ROOT = "sluice"
+
+
+def log_event(
+    event: str, *, level: int = logging.INFO, error: BaseException | None = None, **fields: Any
+) -> None:
+    """Write one structured line; `fields` are short and never hold a payload."""
+    logger = logging.getLogger(ROOT)
+    if logger.isEnabledFor(level):
+        exc_info = (type(error), error, error.__traceback__) if error is not None else None
+        logger.log(level, event, extra={"fields": fields}, exc_info=exc_info)
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as a line of JSON; what can't be told in JSON is told as text."""
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info:
+            line["error"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str, ensure_ascii=False)
+
+
+class _FieldsInText(logging.Filter):
+    """Where the platform writes the line, the fields follow the event's name as JSON."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        fields = getattr(record, "fields", None)
+        if fields and not record.args:
+            for name, value in fields.items():  # become custom dimensions where OpenTelemetry carries the log
+                record.__dict__.setdefault(
+                    name, value if isinstance(value, str | int | float | bool) else str(value)
+                )
+            record.msg = f"{record.msg} {json.dumps(fields, default=str, ensure_ascii=False)}"
+        return True
+
+
+def configure_json(stream: IO[str] | None = None) -> None:
+    """Write the app's lines to standard output, one JSON object each, once; other loggers are left alone."""
+    logger = logging.getLogger(ROOT)
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    handler = logging.StreamHandler(stream or sys.stdout)
+    handler.setFormatter(JsonFormatter())
+    logger.handlers = [handler]
+
+
+def configure_platform() -> None:
+    """Hand the app's lines to the platform's own handlers."""
+    logger = logging.getLogger(ROOT)
+    logger.setLevel(logging.INFO)
+    logger.filters = [_FieldsInText()]

@@ -1,0 +1,38 @@
+"""Turns telemetry on as the settings say; the exporter is imported only where it is used."""
+
+from shared.settings import Settings
+
+from .logs import configure_json, configure_platform
+
+__all__ = ["configure"]
+
+
+def configure(settings: Settings) -> None:
+    """Set up logs and the exporter; call once, when the app is composed."""
+    if settings.log_format == "json":
+        configure_json()
+    else:
+        configure_platform()
+    exporter = settings.telemetry
+    if exporter == "auto":
+        exporter = "azure-monitor" if settings.app_insights is not None else "none"
+    if exporter == "azure-monitor" and settings.app_insights is not None:
+        _azure_monitor(settings.app_insights.get_secret_value())
+    elif exporter == "console":
+        _console()
+
+
+def _azure_monitor(connection_string: str) -> None:
+    from azure.monitor.opentelemetry import configure_azure_monitor
+
+    configure_azure_monitor(connection_string=connection_string, logger_name="sluice")
+
+
+def _console() -> None:
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProcessor
+
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(ConsoleSpanExporter()))
+    trace.set_tracer_provider(provider)

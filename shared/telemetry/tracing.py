@@ -1,0 +1,46 @@
+"""Spans and W3C trace context: one trace from the POST to the read model."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from opentelemetry import trace
+from opentelemetry.trace import Link, Span, SpanKind
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from opentelemetry.util.types import AttributeValue
+
+__all__ = ["current_traceparent", "link_to", "span"]
+
+_PROPAGATOR = TraceContextTextMapPropagator()
+_TRACER = trace.get_tracer("sluice")
+
+
+@contextmanager
+def span(
+    name: str,
+    *,
+    kind: SpanKind = SpanKind.INTERNAL,
+    parent: str | None = None,
+    links: list[Link] | None = None,
+    attributes: Mapping[str, AttributeValue] | None = None,
+) -> Iterator[Span]:
+    """Open a span as the current one; `parent` is a W3C traceparent that came from outside."""
+    context = _PROPAGATOR.extract({"traceparent": parent}) if parent else None
+    with _TRACER.start_as_current_span(
+        name, context=context, kind=kind, links=links, attributes=attributes
+    ) as opened:
+        yield opened
+
+
+def current_traceparent() -> str | None:
+    """The W3C traceparent to hand on, or None where nothing is traced."""
+    carrier: dict[str, str] = {}
+    _PROPAGATOR.inject(carrier)
+    return carrier.get("traceparent")
+
+
+def link_to(traceparent: str | None) -> Link | None:
+    """A link to the span that made a message: a batch has many makers, so none of them is its parent."""
+    if not traceparent:
+        return None
+    context = trace.get_current_span(_PROPAGATOR.extract({"traceparent": traceparent})).get_span_context()
+    return Link(context) if context.is_valid else None
