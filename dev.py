@@ -1,0 +1,131 @@
+#!/usr/bin/env python3
+"""The developer's one door: sets the machine up as far as a command needs, then hands over to it.
+
+Needs nothing but Python 3.11 or 3.12. What needs packages lives in `local/` and runs in `.venv`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+PROJECT = Path(__file__).resolve().parent
+SUPPORTED = ((3, 11), (3, 12))
+
+DEPLOYED = ("requirements.txt",)
+LOCAL = (*DEPLOYED, "local/requirements.txt")
+TESTS = (*LOCAL, "tests/requirements.txt")
+
+USAGE = """\
+usage: python3 dev.py COMMAND [options]
+
+  run       start a whole local Azure with the app in it, replay orders, print a reconciled summary
+  test      run the tests; everything after `test` goes to pytest
+  check     lint, format, types and the direction of imports
+  bench     run the benchmarks: [NAME...] [--json FILE]
+  emulator  start only the Service Bus and Event Hubs emulator
+
+`python3 dev.py COMMAND --help` tells more about one of them."""
+
+
+class Verb(NamedTuple):
+    """What a command needs installed, and the command line it becomes."""
+
+    requirements: tuple[str, ...]
+    azurite: bool
+    command: Callable[[list[str]], list[str]]
+    in_project: bool = False
+
+
+def module(name: str) -> Callable[[list[str]], list[str]]:
+    """A command that is `python -m name` with everything the user gave after it."""
+    return lambda arguments: ["-m", name, *arguments]
+
+
+def emulator(arguments: list[str]) -> list[str]:
+    """The emulator, with the project's own entities unless the user names others."""
+    if not any(part == "--config" or part.startswith("--config=") for part in arguments):
+        configs = ("servicebus.json", "eventhubs.json")
+        defaults = [part for name in configs for part in ("--config", str(PROJECT / "local" / "config" / name))]
+        arguments = [*defaults, *arguments]
+    return ["-m", "local.emulator", *arguments]
+
+
+VERBS = {
+    "run": Verb(LOCAL, True, module("local.stack")),
+    "test": Verb(TESTS, True, module("pytest"), in_project=True),
+    "check": Verb(TESTS, False, module("local.checks"), in_project=True),
+    "bench": Verb(TESTS, True, module("bench")),
+    "emulator": Verb(LOCAL, False, emulator),
+}
+
+
+def main(arguments: list[str]) -> int:
+    """Do what the command line says; return the exit code."""
+    if sys.version_info[:2] not in SUPPORTED:
+        version = ".".join(map(str, sys.version_info[:3]))
+        return fail(f"Sluice needs Python 3.11 or 3.12 and this is {version}: start it with python3.11 dev.py.")
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(USAGE)
+        return 0 if arguments else 2
+    verb = VERBS.get(arguments[0])
+    if verb is None:
+        return fail(f"{arguments[0]} is not a command: use one of {', '.join(VERBS)}.")
+    try:
+        python = prepare(verb)
+    except KeyboardInterrupt:
+        return fail("stopped; the next start goes on from here.", code=130)
+    except OSError as error:
+        full = error.errno == errno.ENOSPC
+        return fail("the disk is full: free about 1 GB and run this again." if full else str(error))
+    if python is None:
+        return 2
+    return hand_over(python, verb, arguments[1:])
+
+
+def prepare(verb: Verb) -> Path | None:
+    """Install what the command needs and lacks; return the interpreter, or None after saying why."""
+    sys.path.insert(0, str(PROJECT))
+    from local.setup import Environment, SetupError, install_azurite
+
+    environment = Environment(PROJECT)
+    try:
+        environment.ensure(verb.requirements)
+        if verb.azurite:
+            install_azurite(environment)
+    except SetupError as error:
+        fail(str(error))
+        return None
+    return environment.python
+
+
+def hand_over(python: Path, verb: Verb, arguments: list[str]) -> int:
+    """Become the command, so that signals and the exit code are its own."""
+    # -P keeps a stray module in the user's folder from hiding ours.
+    command = [str(python), "-P", *verb.command(arguments)]
+    path = os.pathsep.join(part for part in (str(PROJECT), os.environ.get("PYTHONPATH")) if part)
+    environment = {**os.environ, "PYTHONPATH": path}
+    if verb.in_project:
+        os.chdir(PROJECT)
+    sys.stdout.flush()
+    if os.name == "posix":
+        os.execve(command[0], command, environment)
+    try:
+        return subprocess.call(command, env=environment)
+    except KeyboardInterrupt:
+        return 130
+
+
+def fail(reason: str, code: int = 2) -> int:
+    """Say in one sentence what is missing or wrong."""
+    print(f"dev.py: {reason}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,66 @@
+"""Every check of the source in one go: lint, format, types and the direction of imports (`dev.py check`)."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+__all__ = ["main"]
+
+_TYPED = ("function_app.py", "functions", "integrations", "shared", "local", "bench", "tests", "dev.py")
+
+
+class Check(NamedTuple):
+    """One gate: what it is called, and the command that passes it by exiting with 0."""
+
+    name: str
+    command: list[str]
+
+
+def checks(project: Path) -> list[Check]:
+    """The gates, quickest first."""
+    typed = [name for name in _TYPED if (project / name).exists()]
+    lint_imports = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+    return [
+        Check("lint", ["-m", "ruff", "check", "."]),
+        Check("format", ["-m", "ruff", "format", "--check", "."]),
+        Check("imports", ["-c", lint_imports, "--no-logo"]),
+        Check("types", ["-m", "mypy", *typed]),
+    ]
+
+
+def main(arguments: list[str]) -> int:
+    """Run the checks from the project's root; return 0 only if all passed."""
+    project = Path(__file__).resolve().parent.parent
+    known = checks(project)
+    parser = argparse.ArgumentParser(prog="dev.py check", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"only these: {', '.join(c.name for c in known)}")
+    chosen = parser.parse_args(arguments).names
+    unknown = sorted(set(chosen) - {check.name for check in known})
+    if unknown:
+        parser.error(f"no such check: {', '.join(unknown)}")
+    results = [_run(check, project) for check in known if not chosen or check.name in chosen]
+    failed = [name for name, passed in results if not passed]
+    names = f": {', '.join(failed)}" if failed else ""
+    _say(f"\n{len(results) - len(failed)} passed, {len(failed)} failed{names}")
+    return 1 if failed else 0
+
+
+def _run(check: Check, project: Path) -> tuple[str, bool]:
+    _say(f"\n── {check.name} " + "─" * (60 - len(check.name)))
+    began = time.monotonic()
+    done = subprocess.run([sys.executable, *check.command], cwd=project, check=False)  # noqa: S603
+    _say(f"{check.name}: {'passed' if done.returncode == 0 else 'FAILED'} in {time.monotonic() - began:.1f} s")
+    return check.name, done.returncode == 0
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
