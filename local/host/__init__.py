@@ -1,0 +1,1 @@
+"""Our functions host: runs a Python v2 function app on a laptop as Azure would, its traps included."""
