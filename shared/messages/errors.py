@@ -73,9 +73,7 @@ class Retry(Exception):
         Why, for the log and, should attempts run out, the dead letter.
     """
 
-    def __init__(
-        self, reason: str = "the handler asked for another try", *, after: float | timedelta | None = None
-    ):
+    def __init__(self, reason: str = "the handler asked for another try", *, after: float | timedelta | None = None):
         super().__init__(reason)
         seconds = after.total_seconds() if isinstance(after, timedelta) else after
         if seconds is not None and not 0 <= seconds <= 7 * 86_400:

@@ -146,9 +146,7 @@ class Integration:
                 raise TypeError(f"{self.name}.{call.__name__} must be `async def`")
             _check_name(event_type)
             if not any(key in (name, info.alias) for name, info in model.model_fields.items()):
-                raise TypeError(
-                    f"{self.name}.{call.__name__}: {model.__name__} has no field {key!r} for the key"
-                )
+                raise TypeError(f"{self.name}.{call.__name__}: {model.__name__} has no field {key!r} for the key")
             self.handlers.append(
                 Handler(
                     integration=self.name,

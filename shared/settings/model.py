@@ -33,16 +33,12 @@ class Settings(BaseModel):
     lane_normal: QueueName = Field("lane-normal", alias="SLUICE_LANE_NORMAL")
     lane_low: QueueName = Field("lane-low", alias="SLUICE_LANE_LOW")
     event_hub: QueueName = Field("events", alias="SLUICE_EVENT_HUB")
-    event_source: Annotated[str, Field(min_length=1, max_length=256)] = Field(
-        "/sluice", alias="SLUICE_EVENT_SOURCE"
-    )
+    event_source: Annotated[str, Field(min_length=1, max_length=256)] = Field("/sluice", alias="SLUICE_EVENT_SOURCE")
 
     operation_key: SecretStr = Field(alias="SLUICE_OPERATION_KEY", min_length=32)
     state_buckets: int = Field(64, alias="SLUICE_STATE_BUCKETS", ge=1, le=4096)
     claim_threshold_bytes: int = Field(65_536, alias="SLUICE_CLAIM_THRESHOLD_BYTES", ge=1_024, le=196_608)
-    claim_container: str = Field(
-        "claims", alias="SLUICE_CLAIM_CONTAINER", pattern=r"^[a-z0-9][a-z0-9-]{2,62}$"
-    )
+    claim_container: str = Field("claims", alias="SLUICE_CLAIM_CONTAINER", pattern=r"^[a-z0-9][a-z0-9-]{2,62}$")
     max_body_bytes: int = Field(104_857_600, alias="SLUICE_MAX_BODY_BYTES", ge=1_024, le=104_857_600)
 
     handler_timeout_seconds: float = Field(20.0, alias="SLUICE_HANDLER_TIMEOUT_SECONDS", gt=0, le=240)
@@ -62,9 +58,7 @@ class Settings(BaseModel):
         if self.retry_cap_seconds < self.retry_base_seconds:
             raise ValueError("SLUICE_RETRY_CAP_SECONDS is below SLUICE_RETRY_BASE_SECONDS")
         if len({self.lane_high, self.lane_normal, self.lane_low}) < 3:
-            raise ValueError(
-                "SLUICE_LANE_HIGH, SLUICE_LANE_NORMAL and SLUICE_LANE_LOW must name three queues"
-            )
+            raise ValueError("SLUICE_LANE_HIGH, SLUICE_LANE_NORMAL and SLUICE_LANE_LOW must name three queues")
         if self.telemetry == "azure-monitor" and self.app_insights is None:
             raise ValueError("SLUICE_TELEMETRY=azure-monitor needs APPLICATIONINSIGHTS_CONNECTION_STRING")
         return self
@@ -94,9 +88,7 @@ class Settings(BaseModel):
 
 def _connection(name: str, variables: Mapping[str, str]) -> dict[str, str]:
     prefix = f"{name}__"
-    parts = {
-        key[len(prefix) :]: value for key, value in variables.items() if key.startswith(prefix) and value
-    }
+    parts = {key[len(prefix) :]: value for key, value in variables.items() if key.startswith(prefix) and value}
     if variables.get(name):
         parts["connectionString"] = variables[name]
     return parts

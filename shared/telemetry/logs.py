@@ -11,9 +11,7 @@ __all__ = ["JsonFormatter", "configure_json", "log_event"]
 ROOT = "sluice"
 
 
-def log_event(
-    event: str, *, level: int = logging.INFO, error: BaseException | None = None, **fields: Any
-) -> None:
+def log_event(event: str, *, level: int = logging.INFO, error: BaseException | None = None, **fields: Any) -> None:
     """Write one structured line; `fields` are short and never hold a payload."""
     logger = logging.getLogger(ROOT)
     if logger.isEnabledFor(level):
@@ -44,9 +42,7 @@ class _FieldsInText(logging.Filter):
         fields = getattr(record, "fields", None)
         if fields and not record.args:
             for name, value in fields.items():  # become custom dimensions where OpenTelemetry carries the log
-                record.__dict__.setdefault(
-                    name, value if isinstance(value, str | int | float | bool) else str(value)
-                )
+                record.__dict__.setdefault(name, value if isinstance(value, str | int | float | bool) else str(value))
             record.msg = f"{record.msg} {json.dumps(fields, default=str, ensure_ascii=False)}"
         return True
 

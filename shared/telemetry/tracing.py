@@ -25,9 +25,7 @@ def span(
 ) -> Iterator[Span]:
     """Open a span as the current one; `parent` is a W3C traceparent that came from outside."""
     context = _PROPAGATOR.extract({"traceparent": parent}) if parent else None
-    with _TRACER.start_as_current_span(
-        name, context=context, kind=kind, links=links, attributes=attributes
-    ) as opened:
+    with _TRACER.start_as_current_span(name, context=context, kind=kind, links=links, attributes=attributes) as opened:
         yield opened
 
 

@@ -1,0 +1,28 @@
+"""HTTP: the API's plumbing between FastAPI, the platform and the lanes."""
+
+from .answers import accepted, error, status_of, success
+from .bodies import BadBody, media_type, read_body
+from .commands import Command, Refused, read_command
+from .intake import Intake
+from .observed import Observed, correlation_id
+from .operations import Operation, OperationIds
+from .streams import answer_with
+
+__all__ = [
+    "BadBody",
+    "Command",
+    "Intake",
+    "Observed",
+    "Operation",
+    "OperationIds",
+    "Refused",
+    "accepted",
+    "answer_with",
+    "correlation_id",
+    "error",
+    "media_type",
+    "read_body",
+    "read_command",
+    "status_of",
+    "success",
+]

@@ -1,0 +1,117 @@
+"""From a request's body to a command: strict parsing, the envelope made where it is missing, validation."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from pydantic import BaseModel
+
+from shared.messages import (
+    CLOUD_EVENT_TYPE,
+    Handler,
+    InvalidMessage,
+    MessageError,
+    Registry,
+    envelope_from,
+    parse_strict,
+    rfc3339,
+)
+
+__all__ = ["Command", "Refused", "read_command"]
+
+
+class Refused(Exception):
+    """A body that is no command; carries the message id where one could be read."""
+
+    def __init__(self, error: MessageError, message_id: str | None) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.message_id = message_id
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A validated command and its bytes as they will travel."""
+
+    handler: Handler
+    message_id: UUID
+    source: str
+    data: BaseModel
+    body: bytes
+
+
+def read_command(
+    body: bytes, *, kind: str, registry: Registry, route: Handler | None, fallback_id: UUID, now: datetime
+) -> Command:
+    """Read a command.
+
+    Parameters
+    ----------
+    kind:
+        Media type: an envelope in JSON, or a CloudEvent.
+    route:
+        The handler whose path was posted to; then the bare data is taken too, under `fallback_id`.
+
+    Raises
+    ------
+    Refused
+        Says what is wrong with the body; nothing was sent.
+    """
+    message_id: str | None = None
+    try:
+        parsed = parse_strict(body)
+        if not isinstance(parsed, dict):
+            raise InvalidMessage("The body must be a JSON object.")
+        if kind == CLOUD_EVENT_TYPE:
+            body, parsed = _rewritten(envelope_from(parsed))
+        elif route is not None and not _is_envelope(parsed):
+            body, parsed = _wrapped(body, parsed, route, fallback_id, now)
+        if isinstance(parsed.get("messageId"), str):
+            message_id = parsed["messageId"][:64]
+        handler = _handler(parsed, registry, route)
+        envelope = handler.decode(body)
+        return Command(handler, envelope.message_id, envelope.source, envelope.data, body)
+    except MessageError as error:
+        raise Refused(error, message_id) from error
+
+
+def _is_envelope(parsed: Mapping[str, Any]) -> bool:
+    return "eventType" in parsed or "messageId" in parsed or "data" in parsed
+
+
+def _rewritten(fields: dict[str, Any]) -> tuple[bytes, dict[str, Any]]:
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode(), fields
+
+
+def _wrapped(
+    body: bytes, parsed: dict[str, Any], route: Handler, message_id: UUID, now: datetime
+) -> tuple[bytes, dict[str, Any]]:
+    """The data stays as it was sent, byte for byte: numbers aren't rewritten."""
+    head = {
+        "messageId": str(message_id),
+        "timestamp": rfc3339(now),
+        "source": f"/{route.route}",
+        "eventType": route.event_type,
+        "version": route.version,
+    }
+    text = json.dumps(head, separators=(",", ":"))
+    return text[:-1].encode() + b',"data":' + body + b"}", {**head, "data": parsed}
+
+
+def _handler(parsed: Mapping[str, Any], registry: Registry, route: Handler | None) -> Handler:
+    event_type, version = parsed.get("eventType"), parsed.get("version")
+    if not isinstance(event_type, str) or not isinstance(version, str):
+        missing = [
+            {"field": name, "message": "must be a text"}
+            for name, value in (("eventType", event_type), ("version", version))
+            if not isinstance(value, str)
+        ]
+        fields = " and ".join(item["field"] for item in missing)
+        raise InvalidMessage(f"{fields}: must be a text", details={"errors": missing, "count": len(missing)})
+    if route is not None and event_type != route.event_type:
+        finding = {"field": "eventType", "message": f"must be {route.event_type!r} on this path"}
+        raise InvalidMessage(f"eventType: {finding['message']}", details={"errors": [finding], "count": 1})
+    return registry.handler(event_type, version)

@@ -1,0 +1,88 @@
+"""Takes a command in: claim check where it is large, then its lane. Nothing else is written on the way."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+from uuid import UUID
+
+from opentelemetry.trace import SpanKind
+
+from shared.claim_check import ClaimStore
+from shared.messages import Handler, Headers, Registry
+from shared.sending import Lanes
+from shared.state import bucket_of
+from shared.telemetry import current_traceparent, span
+
+from .commands import Command, read_command
+from .operations import Operation
+
+__all__ = ["Intake"]
+
+_IN_THREAD = 256 * 1024
+"""Larger bodies are parsed outside the event loop."""
+_LARGE_AT_ONCE = 2
+
+
+class Intake:
+    """From body to broker."""
+
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        claims: ClaimStore,
+        lanes: Lanes,
+        claim_threshold: int,
+        buckets: int,
+        now: Callable[[], datetime],
+        new_id: Callable[[], UUID],
+    ) -> None:
+        self._registry = registry
+        self._claims = claims
+        self._lanes = lanes
+        self._threshold = claim_threshold
+        self._buckets = buckets
+        self._now = now
+        self._new_id = new_id
+        self.large = asyncio.Semaphore(_LARGE_AT_ONCE)
+
+    async def read(self, body: bytes, *, kind: str, route: Handler | None, asked_id: UUID | None) -> Command:
+        """Validate a body; raises Refused."""
+        fallback, now = asked_id or self._new_id(), self._now()
+
+        def read() -> Command:
+            return read_command(body, kind=kind, registry=self._registry, route=route, fallback_id=fallback, now=now)
+
+        return read() if len(body) <= _IN_THREAD else await asyncio.to_thread(read)
+
+    async def accept(self, command: Command, *, correlation_id: str) -> Operation:
+        """Return when the command is kept.
+
+        Raises
+        ------
+        NotSent
+            The broker doesn't confirm it. Errors of Blob storage are passed on.
+        """
+        key = command.handler.key_of(command.data)
+        lane = command.handler.lane_of(command.data)
+        attributes = {"messaging.message.id": str(command.message_id), "messaging.destination.name": lane.value}
+        with span("send", kind=SpanKind.PRODUCER, attributes=attributes):
+            claim, body = None, command.body
+            if len(body) > self._threshold:
+                claim, body = await self._claims.put(command.message_id, body), b""
+            headers = Headers(
+                message_id=command.message_id,
+                event_type=command.handler.event_type,
+                version=command.handler.version,
+                source=command.source,
+                key=key,
+                lane=lane,
+                correlation_id=correlation_id,
+                first_attempt_at=self._now(),
+                traceparent=current_traceparent(),
+                claim=claim.name if claim else None,
+                claim_sha256=claim.sha256 if claim else None,
+                claim_size=claim.size if claim else None,
+            )
+            await self._lanes.send(headers, body)
+        return Operation(command.message_id, bucket_of(key, self._buckets))

@@ -1,0 +1,73 @@
+"""Around every request: a span, a correlation id, and an answer even when the app has failed."""
+
+import logging
+import re
+from collections.abc import Callable
+from contextvars import ContextVar
+from datetime import datetime
+from uuid import uuid4
+
+from opentelemetry.trace import SpanKind
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from shared.messages import ErrorCode
+from shared.telemetry import log_event, span
+
+from .answers import error
+
+__all__ = ["Observed", "correlation_id"]
+
+_CORRELATION: ContextVar[str] = ContextVar("correlation_id", default="")
+_VALID = re.compile(r"[\x21-\x7e]{1,128}")
+
+
+def correlation_id() -> str:
+    """The correlation id of the request under way."""
+    return _CORRELATION.get()
+
+
+class Observed:
+    """ASGI middleware; the outermost one."""
+
+    def __init__(self, app: ASGIApp, *, now: Callable[[], datetime]) -> None:
+        self._app = app
+        self._now = now
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request; other scopes (there is no lifespan on Functions) pass through."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        given = headers.get("x-correlation-id", "")
+        correlation = given if _VALID.fullmatch(given) else str(uuid4())
+        token = _CORRELATION.set(correlation)
+        started = False
+
+        async def send_observed(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                MutableHeaders(scope=message)["X-Correlation-ID"] = correlation
+                current.set_attribute("http.response.status_code", message["status"])
+            await send(message)
+
+        attributes = {"http.request.method": scope["method"], "url.path": scope["path"], "correlation.id": correlation}
+        try:
+            with span(
+                f"{scope['method']} {scope['path'][:80]}",
+                kind=SpanKind.SERVER,
+                parent=headers.get("traceparent"),
+                attributes=attributes,
+            ) as current:
+                try:
+                    await self._app(scope, receive, send_observed)
+                except Exception as failure:
+                    log_event("request failed", level=logging.ERROR, error=failure, path=scope["path"])
+                    current.record_exception(failure)
+                    if not started:
+                        answer = error(ErrorCode.INTERNAL_ERROR, "Something went wrong here.", now=self._now())
+                        await answer(scope, receive, send_observed)
+        finally:
+            _CORRELATION.reset(token)

@@ -1,0 +1,79 @@
+"""Mounts an ASGI app in one HTTP function over HTTP streams: bodies are never held whole by the platform."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.types import ASGIApp, Message
+
+__all__ = ["answer_with"]
+
+_PASSED_ON = (
+    "type",
+    "asgi",
+    "http_version",
+    "method",
+    "scheme",
+    "path",
+    "raw_path",
+    "query_string",
+    "headers",
+    "client",
+    "server",
+)
+_BUFFERED = 8
+
+
+async def answer_with(app: ASGIApp, request: Request) -> Response:
+    """Run the app inside the invocation until its answer has begun, so that duration and trace are right.
+
+    What the app streams after that is passed on as it comes; the client's pace holds it back.
+    """
+    scope: dict[str, Any] = {name: request.scope[name] for name in _PASSED_ON if name in request.scope}
+    scope["root_path"] = ""
+    messages: asyncio.Queue[Message] = asyncio.Queue(_BUFFERED)
+    running = asyncio.create_task(_run(app, scope, request, messages), name="http-answer")
+    start = await _next(messages, running)
+    first = await _next(messages, running)
+    headers = [(name, value) for name, value in start["headers"]]
+    if not first.get("more_body", False):
+        await running
+        answer = Response(first.get("body", b""), status_code=start["status"])
+    else:
+        answer = StreamingResponse(_rest(first, messages, running), status_code=start["status"])
+    answer.raw_headers = headers
+    return answer
+
+
+async def _run(app: ASGIApp, scope: dict[str, Any], request: Request, messages: asyncio.Queue[Message]) -> None:
+    await app(scope, request.receive, messages.put)
+
+
+async def _next(messages: asyncio.Queue[Message], running: asyncio.Task[None]) -> Message:
+    """The app's next message, or its exception should it end without one."""
+    getting = asyncio.ensure_future(messages.get())
+    try:
+        await asyncio.wait((getting, running), return_when=asyncio.FIRST_COMPLETED)
+        if getting.done():
+            return getting.result()
+        if not messages.empty():
+            return messages.get_nowait()
+        await running
+        raise RuntimeError("the app ended without an answer")
+    finally:
+        getting.cancel()
+
+
+async def _rest(first: Message, messages: asyncio.Queue[Message], running: asyncio.Task[None]) -> AsyncIterator[bytes]:
+    message = first
+    try:
+        while True:
+            yield message.get("body", b"")
+            if not message.get("more_body", False):
+                break
+            message = await _next(messages, running)
+        await running
+    finally:
+        running.cancel()

@@ -1,0 +1,106 @@
+"""Commits the work of many messages: one transaction per bucket, one message at a time where they conflict."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from shared.state import Conflict, Operation, StateStore, inbox_key
+from shared.telemetry import span
+
+from .failures import Category, Failure
+from .outcomes import Dead, Done, Duplicate, Item
+
+__all__ = ["Committer", "inbox_verdict"]
+
+MAX_OPERATIONS = 100
+MAX_BYTES = 3 * 1024 * 1024
+"""Below the 4 MiB of a transaction, with room for its frame."""
+MAX_RERUNS = 3
+
+
+class Committer:
+    """Writes what handlers staged. Errors of the storage itself are left to the caller.
+
+    Parameters
+    ----------
+    rerun:
+        Runs the handler of an item anew when another message has changed the state it had loaded.
+    """
+
+    def __init__(self, store: StateStore, rerun: Callable[[Item], Awaitable[None]]) -> None:
+        self._store = store
+        self._rerun = rerun
+
+    async def commit(self, bucket: int, items: Sequence[Item]) -> None:
+        """Give every item its outcome."""
+        for group in _groups(items):
+            operations = [operation for item in group for operation in _operations(item)]
+            with span("transaction", attributes={"sluice.bucket": bucket, "sluice.operations": len(operations)}):
+                try:
+                    await self._store.commit(bucket, operations)
+                except Conflict:
+                    for item in group:
+                        await self._commit_alone(bucket, item)
+                else:
+                    for item in group:
+                        item.outcome = Done()
+
+    async def _commit_alone(self, bucket: int, item: Item) -> None:
+        for _ in range(MAX_RERUNS):
+            try:
+                await self._store.commit(bucket, _operations(item))
+            except Conflict:
+                key = inbox_key(item.read.headers.message_id)
+                item.outcome = inbox_verdict(item, (await self._store.find(bucket, [key])).get(key))
+                if item.outcome is not None:
+                    return
+                await self._rerun(item)
+                if item.outcome is not None:
+                    return
+            else:
+                item.outcome = Done()
+                return
+            await asyncio.sleep(0)
+        raise TimeoutError(f"the state of {item.read.headers.key!r} keeps changing; the message goes back to its queue")
+
+
+def inbox_verdict(item: Item, row: object) -> Duplicate | Dead | None:
+    """What an inbox record says about a message: nothing yet, a duplicate, or another payload under its id."""
+    if row is None:
+        return None
+    known = row["payloadSha256"] if isinstance(row, dict) else None
+    if not known or known == item.read.fingerprint:
+        return Duplicate()
+    return Dead(
+        Failure(
+            Category.INVALID,
+            "MESSAGE_ID_CONFLICT",
+            "This message id was used before for another payload; a new message needs a new id.",
+        )
+    )
+
+
+def _operations(item: Item) -> list[Operation]:
+    if item.work is None:
+        raise LookupError("the handler hasn't run")
+    return item.work.operations()
+
+
+def _groups(items: Sequence[Item]) -> list[list[Item]]:
+    groups: list[list[Item]] = []
+    count = size = 0
+    for item in items:
+        operations = _operations(item)
+        more = sum(_size(operation) for operation in operations)
+        if not groups or count + len(operations) > MAX_OPERATIONS or size + more > MAX_BYTES:
+            groups.append([])
+            count = size = 0
+        groups[-1].append(item)
+        count += len(operations)
+        size += more
+    return groups
+
+
+def _size(operation: Operation) -> int:
+    """Bytes of a row on the wire, roughly: binary goes as base64, every column has a name and a type."""
+    values = operation[1].values()
+    return 400 + sum(100 + (len(value) * 4 // 3 if isinstance(value, str | bytes) else 40) for value in values)

@@ -1,0 +1,51 @@
+"""From a delivery to a message: headers, claim, envelope, model."""
+
+from shared.claim_check import Claim, ClaimStore
+from shared.messages import Headers, InvalidMessage, Registry, fingerprint, parse_strict
+from shared.state import bucket_of
+
+from .outcomes import Delivery, Message
+
+__all__ = ["Decoder"]
+
+
+class Decoder:
+    """Reads deliveries; every failure is a MessageError, storage's own errors aside."""
+
+    def __init__(self, registry: Registry, claims: ClaimStore, *, buckets: int) -> None:
+        self._registry = registry
+        self._claims = claims
+        self._buckets = buckets
+
+    async def decode(self, delivery: Delivery, headers: Headers) -> Message:
+        """The message of a delivery.
+
+        Raises
+        ------
+        MessageError
+            Unknown contract, wrong data, a claim that is missing or changed.
+        """
+        handler = self._registry.handler(headers.event_type, headers.version)
+        body = await self._payload(delivery, headers)
+        envelope = handler.decode(body)
+        if envelope.message_id != headers.message_id:
+            raise InvalidMessage("messageId: differs from the one in the application properties")
+        key = handler.key_of(envelope.data)
+        if key != headers.key:
+            raise InvalidMessage("key: differs from the one in the application properties")
+        return Message(
+            headers=headers,
+            handler=handler,
+            data=envelope.data,
+            fingerprint=fingerprint(headers.event_type, headers.version, parse_strict(body)["data"]),
+            bucket=bucket_of(key, self._buckets),
+        )
+
+    async def _payload(self, delivery: Delivery, headers: Headers) -> bytes:
+        if headers.claim is None:
+            return delivery.body
+        if headers.claim_sha256 is None or headers.claim_size is None:
+            raise InvalidMessage("The claim is incomplete: claimSha256 and claimSize belong to it.")
+        return await self._claims.get(
+            headers.message_id, Claim(headers.claim, headers.claim_sha256, headers.claim_size)
+        )

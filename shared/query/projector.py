@@ -1,0 +1,96 @@
+"""Turns a batch of facts into rows of read models; a poison event is parked and the rest goes on."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from shared.dead_letters import DeadLetter, DeadLetterStore, stack_fingerprint
+from shared.messages import CloudEvent, ErrorCode, MessageError, Registry
+from shared.telemetry import link_to, log_event, span
+
+from .views import ReadModels, ViewRow
+
+__all__ = ["Projector", "StreamEvent"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StreamEvent:
+    """An event as Event Hubs delivers it, with its place in the log."""
+
+    body: bytes
+    partition: str
+    offset: str
+    sequence_number: int
+
+
+class Projector:
+    """Keeps the read models; only storage's own errors leave it, for the trigger's retry policy."""
+
+    def __init__(
+        self, registry: Registry, views: ReadModels, dead_letters: DeadLetterStore, *, now: Callable[[], datetime]
+    ) -> None:
+        self._registry = registry
+        self._views = views
+        self._dead_letters = dead_letters
+        self._now = now
+
+    async def project(self, events: Sequence[StreamEvent]) -> None:
+        """Return when every event is shown or parked."""
+        rows: list[ViewRow] = []
+        links = []
+        for event in events:
+            try:
+                fact = CloudEvent.from_json(event.body)
+                rows += self._rows(fact)
+            except Exception as error:  # a projection is the user's code: whatever it raises concerns this event only
+                await self._park(event, error)
+            else:
+                links.append(link_to(fact.traceparent))
+        with span("project", links=[link for link in links if link], attributes={"sluice.rows": len(rows)}):
+            if rows:
+                await self._views.put(rows)
+
+    def _rows(self, fact: CloudEvent) -> list[ViewRow]:
+        rows = []
+        for projection in self._registry.projections(fact.type):
+            row = projection.call(projection.model.model_validate_json(fact.data))
+            value = row.model_dump_json(by_alias=True)
+            rows.append(ViewRow(view=projection.view, key=fact.subject, value=value, event_id=fact.id))
+        return rows
+
+    async def _park(self, event: StreamEvent, error: Exception) -> None:
+        now = self._now()
+        code, reason = _why(error)
+        position: dict[str, Any] = {
+            "partition": event.partition,
+            "offset": event.offset,
+            "sequenceNumber": event.sequence_number,
+        }
+        await self._dead_letters.put(
+            DeadLetter(
+                identity=f"events:{event.partition}:{event.sequence_number}",
+                body=event.body,
+                properties={},
+                source="events",
+                category="invalid",
+                code=code,
+                reason=reason,
+                attempts=1,
+                first_failure=now,
+                last_failure=now,
+                fingerprint=stack_fingerprint(error),
+                position=position,
+            )
+        )
+        log_event("event parked", level=40, code=code, reason=reason, **position)
+
+
+def _why(error: Exception) -> tuple[str, str]:
+    if isinstance(error, MessageError):
+        return error.code, error.message
+    if isinstance(error, ValidationError):
+        return ErrorCode.VALIDATION_ERROR, f"{error.error_count()} fields of the event are wrong"
+    return ErrorCode.PROJECTION_ERROR, f"{type(error).__name__}: {error}"[:2_000]

@@ -1,0 +1,47 @@
+"""Commands on their way in: from a validated message to its lane."""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from azure.servicebus import ServiceBusMessage
+
+from shared.messages import Headers, Lane
+
+from .coalescing import CoalescingSender
+
+__all__ = ["Lanes", "command"]
+
+
+def command(headers: Headers, body: bytes) -> ServiceBusMessage:
+    """The Service Bus message of a command; an empty body goes with a claim."""
+    return ServiceBusMessage(
+        body,
+        message_id=headers.broker_id,
+        content_type="application/json",
+        application_properties=headers.to_properties(),
+    )
+
+
+class Lanes:
+    """The senders of all lanes."""
+
+    def __init__(self, senders: Mapping[Lane, CoalescingSender]) -> None:
+        self._senders = dict(senders)
+
+    async def send(self, headers: Headers, body: bytes) -> None:
+        """Return when the lane's queue has taken the command; raises NotSent."""
+        await self._senders[headers.lane].send(command(headers, body))
+
+    async def send_later(self, headers: Headers, body: bytes, when: datetime) -> None:
+        """Schedule a delayed copy on the lane's queue; raises NotSent."""
+        await self._senders[headers.lane].schedule(command(headers, body), when)
+
+    async def probe(self) -> None:
+        """Raise NotSent where a lane can't be reached."""
+        for sender in self._senders.values():
+            await sender.probe()
+
+    async def close(self) -> None:
+        """Close every sender."""
+        for sender in self._senders.values():
+            await sender.close()
