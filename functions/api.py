@@ -1,0 +1,226 @@
+"""The HTTP API: a FastAPI app behind one HTTP trigger."""
+
+import asyncio
+import time
+from typing import Any
+from uuid import UUID
+
+import azure.functions as func
+from fastapi import FastAPI, Request
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from shared.health import Health
+from shared.http import (
+    BadBody,
+    Observed,
+    Operation,
+    Refused,
+    accepted,
+    answer_with,
+    correlation_id,
+    error,
+    media_type,
+    read_body,
+    success,
+)
+from shared.messages import ErrorCode, Handler
+from shared.sending import NotSent
+from shared.state import inbox_key
+from shared.telemetry import log_event
+
+from .openapi import command_docs, view_docs
+from .services import Services
+
+__all__ = ["Api", "api_blueprint", "build_api"]
+
+METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
+RETRY_AFTER_SECONDS = 2
+LARGE_BODY = 256 * 1024
+
+
+class Api:
+    """The endpoints. Each returns a Response; what goes wrong on purpose is answered in the one error format."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._health = Health(
+            {"service-bus": services_probe(services, "lanes"), "state": services_probe(services, "state")},
+            now=services.now,
+        )
+
+    async def command(self, request: Request, route: Handler | None) -> Response:
+        """Take a command in."""
+        started = time.perf_counter()
+        services = self._services
+        try:
+            kind = media_type(request)
+            asked = _asked_id(request)
+            declared = request.headers.get("content-length", "")
+            if declared.isdigit() and int(declared) <= LARGE_BODY:
+                operation = await self._take(request, kind, route, asked)
+            else:
+                async with services.intake.large:  # few at once: a large body costs many times its size in memory
+                    operation = await self._take(request, kind, route, asked)
+        except BadBody as refused:
+            return error(refused.code, refused.message, now=services.now())
+        except Refused as refused:
+            return error(
+                refused.error.code,
+                refused.error.message,
+                now=services.now(),
+                message_id=refused.message_id,
+                details=refused.error.details,
+            )
+        milliseconds = round((time.perf_counter() - started) * 1_000)
+        location = f"/api/operations/{services.operations.make(operation)}"
+        return accepted(operation.message_id, location=location, now=services.now(), milliseconds=milliseconds)
+
+    async def _take(self, request: Request, kind: str, route: Handler | None, asked: UUID | None) -> Operation:
+        services = self._services
+        body = await read_body(request, limit=services.settings.max_body_bytes)
+        command = await services.intake.read(body, kind=kind, route=route, asked_id=asked)
+        return await services.intake.accept(command, correlation_id=correlation_id())
+
+    async def operation(self, operation_id: str) -> Response:
+        """What became of a message: one point read."""
+        services = self._services
+        started = time.perf_counter()
+        operation = services.operations.read(operation_id)
+        if operation is None:
+            return error(ErrorCode.NOT_FOUND, "There is no such operation.", now=services.now())
+        key = inbox_key(operation.message_id)
+        row = (await services.state.find(operation.bucket, [key])).get(key)
+        status = "accepted" if row is None else "succeeded" if row["status"] == "done" else "failed"
+        more: dict[str, Any] = {}
+        if row is not None and status == "failed":
+            more["error"] = {"code": row.get("code", ""), "message": row.get("reason", ""), "details": {}}
+        return success(
+            status,
+            message_id=operation.message_id,
+            now=services.now(),
+            milliseconds=round((time.perf_counter() - started) * 1_000),
+            processed=row is not None,
+            more=more,
+        )
+
+    async def view(self, name: str, key: str) -> Response:
+        """One row of a read model."""
+        found = await self._services.views.get(name, key) if 1 <= len(key) <= 128 else None
+        if found is None:
+            return error(ErrorCode.NOT_FOUND, f"There is nothing under {name}/{key[:128]}.", now=self._services.now())
+        return Response(found, media_type="application/json")
+
+    async def health(self) -> Response:
+        """The process answers."""
+        return self._health.alive()
+
+    async def ready(self) -> Response:
+        """What a message needs on its way in can be reached."""
+        return await self._health.ready()
+
+
+def services_probe(services: Services, name: str) -> Any:
+    """A probe that makes the client on its first run."""
+
+    async def probe() -> None:
+        target = getattr(services, name)
+        await (target.open() if name == "state" else target.probe())
+
+    return probe
+
+
+def build_api(services: Services) -> Observed:
+    """The API as an ASGI app, with paths as the platform hands them over."""
+    api = Api(services)
+    app = FastAPI(
+        title="Sluice",
+        version="0.1.0",
+        openapi_url="/api/openapi.json",
+        docs_url="/api/docs",
+        redoc_url=None,
+    )
+
+    def take(route: Handler | None) -> Any:
+        async def endpoint(request: Request) -> Response:
+            return await api.command(request, route)
+
+        return endpoint
+
+    def show(name: str) -> Any:
+        async def endpoint(key: str) -> Response:
+            return await api.view(name, key)
+
+        return endpoint
+
+    app.add_api_route("/api/messages", take(None), methods=["POST"], **command_docs(None))
+    for path, handler in services.registry.routes.items():
+        app.add_api_route(f"/api/{path}", take(handler), methods=["POST"], **command_docs(handler))
+    app.add_api_route("/api/operations/{operation_id}", api.operation, methods=["GET"], **view_docs("operation"))
+    app.add_api_route("/api/health", api.health, methods=["GET"], **view_docs("health"))
+    app.add_api_route("/api/health/ready", api.ready, methods=["GET"], **view_docs("readiness"))
+    for name in services.registry.views:
+        app.add_api_route(f"/api/{name}/{{key}}", show(name), methods=["GET"], **view_docs(name))
+
+    @app.exception_handler(HTTPException)
+    async def no_route(_: Request, failure: HTTPException) -> Response:
+        codes = {404: ErrorCode.NOT_FOUND, 405: ErrorCode.METHOD_NOT_ALLOWED}
+        code = codes.get(failure.status_code, ErrorCode.BAD_REQUEST)
+        return error(code, failure.detail, now=services.now(), status=failure.status_code, headers=failure.headers)
+
+    @app.exception_handler(NotSent)
+    async def not_sent(_: Request, failure: NotSent) -> Response:
+        log_event("not sent", level=30, reason=str(failure))
+        return _unavailable(services)
+
+    async def storage_failed(_: Request, failure: Exception) -> Response:
+        log_event("storage failed", level=30, reason=f"{type(failure).__name__}: {failure}"[:500])
+        return _unavailable(services)
+
+    from azure.core.exceptions import AzureError
+
+    app.add_exception_handler(AzureError, storage_failed)
+    app.add_exception_handler(asyncio.TimeoutError, storage_failed)
+    return Observed(app, now=services.now)
+
+
+def _unavailable(services: Services) -> Response:
+    return error(
+        ErrorCode.UNAVAILABLE,
+        "The message could not be kept just now. Send it again with the same message id.",
+        now=services.now(),
+        retry_after=RETRY_AFTER_SECONDS,
+    )
+
+
+def _asked_id(request: Request) -> UUID | None:
+    text = request.headers.get("idempotency-key")
+    if text is None:
+        return None
+    try:
+        return UUID(text)
+    except ValueError:
+        raise BadBody(ErrorCode.BAD_REQUEST, "Idempotency-Key must be a UUID.") from None
+
+
+def api_blueprint(services: Services) -> func.Blueprint:
+    """One HTTP trigger for the whole API; callers are checked by the app."""
+    blueprint = func.Blueprint()
+    app = build_api(services)
+    route = blueprint.route("{*path}", methods=METHODS, auth_level=func.AuthLevel.ANONYMOUS)
+    if services.settings.http_streams:
+        from azurefunctions.extensions.http.fastapi import Request as StreamedRequest
+        from azurefunctions.extensions.http.fastapi import Response as StreamedResponse
+
+        async def api(req: StreamedRequest) -> StreamedResponse:
+            return await answer_with(app, req)
+
+    else:
+        bridge = func.AsgiMiddleware(app)
+
+        async def api(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:  # type: ignore[misc]
+            answer: func.HttpResponse = await bridge.handle_async(req, context)
+            return answer
+
+    route(api)
+    return blueprint

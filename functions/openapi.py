@@ -1,0 +1,111 @@
+"""What the API says of itself: the pieces that FastAPI can't see, since bodies are read by our own strict parser."""
+
+from typing import Any
+
+from shared.messages import CLOUD_EVENT_TYPE, Handler
+
+__all__ = ["command_docs", "view_docs"]
+
+_ERROR = {
+    "type": "object",
+    "required": ["messageId", "status", "timestamp", "error", "retryable", "retryAfter"],
+    "properties": {
+        "messageId": {"type": ["string", "null"]},
+        "status": {"const": "error"},
+        "timestamp": {"type": "string", "format": "date-time"},
+        "error": {
+            "type": "object",
+            "required": ["code", "message", "details"],
+            "properties": {
+                "code": {"type": "string"},
+                "message": {"type": "string"},
+                "details": {"type": "object"},
+            },
+        },
+        "retryable": {"type": "boolean"},
+        "retryAfter": {"type": ["integer", "null"]},
+    },
+}
+
+_SUCCESS = {
+    "type": "object",
+    "required": ["messageId", "status", "timestamp", "processingTime", "acknowledgment"],
+    "properties": {
+        "messageId": {"type": "string", "format": "uuid"},
+        "status": {"type": "string"},
+        "timestamp": {"type": "string", "format": "date-time"},
+        "processingTime": {"type": "integer", "description": "milliseconds"},
+        "acknowledgment": {
+            "type": "object",
+            "properties": {name: {"type": "boolean"} for name in ("received", "processed", "stored")},
+        },
+    },
+}
+
+_ENVELOPE = {
+    "type": "object",
+    "required": ["messageId", "timestamp", "source", "eventType", "version", "data"],
+    "properties": {
+        "messageId": {"type": "string", "format": "uuid"},
+        "timestamp": {"type": "string", "format": "date-time"},
+        "source": {"type": "string", "minLength": 1, "maxLength": 256},
+        "eventType": {"type": "string"},
+        "version": {"type": "string"},
+        "data": {"type": "object"},
+    },
+}
+
+
+def _answer(description: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def command_docs(handler: Handler | None) -> dict[str, Any]:
+    """Route options of an endpoint that takes a command; with a handler its bare data is a second form."""
+    forms: list[dict[str, Any]] = [_ENVELOPE]
+    if handler is not None:
+        forms.append(_inlined(handler.model.model_json_schema(by_alias=True)))
+    body = {
+        "application/json": {"schema": {"anyOf": forms} if len(forms) > 1 else _ENVELOPE},
+        CLOUD_EVENT_TYPE: {"schema": {"type": "object", "required": ["specversion", "id", "source", "type", "data"]}},
+    }
+    what = f"`{handler.event_type}` {handler.version}" if handler else "any event type that an integration handles"
+    return {
+        "status_code": 202,
+        "summary": f"Take a message in: {what}",
+        "tags": [handler.integration if handler else "messages"],
+        "openapi_extra": {"requestBody": {"required": True, "content": body}},
+        "responses": {
+            202: _answer("Kept; `Location` tells where to ask what became of it.", _SUCCESS),
+            400: _answer("The message breaks its contract; nothing was sent.", _ERROR),
+            413: _answer("The body is too large.", _ERROR),
+            415: _answer("The content type isn't taken.", _ERROR),
+            503: _answer("Not kept just now: send it again with the same message id.", _ERROR),
+        },
+    }
+
+
+def view_docs(name: str) -> dict[str, Any]:
+    """Route options of an endpoint that is only read."""
+    answers: dict[int, dict[str, Any]] = {200: _answer("Found.", {"type": "object"})}
+    if name not in ("health", "readiness"):
+        answers[404] = _answer("Not there, or not there yet.", _ERROR)
+    return {"summary": f"Read: {name}", "tags": ["read"], "responses": answers}
+
+
+def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
+    """References point into the schema itself; OpenAPI has no `$defs` there, so they are put in place."""
+    definitions = schema.pop("$defs", {})
+
+    def resolve(node: Any) -> Any:
+        if isinstance(node, dict):
+            reference = node.get("$ref")
+            if isinstance(reference, str):
+                return resolve(definitions[reference.rpartition("/")[2]])
+            return {name: resolve(value) for name, value in node.items()}
+        if isinstance(node, list):
+            return [resolve(value) for value in node]
+        return node
+
+    resolved: dict[str, Any] = resolve(schema)
+    return resolved

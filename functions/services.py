@@ -1,0 +1,194 @@
+"""The app's clients and capabilities: one of each per process, made on the event loop when first needed."""
+
+import random
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from azure.data.tables.aio import TableClient
+from azure.servicebus.aio import ServiceBusClient, ServiceBusSender
+
+from shared.claim_check import ClaimStore
+from shared.dead_letters import DeadLetterStore
+from shared.http import Intake, OperationIds
+from shared.identity import Credentials
+from shared.messages import Lane, Registry
+from shared.processing import BatchProcessor, Decoder, Limits, RetryPlan
+from shared.query import Projector, ReadModels
+from shared.sending import CoalescingSender, EventPublisher, Lanes
+from shared.settings import Connection, Settings
+from shared.state import OutboxSweeper, StateStore
+
+if TYPE_CHECKING:
+    from azure.eventhub.aio import EventHubProducerClient
+    from azure.storage.blob.aio import ContainerClient
+
+__all__ = ["Services"]
+
+STATE_TABLE = "state"
+VIEWS_TABLE = "readmodels"
+DEAD_LETTERS_TABLE = "deadletters"
+DEAD_LETTERS_CONTAINER = "dead-letters"
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Services:
+    """Everything the triggers need, from settings and registry. Nothing connects before it is used."""
+
+    def __init__(self, settings: Settings, registry: Registry) -> None:
+        self.settings = settings
+        self.registry = registry
+        self.now = _now
+        self._credentials = Credentials()
+
+    @cached_property
+    def intake(self) -> Intake:
+        """Takes commands in."""
+        return Intake(
+            registry=self.registry,
+            claims=self.claims,
+            lanes=self.lanes,
+            claim_threshold=self.settings.claim_threshold_bytes,
+            buckets=self.settings.state_buckets,
+            now=self.now,
+            new_id=uuid4,
+        )
+
+    @cached_property
+    def operations(self) -> OperationIds:
+        """Signs and reads operation ids."""
+        return OperationIds(self.settings.operation_key.get_secret_value())
+
+    @cached_property
+    def processor(self) -> BatchProcessor:
+        """Processes the batches of all lanes."""
+        settings = self.settings
+        return BatchProcessor(
+            decoder=Decoder(self.registry, self.claims, buckets=settings.state_buckets),
+            store=self.state,
+            lanes=self.lanes,
+            publisher=self.publisher,
+            dead_letters=self.dead_letters,
+            plan=RetryPlan(
+                max_attempts=settings.retry_max_attempts,
+                base=settings.retry_base_seconds,
+                cap=settings.retry_cap_seconds,
+            ),
+            limits=Limits(
+                handler_timeout=settings.handler_timeout_seconds,
+                batch_budget=settings.handler_timeout_seconds,
+                concurrency=settings.handler_concurrency,
+            ),
+            source=settings.event_source,
+            now=self.now,
+            random=random.random,
+        )
+
+    @cached_property
+    def projector(self) -> Projector:
+        """Keeps the read models."""
+        return Projector(self.registry, self.views, self.dead_letters, now=self.now)
+
+    @cached_property
+    def sweeper(self) -> OutboxSweeper:
+        """Publishes what a crash left behind."""
+        return OutboxSweeper(self.state, self.publisher, now=self.now, settle_for=timedelta(seconds=10))
+
+    @cached_property
+    def lanes(self) -> Lanes:
+        """The senders of all lanes, on one connection."""
+        names = {
+            Lane.HIGH: self.settings.lane_high,
+            Lane.NORMAL: self.settings.lane_normal,
+            Lane.LOW: self.settings.lane_low,
+        }
+        timeout = self.settings.send_timeout_seconds
+        return Lanes({lane: CoalescingSender(self._opener(name), timeout=timeout) for lane, name in names.items()})
+
+    def _opener(self, queue: str) -> "_Opener":
+        return _Opener(self, queue)
+
+    @cached_property
+    def service_bus(self) -> ServiceBusClient:
+        """The one connection to Service Bus."""
+        connection = self.settings.service_bus
+        if connection.connection_string is not None:
+            return ServiceBusClient.from_connection_string(connection.connection_string.get_secret_value())
+        return ServiceBusClient(connection.address or "", self._credentials.get(connection))
+
+    @cached_property
+    def publisher(self) -> EventPublisher:
+        """Publishes facts."""
+        return EventPublisher(self._producer())
+
+    def _producer(self) -> "EventHubProducerClient":
+        from azure.eventhub.aio import EventHubProducerClient  # loaded with the first fact
+
+        connection, hub = self.settings.event_hubs, self.settings.event_hub
+        if connection.connection_string is not None:
+            secret = connection.connection_string.get_secret_value()
+            return EventHubProducerClient.from_connection_string(secret, eventhub_name=hub)
+        return EventHubProducerClient(connection.address or "", hub, self._credentials.get(connection))
+
+    @cached_property
+    def state(self) -> StateStore:
+        """Inbox, state and outbox."""
+        connection = self.settings.state
+        tables = [self._table(connection, account, STATE_TABLE) for account in connection.accounts]
+        return StateStore(tables, buckets=self.settings.state_buckets)
+
+    @cached_property
+    def views(self) -> ReadModels:
+        """The read models."""
+        return ReadModels(self._first_table(VIEWS_TABLE))
+
+    @cached_property
+    def dead_letters(self) -> DeadLetterStore:
+        """The dead-letter store."""
+        return DeadLetterStore(self._first_table(DEAD_LETTERS_TABLE), self._container(DEAD_LETTERS_CONTAINER))
+
+    @cached_property
+    def claims(self) -> ClaimStore:
+        """Large payloads."""
+        return ClaimStore(self._container(self.settings.claim_container))
+
+    def _first_table(self, name: str) -> TableClient:
+        return self._table(self.settings.state, self.settings.state.accounts[0], name)
+
+    def _table(self, connection: Connection, account: str, name: str) -> TableClient:
+        if connection.connection_string is not None:
+            return TableClient.from_connection_string(account, name)
+        return TableClient(account, name, credential=self._credentials.get(connection))
+
+    def _container(self, name: str) -> "ContainerClient":
+        from azure.storage.blob.aio import ContainerClient  # loaded with the first claim
+
+        connection = self.settings.claims
+        if connection.connection_string is not None:
+            return ContainerClient.from_connection_string(connection.connection_string.get_secret_value(), name)
+        return ContainerClient(connection.address or "", name, credential=self._credentials.get(connection))
+
+    async def close(self) -> None:
+        """Close what was opened; production's worker never calls this, tests and benchmarks do."""
+        made = vars(self)
+        for name in ("lanes", "publisher", "state", "views", "dead_letters", "claims"):
+            if name in made:
+                await made[name].close()
+        if "service_bus" in made:
+            await self.service_bus.close()
+        await self._credentials.close()
+
+
+class _Opener:
+    """Opens a queue's sender on the shared connection, when its first message goes."""
+
+    def __init__(self, services: Services, queue: str) -> None:
+        self._services = services
+        self._queue = queue
+
+    def __call__(self) -> ServiceBusSender:
+        return self._services.service_bus.get_queue_sender(self._queue)

@@ -1,0 +1,18 @@
+"""What runs by the clock."""
+
+import azure.functions as func
+
+from .services import Services
+
+__all__ = ["timers_blueprint"]
+
+
+def timers_blueprint(services: Services) -> func.Blueprint:
+    """The outbox is swept on one instance at a time: the host runs a timer once per app."""
+    blueprint = func.Blueprint()
+
+    async def sweep_outbox(timer: func.TimerRequest) -> None:
+        await services.sweeper.sweep()
+
+    blueprint.timer_trigger(arg_name="timer", schedule="%SLUICE_OUTBOX_SWEEP_SCHEDULE%")(sweep_outbox)
+    return blueprint

@@ -1,0 +1,46 @@
+"""What happens to an order and to a credit note."""
+
+from shared.messages import Integration, Lane
+from shared.state import Work
+
+from .models import CreditNote, CreditNoteView, Order, OrderView
+
+__all__ = ["orders"]
+
+WHOLESALE_LINES = 100
+"""From this many lines on an order is wholesale: nobody waits for it at the counter."""
+
+orders = Integration("orders")
+
+
+def urgency(order: Order) -> Lane:
+    """Wholesale orders let the others pass."""
+    return Lane.LOW if len(order.lines) >= WHOLESALE_LINES else Lane.NORMAL
+
+
+@orders.handles("order.placed", version="1.0", key="orderId", priority=urgency, route="orders")
+async def place(order: Order, work: Work) -> None:
+    """Keep the order and tell the world."""
+    accepted = OrderView.of(order)
+    await work.save("order", order.order_id, accepted)
+    work.publish("order.accepted", accepted)
+
+
+@orders.handles("order.credited", version="1.0", key="creditNoteId", priority=Lane.HIGH, route="credit-notes")
+async def credit(note: CreditNote, work: Work) -> None:
+    """Keep the credit note and tell the world; it goes first, as it may stop a parcel."""
+    accepted = CreditNoteView.of(note)
+    await work.save("credit-note", note.credit_note_id, accepted)
+    work.publish("order.credit-accepted", accepted)
+
+
+@orders.projects("order.accepted", into="orders")
+def order_row(accepted: OrderView) -> OrderView:
+    """An order's row is what was said of it."""
+    return accepted
+
+
+@orders.projects("order.credit-accepted", into="credit-notes")
+def credit_note_row(accepted: CreditNoteView) -> CreditNoteView:
+    """A credit note's row is what was said of it."""
+    return accepted

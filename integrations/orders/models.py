@@ -1,0 +1,126 @@
+"""The contracts of orders and credit notes: what is taken in, kept, said and shown."""
+
+from decimal import Decimal
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints
+
+from shared.messages import Contract, rfc3339
+
+__all__ = ["CreditNote", "CreditNoteView", "Order", "OrderView"]
+
+Reference = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Country = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+Price = Annotated[Decimal, Field(ge=0, max_digits=18, decimal_places=6)]
+Lines = Field(min_length=1, max_length=100_000)
+
+
+def _at_most_a_billion(quantity: int) -> int:
+    if abs(quantity) > 1_000_000_000:
+        raise ValueError("is beyond a billion")
+    return quantity
+
+
+Quantity = Annotated[int, AfterValidator(_at_most_a_billion)]
+
+
+class _Line(Contract):
+    sku: Annotated[str, StringConstraints(min_length=1, max_length=64)]
+    description: Annotated[str, StringConstraints(max_length=1_024)] | None = None
+    unit_price: Price
+
+
+class OrderLine(_Line):
+    """One article of an order."""
+
+    quantity: Annotated[Quantity, Field(gt=0)]
+
+
+class CreditLine(_Line):
+    """One article that is credited: its quantity is negative."""
+
+    quantity: Annotated[Quantity, Field(lt=0)]
+
+
+class Order(Contract):
+    """A customer's order. A missing customer is a guest."""
+
+    order_id: Reference
+    placed_at: AwareDatetime
+    customer_id: Reference | None = None
+    country: Country
+    lines: Annotated[list[OrderLine], Lines]
+
+    @property
+    def total(self) -> Decimal:
+        """Sum of quantity times price."""
+        return sum((line.quantity * line.unit_price for line in self.lines), Decimal(0))
+
+
+class CreditNote(Contract):
+    """Money back: the parcel should be stopped."""
+
+    credit_note_id: Reference
+    credited_at: AwareDatetime
+    customer_id: Reference | None = None
+    country: Country
+    lines: Annotated[list[CreditLine], Lines]
+
+    @property
+    def total(self) -> Decimal:
+        """Sum of quantity times price; zero or below."""
+        return sum((line.quantity * line.unit_price for line in self.lines), Decimal(0))
+
+
+class OrderView(Contract):
+    """An order as it is kept, said and shown."""
+
+    order_id: str
+    status: Literal["accepted"] = "accepted"
+    placed_at: str
+    customer_id: str | None
+    guest: bool
+    country: str
+    line_count: int
+    units: int
+    total: Decimal
+
+    @classmethod
+    def of(cls, order: Order) -> Self:
+        """The summary of an order."""
+        return cls(
+            order_id=order.order_id,
+            placed_at=rfc3339(order.placed_at),
+            customer_id=order.customer_id,
+            guest=order.customer_id is None,
+            country=order.country,
+            line_count=len(order.lines),
+            units=sum(line.quantity for line in order.lines),
+            total=order.total,
+        )
+
+
+class CreditNoteView(Contract):
+    """A credit note as it is kept, said and shown."""
+
+    credit_note_id: str
+    status: Literal["accepted"] = "accepted"
+    credited_at: str
+    customer_id: str | None
+    country: str
+    line_count: int
+    units: int
+    total: Decimal
+
+    @classmethod
+    def of(cls, note: CreditNote) -> Self:
+        """The summary of a credit note."""
+        return cls(
+            credit_note_id=note.credit_note_id,
+            credited_at=rfc3339(note.credited_at),
+            customer_id=note.customer_id,
+            country=note.country,
+            line_count=len(note.lines),
+            units=sum(line.quantity for line in note.lines),
+            total=note.total,
+        )

@@ -1,0 +1,5 @@
+"""Health: liveness and readiness."""
+
+from .checks import Health
+
+__all__ = ["Health"]
