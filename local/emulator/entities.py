@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
-from types import MappingProxyType
 from typing import TypeAlias
 
 __all__ = [
@@ -227,7 +226,7 @@ class SqlFilter:
 
     def __post_init__(self) -> None:
         _check_text("expression", self.expression, _MAX_EXPRESSION)
-        _freeze_properties(self, "parameters")
+        _copy_properties(self, "parameters")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -249,7 +248,7 @@ class CorrelationFilter:
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
                 raise InvalidEntityError(name, value, "text or nothing")
-        _freeze_properties(self, "properties")
+        _copy_properties(self, "properties")
         if not self.properties and all(getattr(self, name) is None for name in CORRELATION_FIELDS):
             raise InvalidEntityError("filter", "", "a correlation filter with at least one property")
 
@@ -276,7 +275,7 @@ class SqlAction:
 
     def __post_init__(self) -> None:
         _check_text("expression", self.expression, _MAX_EXPRESSION)
-        _freeze_properties(self, "parameters")
+        _copy_properties(self, "parameters")
 
 
 RuleFilter: TypeAlias = SqlFilter | CorrelationFilter | TrueFilter | FalseFilter
@@ -485,7 +484,7 @@ def _check_distinct(field: str, names: Iterable[str]) -> None:
         seen.add(entity_key(name))
 
 
-def _freeze_properties(owner: SqlFilter | SqlAction | CorrelationFilter, field_name: str) -> None:
+def _copy_properties(owner: SqlFilter | SqlAction | CorrelationFilter, field_name: str) -> None:
     given: Mapping[str, PropertyValue] = getattr(owner, field_name)
     for key, value in given.items():
         _check_text(f"{field_name} key", key, _MAX_PROPERTY_KEY)
@@ -493,4 +492,4 @@ def _freeze_properties(owner: SqlFilter | SqlAction | CorrelationFilter, field_n
             raise InvalidEntityError(
                 f"{field_name}.{key}", value, "text, a number, true or false, a time or a duration"
             )
-    object.__setattr__(owner, field_name, MappingProxyType(dict(given)))
+    object.__setattr__(owner, field_name, dict(given))

@@ -1,0 +1,168 @@
+"""Applies compiled rules to messages, and joins the rules of a subscription."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from local.emulator.entities import (
+    CORRELATION_FIELDS,
+    CorrelationFilter,
+    FalseFilter,
+    RuleDescription,
+    RuleFilter,
+    SqlFilter,
+    TrueFilter,
+)
+from local.emulator.rules import values
+from local.emulator.rules.errors import RuleEvaluationError, RuleSyntaxError
+from local.emulator.rules.messages import MessageView, find_key
+from local.emulator.rules.syntax import Assignment, parse_action, parse_condition
+
+__all__ = ["CompiledRule", "Copy", "Selection", "compile_rule", "select"]
+
+_RULE_NAME = "RuleName"
+_Matches: TypeAlias = Callable[[MessageView], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A message as it enters the subscription.
+
+    `user` are all its application properties; `system` the system properties that an action changed
+    (None: removed). `is_changed` is false for the message just as it was sent.
+    """
+
+    system: dict[str, Any]
+    user: dict[str, Any]
+    is_changed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What becomes of a message in a subscription: `copies` to keep, and `errors` of rules that failed."""
+
+    copies: tuple[Copy, ...] = ()
+    errors: tuple[RuleEvaluationError, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledRule:
+    """A rule ready to judge messages."""
+
+    name: str
+    matches: _Matches
+    assignments: tuple[Assignment, ...] = ()
+
+    def apply(self, message: MessageView) -> Copy:
+        """The copy that this rule's action makes. Raises `RuleEvaluationError`."""
+        changed: dict[str, Any] = {}
+        user = dict(message.user)
+        current = MessageView({**message.system}, user)
+        for assignment in self.assignments:
+            value = assignment.evaluate(current) if assignment.evaluate else None
+            if assignment.is_system:
+                changed[assignment.name] = value
+                current = MessageView({**current.system, assignment.name: value}, user)
+            elif assignment.evaluate is None:
+                key = find_key(user, assignment.name)
+                user.pop(key if key is not None else assignment.name, None)
+            else:
+                _assign(user, assignment.name, value)
+        user[_RULE_NAME] = self.name
+        return Copy(changed, user, is_changed=True)
+
+
+def compile_rule(rule: RuleDescription) -> CompiledRule:
+    """Make a rule ready for use.
+
+    Raises
+    ------
+    RuleSyntaxError
+        Its SQL is wrong; `in_action` says whether that of the action.
+    """
+    matches = _compile_filter(rule.filter)
+    if rule.action is None:
+        return CompiledRule(rule.name, matches)
+    try:
+        assignments = parse_action(rule.action.expression, rule.action.parameters)
+    except RuleSyntaxError as error:
+        raise RuleSyntaxError(error.problem, error.position, in_action=True) from None
+    return CompiledRule(rule.name, matches, assignments)
+
+
+def select(rules: Iterable[CompiledRule], message: MessageView) -> Selection:
+    """Judge a message by all rules: one copy for those without action, one more for each with an action."""
+    plain = False
+    copies: list[Copy] = []
+    errors: list[RuleEvaluationError] = []
+    for rule in rules:
+        if plain and not rule.assignments:
+            continue
+        try:
+            if not rule.matches(message):
+                continue
+            if rule.assignments:
+                copies.append(rule.apply(message))
+            else:
+                plain = True
+        except RuleEvaluationError as error:
+            errors.append(error)
+    if plain:
+        copies.insert(0, Copy({}, dict(message.user), is_changed=False))
+    return Selection(tuple(copies), tuple(errors))
+
+
+def _compile_filter(rule_filter: RuleFilter) -> _Matches:
+    match rule_filter:
+        case TrueFilter():
+            return lambda message: True
+        case FalseFilter():
+            return lambda message: False
+        case SqlFilter():
+            condition = parse_condition(rule_filter.expression, rule_filter.parameters)
+            return lambda message: condition(message) is True
+        case CorrelationFilter():
+            return _correlation(rule_filter)
+
+
+def _correlation(rule_filter: CorrelationFilter) -> _Matches:
+    given = {name: getattr(rule_filter, name) for name in CORRELATION_FIELDS}
+    system = [(_system_name(name), value) for name, value in given.items() if value is not None]
+    user = list(rule_filter.properties.items())
+
+    def matches(message: MessageView) -> bool:
+        return all(message.system_property(name) == value for name, value in system) and all(
+            values.compare("=", message.user_property(name), value) is True for name, value in user
+        )
+
+    return matches
+
+
+def _system_name(field_name: str) -> str:
+    return "".join(part.capitalize() for part in field_name.split("_"))
+
+
+def _assign(user: dict[str, Any], name: str, value: Any) -> None:
+    """SET a user property, in the type of the one that is there if the value can be converted."""
+    key = find_key(user, name)
+    if key is None:
+        user[name] = value
+    else:
+        user[key] = _converted(value, user[key])
+
+
+def _converted(value: Any, existing: Any) -> Any:
+    if value is None or existing is None or isinstance(value, type(existing)):
+        return value
+    try:
+        if isinstance(existing, bool):
+            return {"true": True, "false": False}.get(str(value).lower(), value)
+        if isinstance(existing, int) and isinstance(value, str | int | float):
+            return type(existing)(value)
+        if isinstance(existing, float) and isinstance(value, str | int):
+            return type(existing)(value)
+        if isinstance(existing, str):
+            return str(value)
+    except (ValueError, OverflowError):
+        return value
+    return value
