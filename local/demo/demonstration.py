@@ -1,0 +1,143 @@
+"""Runs the demonstration from the first post to the summary, with a bar for every stage."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+
+from local.demo.invoices import Invoice, compose, group_invoices, read_invoices
+from local.demo.reconciliation import Figures, Progress, progress, reconcile
+from local.demo.replay import Refusal, Replay, replay
+from local.demo.rows import InvoiceFileError, parse_rows
+from local.demo.sample import sample_csv
+from local.demo.stores import BatchLogs, Kept, Stores, StoreUnreachable
+from local.demo.summary import as_json, show
+from local.demo.target import Target
+
+__all__ = ["DemoFailed", "DemoOptions", "load_invoices", "run_demo"]
+
+_STALL_SECONDS = 90.0
+_SHORTEST_PAUSE = 0.5
+_STAGES = ("posted", "processed", "published", "read model")
+
+
+class DemoFailed(Exception):
+    """The demonstration cannot be done; the message is one sentence that says why."""
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    """What to replay: a file, or the generated sample; all of it or the first `limit` invoices."""
+
+    orders: Path | None = None
+    limit: int | None = None
+    json: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f"--limit must be at least 1, not {self.limit}.")
+        if self.json is not None and (self.json.is_dir() or not self.json.absolute().parent.is_dir()):
+            raise ValueError(f"--json {self.json} is not a file that can be written.")
+
+
+def load_invoices(options: DemoOptions) -> list[Invoice]:
+    """The invoices to replay.
+
+    Raises
+    ------
+    DemoFailed
+        If the file cannot be read as invoices.
+    """
+    try:
+        if options.orders is None:
+            invoices = group_invoices(parse_rows(sample_csv(), "sample"))
+        else:
+            invoices = read_invoices(options.orders)
+    except InvoiceFileError as error:
+        raise DemoFailed(str(error)) from error
+    return invoices[: options.limit]
+
+
+async def run_demo(options: DemoOptions, invoices: Sequence[Invoice], target: Target, console: Console) -> bool:
+    """Replay, wait until everything has come to its end, print and write the summary; say whether it reconciles."""
+    logs = BatchLogs(target.logs)
+    refused = [
+        Refusal(invoice.number, "unreadable line", f"invoice {invoice.number}, {invoice.problem}")
+        for invoice in invoices
+        if invoice.problem is not None
+    ]
+    messages = [compose(invoice) for invoice in invoices if invoice.problem is None]
+    answers = Replay()
+    began = time.monotonic()
+    async with Stores(target) as stores:
+        posting = asyncio.create_task(replay(messages, target.urls, answers), name="replay")
+        try:
+            kept, stalled = await _follow(posting, answers, len(messages), stores, console)
+            elapsed = time.monotonic() - began
+            claims, events = await asyncio.gather(stores.claims(), stores.events())
+        except StoreUnreachable as error:
+            raise DemoFailed(f"A store of the stack cannot be read: {type(error).__name__}: {error}") from error
+        finally:
+            posting.cancel()
+            await asyncio.gather(posting, return_exceptions=True)
+    figures = reconcile(answers, refused, kept, claims, events, logs.duplicates(), elapsed, stalled)
+    show(figures, console)
+    _write(figures, options.json)
+    return figures.reconciled
+
+
+async def _follow(
+    posting: asyncio.Task[None], answers: Replay, total: int, stores: Stores, console: Console
+) -> tuple[Kept, str | None]:
+    """Look at the stores until all is done or nothing moves any more; return the last look, and where it stands."""
+    with Bars(
+        TextColumn("{task.description:>12}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
+    ) as bars:
+        tasks = {stage: bars.add_task(stage, total=total) for stage in _STAGES}
+        last_move, last_state = time.monotonic(), (-1, Progress(-1, -1, -1), -1)
+        while True:
+            looked = time.monotonic()
+            posted = posting.done()
+            waiting = await stores.waiting()
+            kept = await stores.look()
+            state = (answers.answered, progress(answers.accepted, kept), waiting)
+            _advance(bars, tasks, answers.answered, state[1], len(answers.accepted) if posted else total)
+            if posted:
+                posting.result()
+                if waiting == 0 and state[1].is_complete(len(answers.accepted)):
+                    return kept, None
+            if state != last_state:
+                last_move, last_state = time.monotonic(), state
+            elif time.monotonic() - last_move > _STALL_SECONDS:
+                return kept, _standing(total, *state)
+            # Looking costs the stores time that the app needs: most of the time we do not look.
+            await asyncio.sleep(max(_SHORTEST_PAUSE, 4 * (time.monotonic() - looked)))
+
+
+def _advance(bars: Bars, tasks: dict[str, TaskID], posted: int, state: Progress, expected: int) -> None:
+    bars.update(tasks["posted"], completed=posted)
+    for stage, value in zip(_STAGES[1:], (state.processed, state.published, state.shown), strict=True):
+        bars.update(tasks[stage], completed=value, total=expected)
+
+
+def _standing(total: int, answered: int, state: Progress, waiting: int) -> str:
+    return (
+        f"nothing has moved for {_STALL_SECONDS:.0f} s: {answered} of {total} posted, {state.processed} processed, "
+        f"{state.published} published, {state.shown} in the read model, {waiting} waiting in the queues"
+    )
+
+
+def _write(figures: Figures, path: Path | None) -> None:
+    if path is None:
+        return
+    try:
+        path.write_text(as_json(figures), encoding="utf-8")
+    except OSError as error:
+        raise DemoFailed(f"{path} cannot be written: {error.strerror or error}.") from error

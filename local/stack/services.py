@@ -1,0 +1,158 @@
+"""What the stack runs: the command line of each process and how it shows that it is ready."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+from local.azurite import AzuriteEndpoints, azurite_command, parse_endpoints
+from local.stack.child import Child, Service
+from local.stack.data_directory import DataDirectory
+
+__all__ = ["EmulatorAddress", "app_settings", "azurite_service", "emulator_service", "host_service", "parse_emulator"]
+
+_READY = re.compile(r'^ready amqp=(\d+) admin=(\d+) ServiceBus="([^"]+)"', re.MULTILINE)
+_PROBE = aiohttp.ClientTimeout(total=5)
+_CONNECTIONS = ("ServiceBus", "EventHubs", "AzureWebJobsStorage", "State", "Claims")
+
+
+@dataclass(frozen=True)
+class EmulatorAddress:
+    """Where a running emulator is; one connection string serves Service Bus and Event Hubs."""
+
+    connection_string: str
+    amqp: int
+    admin: int
+
+    @property
+    def status_url(self) -> str:
+        """Its page for people; `/status.json` below it is for programs."""
+        return f"http://127.0.0.1:{self.admin}"
+
+
+def parse_emulator(printed: str) -> EmulatorAddress | None:
+    """The address an emulator prints when it is ready, or None before."""
+    found = _READY.search(printed)
+    return EmulatorAddress(found[3], int(found[1]), int(found[2])) if found else None
+
+
+def azurite_service(node: Path, project: Path, data: DataDirectory, ports: AzuriteEndpoints) -> Service:
+    """Azurite on disk; it is given time to stop, since it writes to disk only now and then."""
+    data.azurite.mkdir(parents=True, exist_ok=True)
+    return Service(
+        name="azurite",
+        command=azurite_command(node, project, data.azurite, ports),
+        folder=project,
+        environment=_bare_environment(),
+        is_ready=_has_printed(parse_endpoints),
+        stop_seconds=60.0,
+    )
+
+
+def emulator_service(project: Path, data: DataDirectory, amqp: int, admin: int) -> Service:
+    """The Service Bus and Event Hubs emulator on disk, with the project's entities."""
+    config = project / "local" / "config"
+    command = [sys.executable, "-m", "local.emulator"]
+    for name in ("servicebus.json", "eventhubs.json"):
+        command += ["--config", str(config / name)]
+    command += ["--data-dir", str(data.emulator), "--port", str(amqp), "--admin-port", str(admin)]
+    return Service(
+        name="emulator",
+        command=command,
+        folder=project,
+        environment=_bare_environment(),
+        is_ready=_has_printed(parse_emulator),
+    )
+
+
+def host_service(
+    kind: str, project: Path, instance: int, port: int, settings: Mapping[str, str], probe: aiohttp.ClientSession
+) -> Service:
+    """One functions host: ours, or the one of Azure Functions Core Tools.
+
+    Raises
+    ------
+    FileNotFoundError
+        If Core Tools are asked for and not installed.
+    """
+    name = f"host-{instance}"
+    command = [sys.executable, "-m", "local.host", "--app", str(project), "--port", str(port), "--instance", name]
+    if kind == "func":
+        command = [_core_tools(), "start", "--port", str(port)]
+    return Service(
+        name=name,
+        command=command,
+        folder=project,
+        environment={**_bare_environment(), **settings},
+        is_ready=_answers(f"http://127.0.0.1:{port}/api/health/ready", probe),
+        start_seconds=180.0 if kind == "func" else 60.0,
+        stop_seconds=40.0,
+    )
+
+
+def app_settings(project: Path, connections: Mapping[str, str], operation_key: str) -> dict[str, str]:
+    """The app's settings: the committed sample, the user's own, the process environment, then the stack's.
+
+    Raises
+    ------
+    ValueError
+        If one of the two files is not such a file; the message names it.
+    """
+    settings: dict[str, str] = {}
+    for name in ("local.settings.sample.json", "local.settings.json"):
+        settings |= _settings_file(project / name)
+    settings |= {name: os.environ[name] for name in settings if name in os.environ}
+    unknown = set(connections) - set(_CONNECTIONS)
+    assert not unknown, unknown
+    return {**settings, **connections, "SLUICE_OPERATION_KEY": operation_key}
+
+
+def _settings_file(path: Path) -> dict[str, str]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        return {str(name): str(value) for name, value in content["Values"].items()}
+    except FileNotFoundError:
+        return {}
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise ValueError(f"{path.name} is not a settings file with an object Values: {error}") from error
+
+
+def _bare_environment() -> dict[str, str]:
+    """This process's environment, with output that is written as it happens and our interpreter found first."""
+    search_path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    return {**os.environ, "PYTHONUNBUFFERED": "1", "VIRTUAL_ENV": sys.prefix, "PATH": search_path}
+
+
+def _core_tools() -> str:
+    found = shutil.which("func")
+    if found is None:
+        raise FileNotFoundError(
+            "Azure Functions Core Tools (func) are not installed: install them, or leave out --host func."
+        )
+    return found
+
+
+def _has_printed(parse: Callable[[str], object]) -> Callable[[Child], Awaitable[bool]]:
+    async def is_ready(child: Child) -> bool:
+        return parse(child.first_printed()) is not None
+
+    return is_ready
+
+
+def _answers(url: str, probe: aiohttp.ClientSession) -> Callable[[Child], Awaitable[bool]]:
+    async def is_ready(child: Child) -> bool:
+        try:
+            async with probe.get(url, timeout=_PROBE) as answer:
+                return answer.status == 200
+        except (aiohttp.ClientError, TimeoutError):
+            return False
+
+    return is_ready

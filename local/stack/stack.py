@@ -1,0 +1,186 @@
+"""Puts the stack together: storage and brokers first, then the functions hosts with the app."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Literal
+
+import aiohttp
+
+from local.azurite import AzuriteEndpoints, parse_endpoints
+from local.setup import Environment, find_node
+from local.stack.child import Child, Service
+from local.stack.data_directory import DataDirectory, DataDirectoryInUse
+from local.stack.ports import InternalPorts, is_free, settle
+from local.stack.reload import watch_source
+from local.stack.services import (
+    EmulatorAddress,
+    app_settings,
+    azurite_service,
+    emulator_service,
+    host_service,
+    parse_emulator,
+)
+from local.stack.supervisor import StartFailed, Supervisor
+
+__all__ = ["Stack", "StackError", "StackOptions"]
+
+_DEFAULT_PORTS = {"amqp": 5672, "admin": 5300, "blob": 10000, "queue": 10001, "table": 10002}
+_HIGHEST_PORT = 65_535
+
+
+class StackError(Exception):
+    """The stack cannot start; the message is one sentence that says why and what to do."""
+
+
+@dataclass(frozen=True)
+class StackOptions:
+    """What to start and where.
+
+    Instance i of the functions host listens on `port` + i. `reload` starts the hosts anew when the source
+    changes.
+    """
+
+    project: Path
+    data_directory: Path
+    port: int = 7071
+    instances: int = 1
+    host: Literal["embedded", "func"] = "embedded"
+    ports: InternalPorts = field(default_factory=InternalPorts)
+    reload: bool = True
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.instances <= 64:
+            raise ValueError(f"--instances must be from 1 to 64, not {self.instances}.")
+        if not 1 <= self.port <= _HIGHEST_PORT + 1 - self.instances:
+            raise ValueError(f"--port must be from 1 to {_HIGHEST_PORT + 1 - self.instances}, not {self.port}.")
+        if self.host not in ("embedded", "func"):
+            raise ValueError(f"--host must be embedded or func, not {self.host}.")
+
+
+class Stack:
+    """A running local Azure; use it as an asynchronous context, which stops everything when it ends."""
+
+    def __init__(self, options: StackOptions, say: Callable[[str], None]) -> None:
+        self._options = options
+        self._say = say
+        self.data = DataDirectory(options.data_directory, options.project)
+        self._supervisor = Supervisor(self.data, say)
+        self._resources = contextlib.AsyncExitStack()
+        self._reload: asyncio.Task[None] | None = None
+        self.azurite = AzuriteEndpoints(0, 0, 0)
+        self.emulator = EmulatorAddress("", 0, 0)
+
+    @property
+    def urls(self) -> list[str]:
+        """The address of each functions host."""
+        return [f"http://127.0.0.1:{self._options.port + i}" for i in range(self._options.instances)]
+
+    @property
+    def host_logs(self) -> list[Path]:
+        """The log file of each functions host."""
+        return [self.data.log(f"host-{i}") for i in range(self._options.instances)]
+
+    async def __aenter__(self) -> Stack:
+        try:
+            await self._start()
+        except BaseException:
+            await self._stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stop()
+
+    def kill(self) -> None:
+        """End every process at once, for those who cannot wait."""
+        self._supervisor.kill()
+
+    async def _start(self) -> None:
+        for port in range(self._options.port, self._options.port + self._options.instances):
+            if not is_free(port):
+                raise StackError(f"Port {port} is taken: choose another with --port.")
+        try:
+            self.data.take()
+            await self._start_backends()
+            await self._start_hosts()
+        except (DataDirectoryInUse, StartFailed, FileNotFoundError, ValueError) as error:
+            raise StackError(str(error)) from error
+        except OSError as error:
+            raise StackError(f"{self.data.path} cannot be used: {error.strerror or error}.") from error
+
+    async def _start_backends(self) -> None:
+        node = find_node(Environment(self._options.project))
+        if node is None:
+            raise StackError("Node is missing: start the stack with `python3 dev.py run`, which installs it.")
+        defaults = _DEFAULT_PORTS
+        for attempt in (1, 2):
+            ports = {name: self._settled(name, default) for name, default in defaults.items()}
+            endpoints = AzuriteEndpoints(blob=ports["blob"], queue=ports["queue"], table=ports["table"])
+            services = [
+                azurite_service(node.executable, self._options.project, self.data, endpoints),
+                emulator_service(self._options.project, self.data, ports["amqp"], ports["admin"]),
+            ]
+            try:
+                azurite, emulator = await self._supervisor.start(services)
+                break
+            except StartFailed:
+                # Another stack that starts at this moment may have been quicker to a default port.
+                if attempt == 2 or all(map(is_free, ports.values())):
+                    raise
+                await self._supervisor.stop()
+                defaults = dict.fromkeys(_DEFAULT_PORTS, 0)
+        self._learn_addresses(azurite, emulator, node.executable)
+
+    def _settled(self, name: str, default: int) -> int:
+        wanted: int | None = getattr(self._options.ports, name)
+        port = settle(wanted, default)
+        if port is None:
+            raise StackError(f"Port {wanted} is taken: choose another with --{name}-port.")
+        return port
+
+    def _learn_addresses(self, azurite: Child, emulator: Child, node: Path) -> None:
+        """Take the ports that were really used, and keep to them when a process is started again."""
+        endpoints, address = parse_endpoints(azurite.first_printed()), parse_emulator(emulator.first_printed())
+        assert endpoints is not None
+        assert address is not None
+        self.azurite, self.emulator = endpoints, address
+        project = self._options.project
+        self._supervisor.replace(azurite_service(node, project, self.data, endpoints))
+        self._supervisor.replace(emulator_service(project, self.data, address.amqp, address.admin))
+
+    async def _start_hosts(self) -> None:
+        storage = self.azurite.connection_string
+        broker = self.emulator.connection_string
+        connections = {"ServiceBus": broker, "EventHubs": broker}
+        connections |= dict.fromkeys(("AzureWebJobsStorage", "State", "Claims"), storage)
+        settings = app_settings(self._options.project, connections, self.data.operation_key())
+        probe = await self._resources.enter_async_context(aiohttp.ClientSession())
+        hosts: list[Service] = [
+            host_service(self._options.host, self._options.project, i, self._options.port + i, settings, probe)
+            for i in range(self._options.instances)
+        ]
+        await self._supervisor.start(hosts)
+        if self._options.reload and self._options.host == "embedded":
+            names = [host.name for host in hosts]
+            self._reload = asyncio.create_task(
+                watch_source(self._options.project, lambda: self._supervisor.restart(names), self._say),
+                name="reload",
+            )
+
+    async def _stop(self) -> None:
+        try:
+            if self._reload is not None:
+                self._reload.cancel()
+                await asyncio.gather(self._reload, return_exceptions=True)
+            await self._supervisor.stop()
+        finally:
+            await self._resources.aclose()
+            self.data.leave()
