@@ -82,11 +82,11 @@ class Api:
         command = await services.intake.read(body, kind=kind, route=route, asked_id=asked)
         return await services.intake.accept(command, correlation_id=correlation_id())
 
-    async def operation(self, operation_id: str) -> Response:
+    async def operation(self, request: Request) -> Response:
         """What became of a message: one point read."""
         services = self._services
         started = time.perf_counter()
-        operation = services.operations.read(operation_id)
+        operation = services.operations.read(request.path_params["operationId"])
         if operation is None:
             return error(ErrorCode.NOT_FOUND, "There is no such operation.", now=services.now())
         key = inbox_key(operation.message_id)
@@ -148,19 +148,21 @@ def build_api(services: Services) -> Observed:
         return endpoint
 
     def show(name: str) -> Any:
-        async def endpoint(key: str) -> Response:
-            return await api.view(name, key)
+        async def endpoint(request: Request) -> Response:
+            return await api.view(name, request.path_params["key"])
 
         return endpoint
 
     app.add_api_route("/api/messages", take(None), methods=["POST"], **command_docs(None))
     for path, handler in services.registry.routes.items():
         app.add_api_route(f"/api/{path}", take(handler), methods=["POST"], **command_docs(handler))
-    app.add_api_route("/api/operations/{operation_id}", api.operation, methods=["GET"], **view_docs("operation"))
+    app.add_api_route(
+        "/api/operations/{operationId}", api.operation, methods=["GET"], **view_docs("operation", "operationId")
+    )
     app.add_api_route("/api/health", api.health, methods=["GET"], **view_docs("health"))
     app.add_api_route("/api/health/ready", api.ready, methods=["GET"], **view_docs("readiness"))
     for name in services.registry.views:
-        app.add_api_route(f"/api/{name}/{{key}}", show(name), methods=["GET"], **view_docs(name))
+        app.add_api_route(f"/api/{name}/{{key}}", show(name), methods=["GET"], **view_docs(name, "key"))
 
     @app.exception_handler(HTTPException)
     async def no_route(_: Request, failure: HTTPException) -> Response:

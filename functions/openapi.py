@@ -85,12 +85,19 @@ def command_docs(handler: Handler | None) -> dict[str, Any]:
     }
 
 
-def view_docs(name: str) -> dict[str, Any]:
-    """Route options of an endpoint that is only read."""
+def view_docs(name: str, parameter: str | None = None) -> dict[str, Any]:
+    """Route options of an endpoint that is only read; `parameter` is the last part of its path."""
     answers: dict[int, dict[str, Any]] = {200: _answer("Found.", {"type": "object"})}
-    if name not in ("health", "readiness"):
-        answers[404] = _answer("Not there, or not there yet.", _ERROR)
-    return {"summary": f"Read: {name}", "tags": ["read"], "responses": answers}
+    if parameter is None:
+        return {"summary": f"Read: {name}", "tags": ["read"], "responses": answers}
+    answers[404] = _answer("Not there, or not there yet.", _ERROR)
+    described = {"name": parameter, "in": "path", "required": True, "schema": {"type": "string"}}
+    return {
+        "summary": f"Read: {name}",
+        "tags": ["read"],
+        "responses": answers,
+        "openapi_extra": {"parameters": [described]},  # a typed argument would load a second pydantic at start
+    }
 
 
 def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
