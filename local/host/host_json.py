@@ -25,9 +25,9 @@ _OVERRIDE_PREFIX = "azurefunctionsjobhost__"
 
 # Read by parts of the platform that have no counterpart on a laptop; they are known, so not worth a warning.
 _ELSEWHERE = (
-    "logging aggregator extensionbundle healthmonitor singleton watchdirectories watchfiles telemetrymode "
-    "concurrency manageddependency customhandler sendcanceledinvocationstoworker"
-).split()
+    "logging", "aggregator", "extensionbundle", "healthmonitor", "singleton", "watchdirectories", "watchfiles",
+    "telemetrymode", "concurrency", "manageddependency", "customhandler", "sendcanceledinvocationstoworker",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +125,7 @@ def read_options(content: dict[str, Any]) -> HostOptions:
     extensions = root.section("extensions")
     http, service_bus = _http(extensions.section("http")), _service_bus(extensions.section("serviceBus"))
     event_hubs, blobs = _event_hubs(extensions.section("eventHubs")), _blobs(extensions.section("blobs"))
-    options = HostOptions(
+    return HostOptions(
         function_timeout=_function_timeout(root),
         functions=root.names("functions"),
         http=http,
@@ -134,7 +134,6 @@ def read_options(content: dict[str, Any]) -> HostOptions:
         blobs=blobs,
         warnings=tuple(f"host.json: {name} is not known here and has no effect" for name in root.unread()),
     )
-    return options
 
 
 def _lowered(value: Any) -> Any:
@@ -333,7 +332,7 @@ def _event_hubs(section: _Section) -> EventHubsOptions:
     )
     if expiry <= update:
         raise SettingError(
-            "host.json: eventHubs.partitionOwnershipExpirationInterval must be longer than loadBalancingUpdateInterval, "
+            "host.json: eventHubs.partitionOwnershipExpirationInterval must exceed loadBalancingUpdateInterval, "
             "or every instance takes the partitions of every other"
         )
     return EventHubsOptions(

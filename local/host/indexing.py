@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -202,7 +203,7 @@ def _retry(function: str, policy: Mapping[str, Any] | None) -> RetryPolicy | Non
 
 
 def _refuse_same_names(functions: Sequence[Function]) -> None:
-    for one, other in zip(functions, functions[1:], strict=False):
+    for one, other in pairwise(functions):
         if one.name.lower() == other.name.lower():
             raise IndexingError(f"function {one.name}: the name is taken twice (case does not count)")
 

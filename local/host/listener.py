@@ -81,7 +81,7 @@ async def supervise(listener: Listener, stopping: asyncio.Event) -> None:
         try:
             await listener.run()
             return
-        except Exception as error:  # noqa: BLE001 - a listener must outlive every kind of outage
+        except Exception as error:  # a listener must outlive every kind of outage
             if loop.time() - started > 30:
                 backoff.reset()
                 last = ""

@@ -1,7 +1,9 @@
 """Which listener serves which trigger."""
 
+from local.host.eventhubs.listener import EventHubListener
 from local.host.functions import Function
 from local.host.listener import Listener, Services
+from local.host.servicebus.listener import ServiceBusListener
 
 __all__ = ["make_listener"]
 
@@ -17,4 +19,8 @@ def make_listener(function: Function, services: Services) -> Listener | None:
     match function.trigger_type:
         case "httpTrigger":
             return None
+        case "serviceBusTrigger":
+            return ServiceBusListener(function, services)
+        case "eventHubTrigger":
+            return EventHubListener(function, services)
     raise NotImplementedError(function.trigger_type)

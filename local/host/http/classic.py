@@ -89,4 +89,4 @@ def _from_text(text: str) -> Answer:
     if not any(name.lower() == "content-type" for name, _ in headers):
         plain = isinstance(body, str)
         headers.append(("Content-Type", f"{'text/plain' if plain else 'application/json'}; charset=utf-8"))
-    return Answer(int(status), headers, (body if isinstance(body, str) else json.dumps(body)).encode())
+    return Answer(int(status or 200), headers, (body if isinstance(body, str) else json.dumps(body)).encode())

@@ -64,7 +64,7 @@ class HttpStreams:
         error: Exception | None = None
         try:
             await self._app(exchange.scope(), exchange.receive, exchange.send)
-        except Exception as raised:  # noqa: BLE001 - the web app has answered it, and the invoker has logged it
+        except Exception as raised:  # the web app has answered it, and the invoker has logged it
             error = raised
         finally:
             self._pending.pop(invocation_id, None)

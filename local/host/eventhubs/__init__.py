@@ -1,0 +1,1 @@
+"""Event Hubs triggers: partitions shared among instances, checkpoints in blob storage."""

@@ -1,0 +1,1 @@
+"""Service Bus triggers: queues and subscriptions, one message or many at a time."""
