@@ -1,0 +1,65 @@
+"""Starts the parts that a benchmark measures on, and stops them."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+__all__ = ["ROOT", "emulator", "functions_host", "sample_settings"]
+
+ROOT = Path(__file__).parent.parent
+START_SECONDS = 60
+
+
+@contextmanager
+def emulator(*options: str) -> Iterator[str]:
+    """A Service Bus and Event Hubs emulator on free ports; yields its connection string."""
+    configs = [f"--config={ROOT / 'local' / 'config' / name}" for name in ("servicebus.json", "eventhubs.json")]
+    command = [sys.executable, "-m", "local.emulator", *configs, "--port=0", "--admin-port=0", *options]
+    with _started(command, {}, r'ServiceBus="([^"]+)"') as found:
+        yield found
+
+
+@contextmanager
+def functions_host(app: Path, settings: Mapping[str, str]) -> Iterator[str]:
+    """A functions host with an app on a free port; yields its base URL."""
+    command = [sys.executable, "-m", "local.host", "--app", str(app), "--port", "0", "--quiet"]
+    with _started(command, settings, r"ready http=(\d+)") as port:
+        yield f"http://127.0.0.1:{port}"
+
+
+def sample_settings() -> dict[str, str]:
+    """The sample's settings."""
+    values: dict[str, str] = json.loads((ROOT / "local.settings.sample.json").read_text())["Values"]
+    return values
+
+
+@contextmanager
+def _started(command: list[str], settings: Mapping[str, str], ready: str) -> Iterator[str]:
+    with ExitStack() as stack:
+        process = stack.enter_context(
+            subprocess.Popen(
+                command, cwd=ROOT, env=os.environ | dict(settings), stdout=subprocess.PIPE, text=True, bufsize=1
+            )
+        )
+        stack.callback(_stop, process)
+        if process.stdout is None:
+            raise RuntimeError("no output to read")
+        for line in process.stdout:
+            if found := re.search(ready, line):
+                yield found.group(1)
+                return
+        raise RuntimeError(f"{' '.join(command[1:4])} ended before it was ready")
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
