@@ -1,6 +1,7 @@
 """The app's clients and capabilities: one of each per process, made on the event loop when first needed."""
 
 import random
+import time
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -14,11 +15,12 @@ from shared.dead_letters import DeadLetterStore
 from shared.http import Intake, OperationIds
 from shared.identity import Credentials
 from shared.messages import Lane, Registry
-from shared.processing import BatchProcessor, Decoder, Limits, RetryPlan
+from shared.processing import BatchProcessor, Decoder, Limits, Runner, Settler
 from shared.query import Projector, ReadModels
+from shared.resilience import LaneGate, RetryBudget, RetryPlan
 from shared.sending import CoalescingSender, EventPublisher, Lanes
 from shared.settings import Connection, Settings
-from shared.state import OutboxSweeper, StateStore
+from shared.state import Outbox, StateStore
 
 if TYPE_CHECKING:
     from azure.eventhub.aio import EventHubProducerClient
@@ -30,6 +32,9 @@ STATE_TABLE = "state"
 VIEWS_TABLE = "readmodels"
 DEAD_LETTERS_TABLE = "deadletters"
 DEAD_LETTERS_CONTAINER = "dead-letters"
+OUTBOX_SETTLE_SECONDS = 10
+LANE_WEIGHTS = {Lane.HIGH: 70.0, Lane.NORMAL: 20.0, Lane.LOW: 10.0}
+"""Shares of the handlers' places while every lane has work."""
 
 
 def _now() -> datetime:
@@ -44,6 +49,7 @@ class Services:
         self.registry = registry
         self.now = _now
         self._credentials = Credentials()
+        self._budgets: dict[str, RetryBudget] = {}
 
     @cached_property
     def intake(self) -> Intake:
@@ -67,26 +73,46 @@ class Services:
     def processor(self) -> BatchProcessor:
         """Processes the batches of all lanes."""
         settings = self.settings
-        return BatchProcessor(
-            decoder=Decoder(self.registry, self.claims, buckets=settings.state_buckets),
-            store=self.state,
-            lanes=self.lanes,
-            publisher=self.publisher,
-            dead_letters=self.dead_letters,
+        limits = Limits(handler_timeout=settings.handler_timeout_seconds, batch_budget=settings.batch_budget_seconds)
+        runner = Runner(
+            registry=self.registry,
+            load=self.state.find,
+            buckets=settings.state_buckets,
+            gate=LaneGate(settings.handler_concurrency, LANE_WEIGHTS),
             plan=RetryPlan(
                 max_attempts=settings.retry_max_attempts,
                 base=settings.retry_base_seconds,
                 cap=settings.retry_cap_seconds,
             ),
-            limits=Limits(
-                handler_timeout=settings.handler_timeout_seconds,
-                batch_budget=settings.handler_timeout_seconds,
-                concurrency=settings.handler_concurrency,
-            ),
+            limits=limits,
             source=settings.event_source,
             now=self.now,
             random=random.random,
         )
+        settler = Settler(
+            store=self.state,
+            lanes=self.lanes,
+            dead_letters=self.dead_letters,
+            budget=self._budget,
+            spent_delay=settings.retry_cap_seconds,
+            source=settings.event_source,
+            now=self.now,
+        )
+        return BatchProcessor(
+            decoder=Decoder(self.registry, self.claims, buckets=settings.state_buckets),
+            store=self.state,
+            runner=runner,
+            outbox=self.outbox,
+            settler=settler,
+            limits=limits,
+        )
+
+    def _budget(self, integration: str) -> RetryBudget:
+        if integration not in self._budgets:
+            self._budgets[integration] = RetryBudget(
+                share=self.settings.retry_budget_share, reserve=100, trickle=1, clock=time.monotonic
+            )
+        return self._budgets[integration]
 
     @cached_property
     def projector(self) -> Projector:
@@ -94,9 +120,11 @@ class Services:
         return Projector(self.registry, self.views, self.dead_letters, now=self.now)
 
     @cached_property
-    def sweeper(self) -> OutboxSweeper:
-        """Publishes what a crash left behind."""
-        return OutboxSweeper(self.state, self.publisher, now=self.now, settle_for=timedelta(seconds=10))
+    def outbox(self) -> Outbox:
+        """Publishes what was committed, and what a crash left behind."""
+        return Outbox(
+            self.state, self.publisher, self.lanes, now=self.now, settle_for=timedelta(seconds=OUTBOX_SETTLE_SECONDS)
+        )
 
     @cached_property
     def lanes(self) -> Lanes:

@@ -12,7 +12,7 @@ def timers_blueprint(services: Services) -> func.Blueprint:
     blueprint = func.Blueprint()
 
     async def sweep_outbox(timer: func.TimerRequest) -> None:
-        await services.sweeper.sweep()
+        await services.outbox.sweep()
 
     blueprint.timer_trigger(arg_name="timer", schedule="%SLUICE_OUTBOX_SWEEP_SCHEDULE%")(sweep_outbox)
     return blueprint

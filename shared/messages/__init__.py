@@ -7,6 +7,7 @@ from .errors import (
     InvalidMessage,
     MalformedJson,
     MessageError,
+    Partial,
     Reject,
     Retry,
     UnknownEventType,
@@ -14,6 +15,7 @@ from .errors import (
 )
 from .integration import Handler, Integration, Projection
 from .lanes import Lane
+from .letters import Letter, address
 from .registry import Registry, discover
 from .strict_json import fingerprint, parse_strict
 
@@ -28,14 +30,17 @@ __all__ = [
     "Integration",
     "InvalidMessage",
     "Lane",
+    "Letter",
     "MalformedJson",
     "MessageError",
+    "Partial",
     "Projection",
     "Registry",
     "Reject",
     "Retry",
     "UnknownEventType",
     "UnknownVersion",
+    "address",
     "describe",
     "discover",
     "envelope_from",

@@ -24,7 +24,11 @@ _NAMESPACE = UUID("6f1c40c4-6a46-5b7c-8d0b-2f6f5e2f7b11")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CloudEvent:
-    """A fact on its way out. `data` is JSON text, written once and never parsed again here."""
+    """A fact on its way out. `data` is JSON text, written once and never parsed again here.
+
+    `sequence` counts the facts of its subject from 1 without a gap (the CloudEvents sequence extension), so that a
+    consumer can tell a repeated fact and a missing one.
+    """
 
     id: str
     type: str
@@ -34,6 +38,7 @@ class CloudEvent:
     version: str
     data: str
     correlation_id: str
+    sequence: int = 0
     traceparent: str | None = None
 
     def to_json(self) -> bytes:
@@ -48,6 +53,7 @@ class CloudEvent:
             "datacontenttype": "application/json",
             "dataschema": f"urn:sluice:{self.type}:{self.version}",
             "correlationid": self.correlation_id,
+            "sequence": f"{self.sequence:012d}",
         }
         if self.traceparent is not None:
             attributes["traceparent"] = self.traceparent
@@ -75,6 +81,7 @@ class CloudEvent:
                 version=str(event["dataschema"]).rpartition(":")[2],
                 data=json.dumps(event["data"], ensure_ascii=False),
                 correlation_id=str(event.get("correlationid", "")),
+                sequence=int(event.get("sequence", 0)),
                 traceparent=event.get("traceparent"),
             )
         except KeyError as error:

@@ -3,6 +3,7 @@
 Exception
 ├── Reject            a handler refuses a message for good (a business refusal)
 ├── Retry             a handler asks for another try later
+│   └── Partial           a part is done, the rest should be tried again
 └── MessageError      a message can't be taken or processed as it is; has a code and details
     ├── MalformedJson     the bytes are not strict JSON
     ├── InvalidMessage    the envelope or its data breaks the contract
@@ -20,6 +21,7 @@ __all__ = [
     "InvalidMessage",
     "MalformedJson",
     "MessageError",
+    "Partial",
     "Reject",
     "Retry",
     "UnknownEventType",
@@ -80,6 +82,13 @@ class Retry(Exception):
             raise ValueError(f"Retry(after={after!r}): must be between 0 seconds and 7 days")
         self.reason = reason
         self.after = seconds
+
+
+class Partial(Retry):
+    """Raise in a handler when a part is done: what it saved so far is kept, and the message comes again for the rest.
+
+    What it published or sent is not said yet; only the run that ends well says it.
+    """
 
 
 class MessageError(Exception):

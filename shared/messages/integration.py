@@ -10,6 +10,8 @@ from typing import Any, TypeVar, get_type_hints
 from pydantic import BaseModel, TypeAdapter
 from pydantic import ValidationError as PydanticError
 
+from shared.resilience import RetryPlan
+
 from .envelope import Envelope, describe
 from .errors import InvalidMessage
 from .lanes import Lane
@@ -34,6 +36,7 @@ class Handler:
     key: str
     priority: Priority
     route: str | None
+    retry: RetryPlan | None = None
     call: Callable[[Any, Any], Awaitable[None]]
 
     @cached_property
@@ -120,6 +123,7 @@ class Integration:
         key: str,
         priority: Priority = Lane.NORMAL,
         route: str | None = None,
+        retry: RetryPlan | None = None,
     ) -> Callable[[Call], Call]:
         """Register an async function `(model, work)` for an event type.
 
@@ -133,6 +137,8 @@ class Integration:
             A lane, or a function of the model that returns one.
         route:
             A path under `/api` that takes this message directly, for example `orders`.
+        retry:
+            When a failed message is tried again; the app's own plan without.
 
         Raises
         ------
@@ -156,6 +162,7 @@ class Integration:
                     key=key,
                     priority=priority,
                     route=None if route is None else route.strip("/"),
+                    retry=retry,
                     call=call,
                 )
             )

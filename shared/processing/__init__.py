@@ -1,10 +1,11 @@
 """Processing: batches in, an outcome for every message out."""
 
-from .batch import BatchFailed, BatchProcessor, Limits
+from .batch import BatchFailed, BatchProcessor
 from .decoding import Decoder
 from .failures import Category, Failure, classify
 from .outcomes import Dead, Delivery, Done, Duplicate, Outcome, RetryLater
-from .retry_plan import RetryPlan
+from .running import Limits, Runner
+from .settling import Settler
 
 __all__ = [
     "BatchFailed",
@@ -19,6 +20,7 @@ __all__ = [
     "Limits",
     "Outcome",
     "RetryLater",
-    "RetryPlan",
+    "Runner",
+    "Settler",
     "classify",
 ]

@@ -1,20 +1,19 @@
 """Commits the work of many messages: one transaction per bucket, one message at a time where they conflict."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from shared.state import Conflict, Operation, StateStore, inbox_key
+from shared.state import Conflict, Operation, StateStore
 from shared.telemetry import span
 
-from .failures import Category, Failure
-from .outcomes import Dead, Done, Duplicate, Item
+from .lookup import look_up
+from .outcomes import Done, Item
 
-__all__ = ["Committer", "inbox_verdict"]
+__all__ = ["Committer"]
 
 MAX_OPERATIONS = 100
 MAX_BYTES = 3 * 1024 * 1024
 """Below the 4 MiB of a transaction, with room for its frame."""
-MAX_RERUNS = 3
+MAX_RERUNS = 5
 
 
 class Committer:
@@ -23,7 +22,7 @@ class Committer:
     Parameters
     ----------
     rerun:
-        Runs the handler of an item anew when another message has changed the state it had loaded.
+        Runs the handler of an item anew when another message has changed what it had read.
     """
 
     def __init__(self, store: StateStore, rerun: Callable[[Item], Awaitable[None]]) -> None:
@@ -49,34 +48,15 @@ class Committer:
             try:
                 await self._store.commit(bucket, _operations(item))
             except Conflict:
-                key = inbox_key(item.read.headers.message_id)
-                item.outcome = inbox_verdict(item, (await self._store.find(bucket, [key])).get(key))
-                if item.outcome is not None:
-                    return
-                await self._rerun(item)
+                await look_up(self._store, bucket, [item])
+                if item.outcome is None:
+                    await self._rerun(item)
                 if item.outcome is not None:
                     return
             else:
                 item.outcome = Done()
                 return
-            await asyncio.sleep(0)
         raise TimeoutError(f"the state of {item.read.headers.key!r} keeps changing; the message goes back to its queue")
-
-
-def inbox_verdict(item: Item, row: object) -> Duplicate | Dead | None:
-    """What an inbox record says about a message: nothing yet, a duplicate, or another payload under its id."""
-    if row is None:
-        return None
-    known = row["payloadSha256"] if isinstance(row, dict) else None
-    if not known or known == item.read.fingerprint:
-        return Duplicate()
-    return Dead(
-        Failure(
-            Category.INVALID,
-            "MESSAGE_ID_CONFLICT",
-            "This message id was used before for another payload; a new message needs a new id.",
-        )
-    )
 
 
 def _operations(item: Item) -> list[Operation]:

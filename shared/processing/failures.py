@@ -1,17 +1,18 @@
-"""The failure matrix: what an exception means for the message that met it."""
+"""The failure matrix: what an exception means for the message that met it. One table, here and nowhere else."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from math import isnan
 from typing import Any
 
-from azure.core.exceptions import AzureError, HttpResponseError, ServiceRequestError, ServiceResponseError
-from pydantic import ValidationError
+from shared.messages import ErrorCode, MessageError, Partial, Reject, Retry
 
-from shared.messages import ErrorCode, MessageError, Reject, Retry
-from shared.state import TooLarge
+__all__ = ["MATRIX", "STATUS_MATRIX", "Category", "Failure", "classify"]
 
-__all__ = ["Category", "Failure", "classify"]
+LONGEST_ASKED = timedelta(hours=1).total_seconds()
 
 
 class Category(StrEnum):
@@ -19,8 +20,11 @@ class Category(StrEnum):
 
     TRANSIENT = "transient"
     THROTTLED = "throttled"
+    PARTIAL = "partial"
     PERMANENT = "permanent"
+    BUSINESS = "business"
     INVALID = "invalid"
+    EXPIRED = "expired"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +34,7 @@ class Failure:
     Attributes
     ----------
     after:
-        Seconds to wait before the next try, where the other side said so.
+        Seconds to wait before the next try, where the handler or the other side said so.
     """
 
     category: Category
@@ -42,56 +46,110 @@ class Failure:
     @property
     def retryable(self) -> bool:
         """Another try with the same message may succeed."""
-        return self.category in (Category.TRANSIENT, Category.THROTTLED)
+        return self.category in (Category.TRANSIENT, Category.THROTTLED, Category.PARTIAL)
+
+
+MATRIX: tuple[tuple[str, Category], ...] = (
+    # invalid data: fail at once
+    ("shared.messages.errors.MessageError", Category.INVALID),
+    ("pydantic_core._pydantic_core.ValidationError", Category.INVALID),
+    ("shared.state.rows.TooLarge", Category.PERMANENT),
+    # timeouts: try again
+    ("builtins.TimeoutError", Category.TRANSIENT),
+    ("httpx.TimeoutException", Category.TRANSIENT),
+    ("azure.core.exceptions.ServiceRequestError", Category.TRANSIENT),
+    ("azure.core.exceptions.ServiceResponseError", Category.TRANSIENT),
+    ("azure.servicebus.exceptions.ServiceBusServerBusyError", Category.THROTTLED),
+    ("azure.servicebus.exceptions.ServiceBusAuthorizationError", Category.PERMANENT),
+    ("azure.servicebus.exceptions.MessageSizeExceededError", Category.PERMANENT),
+    ("azure.servicebus.exceptions.ServiceBusError", Category.TRANSIENT),
+    ("azure.eventhub.exceptions.EventHubError", Category.TRANSIENT),
+    ("azure.core.exceptions.ClientAuthenticationError", Category.PERMANENT),
+    # the connection was refused or broke: try again
+    ("builtins.ConnectionError", Category.TRANSIENT),
+    ("httpx.TransportError", Category.TRANSIENT),
+    ("aiohttp.client_exceptions.ClientConnectionError", Category.TRANSIENT),
+    ("aiohttp.client_exceptions.ClientPayloadError", Category.TRANSIENT),
+    ("builtins.OSError", Category.TRANSIENT),
+    # wrong addresses don't heal
+    ("httpx.InvalidURL", Category.PERMANENT),
+    ("aiohttp.client_exceptions.InvalidURL", Category.PERMANENT),
+)
+"""Exception (as module.name, so that nothing is imported for it) → category; the first row that fits decides."""
+
+STATUS_MATRIX: tuple[tuple[range, Category], ...] = (
+    (range(408, 409), Category.TRANSIENT),
+    (range(409, 410), Category.TRANSIENT),
+    (range(425, 426), Category.TRANSIENT),
+    (range(429, 430), Category.THROTTLED),
+    (range(400, 500), Category.PERMANENT),
+    (range(503, 504), Category.THROTTLED),
+    (range(500, 600), Category.TRANSIENT),
+)
+"""HTTP status of an answer → category; the first row that fits decides."""
 
 
 def classify(error: BaseException) -> Failure:
-    """Sort an exception; one that nobody knows is worth another try, and ends as a dead letter if it stays."""
+    """Sort an exception.
+
+    One that nobody knows is worth another try, and ends as a dead letter if it stays; what isn't an `Exception`
+    (SystemExit, KeyboardInterrupt) is permanent: it must not end the app twice.
+    """
     reason = f"{type(error).__name__}: {error}"[:2_000]
     match error:
         case Reject():
-            return Failure(Category.PERMANENT, str(error.code), error.reason, error)
+            return Failure(Category.BUSINESS, str(error.code), error.reason, error)
+        case Partial():
+            return Failure(Category.PARTIAL, ErrorCode.HANDLER_ERROR, error.reason, error, error.after)
         case Retry():
             return Failure(Category.TRANSIENT, ErrorCode.HANDLER_ERROR, error.reason, error, error.after)
-        case MessageError():
-            return Failure(Category.INVALID, error.code, error.message, error)
-        case ValidationError():
-            return Failure(Category.INVALID, ErrorCode.VALIDATION_ERROR, reason, error)
-        case TooLarge():
-            return Failure(Category.PERMANENT, ErrorCode.STATE_TOO_LARGE, reason, error)
-        case TimeoutError() | ConnectionError() | ServiceRequestError() | ServiceResponseError():
-            return Failure(Category.TRANSIENT, ErrorCode.HANDLER_ERROR, reason, error)
-        case HttpResponseError():
-            return _by_status(error, error.status_code, reason)
-        case AzureError() | OSError():
-            return Failure(Category.TRANSIENT, ErrorCode.HANDLER_ERROR, reason, error)
-        case Exception():
-            return _by_response(error, reason)
-    return Failure(Category.PERMANENT, ErrorCode.HANDLER_ERROR, reason, error)
+    status = _status(error)
+    if status is not None and (category := _first(status)) is not None:
+        return Failure(category, ErrorCode.HANDLER_ERROR, reason, error, _retry_after(error))
+    names = {f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__}
+    names |= {f"{name.partition('.')[0]}.{name.rpartition('.')[2]}" for name in names}  # httpx._exceptions.X is httpx.X
+    category = next((category for name, category in MATRIX if name in names), None)
+    if category is None:
+        category = Category.TRANSIENT if isinstance(error, Exception) else Category.PERMANENT
+    return Failure(category, _code(error), reason if not isinstance(error, MessageError) else error.message, error)
 
 
-def _by_response(error: Exception, reason: str) -> Failure:
-    """Clients of partners (httpx, aiohttp) carry the status on the error or on its response."""
+def _code(error: BaseException) -> str:
+    if isinstance(error, MessageError):
+        return error.code
+    names = {kind.__name__ for kind in type(error).__mro__}
+    if "ValidationError" in names:
+        return ErrorCode.VALIDATION_ERROR
+    return ErrorCode.STATE_TOO_LARGE if "TooLarge" in names else ErrorCode.HANDLER_ERROR
+
+
+def _first(status: int) -> Category | None:
+    return next((category for statuses, category in STATUS_MATRIX if status in statuses), None)
+
+
+def _status(error: BaseException) -> int | None:
+    """The HTTP status that clients carry on the error (aiohttp, Azure) or on its response (httpx)."""
     response: Any = getattr(error, "response", None)
-    status = getattr(response, "status_code", None) or getattr(error, "status", None)
-    if isinstance(status, int):
-        return _by_status(error, status, reason)
-    return Failure(Category.TRANSIENT, ErrorCode.HANDLER_ERROR, reason, error)
+    candidates: Iterable[Any] = (
+        getattr(error, "status_code", None),
+        getattr(response, "status_code", None),
+        getattr(error, "status", None),
+    )
+    return next((value for value in candidates if isinstance(value, int) and not isinstance(value, bool)), None)
 
 
-def _by_status(error: Exception, status: int | None, reason: str) -> Failure:
-    if status == 429:
-        return Failure(Category.THROTTLED, ErrorCode.HANDLER_ERROR, reason, error, _retry_after(error))
-    if status is None or status >= 500 or status == 408:
-        return Failure(Category.TRANSIENT, ErrorCode.HANDLER_ERROR, reason, error, _retry_after(error))
-    return Failure(Category.PERMANENT, ErrorCode.HANDLER_ERROR, reason, error)
-
-
-def _retry_after(error: Exception) -> float | None:
-    """Seconds from a Retry-After header (RFC 9110, 10.2.3); a date is left to the retry plan."""
+def _retry_after(error: BaseException) -> float | None:
+    """Seconds from a Retry-After header, a number or a date (RFC 9110, 10.2.3), an hour at most."""
     source: Any = getattr(error, "response", None) or error
-    value = (getattr(source, "headers", None) or {}).get("Retry-After")
-    try:
-        return min(float(value), timedelta(hours=1).total_seconds()) if value is not None else None
-    except ValueError:
+    headers: Any = getattr(source, "headers", None) or {}
+    value = headers.get("Retry-After") or headers.get("retry-after")
+    if value is None:
         return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = (parsedate_to_datetime(str(value)) - datetime.now(UTC)).total_seconds()
+        except (ValueError, TypeError):
+            return None
+    return min(max(seconds, 0.0), LONGEST_ASKED) if not isnan(seconds) else None

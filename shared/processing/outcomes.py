@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from shared.messages import Handler, Headers
-from shared.state import Work
+from shared.state import Aggregate, Work
 
 from .failures import Failure
 
@@ -79,6 +79,7 @@ class Item:
     delivery: Delivery
     headers: Headers | None = None
     message: Message | None = None
+    aggregate: Aggregate | None = None
     work: Work | None = None
     outcome: Outcome | None = None
 

@@ -42,10 +42,12 @@ class Settings(BaseModel):
     max_body_bytes: int = Field(104_857_600, alias="SLUICE_MAX_BODY_BYTES", ge=1_024, le=104_857_600)
 
     handler_timeout_seconds: float = Field(20.0, alias="SLUICE_HANDLER_TIMEOUT_SECONDS", gt=0, le=240)
+    batch_budget_seconds: float = Field(22.0, alias="SLUICE_BATCH_BUDGET_SECONDS", gt=0, le=270)
     handler_concurrency: int = Field(32, alias="SLUICE_HANDLER_CONCURRENCY", ge=1, le=1_000)
     retry_max_attempts: int = Field(5, alias="SLUICE_RETRY_MAX_ATTEMPTS", ge=1, le=100)
     retry_base_seconds: float = Field(2.0, alias="SLUICE_RETRY_BASE_SECONDS", gt=0, le=3_600)
     retry_cap_seconds: float = Field(300.0, alias="SLUICE_RETRY_CAP_SECONDS", gt=0, le=86_400)
+    retry_budget_share: float = Field(0.2, alias="SLUICE_RETRY_BUDGET_SHARE", ge=0, le=10)
     send_timeout_seconds: float = Field(15.0, alias="SLUICE_SEND_TIMEOUT_SECONDS", gt=0, le=120)
 
     http_streams: bool = Field(True, alias="SLUICE_HTTP_STREAMS")
@@ -57,6 +59,8 @@ class Settings(BaseModel):
     def _consistent(self) -> Self:
         if self.retry_cap_seconds < self.retry_base_seconds:
             raise ValueError("SLUICE_RETRY_CAP_SECONDS is below SLUICE_RETRY_BASE_SECONDS")
+        if self.batch_budget_seconds < self.handler_timeout_seconds:
+            raise ValueError("SLUICE_BATCH_BUDGET_SECONDS is below SLUICE_HANDLER_TIMEOUT_SECONDS")
         if len({self.lane_high, self.lane_normal, self.lane_low}) < 3:
             raise ValueError("SLUICE_LANE_HIGH, SLUICE_LANE_NORMAL and SLUICE_LANE_LOW must name three queues")
         if self.telemetry == "azure-monitor" and self.app_insights is None:

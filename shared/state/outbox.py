@@ -1,49 +1,101 @@
-"""Publishes what a crash left in the outbox."""
+"""Publishes what was committed: facts to Event Hubs in the order of their keys, commands to their lanes.
 
-from collections.abc import Callable
+The order of a key's facts holds whoever publishes them: a commit knows every earlier fact of its key that may be
+unpublished (the head row's ETag would have refused it otherwise), and publishes those first. Repeats are possible,
+gaps and swaps aren't: the first copy of each fact comes in order.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
-from shared.sending import EventPublisher, Fact
+from shared.messages import Letter
+from shared.sending import EventPublisher, Fact, Lanes
 from shared.telemetry import log_event
 
+from .leases import Lease
 from .rows import unpack
 from .store import Row, StateStore
+from .work import Work
 
-__all__ = ["OutboxSweeper"]
+__all__ = ["Outbox"]
+
+_LEASE_SECONDS = 60
 
 
-class OutboxSweeper:
-    """Finds facts that were committed but not published, publishes them, and deletes their rows.
+class Outbox:
+    """The way out.
 
     Parameters
     ----------
     settle_for:
-        Rows younger than this are left alone: their own batch is about to publish them.
+        A sweep leaves keys alone whose oldest row is younger: their own batch is about to publish them.
     """
 
     def __init__(
-        self, store: StateStore, publisher: EventPublisher, *, now: Callable[[], datetime], settle_for: timedelta
+        self,
+        store: StateStore,
+        publisher: EventPublisher,
+        lanes: Lanes,
+        *,
+        now: Callable[[], datetime],
+        settle_for: timedelta,
     ) -> None:
         self._store = store
         self._publisher = publisher
+        self._lanes = lanes
         self._now = now
         self._settle_for = settle_for
+        self._lease = Lease(store, "outbox", seconds=_LEASE_SECONDS, now=now)
+
+    async def publish(self, works: Iterable[Work]) -> None:
+        """Publish what committed work has said, after what its aggregates had said before; then delete the rows."""
+        rows: dict[int, dict[str, Row]] = {}
+        for work in works:
+            if work.said:
+                mine = rows.setdefault(work.bucket, {})
+                for row in (*work.aggregate.unpublished, *work.outbox_rows()):
+                    mine.setdefault(row["RowKey"], row)
+        await self._publish({bucket: list(found.values()) for bucket, found in rows.items()})
 
     async def sweep(self) -> int:
-        """Publish leftovers of every bucket; returns how many facts there were."""
+        """Publish leftovers of every bucket, on one instance at a time; returns how many there were."""
+        if not await self._lease.acquire():
+            return 0
         total = 0
         for bucket in range(self._store.buckets):
-            rows = [row async for row in self._store.outbox(bucket)]
-            if rows and self._settled(rows):
-                rows.sort(key=lambda row: (row["createdAt"], row["RowKey"]))
-                await self._publisher.publish([Fact(bucket, unpack(row).encode()) for row in rows])
-                await self._store.delete(bucket, [row["RowKey"] for row in rows])
+            rows = self._left_over([row async for row in self._store.outbox(bucket)])
+            if rows:
+                await self._publish({bucket: rows})
                 total += len(rows)
+                await self._lease.acquire()
+        await self._lease.release()
         if total:
-            log_event("outbox swept", facts=total)
+            log_event("outbox swept", rows=total)
         return total
 
-    def _settled(self, rows: list[Row]) -> bool:
-        """Whole buckets only: publishing old rows while younger ones are under way would break a key's order."""
-        newest = max(row["createdAt"].astimezone(UTC) for row in rows)
-        return bool(self._now() - newest >= self._settle_for)
+    def _left_over(self, rows: Sequence[Row]) -> list[Row]:
+        """Every row of a key whose oldest row is old enough; rows come sorted by key and sequence."""
+        keys: dict[str, list[Row]] = {}
+        for row in rows:
+            keys.setdefault(row["subject"], []).append(row)
+        limit = self._now() - self._settle_for
+        return [row for group in keys.values() if group[0]["createdAt"].astimezone(UTC) <= limit for row in group]
+
+    async def _publish(self, rows: dict[int, list[Row]]) -> None:
+        facts = [
+            Fact(bucket, unpack(row).encode())
+            for bucket, group in rows.items()
+            for row in group
+            if row["kind"] == "event"
+        ]
+        letters = [
+            Letter.from_json(unpack(row)) for group in rows.values() for row in group if row["kind"] == "command"
+        ]
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._publisher.publish(facts))
+            for letter in letters:
+                tasks.create_task(self._lanes.send(letter.headers, letter.body))
+        async with asyncio.TaskGroup() as tasks:
+            for bucket, group in rows.items():
+                tasks.create_task(self._store.delete(bucket, [row["RowKey"] for row in group]))

@@ -11,7 +11,9 @@ from urllib.parse import quote
 __all__ = [
     "MAX_VALUE_BYTES",
     "TooLarge",
+    "head_key",
     "inbox_key",
+    "inbox_range",
     "outbox_key",
     "outbox_range",
     "pack",
@@ -47,14 +49,25 @@ def state_key(kind: str, key: str) -> str:
     return f"state:{row_safe(kind)}:{row_safe(key)}"
 
 
-def outbox_key(message_id: object, number: int) -> str:
-    """Row of a fact that is still to be published; sorts in the order of publishing."""
-    return f"outbox:{message_id}:{number:04d}"
+def head_key(key: str) -> str:
+    """Row that counts what an aggregate has said: the guard of its order."""
+    return f"head:{row_safe(key)}"
 
 
-def outbox_range() -> tuple[str, str]:
-    """First row key of the outbox, and the first one after it."""
-    return "outbox:", "outbox;"
+def outbox_key(key: str, sequence: int) -> str:
+    """Row of something still to be published; the rows of an aggregate sort in the order of publishing."""
+    return f"outbox:{row_safe(key)}:{sequence:012d}"
+
+
+def outbox_range(key: str | None = None) -> tuple[str, str]:
+    """First row key of the outbox, or of one aggregate's part of it, and the first one after."""
+    prefix = "outbox" if key is None else f"outbox:{row_safe(key)}"
+    return f"{prefix}:", f"{prefix};"
+
+
+def inbox_range() -> tuple[str, str]:
+    """First row key of the inbox, and the first one after it."""
+    return "inbox:", "inbox;"
 
 
 def pack(text: str) -> dict[str, Any]:

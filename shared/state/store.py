@@ -142,10 +142,14 @@ class StateStore:
                 for row in rows:
                     await self._table(bucket).delete_entity(row["PartitionKey"], row["RowKey"])
 
-    async def outbox(self, bucket: int) -> AsyncIterator[Row]:
-        """The rows of a bucket that are still to be published, in the order of their keys."""
+    async def outbox(self, bucket: int, key: str | None = None) -> AsyncIterator[Row]:
+        """The rows of a bucket, or of one aggregate in it, that are still to be published, in order."""
+        async for row in self._range(bucket, *outbox_range(key)):
+            if key is None or row["subject"] == key:
+                yield row
+
+    async def _range(self, bucket: int, first: str, after: str) -> AsyncIterator[Row]:
         await self.open()
-        first, after = outbox_range()
         rows = self._table(bucket).query_entities(
             "PartitionKey eq @bucket and RowKey ge @first and RowKey lt @after",
             parameters={"bucket": partition_key(bucket), "first": first, "after": after},

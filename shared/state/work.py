@@ -1,7 +1,7 @@
-"""The unit of work: all that one message changes and says, to be committed in one transaction or not at all."""
+"""The unit of work: all that one message changes and says, committed in one transaction or not at all."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
@@ -9,13 +9,13 @@ from azure.core import MatchConditions
 from azure.data.tables import UpdateMode
 from pydantic import BaseModel
 
-from shared.messages import CloudEvent, Headers
+from shared.messages import CloudEvent, Headers, Letter
 
 from .buckets import bucket_of, partition_key
-from .rows import inbox_key, outbox_key, pack, state_key, unpack
+from .rows import head_key, inbox_key, outbox_key, pack, state_key, unpack
 from .store import REPLACE, Operation, Row
 
-__all__ = ["LoadRows", "Work"]
+__all__ = ["Aggregate", "LoadRows", "Work", "etag_of"]
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -28,13 +28,28 @@ class LoadRows(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class _Loaded:
-    etag: str | None
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Aggregate:
+    """What was known of a message's aggregate before its handler ran.
+
+    Attributes
+    ----------
+    sequence, etag:
+        The number of the last thing said, and the head row's ETag; None where nothing was said yet.
+    unpublished:
+        Outbox rows of the aggregate, left by a crash or still on their way: they go before what is said now.
+    replayed:
+        ETag of an inbox record that an operator opened again for a replay.
+    """
+
+    sequence: int = 0
+    etag: str | None = None
+    unpublished: Sequence[Row] = field(default=())
+    replayed: str | None = None
 
 
 class Work:
-    """What a handler gets beside its model: state of the message's aggregate, and facts to publish.
+    """What a handler gets beside its model: state of the message's aggregate, facts to publish, commands to send.
 
     Nothing is written before the handler has returned. A handler may run again when its commit met a conflict,
     so it should do its work through this object only.
@@ -49,20 +64,25 @@ class Work:
         load: LoadRows,
         now: Callable[[], datetime],
         fingerprint: str,
+        aggregate: Aggregate | None = None,
+        address: Callable[[str, str, BaseModel], Letter] | None = None,
         traceparent: str | None = None,
     ) -> None:
         self.headers = headers
         self.now = now()
         self.bucket = bucket_of(headers.key, buckets)
+        self.aggregate = aggregate or Aggregate()
+        self._clock = now
         self._buckets = buckets
         self._source = source
         self._load = load
         self._fingerprint = fingerprint
+        self._address = address
         self._traceparent = traceparent
-        self._loaded: dict[str, _Loaded] = {}
+        self._loaded: dict[str, str | None] = {}
         self._staged: dict[str, dict[str, Any] | None] = {}
         self._models: dict[str, BaseModel | None] = {}
-        self.events: list[CloudEvent] = []
+        self.said: list[CloudEvent | Letter] = []
 
     async def load(self, kind: str, key: str, model: type[Model]) -> Model | None:
         """The state saved last under `kind` and `key`, or None; a later save is refused if it changed meanwhile."""
@@ -72,8 +92,7 @@ class Work:
             if staged is not None and not isinstance(staged, model):
                 raise TypeError(f"{kind} {key} was saved as {type(staged).__name__}, not {model.__name__}")
             return staged
-        row = (await self._load(self.bucket, [row_key])).get(row_key)
-        self._loaded[row_key] = _Loaded(None if row is None else _etag(row))
+        row = await self._read(row_key)
         return None if row is None else model.model_validate_json(unpack(row))
 
     async def save(self, kind: str, key: str, value: BaseModel) -> None:
@@ -91,19 +110,18 @@ class Work:
         self._models[row_key] = value
 
     async def delete(self, kind: str, key: str) -> None:
-        """Forget the state of `kind` and `key`; the row must exist and is loaded first where it wasn't."""
+        """Forget the state of `kind` and `key`; nothing happens where there is none."""
         row_key = self._row_key(kind, key)
         if row_key not in self._loaded:
-            row = (await self._load(self.bucket, [row_key])).get(row_key)
-            self._loaded[row_key] = _Loaded(None if row is None else _etag(row))
+            await self._read(row_key)
         self._staged[row_key] = None
         self._models[row_key] = None
 
     def publish(self, event_type: str, data: BaseModel, *, version: str = "1.0") -> None:
         """Say a fact: it is published after the commit, at least once, in the order of its key."""
-        self.events.append(
+        self.said.append(
             CloudEvent(
-                id=f"{self.headers.message_id}:{len(self.events)}",
+                id=f"{self.headers.message_id}:{len(self.said)}",
                 type=event_type,
                 source=self._source,
                 subject=self.headers.key,
@@ -111,18 +129,51 @@ class Work:
                 version=version,
                 data=data.model_dump_json(by_alias=True),
                 correlation_id=self.headers.correlation_id,
+                sequence=self.aggregate.sequence + len(self.said) + 1,
                 traceparent=self._traceparent,
             )
         )
 
+    def send(self, event_type: str, data: BaseModel, *, version: str = "1.0") -> None:
+        """Send another command, of this aggregate or any other: it leaves through the outbox, and is done once.
+
+        Raises
+        ------
+        UnknownEventType, UnknownVersion, InvalidMessage
+            No integration takes that command, or not like this.
+        """
+        if self._address is None:
+            raise RuntimeError("this unit of work has no registry to address commands with")
+        letter = self._address(event_type, version, data)
+        self.said.append(letter.follow(self.headers, number=len(self.said), traceparent=self._traceparent))
+
+    @property
+    def events(self) -> list[CloudEvent]:
+        """The facts that were said, in order."""
+        return [said for said in self.said if isinstance(said, CloudEvent)]
+
     def operations(self) -> list[Operation]:
-        """The transaction: inbox record first, then state, then outbox rows."""
-        result: list[Operation] = [("create", self.inbox_row("done"))]
-        result += [self._operation(row_key, columns) for row_key, columns in self._staged.items()]
-        for number, event in enumerate(self.events):
-            columns = {"createdAt": self.now, "subject": event.subject, **pack(event.to_json().decode())}
-            result.append(("create", self._row(outbox_key(self.headers.message_id, number), columns)))
-        return [operation for operation in result if operation[0] != "skip"]
+        """The transaction: inbox record first, then state, then the head and what is to be published."""
+        result: list[Operation] = [self._inbox_operation(), *self.progress()]
+        if self.said:
+            result.append(self._head_operation())
+            result += [("create", row) for row in self.outbox_rows()]
+        return result
+
+    def progress(self) -> list[Operation]:
+        """The state alone, for a message that is only partly done: no inbox record, nothing said."""
+        return [
+            operation
+            for row_key, columns in self._staged.items()
+            if (operation := self._operation(row_key, columns)) is not None
+        ]
+
+    def burial(self, *, code: str, reason: str) -> Operation:
+        """The inbox record of a message that became a dead letter."""
+        row = self.inbox_row("dead", code=code, reason=reason)
+        if self.aggregate.replayed is None:
+            return ("create", row)
+        return ("update", row, _unchanged(self.aggregate.replayed))
 
     def inbox_row(self, status: str, **more: Any) -> dict[str, Any]:
         """The record that says the message was dealt with, and how."""
@@ -136,15 +187,55 @@ class Work:
             "attempt": headers.attempt,
             "correlationId": headers.correlation_id,
             "acceptedAt": headers.first_attempt_at,
-            "processedAt": self.now,
+            "processedAt": self._clock(),
             "payloadSha256": self._fingerprint,
         }
         return self._row(inbox_key(headers.message_id), columns | more)
 
-    @property
-    def outbox_keys(self) -> list[str]:
-        """The rows to delete once their events were published."""
-        return [outbox_key(self.headers.message_id, number) for number in range(len(self.events))]
+    def outbox_rows(self) -> list[dict[str, Any]]:
+        """One row for each thing said."""
+        first = self.aggregate.sequence + 1
+        return [
+            self._row(
+                outbox_key(self.headers.key, first + number),
+                {
+                    "kind": "event" if isinstance(said, CloudEvent) else "command",
+                    "subject": self.headers.key,
+                    "createdAt": self.now,
+                    **pack(said.to_json().decode()),
+                },
+            )
+            for number, said in enumerate(self.said)
+        ]
+
+    def _inbox_operation(self) -> Operation:
+        row = self.inbox_row("done")
+        if self.aggregate.replayed is None:
+            return ("create", row)
+        return ("update", row, _unchanged(self.aggregate.replayed))
+
+    def _head_operation(self) -> Operation:
+        row = self._row(head_key(self.headers.key), {"sequence": self.aggregate.sequence + len(self.said)})
+        if self.aggregate.etag is None:
+            return ("create", row)
+        return ("update", row, _unchanged(self.aggregate.etag))
+
+    def _operation(self, row_key: str, columns: dict[str, Any] | None) -> Operation | None:
+        loaded = row_key in self._loaded
+        etag = self._loaded.get(row_key)
+        if columns is None:
+            guard = {"etag": etag, "match_condition": MatchConditions.IfNotModified}
+            return None if etag is None else ("delete", self._row(row_key, {}), guard)
+        if not loaded:
+            return ("upsert", self._row(row_key, columns), REPLACE)
+        if etag is None:
+            return ("create", self._row(row_key, columns))
+        return ("update", self._row(row_key, columns), _unchanged(etag))
+
+    async def _read(self, row_key: str) -> Row | None:
+        row = (await self._load(self.bucket, [row_key])).get(row_key)
+        self._loaded[row_key] = None if row is None else etag_of(row)
+        return row
 
     def _row_key(self, kind: str, key: str) -> str:
         if key != self.headers.key and bucket_of(key, self._buckets) != self.bucket:
@@ -154,24 +245,16 @@ class Work:
             )
         return state_key(kind, key)
 
-    def _operation(self, row_key: str, columns: dict[str, Any] | None) -> Operation:
-        loaded = self._loaded.get(row_key)
-        guard: dict[str, Any] = {}
-        if loaded is not None and loaded.etag is not None:
-            guard = {"etag": loaded.etag, "match_condition": MatchConditions.IfNotModified}
-        if columns is None:
-            return ("delete", self._row(row_key, {}), guard) if guard else ("skip", {})
-        if loaded is None:
-            return ("upsert", self._row(row_key, columns), REPLACE)
-        if loaded.etag is None:
-            return ("create", self._row(row_key, columns))
-        return ("update", self._row(row_key, columns), {"mode": UpdateMode.REPLACE, **guard})
-
     def _row(self, row_key: str, columns: dict[str, Any]) -> dict[str, Any]:
         return {"PartitionKey": partition_key(self.bucket), "RowKey": row_key, **columns}
 
 
-def _etag(row: Row) -> str | None:
+def etag_of(row: Row) -> str | None:
+    """The ETag that the service gave a row."""
     metadata = getattr(row, "metadata", None) or {}
     etag = metadata.get("etag")
     return None if etag is None else str(etag)
+
+
+def _unchanged(etag: str) -> dict[str, Any]:
+    return {"mode": UpdateMode.REPLACE, "etag": etag, "match_condition": MatchConditions.IfNotModified}

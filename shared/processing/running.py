@@ -1,0 +1,144 @@
+"""Runs handlers: a place at the gate, a deadline below the lock, and whatever is raised becomes an outcome."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from pydantic import BaseModel
+
+from shared.messages import ErrorCode, Headers, Lane, Letter, Registry, address
+from shared.resilience import LaneGate, RetryPlan
+from shared.state import LoadRows, TooLarge, Work
+from shared.telemetry import current_traceparent, span
+
+from .failures import Category, Failure, classify
+from .outcomes import Dead, Item, RetryLater
+
+__all__ = ["Limits", "Runner"]
+
+MAX_OPERATIONS = 100
+"""Operations in one entity-group transaction: what one message may change and say at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Bounds of a batch, in seconds.
+
+    Parameters
+    ----------
+    handler_timeout:
+        Time one handler may take.
+    batch_budget:
+        Time all handlers of a batch may take; must end well before the lock does.
+    """
+
+    handler_timeout: float
+    batch_budget: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.handler_timeout <= self.batch_budget:
+            raise ValueError(f"handler_timeout {self.handler_timeout} must be above 0, batch_budget not below it")
+
+
+class Runner:
+    """Runs one handler for one item; never raises what the handler raised.
+
+    Parameters
+    ----------
+    plan:
+        The retry plan of event types that have none of their own.
+    random:
+        Returns 0 … 1, for the jitter of delays.
+    """
+
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        load: LoadRows,
+        buckets: int,
+        gate: LaneGate[Lane],
+        plan: RetryPlan,
+        limits: Limits,
+        source: str,
+        now: Callable[[], datetime],
+        random: Callable[[], float],
+    ) -> None:
+        self._registry = registry
+        self._load = load
+        self._buckets = buckets
+        self._gate = gate
+        self._plan = plan
+        self._limits = limits
+        self._source = source
+        self._now = now
+        self._random = random
+
+    async def run(self, lane: Lane, item: Item, deadline: float) -> None:
+        """Run the handler, or put the message off where the batch has no time left for it."""
+        async with self._gate.place(lane):
+            left = deadline - asyncio.get_running_loop().time()
+            if left <= 0:
+                late = Failure(Category.TRANSIENT, ErrorCode.HANDLER_ERROR, "the batch ran out of time")
+                item.outcome = RetryLater(0.0, late, counts=False)
+                return
+            await self._handle(item, min(left, self._limits.handler_timeout))
+
+    async def rerun(self, item: Item) -> None:
+        """Run the handler again on what is known now."""
+        await self._handle(item, self._limits.handler_timeout)
+
+    async def _handle(self, item: Item, seconds: float) -> None:
+        message = item.read
+        headers = message.headers
+        attributes = {"messaging.message.id": str(headers.message_id), "sluice.event_type": headers.event_type}
+        with span("handler", parent=headers.traceparent, attributes=attributes) as current:
+            item.work = self._work(item)
+            try:
+                async with asyncio.timeout(seconds):
+                    await message.handler.call(message.data, item.work)
+                _check(item.work)
+            except BaseException as error:
+                task = asyncio.current_task()
+                if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                    raise  # the app is closing; this isn't the handler's doing
+                current.record_exception(error)
+                item.outcome = self.after(headers, classify(error), message.handler.retry)
+
+    def _work(self, item: Item) -> Work:
+        message = item.read
+        return Work(
+            headers=message.headers,
+            buckets=self._buckets,
+            source=self._source,
+            load=self._load,
+            now=self._now,
+            fingerprint=message.fingerprint,
+            aggregate=item.aggregate,
+            address=self._address,
+            traceparent=current_traceparent() or message.headers.traceparent,
+        )
+
+    def _address(self, event_type: str, version: str, data: BaseModel) -> Letter:
+        handler = self._registry.handler(event_type, version)
+        return address(handler, data, source=self._source, now=self._now())
+
+    def after(self, headers: Headers, failure: Failure, plan: RetryPlan | None) -> RetryLater | Dead:
+        """What becomes of a message that failed."""
+        if not failure.retryable:
+            return Dead(failure)
+        elapsed = (self._now() - headers.first_attempt_at).total_seconds()
+        delay = (plan or self._plan).delay(
+            headers.attempt, elapsed=max(0.0, elapsed), asked=failure.after, random=self._random
+        )
+        if delay is None:
+            return Dead(replace(failure, code=ErrorCode.ATTEMPTS_EXHAUSTED))
+        return RetryLater(delay, failure)
+
+
+def _check(work: Work) -> None:
+    """What can't be written fails here, where it is this message's own failure and not its batch's."""
+    operations = len(work.operations())
+    if operations > MAX_OPERATIONS:
+        raise TooLarge(f"the message changes and says {operations} things, one transaction holds {MAX_OPERATIONS}")
