@@ -49,6 +49,7 @@ class Settings(BaseModel):
     retry_cap_seconds: float = Field(300.0, alias="SLUICE_RETRY_CAP_SECONDS", gt=0, le=86_400)
     retry_budget_share: float = Field(0.2, alias="SLUICE_RETRY_BUDGET_SHARE", ge=0, le=10)
     send_timeout_seconds: float = Field(15.0, alias="SLUICE_SEND_TIMEOUT_SECONDS", gt=0, le=120)
+    dead_letter_retention_days: int = Field(30, alias="SLUICE_DEAD_LETTER_RETENTION_DAYS", ge=1, le=3_650)
 
     http_streams: bool = Field(True, alias="SLUICE_HTTP_STREAMS")
     log_format: Literal["platform", "json"] = Field("platform", alias="SLUICE_LOG_FORMAT")
