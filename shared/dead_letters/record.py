@@ -1,20 +1,41 @@
 """What is kept of a message that can't be processed: enough to understand it and to play it again."""
 
-import base64
 import hashlib
-import json
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
-__all__ = ["DeadLetter", "stack_fingerprint"]
+__all__ = ["DeadLetter", "Note", "Status", "StoredLetter", "stack_fingerprint", "unread_identity"]
+
+_LANE_SOURCE = "lane:"
+
+
+class Status(StrEnum):
+    """What became of a dead letter."""
+
+    OPEN = "open"
+    REPLAYING = "replaying"
+    """Between the first and the last step of a replay; after a crash the next replay goes on from there."""
+    REPLAYED = "replayed"
+    DISCARDED = "discarded"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Note:
+    """One line of a dead letter's history: who did what, when and why."""
+
+    at: datetime
+    action: str
+    by: str
+    reason: str
 
 
 @dataclass(frozen=True, kw_only=True)
 class DeadLetter:
-    """One dead letter.
+    """One dead letter on its way into the store.
 
     Attributes
     ----------
@@ -22,6 +43,10 @@ class DeadLetter:
         Unique and the same at every delivery: the message id, or where a message has none, its place in the queue.
     body:
         The message as it came, byte for byte; with a claim it is empty and `properties` name the payload.
+    source:
+        The road it came by: `lane:<lane>` or the name of an event stream.
+    position:
+        Its place in the queue or log, so that a redelivery is told from a new copy.
     """
 
     identity: str
@@ -41,28 +66,73 @@ class DeadLetter:
     traceparent: str | None = None
     fingerprint: str | None = None
     position: Mapping[str, Any] = field(default_factory=dict)
+    lane: str | None = None
 
-    def columns(self) -> dict[str, Any]:
-        """The row's columns apart from its body."""
-        columns = {
-            "source": self.source,
-            "category": self.category,
-            "code": self.code,
-            "reason": self.reason[:8_000],
-            "attempts": self.attempts,
-            "firstFailure": self.first_failure,
-            "lastFailure": self.last_failure,
-            "messageId": self.message_id,
-            "eventType": self.event_type,
-            "key": self.key,
-            "correlationId": self.correlation_id,
-            "traceparent": self.traceparent,
-            "fingerprint": self.fingerprint,
-            "properties": json.dumps(dict(self.properties), default=_plain)[:30_000],
-            "position": json.dumps(dict(self.position)) if self.position else None,
-            "bodySize": len(self.body),
-        }
-        return {name: value for name, value in columns.items() if value is not None}
+    @property
+    def id(self) -> str:
+        """32 hex digits: two payloads under one identity are two dead letters, one delivered twice is one."""
+        claim = str(self.properties.get("claimSha256", ""))
+        digest = hashlib.sha256(hashlib.sha256(self.body).digest() + claim.encode("utf-8", "replace") + b"\0")
+        digest.update(self.identity.encode("utf-8", "replace"))
+        return digest.hexdigest()[:32]
+
+    @property
+    def lane_name(self) -> str | None:
+        """The lane it was in, said or read from its source."""
+        if self.lane is None and self.source.startswith(_LANE_SOURCE):
+            return self.source.removeprefix(_LANE_SOURCE)
+        return self.lane
+
+    @property
+    def group(self) -> str:
+        """What groups it with others of its kind: the stack's fingerprint, or without a stack its code."""
+        return self.fingerprint or hashlib.sha256(f"{self.category}\0{self.code}".encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StoredLetter:
+    """A dead letter as the store has it; its body is read when it is asked for.
+
+    Attributes
+    ----------
+    id:
+        32 hex digits; what operators name it by.
+    claim:
+        Blob name of its payload, where the message carried a claim.
+    replays:
+        How often it was replayed.
+    changed_at:
+        When its status changed last.
+    etag:
+        The version of the row, for a change that must not hit a newer one.
+    """
+
+    id: str
+    status: Status
+    source: str
+    category: str
+    code: str
+    reason: str
+    attempts: int
+    first_failure: datetime
+    last_failure: datetime
+    fingerprint: str
+    replays: int
+    changed_at: datetime
+    history: tuple[Note, ...]
+    properties: Mapping[str, Any]
+    position: Mapping[str, Any]
+    body_size: int
+    lane: str | None
+    message_id: str | None
+    event_type: str | None
+    key: str | None
+    correlation_id: str | None
+    trace_id: str | None
+    traceparent: str | None
+    claim: str | None
+    body_blob: str | None
+    etag: str | None
 
 
 def stack_fingerprint(error: BaseException | None) -> str | None:
@@ -70,9 +140,11 @@ def stack_fingerprint(error: BaseException | None) -> str | None:
     if error is None:
         return None
     frames = traceback.extract_tb(error.__traceback__)
-    places = [f"{frame.filename.rpartition('/')[2]}:{frame.name}" for frame in frames[-8:]]
+    places = [f"{frame.filename.replace(chr(92), '/').rpartition('/')[2]}:{frame.name}" for frame in frames[-8:]]
     return hashlib.sha256("\n".join([type(error).__qualname__, *places]).encode()).hexdigest()[:16]
 
 
-def _plain(value: Any) -> str:
-    return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
+def unread_identity(lane: str, broker_id: str | None, sequence_number: int) -> str:
+    """Identity of a message whose properties can't be read: the broker's id of it, without the number of a replay."""
+    name = (broker_id or "").partition("#r")[0]
+    return f"{lane}:{name or sequence_number}"

@@ -1,0 +1,122 @@
+"""What the broker gave up by itself comes to the dead-letter store; old dead letters leave it."""
+
+import asyncio
+import time
+from datetime import timedelta
+from typing import Any, List  # noqa: UP035 - the worker refuses list[...] in a trigger's annotation
+
+import azure.functions as func
+
+from shared.dead_letters import BrokerLetter, InboxRecords, QueueDrain
+from shared.messages import Headers, Lane, MessageError
+from shared.processing import Decoder, Delivery
+from shared.telemetry import log_event
+
+from .services import Services
+
+__all__ = ["broker_letter", "dead_letters_blueprint"]
+
+_SWEEP_SECONDS = 120.0
+_SWEEP_SCHEDULE = "0 17 3 * * *"
+
+
+def broker_letter(message: func.ServiceBusMessage) -> BrokerLetter:
+    """Body and application properties; the reason is among the latter, the host never sends its own array of them."""
+    properties: dict[str, Any] = dict(message.application_properties or {})
+    return BrokerLetter(
+        body=message.get_body(),
+        properties=properties,
+        message_id=message.message_id or "",
+        sequence_number=int(message.sequence_number or 0),
+        delivery_count=int(message.delivery_count or 1),
+    )
+
+
+def dead_letters_blueprint(services: Services) -> func.Blueprint:
+    """One drain per lane, and a daily sweep."""
+    blueprint = func.Blueprint()
+    drains = _Drains(services)
+
+    async def dead_letters_high(messages: List[func.ServiceBusMessage]) -> None:  # noqa: UP006
+        await drains.drain(Lane.HIGH, [broker_letter(message) for message in messages])
+
+    async def dead_letters_normal(messages: List[func.ServiceBusMessage]) -> None:  # noqa: UP006
+        await drains.drain(Lane.NORMAL, [broker_letter(message) for message in messages])
+
+    async def dead_letters_low(messages: List[func.ServiceBusMessage]) -> None:  # noqa: UP006
+        await drains.drain(Lane.LOW, [broker_letter(message) for message in messages])
+
+    queues = {
+        dead_letters_high: "%SLUICE_LANE_HIGH%",
+        dead_letters_normal: "%SLUICE_LANE_NORMAL%",
+        dead_letters_low: "%SLUICE_LANE_LOW%",
+    }
+    for function, queue in queues.items():
+        blueprint.service_bus_queue_trigger(
+            arg_name="messages",
+            connection="ServiceBus",
+            queue_name=f"{queue}/$deadletterqueue",
+            data_type="binary",
+            cardinality="many",
+        )(function)
+
+    async def sweep_dead_letters(timer: func.TimerRequest) -> None:
+        await _sweep(services)
+
+    blueprint.timer_trigger(arg_name="timer", schedule=_SWEEP_SCHEDULE)(sweep_dead_letters)
+    return blueprint
+
+
+class _Drains:
+    """Made when the first message comes, so that nothing connects before."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._drain: QueueDrain | None = None
+
+    async def drain(self, lane: Lane, messages: list[BrokerLetter]) -> None:
+        if self._drain is None:
+            self._drain = _queue_drain(self._services)
+        try:
+            await self._drain.drain(lane, messages)
+        except Exception:
+            await asyncio.sleep(2.0)  # what fails comes again at once, and a dead-letter queue never gives up on it
+            raise
+
+
+def _queue_drain(services: Services) -> QueueDrain:
+    decoder = Decoder(services.registry, services.claims, buckets=services.settings.state_buckets)
+
+    async def fingerprint_of(letter: BrokerLetter, headers: Headers) -> str | None:
+        delivery = Delivery(
+            body=letter.body,
+            properties=dict(letter.properties),
+            message_id=letter.message_id,
+            sequence_number=letter.sequence_number,
+            delivery_count=letter.delivery_count,
+        )
+        try:
+            return (await decoder.decode(delivery, headers)).fingerprint
+        except MessageError:
+            return None
+
+    inbox = InboxRecords(services.state)
+    return QueueDrain(services.dead_letters, inbox, fingerprint_of=fingerprint_of, now=services.now)
+
+
+async def _sweep(services: Services) -> None:
+    """Delete what is past its retention, within a budget of time; what is left goes with the next sweep."""
+    days = services.settings.dead_letter_retention_days
+    deadline = time.monotonic() + _SWEEP_SECONDS
+    swept = await services.dead_letters.sweep(
+        services.now() - timedelta(days=days), time_left=lambda: time.monotonic() < deadline
+    )
+    log_event(
+        "dead letters swept",
+        level=30 if swept.open else 20,
+        records=swept.records,
+        open=swept.open,
+        bodies=swept.bodies,
+        finished=swept.finished,
+        retentionDays=days,
+    )

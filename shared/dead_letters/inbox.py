@@ -1,0 +1,88 @@
+"""What the inbox says of a dead message, and how it gives way to a replay."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from azure.core import MatchConditions
+from azure.data.tables import UpdateMode
+
+from shared.messages import Headers
+from shared.state import Conflict, Row, StateStore, bucket_of, etag_of, inbox_key, partition_key
+
+__all__ = ["InboxRecords"]
+
+_MAX_RACES = 10
+
+
+class InboxRecords:
+    """The inbox rows of dead messages.
+
+    A row is `dead`, is set to `replaying` when an operator replays its message, and ends as `done` or `dead` again.
+    Whoever processes a `replaying` message updates the row under its ETag, so a replay takes effect once.
+    """
+
+    def __init__(self, store: StateStore) -> None:
+        self._store = store
+
+    async def find(self, message_id: str, key: str) -> Row | None:
+        """The inbox row of a message, or None."""
+        row_key = inbox_key(message_id)
+        return (await self._store.find(self._bucket(key), [row_key])).get(row_key)
+
+    async def reopen(self, message_id: str, key: str, *, replay: int) -> str | None:
+        """Let a dead message be processed again; return what the row says after: None, `replaying` or `done`."""
+        for _ in range(_MAX_RACES):
+            row = await self.find(message_id, key)
+            status = None if row is None else str(row["status"])
+            if row is None or status in ("done", "replaying"):
+                return status
+            if await self._update(key, {**row, "status": "replaying", "replay": replay}, row):
+                return "replaying"
+        raise TimeoutError(f"the inbox record of {message_id} keeps changing")
+
+    async def bury(self, key: str, row: Mapping[str, Any]) -> str:
+        """Record a death unless the message was dealt with; return the status that the inbox has then."""
+        for _ in range(_MAX_RACES):
+            try:
+                await self._store.commit(self._bucket(key), [("create", row)])
+            except Conflict:
+                known = (await self._store.find(self._bucket(key), [row["RowKey"]])).get(row["RowKey"])
+                if known is not None and known["status"] != "replaying":
+                    return str(known["status"])
+                if known is not None and await self._update(key, row, known):
+                    return "dead"
+            else:
+                return "dead"
+        raise TimeoutError(f"the inbox record {row['RowKey']} keeps changing")
+
+    async def _update(self, key: str, row: Mapping[str, Any], known: Row) -> bool:
+        guard = {"etag": etag_of(known), "match_condition": MatchConditions.IfNotModified}
+        try:
+            await self._store.commit(self._bucket(key), [("update", row, {"mode": UpdateMode.REPLACE, **guard})])
+        except Conflict:
+            return False
+        return True
+
+    def _bucket(self, key: str) -> int:
+        return bucket_of(key, self._store.buckets)
+
+    async def record_death(self, headers: Headers, *, code: str, reason: str, now: datetime) -> str:
+        """Record that a message died outside of its processing; return the status that the inbox has then."""
+        row = {
+            "PartitionKey": partition_key(self._bucket(headers.key)),
+            "RowKey": inbox_key(headers.message_id),
+            "status": "dead",
+            "lane": headers.lane.value,
+            "eventType": headers.event_type,
+            "version": headers.version,
+            "key": headers.key,
+            "attempt": headers.attempt,
+            "correlationId": headers.correlation_id,
+            "acceptedAt": headers.first_attempt_at,
+            "processedAt": now,
+            "payloadSha256": "",
+            "code": code,
+            "reason": reason[:4_000],
+        }
+        return await self.bury(headers.key, row)

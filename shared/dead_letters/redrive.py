@@ -1,0 +1,267 @@
+"""Plays dead letters again or discards them, one at a time, each step of it safe to repeat.
+
+A replay has four steps: take the record (`open` → `replaying`, under its ETag, so one operator wins), let the inbox
+give way, hand the message to its lane or projector, note `replayed`. Whoever is killed between two of them leaves a
+record that says `replaying`; the next replay goes on from there with the same number and the same broker id. A copy
+sent twice takes effect once, since the inbox record opens for one of them only.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from azure.servicebus import ServiceBusMessage
+
+from shared.messages import ErrorCode, Lane, MessageError, fingerprint, parse_strict
+from shared.sending import NotSent
+from shared.state import Row
+
+from .inbox import InboxRecords
+from .record import Note, Status, StoredLetter
+from .store import DeadLetterStore
+
+__all__ = ["Action", "Order", "Outcome", "Plan", "Redrive", "Result", "replay_message"]
+
+Send = Callable[[Lane, ServiceBusMessage], Awaitable[None]]
+ReplayEvent = Callable[[StoredLetter, bytes], Awaitable[None]]
+Renew = Callable[[str], Awaitable[None]]
+
+TAKE_OVER_AFTER = timedelta(minutes=2)
+"""A replay that made no step for so long was killed."""
+
+_BROKER_ID_LIMIT = 100
+
+
+class Action(StrEnum):
+    """What a replay of a dead letter would do, or has done."""
+
+    SEND = "send to its lane"
+    PROJECT = "project its event"
+    CLOSE = "close: it was processed already"
+    SKIP_CONFLICT = "skip: its id belongs to another message; send it under a new id"
+    SKIP_RESOLVED = "skip: it is replayed or discarded already"
+    SKIP_BUSY = "skip: somebody else is replaying it"
+    SKIP_NOWHERE = "skip: nothing here takes messages of its source"
+    SKIP_GONE = "skip: it is no longer in the store"
+    FAILED = "failed: it can't be handed over; it is open as before"
+    UNREACHABLE = "failed: the broker didn't take it; it is open as before"
+
+    @property
+    def hands_over(self) -> bool:
+        """Whether the message goes on its way again."""
+        return self in (Action.SEND, Action.PROJECT)
+
+
+class Outcome(StrEnum):
+    """What became of a message after its replay."""
+
+    DONE = "done"
+    FAILED = "failed"
+    PENDING = "pending"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Order:
+    """Who decides about dead letters, and why; both stay in their history."""
+
+    by: str
+    reason: str
+
+    def __post_init__(self) -> None:
+        if not self.by.strip() or not self.reason.strip():
+            raise ValueError("a decision about dead letters needs a name and a reason")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A dead letter, and what a replay would do to it now."""
+
+    letter: StoredLetter
+    action: Action
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A dead letter after a replay, and what was done."""
+
+    letter: StoredLetter
+    action: Action
+    error: str | None = None
+
+
+class Redrive:
+    """Decides about single dead letters.
+
+    Parameters
+    ----------
+    send:
+        Hands a message to a lane; raises NotSent where the broker didn't confirm it.
+    events:
+        For each event stream, what reads an event of it again; it raises only storage's own errors.
+    renew:
+        Has the payload behind a claim kept for as long as a new message; raises MessageError where it is gone.
+    """
+
+    def __init__(
+        self,
+        store: DeadLetterStore,
+        inbox: InboxRecords,
+        *,
+        send: Send,
+        events: Mapping[str, ReplayEvent],
+        renew: Renew,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._store = store
+        self._inbox = inbox
+        self._send = send
+        self._events = dict(events)
+        self._renew = renew
+        self._now = now
+
+    async def plan(self, letter: StoredLetter) -> Plan:
+        """What a replay would do now; nothing is changed."""
+        return Plan(letter, await self._action(letter))
+
+    async def replay(self, letter: StoredLetter, order: Order) -> Result:
+        """Play one dead letter again; running it again after a crash goes on where it was."""
+        known = await self._store.get(letter.id)
+        if known is None:
+            return Result(letter, Action.SKIP_GONE)
+        action = await self._action(known)
+        if action is Action.CLOSE:
+            note = self._note(order, "closed", "processed already, nothing was sent")
+            return self._result(known, action, await self._decide(known, Status.REPLAYED, note))
+        if not action.hands_over:
+            return Result(known, action)
+        taken = await self._take(known, order)
+        if taken is None:
+            return Result(known, Action.SKIP_BUSY)
+        return await self._hand_over(taken, action, order)
+
+    async def discard(self, letter: StoredLetter, order: Order) -> Result:
+        """Settle a dead letter for good without replaying it; it stays in the store for its retention."""
+        known = await self._store.get(letter.id)
+        if known is None:
+            return Result(letter, Action.SKIP_GONE)
+        if known.status in (Status.REPLAYED, Status.DISCARDED):
+            return Result(known, Action.SKIP_RESOLVED)
+        if known.status is Status.REPLAYING and not self._was_left(known):
+            return Result(known, Action.SKIP_BUSY)
+        changed = await self._decide(known, Status.DISCARDED, self._note(order, "discarded"))
+        return self._result(known, Action.CLOSE, changed)
+
+    async def outcome(self, letter: StoredLetter) -> Outcome:
+        """What became of a message that `replay` handed over."""
+        known = await self._store.get(letter.id)
+        if known is not None and known.status is Status.OPEN:
+            return Outcome.FAILED
+        if letter.source in self._events:
+            return Outcome.DONE
+        row = await self._inbox_row(letter)
+        return Outcome.DONE if row is not None and row["status"] == "done" else Outcome.PENDING
+
+    async def _action(self, letter: StoredLetter) -> Action:
+        if letter.status in (Status.REPLAYED, Status.DISCARDED):
+            return Action.SKIP_RESOLVED
+        if letter.status is Status.REPLAYING and not self._was_left(letter):
+            return Action.SKIP_BUSY
+        if letter.source in self._events:
+            return Action.PROJECT
+        if _lane(letter) is None:
+            return Action.SKIP_NOWHERE
+        if letter.code == ErrorCode.MESSAGE_ID_CONFLICT:
+            return Action.SKIP_CONFLICT
+        row = await self._inbox_row(letter)
+        if row is None or row["status"] != "done":
+            return Action.SEND
+        return Action.CLOSE if await self._is_same_payload(letter, row) else Action.SKIP_CONFLICT
+
+    async def _is_same_payload(self, letter: StoredLetter, row: Row) -> bool:
+        """Whether what was done under the id is this message; without a payload at hand it can't be told."""
+        if letter.claim is not None or letter.event_type is None:
+            return False
+        try:
+            data = parse_strict(await self._store.body(letter))["data"]
+            known = fingerprint(letter.event_type, str(letter.properties.get("version")), data)
+        except (MessageError, KeyError, TypeError, LookupError):
+            return False
+        return bool(known == row.get("payloadSha256"))
+
+    async def _take(self, letter: StoredLetter, order: Order) -> StoredLetter | None:
+        left = letter.status is Status.REPLAYING
+        note = self._note(order, "resumed" if left else "replay")
+        number = letter.replays if left else letter.replays + 1
+        return await self._decide(letter, Status.REPLAYING, note, replays=number)
+
+    async def _hand_over(self, taken: StoredLetter, action: Action, order: Order) -> Result:
+        try:
+            body = await self._store.body(taken)
+            if action is Action.PROJECT:
+                await self._events[taken.source](taken, body)
+            else:
+                await self._send_to_lane(taken, body)
+        except (NotSent, MessageError, LookupError, ValueError, TypeError) as error:
+            action = Action.UNREACHABLE if isinstance(error, NotSent) else Action.FAILED
+            why = f"{type(error).__name__}: {error}"
+            changed = await self._decide(taken, Status.OPEN, self._note(order, "not handed over", why))
+            return Result(changed or taken, action, why)
+        changed = await self._decide(taken, Status.REPLAYED, None)
+        return Result(changed or taken, action)  # None: it has failed again already, and is open
+
+    async def _send_to_lane(self, letter: StoredLetter, body: bytes) -> None:
+        lane = _lane(letter)
+        if lane is None:
+            raise LookupError(f"no lane for {letter.source}")
+        if letter.claim is not None:
+            await self._renew(letter.claim)
+        if letter.message_id is not None and letter.key is not None:
+            await self._inbox.reopen(letter.message_id, letter.key, replay=letter.replays)
+        await self._send(lane, replay_message(letter, body, now=self._now()))
+
+    async def _inbox_row(self, letter: StoredLetter) -> Row | None:
+        if letter.message_id is None or letter.key is None:
+            return None
+        return await self._inbox.find(letter.message_id, letter.key)
+
+    def _was_left(self, letter: StoredLetter) -> bool:
+        return self._now() - letter.changed_at > TAKE_OVER_AFTER
+
+    async def _decide(
+        self, letter: StoredLetter, status: Status, note: Note | None, *, replays: int | None = None
+    ) -> StoredLetter | None:
+        return await self._store.change(letter, status=status, note=note, at=self._now(), replays=replays)
+
+    def _note(self, order: Order, action: str, more: str | None = None) -> Note:
+        reason = f"{order.reason} ({more})" if more else order.reason
+        return Note(at=self._now(), action=action, by=order.by, reason=reason)
+
+    def _result(self, known: StoredLetter, action: Action, changed: StoredLetter | None) -> Result:
+        return Result(known, Action.SKIP_BUSY) if changed is None else Result(changed, action)
+
+
+def replay_message(letter: StoredLetter, body: bytes, *, now: datetime) -> ServiceBusMessage:
+    """The message of a replay: the same logical id, properties, claim and body, under a broker id of its own.
+
+    Attempts and the time they may take begin anew. The broker id differs by the number of the replay, or duplicate
+    detection would drop it in silence.
+    """
+    anew = {"attempt": 1, "firstAttemptAt": now.astimezone(UTC).isoformat(), "replay": letter.replays}
+    properties: dict[str | bytes, Any] = {**letter.properties, **anew}
+    name = (letter.message_id or "").partition("#")[0]
+    return ServiceBusMessage(
+        body,
+        message_id=f"{name if 0 < len(name) <= _BROKER_ID_LIMIT else letter.id}#r{letter.replays}",
+        content_type="application/json",
+        session_id=letter.key if letter.lane == "ordered" else None,
+        application_properties=properties,
+    )
+
+
+def _lane(letter: StoredLetter) -> Lane | None:
+    try:
+        return Lane(letter.lane) if letter.lane is not None else None
+    except ValueError:
+        return None

@@ -1,0 +1,97 @@
+"""Which dead letters are meant: filters that the table itself applies, and groups of the same failure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from .record import Status
+
+__all__ = ["GROUP_COLUMNS", "Filters", "Group", "grouped_into"]
+
+GROUP_COLUMNS = ("fingerprint", "status", "category", "code", "reason", "eventType", "firstFailure", "lastFailure")
+_MAX_EVENT_TYPES = 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Filters:
+    """All that are given must hold; `since` is inclusive and `until` exclusive, both over the last failure."""
+
+    status: frozenset[Status] = field(default_factory=frozenset)
+    category: str | None = None
+    code: str | None = None
+    event_type: str | None = None
+    key: str | None = None
+    lane: str | None = None
+    source: str | None = None
+    fingerprint: str | None = None
+    message_id: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def query(self) -> tuple[str, dict[str, Any]]:
+        """An OData filter and its parameters; values never become part of the filter's text."""
+        equal = {
+            "category": self.category,
+            "code": self.code,
+            "eventType": self.event_type,
+            "key": self.key,
+            "lane": self.lane,
+            "source": self.source,
+            "fingerprint": self.fingerprint,
+            "messageId": self.message_id,
+        }
+        parameters: dict[str, Any] = {name: value for name, value in equal.items() if value is not None}
+        terms = [f"{name} eq @{name}" for name in parameters]
+        if self.status:
+            names = {f"status{number}": status.value for number, status in enumerate(sorted(self.status))}
+            terms.append("(" + " or ".join(f"status eq @{name}" for name in names) + ")")
+            parameters |= names
+        if self.since is not None:
+            terms.append("lastFailure ge @since")
+            parameters["since"] = self.since
+        if self.until is not None:
+            terms.append("lastFailure lt @until")
+            parameters["until"] = self.until
+        return " and ".join(terms), parameters
+
+
+@dataclass(kw_only=True, slots=True)
+class Group:
+    """Dead letters that failed in the same place."""
+
+    fingerprint: str
+    category: str
+    code: str
+    reason: str
+    first_failure: datetime
+    last_failure: datetime
+    count: int = 0
+    open: int = 0
+    event_types: set[str] = field(default_factory=set)
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Count a row; the reason shown is the newest one's."""
+        self.count += 1
+        self.open += row["status"] == Status.OPEN
+        if len(self.event_types) < _MAX_EVENT_TYPES and row.get("eventType"):
+            self.event_types.add(row["eventType"])
+        self.first_failure = min(self.first_failure, row["firstFailure"])
+        if row["lastFailure"] >= self.last_failure:
+            self.last_failure, self.reason = row["lastFailure"], row["reason"]
+
+
+def grouped_into(groups: dict[str, Group], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Count rows by fingerprint; memory grows with the number of groups, not of rows."""
+    for row in rows:
+        group = groups.get(row["fingerprint"])
+        if group is None:
+            group = groups[row["fingerprint"]] = Group(
+                fingerprint=row["fingerprint"],
+                category=row["category"],
+                code=row["code"],
+                reason=row["reason"],
+                first_failure=row["firstFailure"],
+                last_failure=row["lastFailure"],
+            )
+        group.add(row)
