@@ -23,7 +23,7 @@ _DESCRIPTION = "DeadLetterErrorDescription"
 # The reasons that Service Bus gives by itself: "Overview of Service Bus dead-letter queues".
 _REASONS: Mapping[str, tuple[str, str]] = {
     "MaxDeliveryCountExceeded": ("transient", ErrorCode.MAX_DELIVERIES_EXCEEDED),
-    "TTLExpiredException": ("permanent", ErrorCode.MESSAGE_EXPIRED),
+    "TTLExpiredException": ("expired", ErrorCode.MESSAGE_EXPIRED),
     "HeaderSizeExceeded": ("invalid", ErrorCode.DEAD_LETTERED),
     "Session ID is null": ("invalid", ErrorCode.DEAD_LETTERED),
     "MaxTransferHopCountExceeded": ("permanent", ErrorCode.DEAD_LETTERED),
@@ -117,9 +117,11 @@ def letter_of(lane: Lane, message: BrokerLetter, headers: Headers | None, *, now
     reason, description = str(properties.pop(_REASON, "")), str(properties.pop(_DESCRIPTION, ""))
     category, code = _REASONS.get(reason, _OTHER)
     return DeadLetter(
-        identity=str(headers.message_id)
-        if headers
-        else f"{lane.value}:{message.message_id or message.sequence_number}",
+        identity=(
+            str(headers.message_id)
+            if headers
+            else unread_identity(lane.value, message.message_id, message.sequence_number)
+        ),
         body=message.body,
         properties=properties,
         source=f"lane:{lane.value}",

@@ -249,7 +249,7 @@ def replay_message(letter: StoredLetter, body: bytes, *, now: datetime) -> Servi
     detection would drop it in silence.
     """
     anew = {"attempt": 1, "firstAttemptAt": now.astimezone(UTC).isoformat(), "replay": letter.replays}
-    properties: dict[str | bytes, Any] = {**letter.properties, **anew}
+    properties: dict[str | bytes, Any] = {str(name): value for name, value in {**letter.properties, **anew}.items()}
     name = (letter.message_id or "").partition("#")[0]
     return ServiceBusMessage(
         body,

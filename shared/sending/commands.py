@@ -36,6 +36,10 @@ class Lanes:
         """Schedule a delayed copy on the lane's queue; raises NotSent."""
         await self._senders[headers.lane].schedule(command(headers, body), when)
 
+    async def forward(self, lane: Lane, message: ServiceBusMessage) -> None:
+        """Return when a lane's queue has taken a message as it is; raises NotSent."""
+        await self._senders[lane].send(message)
+
     async def probe(self) -> None:
         """Raise NotSent where a lane can't be reached."""
         for sender in self._senders.values():
