@@ -1,10 +1,8 @@
 """What a message carries in place of a large payload."""
 
-import hashlib
-from dataclasses import dataclass
-from typing import Self
 from uuid import UUID
 
+from shared.blobs import BlobReference
 from shared.messages import ErrorCode, MessageError
 
 __all__ = ["Claim", "ClaimChanged", "ClaimMissing"]
@@ -22,19 +20,10 @@ class ClaimChanged(MessageError):
     code = ErrorCode.CLAIM_CHANGED
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """Name, SHA-256 (hex) and size (bytes) of a payload in Blob storage."""
+class Claim(BlobReference):
+    """Name, SHA-256 (hex), size (bytes) and encoding of a payload in Blob storage; `claim…` among the properties."""
 
-    name: str
-    sha256: str
-    size: int
-
-    @classmethod
-    def of(cls, message_id: UUID, payload: bytes) -> Self:
-        """The claim of a payload; the same message and payload always give the same one."""
-        sha256 = hashlib.sha256(payload).hexdigest()
-        return cls(cls.name_of(message_id, sha256), sha256, len(payload))
+    __slots__ = ()
 
     @staticmethod
     def name_of(message_id: UUID, sha256: str) -> str:

@@ -1,11 +1,11 @@
 """Keeps a large payload in Blob storage while its message carries only a claim to it."""
 
-import hashlib
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterable, Iterator
+from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
+from shared.blobs import MAX_PAYLOAD, BlobChanged, BlobMissing, BlobStore
 
 from .claim import Claim, ClaimChanged, ClaimMissing
 
@@ -16,33 +16,33 @@ __all__ = ["ClaimStore"]
 
 
 class ClaimStore:
-    """Uploads payloads once and reads them back checked. Nothing is deleted on reading: a replay needs it again."""
+    """Uploads payloads once and reads them back checked. Nothing is deleted on reading: a replay needs it again.
 
-    def __init__(self, container: "ContainerClient") -> None:
-        self._container = container
+    Parameters
+    ----------
+    max_payload:
+        Bytes of the largest payload that is kept or read.
+    timeout:
+        Seconds that one request to the storage may take, its retries included.
+    """
 
-    async def put(self, message_id: UUID, payload: bytes) -> Claim:
-        """Return when Blob storage has the payload; the same message and payload is uploaded once."""
-        from azure.storage.blob import ContentSettings  # loaded with the first claim
+    def __init__(self, container: "ContainerClient", *, max_payload: int = MAX_PAYLOAD, timeout: float = 60.0) -> None:
+        self._blobs = BlobStore(container, max_payload=max_payload, timeout=timeout)
 
-        claim = Claim.of(message_id, payload)
-        for _ in range(2):
-            try:
-                await self._container.upload_blob(
-                    claim.name,
-                    payload,
-                    length=len(payload),
-                    metadata={"messageid": str(message_id), "sha256": claim.sha256},
-                    content_settings=ContentSettings(content_type="application/json"),
-                )
-            except ResourceExistsError:
-                return claim
-            except ResourceNotFoundError:  # the container isn't there yet
-                with suppress(ResourceExistsError):
-                    await self._container.create_container()
-            else:
-                return claim
-        raise ClaimMissing(f"The container {self._container.container_name} can't be made.")
+    async def put(self, message_id: UUID, payload: bytes | AsyncIterable[bytes]) -> Claim:
+        """Return when Blob storage has the payload; the same message and payload is uploaded once.
+
+        Raises
+        ------
+        PayloadTooLarge
+            Nothing was kept. Errors of the storage are passed on, as are those of the stream.
+        """
+        kept = await self._blobs.put(
+            payload,
+            name=lambda sha256: Claim.name_of(message_id, sha256),
+            metadata={"messageid": str(message_id)},
+        )
+        return Claim(kept.name, kept.sha256, kept.size, kept.encoding)
 
     async def get(self, message_id: UUID, claim: Claim) -> bytes:
         """The payload behind a claim.
@@ -52,19 +52,44 @@ class ClaimStore:
         ClaimMissing, ClaimChanged
             Another try can't help: the message belongs among the dead letters.
         """
-        if claim.name != Claim.name_of(message_id, claim.sha256):
-            raise ClaimChanged(f"The claim {claim.name!r} doesn't belong to the message {message_id}.")
-        try:
-            stream = await self._container.download_blob(claim.name)
-            if stream.size != claim.size:
-                raise ClaimChanged(f"The payload has {stream.size} bytes, the claim says {claim.size}.")
-            payload = await stream.readall()
-        except ResourceNotFoundError:
-            raise ClaimMissing(f"The payload {claim.name!r} isn't in Blob storage.") from None
-        if hashlib.sha256(payload).hexdigest() != claim.sha256:
-            raise ClaimChanged("The payload's SHA-256 differs from the claim's.")
-        return payload
+        with _as_message_errors():
+            _check_owner(message_id, claim)
+            return await self._blobs.get(claim)
+
+    async def open(self, message_id: UUID, claim: Claim) -> AsyncGenerator[bytes, None]:
+        """The payload behind a claim in pieces of a few MiB; certain to be right when the last one came.
+
+        Raises
+        ------
+        ClaimMissing, ClaimChanged
+            Another try can't help, and what was read before must not be used.
+        """
+        with _as_message_errors():
+            _check_owner(message_id, claim)
+            async with aclosing(self._blobs.open(claim)) as pieces:
+                async for piece in pieces:
+                    yield piece
+
+    async def renew(self, name: str) -> None:
+        """Start a payload's retention anew, for a message that is sent again; raises ClaimMissing."""
+        with _as_message_errors():
+            await self._blobs.renew(name)
 
     async def close(self) -> None:
         """Close the container's HTTP session."""
-        await self._container.close()
+        await self._blobs.close()
+
+
+def _check_owner(message_id: UUID, claim: Claim) -> None:
+    if claim.name != Claim.name_of(message_id, claim.sha256):
+        raise ClaimChanged(f"The claim {claim.name[:128]!r} doesn't belong to the message {message_id}.")
+
+
+@contextmanager
+def _as_message_errors() -> Iterator[None]:
+    try:
+        yield
+    except BlobMissing as error:
+        raise ClaimMissing(str(error)) from None
+    except BlobChanged as error:
+        raise ClaimChanged(str(error)) from None

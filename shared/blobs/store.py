@@ -1,0 +1,147 @@
+"""Keeps payloads in one container: each is uploaded once, and checked byte for byte when it is read."""
+
+import io
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
+from contextlib import aclosing, suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
+
+from .content import Content, offload, prepared
+from .encoding import Decoder
+from .reference import BlobMissing, BlobReference
+from .transfer import download, upload
+
+if TYPE_CHECKING:
+    from azure.storage.blob.aio import BlobClient, ContainerClient
+
+__all__ = ["MAX_PAYLOAD", "BlobStore"]
+
+_TRIES = 3
+MAX_PAYLOAD = 256 * 1024 * 1024
+"""More than twice what a request's body may have."""
+
+
+class BlobStore:
+    """Payloads under names that follow from their content.
+
+    Parameters
+    ----------
+    max_payload:
+        Bytes of the largest payload that is kept or read.
+    timeout:
+        Seconds that one request may take, its retries included.
+    """
+
+    def __init__(self, container: "ContainerClient", *, max_payload: int = MAX_PAYLOAD, timeout: float = 60.0) -> None:
+        self._container = container
+        self._max_payload = max_payload
+        self._timeout = timeout
+
+    async def put(
+        self,
+        payload: bytes | AsyncIterable[bytes],
+        *,
+        name: Callable[[str], str],
+        metadata: Mapping[str, str] | None = None,
+    ) -> BlobReference:
+        """Return when Blob storage has the payload. One that is there already starts its retention anew.
+
+        Parameters
+        ----------
+        name:
+            Makes the blob's name of the payload's SHA-256.
+
+        Raises
+        ------
+        PayloadTooLarge
+            Nothing was kept. Errors of the storage are passed on, as are those of the stream.
+        """
+        async with prepared(payload, limit=self._max_payload) as content:
+            reference = BlobReference(name(content.sha256), content.sha256, content.size, content.encoding)
+            return await self._keep(reference, content, metadata or {})
+
+    async def _keep(self, reference: BlobReference, content: Content, metadata: Mapping[str, str]) -> BlobReference:
+        blob = self._container.get_blob_client(reference.name)
+        about = {**metadata, "sha256": reference.sha256, "size": str(reference.size)}
+        if reference.encoding is not None:
+            about["encoding"] = reference.encoding
+        failures = 0
+        while True:
+            # A small payload is sent right away: the storage says when it has it.
+            if (failures or content.whole is None) and (found := await _kept(blob, reference)):
+                return found
+            try:
+                await upload(blob, content, about, seconds=self._timeout)
+            except HttpResponseError as error:
+                failures += 1
+                if failures == _TRIES or not await self._remedied(error):
+                    raise
+            else:
+                return reference
+
+    async def _remedied(self, error: HttpResponseError) -> bool:
+        """Whether another try may go well."""
+        if isinstance(error, ResourceNotFoundError):  # the container isn't there yet
+            with suppress(ResourceExistsError):
+                await self._container.create_container()
+            return True
+        # Somebody else was first: committing one upload removes the staged blocks of the others.
+        return isinstance(error, ResourceExistsError) or getattr(error, "error_code", None) == "InvalidBlockList"
+
+    async def open(self, reference: BlobReference) -> AsyncGenerator[bytes, None]:
+        """The payload in pieces of a few MiB at most; only when the last one came is it certain that it is right.
+
+        Raises
+        ------
+        BlobMissing, BlobChanged
+            Another try can't help; what was read before must not be used.
+        """
+        reference.check(limit=self._max_payload)
+        decoder = Decoder(reference)
+        blob = self._container.get_blob_client(reference.name)
+        async with aclosing(download(blob, reference, seconds=self._timeout)) as blocks:
+            async for block in blocks:
+                pieces = decoder.feed(block)
+                while piece := await offload(reference.size, lambda: next(pieces, b"")):  # noqa: B023 - awaited at once
+                    yield piece
+        decoder.finish()
+
+    async def get(self, reference: BlobReference) -> bytes:
+        """The whole payload, checked; raises BlobMissing or BlobChanged."""
+        reference.check(limit=self._max_payload)
+        decoder = Decoder(reference)
+        blob = self._container.get_blob_client(reference.name)
+        whole = io.BytesIO()
+        async with aclosing(download(blob, reference, seconds=self._timeout)) as blocks:
+            async for block in blocks:
+                await offload(reference.size, lambda: whole.writelines(decoder.feed(block)))  # noqa: B023
+        decoder.finish()
+        return whole.getvalue()
+
+    async def renew(self, name: str) -> None:
+        """Start a payload's retention anew; raises BlobMissing."""
+        try:
+            await _touch(self._container.get_blob_client(name))
+        except ResourceNotFoundError:
+            raise BlobMissing(f"The payload {name!r} isn't in Blob storage.") from None
+
+    async def close(self) -> None:
+        """Close the container's HTTP session."""
+        await self._container.close()
+
+
+async def _kept(blob: "BlobClient", reference: BlobReference) -> BlobReference | None:
+    """The reference of a payload that is there already, its retention started anew."""
+    try:
+        return replace(reference, encoding=await _touch(blob))
+    except ResourceNotFoundError:
+        return None
+
+
+async def _touch(blob: "BlobClient") -> str | None:
+    """Write a blob's metadata as they were, which makes it young; returns its encoding."""
+    metadata: dict[str, str] = (await blob.get_blob_properties()).metadata
+    await blob.set_blob_metadata(metadata)
+    return metadata.get("encoding")
