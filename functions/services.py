@@ -2,6 +2,7 @@
 
 import random
 import time
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from uuid import uuid4
 from azure.data.tables.aio import TableClient
 from azure.servicebus.aio import ServiceBusClient, ServiceBusSender
 
+from shared.blobs import BlobSweeper
 from shared.claim_check import ClaimStore
 from shared.dead_letters import DeadLetterStore
 from shared.http import Intake, OperationIds
@@ -183,6 +185,15 @@ class Services:
     def claims(self) -> ClaimStore:
         """Large payloads."""
         return ClaimStore(self._container(self.settings.claim_container))
+
+    @cached_property
+    def claim_sweeper(self) -> BlobSweeper:
+        """Deletes the payloads of messages that are long gone."""
+        retention = timedelta(days=self.settings.claim_retention_days)
+        return self.claims.sweeper(in_use=self._claims_in_use, retention=retention, now=self.now)
+
+    async def _claims_in_use(self, names: Collection[str]) -> Collection[str]:
+        return {name async for name in self.dead_letters.claims() if name in names}
 
     def _first_table(self, name: str) -> TableClient:
         return self._table(self.settings.state, self.settings.state.accounts[0], name)

@@ -8,11 +8,15 @@ __all__ = ["timers_blueprint"]
 
 
 def timers_blueprint(services: Services) -> func.Blueprint:
-    """The outbox is swept on one instance at a time: the host runs a timer once per app."""
+    """Each sweep runs on one instance at a time: the host runs a timer once per app."""
     blueprint = func.Blueprint()
 
     async def sweep_outbox(timer: func.TimerRequest) -> None:
         await services.outbox.sweep()
 
+    async def sweep_claims(timer: func.TimerRequest) -> None:
+        await services.claim_sweeper.sweep()
+
     blueprint.timer_trigger(arg_name="timer", schedule="%SLUICE_OUTBOX_SWEEP_SCHEDULE%")(sweep_outbox)
+    blueprint.timer_trigger(arg_name="timer", schedule="%SLUICE_CLAIM_SWEEP_SCHEDULE%")(sweep_claims)
     return blueprint

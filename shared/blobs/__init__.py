@@ -2,7 +2,7 @@
 
 from .reference import BlobChanged, BlobError, BlobMissing, BlobReference, PayloadTooLarge
 from .store import MAX_PAYLOAD, BlobStore
-from .sweeping import BlobSweeper, Sweep
+from .sweeping import BlobSweeper, InUse, Sweep
 from .values import ValueStore
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "BlobReference",
     "BlobStore",
     "BlobSweeper",
+    "InUse",
     "PayloadTooLarge",
     "Sweep",
     "ValueStore",

@@ -4,6 +4,7 @@ import io
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
@@ -11,6 +12,7 @@ from azure.core.exceptions import HttpResponseError, ResourceExistsError, Resour
 from .content import Content, offload, prepared
 from .encoding import Decoder
 from .reference import BlobMissing, BlobReference
+from .sweeping import BlobSweeper, InUse
 from .transfer import download, upload
 
 if TYPE_CHECKING:
@@ -126,6 +128,10 @@ class BlobStore:
             await _touch(self._container.get_blob_client(name))
         except ResourceNotFoundError:
             raise BlobMissing(f"The payload {name!r} isn't in Blob storage.") from None
+
+    def sweeper(self, *, in_use: InUse, retention: timedelta, now: Callable[[], datetime]) -> BlobSweeper:
+        """What deletes the container's old payloads that nobody refers to."""
+        return BlobSweeper(self._container, in_use=in_use, retention=retention, now=now)
 
     async def close(self) -> None:
         """Close the container's HTTP session."""

@@ -14,7 +14,7 @@ from shared.telemetry import log_event
 if TYPE_CHECKING:
     from azure.storage.blob.aio import ContainerClient
 
-__all__ = ["BlobSweeper", "Sweep"]
+__all__ = ["BlobSweeper", "InUse", "Sweep"]
 
 InUse = Callable[[Collection[str]], Awaitable[Collection[str]]]
 """Of some names, those that somebody refers to."""

@@ -1,9 +1,12 @@
 """Values that are too large for the entity that they belong to."""
 
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from .reference import BlobReference
 from .store import BlobStore
+from .sweeping import BlobSweeper, InUse
 
 if TYPE_CHECKING:
     from azure.storage.blob.aio import ContainerClient
@@ -39,6 +42,10 @@ class ValueStore:
     def owner_of(name: str) -> str:
         """Whose value the blob of that name is."""
         return name.rpartition(":")[0]
+
+    def sweeper(self, *, in_use: InUse, retention: timedelta, now: Callable[[], datetime]) -> BlobSweeper:
+        """What deletes values that their owners gave up at least `retention` ago; see `BlobSweeper`."""
+        return self._blobs.sweeper(in_use=in_use, retention=retention, now=now)
 
     async def close(self) -> None:
         """Close the container's HTTP session."""

@@ -1,11 +1,12 @@
 """Keeps a large payload in Blob storage while its message carries only a claim to it."""
 
-from collections.abc import AsyncGenerator, AsyncIterable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterator
 from contextlib import aclosing, contextmanager
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from shared.blobs import MAX_PAYLOAD, BlobChanged, BlobMissing, BlobStore
+from shared.blobs import MAX_PAYLOAD, BlobChanged, BlobMissing, BlobStore, BlobSweeper, InUse
 
 from .claim import Claim, ClaimChanged, ClaimMissing
 
@@ -74,6 +75,10 @@ class ClaimStore:
         """Start a payload's retention anew, for a message that is sent again; raises ClaimMissing."""
         with _as_message_errors():
             await self._blobs.renew(name)
+
+    def sweeper(self, *, in_use: InUse, retention: timedelta, now: Callable[[], datetime]) -> BlobSweeper:
+        """What deletes payloads past their retention, which must outlast queue and dead letters; see `BlobSweeper`."""
+        return self._blobs.sweeper(in_use=in_use, retention=retention, now=now)
 
     async def close(self) -> None:
         """Close the container's HTTP session."""

@@ -83,6 +83,7 @@ class Intake:
                 claim=claim.name if claim else None,
                 claim_sha256=claim.sha256 if claim else None,
                 claim_size=claim.size if claim else None,
+                claim_encoding=claim.encoding if claim else None,
             )
             await self._lanes.send(headers, body)
         return Operation(command.message_id, bucket_of(key, self._buckets))

@@ -46,6 +46,5 @@ class Decoder:
             return delivery.body
         if headers.claim_sha256 is None or headers.claim_size is None:
             raise InvalidMessage("The claim is incomplete: claimSha256 and claimSize belong to it.")
-        return await self._claims.get(
-            headers.message_id, Claim(headers.claim, headers.claim_sha256, headers.claim_size)
-        )
+        claim = Claim(headers.claim, headers.claim_sha256, headers.claim_size, headers.claim_encoding)
+        return await self._claims.get(headers.message_id, claim)

@@ -39,6 +39,8 @@ class Settings(BaseModel):
     state_buckets: int = Field(64, alias="SLUICE_STATE_BUCKETS", ge=1, le=4096)
     claim_threshold_bytes: int = Field(65_536, alias="SLUICE_CLAIM_THRESHOLD_BYTES", ge=1_024, le=196_608)
     claim_container: str = Field("claims", alias="SLUICE_CLAIM_CONTAINER", pattern=r"^[a-z0-9][a-z0-9-]{2,62}$")
+    claim_retention_days: int = Field(60, alias="SLUICE_CLAIM_RETENTION_DAYS", ge=2, le=4_000)
+    queue_ttl_days: int = Field(14, alias="SLUICE_QUEUE_TTL_DAYS", ge=1, le=365)
     max_body_bytes: int = Field(104_857_600, alias="SLUICE_MAX_BODY_BYTES", ge=1_024, le=104_857_600)
 
     handler_timeout_seconds: float = Field(20.0, alias="SLUICE_HANDLER_TIMEOUT_SECONDS", gt=0, le=240)
@@ -62,6 +64,11 @@ class Settings(BaseModel):
             raise ValueError("SLUICE_RETRY_CAP_SECONDS is below SLUICE_RETRY_BASE_SECONDS")
         if self.batch_budget_seconds < self.handler_timeout_seconds:
             raise ValueError("SLUICE_BATCH_BUDGET_SECONDS is below SLUICE_HANDLER_TIMEOUT_SECONDS")
+        if self.claim_retention_days < self.queue_ttl_days + self.dead_letter_retention_days:
+            raise ValueError(
+                "SLUICE_CLAIM_RETENTION_DAYS is below SLUICE_QUEUE_TTL_DAYS plus SLUICE_DEAD_LETTER_RETENTION_DAYS: "
+                "payloads would be gone before their messages"
+            )
         if len({self.lane_high, self.lane_normal, self.lane_low}) < 3:
             raise ValueError("SLUICE_LANE_HIGH, SLUICE_LANE_NORMAL and SLUICE_LANE_LOW must name three queues")
         if self.telemetry == "azure-monitor" and self.app_insights is None:
