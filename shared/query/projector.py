@@ -42,11 +42,12 @@ class Projector:
         rows: list[ViewRow] = []
         links = []
         for event in events:
+            fact: CloudEvent | None = None
             try:
                 fact = CloudEvent.from_json(event.body)
                 rows += self._rows(fact)
             except Exception as error:  # a projection is the user's code: whatever it raises concerns this event only
-                await self._park(event, error)
+                await self._park(event, fact, error)
             else:
                 links.append(link_to(fact.traceparent))
         with span("project", links=[link for link in links if link], attributes={"sluice.rows": len(rows)}):
@@ -61,7 +62,7 @@ class Projector:
             rows.append(ViewRow(view=projection.view, key=fact.subject, value=value, event_id=fact.id))
         return rows
 
-    async def _park(self, event: StreamEvent, error: Exception) -> None:
+    async def _park(self, event: StreamEvent, fact: CloudEvent | None, error: Exception) -> None:
         now = self._now()
         code, reason = _why(error)
         position: dict[str, Any] = {
@@ -75,12 +76,16 @@ class Projector:
                 body=event.body,
                 properties={},
                 source="events",
-                category="invalid",
+                category="permanent" if code == ErrorCode.PROJECTION_ERROR else "invalid",
                 code=code,
                 reason=reason,
                 attempts=1,
                 first_failure=now,
                 last_failure=now,
+                event_type=fact.type if fact else None,
+                key=fact.subject if fact else None,
+                correlation_id=fact.correlation_id if fact else None,
+                traceparent=fact.traceparent if fact else None,
                 fingerprint=stack_fingerprint(error),
                 position=position,
             )
