@@ -120,9 +120,7 @@ class Environment:
 
     def _write_note(self, files: Sequence[str]) -> None:
         partial = self._note.with_suffix(".partial")
-        partial.write_text(
-            json.dumps({name: self._digest(name) for name in files}, indent=1), encoding="utf-8"
-        )
+        partial.write_text(json.dumps({name: self._digest(name) for name in files}, indent=1), encoding="utf-8")
         os.replace(partial, self._note)
 
 
