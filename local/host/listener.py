@@ -1,8 +1,9 @@
 """What every trigger's listener has in common: how it is run, stopped and started again."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from local.host.functions import Function
 from local.host.host_json import HostOptions
@@ -10,7 +11,7 @@ from local.host.invocation import Invoker
 from local.host.logs import HOST_LOGGER
 from local.host.settings import AppSettings
 
-__all__ = ["Backoff", "Listener", "Services", "pause", "supervise"]
+__all__ = ["Backoff", "Listener", "Services", "WebhookListener", "pause", "supervise"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +44,16 @@ class Listener(Protocol):
 
     async def run_manually(self, text: str) -> None:
         """Invoke the function once with a given input (`POST /admin/functions/{name}`)."""
+
+
+@runtime_checkable
+class WebhookListener(Protocol):
+    """A listener that Event Grid calls; `webhook` is its place below /runtime/webhooks."""
+
+    webhook: str
+
+    async def deliver(self, events: Sequence[dict[str, Any]]) -> bool:
+        """Process events; False to have them sent again."""
 
 
 class Backoff:
