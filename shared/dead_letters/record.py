@@ -11,6 +11,10 @@ from typing import Any
 
 __all__ = ["DeadLetter", "stack_fingerprint"]
 
+_LONGEST = {"reason": 8_000, "properties": 16_000}
+_LONGEST_OTHER = 1_000
+"""Characters of a column: at four bytes each they fit its 64 KiB, and all together the row's 1 MiB."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DeadLetter:
@@ -48,7 +52,7 @@ class DeadLetter:
             "source": self.source,
             "category": self.category,
             "code": self.code,
-            "reason": self.reason[:8_000],
+            "reason": self.reason,
             "attempts": self.attempts,
             "firstFailure": self.first_failure,
             "lastFailure": self.last_failure,
@@ -58,11 +62,15 @@ class DeadLetter:
             "correlationId": self.correlation_id,
             "traceparent": self.traceparent,
             "fingerprint": self.fingerprint,
-            "properties": json.dumps(dict(self.properties), default=_plain)[:30_000],
+            "properties": json.dumps(dict(self.properties), default=_plain),
             "position": json.dumps(dict(self.position)) if self.position else None,
             "bodySize": len(self.body),
         }
-        return {name: value for name, value in columns.items() if value is not None}
+        return {
+            name: _fitting(value, _LONGEST.get(name, _LONGEST_OTHER))
+            for name, value in columns.items()
+            if value is not None
+        }
 
 
 def stack_fingerprint(error: BaseException | None) -> str | None:
@@ -72,6 +80,13 @@ def stack_fingerprint(error: BaseException | None) -> str | None:
     frames = traceback.extract_tb(error.__traceback__)
     places = [f"{frame.filename.rpartition('/')[2]}:{frame.name}" for frame in frames[-8:]]
     return hashlib.sha256("\n".join([type(error).__qualname__, *places]).encode()).hexdigest()[:16]
+
+
+def _fitting(value: Any, longest: int) -> Any:
+    """Half of a surrogate pair is replaced, so that any text can be kept."""
+    if not isinstance(value, str):
+        return value
+    return value[:longest].encode("utf-8", "replace").decode()
 
 
 def _plain(value: Any) -> str:

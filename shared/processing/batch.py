@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from opentelemetry.trace import SpanKind
 
@@ -16,7 +17,7 @@ from shared.sending import EventPublisher, Fact, Lanes
 from shared.state import Conflict, StateStore, Work, inbox_key
 from shared.telemetry import current_traceparent, link_to, log_event, span
 
-from .committing import Committer, inbox_verdict
+from .committing import Committer, ensure_fits, inbox_verdict
 from .decoding import Decoder
 from .failures import Category, Failure, classify
 from .outcomes import Dead, Delivery, Done, Duplicate, Item, RetryLater
@@ -177,7 +178,9 @@ class BatchProcessor:
             try:
                 async with asyncio.timeout(seconds):
                     await message.handler.call(message.data, item.work)
-                item.work.operations()  # what can't be written fails here, where it is this message's own failure
+                ensure_fits(
+                    item.work.operations()
+                )  # what can't be written fails here, where it is this message's own failure
             except BaseException as error:
                 task = asyncio.current_task()
                 if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
@@ -291,15 +294,16 @@ def _identity(lane: Lane, item: Item, failure: Failure) -> str:
 
 
 def _waves(items: Iterable[Item]) -> list[list[Item]]:
-    """The n-th message of every key, in the order of the batch."""
-    seen: Counter[tuple[int, str]] = Counter()
+    """The n-th message of every key, in the order of the batch; no wave holds a message id twice."""
+    following: dict[str | UUID, int] = {}
     waves: list[list[Item]] = []
     for item in items:
-        place = (item.read.bucket, item.read.headers.key)
-        if seen[place] == len(waves):
+        headers = item.read.headers
+        number = max(following.get(headers.key, 0), following.get(headers.message_id, 0))
+        if number == len(waves):
             waves.append([])
-        waves[seen[place]].append(item)
-        seen[place] += 1
+        waves[number].append(item)
+        following[headers.key] = following[headers.message_id] = number + 1
     return waves
 
 

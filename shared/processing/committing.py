@@ -3,13 +3,13 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from shared.state import Conflict, Operation, StateStore, inbox_key
+from shared.state import Conflict, Operation, StateStore, TooLarge, inbox_key
 from shared.telemetry import span
 
 from .failures import Category, Failure
 from .outcomes import Dead, Done, Duplicate, Item
 
-__all__ = ["Committer", "inbox_verdict"]
+__all__ = ["Committer", "ensure_fits", "inbox_verdict"]
 
 MAX_OPERATIONS = 100
 MAX_BYTES = 3 * 1024 * 1024
@@ -77,6 +77,15 @@ def inbox_verdict(item: Item, row: object) -> Duplicate | Dead | None:
             "This message id was used before for another payload; a new message needs a new id.",
         )
     )
+
+
+def ensure_fits(operations: Sequence[Operation]) -> None:
+    """Raise TooLarge where one message's work could never be one transaction."""
+    if len(operations) > MAX_OPERATIONS:
+        raise TooLarge(f"{len(operations)} rows don't fit one transaction ({MAX_OPERATIONS} rows)")
+    size = sum(_size(operation) for operation in operations)
+    if size > MAX_BYTES:
+        raise TooLarge(f"about {size} bytes don't fit one transaction ({MAX_BYTES} bytes)")
 
 
 def _operations(item: Item) -> list[Operation]:

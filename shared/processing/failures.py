@@ -1,7 +1,7 @@
 """The failure matrix: what an exception means for the message that met it."""
 
+import re
 from dataclasses import dataclass
-from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -12,6 +12,9 @@ from shared.messages import ErrorCode, MessageError, Reject, Retry
 from shared.state import TooLarge
 
 __all__ = ["Category", "Failure", "classify"]
+
+LONGEST_ASKED = 3_600.0
+"""Seconds of a Retry-After that are believed."""
 
 
 class Category(StrEnum):
@@ -47,7 +50,13 @@ class Failure:
 
 def classify(error: BaseException) -> Failure:
     """Sort an exception; one that nobody knows is worth another try, and ends as a dead letter if it stays."""
-    reason = f"{type(error).__name__}: {error}"[:2_000]
+    try:
+        return _sort(error, f"{type(error).__name__}: {error}"[:2_000])
+    except Exception:  # the exception itself is broken: it can't be told or asked
+        return Failure(Category.TRANSIENT, ErrorCode.HANDLER_ERROR, type(error).__name__)
+
+
+def _sort(error: BaseException, reason: str) -> Failure:
     match error:
         case Reject():
             return Failure(Category.PERMANENT, str(error.code), error.reason, error)
@@ -91,7 +100,5 @@ def _retry_after(error: Exception) -> float | None:
     """Seconds from a Retry-After header (RFC 9110, 10.2.3); a date is left to the retry plan."""
     source: Any = getattr(error, "response", None) or error
     value = (getattr(source, "headers", None) or {}).get("Retry-After")
-    try:
-        return min(float(value), timedelta(hours=1).total_seconds()) if value is not None else None
-    except ValueError:
-        return None
+    text = str(value).strip()
+    return min(float(text), LONGEST_ASKED) if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text) else None

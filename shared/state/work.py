@@ -54,7 +54,6 @@ class Work:
         self.headers = headers
         self.now = now()
         self.bucket = bucket_of(headers.key, buckets)
-        self._buckets = buckets
         self._source = source
         self._load = load
         self._fingerprint = fingerprint
@@ -84,7 +83,7 @@ class Work:
         TooLarge
             The value doesn't fit an entity.
         ValueError
-            `key` belongs to another aggregate: its bucket is another one.
+            `key` is another aggregate than the message's.
         """
         row_key = self._row_key(kind, key)
         self._staged[row_key] = {"kind": kind, "key": key, **pack(value.model_dump_json(by_alias=True))}
@@ -147,7 +146,7 @@ class Work:
         return [outbox_key(self.headers.message_id, number) for number in range(len(self.events))]
 
     def _row_key(self, kind: str, key: str) -> str:
-        if key != self.headers.key and bucket_of(key, self._buckets) != self.bucket:
+        if key != self.headers.key:
             raise ValueError(
                 f"{kind} {key!r} belongs to another aggregate than this message ({self.headers.key!r}); "
                 "one transaction holds one aggregate: send a command to the other one instead"
