@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from local.emulator.admin import start_admin
 from local.emulator.administration import AdministrationError
 from local.emulator.broker import Broker
 from local.emulator.catalogue import Catalogue
@@ -78,18 +79,21 @@ async def _serve(options: argparse.Namespace) -> None:
     database = None if options.volatile else Database(options.data_dir)
     after_work: list[Callable[[], None]] = []
 
-    def run_in_loop(action: Callable[[], None]) -> None:
-        loop.call_soon_threadsafe(lambda: (action(), *(then() for then in after_work)))
+    def in_loop(action: Callable[[], None]) -> None:
+        action()
+        for then in after_work:
+            then()
 
     def on_failure(error: StorageError) -> None:
         if not stopped.done():
             stopped.set_exception(error)
 
-    journal: Journal = (
-        VolatileJournal()
-        if database is None
-        else DurableJournal(database, run_in_loop=run_in_loop, on_failure=on_failure, now=_now)
-    )
+    def in_thread(action: Callable[[], None]) -> None:
+        loop.call_soon_threadsafe(in_loop, action)
+
+    journal: Journal = VolatileJournal()
+    if database is not None:
+        journal = DurableJournal(database, run_in_loop=in_thread, on_failure=on_failure, now=_now)
     broker = Broker(journal=journal, now=_now)
     catalogue = Catalogue(broker)
     if database is not None:
@@ -101,47 +105,14 @@ async def _serve(options: argparse.Namespace) -> None:
     after_work.append(server.run)
     _stop_on_signals(stopped)
     port = await server.start(options.host, options.port, tls)
-    admin = await _start_admin(catalogue, options, tls)
+    admin = await start_admin(catalogue, host=options.host, port=options.admin_port, ssl_context=tls, name=broker.name)
     try:
         _announce(port, admin.port)
         await stopped
     finally:
         await server.stop()
-        await admin.stop()
+        await admin.close()
         journal.close()
-
-
-class _Status:
-    """Serves /status.json until `admin` is complete."""
-
-    port = 0
-
-    async def start(self, catalogue: Catalogue, host: str, port: int) -> None:
-        import json
-
-        async def answer(reader, writer):  # type: ignore[no-untyped-def]
-            await reader.readuntil(b"\r\n\r\n")
-            body = json.dumps(catalogue.snapshot()).encode()
-            writer.write(
-                b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: "
-                + str(len(body)).encode()
-                + b"\r\n\r\n"
-                + body
-            )
-            await writer.drain()
-            writer.close()
-
-        self._server = await asyncio.start_server(answer, host, port)
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    async def stop(self) -> None:
-        self._server.close()
-
-
-async def _start_admin(catalogue: Catalogue, options: argparse.Namespace, tls: ssl.SSLContext | None) -> _Status:
-    status = _Status()
-    await status.start(catalogue, options.host, options.admin_port)
-    return status
 
 
 def _announce(port: int, admin_port: int) -> None:

@@ -44,10 +44,9 @@ class Broker:
         self._timer_number = 0
         draw = random.Random(seed)  # noqa: S311  a lock token names a lock, it does not guard it
         self.services = Services(journal=journal, new_token=lambda: draw.randbytes(16), wake=self._wake_queue)
-        self.namespace = Namespace(self.services, self._on_removed)
+        self.namespace = Namespace(self.services)
         self.hubs: dict[str, EventHub] = {}
         self.hub_management = HubManagement(self._hub_for_management)
-        self.on_entity_removed: Callable[[Queue], None] = lambda queue: None
         self.on_change: Callable[[], None] = lambda: None
         self.rule_requests: Callable[[str], Any] = lambda path: None
 
@@ -57,9 +56,6 @@ class Broker:
 
     def _wake_hub(self, hub: EventHub) -> None:
         self._dirty_hubs[hub] = None
-
-    def _on_removed(self, queue: Queue) -> None:
-        self.on_entity_removed(queue)
 
     def pump(self) -> None:
         """Hand out what can be handed out."""

@@ -27,6 +27,7 @@ from local.emulator.entities import (
 from local.emulator.eventhubs.hub import EventHub
 from local.emulator.eventhubs.partition import Event
 from local.emulator.servicebus.queue import Queue
+from local.emulator.servicebus.rule_requests import RuleRequests
 from local.emulator.servicebus.sessions import SessionQueue
 from local.emulator.storage.database import Database
 from local.emulator.storage.descriptions import dump_description, load_description
@@ -52,6 +53,7 @@ class Catalogue:
         self._identities: dict[tuple[str, str], int] = {}
         self._times: dict[int, tuple[int, int]] = {}
         self._next_identity = SPAN
+        broker.rule_requests = self._rule_requests
 
     # -- start -------------------------------------------------------------------------------------
     def restore(self, database: Database) -> None:
@@ -172,10 +174,16 @@ class Catalogue:
         self._journal.delete_entity(identity)
 
     async def _durable(self) -> None:
-        committed = asyncio.get_running_loop().create_future()
-        self._journal.after_commit(lambda: committed.done() or committed.set_result(None))
+        committed = asyncio.Event()
+        self._journal.after_commit(committed.set)
         self._broker.on_change()
-        await committed
+        await committed.wait()
+
+    def _rule_requests(self, path: str) -> RuleRequests | None:
+        subscription = self._namespace.subscription_at(path)
+        if subscription is None:
+            return None
+        return RuleRequests(self, subscription.description.topic_name, subscription.description.name)
 
     # -- queues ------------------------------------------------------------------------------------
     def queues(self) -> Sequence[QueueDescription]:

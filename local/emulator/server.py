@@ -8,6 +8,7 @@ import ssl
 import time
 from typing import Final
 
+from local.emulator.admin.tls_sniffing import TlsSniffer
 from local.emulator.amqp import AmqpError, Condition
 from local.emulator.broker import Broker
 from local.emulator.client import ClientConnection
@@ -46,10 +47,21 @@ class Server:
         broker.on_change = self.run_soon
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
-        """Listen, and give the port (useful with port 0). Raises `OSError` if it is taken."""
-        self._server = await self._loop.create_server(
-            lambda: _Client(self, self._broker), host, port, ssl=tls, backlog=512
-        )
+        """Listen, and give the port (useful with port 0). With `tls`, clients may speak TLS or not.
+
+        Raises
+        ------
+        OSError
+            If the port is taken.
+        """
+
+        def client() -> asyncio.Protocol:
+            return _Client(self, self._broker)
+
+        def client_or_tls() -> asyncio.Protocol:
+            return client() if tls is None else TlsSniffer(client, tls)
+
+        self._server = await self._loop.create_server(client_or_tls, host, port, backlog=512)
         self._check = self._loop.call_later(_CHECK_SECONDS, self._check_clients)
         self.run()
         return int(self._server.sockets[0].getsockname()[1])

@@ -234,7 +234,7 @@ def _array_item(code: int, item: Any) -> bytes:
     if code in _ARRAY_NUMBERS:
         return struct.pack(_ARRAY_NUMBERS[code], item)
     if code in (0xB0, 0xB1, 0xB3):
-        raw = item if code == 0xB0 else item.encode()
+        raw: bytes = item if code == 0xB0 else item.encode()
         return struct.pack(">I", len(raw)) + raw
     if code == 0x40:
         return b""

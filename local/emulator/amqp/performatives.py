@@ -48,13 +48,15 @@ class _Field:
     accepts: type | tuple[type, ...]
     writes: Callable[[Any], Any] = lambda value: value
     required: bool = False
+    limit: int | None = None
+    """Greatest whole number that the type holds."""
 
 
-_UINT = _Field(int, UInt)
-_UINT_REQUIRED = _Field(int, UInt, required=True)
-_USHORT = _Field(int, UShort)
-_UBYTE = _Field(int, UByte)
-_ULONG = _Field(int, ULong)
+_UINT = _Field(int, UInt, limit=0xFFFFFFFF)
+_UINT_REQUIRED = _Field(int, UInt, required=True, limit=0xFFFFFFFF)
+_USHORT = _Field(int, UShort, limit=0xFFFF)
+_UBYTE = _Field(int, UByte, limit=0xFF)
+_ULONG = _Field(int, ULong, limit=0xFFFFFFFFFFFFFFFF)
 _TEXT = _Field(str)
 _TEXT_REQUIRED = _Field(str, required=True)
 _FLAG = _Field(bool)
@@ -350,7 +352,6 @@ _BY_CODE: Final[dict[int, type[Performative]]] = {
 }  # fmt: skip
 _BY_NAME: Final = {f"amqp:{kind.__name__.lower()}:list": kind.CODE for kind in _BY_CODE.values()}
 _NAMES: Final = {kind: tuple(each.name for each in fields(kind)) for kind in _BY_CODE.values()}
-_LIMITS: Final = {UByte: 0xFF, UShort: 0xFFFF, UInt: 0xFFFFFFFF, ULong: 0xFFFFFFFFFFFFFFFF}
 
 
 def _after_descriptor(data: bytes, position: int, end: int) -> tuple[int, int]:
@@ -402,10 +403,11 @@ def decode_performative(data: bytes, position: int, end: int) -> tuple[Performat
 
 
 def _check(kind: type[Performative], name: str, rule: _Field, value: Any) -> None:
+    shown = f"{kind.__name__}.{name.replace('_', '-')}"
     if not isinstance(value, rule.accepts) or (rule.accepts is int and isinstance(value, bool)):
-        raise DecodeError(f"{kind.__name__}.{name.replace('_', '-')} has the wrong type")
-    if rule.accepts is int and not 0 <= value <= _LIMITS[rule.writes]:  # type: ignore[index]
-        raise DecodeError(f"{kind.__name__}.{name.replace('_', '-')} is out of range")
+        raise DecodeError(f"{shown} has the wrong type")
+    if rule.limit is not None and isinstance(value, int) and not 0 <= value <= rule.limit:
+        raise DecodeError(f"{shown} is out of range")
 
 
 @dataclass(frozen=True, slots=True)

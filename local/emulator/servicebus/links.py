@@ -96,6 +96,10 @@ class QueueReceiver:
         if self.link.drain and not self._leaving and self._client.is_writable:
             self.link.drained()
 
+    def lost(self, error: AmqpError) -> None:
+        """Close the link with the reason."""
+        self.link.detach(error)
+
     # -- as the link sees it -----------------------------------------------------------------------
     def on_credit(self) -> None:
         """Ask the queue for messages."""

@@ -45,14 +45,10 @@ class QueueEntity:
 
 
 class Namespace:
-    """Queues, topics and subscriptions. Names and addresses are compared without case.
+    """Queues, topics and subscriptions. Names and addresses are compared without case."""
 
-    `on_removed` is told of every queue that goes, so that receivers can be sent away.
-    """
-
-    def __init__(self, services: Services, on_removed: Callable[[Queue], None]) -> None:
+    def __init__(self, services: Services) -> None:
         self._services = services
-        self._on_removed = on_removed
         self._stores: dict[str, Queue] = {}
         self._hops = 0
         self.queues: dict[str, QueueEntity] = {}
@@ -220,7 +216,7 @@ class Namespace:
         for store in (queue, queue.dead_letters, queue.transfer_dead_letters):
             if store is not None:
                 self._stores.pop(entity_key(store.path), None)
-                self._on_removed(store)
+                store.remove()
 
     # -- forwarding --------------------------------------------------------------------------------
     def _wire(self, queue: Queue) -> None:

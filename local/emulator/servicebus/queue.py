@@ -41,6 +41,10 @@ class Consumer(Protocol):
         """There is nothing more to hand out at the moment."""
         ...
 
+    def lost(self, error: AmqpError) -> None:
+        """There will never be anything more."""
+        ...
+
 
 class Services:
     """What queues use of the world around them, passed in once."""
@@ -84,6 +88,7 @@ class Queue:
         self.next_sequence = 1
         self.timer_at: int | None = None
         self.accessed_at = 0
+        self.is_removed = False
         self.enqueued_total = 0
         self.size_bytes = 0
         self.scheduled = 0
@@ -126,7 +131,15 @@ class Queue:
         """Take a message that another entity sends on: a copy from a topic, or a forwarded one."""
         self.accept((message,), now)
 
+    def remove(self) -> None:
+        """Be no more: receivers are sent away, senders are refused from now on."""
+        self.is_removed = True
+        for consumer in tuple(self.consumers):
+            consumer.lost(_gone(self.path))
+
     def _check_admission(self, messages: Sequence[Message]) -> None:
+        if self.is_removed:
+            raise _gone(self.path)
         if not self.settings.status.can_send:
             raise AmqpError(Condition.ENTITY_DISABLED, f"Messaging entity '{self.path}' is disabled for sending")
         limit = self.settings.max_size_bytes
@@ -496,6 +509,10 @@ class Queue:
     def _visible_at(self, sequence: int, time: int) -> bool:
         message = self.messages.get(sequence)
         return message is not None and message.state is MessageState.SCHEDULED and message.visible_at == time
+
+
+def _gone(path: str) -> AmqpError:
+    return AmqpError(Condition.NOT_FOUND, f"The messaging entity '{path}' was removed")
 
 
 def _reasons(reason: str | None, description: str | None) -> dict[Any, Any]:

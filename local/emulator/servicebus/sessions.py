@@ -37,10 +37,6 @@ class SessionWaiter(Consumer, Protocol):
         """The session is the receiver's from now on."""
         ...
 
-    def lost(self, error: AmqpError) -> None:
-        """No session came in time, or the lock on it ended."""
-        ...
-
 
 class SessionQueue(Queue):
     """A queue with `requires_session`. Its consumers are `SessionWaiter`s."""
@@ -88,6 +84,12 @@ class SessionQueue(Queue):
         if session is None:
             session = self.sessions[session_id] = Session(session_id)
         return session
+
+    def remove(self) -> None:
+        """As `Queue.remove`; those who wait for a session are sent away as well."""
+        self.consumers.extend(self._waiters)
+        self._waiters.clear()
+        super().remove()
 
     # -- locking -----------------------------------------------------------------------------------
     def attach(self, consumer: Consumer) -> None:
@@ -163,7 +165,7 @@ class SessionQueue(Queue):
         session.locked_until = 0
         self._owned.pop(session.id, None)
         if owner in self.consumers:
-            self.consumers.remove(owner)  # type: ignore[arg-type]
+            self.consumers.remove(owner)
         for message in [each for each in self.locked.values() if each.session_id == session.id]:
             self._unlock(message, now, failed=True)
         if session.ready:
