@@ -121,7 +121,8 @@ class BlobListener:
             etag = etag or str((await client.get_blob_properties()).etag)
         except ResourceNotFoundError:
             return True
-        receipt = f"blobreceipts/Host.Functions.{self.name}/{etag.strip('"')}/{self._path.container}/{blob}"
+        version = etag.strip('"')
+        receipt = f"blobreceipts/Host.Functions.{self.name}/{version}/{self._path.container}/{blob}"
         async with storage.hold(f"{receipt}.lock") as lost:
             if lost is None:
                 return False  # another instance is at it
