@@ -114,7 +114,7 @@ async def test_a_refusal_is_told_by_kind_with_the_line_of_its_example(
     serve: Callable[[Handler], Awaitable[str]],
 ) -> None:
     async def refuse(request: web.Request) -> web.Response:
-        errors = [{"field": "data.lines.3.quantity", "message": "must be above 0", "line": 4}]
+        errors = [{"field": "data.lines.3.quantity", "message": "line 4: must be above 0", "line": 4}]
         error = {"code": "VALIDATION_ERROR", "message": "wrong", "details": {"errors": errors}}
         return web.json_response({"status": "error", "error": error}, status=400)
 

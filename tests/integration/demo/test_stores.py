@@ -14,7 +14,7 @@ from azure.data.tables.aio import TableServiceClient
 from azure.storage.blob.aio import BlobServiceClient
 
 from local.azurite import AzuriteEndpoints
-from local.demo.stores import BatchLogs, Inbox, Stores
+from local.demo.stores import BatchLogs, Inbox, Queues, Stores
 from local.demo.target import Target
 
 
@@ -68,13 +68,18 @@ async def test_a_queue_is_empty_when_nothing_waits_in_any_state(azurite: Azurite
     nothing = {"active": 0, "locked": 0, "scheduled": 0, "deferred": 0, "deadLetter": 0, "enqueuedTotal": 9}
 
     async def status(request: web.Request) -> web.Response:
-        queues = {"a": nothing | {"active": 1}, "b": nothing | {"locked": 2}, "c": nothing | {"scheduled": 4}}
+        queues = {
+            "d": nothing | {"deadLetter": 8},
+            "a": nothing | {"active": 1},
+            "b": nothing | {"locked": 2},
+            "c": nothing | {"scheduled": 4},
+        }
         return web.json_response({"queues": queues})
 
     app = web.Application()
     app.router.add_get("/status.json", status)
     async with TestServer(app) as server, Stores(target(azurite, f"http://127.0.0.1:{server.port}")) as stores:
-        assert await stores.waiting() == 7
+        assert await stores.queues() == Queues(waiting=7, dead=8)
 
 
 def test_batches_are_counted_from_now_on_and_other_lines_are_passed_over(tmp_path: Path) -> None:
