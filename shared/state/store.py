@@ -109,7 +109,7 @@ class StateStore:
         either = " or ".join(f"RowKey eq @k{number}" for number in range(len(row_keys)))
         parameters = {f"k{number}": key for number, key in enumerate(row_keys)}
         rows = self._table(bucket).query_entities(
-            f"PartitionKey eq @bucket and ({either})",
+            f"PartitionKey eq @bucket and ( {either} )",
             parameters={"bucket": partition_key(bucket), **parameters},
         )
         return {row["RowKey"]: row async for row in rows}
