@@ -122,7 +122,6 @@ class BlobListener:
         except ResourceNotFoundError:
             return True
         version = etag.strip('"')
-        version = etag.strip('"')
         receipt = f"blobreceipts/Host.Functions.{self.name}/{version}/{self._path.container}/{blob}"
         async with storage.hold(f"{receipt}.lock") as lost:
             if lost is None:
