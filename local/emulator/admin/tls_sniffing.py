@@ -41,21 +41,14 @@ class TlsSniffer(asyncio.Protocol):
             self._transport.pause_reading()
             self._upgrade = asyncio.get_running_loop().create_task(self._start_tls(self._transport, data))
         else:
-            protocol = self._factory()
-            self._transport.set_protocol(protocol)
-            protocol.connection_made(self._transport)
-            protocol.data_received(data)
+            _hand_over(self._transport, self._factory(), data)
 
     async def _start_tls(self, transport: asyncio.Transport, data: bytes) -> None:
         loop = asyncio.get_running_loop()
-        protocol = self._factory()
+        early = _EarlyData()
         upgrade = loop.create_task(
             loop.start_tls(
-                transport,
-                protocol,
-                self._ssl_context,
-                server_side=True,
-                ssl_handshake_timeout=_HANDSHAKE_SECONDS,
+                transport, early, self._ssl_context, server_side=True, ssl_handshake_timeout=_HANDSHAKE_SECONDS
             )
         )
         # `start_tls` wants the connection unread, so what was read is given to its protocol right after it was
@@ -64,11 +57,28 @@ class TlsSniffer(asyncio.Protocol):
         loop.call_soon(_feed, transport, data)
         try:
             encrypted = await upgrade
-        except (OSError, ssl.SSLError, asyncio.CancelledError):
+        except (OSError, asyncio.CancelledError):
             transport.abort()
             return
         if encrypted is not None:
-            protocol.connection_made(encrypted)
+            _hand_over(encrypted, self._factory(), early.received)
+
+
+class _EarlyData(asyncio.Protocol):
+    """Keeps what a client sends along with the end of its handshake, before anyone can take it."""
+
+    def __init__(self) -> None:
+        self.received = b""
+
+    def data_received(self, data: bytes) -> None:
+        self.received += data
+
+
+def _hand_over(transport: asyncio.Transport, protocol: asyncio.Protocol, data: bytes) -> None:
+    transport.set_protocol(protocol)
+    protocol.connection_made(transport)
+    if data:
+        protocol.data_received(data)
 
 
 def _feed(transport: asyncio.Transport, data: bytes) -> None:
