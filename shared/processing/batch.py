@@ -1,6 +1,7 @@
 """Processes a batch: every message gets an outcome of its own, only infrastructure failure fails the batch."""
 
 import asyncio
+import contextlib
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -178,15 +179,15 @@ class BatchProcessor:
             try:
                 async with asyncio.timeout(seconds):
                     await message.handler.call(message.data, item.work)
-                ensure_fits(
-                    item.work.operations()
-                )  # what can't be written fails here, where it is this message's own failure
+                # What can't be written fails here, where it is this message's own failure.
+                ensure_fits(item.work.operations())
             except BaseException as error:
                 task = asyncio.current_task()
                 if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
                     raise
-                current.record_exception(error)
                 item.outcome = self._after(headers, classify(error))
+                with contextlib.suppress(Exception):  # it may not even be able to say what it is
+                    current.record_exception(error)
 
     def _after(self, headers: Headers, failure: Failure) -> RetryLater | Dead:
         if not failure.retryable:
