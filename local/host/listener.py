@@ -96,7 +96,7 @@ async def supervise(listener: Listener, stopping: asyncio.Event) -> None:
             if loop.time() - started > 30:
                 backoff.reset()
                 last = ""
-            message = f"{type(error).__name__}: {_first_line(error)}"
+            message = _describe(error)
             if message != last:
                 HOST_LOGGER.warning(
                     "The listener for function '%s' lost its source and starts again: %s", listener.name, message
@@ -105,5 +105,8 @@ async def supervise(listener: Listener, stopping: asyncio.Event) -> None:
         await pause(stopping, backoff.next())
 
 
-def _first_line(error: Any) -> str:
-    return str(error).strip().partition("\n")[0]
+def _describe(error: BaseException) -> str:
+    """One line; of a group, what its first member says."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
