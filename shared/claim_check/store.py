@@ -2,6 +2,7 @@
 
 import hashlib
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -26,23 +27,27 @@ class ClaimStore:
         from azure.storage.blob import ContentSettings  # loaded with the first claim
 
         claim = Claim.of(message_id, payload)
-        for _ in range(2):
+        upload = partial(
+            self._container.upload_blob,
+            claim.name,
+            payload,
+            length=len(payload),
+            metadata={"messageid": str(message_id), "sha256": claim.sha256},
+            content_settings=ContentSettings(content_type="application/json"),
+        )
+        try:
             try:
-                await self._container.upload_blob(
-                    claim.name,
-                    payload,
-                    length=len(payload),
-                    metadata={"messageid": str(message_id), "sha256": claim.sha256},
-                    content_settings=ContentSettings(content_type="application/json"),
-                )
-            except ResourceExistsError:
-                return claim
+                await upload()
             except ResourceNotFoundError:  # the container isn't there yet
                 with suppress(ResourceExistsError):
                     await self._container.create_container()
-            else:
-                return claim
-        raise ClaimMissing(f"The container {self._container.container_name} can't be made.")
+                await upload()
+        except ResourceExistsError as error:
+            if (
+                getattr(error, "error_code", None) != "BlobAlreadyExists"
+            ):  # a container that is being deleted answers 409 as well
+                raise
+        return claim
 
     async def get(self, message_id: UUID, claim: Claim) -> bytes:
         """The payload behind a claim.
