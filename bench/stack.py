@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-__all__ = ["ROOT", "emulator", "functions_host", "sample_settings"]
+__all__ = ["ROOT", "distant", "emulator", "functions_host", "sample_settings"]
 
 ROOT = Path(__file__).parent.parent
 START_SECONDS = 60
@@ -22,6 +22,17 @@ def emulator(*options: str) -> Iterator[str]:
     command = [sys.executable, "-m", "local.emulator", *configs, "--port=0", "--admin-port=0", *options]
     with _started(command, {}, r'ServiceBus="([^"]+)"') as found:
         yield found
+
+
+@contextmanager
+def distant(broker: str, milliseconds: float) -> Iterator[str]:
+    """The same broker, a round trip of some milliseconds away; yields its connection string."""
+    port = re.search(r":(\d+);", broker)
+    if port is None:
+        raise ValueError("the connection string names no port")
+    command = [sys.executable, "-m", "bench.distance", port.group(1), str(milliseconds)]
+    with _started(command, {}, r"ready port=(\d+)") as far:
+        yield broker.replace(f":{port.group(1)};", f":{far};")
 
 
 @contextmanager

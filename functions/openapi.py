@@ -101,18 +101,22 @@ def view_docs(name: str, parameter: str | None = None) -> dict[str, Any]:
 
 
 def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
-    """References point into the schema itself; OpenAPI has no `$defs` there, so they are put in place."""
+    """References point into the schema itself; OpenAPI has no `$defs` there, so they are put in place.
+
+    A model that holds itself is described once; inside itself it is any object.
+    """
     definitions = schema.pop("$defs", {})
 
-    def resolve(node: Any) -> Any:
+    def resolve(node: Any, within: frozenset[str]) -> Any:
         if isinstance(node, dict):
             reference = node.get("$ref")
             if isinstance(reference, str):
-                return resolve(definitions[reference.rpartition("/")[2]])
-            return {name: resolve(value) for name, value in node.items()}
+                name = reference.rpartition("/")[2]
+                return {"type": "object"} if name in within else resolve(definitions[name], within | {name})
+            return {name: resolve(value, within) for name, value in node.items()}
         if isinstance(node, list):
-            return [resolve(value) for value in node]
+            return [resolve(value, within) for value in node]
         return node
 
-    resolved: dict[str, Any] = resolve(schema)
+    resolved: dict[str, Any] = resolve(schema, frozenset())
     return resolved

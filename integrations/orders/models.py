@@ -3,9 +3,9 @@
 from decimal import Decimal
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
-from shared.messages import Contract, rfc3339
+from shared.messages import Contract, Timestamp, rfc3339
 
 __all__ = ["CreditNote", "CreditNoteView", "Order", "OrderView"]
 
@@ -46,7 +46,7 @@ class Order(Contract):
     """A customer's order. A missing customer is a guest."""
 
     order_id: Reference
-    placed_at: AwareDatetime
+    placed_at: Timestamp
     customer_id: Reference | None = None
     country: Country
     lines: Annotated[list[OrderLine], Lines]
@@ -61,7 +61,7 @@ class CreditNote(Contract):
     """Money back: the parcel should be stopped."""
 
     credit_note_id: Reference
-    credited_at: AwareDatetime
+    credited_at: Timestamp
     customer_id: Reference | None = None
     country: Country
     lines: Annotated[list[CreditLine], Lines]

@@ -8,9 +8,7 @@ __all__ = ["AzuriteEndpoints", "connection_string"]
 
 ACCOUNT = "devstoreaccount1"
 # Not a secret: the well-known development key, https://learn.microsoft.com/azure/storage/common/storage-use-azurite
-WELL_KNOWN_DEVELOPMENT_KEY = (
-    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
-)
+WELL_KNOWN_DEVELOPMENT_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
 
 
 @dataclass(frozen=True)

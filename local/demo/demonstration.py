@@ -17,7 +17,7 @@ from local.demo.reconciliation import Figures, Progress, progress, reconcile
 from local.demo.replay import Refusal, Replay, replay
 from local.demo.rows import InvoiceFileError, parse_rows
 from local.demo.sample import sample_csv
-from local.demo.stores import BatchLogs, Kept, Stores, StoreUnreachable
+from local.demo.stores import BatchLogs, Kept, Queues, Stores, StoreUnreachable
 from local.demo.summary import as_json, show
 from local.demo.target import Target
 
@@ -101,17 +101,17 @@ async def _follow(
         TextColumn("{task.description:>12}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
     ) as bars:
         tasks = {stage: bars.add_task(stage, total=total) for stage in _STAGES}
-        last_move, last_state = time.monotonic(), (-1, Progress(-1, -1, -1), -1)
+        last_move, last_state = time.monotonic(), (-1, Progress(-1, -1, -1), Queues(-1, -1))
         while True:
             looked = time.monotonic()
             posted = posting.done()
-            waiting = await stores.waiting()
+            queues = await stores.queues()
             kept = await stores.look()
-            state = (answers.answered, progress(answers.accepted, kept), waiting)
+            state = (answers.answered, progress(answers.accepted, kept), queues)
             _advance(bars, tasks, answers.answered, state[1], len(answers.accepted) if posted else total)
             if posted:
                 posting.result()
-                if waiting == 0 and state[1].is_complete(len(answers.accepted)):
+                if queues.waiting == 0 and state[1].is_complete(len(answers.accepted)):
                     return kept, None
             if state != last_state:
                 last_move, last_state = time.monotonic(), state
@@ -127,10 +127,11 @@ def _advance(bars: Bars, tasks: dict[str, TaskID], posted: int, state: Progress,
         bars.update(tasks[stage], completed=value, total=expected)
 
 
-def _standing(total: int, answered: int, state: Progress, waiting: int) -> str:
+def _standing(total: int, answered: int, state: Progress, queues: Queues) -> str:
     return (
         f"nothing has moved for {_STALL_SECONDS:.0f} s: {answered} of {total} posted, {state.processed} processed, "
-        f"{state.published} published, {state.shown} in the read model, {waiting} waiting in the queues"
+        f"{state.published} published, {state.shown} in the read model, {queues.waiting} waiting "
+        f"in the queues, {queues.dead} in their dead-letter queues"
     )
 
 

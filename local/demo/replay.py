@@ -124,4 +124,5 @@ def _refusal(number: str, status: int, answer: Any) -> Refusal:
     first = errors[0]
     name = re.sub(r"\.\d+(?=\.|$)", "", str(first.get("field", ""))).removeprefix("data.")
     line = f", line {first['line']}" if first.get("line") is not None else ""
-    return Refusal(number, f"{name}: {first.get('message')}", f"invoice {number}{line}")
+    why = re.sub(r"^line \d+: ", "", str(first.get("message")))
+    return Refusal(number, f"{name}: {why}", f"invoice {number}{line}")

@@ -22,7 +22,7 @@ from azure.storage.blob.aio import ContainerClient
 
 from local.demo.target import Target
 
-__all__ = ["BatchLogs", "Inbox", "Kept", "Stores"]
+__all__ = ["BatchLogs", "Inbox", "Kept", "Queues", "Stores"]
 
 _CONSUMER_GROUP = "$Default"
 _READ_SECONDS = 120.0
@@ -35,6 +35,14 @@ class Inbox:
     status: str
     lane: str
     seconds: float
+
+
+@dataclass(frozen=True)
+class Queues:
+    """Messages in all queues together: waiting for work, or given up by the broker."""
+
+    waiting: int
+    dead: int
 
 
 @dataclass
@@ -80,13 +88,14 @@ class Stores:
             kept.views.add((row["PartitionKey"].rpartition(":")[0], row["RowKey"]))
         return kept
 
-    async def waiting(self) -> int:
-        """How many messages are in the queues, whatever they wait for; dead-letter queues do not count."""
+    async def queues(self) -> Queues:
+        """How many messages are in the queues, whatever they wait for, and in their dead-letter queues."""
         assert self._http is not None
         async with self._http.get(f"{self._target.status_url}/status.json") as answer:
             answer.raise_for_status()
             queues = (await answer.json())["queues"]
-        return sum(queue[state] for queue in queues.values() for state in ("active", "locked", "scheduled"))
+        waiting = sum(queue[state] for queue in queues.values() for state in ("active", "locked", "scheduled"))
+        return Queues(waiting, dead=sum(queue["deadLetter"] for queue in queues.values()))
 
     async def claims(self) -> set[str]:
         """The ids of the messages whose payload went by claim check."""

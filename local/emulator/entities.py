@@ -301,10 +301,11 @@ class RuleDescription:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SubscriptionDescription:
-    """A subscription of a topic; its rules are kept apart."""
+    """A subscription of a topic with its rules: without any it takes nothing, by default it takes all."""
 
     topic_name: str
     name: str
+    rules: tuple[RuleDescription, ...] = (RuleDescription(),)
     lock_duration: timedelta = timedelta(minutes=1)
     max_delivery_count: int = 10
     default_message_time_to_live: timedelta = FOREVER
@@ -329,6 +330,7 @@ class SubscriptionDescription:
             "dead_lettering_on_message_expiration",
             "dead_lettering_on_filter_evaluation_exceptions",
         )
+        _check_distinct("rules", (rule.name for rule in self.rules))
 
     @property
     def path(self) -> str:
@@ -363,7 +365,7 @@ class EventHubDescription:
     user_metadata: str | None = None
 
     def __post_init__(self) -> None:
-        _check_entity_name("name", self.name)
+        _check_name("name", self.name, _CHILD_NAME, 256, "., - or _")
         _check_range("partition_count", self.partition_count, 1, _MAX_PARTITIONS)
         _check_range("retention_hours", self.retention_hours, 1, _MAX_RETENTION_HOURS)
         if self.retention_megabytes is not None:
@@ -385,6 +387,8 @@ class EventHubDescription:
 
 def _check_entity_name(field: str, name: object) -> None:
     _check_name(field, name, _ENTITY_NAME, 260, "., -, _, / or ~")
+    if "subscriptions" in str(name).lower().split("/"):
+        raise InvalidEntityError(field, name, "a name without the part Subscriptions, which addresses subscriptions")
 
 
 def _check_child_name(field: str, name: object) -> None:

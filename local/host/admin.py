@@ -8,16 +8,20 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
+from local.host.eventgrid.webhook import Handshake, Refusal, read_request
 from local.host.functions import Function
 from local.host.http.classic import Answer
 from local.host.http.exchange import ConnectedRequest
 from local.host.invocation import InvocationFailed, Invoker
-from local.host.listener import Listener
+from local.host.listener import Listener, WebhookListener
 
 __all__ = ["PlatformEndpoints"]
 
 _JSON = [("Content-Type", "application/json; charset=utf-8")]
+_PLAIN = [("Content-Type", "text/plain; charset=utf-8")]
 _INPUT_LIMIT = 1_048_576
+# Event Grid's documented limit for one batch of events, with room for its envelope.
+_EVENT_LIMIT = 2 * 1_048_576
 
 
 class PlatformEndpoints:
@@ -54,7 +58,25 @@ class PlatformEndpoints:
                 return _json({})
             case "POST", ["admin", "functions", name] if name in self._listeners:
                 return await self._run(request, self._listeners[name])
+            case _, ["runtime", "webhooks", kind]:
+                return await self._webhook(request, kind)
         return Answer(404)
+
+    async def _webhook(self, request: ConnectedRequest, kind: str) -> Answer:
+        """A request of Event Grid to `/runtime/webhooks/KIND?functionName=NAME`."""
+        name = request.rel_url.query.get("functionName", "").lower().removeprefix("host.functions.")
+        listener = self._listeners.get(name)
+        if not isinstance(listener, WebhookListener) or listener.webhook != kind:
+            return Answer(404, _PLAIN, f"no function {name!r} listens here".encode())
+        if request.content_length is not None and request.content_length > _EVENT_LIMIT:
+            return Answer(413)
+        given = read_request(request.method, request.headers, await request.content.read())
+        if isinstance(given, Refusal):
+            return Answer(400, _PLAIN, given.reason.encode())
+        if isinstance(given, Handshake):
+            body = b"" if given.body is None else json.dumps(given.body).encode()
+            return Answer(200, [*given.headers, *(_JSON if body else [])], body)
+        return Answer(202 if await listener.deliver(given.events) else 500)
 
     def _status(self) -> dict[str, Any]:
         return {

@@ -1,8 +1,9 @@
 """What every trigger's listener has in common: how it is run, stopped and started again."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from local.host.functions import Function
 from local.host.host_json import HostOptions
@@ -10,7 +11,7 @@ from local.host.invocation import Invoker
 from local.host.logs import HOST_LOGGER
 from local.host.settings import AppSettings
 
-__all__ = ["Backoff", "Listener", "Services", "pause", "supervise"]
+__all__ = ["Backoff", "Listener", "Services", "WebhookListener", "pause", "supervise"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +44,16 @@ class Listener(Protocol):
 
     async def run_manually(self, text: str) -> None:
         """Invoke the function once with a given input (`POST /admin/functions/{name}`)."""
+
+
+@runtime_checkable
+class WebhookListener(Protocol):
+    """A listener that Event Grid calls; `webhook` is its place below /runtime/webhooks."""
+
+    webhook: str
+
+    async def deliver(self, events: Sequence[dict[str, Any]]) -> bool:
+        """Process events; False to have them sent again."""
 
 
 class Backoff:
@@ -85,7 +96,7 @@ async def supervise(listener: Listener, stopping: asyncio.Event) -> None:
             if loop.time() - started > 30:
                 backoff.reset()
                 last = ""
-            message = f"{type(error).__name__}: {_first_line(error)}"
+            message = _describe(error)
             if message != last:
                 HOST_LOGGER.warning(
                     "The listener for function '%s' lost its source and starts again: %s", listener.name, message
@@ -94,5 +105,8 @@ async def supervise(listener: Listener, stopping: asyncio.Event) -> None:
         await pause(stopping, backoff.next())
 
 
-def _first_line(error: Any) -> str:
-    return str(error).strip().partition("\n")[0]
+def _describe(error: BaseException) -> str:
+    """One line; of a group, what its first member says."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"

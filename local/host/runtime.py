@@ -91,7 +91,7 @@ async def _end(
     for listener in listeners:
         with contextlib.suppress(Exception):
             await listener.close()
-    await server.stop(5.0)
+    await server.stop()
     services.invoker.close()
 
 

@@ -64,8 +64,8 @@ def json_datum(value: Any) -> Datum:
 
 def net_datetime(moment: datetime) -> str:
     """A .NET `DateTime` of unspecified kind: no zone, so that Python reads naive UTC; seven digits, no zeros behind."""
-    text = moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f").rstrip("0")
-    return text.removesuffix(".")
+    text = moment.astimezone(UTC).replace(tzinfo=None).isoformat()
+    return text.rstrip("0") if "." in text else text
 
 
 def net_datetime_offset(moment: datetime) -> str:

@@ -62,7 +62,7 @@ class Environment:
             if not installed:
                 self._create()
             files = sorted({*requirements, *(name for name in installed if (self.project / name).exists())})
-            self._install(files)
+            self._install(files, new=[name for name in files if name not in installed])
             self._write_note(files)
 
     def _holds(self, requirements: Sequence[str]) -> bool:
@@ -105,24 +105,23 @@ class Environment:
         answer = subprocess.run([str(self.python), "-c", code], capture_output=True, text=True, check=False)
         return answer.returncode == 0 and answer.stdout.strip() in _SUPPORTED
 
-    def _install(self, files: Sequence[str]) -> None:
-        total = sum(len(_pins(self.project / name)) for name in files)
+    def _install(self, files: Sequence[str], new: Sequence[str]) -> None:
+        total = len({pin for name in new or files for pin in _pins(self.project / name)})
         arguments = [part for name in files for part in ("-r", str(self.project / name))]
         command = [
             *(str(self.python), "-m", "pip", "install", "--disable-pip-version-check"),
             *("--no-input", "--progress-bar", "off"),
             *arguments,
         ]
-        say(f"Installing {total} packages into .venv (once; the next start skips this) …")
+        count = "1 package" if total == 1 else f"{total} packages"
+        say(f"Installing {count} into .venv (once; the next start skips this) …")
         code, tail = _run_counting(command, total, self.project)
         if code != 0:
             raise SetupError(_pip_advice(tail))
 
     def _write_note(self, files: Sequence[str]) -> None:
         partial = self._note.with_suffix(".partial")
-        partial.write_text(
-            json.dumps({name: self._digest(name) for name in files}, indent=1), encoding="utf-8"
-        )
+        partial.write_text(json.dumps({name: self._digest(name) for name in files}, indent=1), encoding="utf-8")
         os.replace(partial, self._note)
 
 

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 __all__ = ["adopt", "ask_to_stop", "command_of", "kill", "spawn_arguments"]
@@ -111,8 +112,12 @@ else:
 
     def command_of(pid: int) -> str:
         """The command line of a living process, or nothing if there is none."""
+        if sys.platform == "linux":
+            with contextlib.suppress(OSError):
+                return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode("utf-8", "replace")
+            return ""
         answer = subprocess.run(  # noqa: S603
-            ["ps", "-ww", "-o", "command=", "-p", str(pid)],  # noqa: S607
+            ["/bin/ps", "-ww", "-o", "command=", "-p", str(pid)],
             capture_output=True,
             text=True,
             check=False,

@@ -24,7 +24,9 @@ class _SourceFilter(DefaultFilter):
     def __call__(self, change: Change, path: str) -> bool:
         if path in self._files:
             return True
-        if not path.endswith((".py", ".json")) or not super().__call__(change, path):
+        # A folder that appears may have been filled before its watch was in place.
+        new_folder = change == Change.added and Path(path).is_dir()
+        if not (new_folder or path.endswith((".py", ".json"))) or not super().__call__(change, path):
             return False
         return any(Path(path).is_relative_to(folder) for folder in self._folders)
 

@@ -1,7 +1,7 @@
 """HTTP: the API's plumbing between FastAPI, the platform and the lanes."""
 
 from .answers import accepted, error, status_of, success
-from .bodies import BadBody, media_type, read_body
+from .bodies import BadBody, declared_length, media_type, read_body
 from .commands import Command, Refused, read_command
 from .intake import Intake
 from .observed import Observed, correlation_id
@@ -19,6 +19,7 @@ __all__ = [
     "accepted",
     "answer_with",
     "correlation_id",
+    "declared_length",
     "error",
     "media_type",
     "read_body",

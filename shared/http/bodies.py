@@ -1,12 +1,19 @@
 """Reads a request's body: known type, bounded size, whole."""
 
+import asyncio
 from email.message import Message
 
 from starlette.requests import ClientDisconnect, Request
 
 from shared.messages import CLOUD_EVENT_TYPE, ErrorCode, MessageError
 
-__all__ = ["BadBody", "media_type", "read_body"]
+__all__ = ["BadBody", "declared_length", "media_type", "read_body"]
+
+LONGEST_CONTENT_TYPE = 256
+"""The standard library's parser of parameters is quadratic: a long header would hold up the event loop."""
+PATIENCE_SECONDS = 15.0
+SLOWEST = 64 * 1024
+"""Bytes a second: a slower sender would keep the places of large bodies from everybody else."""
 
 
 class BadBody(MessageError):
@@ -25,9 +32,10 @@ def media_type(request: Request) -> str:
     BadBody
         The Content-Type is missing or another one, its charset isn't UTF-8, or the body is compressed.
     """
+    given = request.headers.get("content-type", "").strip()
     header = Message()
-    header["content-type"] = request.headers.get("content-type", "")
-    found = header.get_content_type() if request.headers.get("content-type", "").strip() else ""
+    header["content-type"] = given if len(given) <= LONGEST_CONTENT_TYPE else ""
+    found = header.get_content_type() if header["content-type"] else ""
     if found not in ("application/json", CLOUD_EVENT_TYPE):
         raise BadBody(ErrorCode.UNSUPPORTED_MEDIA_TYPE, f"Send Content-Type: application/json or {CLOUD_EVENT_TYPE}.")
     charset = header.get_content_charset("utf-8")
@@ -38,26 +46,36 @@ def media_type(request: Request) -> str:
     return found
 
 
+def declared_length(request: Request) -> int | None:
+    """Content-Length in bytes; None where it is missing or no number."""
+    text: str = request.headers.get("content-length", "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
+
+
 async def read_body(request: Request, *, limit: int) -> bytes:
     """The whole body, refused as soon as it is known to be longer than `limit` bytes.
 
     Raises
     ------
     BadBody
-        Too large, or the client went away before its end.
+        Too large, too slow, or the client went away before its end.
     """
     too_large = BadBody(ErrorCode.PAYLOAD_TOO_LARGE, f"The body is larger than {limit} bytes.")
-    declared = request.headers.get("content-length", "")
-    if declared.isdigit() and int(declared) > limit:
+    if (declared_length(request) or 0) > limit:
         raise too_large
     pieces: list[bytes] = []
     size = 0
+    begun = asyncio.get_running_loop().time()
     try:
-        async for piece in request.stream():
-            size += len(piece)
-            if size > limit:
-                raise too_large
-            pieces.append(piece)
+        async with asyncio.timeout(PATIENCE_SECONDS) as patience:
+            async for piece in request.stream():
+                size += len(piece)
+                if size > limit:
+                    raise too_large
+                pieces.append(piece)
+                patience.reschedule(begun + PATIENCE_SECONDS + size / SLOWEST)
+    except TimeoutError:
+        raise BadBody(ErrorCode.INCOMPLETE_BODY, "The body came too slowly.") from None
     except ClientDisconnect:
         raise BadBody(ErrorCode.INCOMPLETE_BODY, "The body ended before it was complete.") from None
     return b"".join(pieces)

@@ -15,6 +15,7 @@ from shared.messages import (
     InvalidMessage,
     MessageError,
     Registry,
+    check_depth,
     envelope_from,
     parse_strict,
     rfc3339,
@@ -98,6 +99,7 @@ def _wrapped(
         "version": route.version,
     }
     text = json.dumps(head, separators=(",", ":"))
+    check_depth([parsed])  # the envelope adds a level, and the worker counts it
     return text[:-1].encode() + b',"data":' + body + b"}", {**head, "data": parsed}
 
 

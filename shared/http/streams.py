@@ -6,7 +6,7 @@ from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
-from starlette.types import ASGIApp, Message
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 __all__ = ["answer_with"]
 
@@ -35,16 +35,34 @@ async def answer_with(app: ASGIApp, request: Request) -> Response:
     scope["root_path"] = ""
     messages: asyncio.Queue[Message] = asyncio.Queue(_BUFFERED)
     running = asyncio.create_task(_run(app, scope, request, messages), name="http-answer")
-    start = await _next(messages, running)
-    first = await _next(messages, running)
+    try:
+        start = await _next(messages, running)
+        first = await _next(messages, running)
+    except BaseException:  # the invocation was cancelled, or the app failed: nothing goes on behind it
+        running.cancel()
+        raise
     headers = [(name, value) for name, value in start["headers"]]
     if not first.get("more_body", False):
         await running
         answer = Response(first.get("body", b""), status_code=start["status"])
     else:
-        answer = StreamingResponse(_rest(first, messages, running), status_code=start["status"])
+        answer = _Streamed(_rest(first, messages, running), running, status_code=start["status"])
     answer.raw_headers = headers
     return answer
+
+
+class _Streamed(StreamingResponse):
+    """Ends the app's task with the answer, also where the client left before the first byte."""
+
+    def __init__(self, body: AsyncIterator[bytes], running: asyncio.Task[None], *, status_code: int) -> None:
+        super().__init__(body, status_code=status_code)
+        self._running = running
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._running.cancel()
 
 
 async def _run(app: ASGIApp, scope: dict[str, Any], request: Request, messages: asyncio.Queue[Message]) -> None:

@@ -1,7 +1,7 @@
 """Messages: the envelope, CloudEvents, the error codes, and the integrations that handle them."""
 
 from .cloud_events import CLOUD_EVENT_TYPE, CloudEvent, envelope_from
-from .envelope import Contract, Envelope, Headers, describe, rfc3339
+from .envelope import Contract, Envelope, Headers, Timestamp, describe, rfc3339
 from .errors import (
     ErrorCode,
     InvalidMessage,
@@ -17,7 +17,7 @@ from .integration import Handler, Integration, Projection
 from .lanes import Lane
 from .letters import Letter, address
 from .registry import Registry, discover
-from .strict_json import fingerprint, parse_strict
+from .strict_json import check_depth, fingerprint, parse_strict
 
 __all__ = [
     "CLOUD_EVENT_TYPE",
@@ -38,9 +38,11 @@ __all__ = [
     "Registry",
     "Reject",
     "Retry",
+    "Timestamp",
     "UnknownEventType",
     "UnknownVersion",
     "address",
+    "check_depth",
     "describe",
     "discover",
     "envelope_from",

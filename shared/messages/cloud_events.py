@@ -73,21 +73,29 @@ class CloudEvent:
             raise MalformedJson("A CloudEvent is a JSON object.")
         try:
             return cls(
-                id=str(event["id"]),
-                type=str(event["type"]),
+                id=_bounded("id", event["id"], 256),
+                type=_bounded("type", event["type"], 128),
                 source=str(event["source"]),
-                subject=str(event["subject"]),
+                subject=_bounded("subject", event["subject"], 128),
                 time=datetime.fromisoformat(str(event["time"])),
                 version=str(event["dataschema"]).rpartition(":")[2],
                 data=json.dumps(event["data"], ensure_ascii=False),
                 correlation_id=str(event.get("correlationid", "")),
                 sequence=int(event.get("sequence", 0)),
-                traceparent=event.get("traceparent"),
+                traceparent=None if event.get("traceparent") is None else str(event["traceparent"]),
             )
         except KeyError as error:
             raise InvalidMessage(f"The CloudEvents attribute {error.args[0]!r} is missing.") from None
         except ValueError as error:
             raise InvalidMessage(f"A CloudEvents attribute is wrong: {error}.") from None
+
+
+def _bounded(name: str, value: Any, longest: int) -> str:
+    """What becomes a key or a column of a row must fit it."""
+    text = str(value)
+    if not 1 <= len(text) <= longest:
+        raise ValueError(f"{name} must have 1 to {longest} characters")
+    return text
 
 
 def envelope_from(event: Mapping[str, Any]) -> dict[str, Any]:
@@ -102,7 +110,7 @@ def envelope_from(event: Mapping[str, Any]) -> dict[str, Any]:
         raise InvalidMessage("specversion: must be '1.0'", details={"errors": [{"field": "specversion"}]})
     if "data_base64" in event:
         raise InvalidMessage("data_base64: send JSON in data", details={"errors": [{"field": "data_base64"}]})
-    schema = str(event.get("dataschema", ""))
+    schema = str(event.get("dataschema") or "")
     fields = {
         "messageId": _message_id(event),
         "timestamp": event.get("time"),

@@ -7,16 +7,27 @@ from itertools import pairwise
 from typing import Annotated, Any, Generic, Self, TypeVar
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, StringConstraints
 from pydantic import ValidationError as PydanticError
 from pydantic.alias_generators import to_camel
 
 from .errors import InvalidMessage
 from .lanes import Lane
 
-__all__ = ["Contract", "Envelope", "Headers", "describe", "rfc3339"]
+__all__ = ["Contract", "Envelope", "Headers", "Timestamp", "describe", "rfc3339"]
 
 MAX_REPORTED_ERRORS = 20
+
+
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is outside the years 1 to 9999 in UTC") from None
+
+
+Timestamp = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+"""A moment that came with an offset, kept in UTC."""
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"^[\x21-\x7e]+$")]
 
@@ -46,7 +57,7 @@ class Envelope(Contract, Generic[Data]):
     """
 
     message_id: UUID
-    timestamp: AwareDatetime
+    timestamp: Timestamp
     source: Annotated[str, StringConstraints(min_length=1, max_length=256)]
     event_type: Name
     version: Name
@@ -75,7 +86,8 @@ def _finding(item: Mapping[str, Any]) -> dict[str, Any]:
     for name, index in pairwise(location):
         if isinstance(name, str) and isinstance(index, int):
             element = name.removesuffix("s")
-            finding[element] = index + 1
+            if element not in ("field", "message"):
+                finding[element] = index + 1
             message = f"{element} {index + 1}: {message}"
     finding["message"] = message
     return finding
@@ -142,18 +154,17 @@ class Headers:
             Names the property that is missing or wrong: the message wasn't sent by this app's senders.
         """
         try:
-            first = datetime.fromisoformat(str(properties["firstAttemptAt"]))
             size = properties.get("claimSize")
             return cls(
                 message_id=UUID(str(properties["messageId"])),
-                event_type=str(properties["eventType"]),
-                version=str(properties["version"]),
-                source=str(properties["source"]),
-                key=_key(properties["key"]),
+                event_type=_text(properties["eventType"], 128),
+                version=_text(properties["version"], 128),
+                source=_text(properties["source"], 256),
+                key=_key(_text(properties["key"], 128)),
                 lane=Lane(properties["priority"]),
                 attempt=_attempt(properties["attempt"]),
-                first_attempt_at=first if first.tzinfo else first.replace(tzinfo=UTC),
-                correlation_id=str(properties["correlationId"]),
+                first_attempt_at=_first_attempt(properties["firstAttemptAt"]),
+                correlation_id=_text(properties["correlationId"], 128),
                 traceparent=_optional(properties, "traceparent"),
                 claim=_optional(properties, "claim"),
                 claim_sha256=_optional(properties, "claimSha256"),
@@ -162,19 +173,35 @@ class Headers:
             )
         except KeyError as error:
             raise InvalidMessage(f"The application property {error.args[0]!r} is missing.") from None
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError) as error:
             raise InvalidMessage(f"An application property is wrong: {error}.") from None
 
 
 def _optional(properties: Mapping[str, Any], name: str) -> str | None:
     value = properties.get(name)
-    return None if value is None else str(value)
+    return None if value is None else _text(value, 1_024)
 
 
-def _key(value: Any) -> str:
-    if not isinstance(value, str) or not 1 <= len(value) <= 128:
+def _text(value: Any, longest: int) -> str:
+    """Bounded and encodable, so that whatever keeps it later can."""
+    text = str(value)
+    if len(text) > longest:
+        raise ValueError(f"a text of {len(text)} characters, at most {longest} are taken")
+    text.encode()
+    return text
+
+
+def _key(text: str) -> str:
+    if not text:
         raise ValueError("key must be a text of 1 to 128 characters")
-    return value
+    return text
+
+
+def _first_attempt(value: Any) -> datetime:
+    moment = datetime.fromisoformat(str(value))
+    if moment.year < 1970:
+        raise ValueError("firstAttemptAt must be 1970 or later")
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def _attempt(value: Any) -> int:

@@ -60,15 +60,18 @@ class Handler:
             Every field that is wrong, by its JSON name; an element of a list by its number, from 1.
         """
         try:
-            envelope = self.envelope.validate_json(body)
+            envelope = self.envelope.validate_json(body, strict=True)
         except PydanticError as error:
             raise describe(error) from None
+        except Exception as error:  # a model's own validators may raise anything; the message is still this one's
+            raise InvalidMessage(f"data: {self.model.__name__} can't read it ({type(error).__name__})") from error
         self.key_of(envelope.data)
         return envelope
 
     def key_of(self, data: BaseModel) -> str:
         """The aggregate that a message belongs to: decides order, partition and transaction."""
-        key = str(getattr(data, self._key_field))
+        value = getattr(data, self._key_field)
+        key = "" if value is None else str(value)
         if not 1 <= len(key) <= MAX_KEY or not key.isprintable():
             raise InvalidMessage(
                 f"data.{self.key}: must be 1 to {MAX_KEY} printable characters",
@@ -151,6 +154,8 @@ class Integration:
             if not inspect.iscoroutinefunction(call):
                 raise TypeError(f"{self.name}.{call.__name__} must be `async def`")
             _check_name(event_type)
+            _check_version(version)
+            path = None if route is None else _checked_route(route)
             if not any(key in (name, info.alias) for name, info in model.model_fields.items()):
                 raise TypeError(f"{self.name}.{call.__name__}: {model.__name__} has no field {key!r} for the key")
             self.handlers.append(
@@ -161,7 +166,7 @@ class Integration:
                     model=model,
                     key=key,
                     priority=priority,
-                    route=None if route is None else route.strip("/"),
+                    route=path,
                     retry=retry,
                     call=call,
                 )
@@ -182,6 +187,8 @@ class Integration:
             if not re.fullmatch(r"[a-z][a-z0-9-]{0,62}", into):
                 raise ValueError(f"read model {into!r}: use lower-case letters, digits and hyphens")
             model = _model_of(call, self.name)
+            if inspect.iscoroutinefunction(call):
+                raise TypeError(f"{self.name}.{call.__name__} must be a plain function: a projection does no I/O")
             self.projections.append(Projection(event_type=event_type, view=into, model=model, call=call))
             return call
 
@@ -196,6 +203,18 @@ def _model_of(call: Callable[..., Any], owner: str) -> type[BaseModel]:
         name = getattr(call, "__name__", "handler")
         raise TypeError(f"{owner}.{name}: annotate the first parameter with a pydantic model")
     return model
+
+
+def _check_version(version: str) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", version):
+        raise ValueError(f"version {version!r}: use 1 to 64 letters, digits, dots, hyphens and underscores")
+
+
+def _checked_route(route: str) -> str:
+    path = route.strip("/")
+    if not re.fullmatch(r"[a-z][a-z0-9-]*(/[a-z0-9-]+)*", path):
+        raise ValueError(f"route {route!r}: use lower-case letters, digits and hyphens, with / between segments")
+    return path
 
 
 def _check_name(event_type: str) -> None:

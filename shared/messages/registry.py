@@ -10,6 +10,9 @@ from .integration import Handler, Integration, Projection
 
 __all__ = ["Registry", "discover"]
 
+OWN_PATHS = frozenset({"messages", "operations", "health", "docs"})
+"""First segments of the API's own paths: a route or read model there could never be reached."""
+
 
 class Registry:
     """All handlers and projections of the app, checked for clashes when it is built."""
@@ -23,6 +26,7 @@ class Registry:
             for handler in integration.handlers:
                 self._add(handler)
             for projection in integration.projections:
+                _check_path(projection.view)
                 self._projections.setdefault(projection.event_type, []).append(projection)
 
     def _add(self, handler: Handler) -> None:
@@ -34,6 +38,7 @@ class Registry:
             )
         versions[handler.version] = handler
         if handler.route is not None:
+            _check_path(handler.route)
             if handler.route in self._routes:
                 raise ValueError(f"the route /api/{handler.route} is claimed twice")
             self._routes[handler.route] = handler
@@ -72,6 +77,11 @@ class Registry:
     def projections(self, event_type: str) -> list[Projection]:
         """The read models that show this fact; facts that nobody shows are fine."""
         return self._projections.get(event_type, [])
+
+
+def _check_path(path: str) -> None:
+    if path.partition("/")[0] in OWN_PATHS:
+        raise ValueError(f"/api/{path} belongs to the API itself; choose another name")
 
 
 def discover(package: ModuleType) -> Registry:

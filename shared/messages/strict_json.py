@@ -2,11 +2,12 @@
 
 import hashlib
 import json
+import math
 from typing import Any, NoReturn
 
 from .errors import MalformedJson
 
-__all__ = ["MAX_DEPTH", "fingerprint", "parse_strict"]
+__all__ = ["MAX_DEPTH", "check_depth", "fingerprint", "parse_strict"]
 
 MAX_DEPTH = 64
 """Deepest nesting taken. Far below the recursion limits of the parsers that read the message later."""
@@ -27,7 +28,7 @@ def parse_strict(body: bytes) -> Any:
     except UnicodeDecodeError as error:
         raise MalformedJson(f"The body is not valid UTF-8: byte {error.start} can't be decoded.") from None
     try:
-        parsed = json.loads(text, object_pairs_hook=_unique, parse_constant=_not_finite)
+        parsed = json.loads(text, object_pairs_hook=_unique, parse_constant=_not_finite, parse_float=_finite)
     except json.JSONDecodeError as error:
         raise MalformedJson(
             f"The body is not valid JSON: {error.msg} at line {error.lineno}, column {error.colno}.",
@@ -38,7 +39,7 @@ def parse_strict(body: bytes) -> Any:
     except ValueError as error:  # an integer with thousands of digits
         raise MalformedJson(f"The body is not valid JSON: {str(error).split(';')[0]}.") from None
     if text.count("[") + text.count("{") > MAX_DEPTH:
-        _check_depth(parsed)
+        check_depth(parsed)
     if "\\u" in text:
         _check_surrogates(text)
     return parsed
@@ -59,16 +60,25 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
+def _finite(digits: str) -> float:
+    """A number beyond a double's range becomes infinite, which no later reader takes."""
+    number = float(digits)
+    if math.isinf(number):
+        _not_finite(digits[:80])
+    return number
+
+
 def _not_finite(constant: str) -> NoReturn:
-    raise MalformedJson(f"{constant} is not a JSON number.")
+    raise MalformedJson(f"{constant} is not a finite number.")
 
 
 def _too_deep() -> MalformedJson:
     return MalformedJson(f"The body is nested deeper than {MAX_DEPTH} levels.")
 
 
-def _check_depth(parsed: Any) -> None:
-    level = [parsed]
+def check_depth(parsed: Any) -> None:
+    """Raise MalformedJson where lists and objects are nested deeper than MAX_DEPTH."""
+    level = [parsed] if isinstance(parsed, dict | list) else []
     for _ in range(MAX_DEPTH):
         level = [
             child

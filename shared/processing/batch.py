@@ -5,6 +5,7 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Iterable, Sequence
 from typing import Any
+from uuid import UUID
 
 from opentelemetry.trace import SpanKind
 
@@ -124,15 +125,16 @@ async def _hold(items: Sequence[Item]) -> None:
 
 
 def _waves(items: Iterable[Item]) -> list[list[Item]]:
-    """The n-th message of every key, in the order of the batch."""
-    seen: Counter[tuple[int, str]] = Counter()
+    """The n-th message of every key, in the order of the batch; no wave holds a message id twice."""
+    following: dict[str | UUID, int] = {}
     waves: list[list[Item]] = []
     for item in items:
-        place = (item.read.bucket, item.read.headers.key)
-        if seen[place] == len(waves):
+        headers = item.read.headers
+        number = max(following.get(headers.key, 0), following.get(headers.message_id, 0))
+        if number == len(waves):
             waves.append([])
-        waves[seen[place]].append(item)
-        seen[place] += 1
+        waves[number].append(item)
+        following[headers.key] = following[headers.message_id] = number + 1
     return waves
 
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 
-from shared.state import Conflict, Operation, StateStore
+from shared.state import Conflict, Operation, StateStore, TooLarge
 from shared.telemetry import span
 
 from .lookup import look_up
 from .outcomes import Done, Item
 
-__all__ = ["Committer"]
+__all__ = ["Committer", "ensure_fits"]
 
 MAX_OPERATIONS = 100
 MAX_BYTES = 3 * 1024 * 1024
@@ -57,6 +57,15 @@ class Committer:
                 item.outcome = Done()
                 return
         raise TimeoutError(f"the state of {item.read.headers.key!r} keeps changing; the message goes back to its queue")
+
+
+def ensure_fits(operations: Sequence[Operation]) -> None:
+    """Raise TooLarge where one message's work could never be one transaction."""
+    if len(operations) > MAX_OPERATIONS:
+        raise TooLarge(f"{len(operations)} rows don't fit one transaction ({MAX_OPERATIONS} rows)")
+    size = sum(_size(operation) for operation in operations)
+    if size > MAX_BYTES:
+        raise TooLarge(f"about {size} bytes don't fit one transaction ({MAX_BYTES} bytes)")
 
 
 def _operations(item: Item) -> list[Operation]:

@@ -1,12 +1,17 @@
 """From a delivery to a message: headers, claim, envelope, model."""
 
+import asyncio
+
 from shared.claim_check import Claim, ClaimStore
-from shared.messages import Headers, InvalidMessage, Registry, fingerprint, parse_strict
+from shared.messages import Handler, Headers, InvalidMessage, Registry, fingerprint, parse_strict
 from shared.state import bucket_of
 
 from .outcomes import Delivery, Message
 
 __all__ = ["Decoder"]
+
+_IN_THREAD = 256 * 1024
+"""Larger bodies are parsed outside the event loop."""
 
 
 class Decoder:
@@ -27,6 +32,11 @@ class Decoder:
         """
         handler = self._registry.handler(headers.event_type, headers.version)
         body = await self._payload(delivery, headers)
+        if len(body) > _IN_THREAD:
+            return await asyncio.to_thread(self._read, body, headers, handler)
+        return self._read(body, headers, handler)
+
+    def _read(self, body: bytes, headers: Headers, handler: Handler) -> Message:
         envelope = handler.decode(body)
         if envelope.message_id != headers.message_id:
             raise InvalidMessage("messageId: differs from the one in the application properties")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from math import isnan
@@ -12,7 +12,8 @@ from shared.messages import ErrorCode, MessageError, Partial, Reject, Retry
 
 __all__ = ["MATRIX", "STATUS_MATRIX", "Category", "Failure", "classify"]
 
-LONGEST_ASKED = timedelta(hours=1).total_seconds()
+LONGEST_ASKED = 3_600.0
+"""Seconds of a Retry-After that are believed."""
 
 
 class Category(StrEnum):
@@ -95,7 +96,13 @@ def classify(error: BaseException) -> Failure:
     One that nobody knows is worth another try, and ends as a dead letter if it stays; what isn't an `Exception`
     (SystemExit, KeyboardInterrupt) is permanent: it must not end the app twice.
     """
-    reason = f"{type(error).__name__}: {error}"[:2_000]
+    try:
+        return _sort(error, f"{type(error).__name__}: {error}"[:2_000])
+    except Exception:  # the exception itself is broken: it can't be told or asked
+        return Failure(Category.TRANSIENT, ErrorCode.HANDLER_ERROR, type(error).__name__)
+
+
+def _sort(error: BaseException, reason: str) -> Failure:
     match error:
         case Reject():
             return Failure(Category.BUSINESS, str(error.code), error.reason, error)

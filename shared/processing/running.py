@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -9,16 +10,14 @@ from pydantic import BaseModel
 
 from shared.messages import ErrorCode, Headers, Lane, Letter, Registry, address
 from shared.resilience import LaneGate, RetryPlan
-from shared.state import LoadRows, TooLarge, Work
+from shared.state import LoadRows, Work
 from shared.telemetry import current_traceparent, span
 
+from .committing import ensure_fits
 from .failures import Category, Failure, classify
 from .outcomes import Dead, Item, RetryLater
 
 __all__ = ["Limits", "Runner"]
-
-MAX_OPERATIONS = 100
-"""Operations in one entity-group transaction: what one message may change and say at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,13 +97,15 @@ class Runner:
             try:
                 async with asyncio.timeout(seconds):
                     await message.handler.call(message.data, item.work)
-                _check(item.work)
+                # What can't be written fails here, where it is this message's own failure and not its batch's.
+                ensure_fits(item.work.operations())
             except BaseException as error:
                 task = asyncio.current_task()
                 if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
                     raise  # the app is closing; this isn't the handler's doing
-                current.record_exception(error)
                 item.outcome = self.after(headers, classify(error), message.handler.retry)
+                with suppress(Exception):  # it may not even be able to say what it is
+                    current.record_exception(error)
 
     def _work(self, item: Item) -> Work:
         message = item.read
@@ -135,10 +136,3 @@ class Runner:
         if delay is None:
             return Dead(replace(failure, code=ErrorCode.ATTEMPTS_EXHAUSTED))
         return RetryLater(delay, failure)
-
-
-def _check(work: Work) -> None:
-    """What can't be written fails here, where it is this message's own failure and not its batch's."""
-    operations = len(work.operations())
-    if operations > MAX_OPERATIONS:
-        raise TooLarge(f"the message changes and says {operations} things, one transaction holds {MAX_OPERATIONS}")

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from shared.dead_letters import DeadLetter, DeadLetterStore, stack_fingerprint
 from shared.messages import CloudEvent, ErrorCode, MessageError, Registry
+from shared.state import pack
 from shared.telemetry import link_to, log_event, span
 
 from .views import ReadModels, ViewRow
@@ -59,6 +60,7 @@ class Projector:
         for projection in self._registry.projections(fact.type):
             row = projection.call(projection.model.model_validate_json(fact.data))
             value = row.model_dump_json(by_alias=True)
+            pack(value)  # a row that no table holds is this event's failure, not the batch's
             rows.append(ViewRow(view=projection.view, key=fact.subject, value=value, event_id=fact.id))
         return rows
 

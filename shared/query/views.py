@@ -16,6 +16,8 @@ __all__ = ["ReadModels", "ViewRow"]
 
 _SHARDS = 16
 _GROUP = 50
+_GROUP_BYTES = 1024 * 1024
+"""Characters and bytes of values: three bytes each on the wire still fit the 4 MiB of a transaction."""
 _REPLACE = {"mode": UpdateMode.REPLACE}
 
 
@@ -42,11 +44,7 @@ class ReadModels:
         for row in newest.values():
             entity = _entity(row)
             partitions.setdefault(entity["PartitionKey"], []).append(entity)
-        groups = [
-            entities[start : start + _GROUP]
-            for entities in partitions.values()
-            for start in range(0, len(entities), _GROUP)
-        ]
+        groups = [group for entities in partitions.values() for group in _groups(entities)]
         async with asyncio.TaskGroup() as tasks:
             for group in groups:
                 tasks.create_task(self._upsert(group))
@@ -79,6 +77,19 @@ class ReadModels:
 
 def _partition(view: str, key: str) -> str:
     return f"{view}:{bucket_of(key, _SHARDS):02d}"
+
+
+def _groups(entities: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    groups: list[list[dict[str, Any]]] = []
+    size = 0
+    for entity in entities:
+        more = sum(len(value) for value in entity.values())
+        if not groups or len(groups[-1]) == _GROUP or size + more > _GROUP_BYTES:
+            groups.append([])
+            size = 0
+        groups[-1].append(entity)
+        size += more
+    return groups
 
 
 def _entity(row: ViewRow) -> dict[str, Any]:

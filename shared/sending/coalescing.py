@@ -61,7 +61,7 @@ class CoalescingSender:
         Raises
         ------
         NotSent
-            The broker refused it, can't be reached, or too many messages wait already.
+            The broker refused it, can't be reached, took too long, or too many messages wait already.
         """
         if len(self._waiting) >= self._max_waiting:
             raise NotSent(f"{self._max_waiting} messages wait for the broker already")
@@ -69,7 +69,11 @@ class CoalescingSender:
         self._waiting.append(waiting)
         if self._drain is None or self._drain.done():
             self._drain = asyncio.create_task(self._run(), name="coalescing-sender")
-        await waiting.taken
+        try:
+            async with asyncio.timeout(self._timeout):
+                await waiting.taken
+        except TimeoutError:
+            raise NotSent(f"the broker didn't confirm the message within {self._timeout:g} s") from None
 
     async def schedule(self, message: ServiceBusMessage, when: datetime) -> None:
         """Have the broker show the message from `when` on.

@@ -47,6 +47,16 @@ class Connection(BaseModel):
         return self.fully_qualified_namespace or self.blob_service_uri or self.table_service_uri
 
     @property
+    def address_parts(self) -> tuple[str, ...]:
+        """Names of the address settings in use, as the platform spells them."""
+        parts = {
+            "fullyQualifiedNamespace": self.fully_qualified_namespace,
+            "blobServiceUri": self.blob_service_uri,
+            "tableServiceUri": self.table_service_uri,
+        }
+        return tuple(name for name, value in parts.items() if value is not None)
+
+    @property
     def accounts(self) -> tuple[str, ...]:
         """Each connection string or address: more than one where state is spread over accounts."""
         whole = self.connection_string.get_secret_value() if self.connection_string else self.address or ""

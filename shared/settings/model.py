@@ -4,7 +4,16 @@ import os
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from .connections import Connection
 
@@ -13,6 +22,12 @@ __all__ = ["Settings", "WrongSettings"]
 QueueName = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9./_-]{0,258}[A-Za-z0-9])?$")]
 
 _CONNECTIONS = ("ServiceBus", "EventHubs", "State", "Claims")
+_ADDRESSES = {
+    "service_bus": "fullyQualifiedNamespace",
+    "event_hubs": "fullyQualifiedNamespace",
+    "state": "tableServiceUri",
+    "claims": "blobServiceUri",
+}
 
 
 class WrongSettings(ValueError):
@@ -57,6 +72,14 @@ class Settings(BaseModel):
     log_format: Literal["platform", "json"] = Field("platform", alias="SLUICE_LOG_FORMAT")
     app_insights: SecretStr | None = Field(None, alias="APPLICATIONINSIGHTS_CONNECTION_STRING")
     telemetry: Literal["auto", "none", "azure-monitor", "console"] = Field("auto", alias="SLUICE_TELEMETRY")
+
+    @field_validator(*_ADDRESSES)
+    @classmethod
+    def _of_its_kind(cls, connection: Connection, info: ValidationInfo) -> Connection:
+        wanted = _ADDRESSES[info.field_name or ""]
+        if others := sorted(set(connection.address_parts) - {wanted}):
+            raise ValueError(f"set its address with __{wanted}, not with __{others[0]}")
+        return connection
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

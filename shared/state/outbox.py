@@ -59,20 +59,35 @@ class Outbox:
         await self._publish({bucket: list(found.values()) for bucket, found in rows.items()})
 
     async def sweep(self) -> int:
-        """Publish leftovers of every bucket, on one instance at a time; returns how many there were."""
+        """Publish leftovers of every bucket, on one instance at a time; returns how many there were.
+
+        Raises
+        ------
+        ExceptionGroup
+            Some buckets could not be swept; the others were.
+        """
         if not await self._lease.acquire():
             return 0
         total = 0
+        failures: list[Exception] = []
         for bucket in range(self._store.buckets):
-            rows = self._left_over([row async for row in self._store.outbox(bucket)])
-            if rows:
-                await self._publish({bucket: rows})
-                total += len(rows)
-                await self._lease.acquire()
+            try:
+                total += await self._sweep(bucket)
+            except Exception as error:  # one bucket's leftovers don't hold up the others
+                failures.append(error)
         await self._lease.release()
         if total:
             log_event("outbox swept", rows=total)
+        if failures:
+            raise ExceptionGroup(f"the outboxes of {len(failures)} buckets couldn't be swept", failures)
         return total
+
+    async def _sweep(self, bucket: int) -> int:
+        rows = self._left_over([row async for row in self._store.outbox(bucket)])
+        if rows:
+            await self._publish({bucket: rows})
+            await self._lease.acquire()  # holds it longer
+        return len(rows)
 
     def _left_over(self, rows: Sequence[Row]) -> list[Row]:
         """Every row of a key whose oldest row is old enough; rows come sorted by key and sequence."""

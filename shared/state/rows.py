@@ -4,9 +4,9 @@ Limits from "Understanding the Table service data model": a text property holds 
 property 64 KiB, an entity 1 MiB; keys may not hold `/ \\ # ?` or control characters.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
 
 __all__ = [
     "MAX_VALUE_BYTES",
@@ -27,7 +27,7 @@ _CHUNK = 65_536
 MAX_VALUE_BYTES = 12 * _CHUNK
 """Largest value of one entity: below 1 MiB with room for the other columns."""
 
-_SAFE = "!$&'()*+,;=:@-._~ "
+_FORBIDDEN = re.compile(r"[%/\\#?\x00-\x1f\x7f-\x9f]")
 
 
 class TooLarge(ValueError):
@@ -35,8 +35,8 @@ class TooLarge(ValueError):
 
 
 def row_safe(text: str) -> str:
-    """Percent-encode what a table key may not hold; most keys stay as they are."""
-    return quote(text, safe=_SAFE)
+    """Percent-encode what a table key may not hold; everything else stays, so that a key grows threefold at most."""
+    return _FORBIDDEN.sub(lambda found: f"%{ord(found[0]):02X}", text)
 
 
 def inbox_key(message_id: object) -> str:

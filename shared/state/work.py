@@ -73,7 +73,6 @@ class Work:
         self.bucket = bucket_of(headers.key, buckets)
         self.aggregate = aggregate or Aggregate()
         self._clock = now
-        self._buckets = buckets
         self._source = source
         self._load = load
         self._fingerprint = fingerprint
@@ -103,7 +102,7 @@ class Work:
         TooLarge
             The value doesn't fit an entity.
         ValueError
-            `key` belongs to another aggregate: its bucket is another one.
+            `key` is another aggregate than the message's.
         """
         row_key = self._row_key(kind, key)
         self._staged[row_key] = {"kind": kind, "key": key, **pack(value.model_dump_json(by_alias=True))}
@@ -238,7 +237,7 @@ class Work:
         return row
 
     def _row_key(self, kind: str, key: str) -> str:
-        if key != self.headers.key and bucket_of(key, self._buckets) != self.bucket:
+        if key != self.headers.key:
             raise ValueError(
                 f"{kind} {key!r} belongs to another aggregate than this message ({self.headers.key!r}); "
                 "one transaction holds one aggregate: send a command to the other one instead"

@@ -36,9 +36,9 @@ def current_traceparent() -> str | None:
     return carrier.get("traceparent")
 
 
-def link_to(traceparent: str | None) -> Link | None:
+def link_to(traceparent: object) -> Link | None:
     """A link to the span that made a message: a batch has many makers, so none of them is its parent."""
-    if not traceparent:
+    if not isinstance(traceparent, str) or not traceparent:
         return None
     context = trace.get_current_span(_PROPAGATOR.extract({"traceparent": traceparent})).get_span_context()
     return Link(context) if context.is_valid else None

@@ -1,6 +1,6 @@
 """Joins what files declare, and checks what no single entity can: names apart, forwarding sound."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from local.emulator.config.document import Node
@@ -13,6 +13,7 @@ from local.emulator.entities import (
     TopicDescription,
     entity_key,
 )
+from local.emulator.forwarding import forwarding_edges, forwarding_source, leads_back
 
 __all__ = ["ConfiguredSubscription", "Declared", "Namespace", "join"]
 
@@ -74,46 +75,22 @@ def _check_names(declared: Declared) -> None:
         names.take(node.member("Name"), hub.name)
 
 
-_Forwarding = tuple[Node, str, QueueDescription | SubscriptionDescription]
-
-
 def _check_forwarding(declared: Declared) -> None:
     """Every target is a queue or topic that is there, and no message can come back to where it was."""
-    sources: list[_Forwarding] = [(node, queue.name, queue) for node, queue in declared.queues]
-    sources += [(node, sub.description.topic_name, sub.description) for node, sub in declared.subscriptions]
+    sources: list[tuple[Node, QueueDescription | SubscriptionDescription]] = [*declared.queues]
+    sources += [(node, subscription.description) for node, subscription in declared.subscriptions]
     targets = {entity_key(queue.name) for _, queue in declared.queues}
     targets |= {entity_key(topic.name) for _, topic in declared.topics}
-    for node, _, entity in sources:
-        _check_targets(node, entity, targets)
-    _check_cycles(sources)
-
-
-def _check_targets(node: Node, entity: QueueDescription | SubscriptionDescription, targets: set[str]) -> None:
-    for field_name in ("forward_to", "forward_dead_lettered_messages_to"):
-        target = getattr(entity, field_name)
-        if target is not None and entity_key(target) not in targets:
-            raise _property(node, field_name).wrong("the name of a queue or topic in the configuration")
-
-
-def _check_cycles(sources: Iterable[_Forwarding]) -> None:
-    edges: dict[str, set[str]] = {}
-    forwarding = [(node, name, entity.forward_to) for node, name, entity in sources if entity.forward_to is not None]
-    for _, name, target in forwarding:
-        edges.setdefault(entity_key(name), set()).add(entity_key(target))
-    for node, name, target in forwarding:
-        if entity_key(name) in _reachable(entity_key(target), edges):
+    edges = forwarding_edges(entity for _, entity in sources)
+    for node, entity in sources:
+        for field_name in ("forward_to", "forward_dead_lettered_messages_to"):
+            target = getattr(entity, field_name)
+            if target is not None and entity_key(target) not in targets:
+                raise _property(node, field_name).wrong("the name of a queue or topic in the configuration")
+        if leads_back(entity, edges):
+            name = forwarding_source(entity)
             raise _property(node, "forward_to").wrong(f"a target whose forwarding does not lead back to {name}")
 
 
 def _property(node: Node, field_name: str) -> Node:
     return node.member("Properties").member(json_name(field_name))
-
-
-def _reachable(start: str, edges: Mapping[str, set[str]]) -> set[str]:
-    found = {start}
-    waiting = [start]
-    while waiting:
-        new = edges.get(waiting.pop(), set()) - found
-        found |= new
-        waiting.extend(new)
-    return found

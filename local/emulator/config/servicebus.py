@@ -10,7 +10,7 @@ __all__ = ["read_service_bus"]
 
 _QUEUE = property_readers(QueueDescription, "name")
 _TOPIC = property_readers(TopicDescription, "name")
-_SUBSCRIPTION = property_readers(SubscriptionDescription, "name", "topic_name")
+_SUBSCRIPTION = property_readers(SubscriptionDescription, "name", "topic_name", "rules")
 
 
 def read_service_bus(namespace: Node, declared: Declared) -> None:

@@ -4,21 +4,16 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from local.host.context import Retry
 from local.host.eventhubs import wire
 from local.host.eventhubs.client import make_checkpoint_store, make_consumer, plain
 from local.host.eventhubs.wire import Partition, ReceivedEvent
 from local.host.functions import Function
 from local.host.host_json import InitialOffset
-from local.host.invocation import InvocationFailed, decode
-from local.host.listener import Services, pause
-from local.host.logs import HOST_LOGGER
+from local.host.invocation import decode
+from local.host.listener import Services
+from local.host.retrying import Interrupted, invoke_with_retries
 
-__all__ = ["EventHubListener", "Interrupted", "invoke_with_retries", "starting_position"]
-
-
-class Interrupted(Exception):
-    """The host ends in the middle of a retry policy: no checkpoint, the batch comes again."""
+__all__ = ["EventHubListener", "starting_position"]
 
 
 def starting_position(initial: InitialOffset) -> Any:
@@ -30,33 +25,6 @@ def starting_position(initial: InitialOffset) -> Any:
             return "@latest"
         case "fromEnqueuedTime":
             return initial.enqueued_time
-
-
-async def invoke_with_retries(function: Function, services: Services, argument: Any, *, reason: str) -> bool:
-    """Invoke under the function's retry policy; False when its attempts are used up.
-
-    Raises
-    ------
-    Interrupted
-        The host is ending before the policy has.
-    """
-    policy, attempt, last = function.retry, 0, ""
-    while True:
-        retry = Retry(attempt, policy.max_retry_count if policy else 0, last)
-        try:
-            await services.invoker.invoke(function, argument, reason=reason, retry=retry)
-        except InvocationFailed as failure:
-            last = str(failure)
-        else:
-            return True
-        attempt += 1
-        if policy is None or -1 < policy.max_retry_count < attempt:
-            return False
-        HOST_LOGGER.info(
-            "Waiting for '%gs' before retry %d of '%s'", policy.delay_before(attempt), attempt, function.name
-        )
-        if await pause(services.stopping, policy.delay_before(attempt)):
-            raise Interrupted
 
 
 class EventHubListener:

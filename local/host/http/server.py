@@ -21,6 +21,8 @@ __all__ = ["HttpServer", "PlatformHandler", "http_methods", "route_of"]
 PlatformHandler = Callable[[ConnectedRequest, str], Awaitable[Answer]]
 
 _REASON = "This function was programmatically called via the host APIs."
+# How long an answer may still be on its way when the host ends.
+_CLOSE_SECONDS = 5.0
 _HOME = b"<!doctype html><title>Functions host</title><p>Your functions host is up and running.</p>\n"
 
 
@@ -82,7 +84,7 @@ class HttpServer:
             The port is taken.
         """
         server = web.Server(self._handle, request_factory=self._request, access_log=None, keepalive_timeout=130)
-        self._runner = web.ServerRunner(server)
+        self._runner = web.ServerRunner(server, shutdown_timeout=_CLOSE_SECONDS)
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, port, backlog=1024)
         try:
@@ -100,10 +102,9 @@ class HttpServer:
             for site in list(self._runner.sites):
                 await site.stop()
 
-    async def stop(self, seconds: float) -> None:
-        """Let the open responses end within a time, then close every connection."""
+    async def stop(self) -> None:
+        """Let the open responses end within a short time, then close every connection."""
         if self._runner is not None:
-            self._runner.shutdown_timeout = seconds  # type: ignore[attr-defined]
             await self._runner.cleanup()
 
     @staticmethod

@@ -1,0 +1,1 @@
+"""Azure Service Bus and Event Hubs on a laptop: a durable broker over AMQP 1.0, without Docker."""

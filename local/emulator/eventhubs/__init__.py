@@ -1,0 +1,1 @@
+"""Event Hubs semantics: partitioned logs, consumer groups, and the AMQP links that reach them."""

@@ -1,0 +1,1 @@
+"""Timer triggers: NCRONTAB schedules, kept by one instance at a time."""

@@ -1,0 +1,131 @@
+"""Orders go through the whole stack, and every one of them can be accounted for."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.conftest import DevPy, RunningStack
+
+pytestmark = [pytest.mark.timeout(600), pytest.mark.skipif(os.name == "nt", reason="signals as POSIX has them")]
+
+REAL = {
+    "input": 2_025,
+    "accepted": 1_955,
+    "orders": 1_629,
+    "creditNotes": 326,
+    "rejected": 70,
+    "processed": 1_955,
+    "deadLettered": 0,
+    "lost": 0,
+    "claimChecked": 24,
+    "eventsPublished": 1_955,
+    "readModelRows": 1_955,
+}
+SAMPLE = {
+    "input": 2_000,
+    "accepted": 1_931,
+    "orders": 1_609,
+    "creditNotes": 322,
+    "rejected": 69,
+    "processed": 1_931,
+    "deadLettered": 0,
+    "lost": 0,
+    "claimChecked": 30,
+    "eventsPublished": 1_931,
+    "readModelRows": 1_931,
+}
+
+
+def state_of(data: Path) -> dict[tuple[str, str], str]:
+    """The version of every row of the state table, as a stopped Azurite left it on disk."""
+    tables = json.loads((data / "azurite" / "__azurite_db_table__.json").read_text())["collections"]
+    (rows,) = [table["data"] for table in tables if table["name"].endswith("$state")]
+    return {(row["PartitionKey"], row["RowKey"]): row["eTag"] for row in rows}
+
+
+def of(figures: dict[str, Any], expected: dict[str, int]) -> dict[str, Any]:
+    return {name: figures[name] for name in expected}
+
+
+def test_the_sample_goes_through_and_a_second_run_changes_nothing(dev_py: DevPy, tmp_path: Path) -> None:
+    """One run per line of the promise: all accounted for; then all suppressed, no row of the state touched."""
+    first = dev_py.reconciled(tmp_path / "data")
+    assert of(first, SAMPLE) == SAMPLE
+    assert first["duplicatesSuppressed"] == 0
+    assert set(first["lanes"]) == {"high", "normal", "low"}
+    assert first["lanes"]["high"]["count"] == SAMPLE["creditNotes"]
+    assert all(0 < lane["p50Ms"] <= lane["p99Ms"] for lane in first["lanes"].values())
+    before = state_of(tmp_path / "data")
+    assert len(before) > 2 * SAMPLE["accepted"]
+
+    second = dev_py.reconciled(tmp_path / "data")
+    assert of(second, SAMPLE) == SAMPLE
+    assert second["duplicatesSuppressed"] == SAMPLE["accepted"]
+    assert state_of(tmp_path / "data") == before
+
+
+def test_the_real_month_goes_through(dev_py: DevPy, tmp_path: Path, retail_file: Path) -> None:
+    figures = dev_py.reconciled(tmp_path / "data", "--orders", str(retail_file))
+    assert of(figures, REAL) == REAL
+    (rejection,) = figures["rejections"]
+    assert rejection["count"] == 70
+    assert rejection["reason"].startswith("lines.quantity: ")
+    assert rejection["example"] == "invoice 536589, line 1"
+
+
+def test_killed_hosts_change_no_figure(dev_py: DevPy, tmp_path: Path) -> None:
+    """The functions host dies twice without warning while orders come in and are worked on."""
+    file = tmp_path / "figures.json"
+    with dev_py.started(tmp_path / "data", "--once", "--json", str(file)) as stack:
+        for _ in range(2):
+            kill_busy_host(stack)
+        stack.wait_for(lambda: stack.process.poll() is not None or file.exists(), 280)
+        assert stack.process.wait(60) == 0, stack.printed()[-3_000:]
+        assert stack.printed().count("killed by signal 9") == 2
+    figures = json.loads(file.read_text())
+    assert of(figures, SAMPLE) == SAMPLE
+    assert figures["reconciled"] is True
+
+
+def kill_busy_host(stack: RunningStack) -> None:
+    """Kill the host once it has worked for a moment on a batch since it was started."""
+    pid = stack.wait_for(lambda: stack.processes().get("host-0"))
+    log = stack.data / "logs" / "host-0.log"
+    start = log.stat().st_size
+    stack.wait_for(lambda: '"event": "batch"' in log.read_text(errors="replace")[start:])
+    time.sleep(0.3)
+    os.kill(pid, signal.SIGKILL)
+    stack.wait_for(lambda: stack.processes().get("host-0") not in (None, pid))
+
+
+def test_hosts_that_compete_account_for_every_order_once(dev_py: DevPy, tmp_path: Path) -> None:
+    figures = dev_py.reconciled(tmp_path / "data", "--instances", "2", "--limit", "300")
+    assert figures["input"] == 300
+    assert figures["accepted"] == figures["processed"] == figures["readModelRows"]
+
+
+def test_invoices_that_cannot_be_read_are_reported_and_the_others_go_through(dev_py: DevPy, tmp_path: Path) -> None:
+    file = tmp_path / "orders.csv"
+    file.write_text(
+        "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n"
+        "1,A,Café,2,12/1/2010 8:26,1.10,17850.0,France\n"
+        "2,B,,two,12/1/2010 8:26,1.10,,France\n"
+        "3,C,,2,12/1/2010 8:26,-1,,France\n"
+        "C4,D,,2,12/1/2010 8:26,1,,France\n"
+        "1,E,,1,12/1/2010 8:26,0.05,,\n",
+        encoding="latin-1",
+    )
+    figures = dev_py.reconciled(tmp_path / "data", "--orders", str(file))
+    assert (figures["input"], figures["accepted"], figures["rejected"]) == (4, 1, 3)
+    told = {rejection["example"]: rejection["reason"] for rejection in figures["rejections"]}
+    assert len(told) == 3
+    assert "invoice 3, line 1" in told
+    assert "invoice C4, line 1" in told
+    assert any("line 3 of the file" in example for example in told)

@@ -1,0 +1,99 @@
+"""Publishing: facts of a bucket stay in order on one partition, whatever a batch holds."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+from azure.eventhub import EventData
+from azure.eventhub.aio import EventHubProducerClient
+
+from shared.sending import EventPublisher, Fact
+
+
+class Batch:
+    """A batch of the SDK: three events, of at most ten bytes each."""
+
+    def __init__(self, partition: str) -> None:
+        self.partition = partition
+        self.bodies: list[bytes] = []
+
+    def add(self, event: EventData) -> None:
+        """Raise as the SDK does when the batch is full."""
+        body = b"".join(cast("Any", event.body))
+        if len(self.bodies) == 3 or len(body) > 10:
+            raise ValueError("full")
+        self.bodies.append(body)
+
+
+class Hub:
+    """A producer of the SDK, with three partitions."""
+
+    def __init__(self) -> None:
+        self.taken: dict[str, list[bytes]] = {"0": [], "1": [], "2": []}
+        self.asked = 0
+        self.broken: str | None = None
+
+    async def get_partition_ids(self) -> list[str]:
+        """In no particular order."""
+        self.asked += 1
+        return ["2", "0", "1"]
+
+    async def create_batch(self, *, partition_id: str) -> Batch:
+        """An empty batch."""
+        return Batch(partition_id)
+
+    async def send_batch(self, batch: Batch) -> None:
+        """Take it, in an order that others may overtake."""
+        if batch.partition == self.broken:
+            raise ConnectionError("gone")
+        for _ in range(3 - len(batch.bodies)):
+            await asyncio.sleep(0)
+        self.taken[batch.partition].extend(batch.bodies)
+
+
+def publisher(hub: Hub) -> EventPublisher:
+    """A publisher to the hub."""
+    return EventPublisher(cast("EventHubProducerClient", hub))
+
+
+async def test_facts_go_to_the_partition_of_their_bucket_in_order() -> None:
+    """Also over several batches."""
+    hub = Hub()
+    await publisher(hub).publish([Fact(number % 4, b"%d" % number) for number in range(20)])
+    assert hub.taken["0"] == [b"%d" % n for n in range(20) if n % 4 in (0, 3)]
+    assert hub.taken["1"] == [b"%d" % n for n in range(20) if n % 4 == 1]
+
+
+async def test_concurrent_publishers_of_a_bucket_do_not_overtake_each_other() -> None:
+    """Whoever came first is first."""
+    hub = Hub()
+    to = publisher(hub)
+    await asyncio.gather(*(to.publish([Fact(0, b"%d-%d" % (call, n)) for n in range(4)]) for call in range(5)))
+    assert hub.taken["0"] == [b"%d-%d" % (call, n) for call in range(5) for n in range(4)]
+
+
+async def test_no_facts_ask_nobody() -> None:
+    """The hub is asked for its partitions once, with the first fact."""
+    hub = Hub()
+    to = publisher(hub)
+    await to.publish([])
+    assert hub.asked == 0
+    await to.publish([Fact(0, b"a")])
+    await to.publish([Fact(1, b"b")])
+    assert hub.asked == 1
+
+
+async def test_a_failing_partition_fails_the_publishing() -> None:
+    """The caller keeps its outbox rows."""
+    hub = Hub()
+    hub.broken = "1"
+    with pytest.raises(ExceptionGroup):
+        await publisher(hub).publish([Fact(0, b"a"), Fact(1, b"b")])
+
+
+async def test_a_fact_larger_than_a_batch_is_an_error() -> None:
+    """Never a silent loss."""
+    with pytest.raises(ExceptionGroup):
+        await publisher(Hub()).publish([Fact(0, b"a"), Fact(0, b"x" * 11)])
