@@ -1,0 +1,52 @@
+"""What poison in a stream costs the messages around it."""
+
+from collections.abc import Iterator
+
+from azure.data.tables.aio import TableClient
+
+from .harness import Benchmark
+from .lane import Rig, drain, fill, rig
+from .messages import orders
+
+GOOD = 950
+POISON_EVERY = 20
+POISONED = GOOD * POISON_EVERY // (POISON_EVERY - 1)
+WARM_UP = 120
+
+
+async def _seconds(rig: Rig, count: int, poison_every: int) -> float:
+    await fill(rig.client, rig.settings.lane_normal, orders(poison_every=poison_every), count)
+    return await drain(rig.client, rig.settings.lane_normal, count, rig.process)
+
+
+async def _dead(rig: Rig) -> int:
+    """How many dead letters there are, each of which must be filed as invalid."""
+    async with TableClient.from_connection_string(rig.storage, "deadletters") as table:
+        categories = [row["category"] async for row in table.list_entities(select=["category"])]
+    if set(categories) - {"invalid"}:
+        raise RuntimeError(f"poison was filed as {set(categories)}")
+    return len(categories)
+
+
+def _rounds(rounds: int) -> Iterator[float]:
+    with rig() as bed:
+        for number in range(rounds + 1):
+            good, poisoned = (GOOD, POISONED) if number else (WARM_UP, WARM_UP)
+            without = bed.run(_seconds(bed, good, 0))
+            with_poison = bed.run(_seconds(bed, poisoned, POISON_EVERY))
+            if number:
+                yield with_poison / without
+        expected, found = WARM_UP // POISON_EVERY + rounds * (POISONED // POISON_EVERY), bed.run(_dead(bed))
+        if found != expected:
+            raise RuntimeError(f"{found} of {expected} poison messages are in the dead-letter store")
+
+
+BENCHMARKS = [
+    Benchmark(
+        name="poison",
+        claim=f"time for {GOOD} good messages with one poison message in {POISON_EVERY} among them / without",
+        goal=1.1,
+        better="lower",
+        rounds=_rounds,
+    )
+]
