@@ -12,7 +12,7 @@ from .reference import PayloadTooLarge
 
 __all__ = ["BLOCK", "WHOLE", "Content", "offload", "prepared"]
 
-BLOCK = 4 * 1024 * 1024
+BLOCK = 2 * 1024 * 1024
 """Bytes of a staged block."""
 WHOLE = 8 * 1024 * 1024
 """What takes no more than this in storage goes up in one request."""

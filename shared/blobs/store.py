@@ -1,5 +1,6 @@
 """Keeps payloads in one container: each is uploaded once, and checked byte for byte when it is read."""
 
+import asyncio
 import io
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
 from contextlib import aclosing, suppress
@@ -72,7 +73,7 @@ class BlobStore:
         failures = 0
         while True:
             # A small payload is sent right away: the storage says when it has it.
-            if (failures or content.whole is None) and (found := await _kept(blob, reference)):
+            if (failures or content.whole is None) and (found := await self._kept(blob, reference)):
                 return found
             try:
                 await upload(blob, content, about, seconds=self._timeout)
@@ -87,7 +88,8 @@ class BlobStore:
         """Whether another try may go well."""
         if isinstance(error, ResourceNotFoundError):  # the container isn't there yet
             with suppress(ResourceExistsError):
-                await self._container.create_container()
+                async with asyncio.timeout(self._timeout):
+                    await self._container.create_container()
             return True
         # Somebody else was first: committing one upload removes the staged blocks of the others.
         return isinstance(error, ResourceExistsError) or getattr(error, "error_code", None) == "InvalidBlockList"
@@ -125,9 +127,23 @@ class BlobStore:
     async def renew(self, name: str) -> None:
         """Start a payload's retention anew; raises BlobMissing."""
         try:
-            await _touch(self._container.get_blob_client(name))
+            await self._touch(self._container.get_blob_client(name))
         except ResourceNotFoundError:
             raise BlobMissing(f"The payload {name!r} isn't in Blob storage.") from None
+
+    async def _kept(self, blob: "BlobClient", reference: BlobReference) -> BlobReference | None:
+        """The reference of a payload that is there already, its retention started anew."""
+        try:
+            return replace(reference, encoding=await self._touch(blob))
+        except ResourceNotFoundError:
+            return None
+
+    async def _touch(self, blob: "BlobClient") -> str | None:
+        """Write a blob's metadata as they were, which makes it young; returns its encoding."""
+        async with asyncio.timeout(self._timeout):
+            metadata: dict[str, str] = (await blob.get_blob_properties()).metadata
+            await blob.set_blob_metadata(metadata)
+        return metadata.get("encoding")
 
     def sweeper(self, *, in_use: InUse, retention: timedelta, now: Callable[[], datetime]) -> BlobSweeper:
         """What deletes the container's old payloads that nobody refers to."""
@@ -136,18 +152,3 @@ class BlobStore:
     async def close(self) -> None:
         """Close the container's HTTP session."""
         await self._container.close()
-
-
-async def _kept(blob: "BlobClient", reference: BlobReference) -> BlobReference | None:
-    """The reference of a payload that is there already, its retention started anew."""
-    try:
-        return replace(reference, encoding=await _touch(blob))
-    except ResourceNotFoundError:
-        return None
-
-
-async def _touch(blob: "BlobClient") -> str | None:
-    """Write a blob's metadata as they were, which makes it young; returns its encoding."""
-    metadata: dict[str, str] = (await blob.get_blob_properties()).metadata
-    await blob.set_blob_metadata(metadata)
-    return metadata.get("encoding")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["download", "upload"]
 
-_AT_ONCE = 2
+_AT_ONCE = 3
 """Blocks on their way at the same time; with their copies in the transport they bound the memory of a transfer."""
 _CONTENT_TYPE = "application/json"
 _RANGE_NOT_SATISFIABLE = 416

@@ -45,7 +45,8 @@ class Filters:
         terms = [f"{name} eq @{name}" for name in parameters]
         if self.status:
             names = {f"status{number}": status.value for number, status in enumerate(sorted(self.status))}
-            terms.append("(" + " or ".join(f"status eq @{name}" for name in names) + ")")
+            # The SDK takes a parameter's name to end at a space only.
+            terms.append("( " + " or ".join(f"status eq @{name}" for name in names) + " )")
             parameters |= names
         if self.since is not None:
             terms.append("lastFailure ge @since")

@@ -106,6 +106,7 @@ class Headers:
     correlation_id: str
     first_attempt_at: datetime
     attempt: int = 1
+    replay: int = 0
     traceparent: str | None = None
     claim: str | None = None
     claim_sha256: str | None = None
@@ -115,6 +116,8 @@ class Headers:
     @property
     def broker_id(self) -> str:
         """The broker's message id: a delayed copy differs, or duplicate detection would drop it."""
+        if self.replay:
+            return f"{self.message_id}#r{self.replay}" + ("" if self.attempt == 1 else f".{self.attempt}")
         return str(self.message_id) if self.attempt == 1 else f"{self.message_id}#{self.attempt}"
 
     def next_attempt(self) -> Self:
@@ -135,6 +138,7 @@ class Headers:
             "correlationId": self.correlation_id,
         }
         optional = {
+            "replay": self.replay or None,
             "traceparent": self.traceparent,
             "claim": self.claim,
             "claimSha256": self.claim_sha256,
@@ -163,6 +167,7 @@ class Headers:
                 key=_key(_text(properties["key"], 128)),
                 lane=Lane(properties["priority"]),
                 attempt=_attempt(properties["attempt"]),
+                replay=int(properties.get("replay", 0)),
                 first_attempt_at=_first_attempt(properties["firstAttemptAt"]),
                 correlation_id=_text(properties["correlationId"], 128),
                 traceparent=_optional(properties, "traceparent"),

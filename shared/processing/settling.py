@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from shared.dead_letters import DeadLetter, DeadLetterStore, stack_fingerprint
+from shared.dead_letters import DeadLetter, DeadLetterStore, InboxRecords, stack_fingerprint, unread_identity
 from shared.messages import ErrorCode, Headers, Lane
 from shared.resilience import RetryBudget
 from shared.sending import Lanes
@@ -118,14 +118,14 @@ class Settler:
             fingerprint=item.message.fingerprint if item.message else "",
             aggregate=item.aggregate,
         )
-        with suppress(Conflict):  # recorded by an earlier delivery
-            await self.store.commit(work.bucket, [work.burial(code=str(failure.code), reason=failure.reason[:4_000])])
+        row = work.inbox_row("dead", code=str(failure.code), reason=failure.reason[:4_000])
+        await InboxRecords(self.store).bury(headers.key, row)
 
 
 def _identity(lane: Lane, item: Item, failure: Failure) -> str:
     """The same at every delivery; another payload under a known id is a dead letter of its own."""
     if item.headers is None:
-        return f"{lane.value}:{item.delivery.sequence_number}:{item.delivery.message_id}"
+        return unread_identity(lane.value, item.delivery.message_id, item.delivery.sequence_number)
     if failure.code == ErrorCode.MESSAGE_ID_CONFLICT:
         return f"{item.headers.message_id}:{item.read.fingerprint}"
     return str(item.headers.message_id)

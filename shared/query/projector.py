@@ -61,7 +61,9 @@ class Projector:
             row = projection.call(projection.model.model_validate_json(fact.data))
             value = row.model_dump_json(by_alias=True)
             pack(value)  # a row that no table holds is this event's failure, not the batch's
-            rows.append(ViewRow(view=projection.view, key=fact.subject, value=value, event_id=fact.id))
+            rows.append(
+                ViewRow(view=projection.view, key=fact.subject, value=value, event_id=fact.id, sequence=fact.sequence)
+            )
         return rows
 
     async def _park(self, event: StreamEvent, fact: CloudEvent | None, error: Exception) -> None:

@@ -1,16 +1,17 @@
 """Read models: one row per key, replaced by the newest fact, read by point look-up."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from azure.core import MatchConditions
 from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from azure.data.tables import TableTransactionError, UpdateMode
 from azure.data.tables.aio import TableClient
 
-from shared.state import bucket_of, pack, row_safe, unpack
+from shared.state import bucket_of, etag_of, pack, row_safe, unpack
 
 __all__ = ["ReadModels", "ViewRow"]
 
@@ -18,6 +19,8 @@ _SHARDS = 16
 _GROUP = 50
 _GROUP_BYTES = 1024 * 1024
 """Characters and bytes of values: three bytes each on the wire still fit the 4 MiB of a transaction."""
+_COMPARISONS = 14
+_RACES = 5
 _REPLACE = {"mode": UpdateMode.REPLACE}
 
 
@@ -29,6 +32,7 @@ class ViewRow:
     key: str
     value: str
     event_id: str
+    sequence: int
 
 
 class ReadModels:
@@ -38,28 +42,76 @@ class ReadModels:
         self._table = table
 
     async def put(self, rows: Sequence[ViewRow]) -> None:
-        """Replace rows; of several for one key the last wins, as it is the newest fact."""
-        newest = {(row.view, row.key): row for row in rows}
-        partitions: dict[str, list[dict[str, Any]]] = {}
+        """Have every row show its newest fact: one with a lower sequence than what is shown changes nothing.
+
+        So a repeated batch, a replayed event or two instances on one partition for a moment can't turn a row back.
+        """
+        newest: dict[tuple[str, str], ViewRow] = {}
+        for row in rows:
+            place = (row.view, row.key)
+            if place not in newest or row.sequence >= newest[place].sequence:
+                newest[place] = row
+        partitions: dict[str, list[ViewRow]] = {}
         for row in newest.values():
-            entity = _entity(row)
-            partitions.setdefault(entity["PartitionKey"], []).append(entity)
-        groups = [group for entities in partitions.values() for group in _groups(entities)]
+            partitions.setdefault(_partition(row.view, row.key), []).append(row)
+        groups = [group for found in partitions.values() for group in _groups(found)]
         async with asyncio.TaskGroup() as tasks:
             for group in groups:
-                tasks.create_task(self._upsert(group))
+                tasks.create_task(self._put(group))
 
-    async def _upsert(self, entities: list[dict[str, Any]]) -> None:
+    async def _put(self, rows: Sequence[ViewRow]) -> None:
+        """A key's first fact is created without a look; only what was shown before is read."""
+        known = await self._known([row for row in rows if row.sequence > 1])
+        if await self._write(rows, known):
+            return
+        for row in rows:
+            for _ in range(_RACES):
+                if await self._write([row], await self._known([row])):
+                    break
+            else:
+                raise RuntimeError(f"the row {row.view}/{row.key} keeps changing")
+
+    async def _known(self, rows: Sequence[ViewRow]) -> dict[str, Mapping[str, Any]]:
+        known: dict[str, Mapping[str, Any]] = {}
+        for start in range(0, len(rows), _COMPARISONS):
+            part = rows[start : start + _COMPARISONS]
+            either = " or ".join(f"RowKey eq @k{number}" for number in range(len(part)))
+            parameters = {f"k{number}": row_safe(row.key) for number, row in enumerate(part)}
+            found = self._table.query_entities(
+                f"PartitionKey eq @partition and ( {either} )",
+                parameters={"partition": _partition(part[0].view, part[0].key), **parameters},
+                select=["PartitionKey", "RowKey", "sequence"],
+            )
+            try:
+                known |= {entity["RowKey"]: entity async for entity in found}
+            except ResourceNotFoundError:  # the table isn't there yet
+                return {}
+        return known
+
+    async def _write(self, rows: Sequence[ViewRow], known: Mapping[str, Mapping[str, Any]]) -> bool:
+        """One transaction; False where a row is there already or has changed since it was read."""
+        operations: list[Any] = []
+        for row in rows:
+            shown = known.get(row_safe(row.key))
+            if shown is None:
+                operations.append(("create", _entity(row)))
+            elif row.sequence > int(shown.get("sequence", 0)):
+                guard = {"etag": etag_of(shown), "match_condition": MatchConditions.IfNotModified}
+                operations.append(("update", _entity(row), {**_REPLACE, **guard}))
+        if not operations:
+            return True
         for _ in range(2):
             try:
-                await self._table.submit_transaction([("upsert", entity, _REPLACE) for entity in entities])
+                await self._table.submit_transaction(operations)
             except (ResourceNotFoundError, TableTransactionError) as error:
+                if error.status_code in (409, 412):
+                    return False
                 if error.status_code != 404:
                     raise
                 with suppress(ResourceExistsError):
                     await self._table.create_table()
             else:
-                return
+                return True
         raise RuntimeError(f"the table {self._table.table_name} can't be made")
 
     async def get(self, view: str, key: str) -> str | None:
@@ -79,15 +131,15 @@ def _partition(view: str, key: str) -> str:
     return f"{view}:{bucket_of(key, _SHARDS):02d}"
 
 
-def _groups(entities: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
-    groups: list[list[dict[str, Any]]] = []
+def _groups(rows: Sequence[ViewRow]) -> list[list[ViewRow]]:
+    groups: list[list[ViewRow]] = []
     size = 0
-    for entity in entities:
-        more = sum(len(value) for value in entity.values())
+    for row in rows:
+        more = 2 * len(row.value)
         if not groups or len(groups[-1]) == _GROUP or size + more > _GROUP_BYTES:
             groups.append([])
             size = 0
-        groups[-1].append(entity)
+        groups[-1].append(row)
         size += more
     return groups
 
@@ -98,5 +150,6 @@ def _entity(row: ViewRow) -> dict[str, Any]:
         "RowKey": row_safe(row.key),
         "key": row.key,
         "eventId": row.event_id,
+        "sequence": row.sequence,
         **pack(row.value),
     }

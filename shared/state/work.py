@@ -167,13 +167,6 @@ class Work:
             if (operation := self._operation(row_key, columns)) is not None
         ]
 
-    def burial(self, *, code: str, reason: str) -> Operation:
-        """The inbox record of a message that became a dead letter."""
-        row = self.inbox_row("dead", code=code, reason=reason)
-        if self.aggregate.replayed is None:
-            return ("create", row)
-        return ("update", row, _unchanged(self.aggregate.replayed))
-
     def inbox_row(self, status: str, **more: Any) -> dict[str, Any]:
         """The record that says the message was dealt with, and how."""
         headers = self.headers
