@@ -1,0 +1,209 @@
+"""A small app on real storage: its own tables, one handler that can be broken and mended, and a clock to move."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from azure.data.tables.aio import TableClient
+from azure.servicebus import ServiceBusMessage
+from azure.storage.blob.aio import ContainerClient
+
+from functions import Services
+from functions.dead_letters_cli import redrive_of
+from local.azurite import AzuriteEndpoints
+from shared.dead_letters import (
+    BrokerLetter,
+    DeadLetter,
+    DeadLetterStore,
+    Filters,
+    Redrive,
+    StoredLetter,
+)
+from shared.messages import Contract, Envelope, Headers, Integration, Lane, Registry, Reject
+from shared.processing import Delivery
+from shared.query import ReadModels
+from shared.settings import Settings
+from shared.state import StateStore, Work
+
+NOWHERE = "Endpoint=sb://127.0.0.1:9/;SharedAccessKeyName=none;SharedAccessKey=bm9uZQ=="
+"""No broker answers there."""
+
+
+class Parcel(Contract):
+    """What the test's messages are about."""
+
+    parcel_id: str
+
+
+class Count(Contract):
+    """How often a parcel's message took effect."""
+
+    parcel_id: str
+    effects: int
+
+
+class Shop:
+    """The app under test."""
+
+    def __init__(self, storage: str, broker: str, start: datetime) -> None:
+        self.broken: dict[str, Exception] = {}
+        self.clock = start
+        self._sequence = itertools.count(1)
+        self.sent: list[ServiceBusMessage] = []
+        connections = {"ServiceBus": broker, "EventHubs": broker, "State": storage, "Claims": storage}
+        own = {"SLUICE_OPERATION_KEY": "k" * 32, "SLUICE_STATE_BUCKETS": "4", "SLUICE_RETRY_MAX_ATTEMPTS": "1"}
+        self.services = Services(Settings.load(connections | own), Registry([self._integration()]))
+        self.services.now = self.now
+        name = uuid4().hex
+        made: dict[str, Any] = vars(self.services)
+        made["state"] = StateStore([TableClient.from_connection_string(storage, f"state{name}")], buckets=4)
+        made["views"] = ReadModels(TableClient.from_connection_string(storage, f"views{name}"))
+        self.bodies = ContainerClient.from_connection_string(storage, f"letters-{name}")
+        made["dead_letters"] = DeadLetterStore(
+            TableClient.from_connection_string(storage, f"letters{name}"), self.bodies
+        )
+
+    @property
+    def store(self) -> DeadLetterStore:
+        return self.services.dead_letters
+
+    def now(self) -> datetime:
+        """Every look at the clock is a millisecond later."""
+        self.clock += timedelta(milliseconds=1)
+        return self.clock
+
+    def _integration(self) -> Integration:
+        shop = Integration("shop")
+
+        @shop.handles("parcel.sent", version="1.0", key="parcelId")
+        async def send(parcel: Parcel, work: Work) -> None:
+            if parcel.parcel_id in self.broken:
+                raise self.broken[parcel.parcel_id]
+            before = await work.load("count", parcel.parcel_id, Count)
+            effects = 1 + (before.effects if before else 0)
+            await work.save("count", parcel.parcel_id, Count(parcel_id=parcel.parcel_id, effects=effects))
+
+        @shop.projects("parcel.arrived", into="parcels")
+        def row(parcel: Parcel) -> Parcel:
+            if parcel.parcel_id in self.broken:
+                raise self.broken[parcel.parcel_id]
+            return parcel
+
+        return shop
+
+    def message(self, parcel: str, *, message_id: UUID | None = None, **data: Any) -> ServiceBusMessage:
+        """A command as the API sends it."""
+        identity = message_id or uuid4()
+        envelope = Envelope[dict[str, Any]](
+            message_id=identity,
+            timestamp=self.clock,
+            source="test",
+            event_type="parcel.sent",
+            version="1.0",
+            data={"parcelId": parcel, **data},
+        )
+        headers = Headers(
+            message_id=identity,
+            event_type="parcel.sent",
+            version="1.0",
+            source="test",
+            key=parcel,
+            lane=Lane.HIGH,
+            correlation_id="c-1",
+            first_attempt_at=self.clock,
+            traceparent="00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        )
+        body = envelope.model_dump_json(by_alias=True).encode()
+        return ServiceBusMessage(
+            body, message_id=headers.broker_id, application_properties={**headers.to_properties(), "tenant": "blue"}
+        )
+
+    def delivery(self, message: ServiceBusMessage) -> Delivery:
+        """The message as a trigger hands it over: a new copy each time."""
+        return Delivery(
+            body=b"".join(message.body),  # type: ignore[arg-type]
+            properties={str(name): value for name, value in (message.application_properties or {}).items()},
+            message_id=message.message_id or "",
+            sequence_number=next(self._sequence),
+            delivery_count=1,
+        )
+
+    def given_up(self, message: ServiceBusMessage, reason: str, description: str = "why") -> BrokerLetter:
+        """The message as the broker's dead-letter queue holds it."""
+        delivery = self.delivery(message)
+        why = {"DeadLetterReason": reason, "DeadLetterErrorDescription": description}
+        return BrokerLetter(
+            body=delivery.body,
+            properties={**delivery.properties, **why},
+            message_id=delivery.message_id,
+            sequence_number=delivery.sequence_number,
+            delivery_count=10,
+        )
+
+    async def deliver(self, lane: Lane, message: ServiceBusMessage) -> None:
+        """Stands for broker and trigger: what is sent to a lane is processed at once."""
+        self.sent.append(message)
+        await self.services.processor.process(lane, [self.delivery(message)])
+
+    async def die(self, parcel: str, *, reason: str = "the depot is closed", **more: Any) -> StoredLetter:
+        """Have a message refused; return its dead letter."""
+        self.broken[parcel] = Reject(reason)
+        message = self.message(parcel, **more)
+        await self.deliver(Lane.HIGH, message)
+        self.sent.clear()
+        return await self.only(Filters(message_id=str(message.message_id)))
+
+    async def only(self, filters: Filters) -> StoredLetter:
+        """The one dead letter that matches."""
+        found = [letter async for letter in self.store.select(filters)]
+        assert len(found) == 1, found
+        return found[0]
+
+    async def effects(self, parcel: str) -> int:
+        """How often the parcel's message took effect."""
+        from shared.state import bucket_of, state_key, unpack
+
+        key = state_key("count", parcel)
+        row = (await self.services.state.find(bucket_of(parcel, 4), [key])).get(key)
+        return 0 if row is None else int(json.loads(unpack(row))["effects"])
+
+    def redrive(self, send: Callable[..., Any] | None = None, **changes: Any) -> Redrive:
+        """As the command line makes it, but handing messages to `send`."""
+        redrive = redrive_of(self.services)
+        vars(redrive)["_send"] = send or self.deliver
+        vars(redrive).update(changes)
+        return redrive
+
+
+def letter(number: int = 0, **changes: Any) -> DeadLetter:
+    """A dead letter that nothing has to have happened for."""
+    moment = datetime(2026, 5, 1, tzinfo=UTC) + timedelta(seconds=number)
+    usual: dict[str, Any] = {
+        "identity": f"message-{number}",
+        "message_id": f"message-{number}",
+        "body": b"{}",
+        "properties": {"messageId": f"message-{number}"},
+        "source": "lane:low",
+        "category": "invalid",
+        "code": "VALIDATION_ERROR",
+        "reason": f"reason {number}",
+        "attempts": 1,
+        "first_failure": moment,
+        "last_failure": moment,
+        "position": {"sequenceNumber": number},
+    }
+    return DeadLetter(**(usual | changes))
+
+
+@pytest.fixture
+async def shop(azurite: AzuriteEndpoints) -> AsyncIterator[Shop]:
+    """An app with tables of its own; no broker is behind it."""
+    made = Shop(azurite.connection_string, NOWHERE, datetime(2026, 5, 1, 12, tzinfo=UTC))
+    yield made
+    await made.services.close()
