@@ -14,7 +14,7 @@ from shared.telemetry import log_event
 
 from .services import Services
 
-__all__ = ["broker_letter", "dead_letters_blueprint"]
+__all__ = ["broker_letter", "dead_letters_blueprint", "queue_drain"]
 
 _SWEEP_SECONDS = 120.0
 _SWEEP_SCHEDULE = "0 17 3 * * *"
@@ -76,7 +76,7 @@ class _Drains:
 
     async def drain(self, lane: Lane, messages: list[BrokerLetter]) -> None:
         if self._drain is None:
-            self._drain = _queue_drain(self._services)
+            self._drain = queue_drain(self._services)
         try:
             await self._drain.drain(lane, messages)
         except Exception:
@@ -84,7 +84,8 @@ class _Drains:
             raise
 
 
-def _queue_drain(services: Services) -> QueueDrain:
+def queue_drain(services: Services) -> QueueDrain:
+    """The drain of all lanes, on the app's own stores."""
     decoder = Decoder(services.registry, services.claims, buckets=services.settings.state_buckets)
 
     async def fingerprint_of(letter: BrokerLetter, headers: Headers) -> str | None:

@@ -29,7 +29,7 @@ from shared.messages import Contract, Envelope, Headers, Integration, Lane, Regi
 from shared.processing import Delivery
 from shared.query import ReadModels
 from shared.settings import Settings
-from shared.state import StateStore, Work
+from shared.state import StateStore, Work, bucket_of, state_key, unpack
 
 NOWHERE = "Endpoint=sb://127.0.0.1:9/;SharedAccessKeyName=none;SharedAccessKey=bm9uZQ=="
 """No broker answers there."""
@@ -127,7 +127,7 @@ class Shop:
     def delivery(self, message: ServiceBusMessage) -> Delivery:
         """The message as a trigger hands it over: a new copy each time."""
         return Delivery(
-            body=b"".join(message.body),  # type: ignore[arg-type]
+            body=b"".join(message.body),
             properties={str(name): value for name, value in (message.application_properties or {}).items()},
             message_id=message.message_id or "",
             sequence_number=next(self._sequence),
@@ -167,8 +167,6 @@ class Shop:
 
     async def effects(self, parcel: str) -> int:
         """How often the parcel's message took effect."""
-        from shared.state import bucket_of, state_key, unpack
-
         key = state_key("count", parcel)
         row = (await self.services.state.find(bucket_of(parcel, 4), [key])).get(key)
         return 0 if row is None else int(json.loads(unpack(row))["effects"])
