@@ -35,6 +35,7 @@ async def _know(store: StateStore, bucket: int, item: Item, inbox: Row | None, h
     unpublished = [row async for row in store.outbox(bucket, key)] if head is not None else []
     item.aggregate = Aggregate(
         sequence=0 if head is None else int(head["sequence"]),
+        facts=0 if head is None else int(head["facts"]),
         etag=None if head is None else etag_of(head),
         unpublished=unpublished,
         replayed=None if inbox is None else etag_of(inbox),

@@ -34,8 +34,8 @@ class Aggregate:
 
     Attributes
     ----------
-    sequence, etag:
-        The number of the last thing said, and the head row's ETag; None where nothing was said yet.
+    sequence, facts, etag:
+        How many things were said, how many of them are facts, and the head row's ETag; None where nothing was said yet.
     unpublished:
         Outbox rows of the aggregate, left by a crash or still on their way: they go before what is said now.
     replayed:
@@ -43,6 +43,7 @@ class Aggregate:
     """
 
     sequence: int = 0
+    facts: int = 0
     etag: str | None = None
     unpublished: Sequence[Row] = field(default=())
     replayed: str | None = None
@@ -128,7 +129,7 @@ class Work:
                 version=version,
                 data=data.model_dump_json(by_alias=True),
                 correlation_id=self.headers.correlation_id,
-                sequence=self.aggregate.sequence + len(self.said) + 1,
+                sequence=self.aggregate.facts + len(self.events) + 1,
                 traceparent=self._traceparent,
             )
         )
@@ -207,7 +208,11 @@ class Work:
         return ("update", row, _unchanged(self.aggregate.replayed))
 
     def _head_operation(self) -> Operation:
-        row = self._row(head_key(self.headers.key), {"sequence": self.aggregate.sequence + len(self.said)})
+        counts = {
+            "sequence": self.aggregate.sequence + len(self.said),
+            "facts": self.aggregate.facts + len(self.events),
+        }
+        row = self._row(head_key(self.headers.key), counts)
         if self.aggregate.etag is None:
             return ("create", row)
         return ("update", row, _unchanged(self.aggregate.etag))

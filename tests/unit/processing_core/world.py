@@ -1,0 +1,321 @@
+"""A whole lane in memory, with a switch for crashes: what the model-based test plays on."""
+
+import asyncio
+import random
+from collections import defaultdict
+from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+from uuid import UUID, uuid4
+
+from shared.claim_check import ClaimStore
+from shared.dead_letters import DeadLetter, DeadLetterStore
+from shared.messages import CloudEvent, Contract, Headers, Integration, Lane, Partial, Registry, Reject, Retry
+from shared.processing import BatchFailed, BatchProcessor, Decoder, Delivery, Limits, Runner, Settler
+from shared.resilience import LaneGate, RetryBudget, RetryPlan
+from shared.sending import EventPublisher, Fact, Lanes
+from shared.state import Conflict, Operation, Outbox, Row, StateStore, Work
+from shared.testing.memory import MemoryStore
+
+BUCKETS = 2
+
+
+class Crash(BaseException):
+    """The process dies here: nothing after this line happens."""
+
+
+class Count(Contract):
+    """How often an aggregate was counted, and by which messages."""
+
+    total: int = 0
+    messages: tuple[str, ...] = ()
+
+
+class Tick(Contract):
+    """A command; `mood` says what its handler does."""
+
+    key: str
+    mood: str = "good"
+
+
+class Echo(Contract):
+    """A command that another handler sends."""
+
+    key: str
+    origin: str
+
+
+def integration() -> Integration:
+    """Counts, complains, and echoes: what the model checks."""
+    ticks = Integration("ticks")
+
+    @ticks.handles("tick", key="key")
+    async def tick(data: Tick, work: Work) -> None:
+        count = await work.load("count", data.key, Count) or Count()
+        if data.mood == "retry-once" and work.headers.attempt == 1:
+            raise Retry(after=1)
+        if data.mood == "partial-once" and work.headers.attempt == 1:
+            raise Partial("half of it is done", after=1)
+        if data.mood == "reject":
+            raise Reject("not like this")
+        if data.mood == "broken":
+            raise SystemExit(3)
+        message = str(work.headers.message_id)
+        await work.save("count", data.key, Count(total=count.total + 1, messages=(*count.messages, message)))
+        work.publish("ticked", Count(total=count.total + 1))
+        if data.mood == "echo":
+            work.send("echo", Echo(key=f"{data.key}-echo", origin=message))
+
+    @ticks.handles("echo", key="key")
+    async def echo(data: Echo, work: Work) -> None:
+        count = await work.load("count", data.key, Count) or Count()
+        await work.save("count", data.key, Count(total=count.total + 1, messages=(*count.messages, data.origin)))
+        work.publish("echoed", Count(total=count.total + 1))
+
+    return ticks
+
+
+@dataclass
+class Steps:
+    """Every touch of the outside world; one of them may be where the process dies, or where storage fails."""
+
+    random: random.Random
+    left: int | None = None
+    after: bool = False
+    failing: float = 0.0
+
+    async def step(self, apply: Any) -> Any:
+        """Give the others a turn, then do it, dying before or after where that is due."""
+        for _ in range(self.random.randrange(3)):
+            await asyncio.sleep(0)
+        dying = False
+        if self.left is not None:
+            self.left -= 1
+            dying = self.left < 0
+        if dying and not self.after:
+            raise Crash
+        if self.random.random() < self.failing:
+            raise ConnectionError("storage is slow today")
+        result = apply()
+        if dying:
+            raise Crash
+        return result
+
+
+class Store(MemoryStore):
+    """The state table, each call a step."""
+
+    def __init__(self, steps: Steps) -> None:
+        super().__init__(buckets=BUCKETS)
+        self.steps = steps
+
+    async def find(self, bucket: int, row_keys: Collection[str]) -> dict[str, Row]:
+        found: dict[str, Row] = await self.steps.step(lambda: _run(super(Store, self).find(bucket, row_keys)))
+        return found
+
+    async def commit(self, bucket: int, operations: Sequence[Operation]) -> None:
+        await self.steps.step(lambda: _run(super(Store, self).commit(bucket, operations)))
+
+    async def delete(self, bucket: int, row_keys: Iterable[str]) -> None:
+        for key in list(row_keys):  # one at a time: a group may be torn by a crash
+            await self.steps.step(lambda key=key: _run(super(Store, self).delete(bucket, [key])))
+
+    async def outbox(self, bucket: int, key: str | None = None) -> AsyncIterator[Row]:
+        await self.steps.step(lambda: None)
+        async for row in super().outbox(bucket, key):
+            yield row
+
+
+def _run(coroutine: Any) -> Any:
+    """The result of a coroutine that never waits."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        return done.value
+    raise AssertionError("memory doesn't wait")
+
+
+@dataclass
+class Log:
+    """The event hub: facts by bucket, in the order in which they were taken."""
+
+    steps: Steps
+    facts: dict[int, list[CloudEvent]] = field(default_factory=lambda: defaultdict(list))
+
+    async def publish(self, facts: Sequence[Fact]) -> None:
+        for fact in facts:  # one at a time: a crash may fall between two
+            await self.steps.step(lambda fact=fact: self.facts[fact.bucket].append(CloudEvent.from_json(fact.body)))
+
+    def by_key(self) -> dict[str, list[CloudEvent]]:
+        found: dict[str, list[CloudEvent]] = defaultdict(list)
+        for facts in self.facts.values():
+            for fact in facts:
+                found[fact.subject].append(fact)
+        return found
+
+
+@dataclass
+class Broker:
+    """The lane: messages that wait, and when they may be seen."""
+
+    steps: Steps
+    waiting: list[Delivery] = field(default_factory=list)
+    numbers: int = 0
+
+    def put(self, headers: Headers, body: bytes) -> None:
+        self.numbers += 1
+        self.waiting.append(
+            Delivery(
+                body=body,
+                properties={str(name): value for name, value in headers.to_properties().items()},
+                message_id=headers.broker_id,
+                sequence_number=self.numbers,
+                delivery_count=1,
+            )
+        )
+
+    async def send(self, headers: Headers, body: bytes) -> None:
+        await self.steps.step(lambda: self.put(headers, body))
+
+    async def send_later(self, headers: Headers, body: bytes, when: datetime) -> None:
+        await self.steps.step(lambda: self.put(headers, body))
+
+
+@dataclass
+class Graveyard:
+    """The dead-letter store."""
+
+    steps: Steps
+    letters: dict[str, DeadLetter] = field(default_factory=dict)
+
+    async def put(self, letter: DeadLetter) -> None:
+        await self.steps.step(lambda: self.letters.__setitem__(letter.identity, letter))
+
+
+def _meant(error: BaseException) -> bool:
+    """Only what the test itself let happen."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(_meant(one) for one in error.exceptions)
+    return isinstance(error, Crash | BatchFailed | Conflict | ConnectionError)
+
+
+class World:
+    """The app's processing over memory; several processors may run on it at once, and die."""
+
+    def __init__(self, seed: int) -> None:
+        self.steps = Steps(random.Random(seed))
+        self.store = Store(self.steps)
+        self.log = Log(self.steps)
+        self.broker = Broker(self.steps)
+        self.graveyard = Graveyard(self.steps)
+        self.registry = Registry([integration()])
+        self.sent: dict[UUID, Tick] = {}
+        self._time = datetime(2026, 1, 1, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        self._time += timedelta(milliseconds=1)
+        return self._time
+
+    def send(self, key: str, mood: str) -> None:
+        """A client posts a command."""
+        message_id = UUID(int=self.steps.random.getrandbits(128), version=4)
+        tick = Tick(key=key, mood=mood)
+        self.sent[message_id] = tick
+        body = (
+            f'{{"messageId":"{message_id}","timestamp":"2026-01-01T00:00:00Z","source":"test",'
+            f'"eventType":"tick","version":"1.0","data":{tick.model_dump_json(by_alias=True)}}}'
+        ).encode()
+        headers = Headers(
+            message_id=message_id,
+            event_type="tick",
+            version="1.0",
+            source="test",
+            key=key,
+            lane=Lane.NORMAL,
+            correlation_id=str(uuid4()),
+            first_attempt_at=self._time,
+        )
+        self.broker.put(headers, body)
+
+    def _outbox(self) -> Outbox:
+        return Outbox(
+            cast(StateStore, self.store),
+            cast(EventPublisher, self.log),
+            cast(Lanes, self.broker),
+            now=self.now,
+            settle_for=timedelta(0),
+        )
+
+    def _processor(self) -> BatchProcessor:
+        limits = Limits(handler_timeout=5, batch_budget=5)
+        store, lanes = cast(StateStore, self.store), cast(Lanes, self.broker)
+        runner = Runner(
+            registry=self.registry,
+            load=self.store.find,
+            buckets=BUCKETS,
+            gate=LaneGate(4, {Lane.NORMAL: 1.0}),
+            plan=RetryPlan(max_attempts=50, base=1, cap=1),
+            limits=limits,
+            source="/test",
+            now=self.now,
+            random=lambda: 0.5,
+        )
+        settler = Settler(
+            store=store,
+            lanes=lanes,
+            dead_letters=cast(DeadLetterStore, self.graveyard),
+            budget=lambda _: RetryBudget(share=1, reserve=1_000, trickle=0, clock=lambda: 0.0),
+            spent_delay=1,
+            source="/test",
+            now=self.now,
+        )
+        decoder = Decoder(self.registry, cast(ClaimStore, None), buckets=BUCKETS)
+        return BatchProcessor(
+            decoder=decoder, store=store, runner=runner, outbox=self._outbox(), settler=settler, limits=limits
+        )
+
+    async def deliver(self, deliveries: list[Delivery], *, forget_to_complete: bool = False) -> None:
+        """One instance takes a batch; what it doesn't complete is delivered again."""
+        for delivery in deliveries:
+            if delivery in self.broker.waiting:
+                self.broker.waiting.remove(delivery)
+        try:
+            await self._processor().process(Lane.NORMAL, deliveries)
+        except (BatchFailed, Crash):
+            self._give_back(deliveries)
+        except BaseExceptionGroup as group:
+            if not _meant(group):
+                raise
+            self._give_back(deliveries)
+        else:
+            if forget_to_complete:  # the lock expired before the completion arrived
+                self._give_back(deliveries)
+
+    def _give_back(self, deliveries: Iterable[Delivery]) -> None:
+        self.broker.waiting += [replace(delivery, delivery_count=delivery.delivery_count + 1) for delivery in deliveries]
+
+    async def sweep(self) -> None:
+        """The timer fires on a fresh instance, once the lease of a dead one has run out."""
+        self._time += timedelta(minutes=5)
+        try:
+            await self._outbox().sweep()
+        except (Crash, Conflict, ConnectionError):
+            return
+        except BaseExceptionGroup as group:
+            if not _meant(group):
+                raise
+
+    async def settle_down(self) -> None:
+        """No more trouble: everything that waits is processed, everything left over is published."""
+        self.steps.left, self.steps.failing = None, 0.0
+        for _ in range(500):
+            if not self.broker.waiting:
+                break
+            await self.deliver(self.broker.waiting[:8])
+        await self.sweep()
+        for _ in range(500):
+            if not self.broker.waiting:
+                return
+            await self.deliver(self.broker.waiting[:8])
+        raise AssertionError("messages keep coming back")
