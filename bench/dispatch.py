@@ -50,7 +50,7 @@ class _NoBroker:
 
 def in_memory() -> Services:
     """The app as it is composed, with state in memory and no broker."""
-    storage = {name: "UseDevelopmentStorage=true" for name in ("State", "Claims")}
+    storage = dict.fromkeys(("State", "Claims"), "UseDevelopmentStorage=true")
     settings = Settings.load(
         sample_settings() | storage | {"ServiceBus": NOWHERE, "EventHubs": NOWHERE, "SLUICE_OPERATION_KEY": "-" * 40}
     )

@@ -31,7 +31,7 @@ Entity = dict[str, Any]
 
 @dataclass(frozen=True)
 class HandWritten:
-    """What somebody would write who knows the platform and this one business: no duplicates, no failures, no retries."""
+    """What somebody writes who knows the platform and this one business: no duplicates, no failures, no retries."""
 
     table: TableClient
     producer: EventHubProducerClient
