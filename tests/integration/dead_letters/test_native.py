@@ -1,0 +1,241 @@
+"""From the broker's own dead-letter queue to the store, and back to the lane, through host and command line."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from azure.servicebus import ServiceBusMessage
+from azure.servicebus.aio import ServiceBusClient
+
+from functions.dead_letters_cli import main
+from local.azurite import AzuriteEndpoints
+from shared.messages import Headers, Lane
+from tests.integration.conftest import RunningEmulator
+from tests.integration.host.conftest import HostStarter, wait_for
+
+APP = """
+import azure.functions as func
+import integrations
+from functions import Services, lanes_blueprint
+from functions.dead_letters import dead_letters_blueprint
+from shared.messages import discover
+from shared.settings import Settings
+
+services = Services(Settings.load(), discover(integrations))
+app = func.FunctionApp()
+for blueprint in (lanes_blueprint, dead_letters_blueprint):
+    app.register_functions(blueprint(services))
+"""
+
+
+@pytest.fixture
+def settings(azurite: AzuriteEndpoints, emulator: RunningEmulator, project: Path) -> dict[str, str]:
+    """What the app and the command line read."""
+    values = json.loads((project / "local.settings.sample.json").read_text())["Values"]
+    broker, storage = emulator.connection_string, azurite.connection_string
+    connections = {"ServiceBus": broker, "EventHubs": broker, "State": storage, "Claims": storage}
+    return {**values, **connections, "AzureWebJobsStorage": storage, "SLUICE_OPERATION_KEY": "k" * 32}
+
+
+@pytest.fixture
+def start_host(tmp_path: Path, project: Path) -> Iterator[HostStarter]:
+    """Starts hosts and ends them."""
+    starter = HostStarter(tmp_path, project)
+    yield starter
+    for host in starter.started:
+        host.stop()
+
+
+class CommandLine:
+    """The operator's command line with the app's settings."""
+
+    def __init__(self, settings: dict[str, str]) -> None:
+        self._settings = settings
+
+    def __call__(self, *arguments: str, code: int = 0) -> str:
+        printed, said = io.StringIO(), io.StringIO()
+        with redirect_stdout(printed), redirect_stderr(said):
+            returned = main(list(arguments), self._settings)
+        assert returned == code, (returned, printed.getvalue(), said.getvalue())
+        return printed.getvalue() if code in (0, 1) else said.getvalue()
+
+    def json(self, *arguments: str, code: int = 0) -> Any:
+        return json.loads(self(*arguments, "--json", code=code))
+
+
+@pytest.fixture
+def command_line(settings: dict[str, str]) -> CommandLine:
+    return CommandLine(settings)
+
+
+def order(number: str, **changes: Any) -> ServiceBusMessage:
+    """An order's command as the API sends it."""
+    identity, now = uuid4(), datetime.now(UTC)
+    data: dict[str, Any] = {
+        "orderId": number,
+        "placedAt": "2026-05-01T08:26:00Z",
+        "customerId": "17850",
+        "country": "United Kingdom",
+        "lines": [{"sku": "85123A", "description": None, "quantity": 6, "unitPrice": 2.55}],
+    }
+    envelope = {
+        "messageId": str(identity),
+        "timestamp": now.isoformat(),
+        "source": "test",
+        "eventType": "order.placed",
+        "version": "1.0",
+        "data": {**data, **changes},
+    }
+    headers = Headers(
+        message_id=identity,
+        event_type="order.placed",
+        version="1.0",
+        source="test",
+        key=number,
+        lane=Lane.HIGH,
+        correlation_id="c",
+        first_attempt_at=now,
+    )
+    return ServiceBusMessage(
+        json.dumps(envelope).encode(), message_id=str(identity), application_properties=headers.to_properties()
+    )
+
+
+async def send(broker: str, queue: str, *messages: ServiceBusMessage) -> None:
+    async with ServiceBusClient.from_connection_string(broker) as client, client.get_queue_sender(queue) as sender:
+        await sender.send_messages(list(messages))
+
+
+async def give_up(broker: str, queue: str, count: int) -> None:
+    """Abandon what is in a queue until the broker gives it up."""
+    async with ServiceBusClient.from_connection_string(broker) as client, client.get_queue_receiver(queue) as receiver:
+        for _ in range(10 * count):
+            for message in await receiver.receive_messages(max_message_count=1, max_wait_time=5):
+                await receiver.abandon_message(message)
+        assert not await receiver.peek_messages(max_message_count=1)
+
+
+def until(condition: Callable[[], Any]) -> Any:
+    return wait_for(condition, 60)
+
+
+def test_what_the_broker_gave_up_is_stored_and_replayed(
+    settings: dict[str, str], emulator: RunningEmulator, start_host: HostStarter, command_line: CommandLine
+) -> None:
+    """Ten deliveries in vain and an expiry; then the app drains, the operator replays, and the orders are processed."""
+    broker, mark = emulator.connection_string, uuid4().hex[:8]
+    given_up, expired = order(f"{mark}-1"), order(f"{mark}-2")
+    expired.time_to_live = timedelta(seconds=1)
+    asyncio.run(send(broker, settings["SLUICE_LANE_HIGH"], given_up))
+    asyncio.run(give_up(broker, settings["SLUICE_LANE_HIGH"], 1))
+    asyncio.run(send(broker, settings["SLUICE_LANE_LOW"], expired))
+    time.sleep(1.5)
+    start_host(APP, None, **settings)
+
+    def letter(message: ServiceBusMessage) -> Any:
+        found = command_line.json("list", "--message-id", str(message.message_id), "--status", "any")["letters"]
+        return found[0] if found else None
+
+    first, second = until(lambda: letter(given_up)), until(lambda: letter(expired))
+    assert (first["code"], first["lane"], first["key"]) == ("MAX_DELIVERIES_EXCEEDED", "high", f"{mark}-1")
+    assert (second["code"], second["lane"], second["category"]) == ("MESSAGE_EXPIRED", "low", "expired")
+    assert "DeadLetterReason" not in first["properties"]
+
+    planned = command_line.json("replay", first["id"], second["id"], "--dry-run")
+    assert planned["actions"] == {"send to its lane": 2}
+    report = command_line.json(
+        "replay", first["id"][:12], second["id"], "--reason", "the partner is back", "--by", "ada"
+    )
+    assert report["handedOver"] == report["outcomes"]["done"] == 2
+    replayed = letter(given_up)
+    assert replayed["status"] == "replayed"
+    assert [(note["action"], note["by"], note["reason"]) for note in replayed["history"]] == [
+        ("replay", "ada", "the partner is back")
+    ]
+
+
+def test_a_refused_order_is_shown_replayed_in_vain_and_discarded(
+    settings: dict[str, str],
+    emulator: RunningEmulator,
+    start_host: HostStarter,
+    command_line: CommandLine,
+    tmp_path: Path,
+) -> None:
+    broken = order(f"{uuid4().hex[:8]}-3", lines=[])
+    asyncio.run(send(emulator.connection_string, settings["SLUICE_LANE_NORMAL"], broken))
+    start_host(APP, None, **settings)
+    identity = str(broken.message_id)
+    found = until(lambda: command_line.json("list", "--message-id", identity)["letters"])
+    assert found[0]["code"] == "VALIDATION_ERROR"
+
+    assert identity in command_line("show", identity)
+    command_line("show", identity, "--body", str(tmp_path / "body"))
+    assert (tmp_path / "body").read_bytes() == b"".join(broken.body)
+
+    report = command_line.json("replay", identity, "--reason", "try", "--by", "ada", code=1)
+    assert report["outcomes"] == {"failed": 1}
+    assert "1 of 1 failed again" in report["stopped"]
+    command_line("discard", "--message-id", identity, "--reason", "no lines", "--by", "grace")
+    after = command_line.json("show", identity)
+    assert after["status"] == "discarded"
+    assert [note["action"] for note in after["history"]] == ["replay", "failed again", "discarded"]
+    assert command_line.json("list", "--message-id", identity)["total"] == 0
+    fingerprints = [group["fingerprint"] for group in command_line.json("groups", "--status", "any")["groups"]]
+    assert after["fingerprint"] in fingerprints
+
+
+def test_nothing_reachable_is_said_in_one_line(settings: dict[str, str]) -> None:
+    nowhere = ";".join(
+        "TableEndpoint=http://127.0.0.1:9/devstoreaccount1" if part.startswith("TableEndpoint=") else part
+        for part in settings["State"].split(";")
+    )
+    began = time.monotonic()
+    said = CommandLine({**settings, "State": nowhere})("list", code=3)
+    assert "don't answer" in said
+    assert "dev.py run" in said
+    assert len(said.splitlines()) == 1
+    assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["replay", "--reason", "x"], "say which dead letters"),
+        (["replay", "--all"], "--reason is needed"),
+        (["replay", "--all", "--reason", "x", "--rate", "0"], "rate"),
+        (["list", "--since", "yesterday"], "'yesterday' is no moment"),
+        (["show", "zz"], "no id of a dead letter"),
+        (["--settings", "/nowhere.json", "list"], "not a settings file"),
+    ],
+)
+def test_wrong_use_is_said_with_exit_code_2(command_line: CommandLine, arguments: list[str], said: str) -> None:
+    assert said in command_line(*arguments, code=2)
+
+
+def test_wrong_settings_are_said_with_exit_code_2(settings: dict[str, str]) -> None:
+    assert "SLUICE_OPERATION_KEY" in CommandLine({**settings, "SLUICE_OPERATION_KEY": "short"})("list", code=2)
+
+
+def test_it_is_a_program(project: Path, settings: dict[str, str]) -> None:
+    command = [sys.executable, "-m", "functions.dead_letters_cli", "list", "--key", "nobody"]
+    environment = {**os.environ, **settings}
+    done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "no dead letters match\n"
+    assert done.stderr == ""
+
+
+def test_a_letter_that_is_not_there_is_said_with_exit_code_1(command_line: CommandLine) -> None:
+    command_line("show", "0123456789abcdef", code=1)
