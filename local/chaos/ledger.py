@@ -103,8 +103,8 @@ async def read_ledger(storage: str, broker: str, event_hub: str) -> Ledger:
             ledger.inbox[row["RowKey"].removeprefix("inbox:")] = row["status"]
             if row["status"] == "done":
                 ledger.done[row["key"]] += 1
-        for row in await _rows(state, _prefixed("head"), ["RowKey", "sequence"]):
-            ledger.heads[unquote(row["RowKey"].removeprefix("head:"))] = int(row["sequence"])
+        for row in await _rows(state, _prefixed("head"), ["RowKey", "facts"]):
+            ledger.heads[unquote(row["RowKey"].removeprefix("head:"))] = int(row["facts"])
         for row in await _rows(tables.get_table_client("deadletters"), "", ["messageId"]):
             ledger.dead_letters.add(str(row.get("messageId")))
     client = EventHubConsumerClient.from_connection_string(broker, "$Default", eventhub_name=event_hub)
