@@ -17,7 +17,7 @@ from .harness import Benchmark
 from .storage import azurite
 
 SIZE = 5_000_000
-PAIRS = 10
+PAIRS = 16
 
 Way = Callable[[bytes], Awaitable[bytes]]
 

@@ -2,10 +2,11 @@
 
 import asyncio
 import io
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
@@ -117,12 +118,12 @@ class BlobStore:
         reference.check(limit=self._max_payload)
         decoder = Decoder(reference)
         blob = self._container.get_blob_client(reference.name)
-        whole = io.BytesIO()
+        whole: io.BytesIO | None = None
         async with aclosing(download(blob, reference, seconds=self._timeout)) as blocks:
             async for block in blocks:
-                await offload(reference.size, lambda: whole.writelines(decoder.feed(block)))  # noqa: B023
+                whole = await offload(reference.size, partial(_gathered, whole, decoder.feed(block)))
         decoder.finish()
-        return whole.getvalue()
+        return whole.getvalue() if whole is not None else b""
 
     async def renew(self, name: str) -> None:
         """Start a payload's retention anew; raises BlobMissing."""
@@ -152,3 +153,14 @@ class BlobStore:
     async def close(self) -> None:
         """Close the container's HTTP session."""
         await self._container.close()
+
+
+def _gathered(whole: io.BytesIO | None, pieces: Iterable[bytes]) -> io.BytesIO | None:
+    """Pieces put together in memory that grows in place; a single one isn't copied at all."""
+    for piece in pieces:
+        if whole is None:
+            whole = io.BytesIO(piece)
+            whole.seek(0, io.SEEK_END)
+        else:
+            whole.write(piece)
+    return whole
