@@ -202,11 +202,12 @@ async def _discard(known: argparse.Namespace, services: Services) -> int:
     redrive = redrive_of(services)
     actions: Counter[str] = Counter()
     order = None if known.dry_run else Order(by=order_by(known), reason=known.reason)
-    async for letter in _chosen(known, services):
+    letters = _chosen(known, services)
+    while some := [letter async for letter in _some(letters, _SIDE_BY_SIDE)]:
         if order is None:
-            actions["would be discarded"] += 1
-        else:
-            result = await redrive.discard(letter, order)
+            actions["would be discarded"] += len(some)
+            continue
+        for result in await asyncio.gather(*(redrive.discard(letter, order) for letter in some)):
             actions["discarded" if result.action is Action.CLOSE else result.action.value] += 1
     if known.json:
         _print(as_json({"dryRun": known.dry_run, "actions": dict(actions)}))

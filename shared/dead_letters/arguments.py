@@ -173,12 +173,12 @@ def moment_of(text: str | None, *, now: datetime) -> datetime | None:
     """A moment as RFC 3339, or as a time ago: 90s, 15m, 2h, 3d. Without an offset it is UTC."""
     if text is None:
         return None
-    ago = _AGO.fullmatch(text.strip())
-    if ago is not None:
-        return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
     try:
+        ago = _AGO.fullmatch(text.strip())
+        if ago is not None:
+            return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
         moment = datetime.fromisoformat(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise ValueError(f"{text!r} is no moment: write 2026-05-01T12:00:00Z, or 2h, 3d for a time ago") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 

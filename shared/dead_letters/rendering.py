@@ -89,7 +89,7 @@ def letter_text(letter: StoredLetter, body: bytes) -> str:
         f"  {_when(note.at)}  {note.action} by {_printable(note.by)}: {_printable(note.reason)}"
         for note in letter.history
     ] or ["  nothing was done yet"]
-    lines += ["", "properties", *(f"  {name} = {value!r}" for name, value in letter.properties.items())]
+    lines += ["", "properties", *(_printable(f"  {name} = {value!r}") for name, value in letter.properties.items())]
     lines += ["", f"message ({letter.body_size} bytes)", _body_text(body)]
     return "\n".join(lines)
 
