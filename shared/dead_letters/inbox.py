@@ -35,10 +35,20 @@ class InboxRecords:
         for _ in range(_MAX_RACES):
             row = await self.find(message_id, key)
             status = None if row is None else str(row["status"])
-            if row is None or status in ("done", "replaying"):
+            if row is None or status == "done" or (status == "replaying" and row.get("replay") == replay):
                 return status
             if await self._update(key, {**row, "status": "replaying", "replay": replay}, row):
                 return "replaying"
+        raise TimeoutError(f"the inbox record of {message_id} keeps changing")
+
+    async def close(self, message_id: str, key: str, *, replay: int) -> None:
+        """Take back what `reopen` did for this replay: its message was not sent, or shall have no effect any more."""
+        for _ in range(_MAX_RACES):
+            row = await self.find(message_id, key)
+            if row is None or row["status"] != "replaying" or row.get("replay") != replay:
+                return
+            if await self._update(key, {**row, "status": "dead"}, row):
+                return
         raise TimeoutError(f"the inbox record of {message_id} keeps changing")
 
     async def bury(self, key: str, row: Mapping[str, Any]) -> str:

@@ -151,6 +151,8 @@ class Redrive:
         if known.status is Status.REPLAYING and not self._was_left(known):
             return Result(known, Action.SKIP_BUSY)
         changed = await self._decide(known, Status.DISCARDED, self._note(order, "discarded"))
+        if changed is not None and known.status is Status.REPLAYING:
+            await self._close_inbox(known)
         return self._result(known, Action.CLOSE, changed)
 
     async def outcome(self, letter: StoredLetter) -> Outcome:
@@ -207,6 +209,8 @@ class Redrive:
             action = Action.UNREACHABLE if isinstance(error, NotSent) else Action.FAILED
             why = f"{type(error).__name__}: {error}"
             changed = await self._decide(taken, Status.OPEN, self._note(order, "not handed over", why))
+            if changed is not None:
+                await self._close_inbox(taken)
             return Result(changed or taken, action, why)
         changed = await self._decide(taken, Status.REPLAYED, None)
         return Result(changed or taken, action)  # None: it has failed again already, and is open
@@ -220,6 +224,10 @@ class Redrive:
         if letter.message_id is not None and letter.key is not None:
             await self._inbox.reopen(letter.message_id, letter.key, replay=letter.replays)
         await self._send(lane, replay_message(letter, body, now=self._now()))
+
+    async def _close_inbox(self, letter: StoredLetter) -> None:
+        if letter.message_id is not None and letter.key is not None:
+            await self._inbox.close(letter.message_id, letter.key, replay=letter.replays)
 
     async def _inbox_row(self, letter: StoredLetter) -> Row | None:
         if letter.message_id is None or letter.key is None:

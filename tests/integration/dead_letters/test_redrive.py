@@ -211,6 +211,7 @@ async def test_a_broker_that_does_not_take_it_leaves_the_letter_open(shop: Shop)
     assert result.action is Action.UNREACHABLE
     found = await shop.only(Filters())
     assert (found.status, [note.action for note in found.history]) == (Status.OPEN, ["replay", "not handed over"])
+    assert await inbox_status(shop, letter) == "dead"
     shop.broken.clear()
     await shop.redrive().replay(found, ORDER)
     assert await shop.effects(PARCEL) == 1
@@ -224,6 +225,32 @@ async def test_a_discarded_letter_says_who_and_why_and_is_not_replayed(shop: Sho
     assert (await shop.redrive().replay(found, ORDER)).action is Action.SKIP_RESOLVED
     assert (await shop.redrive().discard(found, ORDER)).action is Action.SKIP_RESOLVED
     assert shop.sent == []
+
+
+async def test_discarding_what_a_killed_replay_left_takes_the_message_out_of_effect(shop: Shop) -> None:
+    """The copy may still be on its way: it must not take effect after the decision."""
+    letter = await shop.die(PARCEL)
+    shop.broken.clear()
+    with pytest.raises(Killed):
+        await dying_at("before it is sent", shop).replay(letter, ORDER)
+    assert (await shop.redrive().discard(letter, ORDER)).action is Action.SKIP_BUSY
+    shop.clock += timedelta(minutes=3)
+    assert (await shop.redrive().discard(letter, ORDER)).action is Action.CLOSE
+    assert await inbox_status(shop, letter) == "dead"
+    await shop.services.processor.process(Lane.HIGH, [await again(shop, letter)])
+    assert await shop.effects(PARCEL) == 0
+
+
+async def test_an_inbox_record_is_closed_for_its_own_replay_only(shop: Shop) -> None:
+    letter = await shop.die(PARCEL)
+    inbox, name = InboxRecords(shop.services.state), str(letter.message_id)
+    assert await inbox.reopen(name, PARCEL, replay=1) == "replaying"
+    assert await inbox.reopen(name, PARCEL, replay=2) == "replaying"
+    await inbox.close(name, PARCEL, replay=1)
+    assert await inbox_status(shop, letter) == "replaying"
+    await inbox.close(name, PARCEL, replay=2)
+    assert await inbox_status(shop, letter) == "dead"
+    assert await inbox.reopen(str(uuid4()), PARCEL, replay=1) is None
 
 
 async def test_a_message_id_conflict_is_not_replayed(shop: Shop) -> None:
