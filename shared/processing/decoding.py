@@ -1,6 +1,7 @@
 """From a delivery to a message: headers, claim, envelope, model."""
 
 import asyncio
+from contextlib import nullcontext
 
 from shared.claim_check import Claim, ClaimStore
 from shared.messages import Handler, Headers, InvalidMessage, Registry, fingerprint, parse_strict
@@ -12,6 +13,9 @@ __all__ = ["Decoder"]
 
 _IN_THREAD = 256 * 1024
 """Larger bodies are parsed outside the event loop."""
+_LARGE = 1024 * 1024
+_LARGE_AT_ONCE = 2
+"""Of a batch of large claims only so many are fetched and parsed side by side: each takes many times its size."""
 
 
 class Decoder:
@@ -21,6 +25,7 @@ class Decoder:
         self._registry = registry
         self._claims = claims
         self._buckets = buckets
+        self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
 
     async def decode(self, delivery: Delivery, headers: Headers) -> Message:
         """The message of a delivery.
@@ -31,10 +36,11 @@ class Decoder:
             Unknown contract, wrong data, a claim that is missing or changed.
         """
         handler = self._registry.handler(headers.event_type, headers.version)
-        body = await self._payload(delivery, headers)
-        if len(body) > _IN_THREAD:
-            return await asyncio.to_thread(self._read, body, headers, handler)
-        return self._read(body, headers, handler)
+        async with self._large if (headers.claim_size or 0) > _LARGE else nullcontext():
+            body = await self._payload(delivery, headers)
+            if len(body) > _IN_THREAD:
+                return await asyncio.to_thread(self._read, body, headers, handler)
+            return self._read(body, headers, handler)
 
     def _read(self, body: bytes, headers: Headers, handler: Handler) -> Message:
         envelope = handler.decode(body)
