@@ -11,7 +11,7 @@ from uuid import uuid4
 from azure.data.tables.aio import TableClient
 from azure.servicebus.aio import ServiceBusClient, ServiceBusSender
 
-from shared.blobs import BlobSweeper
+from shared.blobs import BlobSweeper, ValueStore
 from shared.claim_check import ClaimStore
 from shared.dead_letters import DeadLetterStore
 from shared.http import Intake, OperationIds
@@ -22,7 +22,7 @@ from shared.query import Projector, ReadModels
 from shared.resilience import LaneGate, RetryBudget, RetryPlan
 from shared.sending import CoalescingSender, EventPublisher, Lanes
 from shared.settings import Connection, Settings
-from shared.state import Outbox, StateStore
+from shared.state import InboxSweeper, Outbox, StateStore
 
 if TYPE_CHECKING:
     from azure.eventhub.aio import EventHubProducerClient
@@ -33,6 +33,7 @@ __all__ = ["Services"]
 STATE_TABLE = "state"
 VIEWS_TABLE = "readmodels"
 DEAD_LETTERS_TABLE = "deadletters"
+VALUES_CONTAINER = "state-values"
 DEAD_LETTERS_CONTAINER = "dead-letters"
 OUTBOX_SETTLE_SECONDS = 10
 LANE_WEIGHTS = {Lane.HIGH: 70.0, Lane.NORMAL: 20.0, Lane.LOW: 10.0}
@@ -88,6 +89,7 @@ class Services:
             ),
             limits=limits,
             source=settings.event_source,
+            values=self.values,
             now=self.now,
             random=random.random,
         )
@@ -185,6 +187,22 @@ class Services:
     def claims(self) -> ClaimStore:
         """Large payloads."""
         return ClaimStore(self._container(self.settings.claim_container))
+
+    @cached_property
+    def values(self) -> ValueStore:
+        """State values that are too large for an entity."""
+        return ValueStore(self._container(VALUES_CONTAINER))
+
+    @cached_property
+    def value_sweeper(self) -> BlobSweeper:
+        """Deletes large values that no row refers to any more."""
+        return self.values.sweeper(in_use=self.state.values_in_use, retention=timedelta(days=1), now=self.now)
+
+    @cached_property
+    def inbox_sweeper(self) -> InboxSweeper:
+        """Forgets messages that were dealt with long ago."""
+        retention = timedelta(days=self.settings.inbox_retention_days)
+        return InboxSweeper(self.state, retention=retention, now=self.now)
 
     @cached_property
     def claim_sweeper(self) -> BlobSweeper:

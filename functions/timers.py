@@ -16,7 +16,12 @@ def timers_blueprint(services: Services) -> func.Blueprint:
 
     async def sweep_claims(timer: func.TimerRequest) -> None:
         await services.claim_sweeper.sweep()
+        await services.value_sweeper.sweep()
+
+    async def sweep_inbox(timer: func.TimerRequest) -> None:
+        await services.inbox_sweeper.sweep()
 
     blueprint.timer_trigger(arg_name="timer", schedule="%SLUICE_OUTBOX_SWEEP_SCHEDULE%")(sweep_outbox)
     blueprint.timer_trigger(arg_name="timer", schedule="%SLUICE_CLAIM_SWEEP_SCHEDULE%")(sweep_claims)
+    blueprint.timer_trigger(arg_name="timer", schedule="%SLUICE_INBOX_SWEEP_SCHEDULE%")(sweep_inbox)
     return blueprint

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from shared.messages import ErrorCode, Headers, Lane, Letter, Registry, address
 from shared.resilience import LaneGate, RetryPlan
-from shared.state import LoadRows, Work
+from shared.state import LoadRows, Values, Work
 from shared.telemetry import current_traceparent, span
 
 from .committing import ensure_fits
@@ -61,6 +61,7 @@ class Runner:
         plan: RetryPlan,
         limits: Limits,
         source: str,
+        values: Values | None = None,
         now: Callable[[], datetime],
         random: Callable[[], float],
     ) -> None:
@@ -71,6 +72,7 @@ class Runner:
         self._plan = plan
         self._limits = limits
         self._source = source
+        self._values = values
         self._now = now
         self._random = random
 
@@ -118,6 +120,7 @@ class Runner:
             fingerprint=message.fingerprint,
             aggregate=item.aggregate,
             address=self._address,
+            values=self._values,
             traceparent=current_traceparent() or message.headers.traceparent,
         )
 

@@ -55,6 +55,7 @@ class Settings(BaseModel):
     claim_threshold_bytes: int = Field(65_536, alias="SLUICE_CLAIM_THRESHOLD_BYTES", ge=1_024, le=196_608)
     claim_container: str = Field("claims", alias="SLUICE_CLAIM_CONTAINER", pattern=r"^[a-z0-9][a-z0-9-]{2,62}$")
     claim_retention_days: int = Field(60, alias="SLUICE_CLAIM_RETENTION_DAYS", ge=2, le=4_000)
+    inbox_retention_days: int = Field(60, alias="SLUICE_INBOX_RETENTION_DAYS", ge=2, le=4_000)
     queue_ttl_days: int = Field(14, alias="SLUICE_QUEUE_TTL_DAYS", ge=1, le=365)
     max_body_bytes: int = Field(104_857_600, alias="SLUICE_MAX_BODY_BYTES", ge=1_024, le=104_857_600)
 
@@ -87,6 +88,11 @@ class Settings(BaseModel):
             raise ValueError("SLUICE_RETRY_CAP_SECONDS is below SLUICE_RETRY_BASE_SECONDS")
         if self.batch_budget_seconds < self.handler_timeout_seconds:
             raise ValueError("SLUICE_BATCH_BUDGET_SECONDS is below SLUICE_HANDLER_TIMEOUT_SECONDS")
+        if self.inbox_retention_days < self.queue_ttl_days + self.dead_letter_retention_days:
+            raise ValueError(
+                "SLUICE_INBOX_RETENTION_DAYS is below SLUICE_QUEUE_TTL_DAYS + SLUICE_DEAD_LETTER_RETENTION_DAYS: "
+                "a late delivery or a replay would be taken for a new message"
+            )
         if self.claim_retention_days < self.queue_ttl_days + self.dead_letter_retention_days:
             raise ValueError(
                 "SLUICE_CLAIM_RETENTION_DAYS is below SLUICE_QUEUE_TTL_DAYS plus SLUICE_DEAD_LETTER_RETENTION_DAYS: "

@@ -4,13 +4,15 @@ from .buckets import bucket_of, partition_key
 from .leases import Lease
 from .outbox import Outbox
 from .rows import TooLarge, head_key, inbox_key, outbox_key, pack, row_safe, state_key, unpack
+from .retention import InboxSweeper
 from .store import Conflict, Operation, Row, StateMismatch, StateStore
-from .work import Aggregate, LoadRows, Work, etag_of
+from .work import Aggregate, LoadRows, Values, Work, etag_of
 
 __all__ = [
     "Aggregate",
     "Conflict",
     "Lease",
+    "InboxSweeper",
     "LoadRows",
     "Operation",
     "Outbox",
@@ -18,6 +20,7 @@ __all__ = [
     "StateMismatch",
     "StateStore",
     "TooLarge",
+    "Values",
     "Work",
     "bucket_of",
     "etag_of",

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
@@ -10,7 +11,7 @@ from azure.data.tables import TableTransactionError, UpdateMode
 from azure.data.tables.aio import TableClient
 
 from .buckets import partition_key
-from .rows import outbox_range
+from .rows import inbox_range, outbox_range
 
 __all__ = ["Conflict", "Operation", "Row", "StateMismatch", "StateStore"]
 
@@ -156,6 +157,37 @@ class StateStore:
         )
         async for row in rows:
             yield row
+
+    async def settled(self, bucket: int, *, before: datetime) -> AsyncIterator[str]:
+        """Row keys of the inbox records that were settled before a moment; open replays are left out."""
+        await self.open()
+        first, after = inbox_range()
+        rows = self._table(bucket).query_entities(
+            "PartitionKey eq @bucket and RowKey ge @first and RowKey lt @after "
+            "and processedAt lt @before and status ne @open",
+            parameters={
+                "bucket": partition_key(bucket),
+                "first": first,
+                "after": after,
+                "before": before,
+                "open": "replaying",
+            },
+            select=["RowKey"],
+        )
+        async for row in rows:
+            yield str(row["RowKey"])
+
+    async def values_in_use(self, names: Collection[str]) -> set[str]:
+        """Of some names of large values those that a row still refers to; a name begins with `<bucket>/<row key>:`."""
+        places: dict[int, dict[str, str]] = {}
+        for name in names:
+            bucket, _, row_key = name.rpartition(":")[0].partition("/")
+            places.setdefault(int(bucket), {})[row_key] = name
+        used: set[str] = set()
+        for bucket_number, rows in places.items():
+            found = await self.find(bucket_number, list(rows))
+            used |= {str(row["valueBlob"]) for row in found.values() if "valueBlob" in row}
+        return used & set(names)
 
     async def close(self) -> None:
         """Close the tables' HTTP sessions."""

@@ -9,13 +9,16 @@ from azure.core import MatchConditions
 from azure.data.tables import UpdateMode
 from pydantic import BaseModel
 
+from shared.blobs import BlobMissing, BlobReference
 from shared.messages import CloudEvent, Headers, Letter
 
 from .buckets import bucket_of, partition_key
-from .rows import head_key, inbox_key, outbox_key, pack, state_key, unpack
+from .rows import TooLarge, head_key, inbox_key, outbox_key, pack, state_key, unpack
 from .store import REPLACE, Operation, Row
 
-__all__ = ["Aggregate", "LoadRows", "Work", "etag_of"]
+__all__ = ["Aggregate", "LoadRows", "Values", "Work", "etag_of"]
+
+_RACES = 3
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -49,6 +52,18 @@ class Aggregate:
     replayed: str | None = None
 
 
+class Values(Protocol):
+    """Keeps values that are too large for an entity: Blob storage."""
+
+    async def put_value(self, owner: str, text: str) -> BlobReference:
+        """Return when the value is kept."""
+        ...
+
+    async def get_value(self, reference: BlobReference) -> str:
+        """The value; raises BlobMissing."""
+        ...
+
+
 class Work:
     """What a handler gets beside its model: state of the message's aggregate, facts to publish, commands to send.
 
@@ -67,6 +82,7 @@ class Work:
         fingerprint: str,
         aggregate: Aggregate | None = None,
         address: Callable[[str, str, BaseModel], Letter] | None = None,
+        values: Values | None = None,
         traceparent: str | None = None,
     ) -> None:
         self.headers = headers
@@ -78,6 +94,7 @@ class Work:
         self._load = load
         self._fingerprint = fingerprint
         self._address = address
+        self._values = values
         self._traceparent = traceparent
         self._loaded: dict[str, str | None] = {}
         self._staged: dict[str, dict[str, Any] | None] = {}
@@ -93,7 +110,19 @@ class Work:
                 raise TypeError(f"{kind} {key} was saved as {type(staged).__name__}, not {model.__name__}")
             return staged
         row = await self._read(row_key)
-        return None if row is None else model.model_validate_json(unpack(row))
+        for _ in range(_RACES):
+            if row is None:
+                return None
+            reference = BlobReference.from_columns(row)
+            if reference is None:
+                return model.model_validate_json(unpack(row))
+            if self._values is None:
+                break
+            try:
+                return model.model_validate_json(await self._values.get_value(reference))
+            except BlobMissing:  # the row was replaced, and its old value swept, while it was read
+                row = await self._read(row_key)
+        raise LookupError(f"the large value of {kind} {key!r} can't be read")
 
     async def save(self, kind: str, key: str, value: BaseModel) -> None:
         """Keep a value as the state of `kind` and `key`; without a `load` before, it replaces what was there.
@@ -101,13 +130,23 @@ class Work:
         Raises
         ------
         TooLarge
-            The value doesn't fit an entity.
+            The value doesn't fit an entity, and there is no storage for large values.
         ValueError
             `key` is another aggregate than the message's.
         """
         row_key = self._row_key(kind, key)
-        self._staged[row_key] = {"kind": kind, "key": key, **pack(value.model_dump_json(by_alias=True))}
+        self._staged[row_key] = {"kind": kind, "key": key, **await self._columns(row_key, value)}
         self._models[row_key] = value
+
+    async def _columns(self, row_key: str, value: BaseModel) -> dict[str, Any]:
+        """The value in the entity's own columns, or where it is too large a reference to a blob that is put first."""
+        text = value.model_dump_json(by_alias=True)
+        try:
+            return pack(text)
+        except TooLarge:
+            if self._values is None:
+                raise
+            return (await self._values.put_value(f"{self.bucket}/{row_key}", text)).columns()
 
     async def delete(self, kind: str, key: str) -> None:
         """Forget the state of `kind` and `key`; nothing happens where there is none."""
