@@ -3,16 +3,16 @@
 from .buckets import bucket_of, partition_key
 from .leases import Lease
 from .outbox import Outbox
-from .rows import TooLarge, head_key, inbox_key, outbox_key, pack, row_safe, state_key, unpack
 from .retention import InboxSweeper
+from .rows import TooLarge, head_key, inbox_key, outbox_key, pack, row_safe, state_key, unpack
 from .store import Conflict, Operation, Row, StateMismatch, StateStore
 from .work import Aggregate, LoadRows, Values, Work, etag_of
 
 __all__ = [
     "Aggregate",
     "Conflict",
-    "Lease",
     "InboxSweeper",
+    "Lease",
     "LoadRows",
     "Operation",
     "Outbox",
