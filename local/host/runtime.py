@@ -22,6 +22,8 @@ __all__ = ["HostArguments", "run_host"]
 
 # Azure gives an instance that scales in about this long (the platform's drain mode).
 _DRAIN_SECONDS = 30.0
+# For listeners to settle and to close their links once nothing runs any more; they look up every second.
+_SETTLE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,19 +77,16 @@ async def run_host(arguments: HostArguments, stop: asyncio.Event) -> None:
 async def _end(
     server: HttpServer, services: Services, tasks: Sequence[asyncio.Task[None]], listeners: Sequence[Listener]
 ) -> None:
-    """Stop taking work, wait for what has begun, give up on the rest."""
+    """Stop taking work, wait for what has begun and its settlement, give up on the rest."""
     services.stopping.set()
     await server.stop_accepting()
-    if tasks:
-        _, late = await asyncio.wait(tasks, timeout=_DRAIN_SECONDS)
-        for task in late:
-            HOST_LOGGER.warning(
-                "Listener %s did not end within %.0f s and is cancelled", task.get_name(), _DRAIN_SECONDS
-            )
-            task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
     if not await services.invoker.wait_idle(_DRAIN_SECONDS):
         HOST_LOGGER.warning("%d invocations did not end within %.0f s", services.invoker.running, _DRAIN_SECONDS)
+    if tasks:
+        _, late = await asyncio.wait(tasks, timeout=_SETTLE_SECONDS)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
     for listener in listeners:
         with contextlib.suppress(Exception):
             await listener.close()

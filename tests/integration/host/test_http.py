@@ -12,7 +12,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 import pytest
 
 from tests.integration.host.conftest import HostStarter, RunningHost, wait_for
@@ -26,7 +26,8 @@ app = func.FunctionApp()
 @app.route("echo/{id:int?}", methods=["GET", "POST"])
 async def echo(req: func.HttpRequest) -> func.HttpResponse:
     seen = {"route": dict(req.route_params), "query": dict(req.params), "length": len(req.get_body()), "url": req.url}
-    return func.HttpResponse(json.dumps(seen), mimetype="application/json", headers={"X-Seen": req.headers.get("x-a", "")})
+    headers = {"X-Seen": req.headers.get("x-a", "")}
+    return func.HttpResponse(json.dumps(seen), mimetype="application/json", headers=headers)
 
 @app.route("text")
 def text(req: func.HttpRequest) -> str:
