@@ -63,7 +63,7 @@ def test_names_cannot_break_out_of_the_page() -> None:
     }
     page = render_status(snapshot, NOW)
     assert "<script" not in page
-    assert Outline(page).texts.count(nasty) == 4
+    assert Outline(page).texts.count(nasty) == 5
 
 
 def test_an_empty_partition_has_no_numbers() -> None:
