@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 import pytest
@@ -50,7 +51,7 @@ async def client(emulator: RunningEmulator) -> AsyncIterator[ServiceBusClient]:
 async def lanes(client: ServiceBusClient) -> AsyncIterator[Lanes]:
     """The app's own senders."""
     senders = {
-        lane: CoalescingSender(lambda q=queue: client.get_queue_sender(q), timeout=10) for lane, queue in QUEUES.items()
+        lane: CoalescingSender(partial(client.get_queue_sender, queue), timeout=10) for lane, queue in QUEUES.items()
     }
     made = Lanes(senders)
     yield made
