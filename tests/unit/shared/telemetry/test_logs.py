@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shared.telemetry import log_event
@@ -70,6 +70,8 @@ def test_configuring_twice_writes_once() -> None:
 
 
 @given(st.dictionaries(st.sampled_from(["a", "b", "reason"]), st.text() | st.floats() | st.binary() | st.none()))
+@example({"a": float("inf")})
+@example({"a": "one\x85two\u2028three", "b": "\ud800"})
 def test_any_fields_make_one_line(fields: dict[str, Any]) -> None:
     """Of JSON that every reader takes."""
     record = logging.LogRecord("sluice", logging.INFO, __file__, 1, "event", None, None)
