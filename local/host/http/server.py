@@ -23,6 +23,8 @@ PlatformHandler = Callable[[ConnectedRequest, str], Awaitable[Answer]]
 _REASON = "This function was programmatically called via the host APIs."
 # How long an answer may still be on its way when the host ends.
 _CLOSE_SECONDS = 5.0
+# Of an idle connection, as Kestrel keeps it.
+_KEEP_ALIVE_SECONDS = 130.0
 _HOME = b"<!doctype html><title>Functions host</title><p>Your functions host is up and running.</p>\n"
 
 
@@ -83,7 +85,13 @@ class HttpServer:
         StartError
             The port is taken.
         """
-        server = web.Server(self._handle, request_factory=self._request, access_log=None, keepalive_timeout=130)
+        server = web.Server(
+            self._handle,
+            request_factory=self._request,
+            access_log=None,
+            keepalive_timeout=_KEEP_ALIVE_SECONDS,
+            auto_decompress=False,  # the platform hands compressed bodies on as they are
+        )
         self._runner = web.ServerRunner(server, shutdown_timeout=_CLOSE_SECONDS)
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, port, backlog=1024)
