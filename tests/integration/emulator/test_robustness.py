@@ -10,14 +10,17 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from azure.servicebus import ServiceBusMessage
 from azure.servicebus.aio import ServiceBusClient
 
+from local.emulator.amqp.frames import frame
+from local.emulator.amqp.performatives import Attach, Flow
 from tests.integration.emulator.configuration import SERVICE_BUS
 from tests.integration.emulator.process import EmulatorProcess
-from tests.unit.emulator.peer import Peer
+from tests.unit.emulator.peer import Peer, source, target
 
 _AMQP = b"AMQP\x00\x01\x00\x00"
 _SASL = b"AMQP\x03\x01\x00\x00"
@@ -62,12 +65,12 @@ async def _talk(port: int, data: bytes, seconds: float = 5) -> bytes:
 @pytest.mark.parametrize(
     "data",
     [
-        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.0\r\nHost: x\r\n\r\n",
         b"\x00" * 4096,
         _AMQP + b"\xff" * 64,
         _AMQP + b"\x00\x00\x00\x00\x02\x00\x00\x00" * 10,
         _AMQP + b"\x7f\xff\xff\xff\x02\x00\x00\x00",
-        _SASL + b"\x00\x00\x00\x1c\x02\x01\x00\x00\x00\x53\x41\xc0\x0f\x03\xa3\x09NO-SUCH-1\x40\x40",
+        _SASL + b"\x00\x00\x00\x1b\x02\x01\x00\x00\x00\x53\x41\xc0\x0e\x03\xa3\x09NO-SUCH-1\x40\x40",
         Peer.opening() + b"\x00\x00\x00\x10\x02\x00\x00\x00\x00\x53\x14\xc0\xff\xff\xff\xff",
         Peer.opening() + b"\x00\x00\x40\x08\x02\x00\x00\x00" + b"\x00" * 16384,
     ],
@@ -95,7 +98,8 @@ async def test_a_reset_with_a_hundred_locked_messages(emulator: EmulatorProcess,
         await sender.send_messages([ServiceBusMessage(str(each)) for each in range(100)])
     receiver = client.get_queue_receiver("short-locks", prefetch_count=100)
     await receiver.receive_messages(max_message_count=1, max_wait_time=5)
-    transport = receiver._handler._connection._transport.writer.transport
+    handler: Any = receiver._handler
+    transport = handler._connection._transport.writer.transport
     transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
     got: set[str] = set()
@@ -119,11 +123,10 @@ async def test_a_client_that_reads_nothing_costs_a_bounded_buffer(emulator: Emul
         for _ in range(20):
             await sender.send_messages(ServiceBusMessage(os.urandom(2_000_000)))
     before = emulator.resident_bytes
-    peer = Peer()
     reader, writer = await asyncio.open_connection("127.0.0.1", emulator.port)
     writer.transport.pause_reading()  # type: ignore[attr-defined]
     opening = bytearray(Peer.opening())
-    opening += _attach_receiver(peer, "premium")
+    opening += _attach_receiver("premium")
     writer.write(bytes(opening))
     await asyncio.sleep(2)
     assert emulator.resident_bytes - before < 16_000_000
@@ -136,11 +139,7 @@ async def test_a_client_that_reads_nothing_costs_a_bounded_buffer(emulator: Emul
         await receiver.receive_messages(max_message_count=20, max_wait_time=2)
 
 
-def _attach_receiver(peer: Peer, address: str) -> bytes:
-    from local.emulator.amqp.frames import frame
-    from local.emulator.amqp.performatives import Attach, Flow
-    from tests.unit.emulator.peer import source, target
-
+def _attach_receiver(address: str) -> bytes:
     attach = Attach(name="deaf", handle=0, role=True, source=source(address), target=target("me"))
     flow = Flow(
         next_incoming_id=0,
@@ -158,7 +157,7 @@ async def test_five_hundred_idle_connections(emulator: EmulatorProcess, bystande
     """They cost little memory, and are forgotten when they go."""
     before = emulator.resident_bytes
     opened = [await asyncio.open_connection("127.0.0.1", emulator.port) for _ in range(500)]
-    for reader, writer in opened:
+    for _, writer in opened:
         writer.write(Peer.opening())
     for reader, _ in opened:
         assert await asyncio.wait_for(reader.read(8), 5) == _SASL
@@ -188,9 +187,11 @@ async def test_memory_does_not_grow_with_traffic(emulator: EmulatorProcess, byst
             while got < count:
                 got += len(await receiver.receive_messages(max_message_count=500, max_wait_time=5))
 
-        await pass_through(4000)
+        for _ in range(2):
+            await pass_through(2000)
         before = emulator.resident_bytes
-        await pass_through(10_000)
+        for _ in range(5):
+            await pass_through(2000)
         assert emulator.resident_bytes - before < 10_000_000
 
 
@@ -205,7 +206,9 @@ def test_a_taken_port_is_one_clear_line(emulator: EmulatorProcess, tmp_path: Pat
 
 def test_a_wrong_configuration_is_one_clear_line(tmp_path: Path) -> None:
     """The place in the file, the value, and what was expected."""
-    config = {"UserConfig": {"Namespaces": [{"Name": "n", "Queues": [{"Name": "q", "Properties": {"LockDuration": "1m"}}]}]}}
+    config = {
+        "UserConfig": {"Namespaces": [{"Name": "n", "Queues": [{"Name": "q", "Properties": {"LockDuration": "1m"}}]}]}
+    }
     wrong = EmulatorProcess(tmp_path, config, "--volatile")
     with pytest.raises(RuntimeError, match="LockDuration"):
         wrong.start()
