@@ -157,20 +157,14 @@ def test_entities_made_at_run_time_survive_a_kill(
             string, connection_verify=str(certificate.certificate)
         )
 
+    values: dict[str, Any] = {"n": 1, "t": "é", "b": True, "f": 1.5, "d": timedelta(days=1)}
+    values["w"] = datetime(2026, 1, 1, tzinfo=UTC)
     with connect() as admin:
         admin.create_queue(name, max_delivery_count=7, user_metadata="kept")
         admin.create_queue(f"{name}-gone")
         admin.delete_queue(f"{name}-gone")
         admin.create_topic(f"{name}-topic")
         admin.create_subscription(f"{name}-topic", "s", lock_duration=timedelta(seconds=20))
-        values: dict[str, Any] = {
-            "n": 1,
-            "t": "é",
-            "b": True,
-            "f": 1.5,
-            "d": timedelta(1),
-            "w": datetime(2026, 1, 1, tzinfo=UTC),
-        }
         admin.create_rule(f"{name}-topic", "s", "equal", filter=CorrelationRuleFilter(label="x", properties=values))
         admin.create_rule(
             f"{name}-topic", "s", "sql", filter=SqlRuleFilter("a = @p", {"@p": 1}), action=SqlRuleAction("SET b = 1")
