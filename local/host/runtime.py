@@ -9,6 +9,7 @@ from pathlib import Path
 from local.host.admin import PlatformEndpoints
 from local.host.functions import Function
 from local.host.host_json import HostOptions, load_host_json
+from local.host.http.exchange import body_limit
 from local.host.http.server import HttpServer
 from local.host.indexing import index_app, load_app
 from local.host.invocation import Invoker, thread_count
@@ -60,7 +61,7 @@ async def run_host(arguments: HostArguments, stop: asyncio.Event) -> None:
     listeners = [listener for function in enabled if (listener := make_listener(function, services)) is not None]
     platform = PlatformEndpoints(functions, listeners, invoker, disabled=disabled)
     http = [function for function in enabled if function.trigger_type == "httpTrigger"]
-    server = HttpServer(http, invoker, options.http, platform)
+    server = HttpServer(http, invoker, options.http, platform, body_limit=body_limit(settings))
     port = await server.start(arguments.host, arguments.port)
     url = f"http://{'localhost' if arguments.host in ('127.0.0.1', '0.0.0.0', '::') else arguments.host}:{port}"  # noqa: S104
     platform.base_url = f"{url}/{options.http.route_prefix}".rstrip("/")

@@ -15,6 +15,7 @@ from local.host.http.exchange import BODY_LIMIT, ConnectedRequest, respond
 from local.host.http.routes import RouteTable, RouteTemplate, decode_path
 from local.host.http.streams import HttpStreams
 from local.host.invocation import InvocationFailed, Invoker, decode
+from local.host.logs import HOST_LOGGER
 
 __all__ = ["HttpServer", "PlatformHandler", "http_methods", "route_of"]
 
@@ -121,6 +122,15 @@ class HttpServer:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         assert isinstance(request, ConnectedRequest)
+        try:
+            return await self._answer(request)
+        except ConnectionError:
+            raise  # the client has gone; the server ends the connection
+        except Exception:
+            HOST_LOGGER.exception("The host itself failed to answer %s %s", request.method, request.path)
+            return await respond(request, 500)
+
+    async def _answer(self, request: ConnectedRequest) -> web.StreamResponse:
         path = decode_path(request.rel_url.raw_path)
         if path.startswith(("/admin/", "/runtime/")):
             return await self._respond(request, await self._platform(request, path))

@@ -263,3 +263,15 @@ def test_listeners_outlive_the_broker(start_host: HostStarter, broker: Broker, a
     asyncio.run(publish(broker, "events", ["after"]))
     wait_for(lambda: "after" in ids_of(queues) and "after" in bodies_of(hubs), 30.0)
     assert json.dumps("before") not in json.dumps(ids_of(queues)[1:])
+
+
+def test_a_minimum_gathers_messages_for_a_while(start_host: HostStarter, broker: Broker) -> None:
+    options = {"minMessageBatchSize": 5, "maxMessageBatchSize": 10, "maxBatchWaitTime": "00:00:08"}
+    settings = {"ServiceBus": broker.connection_string, "QUEUE": "work"}
+    host = start_host(SERVICE_BUS, {"extensions": {"serviceBus": options}}, **settings)
+    asyncio.run(send(broker, "work", [ServiceBusMessage("{}", message_id=f"{number}") for number in range(3)]))
+    asyncio.run(send(broker, "work", [ServiceBusMessage("{}", message_id=f"{number}") for number in range(3, 5)]))
+    wait_for(lambda: host.records("many"))
+    asyncio.run(send(broker, "work", [ServiceBusMessage("{}", message_id="alone")]))
+    wait_for(lambda: "alone" in ids_of(host))
+    assert [len(record["ids"]) for record in host.records("many")] == [5, 1]
