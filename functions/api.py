@@ -41,6 +41,7 @@ __all__ = ["Api", "api_blueprint", "build_api"]
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
 RETRY_AFTER_SECONDS = 2
 LARGE_BODY = 256 * 1024
+NOT_KEPT = "The message could not be kept just now. Send it again with the same message id."
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -204,23 +205,23 @@ def build_api(services: Services) -> Observed:
         return error(code, failure.detail, now=services.now(), status=failure.status_code, headers=failure.headers)
 
     async def not_read(_: Request, failure: Exception) -> Response:
-        return storage_failed(services, failure)
+        return storage_failed(services, failure, "This can't be read just now. Ask again.")
 
     app.add_exception_handler(AzureError, not_read)
     app.add_exception_handler(TimeoutError, not_read)
     return Observed(Direct(app, commands), now=services.now)
 
 
-def storage_failed(services: Services, failure: Exception) -> Response:
+def storage_failed(services: Services, failure: Exception, message: str = NOT_KEPT) -> Response:
     """What a client is told while storage can't be reached."""
     log_event("storage failed", level=logging.WARNING, reason=f"{type(failure).__name__}: {failure}"[:500])
-    return _unavailable(services)
+    return _unavailable(services, message)
 
 
-def _unavailable(services: Services) -> Response:
+def _unavailable(services: Services, message: str = NOT_KEPT) -> Response:
     return error(
         ErrorCode.UNAVAILABLE,
-        "The message could not be kept just now. Send it again with the same message id.",
+        message,
         now=services.now(),
         retry_after=RETRY_AFTER_SECONDS,
     )

@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
 from shared.messages import Contract, Timestamp, rfc3339
 
@@ -14,14 +14,8 @@ Country = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 Price = Annotated[Decimal, Field(ge=0, max_digits=18, decimal_places=6)]
 Lines = Field(min_length=1, max_length=100_000)
 
-
-def _at_most_a_billion(quantity: int) -> int:
-    if abs(quantity) > 1_000_000_000:
-        raise ValueError("is beyond a billion")
-    return quantity
-
-
-Quantity = Annotated[int, AfterValidator(_at_most_a_billion)]
+MOST = 1_000_000_000
+"""Units of one line; beyond it somebody has typed a bar code."""
 
 
 class _Line(Contract):
@@ -33,13 +27,13 @@ class _Line(Contract):
 class OrderLine(_Line):
     """One article of an order."""
 
-    quantity: Annotated[Quantity, Field(gt=0)]
+    quantity: Annotated[int, Field(gt=0, le=MOST)]
 
 
 class CreditLine(_Line):
     """One article that is credited: its quantity is negative."""
 
-    quantity: Annotated[Quantity, Field(lt=0)]
+    quantity: Annotated[int, Field(lt=0, ge=-MOST)]
 
 
 class Order(Contract):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,6 +27,11 @@ __all__ = ["DemoFailed", "DemoOptions", "load_invoices", "run_demo"]
 _STALL_SECONDS = 90.0
 _SHORTEST_PAUSE = 0.5
 _STAGES = ("posted", "processed", "published", "read model")
+
+_State = tuple[int, Progress, Queues]
+"""How many messages were answered, how far they are, and what the queues hold."""
+
+_NOTHING: _State = (0, Progress(0, 0, 0), Queues(0, 0))
 
 
 class DemoFailed(Exception):
@@ -101,29 +107,30 @@ async def _follow(
         TextColumn("{task.description:>12}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
     ) as bars:
         tasks = {stage: bars.add_task(stage, total=total) for stage in _STAGES}
-        last_move, last_state = time.monotonic(), (-1, Progress(-1, -1, -1), Queues(-1, -1))
+        last_move, last_state, kept = time.monotonic(), _NOTHING, Kept()
         while True:
-            looked = time.monotonic()
-            posted = posting.done()
-            queues = await stores.queues()
-            kept = await stores.look()
-            state = (answers.answered, progress(answers.accepted, kept), queues)
-            _advance(bars, tasks, answers.answered, state[1], len(answers.accepted) if posted else total)
+            looked, posted, state = time.monotonic(), posting.done(), last_state
             if posted:
                 posting.result()
-                if queues.waiting == 0 and state[1].is_complete(len(answers.accepted)):
+            # A store that is away for a moment, as when its process is started again, is looked at later.
+            with contextlib.suppress(*StoreUnreachable):
+                queues, kept = await stores.queues(), await stores.look()
+                state = (answers.answered, progress(answers.accepted, kept), queues)
+                _advance(bars, tasks, state, len(answers.accepted) if posted else total)
+                if posted and queues.waiting == 0 and state[1].is_complete(len(answers.accepted)):
                     return kept, None
             if state != last_state:
-                last_move, last_state = time.monotonic(), state
-            elif time.monotonic() - last_move > _STALL_SECONDS:
+                last_move, last_state = looked, state
+            elif looked - last_move > _STALL_SECONDS:
                 return kept, _standing(total, *state)
             # Looking costs the stores time that the app needs: most of the time we do not look.
             await asyncio.sleep(max(_SHORTEST_PAUSE, 4 * (time.monotonic() - looked)))
 
 
-def _advance(bars: Bars, tasks: dict[str, TaskID], posted: int, state: Progress, expected: int) -> None:
+def _advance(bars: Bars, tasks: dict[str, TaskID], state: _State, expected: int) -> None:
+    posted, reached, _ = state
     bars.update(tasks["posted"], completed=posted)
-    for stage, value in zip(_STAGES[1:], (state.processed, state.published, state.shown), strict=True):
+    for stage, value in zip(_STAGES[1:], (reached.processed, reached.published, reached.shown), strict=True):
         bars.update(tasks[stage], completed=value, total=expected)
 
 

@@ -104,8 +104,8 @@ async def _serve(options: argparse.Namespace) -> None:
     server = Server(broker)
     after_work.append(server.run)
     _stop_on_signals(stopped)
-    port = await server.start(options.host, options.port, tls)
     admin = await start_admin(catalogue, host=options.host, port=options.admin_port, ssl_context=tls, name=broker.name)
+    port = await server.start(options.host, options.port, tls=tls, http=admin.protocol)
     try:
         _announce(port, admin.port)
         await stopped

@@ -6,12 +6,13 @@ import asyncio
 import logging
 import ssl
 import time
+from collections.abc import Callable
 from typing import Final
 
-from local.emulator.admin.tls_sniffing import TlsSniffer
 from local.emulator.amqp import AmqpError, Condition
 from local.emulator.broker import Broker
 from local.emulator.client import ClientConnection
+from local.emulator.sniffing import Sniffer
 
 __all__ = ["Server"]
 
@@ -31,6 +32,9 @@ _SILENCE_SECONDS: Final = 300.0
 
 _CHECK_SECONDS: Final = 5.0
 
+_HTTP_METHODS: Final = (b"G", b"P", b"D", b"H", b"O")
+"""First letters of GET, PUT, POST, PATCH, DELETE, HEAD and OPTIONS."""
+
 
 class Server:
     """Serves AMQP on one port. `run` after anything was done to the broker from outside."""
@@ -46,8 +50,18 @@ class Server:
         self._is_running = False
         broker.on_change = self.run_soon
 
-    async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
+    async def start(
+        self,
+        host: str,
+        port: int,
+        *,
+        tls: ssl.SSLContext | None = None,
+        http: Callable[[], asyncio.Protocol] | None = None,
+    ) -> int:
         """Listen, and give the port (useful with port 0). With `tls`, clients may speak TLS or not.
+
+        Clients that begin with an HTTP method are given to `http`: SDKs with the one connection string look
+        for the management API on the AMQP port.
 
         Raises
         ------
@@ -55,13 +69,12 @@ class Server:
             If the port is taken.
         """
 
-        def client() -> asyncio.Protocol:
+        def choose(first_bytes: bytes) -> asyncio.Protocol:
+            if http is not None and first_bytes[:1] in _HTTP_METHODS:
+                return http()
             return _Client(self, self._broker)
 
-        def client_or_tls() -> asyncio.Protocol:
-            return client() if tls is None else TlsSniffer(client, tls)
-
-        self._server = await self._loop.create_server(client_or_tls, host, port, backlog=512)
+        self._server = await self._loop.create_server(lambda: Sniffer(choose, tls), host, port, backlog=512)
         self._check = self._loop.call_later(_CHECK_SECONDS, self._check_clients)
         self.run()
         return int(self._server.sockets[0].getsockname()[1])

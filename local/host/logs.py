@@ -42,6 +42,8 @@ def capture_app_logs() -> None:
     root.setLevel(logging.INFO)
     for library in ("azure", "aiohttp.access", "uamqp"):
         logging.getLogger(library).setLevel(logging.WARNING)
+    # Malformed requests are answered with 400; the server's stack traces of them help nobody.
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
 
 
 def keep_app_logs_single() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from local.host.admin import PlatformEndpoints
 from local.host.functions import Function
 from local.host.host_json import HostOptions, load_host_json
+from local.host.http.exchange import body_limit
 from local.host.http.server import HttpServer
 from local.host.indexing import index_app, load_app
 from local.host.invocation import Invoker, thread_count
@@ -22,6 +23,8 @@ __all__ = ["HostArguments", "run_host"]
 
 # Azure gives an instance that scales in about this long (the platform's drain mode).
 _DRAIN_SECONDS = 30.0
+# For listeners to settle and to close their links once nothing runs any more; they look up every second.
+_SETTLE_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +61,7 @@ async def run_host(arguments: HostArguments, stop: asyncio.Event) -> None:
     listeners = [listener for function in enabled if (listener := make_listener(function, services)) is not None]
     platform = PlatformEndpoints(functions, listeners, invoker, disabled=disabled)
     http = [function for function in enabled if function.trigger_type == "httpTrigger"]
-    server = HttpServer(http, invoker, options.http, platform)
+    server = HttpServer(http, invoker, options.http, platform, body_limit=body_limit(settings))
     port = await server.start(arguments.host, arguments.port)
     url = f"http://{'localhost' if arguments.host in ('127.0.0.1', '0.0.0.0', '::') else arguments.host}:{port}"  # noqa: S104
     platform.base_url = f"{url}/{options.http.route_prefix}".rstrip("/")
@@ -75,19 +78,16 @@ async def run_host(arguments: HostArguments, stop: asyncio.Event) -> None:
 async def _end(
     server: HttpServer, services: Services, tasks: Sequence[asyncio.Task[None]], listeners: Sequence[Listener]
 ) -> None:
-    """Stop taking work, wait for what has begun, give up on the rest."""
+    """Stop taking work, wait for what has begun and its settlement, give up on the rest."""
     services.stopping.set()
     await server.stop_accepting()
-    if tasks:
-        _, late = await asyncio.wait(tasks, timeout=_DRAIN_SECONDS)
-        for task in late:
-            HOST_LOGGER.warning(
-                "Listener %s did not end within %.0f s and is cancelled", task.get_name(), _DRAIN_SECONDS
-            )
-            task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
     if not await services.invoker.wait_idle(_DRAIN_SECONDS):
         HOST_LOGGER.warning("%d invocations did not end within %.0f s", services.invoker.running, _DRAIN_SECONDS)
+    if tasks:
+        _, late = await asyncio.wait(tasks, timeout=_SETTLE_SECONDS)
+        for task in late:
+            task.cancel()
+        await asyncio.gather(*late, return_exceptions=True)
     for listener in listeners:
         with contextlib.suppress(Exception):
             await listener.close()

@@ -63,6 +63,7 @@ def install_azurite(environment: Environment) -> None:
 def _npm_ci(node: Node, folder: Path) -> None:
     # Install scripts are not run: Azurite needs none, and none of its dependencies should run code here.
     command = [*node.npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+    command += ["--fetch-retries=2", "--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=10000"]
     search_path = os.pathsep.join([str(node.executable.parent), os.environ.get("PATH", os.defpath)])
     done = subprocess.run(
         command,

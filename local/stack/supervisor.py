@@ -135,6 +135,7 @@ class Supervisor:
                     said = what
                 await self._pause(kept, restart_delay(failures))
                 failures += 1
+                kept.reloading = False
             kept.restart_now.clear()
             child = await self._spawn(kept.service)
             if await child.until_ready():

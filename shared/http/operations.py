@@ -51,7 +51,8 @@ class OperationIds:
         body, signature = whole[:18], whole[18:]
         if len(whole) != 18 + _SIGNATURE or not hmac.compare_digest(signature, self._sign(body)):
             return None
-        return Operation(UUID(bytes=body[:16]), int.from_bytes(body[16:], "big"))
+        operation = Operation(UUID(bytes=body[:16]), int.from_bytes(body[16:], "big"))
+        return operation if self.make(operation) == text else None  # base64 can be padded in more than one way
 
     def _sign(self, body: bytes) -> bytes:
         return hmac.new(self._key, body, hashlib.sha256).digest()[:_SIGNATURE]

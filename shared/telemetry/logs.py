@@ -32,7 +32,10 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str, ensure_ascii=False)
+        try:  # in ASCII: a console of any code page writes it, and no reader sees a line break in it
+            return json.dumps(line, default=str, allow_nan=False)
+        except ValueError:  # a number that JSON doesn't have
+            return json.dumps({name: str(value) for name, value in line.items()})
 
 
 class _FieldsInText(logging.Filter):

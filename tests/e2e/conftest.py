@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 ANY_PORTS = [part for name in ("amqp", "admin", "blob", "queue", "table") for part in (f"--{name}-port", "0")]
-RUN_SECONDS = 280
+RUN_SECONDS = 400
 
 
 def free_port() -> int:

@@ -80,29 +80,30 @@ def test_the_real_month_goes_through(dev_py: DevPy, tmp_path: Path, retail_file:
     assert rejection["example"] == "invoice 536589, line 1"
 
 
-def test_killed_hosts_change_no_figure(dev_py: DevPy, tmp_path: Path) -> None:
-    """The functions host dies twice without warning while orders come in and are worked on."""
+@pytest.mark.parametrize("victims", [["host-0", "host-0"], ["emulator"]])
+def test_killed_processes_change_no_figure(dev_py: DevPy, tmp_path: Path, victims: list[str]) -> None:
+    """Our processes die without warning while orders come in and are worked on."""
     file = tmp_path / "figures.json"
     with dev_py.started(tmp_path / "data", "--once", "--json", str(file)) as stack:
-        for _ in range(2):
-            kill_busy_host(stack)
-        stack.wait_for(lambda: stack.process.poll() is not None or file.exists(), 280)
+        for victim in victims:
+            kill_in_the_middle(stack, victim)
+        stack.wait_for(lambda: stack.process.poll() is not None or file.exists(), 400)
         assert stack.process.wait(60) == 0, stack.printed()[-3_000:]
-        assert stack.printed().count("killed by signal 9") == 2
+        assert stack.printed().count("killed by signal 9") == len(victims)
     figures = json.loads(file.read_text())
     assert of(figures, SAMPLE) == SAMPLE
     assert figures["reconciled"] is True
 
 
-def kill_busy_host(stack: RunningStack) -> None:
-    """Kill the host once it has worked for a moment on a batch since it was started."""
-    pid = stack.wait_for(lambda: stack.processes().get("host-0"))
+def kill_in_the_middle(stack: RunningStack, victim: str) -> None:
+    """Kill a process once the host has worked for a moment since the last one was killed."""
+    pid = stack.wait_for(lambda: stack.processes().get(victim))
     log = stack.data / "logs" / "host-0.log"
     start = log.stat().st_size
     stack.wait_for(lambda: '"event": "batch"' in log.read_text(errors="replace")[start:])
     time.sleep(0.3)
     os.kill(pid, signal.SIGKILL)
-    stack.wait_for(lambda: stack.processes().get("host-0") not in (None, pid))
+    stack.wait_for(lambda: stack.processes().get(victim) not in (None, pid))
 
 
 def test_hosts_that_compete_account_for_every_order_once(dev_py: DevPy, tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from aiohttp import web
 
 from local.emulator.admin.api import AdminApi, AdminRequest, AdminResponse
-from local.emulator.admin.tls_sniffing import TlsSniffer
 from local.emulator.administration import Administration
+from local.emulator.sniffing import Sniffer
 from local.emulator.status import render_status
 
 __all__ = ["AdminServer", "start_admin"]
@@ -26,10 +26,15 @@ _STATUS_HEADERS = {
 class AdminServer:
     """A running HTTP server; `close` it when done."""
 
-    def __init__(self, server: asyncio.Server, runner: web.ServerRunner) -> None:
+    def __init__(self, server: asyncio.Server, runner: web.ServerRunner, web_server: web.Server) -> None:
         self._server = server
         self._runner = runner
+        self._web_server = web_server
         self.port: int = server.sockets[0].getsockname()[1]
+
+    def protocol(self) -> asyncio.Protocol:
+        """What goes on with an HTTP connection that came in elsewhere."""
+        return self._web_server()
 
     async def close(self) -> None:
         """Stop listening and end open connections."""
@@ -59,14 +64,14 @@ async def start_admin(
     await runner.setup()
 
     def connection() -> asyncio.BaseProtocol:
-        return web_server() if ssl_context is None else TlsSniffer(web_server, ssl_context)
+        return web_server() if ssl_context is None else Sniffer(lambda data: web_server(), ssl_context)
 
     try:
         server = await asyncio.get_running_loop().create_server(connection, host, port)
     except OSError:
         await runner.cleanup()
         raise
-    return AdminServer(server, runner)
+    return AdminServer(server, runner, web_server)
 
 
 class _Site:

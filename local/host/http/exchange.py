@@ -8,7 +8,9 @@ from aiohttp import ClientError, web
 from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDict
 
-__all__ = ["BODY_LIMIT", "AsgiApplication", "AsgiExchange", "ConnectedRequest", "respond"]
+from local.host.errors import SettingError
+
+__all__ = ["BODY_LIMIT", "AsgiApplication", "AsgiExchange", "ConnectedRequest", "body_limit", "respond"]
 
 # The platform's documented default (FUNCTIONS_REQUEST_BODY_SIZE_LIMIT).
 BODY_LIMIT = 104_857_600
@@ -21,6 +23,22 @@ Message = MutableMapping[str, Any]
 AsgiApplication = Callable[
     [Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]
 ]
+
+
+def body_limit(settings: Mapping[str, str]) -> int:
+    """Bytes that a request body may have.
+
+    Raises
+    ------
+    SettingError
+        FUNCTIONS_REQUEST_BODY_SIZE_LIMIT is no positive whole number.
+    """
+    text = settings.get("FUNCTIONS_REQUEST_BODY_SIZE_LIMIT", "").strip()
+    if not text:
+        return BODY_LIMIT
+    if not text.isdecimal() or int(text) < 1:
+        raise SettingError(f"FUNCTIONS_REQUEST_BODY_SIZE_LIMIT is {text!r}, it must be a number of bytes, 1 or more")
+    return int(text)
 
 
 class ConnectedRequest(web.BaseRequest):

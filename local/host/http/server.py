@@ -15,6 +15,7 @@ from local.host.http.exchange import BODY_LIMIT, ConnectedRequest, respond
 from local.host.http.routes import RouteTable, RouteTemplate, decode_path
 from local.host.http.streams import HttpStreams
 from local.host.invocation import InvocationFailed, Invoker, decode
+from local.host.logs import HOST_LOGGER
 
 __all__ = ["HttpServer", "PlatformHandler", "http_methods", "route_of"]
 
@@ -23,6 +24,8 @@ PlatformHandler = Callable[[ConnectedRequest, str], Awaitable[Answer]]
 _REASON = "This function was programmatically called via the host APIs."
 # How long an answer may still be on its way when the host ends.
 _CLOSE_SECONDS = 5.0
+# Of an idle connection, as Kestrel keeps it.
+_KEEP_ALIVE_SECONDS = 130.0
 _HOME = b"<!doctype html><title>Functions host</title><p>Your functions host is up and running.</p>\n"
 
 
@@ -83,7 +86,13 @@ class HttpServer:
         StartError
             The port is taken.
         """
-        server = web.Server(self._handle, request_factory=self._request, access_log=None, keepalive_timeout=130)
+        server = web.Server(
+            self._handle,
+            request_factory=self._request,
+            access_log=None,
+            keepalive_timeout=_KEEP_ALIVE_SECONDS,
+            auto_decompress=False,  # the platform hands compressed bodies on as they are
+        )
         self._runner = web.ServerRunner(server, shutdown_timeout=_CLOSE_SECONDS)
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, port, backlog=1024)
@@ -113,6 +122,15 @@ class HttpServer:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         assert isinstance(request, ConnectedRequest)
+        try:
+            return await self._answer(request)
+        except ConnectionError:
+            raise  # the client has gone; the server ends the connection
+        except Exception:
+            HOST_LOGGER.exception("The host itself failed to answer %s %s", request.method, request.path)
+            return await respond(request, 500)
+
+    async def _answer(self, request: ConnectedRequest) -> web.StreamResponse:
         path = decode_path(request.rel_url.raw_path)
         if path.startswith(("/admin/", "/runtime/")):
             return await self._respond(request, await self._platform(request, path))

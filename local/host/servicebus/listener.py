@@ -167,13 +167,23 @@ class ServiceBusListener:
             client, self.function, prefetch=self._options.prefetch_count, session_wait=_SESSION_WAIT
         )
         try:
-            opened: ServiceBusReceiver | None = await receiver.__aenter__()
-        except OperationTimeoutError:
-            opened = None  # no session has messages
-        try:
-            yield opened
+            yield await self._opened(receiver)
         finally:
             await receiver.close()
+
+    async def _opened(self, receiver: ServiceBusReceiver) -> ServiceBusReceiver | None:
+        """The receiver once it has a session; None if no session has messages, or the host ends."""
+        opening = asyncio.ensure_future(receiver.__aenter__())
+        stopping = asyncio.ensure_future(self._services.stopping.wait())
+        try:
+            await asyncio.wait((opening, stopping), return_when=asyncio.FIRST_COMPLETED)
+            return opening.result() if opening.done() else None
+        except OperationTimeoutError:
+            return None
+        finally:
+            for each in (opening, stopping):
+                each.cancel()
+            await asyncio.gather(opening, stopping, return_exceptions=True)
 
     async def _drain_session(self, receiver: ServiceBusReceiver) -> None:
         """The session's messages one by one, until it has been idle for sessionIdleTimeout."""

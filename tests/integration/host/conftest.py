@@ -24,7 +24,8 @@ _SERVICE_BUS = {
     "Topics": [{"Name": "news", "Properties": {}, "Subscriptions": [{"Name": "all", "Properties": {}}]}],
 }
 _EVENT_HUBS = [
-    {"Name": name, "PartitionCount": 4, "ConsumerGroups": [{"Name": "group"}]} for name in ("events", "poison", "crash")
+    {"Name": name, "PartitionCount": 4, "ConsumerGroups": [{"Name": "group"}]}
+    for name in ("events", "poison", "crash", "shared")
 ]
 
 

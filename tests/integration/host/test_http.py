@@ -1,5 +1,6 @@
 """HTTP functions of a running host: the classic binding, streams, the host's own endpoints."""
 
+import gzip
 import http.client
 import json
 import signal
@@ -12,7 +13,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 import pytest
 
 from tests.integration.host.conftest import HostStarter, RunningHost, wait_for
@@ -26,7 +27,8 @@ app = func.FunctionApp()
 @app.route("echo/{id:int?}", methods=["GET", "POST"])
 async def echo(req: func.HttpRequest) -> func.HttpResponse:
     seen = {"route": dict(req.route_params), "query": dict(req.params), "length": len(req.get_body()), "url": req.url}
-    return func.HttpResponse(json.dumps(seen), mimetype="application/json", headers={"X-Seen": req.headers.get("x-a", "")})
+    headers = {"X-Seen": req.headers.get("x-a", "")}
+    return func.HttpResponse(json.dumps(seen), mimetype="application/json", headers=headers)
 
 @app.route("text")
 def text(req: func.HttpRequest) -> str:
@@ -149,6 +151,12 @@ def test_a_chunked_body_does_not_arrive_in_the_classic_binding(classic: RunningH
         "POST", "/api/echo", iter([b"a", b"b"]), encode_chunked=True, headers={"Transfer-Encoding": "chunked"}
     )
     assert json.loads(connection.getresponse().read())["length"] == 0
+
+
+def test_a_compressed_body_is_handed_on_as_it_is(classic: RunningHost) -> None:
+    squeezed = gzip.compress(bytes(1_000_000))
+    body = call(classic, "/api/echo", squeezed, **{"Content-Encoding": "gzip"})[2]
+    assert json.loads(body)["length"] == len(squeezed)
 
 
 def test_a_body_over_the_limit_is_refused_before_it_is_read(classic: RunningHost) -> None:

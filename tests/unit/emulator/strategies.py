@@ -35,9 +35,9 @@ def _whole(kind: type, bits: int, *, signed: bool) -> st.SearchStrategy[Any]:
 
 
 _float32 = st.integers(0, 2**32 - 1).map(lambda bits: Float(struct.unpack(">f", struct.pack(">I", bits))[0]))
-_text = st.text(st.characters(exclude_categories=("Cs",)), max_size=300)
+_text = st.text(st.characters(codec="utf-8"), max_size=300)
 _symbols = st.text(st.characters(max_codepoint=127), max_size=300).map(Symbol)
-_chars = st.characters(exclude_categories=("Cs",)).map(Char)
+_chars = st.characters(codec="utf-8").map(Char)
 
 _SCALARS: dict[int, st.SearchStrategy[Any]] = {
     0x40: st.none(),
@@ -64,7 +64,7 @@ _SCALARS: dict[int, st.SearchStrategy[Any]] = {
 }
 
 scalars = st.one_of(*_SCALARS.values())
-_keys = st.one_of(_symbols, _text.filter(lambda text: True))
+_keys = st.one_of(_symbols, _text)
 
 
 def _array_of(code: int) -> st.SearchStrategy[Array]:

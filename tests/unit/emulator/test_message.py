@@ -22,7 +22,8 @@ def _section(code: int, value: Any) -> bytes:
 HEADER = _section(0x70, [True, None, UInt(5000)])
 DELIVERY = _section(0x71, {Symbol("x-opt-lock-token"): 1})
 ANNOTATIONS = _section(
-    0x72, {Symbol("mine"): "kept", Symbol("x-opt-scheduled-enqueue-time"): Timestamp(77), Symbol("x-opt-sequence-number"): 9}
+    0x72,
+    {Symbol("mine"): "kept", Symbol("x-opt-scheduled-enqueue-time"): Timestamp(77), Symbol("x-opt-sequence-number"): 9},
 )
 PROPERTIES = _section(0x73, ["id-1", None, None, None, None, None, None, None, None, None, "session-1"])
 APPLICATION = _section(0x74, {"colour": "red", "when": Timestamp(5)})

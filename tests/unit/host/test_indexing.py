@@ -140,7 +140,8 @@ def test_unsupported_bindings_are_refused_not_ignored() -> None:
     def output(app: func.FunctionApp) -> None:
         @app.route("x")
         @app.queue_output(arg_name="out", queue_name="q", connection="ServiceBus")
-        def work(req: func.HttpRequest, out: func.Out[str]) -> func.HttpResponse: ...
+        def work(req: func.HttpRequest, out: func.Out[str]) -> func.HttpResponse:
+            raise NotImplementedError
 
     def trigger(app: func.FunctionApp) -> None:
         @app.queue_trigger(arg_name="msg", queue_name="q", connection="ServiceBus")
@@ -149,7 +150,8 @@ def test_unsupported_bindings_are_refused_not_ignored() -> None:
     def source(app: func.FunctionApp) -> None:
         @app.route("x")
         @app.blob_input(arg_name="blob", path="a/b", connection="ServiceBus")
-        def work(req: func.HttpRequest, blob: str) -> func.HttpResponse: ...
+        def work(req: func.HttpRequest, blob: str) -> func.HttpResponse:
+            raise NotImplementedError
 
     for register in (output, trigger, source):
         with pytest.raises(IndexingError, match="not supported by this host"):

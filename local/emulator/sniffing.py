@@ -1,21 +1,27 @@
-"""Lets one port speak plain HTTP and HTTPS: the first byte of a TLS connection is that of a handshake record."""
+"""Lets one port speak several protocols: the first bytes of a connection tell which, TLS included."""
 
 import asyncio
 import ssl
 from collections.abc import Callable
 
-__all__ = ["TlsSniffer"]
+__all__ = ["Sniffer"]
 
 _TLS_HANDSHAKE = 0x16
+"""First byte of a TLS connection (RFC 8446, 5.1); no AMQP header and no HTTP method begins with it."""
+
 _FIRST_BYTE_SECONDS = 30.0
 _HANDSHAKE_SECONDS = 10.0
 
 
-class TlsSniffer(asyncio.Protocol):
-    """Looks at the first byte of a connection, then hands the connection over, upgraded to TLS if need be."""
+class Sniffer(asyncio.Protocol):
+    """Waits for a connection's first bytes, upgrades it to TLS if they ask for it, then hands it over.
 
-    def __init__(self, factory: Callable[[], asyncio.Protocol], ssl_context: ssl.SSLContext) -> None:
-        self._factory = factory
+    `choose` is given the first bytes, of which there is at least one, and returns the protocol that goes on.
+    Without `ssl_context`, a TLS client is handed over like any other.
+    """
+
+    def __init__(self, choose: Callable[[bytes], asyncio.Protocol], ssl_context: ssl.SSLContext | None = None) -> None:
+        self._choose = choose
         self._ssl_context = ssl_context
         self._upgrade: asyncio.Task[None] | None = None
         self._transport: asyncio.Transport | None = None
@@ -37,19 +43,18 @@ class TlsSniffer(asyncio.Protocol):
         assert self._transport is not None
         assert self._deadline is not None
         self._deadline.cancel()
-        if data[0] == _TLS_HANDSHAKE:
+        if self._ssl_context is not None and data[0] == _TLS_HANDSHAKE:
             self._transport.pause_reading()
-            self._upgrade = asyncio.get_running_loop().create_task(self._start_tls(self._transport, data))
+            loop = asyncio.get_running_loop()
+            self._upgrade = loop.create_task(self._start_tls(self._transport, data, self._ssl_context))
         else:
-            _hand_over(self._transport, self._factory(), data)
+            _hand_over(self._transport, self._choose(data), data)
 
-    async def _start_tls(self, transport: asyncio.Transport, data: bytes) -> None:
+    async def _start_tls(self, transport: asyncio.Transport, data: bytes, context: ssl.SSLContext) -> None:
         loop = asyncio.get_running_loop()
         early = _EarlyData()
         upgrade = loop.create_task(
-            loop.start_tls(
-                transport, early, self._ssl_context, server_side=True, ssl_handshake_timeout=_HANDSHAKE_SECONDS
-            )
+            loop.start_tls(transport, early, context, server_side=True, ssl_handshake_timeout=_HANDSHAKE_SECONDS)
         )
         # `start_tls` wants the connection unread, so what was read is given to its protocol right after it was
         # set to work: its first step puts the TLS protocol in place and schedules its start, ours comes behind.
@@ -61,7 +66,7 @@ class TlsSniffer(asyncio.Protocol):
             transport.abort()
             return
         if encrypted is not None:
-            _hand_over(encrypted, self._factory(), early.received)
+            _hand_over(encrypted, Sniffer(self._choose), early.received)
 
 
 class _EarlyData(asyncio.Protocol):

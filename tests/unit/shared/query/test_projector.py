@@ -1,0 +1,153 @@
+"""Read models: facts become rows, and a poison fact is parked while the rest goes on."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import pytest
+from azure.core.exceptions import ServiceRequestError
+
+from shared.dead_letters import DeadLetterStore
+from shared.messages import CloudEvent, Contract, Integration, Registry
+from shared.query import Projector, ReadModels, StreamEvent
+from tests.unit.memory import MemoryDeadLetters, MemoryViews
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+class Counted(Contract):
+    """A fact, and what is shown of it."""
+
+    count: int
+    behave: str = "well"
+
+
+def shelf() -> Integration:
+    """An integration with two views of one fact."""
+    shelf = Integration("shelf")
+
+    @shelf.projects("stock.counted", into="stock")
+    def row(counted: Counted) -> Counted:
+        if counted.behave == "raises":
+            raise ZeroDivisionError
+        if counted.behave == "returns nothing":
+            return cast("Counted", None)
+        if counted.behave == "grows":
+            return Counted(count=1, behave="x" * 1_000_000)
+        return counted
+
+    @shelf.projects("stock.counted", into="audit")
+    def same(counted: Counted) -> Counted:
+        return counted
+
+    return shelf
+
+
+class World:
+    """A projector with memory around it."""
+
+    def __init__(self) -> None:
+        self.views, self.dead = MemoryViews(), MemoryDeadLetters()
+        self.projector = Projector(
+            Registry([shelf()]),
+            cast("ReadModels", self.views),
+            cast("DeadLetterStore", self.dead),
+            now=lambda: NOW,
+        )
+
+    async def project(self, *bodies: bytes) -> None:
+        """One batch of one partition."""
+        await self.projector.project(
+            [
+                StreamEvent(body=body, partition="2", offset=str(number * 10), sequence_number=number)
+                for number, body in enumerate(bodies)
+            ]
+        )
+
+    def shown(self, key: str, view: str = "stock") -> int | None:
+        """The count in a view."""
+        value = self.views.rows.get((view, key))
+        return None if value is None else json.loads(value)["count"]
+
+
+def fact(key: str = "A", count: int = 1, event_type: str = "stock.counted", **data: Any) -> bytes:
+    """An event of ours."""
+    return CloudEvent(
+        id=f"{key}:{count}",
+        type=event_type,
+        source="/sluice",
+        subject=key,
+        time=NOW,
+        version="1.0",
+        data=json.dumps({"count": count, **data}),
+        correlation_id="c",
+    ).to_json()
+
+
+async def test_the_last_fact_of_a_key_is_shown_in_every_view() -> None:
+    """Delivered again, it changes nothing."""
+    world = World()
+    batch = [fact("A", 1), fact("B", 5), fact("A", 2)]
+    for _ in range(2):
+        await world.project(*batch)
+    assert [world.shown(key, view) for view in ("stock", "audit") for key in "AB"] == [2, 5, 2, 5]
+    assert world.dead.letters == {}
+
+
+async def test_facts_that_nobody_shows_and_empty_batches_are_fine() -> None:
+    """They write nothing."""
+    world = World()
+    await world.project(fact(event_type="stock.burnt"))
+    await world.project()
+    assert world.views.rows == {}
+
+
+@pytest.mark.parametrize(
+    ("poison", "code"),
+    [
+        (b"", "MALFORMED_JSON"),
+        (b"\xff", "MALFORMED_JSON"),
+        (b"[" * 100_000, "MALFORMED_JSON"),
+        (b"{}", "VALIDATION_ERROR"),
+        (fact("k" * 129), "VALIDATION_ERROR"),
+        (fact(""), "VALIDATION_ERROR"),
+        (fact(count=cast("int", "many")), "VALIDATION_ERROR"),
+        (fact(behave="raises"), "PROJECTION_ERROR"),
+        (fact(behave="returns nothing"), "PROJECTION_ERROR"),
+        (fact(behave="grows"), "PROJECTION_ERROR"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
+async def test_a_poison_fact_is_parked_with_its_place_and_the_rest_goes_on(poison: bytes, code: str) -> None:
+    """Once, however often the batch comes; it would hold the partition for ever otherwise."""
+    world = World()
+    for _ in range(2):
+        await world.project(fact("A", 1), poison, fact("B", 2))
+    assert (world.shown("A"), world.shown("B")) == (1, 2)
+    (letter,) = world.dead.letters.values()
+    assert (letter.code, letter.body, letter.source) == (code, poison, "events")
+    assert letter.position == {"partition": "2", "offset": "10", "sequenceNumber": 1}
+
+
+@pytest.mark.parametrize("traceparent", [5, "x", [], {"a": 1}, True, "t" * 100_000])
+async def test_a_strange_trace_does_not_stop_a_fact(traceparent: object) -> None:
+    """It is shown without a link."""
+    world = World()
+    event = json.loads(fact("A", 7)) | {"traceparent": traceparent}
+    await world.project(json.dumps(event).encode())
+    assert world.shown("A") == 7
+
+
+@pytest.mark.parametrize("edge", ["views", "dead"])
+async def test_storage_errors_leave_for_the_retry_policy(edge: str) -> None:
+    """The partition waits; nothing is skipped."""
+    world = World()
+    getattr(world, edge).broken = ServiceRequestError("x")
+    with pytest.raises(ServiceRequestError):
+        await world.project(fact("A", 1), b"poison")
+    getattr(world, edge).broken = None
+    await world.project(fact("A", 1), b"poison")
+    assert world.shown("A") == 1
+    assert len(world.dead.letters) == 1
