@@ -61,7 +61,7 @@ class BlobSweeper:
         in_use: InUse,
         retention: timedelta,
         now: Callable[[], datetime],
-        budget: timedelta = timedelta(seconds=200),
+        budget: timedelta = timedelta(seconds=100),
         page: int = 1_000,
         batch: int = 5_000,
     ) -> None:
