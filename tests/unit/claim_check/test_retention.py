@@ -23,6 +23,7 @@ def test_the_defaults_keep_payloads_longer_than_messages() -> None:
 @pytest.mark.parametrize(("days", "fine"), [("97", True), ("96", False)])
 def test_retention_covers_the_queue_and_the_dead_letters(days: str, fine: bool) -> None:
     environment = NEEDED | {
+        "SLUICE_INBOX_RETENTION_DAYS": "200",
         "SLUICE_QUEUE_TTL_DAYS": "7",
         "SLUICE_DEAD_LETTER_RETENTION_DAYS": "90",
         "SLUICE_CLAIM_RETENTION_DAYS": days,
