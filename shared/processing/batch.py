@@ -24,6 +24,12 @@ from .settling import Settler
 __all__ = ["BatchFailed", "BatchProcessor"]
 
 
+GRACE_SECONDS = 5.0
+"""Time for storage and broker after the handlers' budget: both together stay below the lock."""
+PART_BYTES = 64 * 1024 * 1024
+"""Payloads of a batch that are in memory at one time, before parsing."""
+
+
 class BatchFailed(Exception):
     """Storage or the broker failed: the batch goes back to its queue, what was committed is remembered."""
 
@@ -56,7 +62,8 @@ class BatchProcessor:
         attributes = {"messaging.destination.name": lane.value, "messaging.batch.message_count": len(items)}
         with span("batch", kind=SpanKind.CONSUMER, links=links, attributes=attributes):
             try:
-                await self._process(lane, items, deadline=started + self._limits.batch_budget)
+                async with asyncio.timeout(self._limits.batch_budget + GRACE_SECONDS):
+                    await self._process(lane, items, deadline=started + self._limits.batch_budget)
             except Exception as error:
                 log_event("batch failed", level=logging.ERROR, error=error, lane=lane.value, received=len(items))
                 await _hold(items)
@@ -74,11 +81,14 @@ class BatchProcessor:
         )
 
     async def _process(self, lane: Lane, items: list[Item], *, deadline: float) -> None:
-        await _all(self._decode(item) for item in items)
-        self._earn(items)
-        for wave in _waves(item for item in items if item.outcome is None):
-            await self._wave(lane, wave, deadline)
-        await _all(self._settler.settle(lane, item) for item in items)
+        for part in _parts(items):
+            await _all(self._decode(item) for item in part)
+            self._earn(part)
+            for wave in _waves(item for item in part if item.outcome is None):
+                await self._wave(lane, wave, deadline)
+            await _all(self._settler.settle(lane, item) for item in part)
+            for item in part:  # what was read may be large, and isn't needed any more
+                item.message = item.work = None
 
     async def _decode(self, item: Item) -> None:
         try:
@@ -122,6 +132,25 @@ async def _hold(items: Sequence[Item]) -> None:
     """Wait before giving back: an immediate redelivery would burn the delivery count during a short outage."""
     tries = max((item.delivery.delivery_count for item in items), default=1)
     await asyncio.sleep(min(5.0, 0.25 * 2.0 ** min(tries, 10)))
+
+
+def _parts(items: Sequence[Item]) -> list[list[Item]]:
+    """The batch in pieces whose payloads fit in memory together; most batches are one piece."""
+    parts: list[list[Item]] = []
+    size = 0
+    for item in items:
+        more = _payload_size(item)
+        if not parts or size + more > PART_BYTES:
+            parts.append([])
+            size = 0
+        parts[-1].append(item)
+        size += more
+    return parts
+
+
+def _payload_size(item: Item) -> int:
+    claimed = item.delivery.properties.get("claimSize")
+    return max(len(item.delivery.body), claimed if isinstance(claimed, int) else 0)
 
 
 def _waves(items: Iterable[Item]) -> list[list[Item]]:
