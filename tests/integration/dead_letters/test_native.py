@@ -6,9 +6,11 @@ import asyncio
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from datetime import UTC, datetime, timedelta
@@ -17,26 +19,32 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from azure.eventhub import EventData
+from azure.eventhub.aio import EventHubProducerClient
 from azure.servicebus import ServiceBusMessage
 from azure.servicebus.aio import ServiceBusClient
 
-from functions.dead_letters_cli import main
+import integrations
+from functions import Services
+from functions.dead_letters_cli import main, redrive_of
 from local.azurite import AzuriteEndpoints
-from shared.messages import Headers, Lane
+from shared.dead_letters import Filters, InboxRecords, Order, Ramp, RedriveRun, Status
+from shared.messages import Headers, Lane, discover
+from shared.settings import Settings
 from tests.integration.conftest import RunningEmulator
 from tests.integration.host.conftest import HostStarter, wait_for
 
 APP = """
 import azure.functions as func
 import integrations
-from functions import Services, lanes_blueprint
+from functions import Services, lanes_blueprint, streams_blueprint
 from functions.dead_letters import dead_letters_blueprint
 from shared.messages import discover
 from shared.settings import Settings
 
 services = Services(Settings.load(), discover(integrations))
 app = func.FunctionApp()
-for blueprint in (lanes_blueprint, dead_letters_blueprint):
+for blueprint in (lanes_blueprint, streams_blueprint, dead_letters_blueprint):
     app.register_functions(blueprint(services))
 """
 
@@ -195,6 +203,96 @@ def test_a_refused_order_is_shown_replayed_in_vain_and_discarded(
     assert command_line.json("list", "--message-id", identity)["total"] == 0
     fingerprints = [group["fingerprint"] for group in command_line.json("groups", "--status", "any")["groups"]]
     assert after["fingerprint"] in fingerprints
+
+
+def test_a_poison_event_is_parked_with_its_place_and_read_again_by_its_projection(
+    settings: dict[str, str], emulator: RunningEmulator, start_host: HostStarter, command_line: CommandLine
+) -> None:
+    body = f"not json {uuid4()}".encode()
+    asyncio.run(publish(emulator.connection_string, settings["SLUICE_EVENT_HUB"], "2", b"neither", body))
+    start_host(APP, None, **settings)
+
+    def parked() -> Any:
+        letters = command_line.json("list", "--source", "events", "--code", "MALFORMED_JSON")["letters"]
+        return [each for each in letters if each["position"]["partition"] == "2"] if len(letters) >= 2 else None
+
+    letters = sorted(until(parked), key=lambda each: int(each["position"]["sequenceNumber"]))
+    first, second = letters[-2:]
+    assert second["position"]["sequenceNumber"] == first["position"]["sequenceNumber"] + 1
+    assert second["position"]["offset"] not in ("", first["position"]["offset"])
+
+    report = command_line.json("replay", second["id"], "--reason", "try", "--by", "ada", code=1)
+    assert report["actions"] == {"project its event": 1}
+    assert report["outcomes"] == {"failed": 1}
+    shown = command_line.json("show", second["id"])
+    assert shown["body"].encode() == body
+    assert [note["action"] for note in shown["history"]] == ["replay", "failed again"]
+
+
+async def publish(broker: str, hub: str, partition: str, *bodies: bytes) -> None:
+    async with EventHubProducerClient.from_connection_string(broker, eventhub_name=hub) as producer:
+        batch = await producer.create_batch(partition_id=partition)
+        for body in bodies:
+            batch.add(EventData(body))
+        await producer.send_batch(batch)
+
+
+def test_a_replay_that_is_killed_half_way_is_finished_by_the_next(
+    settings: dict[str, str],
+    emulator: RunningEmulator,
+    start_host: HostStarter,
+    command_line: CommandLine,
+    project: Path,
+) -> None:
+    """Thirty expired orders; SIGKILL while they are replayed; the next run, minutes later, brings the rest."""
+    expired = [order(f"{uuid4().hex[:8]}-{number}") for number in range(30)]
+    for message in expired:
+        message.time_to_live = timedelta(milliseconds=500)
+    asyncio.run(send(emulator.connection_string, settings["SLUICE_LANE_LOW"], *expired))
+    time.sleep(1)
+    start_host(APP, None, **settings)
+    names = {str(message.message_id) for message in expired}
+
+    def statuses(*more: str) -> Counter[str]:
+        letters = command_line.json("list", "--code", "MESSAGE_EXPIRED", "--status", "any", "--limit", "999")["letters"]
+        return Counter(each["status"] for each in letters if each["messageId"] in names)
+
+    until(lambda: statuses()["open"] == 30)
+    chosen = ["--code", "MESSAGE_EXPIRED", "--reason", "still wanted", "--by", "ada"]
+    command = [sys.executable, "-m", "functions.dead_letters_cli", "replay", *chosen, "--rate", "10"]
+    killed = subprocess.Popen(command, cwd=project, env={**os.environ, **settings}, stdout=subprocess.DEVNULL)
+    until(lambda: statuses()["replayed"] >= 4)
+    killed.kill()
+    assert killed.wait(10) == -signal.SIGKILL
+    assert 0 < statuses()["replayed"] < 30
+
+    asyncio.run(finish(settings))
+    assert statuses() == {"replayed": 30}
+    assert asyncio.run(processed(settings, expired)) == 30
+
+
+async def finish(settings: dict[str, str]) -> None:
+    """Another run, by a clock that is three minutes on."""
+    services = Services(Settings.load(settings), discover(integrations))
+    services.now = lambda: datetime.now(UTC) + timedelta(minutes=3)
+    run = RedriveRun(redrive_of(services), Ramp(rate=1_000), clock=time.monotonic)
+    undecided = Filters(code="MESSAGE_EXPIRED", status=frozenset({Status.OPEN, Status.REPLAYING}))
+    report = await run.replay(services.dead_letters.select(undecided), Order(by="grace", reason="go on"))
+    await services.close()
+    assert report.stopped is None
+
+
+async def processed(settings: dict[str, str], messages: list[ServiceBusMessage]) -> int:
+    """How many of the messages the inbox knows as done."""
+    services = Services(Settings.load(settings), discover(integrations))
+    inbox = InboxRecords(services.state)
+    done = 0
+    for message in messages:
+        key = str((message.application_properties or {})["key"])
+        row = await inbox.find(str(message.message_id), key)
+        done += row is not None and row["status"] == "done"
+    await services.close()
+    return done
 
 
 def test_nothing_reachable_is_said_in_one_line(settings: dict[str, str]) -> None:
