@@ -5,9 +5,11 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import IO
 
 __all__ = ["ROOT", "distant", "emulator", "functions_host", "sample_settings"]
 
@@ -62,9 +64,16 @@ def _started(command: list[str], settings: Mapping[str, str], ready: str) -> Ite
             raise RuntimeError("no output to read")
         for line in process.stdout:
             if found := re.search(ready, line):
+                threading.Thread(target=_drain, args=(process.stdout,), daemon=True).start()
                 yield found.group(1)
                 return
         raise RuntimeError(f"{' '.join(command[1:4])} ended before it was ready")
+
+
+def _drain(output: IO[str]) -> None:
+    """Read on: a process whose output nobody reads stops when the pipe is full."""
+    for _ in output:
+        pass
 
 
 def _stop(process: subprocess.Popen[str]) -> None:
