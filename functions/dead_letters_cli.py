@@ -168,18 +168,28 @@ async def _show(known: argparse.Namespace, services: Services) -> int:
     letters = await _named(services, known.id)
     if len(letters) != 1:
         return _say(_not_one(known.id, letters), INCOMPLETE)
-    body = await services.dead_letters.body(letters[0])
-    if known.body == "-":
-        sys.stdout.buffer.write(body)
-        return OK
+    try:
+        body = await services.dead_letters.body(letters[0])
+    except LookupError as error:
+        return _say(str(error), INCOMPLETE)
     if known.body is not None:
-        Path(known.body).write_bytes(body)  # noqa: ASYNC240 - nothing else runs
+        _write(known.body, body)
         return OK
     if known.json:
         _print(as_json({**letter_json(letters[0]), "body": body.decode("utf-8", "backslashreplace")}))
     else:
         _print(letter_text(letters[0], body))
     return OK
+
+
+def _write(file: str, body: bytes) -> None:
+    if file == "-":
+        sys.stdout.buffer.write(body)
+        return
+    try:
+        Path(file).write_bytes(body)
+    except OSError as error:
+        raise _Wrong(f"{file} can't be written: {error.strerror or error}") from None
 
 
 async def _replay(known: argparse.Namespace, services: Services) -> int:

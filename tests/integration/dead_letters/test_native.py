@@ -193,6 +193,8 @@ def test_a_refused_order_is_shown_replayed_in_vain_and_discarded(
     command_line("show", identity, "--body", str(tmp_path / "body"))
     assert (tmp_path / "body").read_bytes() == b"".join(broken.body)
 
+    assert "can't be written" in command_line("show", identity, "--body", str(tmp_path / "no" / "body"), code=2)
+
     report = command_line.json("replay", identity, "--reason", "try", "--by", "ada", code=1)
     assert report["outcomes"] == {"failed": 1}
     assert "1 of 1 failed again" in report["stopped"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -135,6 +137,23 @@ def test_what_a_message_says_cannot_steer_the_terminal() -> None:
     printed = [letters_table([letter]), letter_text(letter, evil.encode()), groups_table(list(groups.values()))]
     assert all("\x1b" not in text and "\x07" not in text for text in printed)
     assert all("[red]" in text for text in printed)
+
+
+class Terminal(io.StringIO):
+    """Standard output that is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_on_a_terminal_a_table_takes_no_orders_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    monkeypatch.setenv("COLUMNS", "250")
+    table = letters_table([stored(reason="\x1b[2J[red]", event_type="[link=x]")])
+    assert "\x1b[2J" not in table
+    assert "[red]" in table
+    assert "[link=x]" in table
+    assert stored().id[:12] in table
 
 
 PLAIN: dict[str, Any] = {
