@@ -23,7 +23,7 @@ LEAD_SECONDS = 4.0
 OTHER_FUNCTIONS = ("lane_high", "lane_low", "read_models", "sweep_outbox")
 
 
-async def _rate(broker: str, status: str, queue: str, count: int) -> float:
+async def rate(broker: str, status: str, queue: str, count: int) -> float:
     """Messages per second of whoever listens to the queue, all of them becoming visible at one moment."""
     visible = datetime.now(UTC) + timedelta(seconds=LEAD_SECONDS)
     async with ServiceBusClient.from_connection_string(broker) as client:
@@ -51,7 +51,7 @@ async def _make_table(storage: str) -> None:
 
 def _compare(rounds: int, clients: str) -> Iterator[float]:
     with ExitStack() as stack:
-        port = _free_port()
+        port = free_port()
         broker = stack.enter_context(emulator("--volatile", f"--admin-port={port}"))
         storage = stack.enter_context(azurite())
         asyncio.run(_make_table(storage))
@@ -64,12 +64,13 @@ def _compare(rounds: int, clients: str) -> Iterator[float]:
         status = f"http://127.0.0.1:{port}"
         ours, theirs = settings["SLUICE_LANE_NORMAL"], settings["SLUICE_LANE_LOW"]
         for queue in (ours, theirs):
-            asyncio.run(_rate(broker, status, queue, WARM_UP))
+            asyncio.run(rate(broker, status, queue, WARM_UP))
         for _ in range(rounds):
-            yield asyncio.run(_rate(broker, status, ours, OURS)) / asyncio.run(_rate(broker, status, theirs, THEIRS))
+            yield asyncio.run(rate(broker, status, ours, OURS)) / asyncio.run(rate(broker, status, theirs, THEIRS))
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
