@@ -14,25 +14,24 @@ __all__ = ["as_json", "group_json", "groups_table", "letter_json", "letter_text"
 
 _REASON_WIDTH = 60
 _SHORT_ID = 12
+_WHOLE = ("id", "fingerprint", "status", "last failure", "lane", "open", "all")
 _SHOWN_BODY = 20_000
 
 
 def letters_table(letters: Sequence[StoredLetter]) -> str:
-    """One line for each dead letter."""
-    head = ("id", "status", "last failure", "lane", "category", "code", "event type", "key", "tries", "reason")
+    """One line for each dead letter; the rest of it is in `letter_text`."""
+    head = ("id", "status", "last failure", "lane", "code", "event type", "key", "reason")
     return _table(
         head,
         [
             (
                 letter.id[:_SHORT_ID],
                 letter.status.value,
-                _when(letter.last_failure),
+                _short_time(letter.last_failure),
                 letter.lane or letter.source,
-                letter.category,
                 letter.code,
                 letter.event_type or "",
                 letter.key or "",
-                str(letter.attempts),
                 _short(letter.reason),
             )
             for letter in letters
@@ -42,7 +41,7 @@ def letters_table(letters: Sequence[StoredLetter]) -> str:
 
 def groups_table(groups: Sequence[Group]) -> str:
     """One line for each place of failure."""
-    head = ("fingerprint", "open", "all", "category", "code", "event types", "first", "last", "newest reason")
+    head = ("fingerprint", "open", "all", "last failure", "code", "event types", "newest reason")
     return _table(
         head,
         [
@@ -50,11 +49,9 @@ def groups_table(groups: Sequence[Group]) -> str:
                 group.fingerprint,
                 str(group.open),
                 str(group.count),
-                group.category,
+                _short_time(group.last_failure),
                 group.code,
                 ", ".join(sorted(group.event_types)),
-                _when(group.first_failure),
-                _when(group.last_failure),
                 _short(group.reason),
             )
             for group in groups
@@ -177,9 +174,11 @@ def _rich_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=SIMPLE, pad_edge=False)
-    for name in head:
-        table.add_column(name, no_wrap=name != "reason", overflow="fold")
+    table = Table(box=SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)
+    for number, name in enumerate(head):
+        widest = max(len(row[number]) for row in rows)
+        # An id that is cut can't be copied; what is long may be folded.
+        table.add_column(name, no_wrap=name in _WHOLE, min_width=widest if name in _WHOLE else None, overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))  # Text: what a message says is never markup
     console = Console()
@@ -211,6 +210,10 @@ def _short(text: str) -> str:
 
 def _when(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def _short_time(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%m-%d %H:%M:%SZ")
 
 
 def _iso(moment: datetime) -> str:

@@ -146,6 +146,13 @@ class Terminal(io.StringIO):
         return True
 
 
+@pytest.mark.parametrize("columns", ["60", "80", "120"])
+def test_on_a_narrow_terminal_an_id_is_never_cut(monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    monkeypatch.setenv("COLUMNS", columns)
+    assert stored().id[:12] in letters_table([stored(reason="long " * 40, event_type="order.credited")])
+
+
 def test_on_a_terminal_a_table_takes_no_orders_either(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", Terminal())
     monkeypatch.setenv("COLUMNS", "250")
