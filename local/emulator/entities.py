@@ -403,7 +403,7 @@ def _check_name(field: str, name: object, pattern: re.Pattern[str], length: int,
 
 
 def _check_receiving(entity: QueueDescription | SubscriptionDescription) -> None:
-    _check_duration("lock_duration", entity.lock_duration, timedelta(microseconds=1), _MAX_LOCK_DURATION)
+    _check_duration("lock_duration", entity.lock_duration, timedelta(milliseconds=1), _MAX_LOCK_DURATION)
     _check_range("max_delivery_count", entity.max_delivery_count, 1, _MAX_DELIVERY_COUNT)
     own = entity.name if isinstance(entity, QueueDescription) else entity.path
     for field_name in ("forward_to", "forward_dead_lettered_messages_to"):
