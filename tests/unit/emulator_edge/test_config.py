@@ -17,7 +17,7 @@ from local.emulator.entities import CorrelationFilter, FalseFilter, SqlAction, S
 
 def service_bus(queues: Any = (), topics: Any = ()) -> dict[str, Any]:
     namespace = {"Name": "sbemulatorns", "Queues": list(queues), "Topics": list(topics)}
-    return {"UserConfig": {"Namespaces": [namespace], "Logging": {"Type": "File"}}}
+    return {"$schema": "x", "UserConfig": {"Namespaces": [namespace], "Logging": {"Type": "File"}}}
 
 
 def event_hubs(*entities: Any) -> dict[str, Any]:
