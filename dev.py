@@ -115,10 +115,12 @@ def hand_over(python: Path, verb: Verb, arguments: list[str]) -> int:
     sys.stdout.flush()
     if os.name == "posix":
         os.execve(command[0], command, environment)
-    try:
-        return subprocess.call(command, env=environment)
-    except KeyboardInterrupt:
-        return 130
+    process = subprocess.Popen(command, env=environment)
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            continue  # the command has got it too, and ends in its own time
 
 
 def fail(reason: str, code: int = 2) -> int:

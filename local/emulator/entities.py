@@ -56,7 +56,7 @@ _ENTITY_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._/~-]*[A-Za-z0-9])?", re.AS
 _CHILD_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
 
 _MAX_LOCK_DURATION = timedelta(minutes=5)
-_MIN_DUPLICATE_WINDOW = timedelta(seconds=20)
+_MIN_DUPLICATE_WINDOW = timedelta(seconds=5)  # as in the official emulator; the service wants 20
 _MAX_DUPLICATE_WINDOW = timedelta(days=7)
 _MIN_AUTO_DELETE_ON_IDLE = timedelta(minutes=5)
 _MAX_DELIVERY_COUNT = 2_000
@@ -291,7 +291,7 @@ class RuleDescription:
     action: SqlAction | None = None
 
     def __post_init__(self) -> None:
-        if self.name != DEFAULT_RULE:
+        if not isinstance(self.name, str) or entity_key(self.name) != entity_key(DEFAULT_RULE):
             _check_child_name("name", self.name)
         if not isinstance(self.filter, RuleFilter):
             raise InvalidEntityError("filter", self.filter, "an SQL, correlation, true or false filter")
@@ -346,7 +346,7 @@ class ConsumerGroup:
     user_metadata: str | None = None
 
     def __post_init__(self) -> None:
-        if self.name != DEFAULT_CONSUMER_GROUP:
+        if not isinstance(self.name, str) or entity_key(self.name) != entity_key(DEFAULT_CONSUMER_GROUP):
             _check_child_name("name", self.name)
         _check_user_metadata(self.user_metadata)
 
@@ -403,7 +403,7 @@ def _check_name(field: str, name: object, pattern: re.Pattern[str], length: int,
 
 
 def _check_receiving(entity: QueueDescription | SubscriptionDescription) -> None:
-    _check_duration("lock_duration", entity.lock_duration, timedelta(microseconds=1), _MAX_LOCK_DURATION)
+    _check_duration("lock_duration", entity.lock_duration, timedelta(milliseconds=1), _MAX_LOCK_DURATION)
     _check_range("max_delivery_count", entity.max_delivery_count, 1, _MAX_DELIVERY_COUNT)
     own = entity.name if isinstance(entity, QueueDescription) else entity.path
     for field_name in ("forward_to", "forward_dead_lettered_messages_to"):

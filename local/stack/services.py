@@ -17,11 +17,23 @@ from local.azurite import AzuriteEndpoints, azurite_command, parse_endpoints
 from local.stack.child import Child, Service
 from local.stack.data_directory import DataDirectory
 
-__all__ = ["EmulatorAddress", "app_settings", "azurite_service", "emulator_service", "host_service", "parse_emulator"]
+__all__ = [
+    "EmulatorAddress",
+    "MissingTool",
+    "app_settings",
+    "azurite_service",
+    "emulator_service",
+    "host_service",
+    "parse_emulator",
+]
 
 _READY = re.compile(r'^ready amqp=(\d+) admin=(\d+) ServiceBus="([^"]+)"', re.MULTILINE)
 _PROBE = aiohttp.ClientTimeout(total=5)
 _CONNECTIONS = ("ServiceBus", "EventHubs", "AzureWebJobsStorage", "State", "Claims")
+
+
+class MissingTool(Exception):
+    """A program that was asked for is not on this machine."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +92,7 @@ def host_service(
 
     Raises
     ------
-    FileNotFoundError
+    MissingTool
         If Core Tools are asked for and not installed.
     """
     name = f"host-{instance}"
@@ -134,7 +146,7 @@ def _bare_environment() -> dict[str, str]:
 def _core_tools() -> str:
     found = shutil.which("func")
     if found is None:
-        raise FileNotFoundError(
+        raise MissingTool(
             "Azure Functions Core Tools (func) are not installed: install them, or leave out --host func."
         )
     return found

@@ -20,6 +20,7 @@ from local.stack.ports import InternalPorts, is_free, settle
 from local.stack.reload import watch_source
 from local.stack.services import (
     EmulatorAddress,
+    MissingTool,
     app_settings,
     azurite_service,
     emulator_service,
@@ -111,7 +112,7 @@ class Stack:
             self.data.take()
             await self._start_backends()
             await self._start_hosts()
-        except (DataDirectoryInUse, StartFailed, FileNotFoundError, ValueError) as error:
+        except (DataDirectoryInUse, StartFailed, MissingTool, ValueError) as error:
             raise StackError(str(error)) from error
         except OSError as error:
             raise StackError(f"{self.data.path} cannot be used: {error.strerror or error}.") from error

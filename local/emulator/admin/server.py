@@ -22,6 +22,9 @@ _STATUS_HEADERS = {
     "X-Content-Type-Options": "nosniff",
 }
 
+_HEALTHY = {"status": "healthy", "message": "Service is healthy."}
+"""What the official emulators answer, for whoever waits for them with `/health`."""
+
 
 class AdminServer:
     """A running HTTP server; `close` it when done."""
@@ -75,7 +78,7 @@ async def start_admin(
 
 
 class _Site:
-    """Sorts requests: the status page and its JSON for people and scripts, all else for the API."""
+    """Sorts requests: status page, its JSON and health for people and scripts, all else for the API."""
 
     def __init__(self, administration: Administration, api: AdminApi, now: Callable[[], datetime]) -> None:
         self._administration = administration
@@ -90,6 +93,8 @@ class _Site:
             return web.Response(text=page, content_type="text/html", headers=_STATUS_HEADERS)
         if is_status and request.path == "/status.json":
             return web.json_response(self._administration.snapshot(), headers=_STATUS_HEADERS)
+        if is_status and request.path == "/health":
+            return web.json_response(_HEALTHY, headers=_STATUS_HEADERS)
         return await self._api_answer(request)
 
     async def _api_answer(self, request: web.BaseRequest) -> web.Response:

@@ -34,7 +34,7 @@ def parse_config(text: str, *, source: str = "Config.json") -> Namespace:
 
 
 def _parse(text: str, source: str) -> Declared:
-    user_config = root(text, source).children(("UserConfig",), ("UserConfig",))["UserConfig"]
+    user_config = root(text, source).children(("UserConfig", "$schema"), ("UserConfig",))["UserConfig"]
     parts = user_config.children(("Namespaces", "NamespaceConfig", "Logging", "LoggingConfig"))
     if "Namespaces" not in parts and "NamespaceConfig" not in parts:
         raise user_config.wrong("Namespaces (Service Bus) or NamespaceConfig (Event Hubs)")

@@ -41,12 +41,13 @@ def _read_topic(node: Node, declared: Declared) -> None:
 
 def _read_subscription(node: Node, topic_name: str) -> ConfiguredSubscription:
     parts = node.children(("Name", "Properties", "Rules"), ("Name",))
+    rules = (read_rules(parts["Rules"]) if "Rules" in parts else ()) or (RuleDescription(),)
     description = build(
         SubscriptionDescription,
         node,
         read_properties(parts, _SUBSCRIPTION),
         topic_name=topic_name,
         name=parts["Name"].text(),
+        rules=rules,
     )
-    rules = read_rules(parts["Rules"]) if "Rules" in parts else ()
-    return ConfiguredSubscription(description=description, rules=rules or (RuleDescription(),))
+    return ConfiguredSubscription(description=description, rules=rules)

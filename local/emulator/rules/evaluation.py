@@ -129,10 +129,11 @@ def _correlation(rule_filter: CorrelationFilter) -> _Matches:
     given = {name: getattr(rule_filter, name) for name in CORRELATION_FIELDS}
     system = [(_system_name(name), value) for name, value in given.items() if value is not None]
     user = list(rule_filter.properties.items())
+    are_equal = values.comparison("=")
 
     def matches(message: MessageView) -> bool:
         return all(message.system_property(name) == value for name, value in system) and all(
-            values.compare("=", message.user_property(name), value) is True for name, value in user
+            are_equal(message.user_property(name), value) is True for name, value in user
         )
 
     return matches

@@ -390,9 +390,9 @@ def _first_decided(operands: list[_Evaluate], decided: bool) -> _Evaluate:
     return chain
 
 
-def _compared(symbol: str, left: _Evaluate, right: _Evaluate) -> _Evaluate:
-    compare = values.compare
-    return lambda message: compare(symbol, left(message), right(message))
+def _compared(symbol: str, left: _Evaluate, right: _Evaluate) -> _Judge:
+    compare = values.comparison(symbol)
+    return lambda message: compare(left(message), right(message))
 
 
 def _one_of(left: _Evaluate, options: list[_Evaluate]) -> _Evaluate:

@@ -13,7 +13,7 @@ from typing import Any
 
 from local.emulator.rules.errors import RuleEvaluationError
 
-__all__ = ["ARITHMETIC", "COMPARISONS", "Like", "arithmetic", "compare", "equal", "negate"]
+__all__ = ["ARITHMETIC", "COMPARISONS", "Like", "arithmetic", "comparison", "equal", "negate"]
 
 _MAX_LONG = 2**63 - 1
 _MAX_TEXT = 32_767
@@ -44,26 +44,42 @@ def _comparable(value: Any) -> tuple[str, Any]:
     return type(value).__name__, value
 
 
+def _are_numbers(left: Any, right: Any) -> bool:
+    return (
+        isinstance(left, int | float)
+        and isinstance(right, int | float)
+        and left.__class__ is not bool
+        and right.__class__ is not bool
+    )
+
+
 def equal(left: Any, right: Any) -> bool:
     """Whether two known values are of one kind and the same."""
+    if (isinstance(left, str) and isinstance(right, str)) or _are_numbers(left, right):
+        return bool(left == right)
     left_kind, left = _comparable(left)
     right_kind, right = _comparable(right)
     return left_kind == right_kind and bool(left == right)
 
 
-def compare(symbol: str, left: Any, right: Any) -> bool | None:
-    """Apply one of `COMPARISONS`; None if a side is unknown, or if the two have no order."""
-    if left is None or right is None:
-        return None
+def comparison(symbol: str) -> Callable[[Any, Any], bool | None]:
+    """The function of one of `COMPARISONS`; it gives None if a side is unknown, or if the two have no order."""
     if symbol == "=":
-        return equal(left, right)
-    if symbol not in _ORDERS:
-        return not equal(left, right)
-    left_kind, left = _comparable(left)
-    right_kind, right = _comparable(right)
-    if left_kind != right_kind or left_kind not in ("number", "text"):
-        return None
-    return _ORDERS[symbol](left, right)
+        return lambda left, right: None if left is None or right is None else equal(left, right)
+    if symbol in ("<>", "!="):
+        return lambda left, right: None if left is None or right is None else not equal(left, right)
+    order = _ORDERS[symbol]
+
+    def compare(left: Any, right: Any) -> bool | None:
+        if left is None or right is None:
+            return None
+        if (isinstance(left, str) and isinstance(right, str)) or _are_numbers(left, right):
+            return order(left, right)
+        left_kind, left = _comparable(left)
+        right_kind, right = _comparable(right)
+        return order(left, right) if left_kind == right_kind == "number" else None
+
+    return compare
 
 
 def negate(value: Any) -> Any:
@@ -83,6 +99,8 @@ def arithmetic(symbol: str, left: Any, right: Any) -> Any:
     """
     if left is None or right is None:
         return None
+    if left.__class__ is int and right.__class__ is int:
+        return _in_range(_whole(symbol, left, right))
     if symbol == "+" and (isinstance(left, str) or isinstance(right, str)):
         return _joined(left, right)
     left, right = _number(left, symbol), _number(right, symbol)

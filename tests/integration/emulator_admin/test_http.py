@@ -60,6 +60,11 @@ def test_the_page_shows_the_same_and_needs_nothing_from_elsewhere(
     assert "https://" not in page
 
 
+def test_whoever_waits_for_the_official_emulator_is_told_it_is_healthy(broker: EmulatorProcess) -> None:
+    status, answer = request(broker, "GET", "/health")
+    assert (status, json.loads(answer)["status"]) == (200, "healthy")
+
+
 class PlainHttp(RequestsTransport):  # type: ignore[misc]
     """Lets the SDK, which knows https only, speak http."""
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from local.emulator.entities import CorrelationFilter, FalseFilter, SqlAction, S
 
 def service_bus(queues: Any = (), topics: Any = ()) -> dict[str, Any]:
     namespace = {"Name": "sbemulatorns", "Queues": list(queues), "Topics": list(topics)}
-    return {"UserConfig": {"Namespaces": [namespace], "Logging": {"Type": "File"}}}
+    return {"$schema": "x", "UserConfig": {"Namespaces": [namespace], "Logging": {"Type": "File"}}}
 
 
 def event_hubs(*entities: Any) -> dict[str, Any]:
@@ -215,6 +216,15 @@ def test_a_wrong_file_gets_one_error_with_place_and_expectation(document: object
     assert caught.value.path == path
     assert expected in caught.value.expected
     assert "\n" not in str(caught.value)
+
+
+def test_the_documentation_shows_files_that_work_and_the_error_that_comes() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "emulator.md").read_text(encoding="utf-8")
+    files = [parse_config(block) for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL)]
+    assert [bool(file.queues) for file in files] == [True, False]
+    with pytest.raises(ConfigError) as caught:
+        parse(service_bus([{"Name": "q", "Properties": {"LockDuration": "PT6M"}}]))
+    assert str(caught.value) in text
 
 
 RULE = "UserConfig.Namespaces[0].Topics[0].Subscriptions[0].Rules[0]"

@@ -55,7 +55,7 @@ def test_a_queue_has_the_defaults_of_the_service() -> None:
         ("max_delivery_count", True),
         ("max_delivery_count", 10.0),
         ("requires_session", 1),
-        ("duplicate_detection_history_time_window", timedelta(seconds=19)),
+        ("duplicate_detection_history_time_window", timedelta(seconds=4)),
         ("duplicate_detection_history_time_window", timedelta(days=8)),
         ("default_message_time_to_live", timedelta(0)),
         ("auto_delete_on_idle", timedelta(minutes=4)),
@@ -101,8 +101,9 @@ def test_a_hub_has_1_to_32_partitions(partitions: Any) -> None:
 def test_a_hub_has_its_default_group_once() -> None:
     names = [g.name for g in EventHubDescription(name="h", consumer_groups=(ConsumerGroup(name="g"),)).consumer_groups]
     assert names == ["$Default", "g"]
-    explicit = EventHubDescription(name="h", consumer_groups=(ConsumerGroup(name="$Default"),))
-    assert len(explicit.consumer_groups) == 1
+    for name in ("$Default", "$default"):
+        explicit = EventHubDescription(name="h", consumer_groups=(ConsumerGroup(name=name),))
+        assert len(explicit.consumer_groups) == 1
     with pytest.raises(InvalidEntityError, match="consumer_groups"):
         EventHubDescription(name="h", consumer_groups=(ConsumerGroup(name="g"), ConsumerGroup(name="G")))
 

@@ -1,0 +1,170 @@
+"""How long a start takes, and which part of a hop through the SDK is spent in the emulator."""
+
+import asyncio
+import socket
+import statistics
+import time
+from collections.abc import Iterator
+
+from azure.servicebus import ServiceBusMessage
+from azure.servicebus.aio import ServiceBusClient
+
+from bench.emulator_process import Emulator
+from bench.harness import Benchmark
+from local.emulator.amqp.encode import encode
+from local.emulator.amqp.frames import AMQP_HEADER, SASL_FRAME, SASL_HEADER, FrameReader, frame
+from local.emulator.amqp.performatives import (
+    Attach,
+    Begin,
+    Disposition,
+    Flow,
+    Open,
+    SaslInit,
+    Terminus,
+    Transfer,
+    decode_performative,
+)
+from local.emulator.amqp.types import Described, Raw, ULong
+
+__all__ = ["BENCHMARKS"]
+
+_HOPS = 60
+_BODY = b"x" * 1000
+_QUEUE = "lane-normal"
+
+
+class _Socket:
+    """A client with nothing but the protocol, so that what it measures is the emulator's time."""
+
+    def __init__(self, port: int, *, receives: bool) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port))
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        node = Terminus(Raw(encode(Described(ULong(0x28 if receives else 0x29), [_QUEUE]))), _QUEUE)
+        me = Terminus(Raw(encode(Described(ULong(0x29 if receives else 0x28), ["me"]))), "me")
+        attach = Attach(
+            name="bench",
+            handle=0,
+            role=receives,
+            snd_settle_mode=1 if receives else 0,
+            source=node if receives else me,
+            target=me if receives else node,
+            initial_delivery_count=None if receives else 0,
+        )
+        self._reader = FrameReader(1 << 20)
+        self._send(SASL_HEADER + frame(0, SaslInit(mechanism="ANONYMOUS").encode(), SASL_FRAME) + AMQP_HEADER)
+        self._send(frame(0, Open(container_id="bench").encode()))
+        self._send(frame(0, Begin(next_outgoing_id=0, incoming_window=1 << 20, outgoing_window=1 << 20).encode()))
+        self._send(frame(0, attach.encode()))
+        self._skip_headers()
+        if receives:
+            self._send(frame(0, _credit().encode()))
+        else:
+            self.wait_for(Flow)
+        self._next = 0
+
+    def _send(self, data: bytes) -> None:
+        self._socket.sendall(data)
+
+    def _skip_headers(self) -> None:
+        received = b""
+        while AMQP_HEADER not in received:
+            received += self._socket.recv(65536)
+        self._reader.feed(received.partition(AMQP_HEADER)[2])
+
+    def wait_for(self, kind: type) -> None:
+        """Read until a performative of a kind has come."""
+        while True:
+            while (found := self._reader.next_frame()) is not None:
+                if isinstance(decode_performative(found.data, found.start, found.end)[0], kind):
+                    return
+            self._reader.feed(self._socket.recv(65536))
+
+    def send(self, message: bytes) -> None:
+        """Send one message."""
+        transfer = Transfer(handle=0, delivery_id=self._next, delivery_tag=b"%d" % self._next, settled=False)
+        self._next += 1
+        self._send(frame(0, transfer.encode() + message))
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+
+def _credit() -> Flow:
+    return Flow(
+        next_incoming_id=0,
+        incoming_window=1 << 20,
+        next_outgoing_id=0,
+        outgoing_window=1 << 20,
+        handle=0,
+        delivery_count=0,
+        link_credit=100_000,
+    )
+
+
+def _inside(emulator: Emulator) -> float:
+    """Median seconds from the sending socket to the receiving one."""
+    sender, receiver = _Socket(emulator.port, receives=False), _Socket(emulator.port, receives=True)
+    message = encode(Described(ULong(0x75), _BODY))
+    times = []
+    for _ in range(_HOPS):
+        began = time.perf_counter()
+        sender.send(message)
+        receiver.wait_for(Transfer)
+        times.append(time.perf_counter() - began)
+        sender.wait_for(Disposition)
+    sender.close()
+    receiver.close()
+    return statistics.median(times)
+
+
+async def _hop(emulator: Emulator) -> float:
+    """Median seconds from `send_messages` to the message in hand, through the SDK."""
+    times = []
+    async with (
+        ServiceBusClient.from_connection_string(emulator.connection_string) as client,
+        client.get_queue_sender(_QUEUE) as sender,
+        client.get_queue_receiver(_QUEUE, receive_mode="receiveanddelete") as receiver,
+    ):
+        await sender.send_messages(ServiceBusMessage(_BODY))
+        await receiver.receive_messages(max_wait_time=5)
+        for _ in range(_HOPS):
+            began = time.perf_counter()
+            receiving = asyncio.create_task(receiver.receive_messages(max_wait_time=5))
+            await sender.send_messages(ServiceBusMessage(_BODY))
+            await receiving
+            times.append(time.perf_counter() - began)
+    return statistics.median(times)
+
+
+def _hops(count: int) -> Iterator[float]:
+    with Emulator() as emulator:
+        for _ in range(count):
+            yield _inside(emulator) / asyncio.run(_hop(emulator))
+
+
+def _starts(count: int) -> Iterator[float]:
+    """Seconds until the first connection is accepted."""
+    for _ in range(count):
+        with Emulator() as emulator:
+            began = time.perf_counter()
+            socket.create_connection(("127.0.0.1", emulator.port)).close()
+            yield emulator.ready_seconds + time.perf_counter() - began
+
+
+BENCHMARKS = [
+    Benchmark(
+        name="emulator-hop",
+        claim="time a message spends in an idle, durable emulator over a hop from send to receive through the SDK",
+        goal=0.2,
+        better="lower",
+        rounds=_hops,
+    ),
+    Benchmark(
+        name="emulator-start",
+        claim="seconds from start to the first accepted connection",
+        goal=1.0,
+        better="lower",
+        rounds=_starts,
+    ),
+]
