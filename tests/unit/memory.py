@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import itertools
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,10 +15,11 @@ from azure.core import MatchConditions
 
 from shared.claim_check import Claim, ClaimMissing
 from shared.dead_letters import DeadLetter
+from shared.dead_letters.rows import to_row
 from shared.messages import Headers
 from shared.query import ViewRow
 from shared.sending import Fact
-from shared.state import Conflict, Operation, Row, outbox_key, partition_key
+from shared.state import Conflict, Operation, Row, partition_key
 
 __all__ = [
     "Edge",
@@ -28,6 +30,7 @@ __all__ = [
     "MemoryState",
     "MemoryViews",
     "StoredRow",
+    "claim_of",
 ]
 
 
@@ -124,12 +127,22 @@ class MemoryState(Edge):
         for key in row_keys:
             self.rows.pop((partition_key(bucket), key), None)
 
-    async def outbox(self, bucket: int) -> AsyncIterator[Row]:
-        """Facts that wait."""
+    async def outbox(self, bucket: int, key: str | None = None) -> AsyncIterator[Row]:
+        """What waits to be published, of one aggregate or all."""
         self._meet()
-        for (partition, key), row in sorted(self.rows.items()):
-            if partition == partition_key(bucket) and key.startswith("outbox:"):
+        for (partition, row_key), row in sorted(self.rows.items(), key=lambda place: place[0]):
+            if partition != partition_key(bucket) or not row_key.startswith("outbox:"):
+                continue
+            if key is None or row["subject"] == key:
                 yield row
+
+    async def settled(self, bucket: int, *, before: datetime) -> AsyncIterator[str]:
+        """Inbox records that were settled before a moment."""
+        self._meet()
+        for (partition, row_key), row in sorted(self.rows.items(), key=lambda place: place[0]):
+            if partition == partition_key(bucket) and row_key.startswith("inbox:"):
+                if row["processedAt"] < before and row["status"] != "replaying":
+                    yield row_key
 
     def keys(self, prefix: str) -> list[str]:
         """Row keys that begin so, of every bucket."""
@@ -139,10 +152,6 @@ class MemoryState(Edge):
         """The inbox record of a message, whatever its bucket."""
         found = [row for (_, key), row in self.rows.items() if key == f"inbox:{message_id}"]
         return found[0] if found else None
-
-    def waiting_facts(self, message_id: UUID) -> list[str]:
-        """Keys of the message's outbox rows."""
-        return self.keys(outbox_key(message_id, 0).rpartition(":")[0])
 
 
 @dataclass
@@ -187,17 +196,24 @@ class MemoryPublisher(Edge):
 
 
 class MemoryDeadLetters(Edge):
-    """The dead-letter store: the same identity replaces."""
+    """The dead-letter store: the same letter replaces."""
 
     def __init__(self) -> None:
         super().__init__()
         self.letters: dict[str, DeadLetter] = {}
+        self.rows: dict[str, dict[str, Any]] = {}
 
     async def put(self, letter: DeadLetter) -> None:
         """Keep a dead letter."""
         self._meet()
-        letter.columns()
-        self.letters[letter.identity] = letter
+        self.rows[letter.id] = to_row(letter)
+        self.letters[letter.id] = letter
+
+
+def claim_of(message_id: UUID, payload: bytes) -> Claim:
+    """The claim of a payload that is stored as it is."""
+    sha256 = hashlib.sha256(payload).hexdigest()
+    return Claim(Claim.name_of(message_id, sha256), sha256, len(payload))
 
 
 class MemoryClaims(Edge):
@@ -210,7 +226,7 @@ class MemoryClaims(Edge):
     async def put(self, message_id: UUID, payload: bytes) -> Claim:
         """Keep a payload."""
         self._meet()
-        claim = Claim.of(message_id, payload)
+        claim = claim_of(message_id, payload)
         self.payloads[claim.name] = payload
         return claim
 
@@ -227,14 +243,18 @@ class MemoryViews(Edge):
     """The table of read models."""
 
     rows: dict[tuple[str, str], str] = field(default_factory=dict)
+    sequences: dict[tuple[str, str], int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__init__()
 
     async def put(self, rows: Sequence[ViewRow]) -> None:
-        """The last row of a key wins."""
+        """The row with the highest sequence is shown, the first of them where two have it."""
         self._meet()
-        self.rows.update({(row.view, row.key): row.value for row in rows})
+        for row in rows:
+            place = (row.view, row.key)
+            if row.sequence > self.sequences.get(place, -1):
+                self.rows[place], self.sequences[place] = row.value, row.sequence
 
     async def get(self, view: str, key: str) -> str | None:
         """A row's JSON."""

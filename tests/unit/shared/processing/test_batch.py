@@ -15,13 +15,21 @@ from uuid import UUID
 import pytest
 from pydantic import model_validator
 
-from shared.claim_check import Claim, ClaimStore
+from shared.claim_check import ClaimStore
 from shared.dead_letters import DeadLetterStore
 from shared.messages import CloudEvent, Contract, Headers, Integration, Lane, Registry, Reject, Retry
-from shared.processing import BatchFailed, BatchProcessor, Decoder, Delivery, Limits, RetryPlan
+from shared.processing import BatchFailed, BatchProcessor, Decoder, Delivery, Limits, Runner, Settler, batch
+from shared.resilience import LaneGate, RetryBudget, RetryPlan
 from shared.sending import EventPublisher, Lanes
-from shared.state import StateStore, Work
-from tests.unit.memory import MemoryClaims, MemoryDeadLetters, MemoryLanes, MemoryPublisher, MemoryState
+from shared.state import Outbox, StateStore, Work
+from tests.unit.memory import (
+    MemoryClaims,
+    MemoryDeadLetters,
+    MemoryLanes,
+    MemoryPublisher,
+    MemoryState,
+    claim_of,
+)
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 READERS: list[threading.Thread] = []
@@ -106,8 +114,17 @@ MISBEHAVIOUR: dict[str, BaseException | Callable[[], Awaitable[None]]] = {
 class World:
     """A processor with everything around it in memory."""
 
-    def __init__(self, *, buckets: int = 4, concurrency: int = 8, timeout: float = 0.2, attempts: int = 3) -> None:
-        self.state = MemoryState(buckets)
+    def __init__(
+        self,
+        *,
+        buckets: int = 4,
+        concurrency: int = 8,
+        timeout: float = 0.2,
+        attempts: int = 3,
+        reserve: float = 100,
+        state: MemoryState | None = None,
+    ) -> None:
+        self.state = state or MemoryState(buckets)
         self.lanes = MemoryLanes()
         self.publisher = MemoryPublisher()
         self.dead = MemoryDeadLetters()
@@ -116,17 +133,43 @@ class World:
         self.started = asyncio.Event()
         self.calls: list[tuple[str, int]] = []
         self.registry = Registry([self._integration()])
-        self.processor = BatchProcessor(
+        self.processor = self._processor(concurrency, timeout, attempts, reserve)
+
+    def _processor(self, concurrency: int, timeout: float, attempts: int, reserve: float) -> BatchProcessor:
+        store, lanes, buckets = cast("StateStore", self.state), cast("Lanes", self.lanes), self.state.buckets
+        limits = Limits(handler_timeout=timeout, batch_budget=timeout * 3)
+        budget = RetryBudget(share=0, reserve=reserve, trickle=0, clock=lambda: 0.0)
+        return BatchProcessor(
             decoder=Decoder(self.registry, cast("ClaimStore", self.claims), buckets=buckets),
-            store=cast("StateStore", self.state),
-            lanes=cast("Lanes", self.lanes),
-            publisher=cast("EventPublisher", self.publisher),
-            dead_letters=cast("DeadLetterStore", self.dead),
-            plan=RetryPlan(max_attempts=attempts, base=2.0, cap=10.0),
-            limits=Limits(handler_timeout=timeout, batch_budget=timeout * 3, concurrency=concurrency),
-            source="/sluice",
-            now=lambda: NOW,
-            random=lambda: 1.0,
+            store=store,
+            runner=Runner(
+                registry=self.registry,
+                load=self.state.find,
+                buckets=buckets,
+                gate=LaneGate(concurrency, dict.fromkeys(Lane, 1.0)),
+                plan=RetryPlan(max_attempts=attempts, base=2.0, cap=10.0),
+                limits=limits,
+                source="/sluice",
+                now=lambda: NOW,
+                random=lambda: 1.0,
+            ),
+            outbox=Outbox(
+                store,
+                cast("EventPublisher", self.publisher),
+                lanes,
+                now=lambda: NOW,
+                settle_for=timedelta(seconds=10),
+            ),
+            settler=Settler(
+                store=store,
+                lanes=lanes,
+                dead_letters=cast("DeadLetterStore", self.dead),
+                budget=lambda _: budget,
+                spent_delay=300.0,
+                source="/sluice",
+                now=lambda: NOW,
+            ),
+            limits=limits,
         )
 
     def _integration(self) -> Integration:
@@ -240,10 +283,10 @@ def no_holding_back(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """A failed batch waits before it is given back; here the wait is only noted."""
     held: list[int] = []
 
-    async def hold(self: BatchProcessor, items: list[Any]) -> None:
+    async def hold(items: list[Any]) -> None:
         held.append(len(items))
 
-    monkeypatch.setattr(BatchProcessor, "_hold", hold)
+    monkeypatch.setattr(batch, "_hold", hold)
     return held
 
 
@@ -418,8 +461,8 @@ async def test_hostile_properties_are_one_messages_own_trouble(properties: dict[
     await world.process(good, replace(wrong, properties=mixed), delivery(3))
     assert (world.status(1), world.status(3)) == ("done", "done")
     if set(properties) != {"traceparent"}:
-        (letter,) = world.dead.letters.values()
-        assert all(len(value.encode()) <= 65_536 for value in letter.columns().values() if isinstance(value, str))
+        (row,) = world.dead.rows.values()
+        assert all(len(value.encode("utf-16-le")) <= 65_536 for value in row.values() if isinstance(value, str))
 
 
 @pytest.mark.parametrize(
@@ -453,7 +496,7 @@ async def test_a_payload_behind_a_claim_is_read_and_a_missing_one_is_dead() -> N
     payload = body(1, "item-1", amount=3)
     claim = await world.claims.put(UUID(int=1), payload)
     there = {"claim": claim.name, "claim_sha256": claim.sha256, "claim_size": claim.size}
-    gone = Claim.of(UUID(int=2), b"gone")
+    gone = claim_of(UUID(int=2), b"gone")
     missing = {"claim": gone.name, "claim_sha256": gone.sha256, "claim_size": gone.size}
     await world.process(
         replace(delivery(1, with_headers=there), body=b""), replace(delivery(2, with_headers=missing), body=b"")
@@ -551,10 +594,7 @@ async def test_when_a_dead_letter_can_not_be_stored_the_batch_goes_back() -> Non
 async def test_a_rival_instance_changing_the_state_makes_the_handler_run_again() -> None:
     """Nothing is overwritten, nothing counted twice."""
     world = World()
-    other = World()
-    other.state = world.state
-    other.processor._store = world.processor._store
-    other.processor._committer._store = world.processor._store
+    other = World(state=world.state)
     await asyncio.gather(
         *(
             side.process(*(delivery(number, "A", amount=1) for number in numbers))
@@ -568,10 +608,8 @@ async def test_a_rival_instance_changing_the_state_makes_the_handler_run_again()
 
 async def test_two_instances_with_the_same_delivery_do_it_once() -> None:
     """The second meets the first one's inbox record when it commits."""
-    world, other = World(), World()
-    other.state = world.state
-    other.processor._store = world.processor._store
-    other.processor._committer._store = world.processor._store
+    world = World()
+    other = World(state=world.state)
     await asyncio.gather(world.process(delivery(1)), other.process(delivery(1)))
     assert world.stock("item-1") == {"total": 1, "moves": [1]}
     assert len(world.publisher.facts) + len(other.publisher.facts) == 1
