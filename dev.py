@@ -29,6 +29,8 @@ usage: python3 dev.py COMMAND [options]
   check     lint, format, types and the direction of imports
   bench     run the benchmarks: [NAME...] [--json FILE]
   emulator  start only the Service Bus and Event Hubs emulator
+  dead-letters  list, group, show, replay or discard what could not be processed
+  chaos     break a running stack on purpose and prove that nothing was lost: [--messages N] [--kills N] [--seed N]
 
 `python3 dev.py COMMAND --help` tells more about one of them."""
 
@@ -56,12 +58,22 @@ def emulator(arguments: list[str]) -> list[str]:
     return ["-m", "local.emulator", *arguments]
 
 
+def dead_letters(arguments: list[str]) -> list[str]:
+    """The dead letters of the stack that ran last in the project's own data folder, unless settings are named."""
+    kept = PROJECT / ".sluice" / "app-settings.json"
+    named = any(part == "--settings" or part.startswith("--settings=") for part in arguments)
+    settings = ["--settings", str(kept)] if kept.exists() and not named else []
+    return ["-m", "functions.dead_letters_cli", *settings, *arguments]
+
+
 VERBS = {
     "run": Verb(LOCAL, True, module("local.stack")),
     "test": Verb(TESTS, True, module("pytest"), in_project=True),
     "check": Verb(TESTS, False, module("local.checks"), in_project=True),
     "bench": Verb(TESTS, True, module("bench")),
     "emulator": Verb(LOCAL, False, emulator),
+    "dead-letters": Verb(LOCAL, False, dead_letters, in_project=True),
+    "chaos": Verb(LOCAL, True, module("local.chaos")),
 }
 
 

@@ -41,6 +41,9 @@ __all__ = ["Api", "api_blueprint", "build_api"]
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
 RETRY_AFTER_SECONDS = 2
 LARGE_BODY = 256 * 1024
+
+_STATUS = {"done": "succeeded", "dead": "failed"}
+"""Inbox status → what an operation says; not there, or open again for a replay, is accepted."""
 NOT_KEPT = "The message could not be kept just now. Send it again with the same message id."
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -103,7 +106,7 @@ class Api:
             return error(ErrorCode.NOT_FOUND, "There is no such operation.", now=services.now())
         key = inbox_key(operation.message_id)
         row = (await services.state.find(operation.bucket, [key])).get(key)
-        status = "accepted" if row is None else "succeeded" if row["status"] == "done" else "failed"
+        status = _STATUS.get(row["status"] if row is not None else "", "accepted")
         more: dict[str, Any] = {}
         if row is not None and status == "failed":
             more["error"] = {"code": row.get("code", ""), "message": row.get("reason", ""), "details": {}}
@@ -112,7 +115,7 @@ class Api:
             message_id=operation.message_id,
             now=services.now(),
             milliseconds=round((time.perf_counter() - started) * 1_000),
-            processed=row is not None,
+            processed=status != "accepted",
             more=more,
         )
 

@@ -80,10 +80,11 @@ class Stores:
         columns = ["RowKey", "status", "lane", "acceptedAt", "processedAt"]
         for row in await self._rows("state", "RowKey ge 'inbox:' and RowKey lt 'inbox;'", columns):
             kept.inbox[row["RowKey"].removeprefix("inbox:")] = _inbox(row)
-        for row in await self._rows("state", "RowKey ge 'outbox:' and RowKey lt 'outbox;'", ["RowKey"]):
-            kept.unpublished.add(row["RowKey"].split(":")[1])
-        for row in await self._rows("deadletters", "", ["messageId"]):
-            kept.dead_letters.add(str(row.get("messageId")))
+        for row in await self._rows("state", "RowKey ge 'outbox:' and RowKey lt 'outbox;'", ["messageId"]):
+            kept.unpublished.add(str(row.get("messageId")))
+        for row in await self._rows("deadletters", "", ["messageId", "status"]):
+            if row.get("status") != "replayed":
+                kept.dead_letters.add(str(row.get("messageId")))
         for row in await self._rows("readmodels", "", ["PartitionKey", "RowKey"]):
             kept.views.add((row["PartitionKey"].rpartition(":")[0], row["RowKey"]))
         return kept

@@ -7,6 +7,7 @@ import json
 import os
 import secrets
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from local.setup import FileLock
@@ -98,6 +99,15 @@ class DataDirectory:
             sink.write(key)
         os.replace(partial, path)
         return key
+
+    def keep_settings(self, settings: Mapping[str, str]) -> None:
+        """Keep the app's settings for tools that work on its stores; only the owner may read them."""
+        partial = self.path / "app-settings.json.partial"
+        partial.unlink(missing_ok=True)
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as sink:
+            json.dump({"IsEncrypted": False, "Values": dict(settings)}, sink, indent=1)
+        os.replace(partial, self.path / "app-settings.json")
 
     def _write_processes(self) -> None:
         path = self.path / "processes.json"

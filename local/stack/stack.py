@@ -163,6 +163,7 @@ class Stack:
         connections = {"ServiceBus": broker, "EventHubs": broker}
         connections |= dict.fromkeys(("AzureWebJobsStorage", "State", "Claims"), storage)
         settings = app_settings(self._options.project, connections, self.data.operation_key())
+        self.data.keep_settings(settings)
         probe = await self._resources.enter_async_context(aiohttp.ClientSession())
         hosts: list[Service] = [
             host_service(self._options.host, self._options.project, i, self._options.port + i, settings, probe)

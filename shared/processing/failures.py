@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
-from math import isnan
+from math import inf, nan
 from typing import Any
 
 from shared.messages import ErrorCode, MessageError, Partial, Reject, Retry
@@ -66,15 +66,16 @@ MATRIX: tuple[tuple[str, Category], ...] = (
     ("azure.servicebus.exceptions.ServiceBusError", Category.TRANSIENT),
     ("azure.eventhub.exceptions.EventHubError", Category.TRANSIENT),
     ("azure.core.exceptions.ClientAuthenticationError", Category.PERMANENT),
+    # wrong addresses don't heal
+    ("httpx.InvalidURL", Category.PERMANENT),
+    ("httpx.UnsupportedProtocol", Category.PERMANENT),
+    ("aiohttp.client_exceptions.InvalidURL", Category.PERMANENT),
     # the connection was refused or broke: try again
     ("builtins.ConnectionError", Category.TRANSIENT),
     ("httpx.TransportError", Category.TRANSIENT),
     ("aiohttp.client_exceptions.ClientConnectionError", Category.TRANSIENT),
     ("aiohttp.client_exceptions.ClientPayloadError", Category.TRANSIENT),
     ("builtins.OSError", Category.TRANSIENT),
-    # wrong addresses don't heal
-    ("httpx.InvalidURL", Category.PERMANENT),
-    ("aiohttp.client_exceptions.InvalidURL", Category.PERMANENT),
 )
 """Exception (as module.name, so that nothing is imported for it) → category; the first row that fits decides."""
 
@@ -146,17 +147,27 @@ def _status(error: BaseException) -> int | None:
 
 
 def _retry_after(error: BaseException) -> float | None:
-    """Seconds from a Retry-After header, a number or a date (RFC 9110, 10.2.3), an hour at most."""
+    """Seconds from a Retry-After header, a number or a date (RFC 9110, 10.2.3), an hour at most.
+
+    What isn't a time to come is left to the plan: a partner whose clock is late must not make every retry immediate.
+    """
     source: Any = getattr(error, "response", None) or error
-    headers: Any = getattr(source, "headers", None) or {}
+    headers: Any = getattr(source, "headers", None)
+    if not callable(getattr(headers, "get", None)):
+        return None
     value = headers.get("Retry-After") or headers.get("retry-after")
     if value is None:
         return None
     try:
         seconds = float(value)
-    except ValueError:
-        try:
-            seconds = (parsedate_to_datetime(str(value)) - datetime.now(UTC)).total_seconds()
-        except (ValueError, TypeError):
-            return None
-    return min(max(seconds, 0.0), LONGEST_ASKED) if not isnan(seconds) else None
+    except (ValueError, TypeError, OverflowError):
+        seconds = _seconds_until(str(value))
+    return min(seconds, LONGEST_ASKED) if 0 <= seconds < inf else None
+
+
+def _seconds_until(date: str) -> float:
+    """Seconds until an HTTP date; not a number where it isn't one."""
+    try:
+        return (parsedate_to_datetime(date) - datetime.now(UTC)).total_seconds()
+    except (ValueError, TypeError, OverflowError):
+        return nan

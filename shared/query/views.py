@@ -19,7 +19,6 @@ _SHARDS = 16
 _GROUP = 50
 _GROUP_BYTES = 1024 * 1024
 """Characters and bytes of values: three bytes each on the wire still fit the 4 MiB of a transaction."""
-_COMPARISONS = 14
 _RACES = 5
 _REPLACE = {"mode": UpdateMode.REPLACE}
 
@@ -72,21 +71,16 @@ class ReadModels:
                 raise RuntimeError(f"the row {row.view}/{row.key} keeps changing")
 
     async def _known(self, rows: Sequence[ViewRow]) -> dict[str, Mapping[str, Any]]:
-        known: dict[str, Mapping[str, Any]] = {}
-        for start in range(0, len(rows), _COMPARISONS):
-            part = rows[start : start + _COMPARISONS]
-            either = " or ".join(f"RowKey eq @k{number}" for number in range(len(part)))
-            parameters = {f"k{number}": row_safe(row.key) for number, row in enumerate(part)}
-            found = self._table.query_entities(
-                f"PartitionKey eq @partition and ( {either} )",
-                parameters={"partition": _partition(part[0].view, part[0].key), **parameters},
-                select=["PartitionKey", "RowKey", "sequence"],
+        found = await asyncio.gather(*(self._get(row) for row in rows))
+        return {row_safe(row.key): entity for row, entity in zip(rows, found, strict=True) if entity is not None}
+
+    async def _get(self, row: ViewRow) -> Mapping[str, Any] | None:
+        try:
+            return await self._table.get_entity(
+                _partition(row.view, row.key), row_safe(row.key), select=["PartitionKey", "RowKey", "sequence"]
             )
-            try:
-                known |= {entity["RowKey"]: entity async for entity in found}
-            except ResourceNotFoundError:  # the table isn't there yet
-                return {}
-        return known
+        except ResourceNotFoundError:
+            return None
 
     async def _write(self, rows: Sequence[ViewRow], known: Mapping[str, Mapping[str, Any]]) -> bool:
         """One transaction; False where a row is there already or has changed since it was read."""

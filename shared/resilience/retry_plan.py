@@ -46,7 +46,7 @@ class RetryPlan:
             raise ValueError(f"shape is {self.shape!r}, must be exponential, linear or fixed")
         if not 0 < self.base <= self.cap:
             raise ValueError(f"base {self.base} and cap {self.cap} must be 0 < base <= cap")
-        if self.max_total <= 0:
+        if not self.max_total > 0:
             raise ValueError(f"max_total is {self.max_total}, must be above 0")
 
     def delay(

@@ -20,8 +20,8 @@ Operation = tuple[str, Mapping[str, Any]] | tuple[str, Mapping[str, Any], Mappin
 
 MAX_OPERATIONS = 100
 """Operations in one entity-group transaction."""
-MAX_COMPARISONS = 14
-"""A filter may hold 15 comparisons; the partition key is one of them."""
+MAX_READS = 64
+"""Point reads side by side."""
 
 REPLACE: Mapping[str, Any] = {"mode": UpdateMode.REPLACE}
 
@@ -52,6 +52,7 @@ class StateStore:
         self.buckets = buckets
         self._ready = False
         self._opening = asyncio.Lock()
+        self._reading = asyncio.Semaphore(MAX_READS)
 
     async def open(self) -> None:
         """Make the table where it is missing, and check that its layout is the one in the settings.
@@ -93,27 +94,22 @@ class StateStore:
         return self._tables[bucket % len(self._tables)]
 
     async def find(self, bucket: int, row_keys: Collection[str]) -> dict[str, Row]:
-        """The rows of a bucket that exist, by row key."""
+        """The rows of a bucket that exist, by row key.
+
+        Each is a point read, side by side: a filter of several row keys would scan the whole bucket, and take longer
+        with every message that it remembers ("Design for querying", Azure Table storage).
+        """
         await self.open()
         keys = list(dict.fromkeys(row_keys))
-        chunks = [keys[start : start + MAX_COMPARISONS] for start in range(0, len(keys), MAX_COMPARISONS)]
-        found = await asyncio.gather(*(self._find(bucket, chunk) for chunk in chunks))
-        return {key: row for rows in found for key, row in rows.items()}
+        rows = await asyncio.gather(*(self._get(bucket, key) for key in keys))
+        return {key: row for key, row in zip(keys, rows, strict=True) if row is not None}
 
-    async def _find(self, bucket: int, row_keys: Sequence[str]) -> dict[str, Row]:
-        if len(row_keys) == 1:
+    async def _get(self, bucket: int, row_key: str) -> Row | None:
+        async with self._reading:
             try:
-                row = await self._table(bucket).get_entity(partition_key(bucket), row_keys[0])
+                return await self._table(bucket).get_entity(partition_key(bucket), row_key)
             except ResourceNotFoundError:
-                return {}
-            return {row_keys[0]: row}
-        either = " or ".join(f"RowKey eq @k{number}" for number in range(len(row_keys)))
-        parameters = {f"k{number}": key for number, key in enumerate(row_keys)}
-        rows = self._table(bucket).query_entities(
-            f"PartitionKey eq @bucket and ( {either} )",
-            parameters={"bucket": partition_key(bucket), **parameters},
-        )
-        return {row["RowKey"]: row async for row in rows}
+                return None
 
     async def commit(self, bucket: int, operations: Sequence[Operation]) -> None:
         """Do all operations or none.

@@ -233,6 +233,7 @@ class Work:
                 {
                     "kind": "event" if isinstance(said, CloudEvent) else "command",
                     "subject": self.headers.key,
+                    "messageId": str(self.headers.message_id),
                     "createdAt": self.now,
                     **pack(said.to_json().decode()),
                 },
