@@ -70,6 +70,7 @@ MATRIX: tuple[tuple[str, Category], ...] = (
     ("httpx.InvalidURL", Category.PERMANENT),
     ("httpx.UnsupportedProtocol", Category.PERMANENT),
     ("aiohttp.client_exceptions.InvalidURL", Category.PERMANENT),
+    ("aiohttp.client_exceptions.NonHttpUrlClientError", Category.PERMANENT),
     # the connection was refused or broke: try again
     ("builtins.ConnectionError", Category.TRANSIENT),
     ("httpx.TransportError", Category.TRANSIENT),

@@ -99,6 +99,8 @@ class Work:
         self._loaded: dict[str, str | None] = {}
         self._staged: dict[str, dict[str, Any] | None] = {}
         self._models: dict[str, BaseModel | None] = {}
+        self._operations: list[Operation] | None = None
+        self._outbox: list[dict[str, Any]] | None = None
         self.said: list[CloudEvent | Letter] = []
 
     async def load(self, kind: str, key: str, model: type[Model]) -> Model | None:
@@ -135,6 +137,7 @@ class Work:
             `key` is another aggregate than the message's.
         """
         row_key = self._row_key(kind, key)
+        self._changed()
         self._staged[row_key] = {"kind": kind, "key": key, **await self._columns(row_key, value)}
         self._models[row_key] = value
 
@@ -153,11 +156,13 @@ class Work:
         row_key = self._row_key(kind, key)
         if row_key not in self._loaded:
             await self._read(row_key)
+        self._changed()
         self._staged[row_key] = None
         self._models[row_key] = None
 
     def publish(self, event_type: str, data: BaseModel, *, version: str = "1.0") -> None:
         """Say a fact: it is published after the commit, at least once, in the order of its key."""
+        self._changed()
         self.said.append(
             CloudEvent(
                 id=f"{self.headers.message_id}:{len(self.said)}",
@@ -184,6 +189,7 @@ class Work:
         if self._address is None:
             raise RuntimeError("this unit of work has no registry to address commands with")
         letter = self._address(event_type, version, data)
+        self._changed()
         self.said.append(letter.follow(self.headers, number=len(self.said), traceparent=self._traceparent))
 
     @property
@@ -192,7 +198,15 @@ class Work:
         return [said for said in self.said if isinstance(said, CloudEvent)]
 
     def operations(self) -> list[Operation]:
-        """The transaction: inbox record first, then state, then the head and what is to be published."""
+        """The transaction: inbox record first, then state, then the head and what is to be published.
+
+        It is made once; a save or a fact after that makes it anew.
+        """
+        if self._operations is None:
+            self._operations = self._make_operations()
+        return self._operations
+
+    def _make_operations(self) -> list[Operation]:
         result: list[Operation] = [self._inbox_operation(), *self.progress()]
         if self.said:
             result.append(self._head_operation())
@@ -226,6 +240,11 @@ class Work:
 
     def outbox_rows(self) -> list[dict[str, Any]]:
         """One row for each thing said."""
+        if self._outbox is None:
+            self._outbox = self._make_outbox()
+        return self._outbox
+
+    def _make_outbox(self) -> list[dict[str, Any]]:
         first = self.aggregate.sequence + 1
         return [
             self._row(
@@ -240,6 +259,9 @@ class Work:
             )
             for number, said in enumerate(self.said)
         ]
+
+    def _changed(self) -> None:
+        self._operations = self._outbox = None
 
     def _inbox_operation(self) -> Operation:
         row = self.inbox_row("done")
