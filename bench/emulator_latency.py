@@ -5,6 +5,7 @@ import socket
 import statistics
 import time
 from collections.abc import Iterator
+from typing import TypeVar
 
 from azure.servicebus import ServiceBusMessage
 from azure.servicebus.aio import ServiceBusClient
@@ -14,6 +15,7 @@ from bench.harness import Benchmark
 from local.emulator.amqp.encode import encode
 from local.emulator.amqp.frames import AMQP_HEADER, SASL_FRAME, SASL_HEADER, FrameReader, frame
 from local.emulator.amqp.performatives import (
+    ACCEPTED,
     Attach,
     Begin,
     Disposition,
@@ -27,6 +29,8 @@ from local.emulator.amqp.performatives import (
 from local.emulator.amqp.types import Described, Raw, ULong
 
 __all__ = ["BENCHMARKS"]
+
+T = TypeVar("T")
 
 _HOPS = 60
 _BODY = b"x" * 1000
@@ -45,7 +49,7 @@ class _Socket:
             name="bench",
             handle=0,
             role=receives,
-            snd_settle_mode=1 if receives else 0,
+            snd_settle_mode=0,
             source=node if receives else me,
             target=me if receives else node,
             initial_delivery_count=None if receives else 0,
@@ -71,12 +75,13 @@ class _Socket:
             received += self._socket.recv(65536)
         self._reader.feed(received.partition(AMQP_HEADER)[2])
 
-    def wait_for(self, kind: type) -> None:
+    def wait_for(self, kind: type[T]) -> T:
         """Read until a performative of a kind has come."""
         while True:
             while (found := self._reader.next_frame()) is not None:
-                if isinstance(decode_performative(found.data, found.start, found.end)[0], kind):
-                    return
+                performative, _ = decode_performative(found.data, found.start, found.end)
+                if isinstance(performative, kind):
+                    return performative
             self._reader.feed(self._socket.recv(65536))
 
     def send(self, message: bytes) -> None:
@@ -84,6 +89,11 @@ class _Socket:
         transfer = Transfer(handle=0, delivery_id=self._next, delivery_tag=b"%d" % self._next, settled=False)
         self._next += 1
         self._send(frame(0, transfer.encode() + message))
+
+    def complete(self, transfer: Transfer) -> None:
+        """Settle one message."""
+        settled = Disposition(role=True, first=transfer.delivery_id or 0, settled=True, state=Raw(ACCEPTED))
+        self._send(frame(0, settled.encode()))
 
     def close(self) -> None:
         """Close the socket."""
@@ -110,9 +120,10 @@ def _inside(emulator: Emulator) -> float:
     for _ in range(_HOPS):
         began = time.perf_counter()
         sender.send(message)
-        receiver.wait_for(Transfer)
+        transfer = receiver.wait_for(Transfer)
         times.append(time.perf_counter() - began)
         sender.wait_for(Disposition)
+        receiver.complete(transfer)
     sender.close()
     receiver.close()
     return statistics.median(times)
@@ -124,16 +135,15 @@ async def _hop(emulator: Emulator) -> float:
     async with (
         ServiceBusClient.from_connection_string(emulator.connection_string) as client,
         client.get_queue_sender(_QUEUE) as sender,
-        client.get_queue_receiver(_QUEUE, receive_mode="receiveanddelete") as receiver,
+        client.get_queue_receiver(_QUEUE) as receiver,
     ):
-        await sender.send_messages(ServiceBusMessage(_BODY))
-        await receiver.receive_messages(max_wait_time=5)
         for _ in range(_HOPS):
             began = time.perf_counter()
             receiving = asyncio.create_task(receiver.receive_messages(max_wait_time=5))
             await sender.send_messages(ServiceBusMessage(_BODY))
-            await receiving
+            (message,) = await receiving
             times.append(time.perf_counter() - began)
+            await receiver.complete_message(message)
     return statistics.median(times)
 
 
@@ -146,10 +156,22 @@ def _hops(count: int) -> Iterator[float]:
 def _starts(count: int) -> Iterator[float]:
     """Seconds until the first connection is accepted."""
     for _ in range(count):
-        with Emulator() as emulator:
-            began = time.perf_counter()
-            socket.create_connection(("127.0.0.1", emulator.port)).close()
-            yield emulator.ready_seconds + time.perf_counter() - began
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        with Emulator(f"--port={port}", wait=False) as emulator:
+            while not _accepts(port):
+                time.sleep(0.002)
+            yield time.perf_counter() - emulator.began
+            emulator.wait_until_ready()
+
+
+def _accepts(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port)).close()
+    except ConnectionRefusedError:
+        return False
+    return True
 
 
 BENCHMARKS = [

@@ -18,28 +18,34 @@ _READY = re.compile(r'ready amqp=(\d+) admin=(\d+) ServiceBus="([^"]+)"')
 class Emulator:
     """Runs while the `with` block does, with the project's own entities, in a directory of its own."""
 
-    def __init__(self, *options: str) -> None:
+    def __init__(self, *options: str, wait: bool = True) -> None:
         self._options = options
+        self._wait = wait
+        self.began = 0.0
         self._folder = tempfile.TemporaryDirectory(prefix="emulator-bench-")
         self._process: subprocess.Popen[str] | None = None
         self.connection_string = ""
         self.port = 0
-        self.ready_seconds = 0.0
 
     def __enter__(self) -> "Emulator":
         configs = [f"--config={ROOT / 'local' / 'config' / name}" for name in ("servicebus.json", "eventhubs.json")]
         command = [sys.executable, "-m", "local.emulator", *configs, "--port=0", "--admin-port=0"]
         command += [f"--data-dir={self._folder.name}", *self._options]
-        began = time.perf_counter()
+        self.began = time.perf_counter()
         self._process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        if self._wait:
+            self.wait_until_ready()
+        return self
+
+    def wait_until_ready(self) -> None:
+        """Read what it prints when it is ready."""
+        assert self._process is not None
         assert self._process.stdout is not None
         found = _READY.search(self._process.stdout.readline())
         if found is None:
             raise RuntimeError("the emulator ended before it was ready")
-        self.ready_seconds = time.perf_counter() - began
         self.port = int(found[1])
         self.connection_string = found[3]
-        return self
 
     def __exit__(self, *exception: object) -> None:
         assert self._process is not None

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from local.emulator.admin import start_admin
 from local.emulator.administration import AdministrationError
 from local.emulator.broker import Broker
 from local.emulator.catalogue import Catalogue
@@ -104,8 +103,11 @@ async def _serve(options: argparse.Namespace) -> None:
     server = Server(broker)
     after_work.append(server.run)
     _stop_on_signals(stopped)
+    port = await server.start(options.host, options.port, tls)
+    from local.emulator.admin import start_admin  # the HTTP stack takes long to import: AMQP clients need not wait
+
     admin = await start_admin(catalogue, host=options.host, port=options.admin_port, ssl_context=tls, name=broker.name)
-    port = await server.start(options.host, options.port, tls=tls, http=admin.protocol)
+    server.http = admin.protocol
     try:
         _announce(port, admin.port)
         await stopped

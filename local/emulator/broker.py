@@ -42,6 +42,7 @@ class Broker:
         self._dirty_hubs: dict[EventHub, None] = {}
         self._timers: list[tuple[int, int, Queue | EventHub]] = []
         self._timer_number = 0
+        self._armed: dict[Queue | EventHub, None] = {}
         draw = random.Random(seed)  # noqa: S311  a lock token names a lock, it does not guard it
         self.services = Services(journal=journal, new_token=lambda: draw.randbytes(16), wake=self._wake_queue)
         self.namespace = Namespace(self.services)
@@ -80,6 +81,10 @@ class Broker:
             entity.timer_at = time
             self._timer_number += 1
             heapq.heappush(self._timers, (time, self._timer_number, entity))
+            self._armed[entity] = None
+            if len(self._timers) > 2 * len(self._armed) + 1000:
+                self._timers = [timer for timer in self._timers if timer[2].timer_at == timer[0]]
+                heapq.heapify(self._timers)
 
     def next_deadline(self) -> int | None:
         """When `tick` has to be called, in ms since the epoch; None if nothing waits for time."""
@@ -93,6 +98,7 @@ class Broker:
             if entity.timer_at != time:
                 continue
             entity.timer_at = None
+            self._armed.pop(entity, None)
             entity.tick(now)
             self._arm(entity, entity.next_deadline())
         self.pump()

@@ -48,20 +48,12 @@ class Server:
         self._server: asyncio.Server | None = None
         self._check: asyncio.TimerHandle | None = None
         self._is_running = False
+        self.http: Callable[[], asyncio.Protocol] | None = None
+        """Takes clients that begin with an HTTP method: with the one connection string they come here."""
         broker.on_change = self.run_soon
 
-    async def start(
-        self,
-        host: str,
-        port: int,
-        *,
-        tls: ssl.SSLContext | None = None,
-        http: Callable[[], asyncio.Protocol] | None = None,
-    ) -> int:
+    async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
         """Listen, and give the port (useful with port 0). With `tls`, clients may speak TLS or not.
-
-        Clients that begin with an HTTP method are given to `http`: SDKs with the one connection string look
-        for the management API on the AMQP port.
 
         Raises
         ------
@@ -70,8 +62,8 @@ class Server:
         """
 
         def choose(first_bytes: bytes) -> asyncio.Protocol:
-            if http is not None and first_bytes[:1] in _HTTP_METHODS:
-                return http()
+            if self.http is not None and first_bytes[:1] in _HTTP_METHODS:
+                return self.http()
             return _Client(self, self._broker)
 
         self._server = await self._loop.create_server(lambda: Sniffer(choose, tls), host, port, backlog=512)

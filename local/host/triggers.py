@@ -1,12 +1,7 @@
-"""Which listener serves which trigger."""
+"""Which listener serves which trigger. Each is imported only where it is used: the SDKs are slow to load."""
 
-from local.host.blobs.listener import BlobListener
-from local.host.eventgrid.listener import EventGridListener
-from local.host.eventhubs.listener import EventHubListener
 from local.host.functions import Function
 from local.host.listener import Listener, Services
-from local.host.servicebus.listener import ServiceBusListener
-from local.host.timers.listener import TimerListener
 
 __all__ = ["make_listener"]
 
@@ -16,20 +11,30 @@ def make_listener(function: Function, services: Services) -> Listener | None:
 
     Raises
     ------
-    SettingError
-        A connection that the trigger needs is missing.
+    HostError
+        A connection that the trigger needs is missing, or its schedule or path is wrong.
     """
     match function.trigger_type:
         case "httpTrigger":
             return None
         case "serviceBusTrigger":
+            from local.host.servicebus.listener import ServiceBusListener
+
             return ServiceBusListener(function, services)
         case "eventHubTrigger":
+            from local.host.eventhubs.listener import EventHubListener
+
             return EventHubListener(function, services)
         case "timerTrigger":
+            from local.host.timers.listener import TimerListener
+
             return TimerListener(function, services)
         case "eventGridTrigger":
+            from local.host.eventgrid.listener import EventGridListener
+
             return EventGridListener(function, services)
         case "blobTrigger":
+            from local.host.blobs.listener import BlobListener
+
             return BlobListener(function, services)
     raise NotImplementedError(function.trigger_type)

@@ -63,7 +63,7 @@ def _partition(hub: EventHub, name: str) -> dict[str, Any]:
                 "name": hub.description.name,
                 "type": "com.microsoft:partition",
                 "partition": name,
-                "begin_sequence_number": log.first_sequence if log.events else log.next_sequence - 1,
+                "begin_sequence_number": log.first_sequence,
                 "last_enqueued_sequence_number": log.next_sequence - 1,
                 "last_enqueued_offset": str(log.last_offset),
                 "last_enqueued_time_utc": Timestamp(log.last_enqueued_at),

@@ -464,6 +464,7 @@ class Queue:
     def next_deadline(self) -> int | None:
         """When `tick` has something to do, or None."""
         times = [self._expiries.next_time(), self._schedule.next_time(), self._first_lock_end()]
+        times.append(next(iter(self._seen.values()), None))
         return min((time for time in times if time is not None), default=None)
 
     def tick(self, now: int) -> None:

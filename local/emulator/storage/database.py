@@ -129,10 +129,13 @@ class Database:
             chunk = batch.deleted_messages[start : start + _ROWS_PER_STATEMENT]
             marks = ",".join("?" * len(chunk))
             self._connection.execute(f"DELETE FROM messages WHERE id IN ({marks})", chunk)  # noqa: S608
-        run = self._connection.executemany
-        run("DELETE FROM sessions WHERE queue = ? AND id = ?", batch.deleted_sessions)
-        run("DELETE FROM duplicates WHERE queue = ? AND id = ?", batch.deleted_duplicates)
-        run("DELETE FROM events WHERE partition = ? AND sequence < ?", batch.trimmed_events)
+        for statement, keys in (
+            ("DELETE FROM sessions WHERE queue = ? AND id = ?", batch.deleted_sessions),
+            ("DELETE FROM duplicates WHERE queue = ? AND id = ?", batch.deleted_duplicates),
+            ("DELETE FROM events WHERE partition = ? AND sequence < ?", batch.trimmed_events),
+        ):
+            if keys:
+                self._connection.executemany(statement, keys)
 
     def _delete_entities(self, ranges: Sequence[tuple[int, int]]) -> None:
         for first, last in ranges:
