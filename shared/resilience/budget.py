@@ -24,7 +24,7 @@ class RetryBudget:
     """
 
     def __init__(self, *, share: float, reserve: float, trickle: float, clock: Callable[[], float]) -> None:
-        if not 0 <= share <= 10 or reserve < 1 or trickle < 0:
+        if not (0 <= share <= 10 and reserve >= 1 and trickle >= 0):
             raise ValueError("share must be 0 to 10, reserve 1 or more, trickle 0 or more")
         self._share = share
         self._reserve = reserve

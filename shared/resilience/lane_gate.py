@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from math import inf
 from typing import Generic, TypeVar
 
 __all__ = ["LaneGate"]
@@ -27,8 +28,8 @@ class LaneGate(Generic[Name]):
     """
 
     def __init__(self, places: int, weights: Mapping[Name, float]) -> None:
-        if places < 1 or not weights or any(weight <= 0 for weight in weights.values()):
-            raise ValueError("places must be 1 or more, every weight above 0")
+        if places < 1 or not weights or not all(0 < weight < inf for weight in weights.values()):
+            raise ValueError("places must be 1 or more, every weight above 0 and finite")
         self._free = places
         self._weights = dict(weights)
         self._pace = dict.fromkeys(weights, 0.0)

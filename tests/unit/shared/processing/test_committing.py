@@ -43,7 +43,7 @@ def item(number: int, key: str = "A", bucket: int = 0, work: Any = None) -> Item
     message = Message(
         headers=headers, handler=cast("Handler", None), data=cast("Any", None), fingerprint="", bucket=bucket
     )
-    return Item(delivery, headers, message, cast("Work", work))
+    return Item(delivery, headers, message, work=cast("Work", work))
 
 
 @given(st.lists(st.tuples(st.integers(1, MAX_OPERATIONS), st.sampled_from([10, 20_000])), max_size=40))
