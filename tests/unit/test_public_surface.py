@@ -92,7 +92,7 @@ def test_starting_the_app_loads_nothing_that_the_first_message_can_load(project:
 
 @pytest.mark.parametrize("streams", ["true", "false"])
 def test_the_composed_app_has_its_functions(project: Path, streams: str) -> None:
-    """One for HTTP, one per lane, one per consumer group, one per timer; with streams and without."""
+    """One for HTTP, two per lane, one per consumer group, one per timer; with streams and without."""
     code = (
         "import function_app\n"
         "for one in function_app.app.get_functions():\n"
@@ -102,10 +102,16 @@ def test_the_composed_app_has_its_functions(project: Path, streams: str) -> None
     assert done.returncode == 0, done.stderr
     assert sorted(done.stdout.splitlines()) == [
         "api httpTrigger",
+        "dead_letters_high serviceBusTrigger",
+        "dead_letters_low serviceBusTrigger",
+        "dead_letters_normal serviceBusTrigger",
         "lane_high serviceBusTrigger",
         "lane_low serviceBusTrigger",
         "lane_normal serviceBusTrigger",
         "read_models eventHubTrigger",
+        "sweep_claims timerTrigger",
+        "sweep_dead_letters timerTrigger",
+        "sweep_inbox timerTrigger",
         "sweep_outbox timerTrigger",
     ]
 

@@ -1,82 +1,198 @@
-"""The sweeper: publishes what a crash left, in order, and nothing that is still under way."""
+"""The way out: in the order of each key, after a crash too, and nothing that is still under way is swept."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import cast
+from uuid import UUID
 
 import pytest
 
-from shared.sending import EventPublisher
-from shared.state import OutboxSweeper, StateStore, pack, partition_key
-from tests.unit.memory import MemoryPublisher, MemoryState
+from shared.messages import Contract, Headers, Lane, Letter
+from shared.sending import EventPublisher, Lanes
+from shared.state import Aggregate, Lease, Outbox, StateStore, Work, outbox_key, pack, partition_key
+from tests.unit.memory import MemoryLanes, MemoryPublisher, MemoryState
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
-async def leave(store: MemoryState, bucket: int, key: str, age: float, text: str) -> None:
+class Word(Contract):
+    """A fact."""
+
+    text: str
+
+
+def headers(key: str, number: int = 1, lane: Lane = Lane.NORMAL) -> Headers:
+    """Headers of a message."""
+    return Headers(
+        message_id=UUID(int=number),
+        event_type="said",
+        version="1.0",
+        source="/shop",
+        key=key,
+        lane=lane,
+        correlation_id="c",
+        first_attempt_at=NOW,
+    )
+
+
+async def leave(store: MemoryState, bucket: int, key: str, sequence: int, age: float, text: str) -> None:
     """A fact in the outbox, so many seconds old."""
+    await _leave(store, bucket, key, sequence, age, kind="event", text=text)
+
+
+async def leave_letter(store: MemoryState, bucket: int, key: str, sequence: int, age: float, body: bytes) -> None:
+    """A command in the outbox."""
+    text = Letter(headers("elsewhere", lane=Lane.HIGH), body).to_json().decode()
+    await _leave(store, bucket, key, sequence, age, kind="command", text=text)
+
+
+async def _leave(
+    store: MemoryState, bucket: int, key: str, sequence: int, age: float, *, kind: str, text: str
+) -> None:
     row = {
         "PartitionKey": partition_key(bucket),
-        "RowKey": f"outbox:{key}",
+        "RowKey": outbox_key(key, sequence),
+        "kind": kind,
+        "subject": key,
         "createdAt": NOW - timedelta(seconds=age),
         **pack(text),
     }
     await store.commit(bucket, [("create", row)])
 
 
-def sweeper(store: MemoryState, publisher: MemoryPublisher) -> OutboxSweeper:
-    """The sweeper at a fixed time."""
-    return OutboxSweeper(
-        cast("StateStore", store),
-        cast("EventPublisher", publisher),
-        now=lambda: NOW,
-        settle_for=timedelta(seconds=10),
-    )
+@dataclass
+class World:
+    """An outbox at a fixed time."""
+
+    store: MemoryState
+    publisher: MemoryPublisher
+    lanes: MemoryLanes
+    outbox: Outbox
+
+    @classmethod
+    def make(cls, store: MemoryState | None = None) -> World:
+        """Around a store, which two of them may share."""
+        store, publisher, lanes = store or MemoryState(), MemoryPublisher(), MemoryLanes()
+        outbox = Outbox(
+            cast("StateStore", store),
+            cast("EventPublisher", publisher),
+            cast("Lanes", lanes),
+            now=lambda: NOW,
+            settle_for=timedelta(seconds=10),
+        )
+        return cls(store, publisher, lanes, outbox)
+
+    @property
+    def told(self) -> list[bytes]:
+        """The facts in the order in which they were published."""
+        return [fact.body for fact in self.publisher.facts]
 
 
-async def test_leftovers_are_published_in_the_order_of_their_commits() -> None:
-    """Row keys begin with random ids, so time decides."""
-    store, publisher = MemoryState(), MemoryPublisher()
-    await leave(store, 1, "b:0000", 30, "second")
-    await leave(store, 1, "a:0000", 20, "third")
-    await leave(store, 1, "c:0000", 40, "first")
-    assert await sweeper(store, publisher).sweep() == 3
-    assert [fact.body for fact in publisher.facts] == [b"first", b"second", b"third"]
-    assert store.rows == {}
+@pytest.fixture
+def world() -> World:
+    """With nothing in it."""
+    return World.make()
 
 
-async def test_a_bucket_with_a_young_row_is_left_alone() -> None:
-    """Its own batch is about to publish it; older ones first would be out of order."""
-    store, publisher = MemoryState(), MemoryPublisher()
-    await leave(store, 1, "a:0000", 30, "old")
-    await leave(store, 1, "b:0000", 9.9, "young")
-    await leave(store, 2, "c:0000", 30, "other bucket")
-    assert await sweeper(store, publisher).sweep() == 1
-    assert [fact.body for fact in publisher.facts] == [b"other bucket"]
-    assert len(store.rows) == 2
+async def test_leftovers_are_published_in_the_order_of_each_key(world: World) -> None:
+    """By their sequence, whatever their age says."""
+    await leave(world.store, 1, "A", 10, 20, "A-10")
+    await leave(world.store, 1, "A", 9, 20, "A-9")
+    await leave(world.store, 1, "B", 1, 40, "B-1")
+    await leave(world.store, 1, "A", 11, 30, "A-11")
+    assert await world.outbox.sweep() == 4
+    assert world.told == [b"A-9", b"A-10", b"A-11", b"B-1"]
+    assert world.store.rows == {}
 
 
-async def test_rows_stay_when_they_could_not_be_published() -> None:
+async def test_a_key_is_left_alone_while_its_oldest_row_is_young(world: World) -> None:
+    """Its own batch is about to publish it; the other keys don't wait for it."""
+    await leave(world.store, 1, "A", 1, 9.9, "young")
+    await leave(world.store, 1, "A:B", 1, 30, "another key")
+    await leave(world.store, 2, "C", 1, 30, "old")
+    await leave(world.store, 2, "C", 2, 1, "young, after an old one")
+    assert await world.outbox.sweep() == 3
+    assert world.told == [b"another key", b"old", b"young, after an old one"]
+    assert world.store.keys("outbox:") == ["outbox:A:000000000001"]
+
+
+async def test_letters_go_to_their_lanes(world: World) -> None:
+    """As they were written."""
+    await leave_letter(world.store, 1, "A", 1, 30, b'{"ok":"\xc3\xa9"}')
+    assert await world.outbox.sweep() == 1
+    (sent,) = world.lanes.sent
+    assert (sent.headers, sent.body) == (headers("elsewhere", lane=Lane.HIGH), b'{"ok":"\xc3\xa9"}')
+    assert world.told == []
+
+
+@pytest.mark.parametrize("edge", ["publisher", "lanes"])
+async def test_rows_stay_when_they_could_not_be_published(world: World, edge: str) -> None:
     """The next sweep tries again."""
-    store, publisher = MemoryState(), MemoryPublisher()
-    await leave(store, 1, "a:0000", 30, "fact")
-    publisher.broken = ConnectionError("no hub")
+    await leave(world.store, 1, "A", 1, 30, "fact")
+    await leave_letter(world.store, 1, "A", 2, 30, b"{}")
+    getattr(world, edge).broken = ConnectionError("nobody there")
     with pytest.raises(ExceptionGroup):
-        await sweeper(store, publisher).sweep()
-    assert len(store.rows) == 1
-    publisher.broken = None
-    assert await sweeper(store, publisher).sweep() == 1
-    assert store.rows == {}
+        await world.outbox.sweep()
+    assert len(world.store.keys("outbox:")) == 2
+    getattr(world, edge).broken = None
+    assert await world.outbox.sweep() == 2
+    assert world.store.rows == {}
 
 
-async def test_one_buckets_failure_does_not_hold_up_the_others() -> None:
+async def test_one_buckets_failure_does_not_hold_up_the_others(world: World) -> None:
     """A fact that no hub takes would otherwise starve every bucket behind it."""
-    store, publisher = MemoryState(), MemoryPublisher()
-    await leave(store, 0, "a:0000", 30, "stuck")
-    await leave(store, 3, "b:0000", 30, "free")
-    publisher.failures = [ValueError("too large")]
+    await leave(world.store, 0, "A", 1, 30, "stuck")
+    await leave(world.store, 3, "B", 1, 30, "free")
+    world.publisher.failures = [ValueError("too large")]
     with pytest.raises(ExceptionGroup, match="1 buckets"):
-        await sweeper(store, publisher).sweep()
-    assert [fact.body for fact in publisher.facts] == [b"free"]
-    assert store.keys("outbox:") == ["outbox:a:0000"]
+        await world.outbox.sweep()
+    assert world.told == [b"free"]
+    assert world.store.keys("outbox:") == ["outbox:A:000000000001"]
+
+
+async def test_one_instance_sweeps_at_a_time_and_the_next_one_after_it(world: World) -> None:
+    """The other one does nothing meanwhile."""
+    other = Lease(cast("StateStore", world.store), "outbox", seconds=60, now=lambda: NOW)
+    await leave(world.store, 1, "A", 1, 30, "fact")
+    assert await other.acquire()
+    assert await world.outbox.sweep() == 0
+    await other.release()
+    assert await world.outbox.sweep() == 1
+
+
+def said(store: MemoryState, key: str, text: str, number: int, aggregate: Aggregate) -> Work:
+    """Work that says one thing."""
+    work = Work(
+        headers=headers(key, number),
+        buckets=store.buckets,
+        source="/sluice",
+        load=store.find,
+        now=lambda: NOW,
+        fingerprint="f",
+        aggregate=aggregate,
+    )
+    work.publish("said", Word(text=text))
+    return work
+
+
+async def test_what_was_left_goes_before_what_is_said_now(world: World) -> None:
+    """And only once, though two works know of it."""
+    first = said(world.store, "A", "one", 1, Aggregate())
+    await world.store.commit(first.bucket, first.operations())
+    left = [row async for row in world.store.outbox(first.bucket, "A")]
+    second = said(world.store, "A", "two", 2, Aggregate(sequence=1, facts=1, etag="etag-2", unpublished=left))
+    await world.store.commit(second.bucket, second.operations())
+    await world.outbox.publish([first, second])
+    assert [body.count(b'"one"') for body in world.told] == [1, 0]
+    assert world.store.keys("outbox:") == []
+
+
+async def test_work_that_says_nothing_publishes_nothing(world: World) -> None:
+    """Not even what others left: it isn't guarded by the head."""
+    await leave(world.store, 1, "A", 1, 30, "fact")
+    silent = said(world.store, "A", "", 1, Aggregate(unpublished=[row async for row in world.store.outbox(1, "A")]))
+    silent.said.clear()
+    await world.outbox.publish([silent])
+    assert world.told == []

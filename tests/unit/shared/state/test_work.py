@@ -67,13 +67,18 @@ def store() -> MemoryState:
 
 
 async def test_nothing_is_written_before_the_commit_and_all_of_it_then(store: MemoryState) -> None:
-    """Inbox record, state and outbox rows in one transaction."""
+    """Inbox record, state, head and outbox rows in one transaction."""
     unit = work(store)
     await unit.save("stock", "A", Stock(count=1))
     unit.publish("stock.counted", Stock(count=1))
     assert store.rows == {}
     await commit(store, unit)
-    assert [key for _, key in store.rows] == [f"inbox:{UUID(int=1)}", "state:stock:A", f"outbox:{UUID(int=1)}:0000"]
+    assert [key for _, key in store.rows] == [
+        f"inbox:{UUID(int=1)}",
+        "state:stock:A",
+        "head:A",
+        "outbox:A:000000000001",
+    ]
     assert len(store.transactions) == 1
 
 
@@ -201,12 +206,12 @@ async def test_facts_carry_their_order_key_and_trace(store: MemoryState) -> None
     unit.publish("stock.closed", Stock(count=2), version="2.0")
     await commit(store, unit)
     keys = store.keys("outbox:")
-    assert keys == unit.outbox_keys
+    assert keys == [row["RowKey"] for row in unit.outbox_rows()]
     rows = [next(row for (_, key), row in store.rows.items() if key == wanted) for wanted in keys]
     facts = [CloudEvent.from_json(unpack(row).encode()) for row in rows]
-    assert [(fact.id, fact.type, fact.version) for fact in facts] == [
-        (f"{UUID(int=1)}:0", "stock.counted", "1.0"),
-        (f"{UUID(int=1)}:1", "stock.closed", "2.0"),
+    assert [(fact.id, fact.type, fact.version, fact.sequence) for fact in facts] == [
+        (f"{UUID(int=1)}:0", "stock.counted", "1.0", 1),
+        (f"{UUID(int=1)}:1", "stock.closed", "2.0", 2),
     ]
     assert {(fact.subject, fact.correlation_id, fact.traceparent) for fact in facts} == {("A", "c-1", "00-1-2-01")}
 
