@@ -13,8 +13,9 @@ from local.emulator.entities import EventHubDescription, entity_key
 from local.emulator.eventhubs.hub import EventHub
 from local.emulator.eventhubs.management import HubManagement
 from local.emulator.journal import Journal
+from local.emulator.servicebus.consumers import Services
 from local.emulator.servicebus.namespace import Namespace
-from local.emulator.servicebus.queue import Queue, Services
+from local.emulator.servicebus.queue import Queue
 
 __all__ = ["Broker", "HubAddress"]
 

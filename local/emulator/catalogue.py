@@ -78,7 +78,7 @@ class Catalogue:
                 queue.restore_state(session_id, state)
         for identity, key, forget_at in database.rows("duplicates"):
             if identity in stores:
-                stores[identity].restore_duplicate(key, forget_at)
+                stores[identity].history.restore(key, forget_at)
         for queue in stores.values():
             self._broker.services.wake(queue)
 

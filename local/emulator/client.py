@@ -169,7 +169,7 @@ class ClientConnection:
         path = _address(link)
         node = path.lower()
         if node in (_CBS, _MANAGEMENT) or node.endswith("/" + _MANAGEMENT):
-            replies = self._handlers[link] = Replies(link, path)
+            replies = self._handlers[link] = Replies(link, self, path)
             replies.open()
             return
         hub = self._broker.find_hub(path)

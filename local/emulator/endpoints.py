@@ -27,6 +27,8 @@ _CREDIT: Final = 500
 """Messages a client may send before it hears from us; each costs memory until it is committed."""
 
 _MAX_WAITING_REPLIES: Final = 1000
+_MAX_WAITING_BYTES: Final = 8 << 20
+"""Answers that a client has not taken yet; beyond either bound, its requests are refused."""
 
 
 class Handler(Protocol):
@@ -177,6 +179,8 @@ class Requests:
             replies = self._client.find_replies(self._link, reply_to if isinstance(reply_to, str) else None)
             if replies is None:
                 raise AmqpError(Condition.NOT_FOUND, "No link was opened for the answers to requests")
+            if replies.is_full:
+                raise AmqpError(Condition.SERVER_BUSY, "Too many answers wait to be taken: grant credit, and read")
             self._answer(request, replies.send)
         except AmqpError as error:
             if not event.settled:
@@ -200,10 +204,12 @@ class Requests:
 class Replies:
     """The link over which a client gets the answers to its requests."""
 
-    def __init__(self, link: OutgoingLink, node: str) -> None:
+    def __init__(self, link: OutgoingLink, client: Client, node: str) -> None:
         self.link = link
         self.node = node
+        self._client = client
         self._waiting: deque[bytes] = deque()
+        self._waiting_bytes = 0
 
     def open(self) -> None:
         """Accept the link."""
@@ -211,14 +217,21 @@ class Replies:
 
     def send(self, message: bytes) -> None:
         """Send an answer as soon as the client takes one."""
-        if len(self._waiting) < _MAX_WAITING_REPLIES:
-            self._waiting.append(message)
+        self._waiting.append(message)
+        self._waiting_bytes += len(message)
         self.on_credit()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the client leaves too much untaken."""
+        return len(self._waiting) >= _MAX_WAITING_REPLIES or self._waiting_bytes >= _MAX_WAITING_BYTES
 
     def on_credit(self) -> None:
         """Send what waits."""
-        while self._waiting and self.link.is_ready:
-            self.link.send(self._waiting.popleft(), settled=True)
+        while self._waiting and self.link.is_ready and self._client.is_writable:
+            message = self._waiting.popleft()
+            self._waiting_bytes -= len(message)
+            self.link.send(message, settled=True)
         self.link.drained()
 
     def on_settled(self, event: DeliverySettled) -> None:

@@ -13,6 +13,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TypeAlias
 
+from local.emulator.durations import FOREVER, format_duration, parse_duration
+
 __all__ = [
     "DEFAULT_CONSUMER_GROUP",
     "DEFAULT_RULE",
@@ -35,23 +37,15 @@ __all__ = [
     "entity_key",
     "format_duration",
     "parse_duration",
+    "property_name",
 ]
 
 PropertyValue: TypeAlias = str | bool | int | float | datetime | timedelta
 """What a rule may compare a message's property with."""
 
-FOREVER = timedelta(days=10675199, hours=2, minutes=48, seconds=5, microseconds=477580)
-"""The service's longest duration (.NET's `TimeSpan.MaxValue`), its way to say "never"."""
-
 DEFAULT_CONSUMER_GROUP = "$Default"
 DEFAULT_RULE = "$Default"
 
-_FOREVER_TEXT = "P10675199DT2H48M5.4775807S"
-_DURATION = re.compile(
-    r"P(?=.)(?:(?P<years>\d{1,9})Y)?(?:(?P<months>\d{1,9})M)?(?:(?P<days>\d{1,9})D)?"
-    r"(?:T(?=.)(?:(?P<hours>\d{1,9})H)?(?:(?P<minutes>\d{1,9})M)?(?:(?P<seconds>\d{1,9}(?:\.\d{1,9})?)S)?)?",
-    re.ASCII,
-)
 _ENTITY_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._/~-]*[A-Za-z0-9])?", re.ASCII)
 _CHILD_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
 
@@ -104,52 +98,9 @@ def entity_key(name: str) -> str:
     return name.lower()
 
 
-def parse_duration(text: str) -> timedelta:
-    """Read an ISO 8601 duration as the service does: a year is 365 days, a month 30, no weeks, no sign.
-
-    Anything longer than `FOREVER` is `FOREVER`; digits beyond the microsecond are dropped.
-
-    Raises
-    ------
-    ValueError
-        The text is no such duration.
-    """
-    match = _DURATION.fullmatch(text)
-    if match is None:
-        raise ValueError(f"{text!r} is no ISO 8601 duration such as PT30S, PT1H or P14D")
-    years, months, days, hours, minutes = (int(match[unit] or 0) for unit in _WHOLE_UNITS)
-    whole, _, fraction = (match["seconds"] or "0").partition(".")
-    total_days = years * 365 + months * 30 + days
-    if total_days > FOREVER.days:
-        return FOREVER
-    duration = timedelta(
-        days=total_days,
-        hours=hours,
-        minutes=minutes,
-        seconds=int(whole),
-        microseconds=int(fraction[:6].ljust(6, "0")),
-    )
-    return min(duration, FOREVER)
-
-
-_WHOLE_UNITS = ("years", "months", "days", "hours", "minutes")
-
-
-def format_duration(duration: timedelta) -> str:
-    """Write a duration (not negative) in ISO 8601, in the service's own spelling."""
-    if duration < timedelta(0):
-        raise ValueError(f"{duration!r} is negative")
-    if duration >= FOREVER:
-        return _FOREVER_TEXT
-    minutes, seconds = divmod(duration.seconds, 60)
-    hours, minutes = divmod(minutes, 60)
-    second_text = f"{seconds}.{duration.microseconds:06d}".rstrip("0").rstrip(".")
-    date = f"{duration.days}D" if duration.days else ""
-    units = ((str(hours), "H"), (str(minutes), "M"), (second_text, "S"))
-    time = "".join(number + unit for number, unit in units if number != "0")
-    if not date and not time:
-        return "PT0S"
-    return f"P{date}" + (f"T{time}" if time else "")
+def property_name(field_name: str) -> str:
+    """The name of a field in configuration files and in the management API: `lock_duration` is `LockDuration`."""
+    return "".join(part.capitalize() for part in field_name.split("_"))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from local.emulator.eventhubs.partition import Event
     from local.emulator.servicebus.message import Message
 
-__all__ = ["Journal", "VolatileJournal"]
+__all__ = ["Journal", "VolatileJournal", "run_actions"]
+
+_log = logging.getLogger("emulator")
 
 
 class Journal(Protocol):
@@ -38,6 +41,15 @@ class Journal(Protocol):
     def after_commit(self, action: Callable[[], None]) -> None: ...
     def flush(self) -> None: ...
     def close(self) -> None: ...
+
+
+def run_actions(actions: Iterable[Callable[[], None]]) -> None:
+    """Run what waited for a commit; one that fails is logged and keeps none of the others from running."""
+    for action in actions:
+        try:
+            action()
+        except Exception:
+            _log.exception("What followed a commit failed inside the emulator: the rest goes on")
 
 
 class VolatileJournal:
@@ -90,8 +102,7 @@ class VolatileJournal:
         """Run what waits, and what that brings about."""
         while self._actions:
             actions, self._actions = self._actions, []
-            for action in actions:
-                action()
+            run_actions(actions)
 
     def close(self) -> None:
         """Nothing to do."""

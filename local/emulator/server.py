@@ -21,6 +21,9 @@ _log = logging.getLogger("emulator")
 _WRITE_HIGH: Final = 1 << 20
 """Bytes in a socket's send buffer above which the client gets no more messages."""
 
+_WRITE_LIMIT: Final = 256 << 20
+"""Bytes that a client may leave unread, answers to its own frames included, before it is disconnected."""
+
 _HELD_HIGH: Final = 8 << 20
 """Bytes a client may have sent that are not committed yet; above it, its socket is not read."""
 
@@ -99,6 +102,8 @@ class Server:
             while self._broker.has_work:
                 self._broker.pump()
                 self._broker.journal.flush()
+        except Exception:
+            _log.exception("An entity failed inside the emulator: the others go on")
         finally:
             self._is_running = False
         while self._with_output:
@@ -201,6 +206,10 @@ class _Client(asyncio.Protocol):
         if output:
             self._spoke_at = time.monotonic()
             transport.write(output)
+        if transport.get_write_buffer_size() > _WRITE_LIMIT:
+            _log.warning("A client that does not read what it asked for is disconnected")
+            transport.abort()
+            return
         if engine.is_closed:
             self._close()
         elif self._connection.was_throttled and not self._connection.is_blocked:

@@ -19,6 +19,7 @@ from local.emulator.entities import (
     TopicDescription,
     format_duration,
     parse_duration,
+    property_name,
 )
 
 __all__ = ["changed", "created", "queue_element", "subscription_element", "topic_element"]
@@ -26,10 +27,6 @@ __all__ = ["changed", "created", "queue_element", "subscription_element", "topic
 _COUNTS_NAMESPACE = "http://schemas.microsoft.com/netservices/2011/06/servicebus"
 _FORWARDS = ("forward_to", "forward_dead_lettered_messages_to")
 _Entity = TypeVar("_Entity", QueueDescription, TopicDescription, SubscriptionDescription)
-
-
-def _xml_name(field_name: str) -> str:
-    return "".join(part.capitalize() for part in field_name.split("_"))
 
 
 # -- reading ----------------------------------------------------------------------------------------------
@@ -40,7 +37,7 @@ def created(entity_type: type[_Entity], element: Element, **names: Any) -> _Enti
     try:
         return entity_type(**names, **_given(entity_type, element))
     except InvalidEntityError as error:
-        raise bad_request(f"The value for {_xml_name(error.field)} is wrong: {error}") from None
+        raise bad_request(f"The value for {property_name(error.field)} is wrong: {error}") from None
 
 
 def changed(existing: _Entity, element: Element) -> _Entity:
@@ -48,13 +45,13 @@ def changed(existing: _Entity, element: Element) -> _Entity:
     try:
         return replace(existing, **_given(type(existing), element))
     except InvalidEntityError as error:
-        raise bad_request(f"The value for {_xml_name(error.field)} is wrong: {error}") from None
+        raise bad_request(f"The value for {property_name(error.field)} is wrong: {error}") from None
 
 
 def _given(entity_type: type[Any], element: Element) -> dict[str, Any]:
     values = {}
     for name, hint in _FIELDS[entity_type].items():
-        found = atom.child(element, _xml_name(name))
+        found = atom.child(element, property_name(name))
         if found is None or found.get(f"{{{atom.INSTANCE_NAMESPACE}}}nil") == "true":
             continue
         text = (found.text or "").strip()
@@ -68,7 +65,7 @@ def _read(name: str, text: str, hint: Any) -> object:
     try:
         return _READERS[hint](text)
     except (ValueError, KeyError):
-        raise bad_request(f"The value for {_xml_name(name)} is wrong: {text[:100]!r}") from None
+        raise bad_request(f"The value for {property_name(name)} is wrong: {text[:100]!r}") from None
 
 
 def _forward_target(text: str) -> str | None:
@@ -138,7 +135,7 @@ def _element(
     for name in _FIELDS[type(entity)]:
         value = getattr(entity, name)
         if value is not None:
-            atom.add(element, _xml_name(name), f"sb://{host}/{value}" if name in _FORWARDS else _write(value))
+            atom.add(element, property_name(name), f"sb://{host}/{value}" if name in _FORWARDS else _write(value))
     _add_times(element, counts)
     _add_details(element, counts)
     atom.add(element, "EntityAvailabilityStatus", "Available")

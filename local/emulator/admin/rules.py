@@ -20,6 +20,7 @@ from local.emulator.entities import (
     TrueFilter,
     format_duration,
     parse_duration,
+    property_name,
 )
 from local.emulator.rules import RuleSyntaxError, compile_rule
 
@@ -65,7 +66,7 @@ def _read_filter(element: Element) -> RuleFilter:
     if kind == "SqlFilter":
         return SqlFilter(expression=_text(element, "SqlExpression") or "", parameters=_values(element, "Parameters"))
     if kind == "CorrelationFilter":
-        given = {name: _text(element, _xml_name(name)) for name in CORRELATION_FIELDS}
+        given = {name: _text(element, property_name(name)) for name in CORRELATION_FIELDS}
         return CorrelationFilter(properties=_values(element, "Properties"), **given)
     raise bad_request(f"There is no filter of type {kind!r}")
 
@@ -159,7 +160,7 @@ def _add_filter(parent: Element, rule_filter: RuleFilter) -> None:
             for name in CORRELATION_FIELDS:
                 value = getattr(rule_filter, name)
                 if value is not None:
-                    atom.add(element, _xml_name(name), value)
+                    atom.add(element, property_name(name), value)
             _add_values(element, "Properties", rule_filter.properties)
 
 
@@ -195,7 +196,3 @@ def _write_value(value: PropertyValue) -> tuple[str, str]:
     if isinstance(value, timedelta):
         return "duration", format_duration(value)
     return "string", value
-
-
-def _xml_name(field_name: str) -> str:
-    return "".join(part.capitalize() for part in field_name.split("_"))

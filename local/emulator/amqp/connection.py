@@ -53,6 +53,9 @@ class Limits:
     max_frame_size: int = 65_536
     channel_max: int = 255
     idle_time_out_ms: int = 240_000
+    max_links: int = 5_000
+    max_partial_bytes: int = 256 << 20
+    """Payload of messages that have begun and not ended."""
 
     def __post_init__(self) -> None:
         if not MIN_MAX_FRAME_SIZE <= self.max_frame_size <= 16_777_216:
@@ -80,6 +83,7 @@ class Connection:
         self._output: list[bytes] = []
         self._on_output = on_output
         self.output_size = 0
+        self._partial_bytes = 0
         self._sessions: dict[int, Session] = {}
         self.state = ConnectionState.AWAIT_HEADER
         self.max_body_size = MIN_MAX_FRAME_SIZE - 8
@@ -152,6 +156,19 @@ class Connection:
         """Queue one frame (for sessions and links)."""
         if not self.is_closed:
             self._put(frame(channel, body))
+
+    def check_links(self) -> None:
+        """Refuse to hold more links than agreed (for sessions)."""
+        if sum(len(session.links) for session in self._sessions.values()) >= self._limits.max_links:
+            raise AmqpError(
+                Condition.RESOURCE_LIMIT_EXCEEDED, f"A connection has at most {self._limits.max_links} links"
+            )
+
+    def note_partial(self, change: int) -> None:
+        """Keep count of the payload that waits for the rest of its message (for links)."""
+        self._partial_bytes += change
+        if change > 0 and self._partial_bytes > self._limits.max_partial_bytes:
+            raise AmqpError(Condition.RESOURCE_LIMIT_EXCEEDED, "Too many messages are under way at once")
 
     # -- reading -----------------------------------------------------------------------------------
     def _read(self) -> Iterator[Event]:

@@ -123,7 +123,7 @@ class IncomingLink(Link):
         self._delivery_count = attach.initial_delivery_count or 0
         self._credit = 0
         self._parts: list[bytes] = []
-        self._size = 0
+        self._size = self._kept = 0
         self._current: Transfer | None = None
 
     def accept(self, *, max_message_size: int, credit: int, properties: dict[Any, Any] | None = None) -> None:
@@ -172,9 +172,9 @@ class IncomingLink(Link):
             return []
         self._size += len(payload)
         if self._size <= self.max_message_size:
-            self._parts.append(payload)
+            self._keep(payload)
         else:
-            self._parts.clear()
+            self._drop_parts()
         if transfer.more:
             return []
         oversized = self._size > self.max_message_size
@@ -201,9 +201,24 @@ class IncomingLink(Link):
         self._current = transfer
         return transfer
 
+    def _keep(self, payload: bytes) -> None:
+        self._parts.append(payload)
+        self._kept += len(payload)
+        self.session.connection.note_partial(len(payload))
+
+    def _drop_parts(self) -> None:
+        self.session.connection.note_partial(-self._kept)
+        self._parts = []
+        self._kept = 0
+
+    def end(self) -> list[Event]:
+        """As `Link.end`; a message that never ended is forgotten."""
+        self._drop_parts()
+        return super().end()
+
     def _finish(self) -> None:
         self._current = None
-        self._parts = []
+        self._drop_parts()
         self._size = 0
         self._credit -= 1
         self._delivery_count = (self._delivery_count + 1) & _SEQUENCE

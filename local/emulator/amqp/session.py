@@ -116,6 +116,7 @@ class Session:
             raise AmqpError(Condition.HANDLE_IN_USE, f"Handle {attach.handle} is in use")
         if attach.handle > HANDLE_MAX:
             raise AmqpError(Condition.NOT_ALLOWED, f"Handle {attach.handle} is above {HANDLE_MAX}")
+        self.connection.check_links()
         link: Link = OutgoingLink(self, attach) if attach.role else IncomingLink(self, attach)
         self.links[attach.handle] = link
         return [LinkAttached(link)]
@@ -126,6 +127,7 @@ class Session:
             return []
         known = link.state is not LinkState.DETACH_SENT
         link.advance(detach)
+        link.end()
         self._forget(link)
         return [LinkDetached(link)] if known else []
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from local.emulator.config.document import Node
-from local.emulator.config.properties import Names, json_name
+from local.emulator.config.properties import Names
 from local.emulator.entities import (
     EventHubDescription,
     QueueDescription,
@@ -12,6 +12,7 @@ from local.emulator.entities import (
     SubscriptionDescription,
     TopicDescription,
     entity_key,
+    property_name,
 )
 from local.emulator.forwarding import forwarding_edges, forwarding_source, leads_back
 
@@ -93,4 +94,4 @@ def _check_forwarding(declared: Declared) -> None:
 
 
 def _property(node: Node, field_name: str) -> Node:
-    return node.member("Properties").member(json_name(field_name))
+    return node.member("Properties").member(property_name(field_name))

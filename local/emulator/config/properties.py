@@ -6,9 +6,9 @@ from datetime import timedelta
 from typing import Any, TypeAlias, TypeVar, get_type_hints
 
 from local.emulator.config.document import ConfigError, Node
-from local.emulator.entities import EntityStatus, InvalidEntityError, entity_key
+from local.emulator.entities import EntityStatus, InvalidEntityError, entity_key, property_name
 
-__all__ = ["Names", "Readers", "build", "json_name", "property_readers", "read_fields", "read_properties"]
+__all__ = ["Names", "Readers", "build", "property_readers", "read_fields", "read_properties"]
 
 _Entity = TypeVar("_Entity")
 Readers: TypeAlias = Mapping[str, tuple[str, Callable[[Node], object]]]
@@ -25,16 +25,11 @@ _READERS: Mapping[Any, Callable[[Node], object]] = {
 }
 
 
-def json_name(field_name: str) -> str:
-    """The key of a field: `lock_duration` is `LockDuration`."""
-    return "".join(part.capitalize() for part in field_name.split("_"))
-
-
 def property_readers(entity_type: type[Any], *without: str) -> dict[str, tuple[str, Callable[[Node], object]]]:
     """JSON key -> (field, reader) for each scalar field of an entity type."""
     hints = get_type_hints(entity_type)
     names = (f.name for f in fields(entity_type) if f.name not in without)
-    return {json_name(name): (name, _READERS[hints[name]]) for name in names}
+    return {property_name(name): (name, _READERS[hints[name]]) for name in names}
 
 
 def read_properties(parts: Mapping[str, Node], readers: Readers) -> dict[str, object]:
@@ -61,7 +56,7 @@ def _place(node: Node, field_name: str) -> str:
     """The path of the JSON key that a field of an entity was read from."""
     if field_name == "filter":
         return node.path
-    key = "SqlExpression" if field_name == "expression" else json_name(field_name)
+    key = "SqlExpression" if field_name == "expression" else property_name(field_name)
     properties = node.value.get("Properties")
     inside = isinstance(properties, dict) and key in properties
     return f"{node.path}.Properties.{key}" if inside else f"{node.path}.{key}"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from local.emulator.config.document import Node
-from local.emulator.config.properties import Names, build, json_name
+from local.emulator.config.properties import Names, build
 from local.emulator.entities import (
     CORRELATION_FIELDS,
     CorrelationFilter,
@@ -13,12 +13,13 @@ from local.emulator.entities import (
     SqlAction,
     SqlFilter,
     TrueFilter,
+    property_name,
 )
 from local.emulator.rules import RuleSyntaxError, compile_rule
 
 __all__ = ["read_rules"]
 
-_CORRELATION = {json_name(name): name for name in CORRELATION_FIELDS}
+_CORRELATION = {property_name(name): name for name in CORRELATION_FIELDS}
 _FILTER_TYPES = {kind + suffix: kind for kind in ("Sql", "Correlation", "True", "False") for suffix in ("", "Filter")}
 
 

@@ -12,6 +12,7 @@ from local.emulator.entities import (
     RuleFilter,
     SqlFilter,
     TrueFilter,
+    property_name,
 )
 from local.emulator.rules import values
 from local.emulator.rules.errors import RuleEvaluationError, RuleSyntaxError
@@ -127,7 +128,7 @@ def _compile_filter(rule_filter: RuleFilter) -> _Matches:
 
 def _correlation(rule_filter: CorrelationFilter) -> _Matches:
     given = {name: getattr(rule_filter, name) for name in CORRELATION_FIELDS}
-    system = [(_system_name(name), value) for name, value in given.items() if value is not None]
+    system = [(property_name(name), value) for name, value in given.items() if value is not None]
     user = list(rule_filter.properties.items())
     are_equal = values.comparison("=")
 
@@ -137,10 +138,6 @@ def _correlation(rule_filter: CorrelationFilter) -> _Matches:
         )
 
     return matches
-
-
-def _system_name(field_name: str) -> str:
-    return "".join(part.capitalize() for part in field_name.split("_"))
 
 
 def _assign(user: dict[str, Any], name: str, value: Any) -> None:

@@ -19,8 +19,9 @@ from local.emulator.entities import (
     entity_key,
 )
 from local.emulator.rules import RuleError
+from local.emulator.servicebus.consumers import Services
 from local.emulator.servicebus.message import Message
-from local.emulator.servicebus.queue import Queue, Services
+from local.emulator.servicebus.queue import Queue
 from local.emulator.servicebus.sessions import SessionQueue
 from local.emulator.servicebus.settings import QueueSettings
 from local.emulator.servicebus.topic import Subscription, Topic
@@ -147,6 +148,7 @@ class Namespace:
         kind = SessionQueue if settings.requires_session else Queue
         queue = kind(identity, path, settings, self._services, dead_letters)
         queue.transfer_dead_letters = transfer
+        queue.size_elsewhere = lambda: dead_letters.size_bytes + transfer.size_bytes
         self._wire(queue)
         for store in (queue, dead_letters, transfer):
             self._stores[entity_key(store.path)] = store

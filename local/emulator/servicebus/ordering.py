@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 
 __all__ = ["Deadlines", "ReadyNumbers", "SequenceIndex"]
 
@@ -34,6 +34,12 @@ class ReadyNumbers:
             self._fresh.append(number)
         else:
             heapq.heappush(self._returned, number)
+
+    def keep(self, living: Container[int]) -> None:
+        """Drop the numbers that are not among the living."""
+        self._fresh = deque(number for number in self._fresh if number in living)
+        self._returned = [number for number in self._returned if number in living]
+        heapq.heapify(self._returned)
 
     def first(self) -> int:
         """The smallest number, which stays."""

@@ -9,61 +9,16 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from local.emulator.amqp.errors import AmqpError, Condition
-from local.emulator.journal import Journal
+from local.emulator.servicebus.consumers import Consumer, Services
+from local.emulator.servicebus.duplicates import DuplicateHistory
 from local.emulator.servicebus.message import FOREVER, Message, MessageState
 from local.emulator.servicebus.ordering import Deadlines, ReadyNumbers, SequenceIndex
 from local.emulator.servicebus.settings import QueueSettings
 
-__all__ = ["Consumer", "Queue", "Services", "lock_lost"]
-
-
-class Consumer(Protocol):
-    """A receiver, as a queue sees it."""
-
-    @property
-    def is_ready(self) -> bool:
-        """Whether it can take a message right now."""
-        ...
-
-    @property
-    def locks(self) -> bool:
-        """Whether it takes messages under a lock (peek-lock), or for good (receive-and-delete)."""
-        ...
-
-    def deliver(self, message: Message) -> None:
-        """Take a message; for good ones, it is deleted already."""
-        ...
-
-    def nothing_left(self) -> None:
-        """There is nothing more to hand out at the moment."""
-        ...
-
-    def lost(self, error: AmqpError) -> None:
-        """There will never be anything more."""
-        ...
-
-
-class Services:
-    """What queues use of the world around them, passed in once."""
-
-    __slots__ = ("journal", "new_token", "wake")
-
-    def __init__(self, *, journal: Journal, new_token: Callable[[], bytes], wake: Callable[[Queue], None]) -> None:
-        self.journal = journal
-        self.new_token = new_token
-        self.wake = wake
-
-
-def lock_lost(now_known: str = "") -> AmqpError:
-    """The answer to a settlement or renewal that comes too late."""
-    return AmqpError(
-        Condition.MESSAGE_LOCK_LOST,
-        "The lock supplied is invalid. Either the lock expired, or the message has already been removed from"
-        f" the queue{now_known}.",
-    )
+__all__ = ["Queue"]
 
 
 class Queue:
@@ -89,6 +44,8 @@ class Queue:
         self.timer_at: int | None = None
         self.accessed_at = 0
         self.is_removed = False
+        self.size_elsewhere: Callable[[], int] = lambda: 0
+        """Bytes held outside this store that count against its quota: dead letters, a topic's subscriptions."""
         self.enqueued_total = 0
         self.size_bytes = 0
         self.scheduled = 0
@@ -100,7 +57,7 @@ class Queue:
         self._index = SequenceIndex(self.messages)  # type: ignore[arg-type]
         self._expiries = Deadlines(self._expires_at)
         self._schedule = Deadlines(self._visible_at)
-        self._seen: OrderedDict[str, int] = OrderedDict()
+        self.history = DuplicateHistory(identity, services.journal)
 
     # -- taking in ---------------------------------------------------------------------------------
     def accept(self, messages: Sequence[Message], now: int) -> list[int]:
@@ -143,7 +100,9 @@ class Queue:
         if not self.settings.status.can_send:
             raise AmqpError(Condition.ENTITY_DISABLED, f"Messaging entity '{self.path}' is disabled for sending")
         limit = self.settings.max_size_bytes
-        if limit is not None and self.size_bytes + sum(message.size for message in messages) > limit:
+        if limit is None:
+            return
+        if self.size_bytes + self.size_elsewhere() + sum(message.size for message in messages) > limit:
             raise AmqpError(
                 Condition.RESOURCE_LIMIT_EXCEEDED,
                 f"The maximum entity size of {limit} bytes has been reached for '{self.path}':"
@@ -154,19 +113,7 @@ class Queue:
         window = self.settings.duplicate_window_ms
         if window is None:
             return messages
-        fresh = []
-        for message in messages:
-            identifier = message.sections.properties.message_id
-            if identifier is None:
-                fresh.append(message)
-                continue
-            key = f"{type(identifier).__name__}:{identifier}"
-            if self._seen.get(key, 0) <= now:
-                self._seen[key] = now + window
-                self._seen.move_to_end(key)
-                self.services.journal.put_duplicate(self.identity, key, now + window)
-                fresh.append(message)
-        return fresh
+        return [message for message in messages if self.history.admit(message, now, window)]
 
     def _number(self, message: Message, now: int) -> None:
         message.sequence = self.next_sequence
@@ -217,15 +164,13 @@ class Queue:
 
     def _make_ready(self, message: Message) -> None:
         self._ready.push(message.sequence)
+        if len(self._ready) > 2 * len(self.messages) + 1024:
+            self._ready.keep(self.messages)
 
     def restore(self, message: Message) -> None:
         """Take back a message that storage kept; it is numbered already."""
         self.size_bytes += message.size
         self._hold(message)
-
-    def restore_duplicate(self, key: str, forget_at: int) -> None:
-        """Take back an entry of the duplicate detection's history."""
-        self._seen[key] = forget_at
 
     def _take_over(self, message: Message) -> None:
         """Receive a message that moved here from the parent queue and keeps its number."""
@@ -251,9 +196,7 @@ class Queue:
 
     def dispatch(self, now: int) -> None:
         """Hand ready messages to receivers that can take them, in turn."""
-        if not self.settings.status.can_receive:
-            return
-        served = True
+        served = self.settings.status.can_receive
         while served and self._ready:
             served = False
             for consumer in tuple(self.consumers):
@@ -334,7 +277,7 @@ class Queue:
     def _locked(self, token: bytes, now: int) -> Message:
         message = self.locked.get(token)
         if message is None or message.locked_until <= now:
-            raise lock_lost()
+            raise _lock_lost()
         return message
 
     def _change(self, message: Message, changes: dict[Any, Any] | None) -> None:
@@ -464,7 +407,7 @@ class Queue:
     def next_deadline(self) -> int | None:
         """When `tick` has something to do, or None."""
         times = [self._expiries.next_time(), self._schedule.next_time(), self._first_lock_end()]
-        times.append(next(iter(self._seen.values()), None))
+        times.append(self.history.next_time())
         return min((time for time in times if time is not None), default=None)
 
     def tick(self, now: int) -> None:
@@ -476,9 +419,7 @@ class Queue:
             message = self.messages[sequence]
             if message.lock_token is None:
                 self._expire(message, now)
-        while self._seen and next(iter(self._seen.values())) <= now:
-            key, _ = self._seen.popitem(last=False)
-            self.services.journal.delete_duplicates(self.identity, [key])
+        self.history.forget(now)
 
     def _first_lock_end(self) -> int | None:
         return next(iter(self.locked.values())).locked_until if self.locked else None
@@ -510,6 +451,14 @@ class Queue:
     def _visible_at(self, sequence: int, time: int) -> bool:
         message = self.messages.get(sequence)
         return message is not None and message.state is MessageState.SCHEDULED and message.visible_at == time
+
+
+def _lock_lost() -> AmqpError:
+    return AmqpError(
+        Condition.MESSAGE_LOCK_LOST,
+        "The lock supplied is invalid. Either the lock expired, or the message has already been removed from"
+        " the queue.",
+    )
 
 
 def _gone(path: str) -> AmqpError:

@@ -6,9 +6,10 @@ from collections import OrderedDict
 from typing import Protocol
 
 from local.emulator.amqp.errors import AmqpError, Condition
+from local.emulator.servicebus.consumers import Consumer
 from local.emulator.servicebus.message import Message, MessageState
 from local.emulator.servicebus.ordering import ReadyNumbers
-from local.emulator.servicebus.queue import Consumer, Queue
+from local.emulator.servicebus.queue import Queue
 
 __all__ = ["Session", "SessionQueue", "SessionWaiter"]
 
@@ -158,6 +159,16 @@ class SessionQueue(Queue):
             return False
         session.ready.push(message.sequence)
         return True
+
+    def tick(self, now: int) -> None:
+        """As `Queue.tick`; sessions whose last message expired are forgotten."""
+        super().tick(now)
+        if len(self.sessions) > 2 * len(self.messages) + 1024:
+            living = {message.session_id for message in self.messages.values()}
+            for session in [each for each in self.sessions.values() if each.id not in living]:
+                if session.state is None and session.owner is None:
+                    del self.sessions[session.id]
+                    self._available.pop(session.id, None)
 
     def _free(self, session: Session, now: int) -> None:
         owner = session.owner

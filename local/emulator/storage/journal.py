@@ -13,6 +13,7 @@ from typing import Final
 
 from local.emulator.amqp.encode import encode
 from local.emulator.eventhubs.partition import Event
+from local.emulator.journal import run_actions
 from local.emulator.servicebus.message import Message
 from local.emulator.storage.database import Batch, Database, Row, StorageError
 
@@ -137,7 +138,7 @@ class DurableJournal:
             batch, actions = self._take_batch(), self._actions
             self._reset()
             if batch is None:
-                _run(actions)
+                run_actions(actions)
             else:
                 self._is_writing = True
                 self._work.put((batch, actions))
@@ -188,7 +189,7 @@ class DurableJournal:
 
     def _committed(self, actions: list[Callable[[], None]]) -> None:
         self._is_writing = False
-        _run(actions)
+        run_actions(actions)
         self.flush()
 
     def close(self) -> None:
@@ -200,11 +201,6 @@ class DurableJournal:
         self._work.put(None)
         self._thread.join(timeout=30)
         self._database.close()
-
-
-def _run(actions: list[Callable[[], None]]) -> None:
-    for action in actions:
-        action()
 
 
 def _row(queue: int, message: Message) -> Row:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from local.emulator.amqp.encode import encode
-from local.emulator.amqp.message import BATCH_FORMAT
+from local.emulator.amqp.message import BATCH_FORMAT, Properties, encode_message
 from local.emulator.amqp.performatives import ACCEPTED, Detach, Disposition, Terminus
 from local.emulator.amqp.types import Array, Described, Raw, Symbol, UInt, ULong
 from local.emulator.client import node_path
@@ -211,6 +211,23 @@ def test_requests_that_cannot_be_met_get_a_status(client: Client, operation: str
     assert reply.properties.correlation_id == "r"
     peek = {"from-sequence-number": 0, "message-count": 1}
     assert client.request(8, "com.microsoft:peek-message", peek).application_properties["statusCode"] == 204
+
+
+def test_answers_that_are_not_taken_are_bounded(client: Client) -> None:
+    """Without credit for answers, requests are refused after a while, and the answers come with the credit."""
+    client.attach("queue/$management", 8, receives=False)
+    client.attach("queue/$management", 9, receives=True)
+    request = encode_message(
+        properties=Properties(message_id="r"),
+        application_properties={"operation": "com.microsoft:peek-message"},
+        body={"from-sequence-number": 0, "message-count": 1},
+    )
+    for _ in range(1200):
+        client.publish(8, request)
+    states = [each.state.descriptor for each, _ in client.received if isinstance(each, Disposition)]
+    assert (states.count(0x24), states.count(0x25)) == (1000, 200)
+    client.grant(9, 5000)
+    assert len(client.messages()) == 1000
 
 
 def test_tokens_are_accepted_and_answered_first(client: Client) -> None:

@@ -118,6 +118,23 @@ def test_oversized_messages_are_not_kept() -> None:
     assert (event.oversized, event.payload) == (True, b"")
 
 
+def test_links_and_unfinished_messages_are_bounded_per_connection() -> None:
+    """Beyond the bounds the session ends; what its links held is forgotten."""
+    peer = Peer(Connection(container_id="broker", limits=Limits(max_links=3, max_partial_bytes=1000))).open()
+    for handle in (0, 2):
+        peer.attach_sender(handle=handle).accept(max_message_size=900, credit=1)
+    peer.transfer(0, 0, b"x" * 600, more=True)
+    peer.transfer(2, 1, b"x" * 600, more=True)
+    assert _condition(peer.take(End)) == "amqp:resource-limit-exceeded"
+    peer.send(End())
+    assert peer.connection._partial_bytes == 0
+    peer.send(Begin(next_outgoing_id=0, incoming_window=9, outgoing_window=9))
+    for handle in range(3):
+        peer.attach_sender(handle=handle).accept(max_message_size=900, credit=1)
+    peer.send(Attach(name="x", handle=9, role=False, source=source("a"), target=target("b")))
+    assert _condition(peer.take(End)) == "amqp:resource-limit-exceeded"
+
+
 def test_aborted_messages_leave_no_trace() -> None:
     """An aborted delivery makes no event, and the next message is whole."""
     peer = Peer().open()

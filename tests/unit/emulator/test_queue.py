@@ -15,8 +15,9 @@ from local.emulator.amqp.encode import encode
 from local.emulator.amqp.message import Header
 from local.emulator.amqp.types import Described, ULong
 from local.emulator.journal import VolatileJournal
+from local.emulator.servicebus.consumers import Services
 from local.emulator.servicebus.message import Message, MessageState
-from local.emulator.servicebus.queue import Queue, Services
+from local.emulator.servicebus.queue import Queue
 from local.emulator.servicebus.settings import QueueSettings
 
 LOCK_MS = 30_000
@@ -224,6 +225,31 @@ def test_time_costs_memory_only_for_what_is_there() -> None:
     assert len(world.queue._expiries._heap) < 5000
     assert len(world.queue._index._numbers) < 5000
     assert world.queue.size_bytes == 0
+
+
+def test_what_expires_unread_leaves_nothing_behind() -> None:
+    """Without any receiver, a queue of short-lived messages stays small."""
+    world = World(time_to_live_ms=10)
+    for _ in range(100):
+        world.send(*(_message() for _ in range(100)))
+        world.wait(10)
+    assert world.queue.messages == {}
+    assert len(world.queue._ready) < 3000
+
+
+def test_dead_letters_count_against_the_quota() -> None:
+    """The service counts all that an entity holds."""
+    size = _message(b"x" * 1000).size
+    world = World(max_size_bytes=2 * size + 400)
+    world.queue.size_elsewhere = lambda: world.dead.size_bytes
+    world.send(_message(b"x" * 1000))
+    (message,) = world.receive()
+    assert message.lock_token
+    world.queue.dead_letter(message.lock_token, world.now, "r", "d", None)
+    world.journal.flush()
+    world.send(_message(b"x" * 1000))
+    with pytest.raises(AmqpError):
+        world.send(_message(b"x" * 1000))
 
 
 class QueueMachine(RuleBasedStateMachine):
