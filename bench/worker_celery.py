@@ -43,7 +43,10 @@ def _python() -> Path:
         print("  installing Celery under .sluice", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(ENVIRONMENT)], check=True)
         requirements = str(WORKER / "requirements.txt")
-        subprocess.run([str(python), "-m", "pip", "install", "--quiet", "-r", requirements], check=True)
+        install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", requirements]
+        done = subprocess.run(install, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"Celery can't be installed: {done.stderr[-500:]}")
         ready.write_text(wanted, encoding="utf-8")
     return python
 
