@@ -86,7 +86,8 @@ class DeadLetter:
     @property
     def group(self) -> str:
         """What groups it with others of its kind: the stack's fingerprint, or without a stack its code."""
-        return self.fingerprint or hashlib.sha256(f"{self.category}\0{self.code}".encode()).hexdigest()[:16]
+        kind = f"{self.category}\0{self.code}".encode("utf-8", "replace")
+        return self.fingerprint or hashlib.sha256(kind).hexdigest()[:16]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

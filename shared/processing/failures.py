@@ -1,7 +1,7 @@
 """The failure matrix: what an exception means for the message that met it. One table, here and nowhere else."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
@@ -99,7 +99,8 @@ def classify(error: BaseException) -> Failure:
     (SystemExit, KeyboardInterrupt) is permanent: it must not end the app twice.
     """
     try:
-        return _sort(error, f"{type(error).__name__}: {error}"[:2_000])
+        found = _sort(error, f"{type(error).__name__}: {error}"[:2_000])
+        return replace(found, code=_text(found.code, 128), reason=_text(found.reason, 4_000))
     except Exception:  # the exception itself is broken: it can't be told or asked
         return Failure(Category.TRANSIENT, ErrorCode.HANDLER_ERROR, type(error).__name__)
 
@@ -121,6 +122,11 @@ def _sort(error: BaseException, reason: str) -> Failure:
     if category is None:
         category = Category.TRANSIENT if isinstance(error, Exception) else Category.PERMANENT
     return Failure(category, _code(error), reason if not isinstance(error, MessageError) else error.message, error)
+
+
+def _text(value: object, longest: int) -> str:
+    """What a column can hold; half a character, which no UTF-8 can, becomes a question mark."""
+    return str(value)[:longest].encode("utf-8", "replace").decode()
 
 
 def _code(error: BaseException) -> str:

@@ -102,6 +102,7 @@ class MemoryState(Edge):
             raise ValueError("400: rows of different partitions")
         for operation in operations:
             self._check(operation)
+            self._check_columns(operation[1])
         for verb, row, *_ in operations:
             place = (row["PartitionKey"], row["RowKey"])
             if verb == "delete":
@@ -120,6 +121,12 @@ class MemoryState(Edge):
             raise Conflict(row["RowKey"])
         if guarded and (existing is None or existing.metadata["etag"] != options["etag"]):
             raise Conflict(row["RowKey"])
+
+    @staticmethod
+    def _check_columns(row: Row) -> None:
+        sizes = [len(value.encode("utf-16-le") if isinstance(value, str) else value) for value in row.values() if isinstance(value, str | bytes)]
+        if max(sizes) > 65_536 or sum(sizes) > 1_048_576:
+            raise ValueError("400: a column or the row is too large")
 
     async def delete(self, bucket: int, row_keys: Iterable[str]) -> None:
         """What is gone already is fine."""

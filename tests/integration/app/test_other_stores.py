@@ -16,6 +16,7 @@ from shared.dead_letters import DeadLetter, DeadLetterStore
 from shared.query import ReadModels, ViewRow
 from shared.state import bucket_of
 from tests.integration.app.test_state_store import KEYS
+from tests.unit.memory import claim_of
 
 from .conftest import NewTable
 
@@ -50,13 +51,13 @@ async def test_the_blob_says_which_message_it_belongs_to(container: ContainerCli
     """For the sweeper of orphans and the summary."""
     claim = await ClaimStore(container).put(MESSAGE, b"payload")
     properties = await container.get_blob_client(claim.name).get_blob_properties()
-    assert properties.metadata == {"messageid": str(MESSAGE), "sha256": claim.sha256}
+    assert properties.metadata == {"messageid": str(MESSAGE), "sha256": claim.sha256, "size": "7"}
 
 
 async def test_a_missing_payload_is_missing(container: ContainerClient) -> None:
     """Without its container and without its blob."""
     store = ClaimStore(container)
-    gone = Claim.of(MESSAGE, b"gone")
+    gone = claim_of(MESSAGE, b"gone")
     with pytest.raises(ClaimMissing):
         await store.get(MESSAGE, gone)
     await store.put(MESSAGE, b"other")
@@ -114,10 +115,10 @@ async def test_a_dead_letter_is_kept_once_with_its_reason(new_table: NewTable, c
     await store.put(letter(reason="again", attempts=2))
     found = {row["messageId"]: row for row in await rows_of(table)}
     assert found.keys() == {"m-1", "m-2"}
-    assert (found["m-1"]["reason"], found["m-1"]["attempts"], found["m-1"]["body0"]) == ("again", 2, b"body")
+    assert (found["m-1"]["reason"], found["m-1"]["attempts"], found["m-1"]["body"]) == ("again", 2, b"body")
 
 
-@pytest.mark.parametrize("size", [0, 65_536, 65_537, 524_288, 524_289, 3_000_000])
+@pytest.mark.parametrize("size", [0, 1, 65_536, 65_537, 3_000_000])
 async def test_a_dead_letters_body_is_kept_whole(new_table: NewTable, container: ContainerClient, size: int) -> None:
     """In the row while it fits, else beside it."""
     table = new_table()
@@ -129,8 +130,7 @@ async def test_a_dead_letters_body_is_kept_whole(new_table: NewTable, container:
         stream = await container.download_blob(row["bodyBlob"])
         assert await stream.readall() == body
     else:
-        pieces = [row[f"body{number}"] for number in range((size + 65_535) // 65_536)]
-        assert b"".join(pieces) == body
+        assert row.get("body", b"") == body
 
 
 @pytest.mark.parametrize("filling", ["x", "é", "😀", "\ud800", "\x00", "'", '"\\'])
@@ -142,7 +142,7 @@ async def test_no_text_keeps_a_dead_letter_from_being_stored(
     table = new_table()
     await DeadLetterStore(table, container).put(
         letter(
-            body=b"x" * 524_288,
+            body=b"x" * 65_536,
             properties={"anything": long, "bytes": b"\xff"},
             source=long,
             code=long,
@@ -164,7 +164,7 @@ async def test_a_view_shows_any_key(new_table: NewTable, key: str) -> None:
     views = ReadModels(new_table())
     assert await views.get("orders", key) is None
     for count in (1, 2):
-        await views.put([ViewRow(view="orders", key=key, value=f'{{"count":{count}}}', event_id="e")])
+        await views.put([ViewRow(view="orders", key=key, value=f'{{"count":{count}}}', event_id="e", sequence=count)])
     assert await views.get("orders", key) == '{"count":2}'
     assert await views.get("credit-notes", key) is None
 
@@ -173,7 +173,7 @@ async def test_the_newest_row_of_a_batch_is_shown(new_table: NewTable) -> None:
     """Also where a batch holds more rows than a transaction."""
     views = ReadModels(new_table())
     rows = [
-        ViewRow(view="orders", key=f"k{number % 1_000}", value=str(number), event_id=str(number))
+        ViewRow(view="orders", key=f"k{number % 1_000}", value=str(number), event_id=str(number), sequence=number // 1_000 + 1)
         for number in range(2_500)
     ]
     await views.put(rows)
@@ -190,5 +190,5 @@ async def test_large_rows_of_one_shard_are_written_in_several_transactions(new_t
     views = ReadModels(new_table())
     value = "é" * 300_000
     shard = [f"k{number}" for number in range(200) if bucket_of(f"k{number}", 16) == 0][:10]
-    await views.put([ViewRow(view="orders", key=key, value=value, event_id="e") for key in shard])
+    await views.put([ViewRow(view="orders", key=key, value=value, event_id="e", sequence=1) for key in shard])
     assert await views.get("orders", shard[-1]) == value

@@ -10,22 +10,23 @@ from uuid import UUID
 import pytest
 
 from shared.messages import Contract, Headers, Lane
-from shared.sending import EventPublisher
+from shared.sending import EventPublisher, Lanes
 from shared.state import (
     Conflict,
-    OutboxSweeper,
+    Outbox,
     Row,
     StateMismatch,
     StateStore,
     Work,
     bucket_of,
+    head_key,
     outbox_key,
     pack,
     partition_key,
     state_key,
     unpack,
 )
-from tests.unit.memory import MemoryPublisher
+from tests.unit.memory import MemoryLanes, MemoryPublisher
 
 from .conftest import NewTable
 
@@ -141,8 +142,9 @@ async def test_any_key_of_an_aggregate_keeps_its_state(store: StateStore, key: s
     assert await second.load("stock", key, Stock) == Stock(count=1, note=key)
     await second.save("stock", key, Stock(count=2))
     await store.commit(second.bucket, second.operations())
-    both = await store.find(first.bucket, [state_key("stock", key), outbox_key(UUID(int=1), 0)])
-    assert len(both) == 2
+    wanted = [state_key("stock", key), head_key(key), outbox_key(key, 1)]
+    assert (await store.find(first.bucket, wanted)).keys() == set(wanted)
+    assert [row["RowKey"] async for row in store.outbox(first.bucket, key)] == wanted[2:]
     third = work(store, 3, key)
     await third.delete("stock", key)
     await store.commit(third.bucket, third.operations())
@@ -210,18 +212,32 @@ async def test_buckets_spread_over_accounts(new_table: NewTable) -> None:
 
 
 async def test_the_outbox_is_listed_and_swept_in_the_order_of_its_facts(store: StateStore) -> None:
-    """Times come back as they were written, to the microsecond."""
-    key = "A"
-    bucket = bucket_of(key, store.buckets)
-    for number, age in ((3, 30.000_001), (1, 30.000_002), (2, 30.0)):
-        columns: dict[str, Any] = {"createdAt": NOW - timedelta(seconds=age), **pack(f"fact {number}")}
-        await store.commit(bucket, [("create", row(bucket, outbox_key(UUID(int=number), 0), **columns))])
-    await store.commit(bucket, [("create", row(bucket, "outboy")), ("create", row(bucket, "inbox:x"))])
+    """Of one key among keys that begin like it, and of all."""
+    bucket = 1
+    for key, sequence in (("A", 10), ("A", 9), ("A:B", 1), ("A;", 1), ("AB", 1), ("a", 1)):
+        columns = {"kind": "event", "subject": key, "createdAt": NOW - timedelta(seconds=30)}
+        columns |= pack(f"{key} {sequence}")
+        await store.commit(bucket, [("create", row(bucket, outbox_key(key, sequence), **columns))])
+    await store.commit(bucket, [("create", row(bucket, key)) for key in ("outboy", "outbox", "inbox:x", "head:A")])
+    assert [unpack(found) async for found in store.outbox(bucket, "A")] == ["A 9", "A 10"]
+    assert [unpack(found) async for found in store.outbox(bucket, "A:B")] == ["A:B 1"]
     listed: list[Row] = [found async for found in store.outbox(bucket)]
-    assert [unpack(found) for found in listed] == ["fact 1", "fact 2", "fact 3"]
+    assert sorted(unpack(found) for found in listed) == ["A 10", "A 9", "A:B 1", "A; 1", "AB 1", "a 1"]
     publisher = MemoryPublisher()
-    sweeper = OutboxSweeper(store, cast("EventPublisher", publisher), now=lambda: NOW, settle_for=timedelta(seconds=10))
-    assert await sweeper.sweep() == 3
-    assert [fact.body for fact in publisher.facts] == [b"fact 1", b"fact 3", b"fact 2"]
-    assert await sweeper.sweep() == 0
-    assert (await store.find(bucket, ["outboy", "inbox:x"])).keys() == {"outboy", "inbox:x"}
+    outbox = Outbox(
+        store,
+        cast("EventPublisher", publisher),
+        cast("Lanes", MemoryLanes()),
+        now=lambda: NOW,
+        settle_for=timedelta(seconds=10),
+    )
+    assert await outbox.sweep() == 6
+    bodies = [fact.body for fact in publisher.facts]
+    assert bodies.index(b"A 9") < bodies.index(b"A 10")
+    assert await outbox.sweep() == 0
+    assert (await store.find(bucket, ["outboy", "outbox", "inbox:x", "head:A"])).keys() == {
+        "outboy",
+        "outbox",
+        "inbox:x",
+        "head:A",
+    }

@@ -34,11 +34,28 @@ def test_columns_fit_an_entity(text: str, properties: dict[str, Any]) -> None:
         key=text,
         correlation_id=text,
         traceparent=text,
-        fingerprint=text,
+        fingerprint=None,
     )
     sizes = [len(value.encode("utf-16-le")) for value in to_row(letter).values() if isinstance(value, str)]
     assert max(sizes) <= 65_536
     assert sum(sizes) <= 400_000
+
+
+def test_what_no_utf8_can_say_groups_as_well() -> None:
+    """A refusal's own code may hold half a character."""
+    letter = DeadLetter(
+        identity="\ud800",
+        body=b"",
+        properties={},
+        source="lane:high",
+        category="business",
+        code="\ud800",
+        reason="\ud800",
+        attempts=1,
+        first_failure=NOW,
+        last_failure=NOW,
+    )
+    assert len(to_row(letter)["fingerprint"]) == 16
 
 
 def failure(text: str, *, elsewhere: bool = False) -> BaseException:

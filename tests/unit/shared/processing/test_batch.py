@@ -17,7 +17,7 @@ from pydantic import model_validator
 
 from shared.claim_check import ClaimStore
 from shared.dead_letters import DeadLetterStore
-from shared.messages import CloudEvent, Contract, Headers, Integration, Lane, Registry, Reject, Retry
+from shared.messages import CloudEvent, Contract, Headers, Integration, Lane, Partial, Registry, Reject, Retry
 from shared.processing import BatchFailed, BatchProcessor, Decoder, Delivery, Limits, Runner, Settler, batch
 from shared.resilience import LaneGate, RetryBudget, RetryPlan
 from shared.sending import EventPublisher, Lanes
@@ -103,6 +103,9 @@ MISBEHAVIOUR: dict[str, BaseException | Callable[[], Awaitable[None]]] = {
     "recurses": RecursionError(),
     "breaks the exception": BrokenError(),
     "retry": Retry("not yet", after=7),
+    "rejects oddly": Reject("\ud800" * 50_000, code="\udfff" * 50_000),
+    "rejects wordlessly": Reject(cast("str", None), code=cast("str", None)),
+    "half": Partial("half of it", after=3),
     "reject": Reject("not with us", code="CUSTOMER_BLOCKED"),
     "throttled": PartnerError(Answer(429, **{"Retry-After": "11"})),
     "throttled oddly": PartnerError(Answer(429, **{"Retry-After": "nan"})),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from importlib import import_module
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import pytest
@@ -262,6 +262,26 @@ def test_what_a_handler_asks_for_is_kept() -> None:
 def test_a_reason_is_short_whatever_the_exception_says() -> None:
     """It becomes a column."""
     assert len(classify(ValueError("x" * 100_000)).reason) == 2_000
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Reject("\ud800" * 5_000, code="\udfff" * 5_000),
+        Reject(cast("str", None), code=cast("str", 7)),
+        Retry("\ud800" * 5_000),
+        Partial("\ud800" * 5_000),
+        InvalidMessage("\ud800" * 5_000),
+        ValueError("\ud800" * 5_000),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_a_failure_says_fits_a_column(error: Exception) -> None:
+    """Short, and no half characters: its record must not fail its batch."""
+    failure = classify(error)
+    assert failure.category is not Category.TRANSIENT or isinstance(error, Retry | ValueError)
+    assert len(failure.reason.encode()) <= 4_000
+    assert len(failure.code.encode()) <= 128
 
 
 class Silent(Exception):  # noqa: N818
