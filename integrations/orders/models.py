@@ -12,7 +12,7 @@ __all__ = ["CreditNote", "CreditNoteView", "Order", "OrderView"]
 Reference = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Country = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 Price = Annotated[Decimal, Field(ge=0, max_digits=18, decimal_places=6)]
-Lines = Field(min_length=1, max_length=100_000)
+Lines = Field(min_length=1, max_length=50_000)
 
 MOST = 1_000_000_000
 """Units of one line; beyond it somebody has typed a bar code."""

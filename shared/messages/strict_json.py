@@ -13,6 +13,12 @@ MAX_DEPTH = 64
 """Deepest nesting taken. Far below the recursion limits of the parsers that read the message later."""
 
 
+MAX_CONTAINERS = 250_000
+"""Most objects and lists taken: each costs the parser some fifty times its two bytes."""
+MAX_ELEMENTS = 20_000_000
+"""Most commas taken, which bounds the numbers in flat lists."""
+
+
 def parse_strict(body: bytes) -> Any:
     """Parse UTF-8 JSON, refusing duplicate names, NaN, infinities, lone surrogates and deep nesting.
 
@@ -23,6 +29,10 @@ def parse_strict(body: bytes) -> Any:
     """
     if not body.strip():
         raise MalformedJson("The body is empty; send a JSON object.")
+    if body.count(b"{") + body.count(b"[") > MAX_CONTAINERS or body.count(b",") > MAX_ELEMENTS:
+        raise MalformedJson(
+            f"The body holds more than {MAX_CONTAINERS} objects and lists; split it into several messages."
+        )
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
