@@ -1,9 +1,11 @@
 """Applies compiled rules to messages, and joins the rules of a subscription."""
 
+import struct
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from local.emulator.amqp.encode import encode
 from local.emulator.entities import (
     CORRELATION_FIELDS,
     CorrelationFilter,
@@ -16,12 +18,15 @@ from local.emulator.entities import (
 )
 from local.emulator.rules import values
 from local.emulator.rules.errors import RuleEvaluationError, RuleSyntaxError
-from local.emulator.rules.messages import MessageView, find_key
+from local.emulator.rules.messages import TEXT_PROPERTIES, MessageView, find_key
 from local.emulator.rules.syntax import Assignment, parse_action, parse_condition
 
 __all__ = ["CompiledRule", "Copy", "Selection", "compile_rule", "select"]
 
 _RULE_NAME = "RuleName"
+_LARGEST = {"TimeToLive": 2**32 - 1, "ScheduledEnqueueTimeUtc": 253_402_300_799_999}
+"""In milliseconds: what the header's `ttl` holds, and the end of the year 9999."""
+
 _Matches: TypeAlias = Callable[[MessageView], bool]
 
 
@@ -62,6 +67,7 @@ class CompiledRule:
         for assignment in self.assignments:
             value = assignment.evaluate(current) if assignment.evaluate else None
             if assignment.is_system:
+                value = _system_value(assignment.name, value)
                 changed[assignment.name] = value
                 current = MessageView({**current.system, assignment.name: value}, user)
             elif assignment.evaluate is None:
@@ -140,27 +146,39 @@ def _correlation(rule_filter: CorrelationFilter) -> _Matches:
     return matches
 
 
+def _system_value(name: str, value: Any) -> Any:
+    """A value in the type of a system property; times and durations in milliseconds."""
+    if value is None:
+        return None
+    if name in TEXT_PROPERTIES:
+        return values.text_of(value)
+    milliseconds = values.milliseconds_of(value)
+    if milliseconds is None or not 0 <= milliseconds <= _LARGEST[name]:
+        raise RuleEvaluationError(f"sys.{name} cannot be set to {value!r}")
+    return milliseconds
+
+
 def _assign(user: dict[str, Any], name: str, value: Any) -> None:
     """SET a user property, in the type of the one that is there if the value can be converted."""
     key = find_key(user, name)
     if key is None:
-        user[name] = value
+        user[name] = values.to_amqp(value)
     else:
-        user[key] = _converted(value, user[key])
+        user[key] = values.to_amqp(_converted(value, user[key]))
 
 
 def _converted(value: Any, existing: Any) -> Any:
+    """The value in the type of the existing one; as it is if that type cannot hold it."""
     if value is None or existing is None or isinstance(value, type(existing)):
         return value
-    try:
-        if isinstance(existing, bool):
-            return {"true": True, "false": False}.get(str(value).lower(), value)
-        if isinstance(existing, int) and isinstance(value, str | int | float):
-            return type(existing)(value)
-        if isinstance(existing, float) and isinstance(value, str | int):
-            return type(existing)(value)
-        if isinstance(existing, str):
-            return str(value)
-    except (ValueError, OverflowError):
+    if isinstance(existing, bool):
+        return {"true": True, "false": False}.get(str(value).lower(), value)
+    holds_numbers = isinstance(existing, int | float) and isinstance(value, str | int | float)
+    if not holds_numbers and not isinstance(existing, str):
         return value
-    return value
+    try:
+        converted = type(existing)(value if holds_numbers else values.text_of(value))
+        encode(converted)
+    except (TypeError, ValueError, OverflowError, struct.error, RuleEvaluationError):
+        return value
+    return converted

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["SETTABLE_PROPERTIES", "SYSTEM_PROPERTIES", "MessageView", "find_key", "system_name"]
+__all__ = ["SETTABLE_PROPERTIES", "SYSTEM_PROPERTIES", "TEXT_PROPERTIES", "MessageView", "find_key", "system_name"]
 
-_TEXT_PROPERTIES = frozenset(
+TEXT_PROPERTIES = frozenset(
     {
         "ContentType",
         "CorrelationId",
@@ -21,7 +21,9 @@ _TEXT_PROPERTIES = frozenset(
     }
 )
 
-SETTABLE_PROPERTIES = _TEXT_PROPERTIES | {"ScheduledEnqueueTimeUtc", "TimeToLive"}
+"""The system properties that are text."""
+
+SETTABLE_PROPERTIES = TEXT_PROPERTIES | {"ScheduledEnqueueTimeUtc", "TimeToLive"}
 """The system properties that an action may SET or REMOVE."""
 
 SYSTEM_PROPERTIES = SETTABLE_PROPERTIES | {
@@ -71,7 +73,7 @@ class MessageView:
     def system_property(self, name: str) -> Any:
         """A system property by its documented name; identifiers of any AMQP type are given as text."""
         value = self.system.get(name)
-        if value is None or isinstance(value, str) or name not in _TEXT_PROPERTIES:
+        if value is None or isinstance(value, str) or name not in TEXT_PROPERTIES:
             return value
         return value.hex() if isinstance(value, bytes) else str(value)
 

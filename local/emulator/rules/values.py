@@ -7,13 +7,32 @@ Values of different kinds (text and number, say) are never equal and have no ord
 import math
 import operator
 import re
+import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from local.emulator.amqp.types import Described, Symbol, Timestamp
 from local.emulator.rules.errors import RuleEvaluationError
 
-__all__ = ["ARITHMETIC", "COMPARISONS", "Like", "arithmetic", "comparison", "equal", "negate"]
+__all__ = [
+    "ARITHMETIC",
+    "COMPARISONS",
+    "Like",
+    "arithmetic",
+    "comparison",
+    "equal",
+    "milliseconds_of",
+    "negate",
+    "text_of",
+    "to_amqp",
+]
+
+_TIME_SPAN = Symbol("com.microsoft:timespan")
+_DATE_TIME_OFFSET = Symbol("com.microsoft:datetime-offset")
+_TICKS_PER_MILLISECOND = 10_000
+_EPOCH_TICKS = 621_355_968_000_000_000
+"""1970 on .NET's clock, which began with the year 1."""
 
 _MAX_LONG = 2**63 - 1
 _MAX_TEXT = 32_767
@@ -41,6 +60,11 @@ def _comparable(value: Any) -> tuple[str, Any]:
         return "number", round(utc.timestamp() * 1000)
     if isinstance(value, timedelta):
         return "number", value / timedelta(milliseconds=1)
+    if isinstance(value, Described) and isinstance(value.value, int):
+        if value.descriptor == _TIME_SPAN:
+            return "number", value.value / _TICKS_PER_MILLISECOND
+        if value.descriptor == _DATE_TIME_OFFSET:
+            return "number", (value.value - _EPOCH_TICKS) // _TICKS_PER_MILLISECOND
     return type(value).__name__, value
 
 
@@ -110,16 +134,17 @@ def arithmetic(symbol: str, left: Any, right: Any) -> Any:
 
 
 def _joined(left: Any, right: Any) -> str:
-    text = _text(left) + _text(right)
+    text = text_of(left) + text_of(right)
     if len(text) > _MAX_TEXT:
         raise RuleEvaluationError(f"text of {len(text)} characters is longer than a property may be ({_MAX_TEXT})")
     return text
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """A value as text, the way C# writes it. Raises `RuleEvaluationError` for what has no text."""
     if isinstance(value, bool):
         return "True" if value else "False"
-    if isinstance(value, bytes | dict | list):
+    if not isinstance(value, str | int | float | uuid.UUID | datetime | timedelta):
         raise RuleEvaluationError(f"{type(value).__name__} cannot be joined to text")
     return str(value)
 
@@ -160,6 +185,22 @@ def _real(symbol: str, left: float, right: float) -> float:
         return math.copysign(math.inf, left) * math.copysign(1.0, right)
     except ValueError:
         return math.nan
+
+
+def milliseconds_of(value: Any) -> int | None:
+    """A number, a time since 1970 or a duration in whole milliseconds; None for anything else."""
+    kind, number = _comparable(value)
+    return int(number) if kind == "number" and math.isfinite(number) else None
+
+
+def to_amqp(value: Any) -> Any:
+    """A value in a form that a message can carry: times and durations as SDKs write them."""
+    kind, number = _comparable(value)
+    if isinstance(value, datetime) and kind == "number":
+        return Timestamp(number)
+    if isinstance(value, timedelta):
+        return Described(_TIME_SPAN, int(number * _TICKS_PER_MILLISECOND))
+    return value
 
 
 class Like:

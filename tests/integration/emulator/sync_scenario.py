@@ -22,10 +22,18 @@ from azure.servicebus.exceptions import MessageLockLostError, ServiceBusError, S
 def main(connection_string: str, certificate: str | None = None) -> None:
     """Run every step; an assertion or exception ends it."""
     options: dict[str, Any] = {"connection_verify": certificate} if certificate else {}
+    _report(f"azure-servicebus {azure.servicebus.__version__}, azure-eventhub {azure.eventhub.__version__}")
     with ServiceBusClient.from_connection_string(connection_string, retry_total=0, **options) as client:
         for step in (batches, settlement, locks, deferral, scheduling, sessions, subscriptions, mistakes):
             step(client)
+            _report(step.__name__)
     events(connection_string, options)
+    _report("events")
+
+
+def _report(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
 
 
 def _receive(receiver: Any, count: int) -> list[Any]:

@@ -4,12 +4,29 @@ import itertools
 import time
 import uuid
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from local.emulator.amqp.decode import decode
+from local.emulator.amqp.encode import encode
+from local.emulator.amqp.types import (
+    Byte,
+    Char,
+    Described,
+    Float,
+    Int,
+    Short,
+    Symbol,
+    Timestamp,
+    UByte,
+    UInt,
+    ULong,
+    UShort,
+)
 from local.emulator.entities import CorrelationFilter, FalseFilter, RuleDescription, SqlAction, SqlFilter, TrueFilter
 from local.emulator.rules import (
     Copy,
@@ -404,6 +421,86 @@ def test_an_existing_property_keeps_its_spelling_and_type_if_the_value_converts(
     assert isinstance(copy.user["price"], float)
     assert copy.user["urgent"] is False
     assert act("SET quantity = 'many'").user["Quantity"] == "many"
+
+
+def test_what_an_action_sets_can_travel_in_a_message() -> None:
+    parameters: dict[str, Any] = {"t": datetime(2026, 1, 2, tzinfo=UTC), "d": timedelta(seconds=1.5)}
+    expression = "SET a = newid() SET b = 1 SET c = 2.5 SET d = NULL SET e = TRUE SET f = 'x' SET g = @t SET h = @d"
+    rule = compile_rule(RuleDescription(action=SqlAction(expression=expression, parameters=parameters)))
+    user = rule.apply(MessageView({}, {})).user
+    decoded, _ = decode(encode(user), 0, len(encode(user)))
+    assert decoded == user
+    assert user["g"] == Timestamp(1767312000000)
+    assert user["h"] == Described(Symbol("com.microsoft:timespan"), 15_000_000)
+
+
+EXISTING: list[Any] = [
+    *(kind(1) for kind in (int, Int, UInt, ULong, UByte, Byte, Short, UShort, Timestamp, float, Float)),
+    *("x", Symbol("x"), Char("x"), True, b"x", uuid.UUID(int=1), None, Described(Symbol("a:b"), 1)),
+]
+NEW = [
+    "1",
+    "-1",
+    "9e300",
+    "9223372036854775807",
+    "'é'",
+    "'7'",
+    "'xy'",
+    "TRUE",
+    "NULL",
+    "newid()",
+    "x",
+    "x + x",
+    "x * 4000",
+]
+
+
+@pytest.mark.parametrize("expression", NEW)
+@pytest.mark.parametrize("existing", EXISTING, ids=repr)
+def test_whatever_is_set_over_whatever_can_be_encoded(existing: Any, expression: str) -> None:
+    try:
+        copy = act(f"SET x = {expression}", user={"x": existing})
+    except RuleEvaluationError:
+        return
+    assert encode(copy.user)
+
+
+def test_system_properties_that_are_text_stay_text() -> None:
+    copy = act("SET sys.MessageId = 5; SET sys.SessionId = newid(); SET sys.To = TRUE; SET sys.TimeToLive = 1000")
+    assert copy.system["MessageId"] == "5"
+    assert len(copy.system["SessionId"]) == 36
+    assert (copy.system["To"], copy.system["TimeToLive"]) == ("True", 1000)
+    assert act("SET sys.TimeToLive = 2.9").system == {"TimeToLive": 2}
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "SET sys.To = bytes",
+        "SET sys.TimeToLive = -1",
+        "SET sys.TimeToLive = 4294967296",
+        "SET sys.TimeToLive = 'long'",
+        "SET sys.TimeToLive = 1e308 * 10",
+        "SET sys.ScheduledEnqueueTimeUtc = 9223372036854775807",
+    ],
+)
+def test_a_system_property_cannot_be_set_to_what_it_cannot_hold(statement: str) -> None:
+    with pytest.raises(RuleEvaluationError):
+        act(statement, user={"bytes": b"x"})
+
+
+@pytest.mark.parametrize(
+    ("sent", "wanted"),
+    [
+        (Timestamp(1767312000000), datetime(2026, 1, 2, tzinfo=UTC)),
+        (Described(Symbol("com.microsoft:timespan"), 15_000_000), timedelta(seconds=1.5)),
+        (Described(Symbol("com.microsoft:datetime-offset"), 639_029_088_000_000_000), datetime(2026, 1, 2, tzinfo=UTC)),
+    ],
+)
+def test_times_and_durations_compare_as_sdks_send_them(sent: object, wanted: Any) -> None:
+    assert matches("x = @wanted AND x <= @wanted", parameters={"wanted": wanted}, user={"x": sent})
+    equal = compile_rule(RuleDescription(filter=CorrelationFilter(properties={"x": wanted})))
+    assert equal.matches(MessageView({}, {"x": sent}))
 
 
 def test_missing_properties_do_not_make_an_action_fail() -> None:
