@@ -8,14 +8,14 @@ from datetime import datetime
 
 from pydantic import BaseModel
 
-from shared.messages import ErrorCode, Headers, Lane, Letter, Registry, address
+from shared.messages import ErrorCode, Headers, Lane, Letter, Partial, Registry, address
 from shared.resilience import LaneGate, RetryPlan
 from shared.state import LoadRows, Values, Work
 from shared.telemetry import current_traceparent, span
 
 from .committing import ensure_fits
 from .failures import Category, Failure, classify
-from .outcomes import Dead, Item, RetryLater
+from .outcomes import Dead, Item, Message, RetryLater
 
 __all__ = ["Limits", "Runner"]
 
@@ -98,9 +98,7 @@ class Runner:
             item.work = self._work(item)
             try:
                 async with asyncio.timeout(seconds):
-                    await message.handler.call(message.data, item.work)
-                # What can't be written fails here, where it is this message's own failure and not its batch's.
-                ensure_fits(item.work.operations())
+                    await _call(message, item.work)
             except BaseException as error:
                 task = asyncio.current_task()
                 if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
@@ -139,3 +137,13 @@ class Runner:
         if delay is None:
             return Dead(replace(failure, code=ErrorCode.ATTEMPTS_EXHAUSTED))
         return RetryLater(delay, failure)
+
+
+async def _call(message: Message, work: Work) -> None:
+    """Call the handler; what can't be written fails here, where it is this message's own failure, not its batch's."""
+    try:
+        await message.handler.call(message.data, work)
+    except Partial:
+        ensure_fits(work.progress())
+        raise
+    ensure_fits(work.operations())

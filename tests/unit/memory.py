@@ -100,9 +100,10 @@ class MemoryState(Edge):
             raise ValueError("400: too many rows, or the same row twice")
         if {partition for partition, _ in keys} != {partition_key(bucket)}:
             raise ValueError("400: rows of different partitions")
+        if sum(self._size(row) for _, row, *_ in operations) > 4 * 1024 * 1024:
+            raise ValueError("413: the transaction is too large")
         for operation in operations:
             self._check(operation)
-            self._check_columns(operation[1])
         for verb, row, *_ in operations:
             place = (row["PartitionKey"], row["RowKey"])
             if verb == "delete":
@@ -123,10 +124,13 @@ class MemoryState(Edge):
             raise Conflict(row["RowKey"])
 
     @staticmethod
-    def _check_columns(row: Row) -> None:
-        sizes = [len(value.encode("utf-16-le") if isinstance(value, str) else value) for value in row.values() if isinstance(value, str | bytes)]
+    def _size(row: Row) -> int:
+        """Bytes of a row, where its columns and it are within the service's limits."""
+        texts = [value.encode("utf-16-le") for value in row.values() if isinstance(value, str)]
+        sizes = [len(value) for value in (*texts, *row.values()) if isinstance(value, bytes)]
         if max(sizes) > 65_536 or sum(sizes) > 1_048_576:
             raise ValueError("400: a column or the row is too large")
+        return sum(sizes)
 
     async def delete(self, bucket: int, row_keys: Iterable[str]) -> None:
         """What is gone already is fine."""

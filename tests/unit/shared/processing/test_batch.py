@@ -6,291 +6,17 @@ import asyncio
 import json
 import logging
 import threading
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from typing import Any, Self, cast
+from datetime import timedelta
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
-from pydantic import model_validator
 
-from shared.claim_check import ClaimStore
-from shared.dead_letters import DeadLetterStore
-from shared.messages import CloudEvent, Contract, Headers, Integration, Lane, Partial, Registry, Reject, Retry
-from shared.processing import BatchFailed, BatchProcessor, Decoder, Delivery, Limits, Runner, Settler, batch
-from shared.resilience import LaneGate, RetryBudget, RetryPlan
-from shared.sending import EventPublisher, Lanes
-from shared.state import Outbox, StateStore, Work
-from tests.unit.memory import (
-    MemoryClaims,
-    MemoryDeadLetters,
-    MemoryLanes,
-    MemoryPublisher,
-    MemoryState,
-    claim_of,
-)
+from shared.processing import BatchFailed, batch
+from tests.unit.memory import claim_of
 
-NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-READERS: list[threading.Thread] = []
-"""The threads in which commands were validated, the latest last."""
-
-
-class Move(Contract):
-    """The command of these tests; `behave` chooses what its handler does."""
-
-    item: str
-    amount: int = 1
-    behave: str = "well"
-
-    @model_validator(mode="after")
-    def _note_the_reader(self) -> Self:
-        READERS.append(threading.current_thread())
-        return self
-
-
-class Stock(Contract):
-    """State of an item."""
-
-    total: int
-    moves: list[int]
-
-
-class BrokenError(Exception):
-    """An exception that can't even be told."""
-
-    def __str__(self) -> str:
-        raise RuntimeError("no words")
-
-
-class Answer:
-    """What a partner's client hangs on its error."""
-
-    def __init__(self, status: int, **headers: str) -> None:
-        self.status_code = status
-        self.headers = headers
-
-
-class PartnerError(Exception):
-    """An error as HTTP clients raise it."""
-
-    def __init__(self, response: Answer) -> None:
-        super().__init__("partner")
-        self.response = response
-
-
-async def _hang() -> None:
-    await asyncio.sleep(3_600)
-
-
-async def _cancelled_inside() -> None:
-    task = asyncio.create_task(asyncio.sleep(60))
-    await asyncio.sleep(0)
-    task.cancel()
-    await task
-
-
-MISBEHAVIOUR: dict[str, BaseException | Callable[[], Awaitable[None]]] = {
-    "hangs": _hang,
-    "is cancelled inside": _cancelled_inside,
-    "exits": SystemExit(1),
-    "interrupts": KeyboardInterrupt(),
-    "cancels": asyncio.CancelledError(),
-    "stops": StopAsyncIteration(),
-    "generator exit": GeneratorExit(),
-    "has a bug": KeyError("sku"),
-    "is out of memory": MemoryError(),
-    "recurses": RecursionError(),
-    "breaks the exception": BrokenError(),
-    "retry": Retry("not yet", after=7),
-    "rejects oddly": Reject("\ud800" * 50_000, code="\udfff" * 50_000),
-    "rejects wordlessly": Reject(cast("str", None), code=cast("str", None)),
-    "half": Partial("half of it", after=3),
-    "reject": Reject("not with us", code="CUSTOMER_BLOCKED"),
-    "throttled": PartnerError(Answer(429, **{"Retry-After": "11"})),
-    "throttled oddly": PartnerError(Answer(429, **{"Retry-After": "nan"})),
-    "throttled until a date": PartnerError(Answer(429, **{"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"})),
-    "throttled below zero": PartnerError(Answer(503, **{"Retry-After": "-inf"})),
-}
-
-
-class World:
-    """A processor with everything around it in memory."""
-
-    def __init__(
-        self,
-        *,
-        buckets: int = 4,
-        concurrency: int = 8,
-        timeout: float = 0.2,
-        attempts: int = 3,
-        reserve: float = 100,
-        state: MemoryState | None = None,
-    ) -> None:
-        self.state = state or MemoryState(buckets)
-        self.lanes = MemoryLanes()
-        self.publisher = MemoryPublisher()
-        self.dead = MemoryDeadLetters()
-        self.claims = MemoryClaims()
-        self.running = self.most_running = 0
-        self.started = asyncio.Event()
-        self.calls: list[tuple[str, int]] = []
-        self.registry = Registry([self._integration()])
-        self.processor = self._processor(concurrency, timeout, attempts, reserve)
-
-    def _processor(self, concurrency: int, timeout: float, attempts: int, reserve: float) -> BatchProcessor:
-        store, lanes, buckets = cast("StateStore", self.state), cast("Lanes", self.lanes), self.state.buckets
-        limits = Limits(handler_timeout=timeout, batch_budget=timeout * 3)
-        budget = RetryBudget(share=0, reserve=reserve, trickle=0, clock=lambda: 0.0)
-        return BatchProcessor(
-            decoder=Decoder(self.registry, cast("ClaimStore", self.claims), buckets=buckets),
-            store=store,
-            runner=Runner(
-                registry=self.registry,
-                load=self.state.find,
-                buckets=buckets,
-                gate=LaneGate(concurrency, dict.fromkeys(Lane, 1.0)),
-                plan=RetryPlan(max_attempts=attempts, base=2.0, cap=10.0),
-                limits=limits,
-                source="/sluice",
-                now=lambda: NOW,
-                random=lambda: 1.0,
-            ),
-            outbox=Outbox(
-                store,
-                cast("EventPublisher", self.publisher),
-                lanes,
-                now=lambda: NOW,
-                settle_for=timedelta(seconds=10),
-            ),
-            settler=Settler(
-                store=store,
-                lanes=lanes,
-                dead_letters=cast("DeadLetterStore", self.dead),
-                budget=lambda _: budget,
-                spent_delay=300.0,
-                source="/sluice",
-                now=lambda: NOW,
-            ),
-            limits=limits,
-        )
-
-    def _integration(self) -> Integration:
-        stock = Integration("stock")
-
-        @stock.handles("stock.moved", key="item")
-        async def move(command: Move, work: Work) -> Any:
-            self.calls.append((command.item, command.amount))
-            self.running += 1
-            self.started.set()
-            self.most_running = max(self.most_running, self.running)
-            try:
-                await asyncio.sleep(0)
-                return await self._behave(command, work)
-            finally:
-                self.running -= 1
-
-        return stock
-
-    async def _behave(self, command: Move, work: Work) -> Any:
-        trouble = MISBEHAVIOUR.get(command.behave)
-        if isinstance(trouble, BaseException):
-            raise trouble
-        if trouble is not None:
-            await trouble()
-        if command.behave == "well":
-            await self._add(command, work)
-        elif command.behave == "publishes too much":
-            for _ in range(100):
-                work.publish("stock.counted", command)
-        elif command.behave == "saves too much":
-            for number in range(6):
-                await work.save(f"part-{number}", command.item, Move(item="x" * 700_000))
-        elif command.behave == "another aggregate":
-            await work.save("stock", command.item + "!", Stock(total=1, moves=[]))
-        return {"garbage": object()}
-
-    async def _add(self, command: Move, work: Work) -> None:
-        known = await work.load("stock", command.item, Stock) or Stock(total=0, moves=[])
-        await asyncio.sleep(0)
-        after = Stock(total=known.total + command.amount, moves=[*known.moves, command.amount])
-        await work.save("stock", command.item, after)
-        work.publish("stock.counted", after)
-
-    async def process(self, *deliveries: Delivery) -> None:
-        """One batch of the normal lane."""
-        await self.processor.process(Lane.NORMAL, deliveries)
-
-    def stock(self, item: str) -> dict[str, Any] | None:
-        """The state of an item."""
-        rows = [row for (_, key), row in self.state.rows.items() if key == f"state:stock:{item}"]
-        return json.loads(rows[0]["value"]) if rows else None
-
-    def status(self, number: int) -> str | None:
-        """What the inbox says of a message."""
-        row = self.state.inbox(UUID(int=number))
-        return None if row is None else row["status"]
-
-    def reasons(self) -> dict[str | None, str]:
-        """Codes of the dead letters by message id."""
-        return {letter.message_id: letter.code for letter in self.dead.letters.values()}
-
-
-def headers(number: int, item: str, **changed: Any) -> Headers:
-    """Headers of message `number`."""
-    plain = Headers(
-        message_id=UUID(int=number),
-        event_type="stock.moved",
-        version="1.0",
-        source="/shop",
-        key=item,
-        lane=Lane.NORMAL,
-        correlation_id=f"c-{number}",
-        first_attempt_at=NOW,
-    )
-    return replace(plain, **changed)
-
-
-def body(number: int, item: str, **data: Any) -> bytes:
-    """The envelope of message `number`."""
-    return json.dumps(
-        {
-            "messageId": str(UUID(int=number)),
-            "timestamp": "2026-01-02T03:04:05Z",
-            "source": "/shop",
-            "eventType": "stock.moved",
-            "version": "1.0",
-            "data": {"item": item, **data},
-        }
-    ).encode()
-
-
-def delivery(
-    number: int, item: str | None = None, *, with_headers: dict[str, Any] | None = None, **data: Any
-) -> Delivery:
-    """Message `number` as the trigger hands it over."""
-    name = item or f"item-{number}"
-    properties = headers(number, name, **(with_headers or {})).to_properties()
-    return of(body(number, name, **data), {str(key): value for key, value in properties.items()}, number)
-
-
-def of(payload: bytes, properties: dict[str, Any], number: int = 0) -> Delivery:
-    """A delivery of anything."""
-    return Delivery(
-        body=payload, properties=properties, message_id=str(UUID(int=number)), sequence_number=number, delivery_count=1
-    )
-
-
-@pytest.fixture(autouse=True)
-def no_holding_back(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """A failed batch waits before it is given back; here the wait is only noted."""
-    held: list[int] = []
-
-    async def hold(items: list[Any]) -> None:
-        held.append(len(items))
-
-    monkeypatch.setattr(batch, "_hold", hold)
-    return held
+from .world import MISBEHAVIOUR, NOW, READERS, World, body, delivery, headers, of, redelivered
 
 
 async def test_every_message_is_done_once_and_its_fact_published() -> None:
@@ -309,7 +35,9 @@ async def test_an_empty_batch_is_fine() -> None:
     await World().process()
 
 
-@pytest.mark.parametrize("behave", [*MISBEHAVIOUR, "publishes too much", "saves too much", "another aggregate"])
+@pytest.mark.parametrize(
+    "behave", [*MISBEHAVIOUR, "publishes too much", "saves too much", "half of too much", "another aggregate"]
+)
 async def test_one_bad_message_never_hurts_its_batch(behave: str) -> None:
     """Whatever a handler does, the others are done, and it is retried or buried."""
     world = World()
@@ -372,7 +100,7 @@ async def test_a_business_refusal_is_final_and_keeps_its_code() -> None:
     assert (row["status"], row["code"], row["reason"]) == ("dead", "CUSTOMER_BLOCKED", "not with us")
 
 
-@pytest.mark.parametrize("behave", ["publishes too much", "saves too much"])
+@pytest.mark.parametrize("behave", ["publishes too much", "saves too much", "half of too much"])
 async def test_work_that_no_transaction_holds_is_dead_with_its_reason(behave: str) -> None:
     """It would fail the whole batch at every delivery."""
     world = World()
@@ -385,9 +113,7 @@ async def test_messages_of_one_key_are_handled_in_order_and_see_each_other() -> 
     world = World()
     await world.process(*(delivery(number, "A", amount=number) for number in range(1, 8)), delivery(8, "B"))
     assert world.stock("A") == {"total": 28, "moves": [1, 2, 3, 4, 5, 6, 7]}
-    bodies = [CloudEvent.from_json(fact.body) for fact in world.publisher.facts]
-    totals = [json.loads(event.data)["total"] for event in bodies if event.subject == "A"]
-    assert totals == sorted(totals)
+    assert [event.sequence for event in world.told() if event.subject == "A"] == [1, 2, 3, 4, 5, 6, 7]
 
 
 async def test_a_delivery_of_what_was_done_changes_nothing() -> None:
@@ -537,7 +263,7 @@ async def test_messages_that_found_no_time_are_given_back_uncounted() -> None:
     assert len(world.lanes.sent) == 7
 
 
-@pytest.mark.parametrize("failing_call", range(1, 7))
+@pytest.mark.parametrize("failing_call", range(1, 12))
 async def test_when_storage_fails_the_batch_goes_back_and_ends_right(
     failing_call: int, no_holding_back: list[int]
 ) -> None:
@@ -551,8 +277,7 @@ async def test_when_storage_fails_the_batch_goes_back_and_ends_right(
         await world.process(*batch)
         assert no_holding_back == [3]
     for copy in world.lanes.sent:  # loading failed inside a handler: that message is tried again
-        properties = {str(name): value for name, value in copy.headers.to_properties().items()}
-        await world.process(of(copy.body, properties))
+        await world.process(redelivered(copy))
     assert world.stock("B") == {"total": 3, "moves": [3]}
     stock = world.stock("A")
     assert stock is not None
@@ -639,3 +364,57 @@ async def test_a_batch_is_told_in_one_line(caplog: pytest.LogCaptureFixture) -> 
     fields = cast("dict[str, Any]", line.__dict__["fields"])
     counted = {name: fields[name] for name in ("lane", "received", "done", "duplicates", "retried", "dead")}
     assert counted == {"lane": "normal", "received": 4, "done": 1, "duplicates": 1, "retried": 1, "dead": 1}
+
+
+async def test_a_spent_budget_makes_retries_wait_longer() -> None:
+    """They aren't lost, they only don't storm."""
+    world = World(reserve=2)
+    await world.process(*(delivery(number, behave="has a bug") for number in range(1, 6)))
+    waits = sorted((copy.when - NOW).total_seconds() for copy in world.lanes.sent if copy.when)
+    assert waits == [2.0, 2.0, 300.0, 300.0, 300.0]
+
+
+async def test_a_batch_larger_than_memory_is_processed_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each with its own outcome, one part after the other; what was read is let go."""
+    monkeypatch.setattr(batch, "PART_BYTES", len(body(1, "A")) * 2)
+    world = World()
+    await world.process(
+        *(delivery(number, "A", amount=number) for number in range(1, 6)),
+        delivery(6, behave="reject"),
+        delivery(7, behave="retry"),
+        delivery(1, "A", amount=1),
+    )
+    assert world.stock("A") == {"total": 15, "moves": [1, 2, 3, 4, 5]}
+    assert [event.sequence for event in world.told()] == [1, 2, 3, 4, 5]
+    assert (world.status(6), len(world.lanes.sent)) == ("dead", 1)
+
+
+async def test_storage_that_hangs_fails_the_batch_below_the_lock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another instance must not get the messages while this one still works on them."""
+    monkeypatch.setattr(batch, "GRACE_SECONDS", 0.05)
+    world = World(timeout=0.02)
+
+    async def hang(*_: object) -> dict[str, Any]:
+        await asyncio.sleep(3_600)
+        raise AssertionError
+
+    monkeypatch.setattr(world.state, "find", hang)
+    with pytest.raises(BatchFailed, match="TimeoutError"):
+        async with asyncio.timeout(5):
+            await world.process(delivery(1))
+
+
+async def test_a_replayed_message_is_done_once_and_dies_again_where_it_must() -> None:
+    """An operator opened its record; the second delivery of the replay is a duplicate."""
+    world = World(attempts=1)
+    for behave, after in (("well", "done"), ("has a bug", "dead")):
+        number = 1 if behave == "well" else 2
+        await world.process(delivery(number, behave="reject"))
+        (place,) = [key for key in world.state.rows if key[1] == f"inbox:{UUID(int=number)}"]
+        known = dict(world.state.rows[place]) | {"status": "replaying", "replay": 1}
+        await world.state.commit(int(place[0]), [("upsert", known)])
+        for _ in range(2):
+            await world.process(delivery(number, behave=behave, with_headers={"replay": 1}))
+        assert world.status(number) == after
+    assert world.stock("item-1") == {"total": 1, "moves": [1]}
+    assert len(world.calls) == 4
