@@ -24,6 +24,7 @@ WAITING = 50_000
 HIGH_MESSAGES = 200
 HIGH_PER_SECOND = 20
 SETTLE_SECONDS = 3.0
+WARM_UP = 40
 SATURATING = 4_000
 SHARE_SECONDS = 15.0
 QUIET = ("read_models", "sweep_outbox")
@@ -54,7 +55,7 @@ class _Stack:
             await fill(client, queue, orders(lane=lane), count)
 
 
-async def _high_p99(stack: _Stack) -> float:
+async def _high_p99(stack: _Stack, count: int = HIGH_MESSAGES) -> float:
     """Seconds from acceptance to processing, for messages that come at a steady pace."""
     sent: set[UUID] = set()
     samples = orders(lane=Lane.HIGH)
@@ -62,7 +63,7 @@ async def _high_p99(stack: _Stack) -> float:
     client = ServiceBusClient.from_connection_string(stack.broker)
     async with client, client.get_queue_sender(stack.settings["SLUICE_LANE_HIGH"]) as sender:
         began = loop.time()
-        for number in range(HIGH_MESSAGES):
+        for number in range(count):
             await asyncio.sleep(max(0.0, began + number / HIGH_PER_SECOND - loop.time()))
             sample = next(samples)
             await sender.send_messages(command(sample.headers, sample.body))
@@ -92,18 +93,19 @@ def _latency(rounds: int) -> Iterator[float]:
         asyncio.run(stack.add(low, Lane.LOW, WAITING))
         for _ in range(rounds):
             with functions_host(ROOT, stack.without(*QUIET, "lane_low")):  # the mountain is there, nobody works on it
-                asyncio.run(_settled())
+                asyncio.run(_warm(stack))
                 idle = asyncio.run(_high_p99(stack))
             with functions_host(ROOT, stack.without(*QUIET)):
-                asyncio.run(_settled())
+                asyncio.run(_warm(stack))
                 loaded = asyncio.run(_high_p99(stack))
             asyncio.run(stack.add(low, Lane.LOW, WAITING - asyncio.run(stack.waiting(low))))
             yield loaded / idle
 
 
-async def _settled() -> None:
-    """Links are open, and low is at work."""
+async def _warm(stack: _Stack) -> None:
+    """Links are open, code has run, and low is at work."""
     await asyncio.sleep(SETTLE_SECONDS)
+    await _high_p99(stack, WARM_UP)
 
 
 def _share(rounds: int) -> Iterator[float]:
@@ -114,7 +116,7 @@ def _share(rounds: int) -> Iterator[float]:
             for lane, queue in queues.items():
                 asyncio.run(stack.add(queue, lane, SATURATING - asyncio.run(stack.waiting(queue))))
             with functions_host(ROOT, stack.without(*QUIET)):
-                asyncio.run(_settled())
+                asyncio.run(asyncio.sleep(SETTLE_SECONDS))
                 before = {lane: asyncio.run(stack.waiting(queue)) for lane, queue in queues.items()}
                 asyncio.run(asyncio.sleep(SHARE_SECONDS))
                 done = {lane: before[lane] - asyncio.run(stack.waiting(queue)) for lane, queue in queues.items()}
