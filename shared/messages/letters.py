@@ -17,6 +17,9 @@ __all__ = ["Letter", "address"]
 _NAMESPACE = UUID("0d8f6f0a-55e2-5a7d-9a54-5a0b5c6f2a41")
 """Own namespace for the ids of commands that handlers send; fixed for good."""
 
+MAX_BYTES = 192 * 1024
+"""Largest body: 256 KiB of a Service Bus message (standard tier) less the 64 KiB that its properties may take."""
+
 
 @dataclass(frozen=True, slots=True)
 class Letter:
@@ -52,7 +55,7 @@ def address(handler: Handler, data: BaseModel, *, source: str, now: datetime) ->
     Raises
     ------
     InvalidMessage
-        The data isn't what the handler takes.
+        The data isn't what the handler takes, or more than a queue takes.
     """
     envelope = {
         "messageId": str(UUID(int=0)),
@@ -67,6 +70,8 @@ def address(handler: Handler, data: BaseModel, *, source: str, now: datetime) ->
         decoded = handler.decode(body).data
     except InvalidMessage as error:
         raise InvalidMessage(f"{handler.event_type} can't be sent: {error.message}", details=error.details) from None
+    if len(body) > MAX_BYTES:  # in the outbox it would hold up everything behind it
+        raise InvalidMessage(f"{handler.event_type} can't be sent: {len(body)} bytes, a command takes {MAX_BYTES}")
     headers = Headers(
         message_id=UUID(int=0),
         event_type=handler.event_type,

@@ -42,6 +42,13 @@ class Move(Contract):
         return self
 
 
+class Note(Contract):
+    """A command that a handler of these tests sends."""
+
+    item: str
+    amount: int = 1
+
+
 class Stock(Contract):
     """State of an item."""
 
@@ -183,6 +190,13 @@ class World:
             finally:
                 self.running -= 1
 
+        @stock.handles("stock.noted", key="item", priority=Lane.HIGH)
+        async def note(command: Note, work: Work) -> None:
+            known = await work.load("stock", command.item, Stock) or Stock(total=0, moves=[])
+            moves = [*known.moves, command.amount]
+            await work.save("stock", command.item, Stock(total=sum(moves), moves=moves))
+            work.publish("stock.noted", command)
+
         return stock
 
     async def _behave(self, command: Move, work: Work) -> Any:
@@ -205,9 +219,24 @@ class World:
             raise Partial("half of it")
         elif command.behave == "in two halves":
             await self._halve(command, work)
+        elif command.behave.startswith("sends"):
+            await self._send(command, work)
         elif command.behave == "another aggregate":
             await work.save("stock", command.item + "!", Stock(total=1, moves=[]))
         return {"garbage": object()}
+
+    async def _send(self, command: Move, work: Work) -> None:
+        """A fact, a command to another aggregate, and a fact."""
+        await self._add(command, work)
+        if command.behave == "sends to nobody":
+            work.send("stock.unheard", Note(item="shelf"))
+        elif command.behave == "sends another version":
+            work.send("stock.noted", Note(item="shelf"), version="2.0")
+        elif command.behave == "sends nonsense":
+            work.send("stock.noted", command.model_copy(update={"item": ""}))
+        else:
+            work.send("stock.noted", Note(item="shelf", amount=command.amount))
+        work.publish("stock.told", command)
 
     async def _halve(self, command: Move, work: Work) -> None:
         """The first run keeps its half and says something that isn't said yet, the second does the rest."""

@@ -1,0 +1,90 @@
+"""Commands that handlers send: they leave with the commit, through the outbox, and take effect once."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import pytest
+
+from shared.messages import Lane
+from shared.processing import BatchFailed
+
+from .world import World, delivery, redelivered
+
+
+async def test_a_command_goes_to_its_lane_and_changes_the_other_aggregate() -> None:
+    """Facts keep numbers of their own: a command among them leaves no gap."""
+    world = World()
+    await world.process(delivery(1, behave="sends", amount=4))
+    (sent,) = world.lanes.sent
+    assert (sent.headers.lane, sent.headers.key, sent.headers.correlation_id) == (Lane.HIGH, "shelf", "c-1")
+    assert [(fact.type, fact.sequence) for fact in world.told()] == [("stock.counted", 1), ("stock.told", 2)]
+    assert world.state.keys("outbox:") == []
+    await world.process(redelivered(sent))
+    assert world.stock("shelf") == {"total": 4, "moves": [4]}
+    assert world.stock("item-1") == {"total": 4, "moves": [4]}
+
+
+async def test_a_command_that_was_sent_twice_takes_effect_once() -> None:
+    """The outbox may publish a row again after a crash; its id is the same."""
+    world = World()
+    row_lost = ConnectionError("crashed before the rows were deleted")
+    delete, world.state.delete = world.state.delete, _raiser(row_lost)  # type: ignore[method-assign]
+    await world.process(delivery(1, behave="sends", amount=4))
+    world.state.delete = delete  # type: ignore[method-assign]
+    assert len(world.state.keys("outbox:item-1:")) == 3
+    await world.process(delivery(2, "item-1", behave="sends", amount=5))
+    assert world.state.keys("outbox:item-1:") == []
+    ids = [sent.headers.message_id for sent in world.lanes.sent]
+    assert (len(ids), len(set(ids))) == (3, 2)
+    for sent in list(world.lanes.sent):
+        await world.process(redelivered(sent))
+    stock = world.stock("shelf")
+    assert stock is not None
+    assert sorted(stock["moves"]) == [4, 5]
+
+
+def _raiser(error: Exception) -> object:
+    async def fail(*_: object) -> None:
+        raise error
+
+    return fail
+
+
+async def test_what_was_left_in_the_outbox_goes_before_what_is_said_next() -> None:
+    """A hub that was down for one batch doesn't turn the facts of a key around."""
+    world = World()
+    world.publisher.failures = [ConnectionError("no hub")]
+    await world.process(delivery(1, "A"))
+    assert world.told() == []
+    await world.process(delivery(2, "A"), delivery(3, "A"), delivery(4, "B"))
+    assert [fact.sequence for fact in world.told() if fact.subject == "A"] == [1, 2, 3]
+    assert world.state.keys("outbox:") == []
+
+
+async def test_a_command_of_a_message_that_fails_is_never_sent() -> None:
+    """Nothing leaves without the commit."""
+    world = World()
+    world.state.failures = [None, None, ConnectionError("no storage")]
+    with pytest.raises(BatchFailed):
+        await world.process(delivery(1, behave="sends"))
+    assert world.lanes.sent == []
+    assert world.told() == []
+
+
+@pytest.mark.parametrize(
+    ("behave", "code"),
+    [
+        ("sends to nobody", "UNKNOWN_EVENT_TYPE"),
+        ("sends another version", "UNKNOWN_VERSION"),
+        ("sends nonsense", "VALIDATION_ERROR"),
+    ],
+)
+async def test_a_command_that_nobody_takes_is_its_senders_failure(behave: str, code: str) -> None:
+    """A dead letter at once, and nothing of the message is done; the rest of the batch is."""
+    world = World()
+    await world.process(delivery(1, behave=behave), delivery(2))
+    assert world.reasons() == {str(UUID(int=1)): code}
+    assert world.stock("item-1") is None
+    assert world.lanes.sent == []
+    assert world.status(2) == "done"
