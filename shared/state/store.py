@@ -174,14 +174,20 @@ class StateStore:
             yield str(row["RowKey"])
 
     async def values_in_use(self, names: Collection[str]) -> set[str]:
-        """Of some names of large values those that a row still refers to; a name begins with `<bucket>/<row key>:`."""
-        places: dict[int, dict[str, str]] = {}
+        """Of some names of large values those that a row still refers to; a name begins with `<bucket>/<row key>:`.
+
+        Any other name isn't ours to give up: it counts as in use.
+        """
+        places: dict[int, set[str]] = {}
+        used: set[str] = set()
         for name in names:
             bucket, _, row_key = name.rpartition(":")[0].partition("/")
-            places.setdefault(int(bucket), {})[row_key] = name
-        used: set[str] = set()
-        for bucket_number, rows in places.items():
-            found = await self.find(bucket_number, list(rows))
+            if bucket.isdecimal() and row_key:
+                places.setdefault(int(bucket), set()).add(row_key)
+            else:
+                used.add(name)
+        for bucket_number, row_keys in places.items():
+            found = await self.find(bucket_number, row_keys)
             used |= {str(row["valueBlob"]) for row in found.values() if "valueBlob" in row}
         return used & set(names)
 

@@ -13,6 +13,8 @@ from shared.messages import Contract, Headers, Lane
 from shared.sending import EventPublisher, Lanes
 from shared.state import (
     Conflict,
+    InboxSweeper,
+    Lease,
     Outbox,
     Row,
     StateMismatch,
@@ -241,3 +243,34 @@ async def test_the_outbox_is_listed_and_swept_in_the_order_of_its_facts(store: S
         "inbox:x",
         "head:A",
     }
+
+
+async def test_inbox_records_go_after_their_retention(store: StateStore) -> None:
+    """The service's own filter: done or dead and old, but no open replay, and nothing beside the inbox."""
+    for bucket in range(store.buckets):
+        rows = {
+            "inbox:old": {"status": "done", "processedAt": NOW - timedelta(days=61)},
+            "inbox:dead": {"status": "dead", "processedAt": NOW - timedelta(days=61)},
+            "inbox:open": {"status": "replaying", "processedAt": NOW - timedelta(days=61)},
+            "inbox:new": {"status": "done", "processedAt": NOW - timedelta(days=59)},
+            "inboxes": {"status": "done", "processedAt": NOW - timedelta(days=61)},
+            "state:x:A": {"status": "done", "processedAt": NOW - timedelta(days=61)},
+        }
+        await store.commit(bucket, [("create", row(bucket, key, **columns)) for key, columns in rows.items()])
+    sweeper = InboxSweeper(store, retention=timedelta(days=60), now=lambda: NOW)
+    assert await sweeper.sweep() == 2 * store.buckets
+    assert await sweeper.sweep() == 0
+    left = await store.find(2, ["inbox:old", "inbox:dead", "inbox:open", "inbox:new", "inboxes", "state:x:A"])
+    assert left.keys() == {"inbox:open", "inbox:new", "inboxes", "state:x:A"}
+
+
+async def test_a_lease_has_one_holder_on_a_real_table(store: StateStore) -> None:
+    """Of many that ask at once, when it is free and when it has run out."""
+    now = NOW
+    leases = [Lease(store, "sweep", seconds=60, now=lambda: now) for _ in range(6)]
+    for _ in range(2):
+        assert sum(await asyncio.gather(*(lease.acquire() for lease in leases))) == 1
+        now += timedelta(seconds=61)
+    for lease in leases:
+        await lease.release()
+    assert await leases[0].acquire()
