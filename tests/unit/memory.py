@@ -151,9 +151,10 @@ class MemoryState(Edge):
         """Inbox records that were settled before a moment."""
         self._meet()
         for (partition, row_key), row in sorted(self.rows.items(), key=lambda place: place[0]):
-            if partition == partition_key(bucket) and row_key.startswith("inbox:"):
-                if row["processedAt"] < before and row["status"] != "replaying":
-                    yield row_key
+            if partition != partition_key(bucket) or not row_key.startswith("inbox:"):
+                continue
+            if row["processedAt"] < before and row["status"] != "replaying":
+                yield row_key
 
     def keys(self, prefix: str) -> list[str]:
         """Row keys that begin so, of every bucket."""

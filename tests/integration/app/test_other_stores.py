@@ -173,7 +173,13 @@ async def test_the_newest_row_of_a_batch_is_shown(new_table: NewTable) -> None:
     """Also where a batch holds more rows than a transaction."""
     views = ReadModels(new_table())
     rows = [
-        ViewRow(view="orders", key=f"k{number % 1_000}", value=str(number), event_id=str(number), sequence=number // 1_000 + 1)
+        ViewRow(
+            view="orders",
+            key=f"k{number % 1_000}",
+            value=str(number),
+            event_id=str(number),
+            sequence=number // 1_000 + 1,
+        )
         for number in range(2_500)
     ]
     await views.put(rows)

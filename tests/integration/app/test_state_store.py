@@ -20,7 +20,6 @@ from shared.state import (
     StateMismatch,
     StateStore,
     Work,
-    bucket_of,
     head_key,
     outbox_key,
     pack,

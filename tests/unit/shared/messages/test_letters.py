@@ -36,7 +36,9 @@ def registry() -> Registry:
     """One handler, in the lane that its weight asks for."""
     parcels = Integration("parcels")
 
-    @parcels.handles("parcel.packed", key="parcelId", priority=lambda parcel: Lane.LOW if parcel.weight > 9 else Lane.HIGH)
+    @parcels.handles(
+        "parcel.packed", key="parcelId", priority=lambda parcel: Lane.LOW if parcel.weight > 9 else Lane.HIGH
+    )
     async def pack(parcel: Parcel, work: object) -> None: ...
 
     return Registry([parcels])
@@ -83,7 +85,9 @@ def test_its_id_follows_from_its_sender_and_its_number() -> None:
     first = one.follow(sender(), number=0, traceparent=None)
     again = letter(Parcel(parcel_id="P-1")).follow(replace(sender(), attempt=9, replay=2), number=0, traceparent="t")
     assert first.headers.message_id == again.headers.message_id
-    others = {one.follow(sender(number), number=n, traceparent=None).headers.message_id for number in (1, 2) for n in (0, 1)}
+    others = {
+        one.follow(sender(number), number=n, traceparent=None).headers.message_id for number in (1, 2) for n in (0, 1)
+    }
     assert len(others) == 4
 
 

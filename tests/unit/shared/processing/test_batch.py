@@ -16,7 +16,7 @@ import pytest
 from shared.processing import BatchFailed, batch
 from tests.unit.memory import claim_of
 
-from .world import MISBEHAVIOUR, NOW, READERS, World, body, delivery, headers, of, redelivered
+from .world import MISBEHAVIOUR, NOW, READERS, World, body, delivery, headers, redelivered
 
 
 async def test_every_message_is_done_once_and_its_fact_published() -> None:

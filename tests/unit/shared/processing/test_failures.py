@@ -284,14 +284,14 @@ def test_what_a_failure_says_fits_a_column(error: Exception) -> None:
     assert len(failure.code.encode()) <= 128
 
 
-class Silent(Exception):  # noqa: N818
+class Silent(Exception):
     """An exception that can't be told."""
 
     def __str__(self) -> str:
         raise RuntimeError("no words")
 
 
-class Evasive(Exception):  # noqa: N818
+class Evasive(Exception):
     """An exception that can't be asked."""
 
     @property

@@ -25,13 +25,16 @@ async def test_a_command_goes_to_its_lane_and_changes_the_other_aggregate() -> N
     assert world.stock("item-1") == {"total": 4, "moves": [4]}
 
 
-async def test_a_command_that_was_sent_twice_takes_effect_once() -> None:
+async def test_a_command_that_was_sent_twice_takes_effect_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The outbox may publish a row again after a crash; its id is the same."""
     world = World()
-    row_lost = ConnectionError("crashed before the rows were deleted")
-    delete, world.state.delete = world.state.delete, _raiser(row_lost)  # type: ignore[method-assign]
-    await world.process(delivery(1, behave="sends", amount=4))
-    world.state.delete = delete  # type: ignore[method-assign]
+
+    async def fail(*_: object) -> None:
+        raise ConnectionError("the rows couldn't be deleted")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(world.state, "delete", fail)
+        await world.process(delivery(1, behave="sends", amount=4))
     assert len(world.state.keys("outbox:item-1:")) == 3
     await world.process(delivery(2, "item-1", behave="sends", amount=5))
     assert world.state.keys("outbox:item-1:") == []
@@ -42,13 +45,6 @@ async def test_a_command_that_was_sent_twice_takes_effect_once() -> None:
     stock = world.stock("shelf")
     assert stock is not None
     assert sorted(stock["moves"]) == [4, 5]
-
-
-def _raiser(error: Exception) -> object:
-    async def fail(*_: object) -> None:
-        raise error
-
-    return fail
 
 
 async def test_what_was_left_in_the_outbox_goes_before_what_is_said_next() -> None:

@@ -72,9 +72,7 @@ class World:
         return None if value is None else json.loads(value)["count"]
 
 
-def fact(
-    key: str = "A", count: int = 1, event_type: str = "stock.counted", *, sequence: int = 0, **data: Any
-) -> bytes:
+def fact(key: str = "A", count: int = 1, event_type: str = "stock.counted", *, sequence: int = 0, **data: Any) -> bytes:
     """An event of ours; its sequence is its count unless another one is given."""
     return CloudEvent(
         id=f"{key}:{count}",

@@ -48,9 +48,7 @@ async def leave_letter(store: MemoryState, bucket: int, key: str, sequence: int,
     await _leave(store, bucket, key, sequence, age, kind="command", text=text)
 
 
-async def _leave(
-    store: MemoryState, bucket: int, key: str, sequence: int, age: float, *, kind: str, text: str
-) -> None:
+async def _leave(store: MemoryState, bucket: int, key: str, sequence: int, age: float, *, kind: str, text: str) -> None:
     row = {
         "PartitionKey": partition_key(bucket),
         "RowKey": outbox_key(key, sequence),

@@ -34,9 +34,7 @@ def sweeper(store: MemoryState, *, budget: float = 60, tick: float = 0) -> Inbox
         seconds += tick
         return seconds
 
-    return InboxSweeper(
-        cast("StateStore", store), retention=RETENTION, now=lambda: NOW, budget=budget, clock=clock
-    )
+    return InboxSweeper(cast("StateStore", store), retention=RETENTION, now=lambda: NOW, budget=budget, clock=clock)
 
 
 @pytest.fixture
