@@ -293,7 +293,9 @@ class World:
                 self._give_back(deliveries)
 
     def _give_back(self, deliveries: Iterable[Delivery]) -> None:
-        self.broker.waiting += [replace(delivery, delivery_count=delivery.delivery_count + 1) for delivery in deliveries]
+        self.broker.waiting += [
+            replace(delivery, delivery_count=delivery.delivery_count + 1) for delivery in deliveries
+        ]
 
     async def sweep(self) -> None:
         """The timer fires on a fresh instance, once the lease of a dead one has run out."""
