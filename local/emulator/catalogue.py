@@ -103,8 +103,7 @@ class Catalogue:
         for topic in declared.topics:
             self._declare(_TOPIC, topic.name, topic)
         for each in declared.subscriptions:
-            subscription = replace(each.description, rules=each.rules)
-            self._declare(_SUBSCRIPTION, subscription.path, subscription)
+            self._declare(_SUBSCRIPTION, each.description.path, each.description)
         for hub in declared.event_hubs:
             self._declare(_HUB, hub.name, hub)
 

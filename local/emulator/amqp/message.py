@@ -129,6 +129,31 @@ class Sections:
         section, _ = decode(self.data, self.body, len(self.data))
         return section.value if isinstance(section, Described) and section.descriptor == _VALUE else None
 
+    @property
+    def has_message_id(self) -> bool:
+        """Whether the first field of the properties is there."""
+        count, items_at = self._property_items()
+        return count > 0 and self.data[items_at : items_at + 1] != b"\x40"
+
+    def with_message_id(self, message_id: str) -> bytes:
+        """The bare message with an id where it has none; every other byte stays."""
+        count, items_at = self._property_items()
+        after = skip(self.data, self.properties_at, len(self.data)) if self.properties_at else self.bare
+        items = encode(message_id) + (self.data[items_at + 1 : after] if count else b"")
+        head = struct.pack(">3sBII", bytes((0, 0x53, _PROPERTIES)), 0xD0, len(items) + 4, max(count, 1))
+        return head + items + self.data[after:]
+
+    def _property_items(self) -> tuple[int, int]:
+        """How many properties there are, and where the first one lies."""
+        at = self.properties_at
+        if not at or self.data[at] == 0x45:
+            return 0, at
+        if self.data[at] == 0xC0:
+            return self.data[at + 2], at + 3
+        if self.data[at] == 0xD0:
+            return int.from_bytes(self.data[at + 5 : at + 9]), at + 9
+        raise DecodeError("The properties of a message are not a list")
+
     def rebuilt(self, properties: Properties | None, application_properties: dict[Any, Any]) -> bytes:
         """The bare message with other application properties, and other properties unless None."""
         head = self._properties_section if properties is None else encode_properties(properties)

@@ -184,7 +184,7 @@ class Partition:
         )
 
     def position(self, selector: str | None) -> int:
-        """Number of the first event that a selector lets through.
+        """Number of the first event that a selector lets through; without one, all are.
 
         Raises
         ------
@@ -192,7 +192,7 @@ class Partition:
             If the selector is not one of the service's.
         """
         if selector is None:
-            return self.next_sequence
+            return self.first_sequence
         match = _SELECTOR.fullmatch(selector.strip())
         if match is None:
             raise AmqpError(Condition.INVALID_FIELD, f"The filter {selector!r} is not a position in a partition")

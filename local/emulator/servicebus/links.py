@@ -48,7 +48,7 @@ class QueueSender(Ingress):
 
     def take(self, payload: bytes, message_format: int) -> None:
         """Put one message or a batch into the queue."""
-        self._queue.accept(parse_messages(payload, message_format), self._client.now())
+        self._queue.accept(parse_messages(payload, message_format, self._queue.services.new_token), self._client.now())
 
     @classmethod
     def attach(cls, link: IncomingLink, client: Client, queue: Queue, journal: Journal) -> QueueSender:

@@ -107,7 +107,8 @@ class EntityManagement:
     def schedule_message(self, body: Body) -> Body:
         """Take messages whose time has not come."""
         entries = _items(body, "messages", dict)
-        messages = [parse_message(_binary(each, "message")) for each in entries]
+        new_identity = self._queue.services.new_token
+        messages = [parse_message(_binary(each, "message"), new_identity) for each in entries]
         for message in messages:
             if len(message.bare) > self._queue.settings.max_message_bytes:
                 raise AmqpError(Condition.MESSAGE_SIZE_EXCEEDED, "A scheduled message is too large")

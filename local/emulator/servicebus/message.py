@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import struct
 import uuid
+from collections.abc import Callable
 from enum import IntEnum
 from typing import Any, Final
 
 from local.emulator.amqp.encode import encode, encode_map_items
+from local.emulator.amqp.errors import DecodeError
 from local.emulator.amqp.message import (
     BATCH_FORMAT,
     NO_HEADER,
@@ -121,7 +123,11 @@ class Message:
         """Merge application properties, as a settlement may ask."""
         if changes:
             sections = self.sections
-            self.bare = sections.rebuilt(None, {**sections.application_properties, **changes})
+            try:
+                before = sections.application_properties
+            except DecodeError:  # nothing that can be kept
+                before = {}
+            self.bare = sections.rebuilt(None, {**before, **changes})
 
     def encode(self, *, deferred_token: bytes | None = None) -> bytes:
         """The message as a receiver gets it; `deferred_token` adds the delivery annotation with it."""
@@ -183,8 +189,13 @@ def _token_annotation(token: bytes) -> bytes:
     return encode_delivery_annotations({"x-opt-lock-token": uuid.UUID(bytes_le=token)})
 
 
-def parse_messages(payload: bytes, message_format: int) -> list[Message]:
+NewIdentity = Callable[[], bytes]
+
+
+def parse_messages(payload: bytes, message_format: int, new_identity: NewIdentity | None = None) -> list[Message]:
     """The message, or the messages of a batch, that a transfer carries.
+
+    `new_identity` gives 16 bytes for the id of a message that has none: the service never leaves it out.
 
     Raises
     ------
@@ -192,20 +203,24 @@ def parse_messages(payload: bytes, message_format: int) -> list[Message]:
         If the bytes are no message.
     """
     if message_format == BATCH_FORMAT:
-        return [parse_message(each) for each in data_sections(payload, scan(payload).body)]
-    return [parse_message(payload)]
+        return [parse_message(each, new_identity) for each in data_sections(payload, scan(payload).body)]
+    return [parse_message(payload, new_identity)]
 
 
-def parse_message(data: bytes) -> Message:
+def parse_message(data: bytes, new_identity: NewIdentity | None = None) -> Message:
     """One message from its bytes."""
     sections = scan(data)
     message = Message(data[sections.bare :])
+    if new_identity is not None and not sections.has_message_id:
+        message.bare = sections.with_message_id(new_identity().hex())
     if sections.header_at:
         header = sections.header
         if header != NO_HEADER:
             message.header = header
     if sections.annotations_at:
         _take_annotations(message, sections.annotations)
+    if message.visible_at:
+        _ = sections.properties, sections.application_properties  # what is wrong has to be told now, not when it is due
     return message
 
 

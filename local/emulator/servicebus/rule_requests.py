@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
 from local.emulator.administration import (
@@ -69,13 +69,22 @@ class RuleRequests:
             )
         except InvalidEntityError as error:
             raise AmqpError(Condition.ARGUMENT_ERROR, str(error)) from error
-        self._guarded(lambda: self._rules.add_rule(*self._place, rule))
+        try:
+            self._rules.add_rule(*self._place, rule)
+        except EntityAlreadyExistsError as error:
+            raise AmqpError(Condition.ENTITY_ALREADY_EXISTS, str(error)) from error
+        except AdministrationError as error:
+            raise AmqpError(Condition.ARGUMENT_ERROR, str(error)) from error
         return {}
 
     def remove(self, body: Body) -> Body:
         """Remove a rule by name."""
         name = _name(body)
-        self._guarded(lambda: self._rules.remove_rule(*self._place, name))
+        try:
+            self._rules.remove_rule(*self._place, name)
+        except EntityNotFoundError as error:
+            path = "{}/Subscriptions/{}/Rules/{}".format(*self._place, name)
+            raise AmqpError(Condition.NOT_FOUND, f"The messaging entity '{path}' could not be found") from error
         return {}
 
     def enumerate(self, body: Body) -> Body | None:
@@ -85,16 +94,6 @@ class RuleRequests:
             raise AmqpError(Condition.ARGUMENT_ERROR, "'skip' and 'top' have to be whole numbers from 0")
         page = self._rules.rules(*self._place)[skip : skip + top]
         return {"rules": [{"rule-description": _described(rule)} for rule in page]} if page else None
-
-    def _guarded(self, change: Callable[[], None]) -> None:
-        try:
-            change()
-        except EntityAlreadyExistsError as error:
-            raise AmqpError(Condition.ENTITY_ALREADY_EXISTS, str(error)) from error
-        except EntityNotFoundError as error:
-            raise AmqpError(Condition.NOT_FOUND, str(error)) from error
-        except AdministrationError as error:
-            raise AmqpError(Condition.ARGUMENT_ERROR, str(error)) from error
 
 
 def _name(body: Body) -> str:

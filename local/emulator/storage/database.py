@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,6 +32,9 @@ CREATE TABLE events (partition INTEGER NOT NULL, sequence INTEGER NOT NULL, byte
 
 _ROWS_PER_STATEMENT: Final = 200
 """Rows written by one statement: each statement gives up the interpreter lock once, not once a row."""
+
+_CHECKPOINT_BYTES: Final = 16 << 20
+"""Size of the log at which it is folded into the database."""
 
 _COLUMNS: Final = {
     "entities": 5,
@@ -65,6 +68,16 @@ class Batch:
     trimmed_events: list[Row] = field(default_factory=list)
     deleted_entities: list[tuple[int, int]] = field(default_factory=list)
 
+    @property
+    def changes(self) -> int:
+        """Rows written or deleted."""
+        return sum(len(getattr(self, each.name)) for each in fields(self))
+
+    @property
+    def size(self) -> int:
+        """About how many bytes the log grows by."""
+        return 8192 + 256 * self.changes + sum(len(row[-1]) for row in self.messages + self.events)
+
 
 class Database:
     """One data directory. Used by one thread at a time."""
@@ -78,6 +91,7 @@ class Database:
             If the directory cannot be used, another emulator uses it, or a newer version wrote it.
         """
         self._path = directory / "emulator.sqlite"
+        self._logged = 0
         try:
             directory.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
@@ -91,7 +105,7 @@ class Database:
         run("PRAGMA locking_mode = EXCLUSIVE")
         run("PRAGMA journal_mode = WAL")
         run("PRAGMA synchronous = NORMAL")  # a killed process loses nothing; a power cut may lose the last commits
-        run("PRAGMA wal_autocheckpoint = 4000")
+        run("PRAGMA wal_autocheckpoint = 0")  # see `checkpoint`
         run("PRAGMA cache_size = -16000")
         run("BEGIN IMMEDIATE")
         (version,) = run("PRAGMA user_version").fetchone()
@@ -103,8 +117,22 @@ class Database:
         if version not in (0, _SCHEMA_VERSION):
             raise StorageError(f"{self._path} was written by another version of the emulator: use a new --data-dir")
 
+    @property
+    def wants_checkpoint(self) -> bool:
+        """Whether the log has grown enough to be folded into the database."""
+        return self._logged > _CHECKPOINT_BYTES
+
+    def checkpoint(self) -> None:
+        """Fold the log into the database. It waits for the disk, which a commit does not."""
+        self._logged = 0
+        try:
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        except sqlite3.Error as error:
+            raise StorageError(f"{self._path} cannot be written ({error})") from error
+
     def write(self, batch: Batch) -> None:
         """Commit a batch; all of it or nothing. Raises `StorageError`."""
+        self._logged += batch.size
         try:
             self._connection.execute("BEGIN")
             self._delete_entities(batch.deleted_entities)

@@ -1,13 +1,15 @@
 """Group commit: changes pile up while the writer thread commits those before, then go together.
 
 The loop's thread notes changes and takes the actions that follow a commit; one thread of its own writes. So the
-loop never waits for the disk, and the busier the emulator is, the more changes share a commit.
+loop never waits for the disk, and the busier the emulator is, the more changes share a commit. Only when nothing
+else goes on is a small commit made at once: it does not wait for the disk, and is shorter than changing threads.
 """
 
 from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 from typing import Final
 
@@ -18,6 +20,10 @@ from local.emulator.servicebus.message import Message
 from local.emulator.storage.database import Batch, Database, Row, StorageError
 
 __all__ = ["DurableJournal", "encode_extra"]
+
+_IDLE_SECONDS: Final = 0.0003
+_QUICK_CHANGES: Final = 8
+"""A commit of a few rows appends to a file without waiting for the disk: some 30 microseconds."""
 
 _ENTITY_SPAN: Final = 64
 """Identities that belong to one entity, its sub-queues and partitions included."""
@@ -44,6 +50,7 @@ class DurableJournal:
         self._now = now
         self._row = database.last_message_row()
         self._is_writing = False
+        self._committed_at = 0.0
         self._work: queue.SimpleQueue[tuple[Batch, list[Callable[[], None]]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write_batches, name="storage", daemon=True)
         self._reset()
@@ -139,9 +146,26 @@ class DurableJournal:
             self._reset()
             if batch is None:
                 run_actions(actions)
+            elif self._is_quick(batch):
+                self._write_now(batch, actions)
             else:
                 self._is_writing = True
                 self._work.put((batch, actions))
+
+    def _is_quick(self, batch: Batch) -> bool:
+        """Whether nothing else goes on and the batch is small: then a commit takes less than handing it over."""
+        idle = time.perf_counter() - self._committed_at > _IDLE_SECONDS
+        return idle and batch.changes <= _QUICK_CHANGES and not self._database.wants_checkpoint
+
+    def _write_now(self, batch: Batch, actions: list[Callable[[], None]]) -> None:
+        try:
+            self._database.write(batch)
+        except StorageError as error:
+            self._is_writing = True  # nothing is committed, and so nothing acknowledged, from now on
+            self._on_failure(error)
+            return
+        self._committed_at = time.perf_counter()
+        run_actions(actions)
 
     @property
     def _has_work(self) -> bool:
@@ -182,6 +206,8 @@ class DurableJournal:
             batch, actions = work
             try:
                 self._database.write(batch)
+                if self._database.wants_checkpoint:
+                    self._database.checkpoint()
             except StorageError as error:
                 self._run_in_loop(lambda error=error: self._on_failure(error))  # type: ignore[misc]
                 return
@@ -189,6 +215,7 @@ class DurableJournal:
 
     def _committed(self, actions: list[Callable[[], None]]) -> None:
         self._is_writing = False
+        self._committed_at = time.perf_counter()
         run_actions(actions)
         self.flush()
 

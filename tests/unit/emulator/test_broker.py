@@ -347,6 +347,15 @@ def test_a_selector_that_is_no_position_is_refused(client: Client, selector: str
     assert _refusal(client) == "amqp:invalid-field"
 
 
+def test_a_reader_without_a_selector_reads_all(client: Client) -> None:
+    """From the oldest event that is kept."""
+    client.attach("hub/Partitions/0", 0, receives=False)
+    client.publish(0, body())
+    client.attach("hub/ConsumerGroups/$default/Partitions/0", 1, receives=True)
+    client.grant(1, 10)
+    assert len(client.messages()) == 1
+
+
 def test_epochs_decide_who_reads(world: BrokerWorld) -> None:
     """A higher one evicts, a lower one and none at all are refused, an equal one evicts too."""
     source = _reader_source("amqp.annotation.x-opt-offset > '-1'")

@@ -76,6 +76,34 @@ def test_changed_properties_leave_the_rest_untouched() -> None:
     assert type(changed["when"]) is Timestamp
 
 
+@pytest.mark.parametrize(
+    "head",
+    [b"", _section(0x73, []), _section(0x73, [None, None, "to"]), _section(0x73, [None, b"u" * 300]), APPLICATION],
+)
+def test_a_message_without_id_gets_one(head: bytes) -> None:
+    """Whatever else it has stays as it was; a message with an id is not touched."""
+    (message,) = parse_messages(HEADER + head + BODY, 0, lambda: bytes(range(16)))
+    sections = message.sections
+    assert sections.properties.message_id == "000102030405060708090a0b0c0d0e0f"
+    before = scan(head + BODY)
+    assert sections.properties.to == before.properties.to
+    assert sections.properties.user_id == before.properties.user_id
+    assert sections.application_properties == before.application_properties
+    assert sections.data[sections.body :] == BODY
+    (kept,) = parse_messages(PROPERTIES + BODY, 0, lambda: bytes(range(16)))
+    assert kept.bare == PROPERTIES + BODY
+
+
+def test_what_cannot_be_read_is_refused_before_it_is_scheduled() -> None:
+    """And a settlement that changes properties replaces what cannot be kept."""
+    malformed = b"\x00\x53\x74\x45" + BODY
+    with pytest.raises(DecodeError):
+        parse_messages(ANNOTATIONS + malformed, 0)
+    (message,) = parse_messages(malformed, 0)
+    message.change_properties({"DeadLetterReason": "r"})
+    assert message.sections.application_properties == {"DeadLetterReason": "r"}
+
+
 def test_batches_hold_whole_messages() -> None:
     """Each data section of a batch is one message."""
     batch = b"".join(_section(0x75, PROPERTIES + _section(0x75, bytes([number]) * 300)) for number in range(3))
