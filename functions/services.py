@@ -232,7 +232,7 @@ class Services:
     async def close(self) -> None:
         """Close what was opened; production's worker never calls this, tests and benchmarks do."""
         made = vars(self)
-        for name in ("lanes", "publisher", "state", "views", "dead_letters", "claims"):
+        for name in ("lanes", "publisher", "state", "views", "dead_letters", "claims", "values"):
             if name in made:
                 await made[name].close()
         if "service_bus" in made:
