@@ -24,7 +24,12 @@ def target(azurite: AzuriteEndpoints, status_url: str = "") -> Target:
 
 @pytest.fixture
 async def empty_storage(azurite: AzuriteEndpoints) -> AsyncIterator[AzuriteEndpoints]:
+    await _forget_everything(azurite)  # other tests of the session have used it
     yield azurite
+    await _forget_everything(azurite)
+
+
+async def _forget_everything(azurite: AzuriteEndpoints) -> None:
     async with TableServiceClient.from_connection_string(azurite.connection_string) as tables:
         for name in ("state", "deadletters", "readmodels"):
             await tables.delete_table(name)
@@ -47,9 +52,10 @@ async def test_each_kind_of_row_is_found_among_the_others(empty_storage: Azurite
         state = await tables.create_table_if_not_exists("state")
         await state.create_entity({"PartitionKey": "0001", "RowKey": "inbox:a", **done})
         await state.create_entity({"PartitionKey": "0001", "RowKey": "state:order:1", "value": "{}"})
-        await state.create_entity({"PartitionKey": "0001", "RowKey": "outbox:b:0000"})
+        await state.create_entity({"PartitionKey": "0001", "RowKey": "outbox:B:000000000001", "messageId": "b"})
         letters = await tables.create_table_if_not_exists("deadletters")
-        await letters.create_entity({"PartitionKey": "x", "RowKey": "y", "messageId": "c"})
+        await letters.create_entity({"PartitionKey": "x", "RowKey": "y", "messageId": "c", "status": "open"})
+        await letters.create_entity({"PartitionKey": "x", "RowKey": "z", "messageId": "d", "status": "replayed"})
         views = await tables.create_table_if_not_exists("readmodels")
         await views.create_entity({"PartitionKey": "credit-notes:07", "RowKey": "C1"})
     async with BlobServiceClient.from_connection_string(empty_storage.connection_string) as blobs:
