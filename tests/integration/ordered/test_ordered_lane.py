@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import pytest
@@ -23,6 +23,8 @@ from shared.settings import Settings
 from shared.state import bucket_of, state_key, unpack
 from tests.integration.conftest import RunningEmulator
 from tests.integration.host.conftest import HostStarter, wait_for
+
+T = TypeVar("T")
 
 APP = """
 from pathlib import Path
@@ -223,10 +225,10 @@ class _Operator:
         async def ask(services: Services) -> None:
             await redrive_of(services).discard(letter, Order(by="ada", reason="it isn't needed"))
 
-        return self._with(ask)
+        self._with(ask)
 
-    def _with(self, ask: Any) -> Any:
-        async def run() -> Any:
+    def _with(self, ask: Callable[[Services], Awaitable[T]]) -> T:
+        async def run() -> T:
             services = Services(self._settings, Registry([]))
             try:
                 return await ask(services)

@@ -175,13 +175,9 @@ class OrderedWorld(World):
 
     async def reopen_lost(self) -> None:
         """A replay whose operator died before it was sent is sent when somebody says it again."""
+        blockers = {row["blockedBy"] for (_, name), row in self.store.rows.items() if name.startswith("parked:")}
         for (_, name), row in list(self.store.rows.items()):
             message = name.removeprefix("inbox:")
-            if name.startswith("inbox:") and row["status"] == "replaying":
-                waits = any(str(one.properties["messageId"]) == message for one in self.broker.waiting)
-                parked = any(
-                    other.startswith("waiting:") and message in str(columns["properties"])
-                    for (_, other), columns in self.store.rows.items()
-                )
-                if not waits and not parked:
-                    await self.resolve(message, how="mend")
+            on_its_way = any(str(one.properties["messageId"]) == message for one in self.broker.waiting)
+            if name.startswith("inbox:") and row["status"] == "replaying" and message in blockers and not on_its_way:
+                await self.resolve(message, how="mend")
