@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
@@ -175,6 +176,33 @@ def test_a_discarded_message_lets_its_key_go_on(
     wait_for(lambda: operator.waiting(machine) == 2, 30, "the later steps wait")
     operator.discard(letter)
     wait_for(lambda: operator.numbers(machine) == [2, 3], 60, "the later steps, in order")
+
+
+def test_what_the_broker_gave_up_holds_its_key_until_it_is_replayed(
+    settings: dict[str, str], emulator: RunningEmulator, start_host: HostStarter
+) -> None:
+    """An expired message comes out of the session queue's dead-letter queue, which is read without sessions."""
+    machine = uuid4().hex[:8]
+    expired = step(machine, 1)
+    expired.time_to_live = timedelta(seconds=1)
+
+    async def send(*messages: Any) -> None:
+        async with (
+            ServiceBusClient.from_connection_string(emulator.connection_string) as client,
+            client.get_queue_sender(settings["SLUICE_LANE_ORDERED"]) as sender,
+        ):
+            await sender.send_messages(list(messages))
+
+    asyncio.run(send(expired))
+    time.sleep(1.5)  # the broker's own clock
+    start_host(APP, None, **settings)
+    operator = _Operator(settings)
+    letter = wait_for(lambda: operator.letter(machine), 60, "the dead letter")
+    assert (letter.code, letter.lane) == ("MESSAGE_EXPIRED", "ordered")
+    asyncio.run(send(step(machine, 2)))
+    wait_for(lambda: operator.waiting(machine) == 1, 30, "the later step waits")
+    assert operator.replay(letter) is Action.SEND
+    wait_for(lambda: operator.numbers(machine) == [1, 2], 60, "both steps, in order")
 
 
 class _Operator:
