@@ -46,10 +46,14 @@ def dead_letters_blueprint(services: Services) -> func.Blueprint:
     async def dead_letters_low(messages: List[func.ServiceBusMessage]) -> None:  # noqa: UP006
         await drains.drain(Lane.LOW, [broker_letter(message) for message in messages])
 
+    async def dead_letters_ordered(messages: List[func.ServiceBusMessage]) -> None:  # noqa: UP006
+        await drains.drain(Lane.ORDERED, [broker_letter(message) for message in messages])
+
     queues = {
         dead_letters_high: "%SLUICE_LANE_HIGH%",
         dead_letters_normal: "%SLUICE_LANE_NORMAL%",
         dead_letters_low: "%SLUICE_LANE_LOW%",
+        dead_letters_ordered: "%SLUICE_LANE_ORDERED%",  # a session queue's dead letters are read without sessions
     }
     for function, queue in queues.items():
         blueprint.service_bus_queue_trigger(
@@ -121,3 +125,6 @@ async def _sweep(services: Services) -> None:
         finished=swept.finished,
         retentionDays=days,
     )
+    given_up = await services.parking.give_up(timedelta(days=days + 1))
+    for parked in given_up:
+        log_event("key goes on undecided", level=40, key=parked.key, messageId=parked.blocked_by, retentionDays=days)

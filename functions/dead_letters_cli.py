@@ -38,7 +38,7 @@ from shared.dead_letters.rendering import (
     letters_table,
     report_json,
 )
-from shared.messages import Registry, discover
+from shared.messages import Lane, Registry, discover
 from shared.query import StreamEvent
 from shared.settings import Settings, WrongSettings
 from shared.state import StateMismatch
@@ -89,6 +89,10 @@ def redrive_of(services: Services) -> Redrive:
     async def renew(claim: str) -> None:
         await services.claims.renew(claim)
 
+    async def resolved(letter: StoredLetter, discarded: bool) -> None:
+        if letter.lane == Lane.ORDERED and letter.key is not None and letter.message_id is not None:
+            await services.parking.unblock(letter.key, letter.message_id, done_only=not discarded)
+
     return Redrive(
         services.dead_letters,
         InboxRecords(services.state),
@@ -96,6 +100,7 @@ def redrive_of(services: Services) -> Redrive:
         events={"events": project},
         renew=renew,
         now=services.now,
+        resolved=resolved,
     )
 
 

@@ -25,7 +25,7 @@ def delivery_of(message: func.ServiceBusMessage) -> Delivery:
 
 
 def lanes_blueprint(services: Services) -> func.Blueprint:
-    """Three batch functions; `%…%` names each queue in the settings."""
+    """Four batch functions; `%…%` names each queue in the settings. The ordered one takes a key's session at a time."""
     blueprint = func.Blueprint()
 
     async def lane_high(messages: List[func.ServiceBusMessage]) -> None:  # noqa: UP006
@@ -37,6 +37,9 @@ def lanes_blueprint(services: Services) -> func.Blueprint:
     async def lane_low(messages: List[func.ServiceBusMessage]) -> None:  # noqa: UP006
         await services.processor.process(Lane.LOW, [delivery_of(message) for message in messages])
 
+    async def lane_ordered(messages: List[func.ServiceBusMessage]) -> None:  # noqa: UP006
+        await services.processor.process(Lane.ORDERED, [delivery_of(message) for message in messages])
+
     queues = {lane_high: "%SLUICE_LANE_HIGH%", lane_normal: "%SLUICE_LANE_NORMAL%", lane_low: "%SLUICE_LANE_LOW%"}
     for function, queue in queues.items():
         blueprint.service_bus_queue_trigger(
@@ -46,4 +49,12 @@ def lanes_blueprint(services: Services) -> func.Blueprint:
             data_type="binary",
             cardinality="many",
         )(function)
+    blueprint.service_bus_queue_trigger(
+        arg_name="messages",
+        connection="ServiceBus",
+        queue_name="%SLUICE_LANE_ORDERED%",
+        data_type="binary",
+        cardinality="many",
+        is_sessions_enabled=True,
+    )(lane_ordered)
     return blueprint

@@ -17,12 +17,12 @@ from shared.dead_letters import DeadLetterStore
 from shared.http import Intake, OperationIds
 from shared.identity import Credentials
 from shared.messages import Lane, Registry
-from shared.processing import BatchProcessor, Decoder, Limits, Runner, Settler
+from shared.processing import BatchProcessor, Decoder, Limits, OrderedKeys, ParkingDrain, Runner, Settler
 from shared.query import Projector, ReadModels
 from shared.resilience import LaneGate, RetryBudget, RetryPlan
 from shared.sending import CoalescingSender, EventPublisher, Lanes
 from shared.settings import Connection, Settings
-from shared.state import InboxSweeper, Outbox, StateStore
+from shared.state import InboxSweeper, Lease, Outbox, Parking, StateStore
 
 if TYPE_CHECKING:
     from azure.eventhub.aio import EventHubProducerClient
@@ -36,8 +36,9 @@ DEAD_LETTERS_TABLE = "deadletters"
 VALUES_CONTAINER = "state-values"
 DEAD_LETTERS_CONTAINER = "dead-letters"
 OUTBOX_SETTLE_SECONDS = 10
-LANE_WEIGHTS = {Lane.HIGH: 70.0, Lane.NORMAL: 20.0, Lane.LOW: 10.0}
-"""Shares of the handlers' places while every lane has work."""
+LANE_WEIGHTS = {Lane.HIGH: 70.0, Lane.NORMAL: 20.0, Lane.LOW: 12.0, Lane.ORDERED: 15.0}
+"""Weights of the lanes at the handlers' places: low keeps a tenth while every lane has work."""
+PARKING_LEASE_SECONDS = 90
 
 
 def _now() -> datetime:
@@ -93,7 +94,20 @@ class Services:
             now=self.now,
             random=random.random,
         )
-        settler = Settler(
+        return BatchProcessor(
+            decoder=Decoder(self.registry, self.claims, buckets=settings.state_buckets),
+            store=self.state,
+            runner=runner,
+            outbox=self.outbox,
+            settler=self._settler,
+            limits=limits,
+            ordered=self._ordered,
+        )
+
+    @cached_property
+    def _settler(self) -> Settler:
+        settings = self.settings
+        return Settler(
             store=self.state,
             lanes=self.lanes,
             dead_letters=self.dead_letters,
@@ -102,14 +116,21 @@ class Services:
             source=settings.event_source,
             now=self.now,
         )
-        return BatchProcessor(
-            decoder=Decoder(self.registry, self.claims, buckets=settings.state_buckets),
-            store=self.state,
-            runner=runner,
-            outbox=self.outbox,
-            settler=settler,
-            limits=limits,
-        )
+
+    @cached_property
+    def parking(self) -> Parking:
+        """The parked keys of the ordered lane, and what waits behind them."""
+        return Parking(self.state, now=self.now)
+
+    @cached_property
+    def _ordered(self) -> OrderedKeys:
+        return OrderedKeys(self.parking, self._settler, now=self.now)
+
+    @cached_property
+    def parking_drain(self) -> ParkingDrain:
+        """Processes what waits on the ordered lane."""
+        lease = Lease(self.state, "parking", seconds=PARKING_LEASE_SECONDS, now=self.now)
+        return ParkingDrain(self.parking, self._ordered, self.processor, lease=lease, now=self.now)
 
     def _budget(self, integration: str) -> RetryBudget:
         if integration not in self._budgets:
@@ -137,6 +158,7 @@ class Services:
             Lane.HIGH: self.settings.lane_high,
             Lane.NORMAL: self.settings.lane_normal,
             Lane.LOW: self.settings.lane_low,
+            Lane.ORDERED: self.settings.lane_ordered,
         }
         timeout = self.settings.send_timeout_seconds
         return Lanes({lane: CoalescingSender(self._opener(name), timeout=timeout) for lane, name in names.items()})
@@ -211,7 +233,8 @@ class Services:
         return self.claims.sweeper(in_use=self._claims_in_use, retention=retention, now=self.now)
 
     async def _claims_in_use(self, names: Collection[str]) -> Collection[str]:
-        return {name async for name in self.dead_letters.claims() if name in names}
+        dead = {name async for name in self.dead_letters.claims() if name in names}
+        return dead | {name async for name in self.parking.claims() if name in names}
 
     def _first_table(self, name: str) -> TableClient:
         return self._table(self.settings.state, self.settings.state.accounts[0], name)

@@ -14,6 +14,9 @@ def timers_blueprint(services: Services) -> func.Blueprint:
     async def sweep_outbox(timer: func.TimerRequest) -> None:
         await services.outbox.sweep()
 
+    async def drain_parked(timer: func.TimerRequest) -> None:
+        await services.parking_drain.drain()
+
     async def sweep_claims(timer: func.TimerRequest) -> None:
         await services.claim_sweeper.sweep()
         await services.value_sweeper.sweep()
@@ -22,6 +25,7 @@ def timers_blueprint(services: Services) -> func.Blueprint:
         await services.inbox_sweeper.sweep()
 
     blueprint.timer_trigger(arg_name="timer", schedule="%SLUICE_OUTBOX_SWEEP_SCHEDULE%")(sweep_outbox)
+    blueprint.timer_trigger(arg_name="timer", schedule="%SLUICE_PARKING_SCHEDULE%")(drain_parked)
     blueprint.timer_trigger(arg_name="timer", schedule="%SLUICE_CLAIM_SWEEP_SCHEDULE%")(sweep_claims)
     blueprint.timer_trigger(arg_name="timer", schedule="%SLUICE_INBOX_SWEEP_SCHEDULE%")(sweep_inbox)
     return blueprint

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -90,6 +90,7 @@ class QueueDrain:
         letter = letter_of(lane, message, headers, now=self._now())
         await self._store.put(letter)
         if headers is not None:
+            headers = replace(headers, lane=lane)
             await self._inbox.record_death(headers, code=letter.code, reason=letter.reason, now=letter.last_failure)
         log_event(
             "dead letter",

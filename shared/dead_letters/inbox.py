@@ -7,8 +7,8 @@ from typing import Any
 from azure.core import MatchConditions
 from azure.data.tables import UpdateMode
 
-from shared.messages import Headers
-from shared.state import Conflict, Row, StateStore, bucket_of, etag_of, inbox_key, partition_key
+from shared.messages import Headers, Lane
+from shared.state import Conflict, Parking, Row, StateStore, bucket_of, etag_of, inbox_key, partition_key
 
 __all__ = ["InboxRecords"]
 
@@ -51,8 +51,14 @@ class InboxRecords:
                 return
         raise TimeoutError(f"the inbox record of {message_id} keeps changing")
 
-    async def bury(self, key: str, row: Mapping[str, Any]) -> str:
-        """Record a death unless the message was dealt with; return the status that the inbox has then."""
+    async def bury(self, key: str, row: Mapping[str, Any], *, its_turn: bool = True) -> str:
+        """Record a death unless the message was dealt with; return the status that the inbox has then.
+
+        On the ordered lane the key is held in the same transaction, until somebody has decided about the message.
+        """
+        if row["lane"] == Lane.ORDERED:
+            parking = Parking(self._store, now=lambda: row["processedAt"])
+            return await parking.block(key, row, its_turn=its_turn)
         for _ in range(_MAX_RACES):
             try:
                 await self._store.commit(self._bucket(key), [("create", row)])
@@ -95,4 +101,4 @@ class InboxRecords:
             "code": code,
             "reason": reason[:4_000],
         }
-        return await self.bury(headers.key, row)
+        return await self.bury(headers.key, row, its_turn=False)

@@ -26,6 +26,7 @@ __all__ = ["Action", "Order", "Outcome", "Plan", "Redrive", "Result", "replay_me
 
 Send = Callable[[Lane, ServiceBusMessage], Awaitable[None]]
 ReplayEvent = Callable[[StoredLetter, bytes], Awaitable[None]]
+Resolved = Callable[[StoredLetter, bool], Awaitable[None]]
 Renew = Callable[[str], Awaitable[None]]
 
 TAKE_OVER_AFTER = timedelta(minutes=2)
@@ -102,6 +103,9 @@ class Redrive:
         For each event stream, what reads an event of it again; it raises only storage's own errors.
     renew:
         Has the payload behind a claim kept for as long as a new message; raises MessageError where it is gone.
+    resolved:
+        Told of a dead letter that nothing is to be sent for any more, and whether it was discarded; what it does must
+        be safe to repeat.
     """
 
     def __init__(
@@ -113,6 +117,7 @@ class Redrive:
         events: Mapping[str, ReplayEvent],
         renew: Renew,
         now: Callable[[], datetime],
+        resolved: Resolved | None = None,
     ) -> None:
         self._store = store
         self._inbox = inbox
@@ -120,6 +125,7 @@ class Redrive:
         self._events = dict(events)
         self._renew = renew
         self._now = now
+        self._resolved = resolved
 
     async def plan(self, letter: StoredLetter) -> Plan:
         """What a replay would do now; nothing is changed."""
@@ -133,8 +139,11 @@ class Redrive:
         action = await self._action(known)
         if action is Action.CLOSE:
             note = self._note(order, "closed", "processed already, nothing was sent")
-            return self._result(known, action, await self._decide(known, Status.REPLAYED, note))
+            result = self._result(known, action, await self._decide(known, Status.REPLAYED, note))
+            await self._tell(result.letter)
+            return result
         if not action.hands_over:
+            await self._tell(known)  # who decided may have died before it was told
             return Result(known, action)
         taken = await self._take(known, order)
         if taken is None:
@@ -147,13 +156,22 @@ class Redrive:
         if known is None:
             return Result(letter, Action.SKIP_GONE)
         if known.status in (Status.REPLAYED, Status.DISCARDED):
+            await self._tell(known)
             return Result(known, Action.SKIP_RESOLVED)
         if known.status is Status.REPLAYING and not self._was_left(known):
             return Result(known, Action.SKIP_BUSY)
         changed = await self._decide(known, Status.DISCARDED, self._note(order, "discarded"))
         if changed is not None and known.status is Status.REPLAYING:
             await self._close_inbox(known)
-        return self._result(known, Action.CLOSE, changed)
+        result = self._result(known, Action.CLOSE, changed)
+        await self._tell(result.letter)
+        return result
+
+    async def _tell(self, letter: StoredLetter) -> None:
+        """A letter that was refused for its id says nothing of the message whose id it is."""
+        decided = letter.status in (Status.REPLAYED, Status.DISCARDED)
+        if self._resolved is not None and decided and letter.code != ErrorCode.MESSAGE_ID_CONFLICT:
+            await self._resolved(letter, letter.status is Status.DISCARDED)
 
     async def outcome(self, letter: StoredLetter) -> Outcome:
         """What became of a message that `replay` handed over."""
@@ -263,7 +281,7 @@ def replay_message(letter: StoredLetter, body: bytes, *, now: datetime) -> Servi
         body,
         message_id=f"{name if 0 < len(name) <= _BROKER_ID_LIMIT else letter.id}#r{letter.replays}",
         content_type="application/json",
-        session_id=letter.key if letter.lane == "ordered" else None,
+        session_id=letter.key if letter.lane == Lane.ORDERED else None,
         application_properties=properties,
     )
 

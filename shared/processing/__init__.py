@@ -3,7 +3,8 @@
 from .batch import BatchFailed, BatchProcessor
 from .decoding import Decoder
 from .failures import Category, Failure, classify
-from .outcomes import Dead, Delivery, Done, Duplicate, Outcome, RetryLater
+from .ordered import OrderedKeys, ParkingDrain
+from .outcomes import Dead, Delivery, Done, Duplicate, Outcome, Parked, RetryLater
 from .running import Limits, Runner
 from .settling import Settler
 
@@ -18,7 +19,10 @@ __all__ = [
     "Duplicate",
     "Failure",
     "Limits",
+    "OrderedKeys",
     "Outcome",
+    "Parked",
+    "ParkingDrain",
     "RetryLater",
     "Runner",
     "Settler",

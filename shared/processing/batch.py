@@ -17,7 +17,8 @@ from .committing import Committer
 from .decoding import Decoder
 from .failures import classify
 from .lookup import look_up
-from .outcomes import Dead, Delivery, Done, Duplicate, Item, RetryLater
+from .ordered import OrderedKeys
+from .outcomes import Dead, Delivery, Done, Duplicate, Item, Parked, RetryLater
 from .running import Limits, Runner
 from .settling import Settler
 
@@ -38,7 +39,15 @@ class BatchProcessor:
     """Decode, look up the inbox, run handlers, commit in groups, publish, settle."""
 
     def __init__(
-        self, *, decoder: Decoder, store: StateStore, runner: Runner, outbox: Outbox, settler: Settler, limits: Limits
+        self,
+        *,
+        decoder: Decoder,
+        store: StateStore,
+        runner: Runner,
+        outbox: Outbox,
+        settler: Settler,
+        limits: Limits,
+        ordered: OrderedKeys | None = None,
     ) -> None:
         self._decoder = decoder
         self._store = store
@@ -46,6 +55,7 @@ class BatchProcessor:
         self._outbox = outbox
         self._settler = settler
         self._limits = limits
+        self._ordered = ordered
         self._committer = Committer(store, runner.rerun)
 
     async def process(self, lane: Lane, deliveries: Sequence[Delivery]) -> None:
@@ -77,6 +87,7 @@ class BatchProcessor:
             duplicates=outcomes[Duplicate],
             retried=outcomes[RetryLater],
             dead=outcomes[Dead],
+            parked=outcomes[Parked],
             milliseconds=round((asyncio.get_running_loop().time() - started) * 1_000),
         )
 
@@ -84,11 +95,35 @@ class BatchProcessor:
         for part in _parts(items):
             await _all(self._decode(item) for item in part)
             self._earn(part)
-            for wave in _waves(item for item in part if item.outcome is None):
-                await self._wave(lane, wave, deadline)
-            await _all(self._settler.settle(lane, item) for item in part)
+            if lane is Lane.ORDERED and self._ordered is not None:
+                await self._in_order(self._ordered, part, deadline)
+            else:
+                for wave in _waves(item for item in part if item.outcome is None):
+                    await self._wave(lane, wave, deadline)
+                await _all(self._settler.settle(lane, item) for item in part)
             for item in part:  # what was read may be large, and isn't needed any more
                 item.message = item.work = None
+
+    async def _in_order(self, ordered: OrderedKeys, items: list[Item], deadline: float) -> None:
+        """Each wave is settled before the next one looks: what failed holds its key by then."""
+        for wave in _waves(item for item in items if item.headers is not None):
+            turn = await ordered.whose_turn(wave)
+            await self._wave(Lane.ORDERED, [item for item in turn if item.outcome is None], deadline)
+            await _all(ordered.settle(item) for item in turn)
+        await _all(self._settler.settle(Lane.ORDERED, item) for item in items if item.headers is None)
+
+    async def take_turn(self, delivery: Delivery) -> Item:
+        """Process one message of the ordered lane whose turn it is; what becomes of it is up to the caller.
+
+        Whatever storage raises is passed on: the message waits where it was.
+        """
+        item = Item(delivery)
+        async with asyncio.timeout(self._limits.batch_budget + GRACE_SECONDS):
+            await self._decode(item)
+            if item.outcome is None:
+                deadline = asyncio.get_running_loop().time() + self._limits.batch_budget
+                await self._wave(Lane.ORDERED, [item], deadline)
+        return item
 
     async def _decode(self, item: Item) -> None:
         try:
@@ -158,7 +193,7 @@ def _waves(items: Iterable[Item]) -> list[list[Item]]:
     following: dict[str | UUID, int] = {}
     waves: list[list[Item]] = []
     for item in items:
-        headers = item.read.headers
+        headers = item.headers or item.read.headers
         number = max(following.get(headers.key, 0), following.get(headers.message_id, 0))
         if number == len(waves):
             waves.append([])

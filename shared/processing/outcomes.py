@@ -10,7 +10,7 @@ from shared.state import Aggregate, Work
 
 from .failures import Failure
 
-__all__ = ["Dead", "Delivery", "Done", "Duplicate", "Item", "Message", "Outcome", "RetryLater"]
+__all__ = ["Dead", "Delivery", "Done", "Duplicate", "Item", "Message", "Outcome", "Parked", "RetryLater"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,7 +58,12 @@ class Dead:
     failure: Failure
 
 
-Outcome = Done | Duplicate | RetryLater | Dead
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """It waits behind an earlier message of its key."""
+
+
+Outcome = Done | Duplicate | RetryLater | Dead | Parked
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,7 +79,13 @@ class Message:
 
 @dataclass(slots=True)
 class Item:
-    """A delivery, what was read from it, and its outcome once that is known."""
+    """A delivery, what was read from it, and its outcome once that is known.
+
+    Attributes
+    ----------
+    holds_key:
+        Whether its key is blocked until this very message is done.
+    """
 
     delivery: Delivery
     headers: Headers | None = None
@@ -82,6 +93,7 @@ class Item:
     aggregate: Aggregate | None = None
     work: Work | None = None
     outcome: Outcome | None = None
+    holds_key: bool = False
 
     @property
     def read(self) -> Message:

@@ -48,13 +48,17 @@ class Settler:
                 await self._bury(lane, item, failure)
 
     async def _retry(self, lane: Lane, item: Item, headers: Headers, retry: RetryLater) -> None:
+        copy, seconds = await self.put_off(lane, item, headers, retry)
+        await self.lanes.send_later(copy, item.delivery.body, self.now() + timedelta(seconds=seconds))
+
+    async def put_off(self, lane: Lane, item: Item, headers: Headers, retry: RetryLater) -> tuple[Headers, float]:
+        """The headers of the next try, and the seconds until then."""
         if retry.failure.category is Category.PARTIAL:
             await self._keep_progress(item)
         seconds = retry.seconds
         if item.message is not None and retry.counts and not self.budget(item.message.handler.integration).spend():
             seconds = max(seconds, self.spent_delay)
         copy = replace(headers.next_attempt() if retry.counts else headers, lane=lane)
-        await self.lanes.send_later(copy, item.delivery.body, self.now() + timedelta(seconds=seconds))
         log_event(
             "retry later",
             level=logging.WARNING,
@@ -64,6 +68,7 @@ class Settler:
             category=retry.failure.category.value,
             reason=retry.failure.reason,
         )
+        return copy, seconds
 
     async def _keep_progress(self, item: Item) -> None:
         """Save what the handler had done; where somebody else changed it meanwhile, the next run starts from theirs."""
@@ -96,7 +101,7 @@ class Settler:
             )
         )
         if headers is not None and failure.code != ErrorCode.MESSAGE_ID_CONFLICT:
-            await self._record(headers, item, failure)
+            await self._record(replace(headers, lane=lane), item, failure)
         log_event(
             "dead letter",
             level=logging.ERROR,

@@ -18,6 +18,7 @@ def command(headers: Headers, body: bytes) -> ServiceBusMessage:
         body,
         message_id=headers.broker_id,
         content_type="application/json",
+        session_id=headers.key if headers.lane is Lane.ORDERED else None,
         application_properties=headers.to_properties(),
     )
 

@@ -47,6 +47,7 @@ class Settings(BaseModel):
     lane_high: QueueName = Field("lane-high", alias="SLUICE_LANE_HIGH")
     lane_normal: QueueName = Field("lane-normal", alias="SLUICE_LANE_NORMAL")
     lane_low: QueueName = Field("lane-low", alias="SLUICE_LANE_LOW")
+    lane_ordered: QueueName = Field("lane-ordered", alias="SLUICE_LANE_ORDERED")
     event_hub: QueueName = Field("events", alias="SLUICE_EVENT_HUB")
     event_source: Annotated[str, Field(min_length=1, max_length=256)] = Field("/sluice", alias="SLUICE_EVENT_SOURCE")
 
@@ -98,8 +99,10 @@ class Settings(BaseModel):
                 "SLUICE_CLAIM_RETENTION_DAYS is below SLUICE_QUEUE_TTL_DAYS plus SLUICE_DEAD_LETTER_RETENTION_DAYS: "
                 "payloads would be gone before their messages"
             )
-        if len({self.lane_high, self.lane_normal, self.lane_low}) < 3:
-            raise ValueError("SLUICE_LANE_HIGH, SLUICE_LANE_NORMAL and SLUICE_LANE_LOW must name three queues")
+        if len({self.lane_high, self.lane_normal, self.lane_low, self.lane_ordered}) < 4:
+            raise ValueError(
+                "SLUICE_LANE_HIGH, SLUICE_LANE_NORMAL, SLUICE_LANE_LOW and SLUICE_LANE_ORDERED must name four queues"
+            )
         if self.telemetry == "azure-monitor" and self.app_insights is None:
             raise ValueError("SLUICE_TELEMETRY=azure-monitor needs APPLICATIONINSIGHTS_CONNECTION_STRING")
         return self

@@ -3,24 +3,40 @@
 from .buckets import bucket_of, partition_key
 from .leases import Lease
 from .outbox import Outbox
+from .parking import Head, Parked, Parking, Waiting
 from .retention import InboxSweeper
-from .rows import TooLarge, head_key, inbox_key, outbox_key, pack, row_safe, state_key, unpack
+from .rows import (
+    TooLarge,
+    head_key,
+    inbox_key,
+    outbox_key,
+    pack,
+    parked_key,
+    row_safe,
+    state_key,
+    unpack,
+    waiting_key,
+)
 from .store import Conflict, Operation, Row, StateMismatch, StateStore
 from .work import Aggregate, LoadRows, Values, Work, etag_of
 
 __all__ = [
     "Aggregate",
     "Conflict",
+    "Head",
     "InboxSweeper",
     "Lease",
     "LoadRows",
     "Operation",
     "Outbox",
+    "Parked",
+    "Parking",
     "Row",
     "StateMismatch",
     "StateStore",
     "TooLarge",
     "Values",
+    "Waiting",
     "Work",
     "bucket_of",
     "etag_of",
@@ -28,8 +44,10 @@ __all__ = [
     "inbox_key",
     "outbox_key",
     "pack",
+    "parked_key",
     "partition_key",
     "row_safe",
     "state_key",
     "unpack",
+    "waiting_key",
 ]

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
-from shared.messages import Letter
+from shared.messages import Lane, Letter
 from shared.sending import EventPublisher, Fact, Lanes
 from shared.telemetry import log_event
 
@@ -110,7 +110,23 @@ class Outbox:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._publisher.publish(facts))
             for letter in letters:
-                tasks.create_task(self._lanes.send(letter.headers, letter.body))
+                if letter.headers.lane is not Lane.ORDERED:
+                    tasks.create_task(self._lanes.send(letter.headers, letter.body))
+            tasks.create_task(self._send_in_order([one for one in letters if one.headers.lane is Lane.ORDERED]))
         async with asyncio.TaskGroup() as tasks:
             for bucket, group in rows.items():
                 tasks.create_task(self._store.delete(bucket, [row["RowKey"] for row in group]))
+
+    async def _send_in_order(self, letters: Sequence[Letter]) -> None:
+        """One key's commands one after the other: the broker may refuse an earlier one and take a later one."""
+        keys: dict[str, list[Letter]] = {}
+        for letter in letters:
+            keys.setdefault(letter.headers.key, []).append(letter)
+
+        async def send(group: Sequence[Letter]) -> None:
+            for letter in group:
+                await self._lanes.send(letter.headers, letter.body)
+
+        async with asyncio.TaskGroup() as tasks:
+            for group in keys.values():
+                tasks.create_task(send(group))

@@ -17,9 +17,13 @@ __all__ = [
     "outbox_key",
     "outbox_range",
     "pack",
+    "parked_key",
+    "parked_range",
     "row_safe",
     "state_key",
     "unpack",
+    "waiting_key",
+    "waiting_range",
 ]
 
 _TEXT_LIMIT = 32_000
@@ -68,6 +72,26 @@ def outbox_range(key: str | None = None) -> tuple[str, str]:
 def inbox_range() -> tuple[str, str]:
     """First row key of the inbox, and the first one after it."""
     return "inbox:", "inbox;"
+
+
+def parked_key(key: str) -> str:
+    """Row of a key of the ordered lane whose messages wait."""
+    return f"parked:{row_safe(key)}"
+
+
+def parked_range() -> tuple[str, str]:
+    """First row key of the parked keys, and the first one after them."""
+    return "parked:", "parked;"
+
+
+def waiting_key(key: str, number: int) -> str:
+    """Row of a message that waits for its turn."""
+    return f"waiting:{row_safe(key)}:{number:012d}"
+
+
+def waiting_range() -> tuple[str, str]:
+    """First row key of the messages that wait, and the first one after them."""
+    return "waiting:", "waiting;"
 
 
 def pack(text: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from azure.data.tables import TableTransactionError, UpdateMode
 from azure.data.tables.aio import TableClient
 
 from .buckets import partition_key
-from .rows import inbox_range, outbox_range
+from .rows import inbox_range, outbox_range, parked_range, waiting_range
 
 __all__ = ["Conflict", "Operation", "Row", "StateMismatch", "StateStore"]
 
@@ -145,14 +145,28 @@ class StateStore:
             if key is None or row["subject"] == key:
                 yield row
 
-    async def _range(self, bucket: int, first: str, after: str) -> AsyncIterator[Row]:
+    async def _range(
+        self, bucket: int, first: str, after: str, *, select: list[str] | None = None
+    ) -> AsyncIterator[Row]:
         await self.open()
         rows = self._table(bucket).query_entities(
             "PartitionKey eq @bucket and RowKey ge @first and RowKey lt @after",
             parameters={"bucket": partition_key(bucket), "first": first, "after": after},
+            select=select,
         )
         async for row in rows:
             yield row
+
+    async def parked(self, bucket: int) -> AsyncIterator[Row]:
+        """The parked keys of a bucket."""
+        async for row in self._range(bucket, *parked_range()):
+            yield row
+
+    async def waiting_claims(self, bucket: int) -> AsyncIterator[str]:
+        """The claims of the messages of a bucket that wait behind a parked key."""
+        async for row in self._range(bucket, *waiting_range(), select=["claim"]):
+            if row["claim"]:
+                yield str(row["claim"])
 
     async def settled(self, bucket: int, *, before: datetime) -> AsyncIterator[str]:
         """Row keys of the inbox records that were settled before a moment; open replays are left out."""

@@ -103,6 +103,20 @@ class MemoryStore:
             if key is None or self.rows[place]["subject"] == key:
                 yield self.rows[place]
 
+    async def parked(self, bucket: int) -> AsyncIterator[Row]:
+        """The parked keys of a bucket."""
+        partition = partition_key(bucket)
+        for place in sorted(place for place in self.rows if place[0] == partition and place[1].startswith("parked:")):
+            if place in self.rows:
+                yield self.rows[place]
+
+    async def waiting_claims(self, bucket: int) -> AsyncIterator[str]:
+        """The claims of the messages of a bucket that wait behind a parked key."""
+        partition = partition_key(bucket)
+        for place in sorted(place for place in self.rows if place[0] == partition and place[1].startswith("waiting:")):
+            if claim := self.rows[place]["claim"]:
+                yield str(claim)
+
     async def close(self) -> None:
         """There is nothing to close."""
 

@@ -108,6 +108,7 @@ def test_the_composed_app_has_its_functions(project: Path, streams: str) -> None
         "lane_high serviceBusTrigger",
         "lane_low serviceBusTrigger",
         "lane_normal serviceBusTrigger",
+        "lane_ordered serviceBusTrigger",
         "read_models eventHubTrigger",
         "sweep_claims timerTrigger",
         "sweep_dead_letters timerTrigger",

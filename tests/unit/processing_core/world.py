@@ -46,20 +46,20 @@ class Echo(Contract):
     origin: str
 
 
-def integration() -> Integration:
-    """Counts, complains, and echoes: what the model checks."""
+def integration(mended: Collection[str] = (), lane: Lane = Lane.NORMAL) -> Integration:
+    """Counts, complains, and echoes: what the model checks. What is wrong with a message can be mended, by its id."""
     ticks = Integration("ticks")
 
-    @ticks.handles("tick", key="key")
+    @ticks.handles("tick", key="key", priority=lane)
     async def tick(data: Tick, work: Work) -> None:
         count = await work.load("count", data.key, Count) or Count()
         if data.mood == "retry-once" and work.headers.attempt == 1:
             raise Retry(after=1)
         if data.mood == "partial-once" and work.headers.attempt == 1:
             raise Partial("half of it is done", after=1)
-        if data.mood == "reject":
+        if data.mood == "reject" and str(work.headers.message_id) not in mended:
             raise Reject("not like this")
-        if data.mood == "broken":
+        if data.mood == "broken" and str(work.headers.message_id) not in mended:
             raise SystemExit(3)
         message = str(work.headers.message_id)
         await work.save("count", data.key, Count(total=count.total + 1, messages=(*count.messages, message)))
@@ -67,7 +67,7 @@ def integration() -> Integration:
         if data.mood == "echo":
             work.send("echo", Echo(key=f"{data.key}-echo", origin=message))
 
-    @ticks.handles("echo", key="key")
+    @ticks.handles("echo", key="key", priority=lane)
     async def echo(data: Echo, work: Work) -> None:
         count = await work.load("count", data.key, Count) or Count()
         await work.save("count", data.key, Count(total=count.total + 1, messages=(*count.messages, data.origin)))

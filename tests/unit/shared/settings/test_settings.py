@@ -119,7 +119,7 @@ def test_each_bound_is_kept(name: str, value: str) -> None:
     ("changed", "says"),
     [
         ({"SLUICE_RETRY_BASE_SECONDS": "10", "SLUICE_RETRY_CAP_SECONDS": "5"}, "is below"),
-        ({"SLUICE_LANE_HIGH": "q", "SLUICE_LANE_LOW": "q"}, "three queues"),
+        ({"SLUICE_LANE_HIGH": "q", "SLUICE_LANE_LOW": "q"}, "four queues"),
         ({"SLUICE_TELEMETRY": "azure-monitor"}, "APPLICATIONINSIGHTS_CONNECTION_STRING"),
     ],
 )

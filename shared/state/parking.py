@@ -1,0 +1,325 @@
+"""Parked keys of the ordered lane: whose turn it is, and the messages that wait behind it, in order.
+
+A key is parked by one row, `parked:<key>`, and each message that waits has a row of its own, `waiting:<key>:<number>`;
+both lie in the key's bucket. Every change goes under the parked row's ETag in one transaction, so whatever dies leaves
+a queue without gaps and without swaps. What is put there twice is found out by the inbox when its turn comes.
+"""
+
+import json
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Self
+
+from azure.core import MatchConditions
+from azure.data.tables import UpdateMode
+
+from .buckets import bucket_of, partition_key
+from .rows import inbox_key, parked_key, waiting_key
+from .store import Conflict, Operation, Row, StateStore
+from .work import etag_of
+
+__all__ = ["Head", "Parked", "Parking", "Waiting"]
+
+FIRST = 10**9
+"""Number of the first message: there is room before it for one that comes back to the front."""
+_MAX_RACES = 20
+_CHUNK = 65_536
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Waiting:
+    """A message that waits, as its trigger handed it over."""
+
+    body: bytes
+    properties: Mapping[str, Any]
+    message_id: str
+    sequence_number: int
+    delivery_count: int
+
+    def columns(self) -> dict[str, Any]:
+        """The message as columns of a row; any body, in binary pieces."""
+        pieces = range(0, len(self.body), _CHUNK)
+        return {
+            "properties": json.dumps(dict(self.properties), default=str, separators=(",", ":")),
+            "claim": str(self.properties.get("claim") or ""),
+            "brokerId": self.message_id,
+            "sequenceNumber": str(self.sequence_number),
+            "deliveryCount": self.delivery_count,
+            **{f"body{number}": self.body[start : start + _CHUNK] for number, start in enumerate(pieces)},
+        }
+
+    @classmethod
+    def from_row(cls, row: Row) -> Self:
+        """Read a message back."""
+        pieces: list[bytes] = []
+        while (piece := row.get(f"body{len(pieces)}")) is not None:
+            pieces.append(bytes(piece))
+        return cls(
+            body=b"".join(pieces),
+            properties=json.loads(row["properties"]),
+            message_id=str(row["brokerId"]),
+            sequence_number=int(row["sequenceNumber"]),
+            delivery_count=int(row["deliveryCount"]),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parked:
+    """What is known of a parked key.
+
+    Attributes
+    ----------
+    first, after:
+        Numbers of the message whose turn it is, and of the next one that comes.
+    until:
+        When the first one is tried; None while an operator must decide.
+    blocked_by:
+        The dead message that holds the key, by its id.
+    since:
+        When the key was parked or blocked.
+    """
+
+    key: str
+    first: int = FIRST
+    after: int = FIRST
+    until: datetime | None = None
+    blocked_by: str | None = None
+    reason: str = ""
+    since: datetime
+    etag: str | None = field(default=None, compare=False)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits."""
+        return self.first == self.after
+
+    def columns(self) -> dict[str, Any]:
+        """The key as columns of a row."""
+        return {
+            "key": self.key,
+            "first": str(self.first),
+            "next": str(self.after),
+            "blockedBy": self.blocked_by or "",
+            "reason": self.reason[:4_000],
+            "since": self.since,
+            **({} if self.until is None else {"until": self.until}),
+        }
+
+    @classmethod
+    def from_row(cls, row: Row) -> Self:
+        """Read a key's row."""
+        until = row.get("until")
+        return cls(
+            key=str(row["key"]),
+            first=int(row["first"]),
+            after=int(row["next"]),
+            until=None if until is None else until.astimezone(UTC),
+            blocked_by=row.get("blockedBy") or None,
+            reason=str(row.get("reason", "")),
+            since=row["since"].astimezone(UTC),
+            etag=etag_of(row),
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Head:
+    """The message of a parked key whose turn it is."""
+
+    key: str
+    number: int
+    waiting: Waiting
+    etag: str | None
+
+
+class Parking:
+    """Parks keys, and keeps the messages that wait behind a parked one."""
+
+    def __init__(self, store: StateStore, *, now: Callable[[], datetime]) -> None:
+        self._store = store
+        self._now = now
+
+    async def find(self, keys: Collection[str]) -> dict[str, Parked]:
+        """Those of some keys that are parked: a point read each."""
+        buckets: dict[int, dict[str, str]] = {}
+        for key in keys:
+            buckets.setdefault(self._bucket(key), {})[parked_key(key)] = key
+        found: dict[str, Parked] = {}
+        for bucket, names in buckets.items():
+            for row_key, row in (await self._store.find(bucket, list(names))).items():
+                found[names[row_key]] = Parked.from_row(row)
+        return found
+
+    async def due(self) -> AsyncIterator[Parked]:
+        """The keys whose first message may be tried now."""
+        now = self._now()
+        async for parked in self.all():
+            if parked.until is not None and parked.until <= now:
+                yield parked
+
+    async def all(self) -> AsyncIterator[Parked]:
+        """Every parked key."""
+        for bucket in range(self._store.buckets):
+            async for row in self._store.parked(bucket):
+                yield Parked.from_row(row)
+
+    async def claims(self) -> AsyncIterator[str]:
+        """The claims of all messages that wait."""
+        for bucket in range(self._store.buckets):
+            async for name in self._store.waiting_claims(bucket):
+                yield name
+
+    async def head(self, parked: Parked) -> Head | None:
+        """The message whose turn it is; None where it is gone already."""
+        row_key = waiting_key(parked.key, parked.first)
+        row = (await self._store.find(self._bucket(parked.key), [row_key])).get(row_key)
+        if row is None:
+            return None
+        return Head(key=parked.key, number=parked.first, waiting=Waiting.from_row(row), etag=etag_of(row))
+
+    async def add(self, key: str, waiting: Waiting) -> bool:
+        """Have a message wait behind the others; False where the key is parked no more."""
+        for _ in range(_MAX_RACES):
+            parked = (await self.find([key])).get(key)
+            if parked is None:
+                return False
+            after = replace(parked, after=parked.after + 1)
+            if await self._commit(parked, after, [("create", self._row(key, parked.after, waiting))]):
+                return True
+        raise _races(key)
+
+    async def park(self, key: str, waiting: Waiting, *, message_id: str, until: datetime, reason: str) -> bool:
+        """Put a message that is to be tried again before all others; False where it was dealt with meanwhile.
+
+        The parked row is read before the inbox: whoever deals with the message after that and parks the key for a later
+        one changes the parked row, and is found out by its ETag.
+        """
+        for _ in range(_MAX_RACES):
+            parked = (await self.find([key])).get(key)
+            if await self._is_settled(key, message_id):
+                return False
+            if parked is not None and parked.blocked_by not in (None, message_id):
+                return await self.add(key, waiting)  # somebody else's turn: it can't go before that
+            if parked is None:
+                known = None
+                first, last = FIRST, FIRST + 1
+            else:
+                known = parked
+                first, last = parked.first - 1, parked.after
+            new = Parked(key=key, first=first, after=last, until=until, reason=reason, since=self._now())
+            if await self._commit(known, new, [("create", self._row(key, first, waiting))]):
+                return True
+        raise _races(key)
+
+    async def postpone(self, head: Head, waiting: Waiting, *, until: datetime, reason: str) -> bool:
+        """Try the first message again later, as it is now; False where it is another one meanwhile."""
+        operation: Operation = ("update", self._row(head.key, head.number, waiting), _unchanged(head.etag))
+        return await self._change_head(head, operation, lambda parked: replace(parked, until=until, reason=reason))
+
+    async def release(self, head: Head) -> bool:
+        """Forget the first message, which was dealt with; the key is free when nothing waits and nothing blocks."""
+        guard = {"etag": head.etag, "match_condition": MatchConditions.IfNotModified}
+        operation: Operation = ("delete", self._place(head.key, waiting_key(head.key, head.number)), guard)
+        return await self._change_head(head, operation, lambda parked: replace(parked, first=head.number + 1))
+
+    async def _change_head(self, head: Head, operation: Operation, change: Callable[[Parked], Parked]) -> bool:
+        """A number may be given again to another message once the key was free: the ETag tells them apart."""
+        for _ in range(_MAX_RACES):
+            parked = (await self.find([head.key])).get(head.key)
+            if parked is None or parked.first != head.number:
+                return False
+            found = await self.head(parked)
+            if found is None or found.etag != head.etag:
+                return False
+            if await self._commit(parked, change(parked), [operation]):
+                return True
+        raise _races(head.key)
+
+    async def block(self, key: str, inbox_row: Mapping[str, Any], *, its_turn: bool = True) -> str:
+        """Record a message's death and hold its key, both or neither; return the status that the inbox has then.
+
+        A message that was dealt with before, by another delivery, blocks nothing; nor does one whose turn it isn't
+        while its key is parked: the key is held already.
+        """
+        message = str(inbox_row["RowKey"])
+        bucket = self._bucket(key)
+        for _ in range(_MAX_RACES):
+            rows = await self._store.find(bucket, [parked_key(key), message])
+            known = rows.get(message)
+            if known is not None and known["status"] != "replaying":
+                return str(known["status"])
+            death: Operation = (
+                ("create", inbox_row) if known is None else ("update", inbox_row, _unchanged(etag_of(known)))
+            )
+            parked = Parked.from_row(rows[parked_key(key)]) if parked_key(key) in rows else None
+            new = parked or Parked(key=key, since=self._now())
+            blocked_by = message.partition(":")[2]
+            if parked is None or (its_turn and parked.blocked_by in (None, blocked_by)):
+                reason = str(inbox_row.get("reason", ""))
+                new = replace(new, until=None, blocked_by=blocked_by, reason=reason, since=self._now())
+            if await self._commit(parked, new, [death]):
+                return "dead"
+        raise _races(key)
+
+    async def unblock(self, key: str, message_id: str, *, done_only: bool) -> bool:
+        """Let a key go on that a message has blocked; with `done_only` just where the inbox says that it is done."""
+        for _ in range(_MAX_RACES):
+            parked = (await self.find([key])).get(key)
+            if parked is None or parked.blocked_by != message_id:
+                return False
+            if done_only and await self._status(key, message_id) != "done":
+                return False
+            now = self._now()
+            if await self._commit(parked, replace(parked, until=now, blocked_by=None, reason="", since=now), []):
+                return True
+        raise _races(key)
+
+    async def give_up(self, older_than: timedelta) -> list[Parked]:
+        """Let keys go on whose dead letters are past their retention, so that nobody can decide about them any more."""
+        before = self._now() - older_than
+        given_up = []
+        async for parked in self.all():
+            if parked.blocked_by is not None and parked.since <= before:
+                await self.unblock(parked.key, parked.blocked_by, done_only=False)
+                given_up.append(parked)
+        return given_up
+
+    async def _is_settled(self, key: str, message_id: str) -> bool:
+        return await self._status(key, message_id) not in (None, "replaying")
+
+    async def _status(self, key: str, message_id: str) -> str | None:
+        row_key = inbox_key(message_id)
+        row = (await self._store.find(self._bucket(key), [row_key])).get(row_key)
+        return None if row is None else str(row["status"])
+
+    async def _commit(self, known: Parked | None, new: Parked, others: Sequence[Operation]) -> bool:
+        place = self._place(new.key, parked_key(new.key))
+        change: Operation
+        if known is None:
+            change = ("create", {**place, **new.columns()})
+        elif new.is_empty and new.blocked_by is None:
+            change = ("delete", place, {"etag": known.etag, "match_condition": MatchConditions.IfNotModified})
+        else:
+            change = ("update", {**place, **new.columns()}, _unchanged(known.etag))
+        try:
+            await self._store.commit(self._bucket(new.key), [change, *others])
+        except Conflict:
+            return False
+        return True
+
+    def _row(self, key: str, number: int, waiting: Waiting) -> dict[str, Any]:
+        return {**self._place(key, waiting_key(key, number)), **waiting.columns()}
+
+    def _place(self, key: str, row_key: str) -> dict[str, Any]:
+        return {"PartitionKey": partition_key(self._bucket(key)), "RowKey": row_key}
+
+    def _bucket(self, key: str) -> int:
+        return bucket_of(key, self._store.buckets)
+
+
+def _unchanged(etag: str | None) -> dict[str, Any]:
+    return {"mode": UpdateMode.REPLACE, "etag": etag, "match_condition": MatchConditions.IfNotModified}
+
+
+def _races(key: str) -> TimeoutError:
+    return TimeoutError(f"the parked key {key!r} keeps changing; the message goes back to its queue")

@@ -1,0 +1,266 @@
+"""The ordered lane on the real stack: one key is blocked, the others flow, a replay resolves it, and order holds."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import UUID, uuid4
+
+import pytest
+from azure.servicebus.aio import ServiceBusClient
+
+from functions import Services
+from functions.dead_letters_cli import redrive_of
+from local.azurite import AzuriteEndpoints
+from shared.dead_letters import Action, Filters, Order, StoredLetter
+from shared.messages import Headers, Lane, Registry
+from shared.sending import command
+from shared.settings import Settings
+from shared.state import bucket_of, state_key, unpack
+from tests.integration.conftest import RunningEmulator
+from tests.integration.host.conftest import HostStarter, wait_for
+
+T = TypeVar("T")
+
+APP = """
+from pathlib import Path
+
+import azure.functions as func
+from functions import Services, lanes_blueprint, timers_blueprint
+from functions.dead_letters import dead_letters_blueprint
+from shared.messages import Contract, Integration, Lane, Registry, Reject, Retry
+from shared.settings import Settings
+from shared.telemetry import configure
+
+MENDED = Path(__file__).parent / "mended"
+steps = Integration("steps")
+
+
+class Step(Contract):
+    machine: str
+    number: int
+    mood: str = "good"
+
+
+class Done(Contract):
+    numbers: tuple[int, ...] = ()
+
+
+@steps.handles("step.taken", key="machine", priority=Lane.ORDERED)
+async def take(step: Step, work) -> None:
+    if step.mood == "broken" and not MENDED.exists():
+        raise Reject("the machine is jammed")
+    if step.mood == "busy" and work.headers.attempt == 1:
+        raise Retry(after=1)
+    done = await work.load("steps", step.machine, Done) or Done()
+    await work.save("steps", step.machine, Done(numbers=(*done.numbers, step.number)))
+
+
+settings = Settings.load()
+configure(settings)
+services = Services(settings, Registry([steps]))
+app = func.FunctionApp()
+for blueprint in (lanes_blueprint, dead_letters_blueprint, timers_blueprint):
+    app.register_functions(blueprint(services))
+"""
+
+
+@pytest.fixture
+def settings(azurite: AzuriteEndpoints, emulator: RunningEmulator, project: Path) -> dict[str, str]:
+    """What the app and the operator read."""
+    values = json.loads((project / "local.settings.sample.json").read_text())["Values"]
+    broker, storage = emulator.connection_string, azurite.connection_string
+    connections = {"ServiceBus": broker, "EventHubs": broker, "State": storage, "Claims": storage}
+    quick = {"SLUICE_PARKING_SCHEDULE": "*/1 * * * * *"}
+    return {**values, **connections, **quick, "AzureWebJobsStorage": storage, "SLUICE_OPERATION_KEY": "k" * 32}
+
+
+@pytest.fixture
+def start_host(tmp_path: Path, project: Path) -> Iterator[HostStarter]:
+    """Starts hosts and ends them."""
+    starter = HostStarter(tmp_path, project)
+    yield starter
+    for host in starter.started:
+        host.stop()
+
+
+def step(machine: str, number: int, mood: str = "good") -> Any:
+    """A step's command as the API sends it."""
+    identity, now = uuid4(), datetime.now(UTC)
+    envelope = {
+        "messageId": str(identity),
+        "timestamp": now.isoformat(),
+        "source": "test",
+        "eventType": "step.taken",
+        "version": "1.0",
+        "data": {"machine": machine, "number": number, "mood": mood},
+    }
+    headers = Headers(
+        message_id=identity,
+        event_type="step.taken",
+        version="1.0",
+        source="test",
+        key=machine,
+        lane=Lane.ORDERED,
+        correlation_id="c",
+        first_attempt_at=now,
+    )
+    return command(headers, json.dumps(envelope).encode())
+
+
+def test_a_failing_message_holds_its_own_key_only(
+    settings: dict[str, str], emulator: RunningEmulator, start_host: HostStarter, project: Path
+) -> None:
+    """One machine is jammed for good, one is busy once, one is well; then the jam is mended and its step replayed."""
+    mark = uuid4().hex[:8]
+    jammed, busy, well = (f"{mark}-{name}" for name in ("jammed", "busy", "well"))
+    messages = [
+        message
+        for number in range(1, 9)
+        for message in (
+            step(jammed, number, "broken" if number == 3 else "good"),
+            step(busy, number, "busy" if number in (2, 5) else "good"),
+            step(well, number),
+        )
+    ]
+
+    async def send() -> None:
+        async with (
+            ServiceBusClient.from_connection_string(emulator.connection_string) as client,
+            client.get_queue_sender(settings["SLUICE_LANE_ORDERED"]) as sender,
+        ):
+            for message in messages:
+                await sender.send_messages(message)
+
+    asyncio.run(send())
+    host = start_host(APP, json.loads((project / "host.json").read_text()), **settings)
+    whole = list(range(1, 9))
+    operator = _Operator(settings)
+
+    wait_for(lambda: operator.numbers(well) == whole, 60, "the well machine's steps")
+    wait_for(lambda: operator.numbers(busy) == whole, 60, "the busy machine's steps")
+    letter = wait_for(lambda: operator.letter(jammed), 30, "the dead letter")
+    wait_for(lambda: operator.waiting(jammed) == 5, 30, "the later steps of the jammed machine wait")
+    assert operator.numbers(jammed) == [1, 2]
+    assert UUID(letter.message_id or "")
+
+    (Path(host.log).parent / "app0" / "mended").touch()
+    assert operator.replay(letter) is Action.SEND
+    wait_for(lambda: operator.numbers(jammed) == whole, 60, "the jammed machine's steps, in order")
+    wait_for(lambda: operator.waiting(jammed) == 0, 30, "nothing waits any more")
+    batches = [record for record in host.records("batch") if record["lane"] == "ordered"]
+    assert sum(record["parked"] for record in batches) >= 5
+
+
+def test_a_discarded_message_lets_its_key_go_on(
+    settings: dict[str, str], emulator: RunningEmulator, start_host: HostStarter
+) -> None:
+    machine = uuid4().hex[:8]
+
+    async def send() -> None:
+        async with (
+            ServiceBusClient.from_connection_string(emulator.connection_string) as client,
+            client.get_queue_sender(settings["SLUICE_LANE_ORDERED"]) as sender,
+        ):
+            await sender.send_messages([step(machine, 1, "broken"), step(machine, 2), step(machine, 3)])
+
+    asyncio.run(send())
+    start_host(APP, None, **settings)
+    operator = _Operator(settings)
+    letter = wait_for(lambda: operator.letter(machine), 60, "the dead letter")
+    wait_for(lambda: operator.waiting(machine) == 2, 30, "the later steps wait")
+    operator.discard(letter)
+    wait_for(lambda: operator.numbers(machine) == [2, 3], 60, "the later steps, in order")
+
+
+def test_what_the_broker_gave_up_holds_its_key_until_it_is_replayed(
+    settings: dict[str, str], emulator: RunningEmulator, start_host: HostStarter
+) -> None:
+    """An expired message comes out of the session queue's dead-letter queue, which is read without sessions."""
+    machine = uuid4().hex[:8]
+    expired = step(machine, 1)
+    expired.time_to_live = timedelta(seconds=1)
+
+    async def send(*messages: Any) -> None:
+        async with (
+            ServiceBusClient.from_connection_string(emulator.connection_string) as client,
+            client.get_queue_sender(settings["SLUICE_LANE_ORDERED"]) as sender,
+        ):
+            await sender.send_messages(list(messages))
+
+    asyncio.run(send(expired))
+    time.sleep(1.5)  # the broker's own clock
+    start_host(APP, None, **settings)
+    operator = _Operator(settings)
+    letter = wait_for(lambda: operator.letter(machine), 60, "the dead letter")
+    assert (letter.code, letter.lane) == ("MESSAGE_EXPIRED", "ordered")
+    asyncio.run(send(step(machine, 2)))
+    wait_for(lambda: operator.waiting(machine) == 1, 30, "the later step waits")
+    assert operator.replay(letter) is Action.SEND
+    wait_for(lambda: operator.numbers(machine) == [1, 2], 60, "both steps, in order")
+
+
+class _Operator:
+    """Looks at the stores and decides about dead letters, with the app's settings."""
+
+    def __init__(self, settings: dict[str, str]) -> None:
+        self._settings = Settings.load(settings)
+
+    def numbers(self, machine: str) -> list[int]:
+        """The steps that took effect, in their order."""
+
+        async def ask(services: Services) -> list[int]:
+            bucket, row_key = bucket_of(machine, services.settings.state_buckets), state_key("steps", machine)
+            row = (await services.state.find(bucket, [row_key])).get(row_key)
+            return [] if row is None else json.loads(unpack(row))["numbers"]
+
+        return self._with(ask)
+
+    def waiting(self, machine: str) -> int:
+        """How many messages wait behind a key."""
+
+        async def ask(services: Services) -> int:
+            parked = (await services.parking.find([machine])).get(machine)
+            return 0 if parked is None else parked.after - parked.first
+
+        return self._with(ask)
+
+    def letter(self, machine: str) -> StoredLetter | None:
+        """The dead letter of a key."""
+
+        async def ask(services: Services) -> StoredLetter | None:
+            found = [one async for one in services.dead_letters.select(Filters()) if one.key == machine]
+            return found[0] if found else None
+
+        return self._with(ask)
+
+    def replay(self, letter: StoredLetter) -> Action:
+        """Play it again."""
+
+        async def ask(services: Services) -> Action:
+            return (await redrive_of(services).replay(letter, Order(by="ada", reason="it is mended"))).action
+
+        return self._with(ask)
+
+    def discard(self, letter: StoredLetter) -> None:
+        """Settle it without doing it."""
+
+        async def ask(services: Services) -> None:
+            await redrive_of(services).discard(letter, Order(by="ada", reason="it isn't needed"))
+
+        self._with(ask)
+
+    def _with(self, ask: Callable[[Services], Awaitable[T]]) -> T:
+        async def run() -> T:
+            services = Services(self._settings, Registry([]))
+            try:
+                return await ask(services)
+            finally:
+                await services.close()
+
+        return asyncio.run(run())
