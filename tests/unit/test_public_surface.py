@@ -105,6 +105,8 @@ def test_the_composed_app_has_its_functions(project: Path, streams: str) -> None
         "dead_letters_high serviceBusTrigger",
         "dead_letters_low serviceBusTrigger",
         "dead_letters_normal serviceBusTrigger",
+        "dead_letters_ordered serviceBusTrigger",
+        "drain_parked timerTrigger",
         "lane_high serviceBusTrigger",
         "lane_low serviceBusTrigger",
         "lane_normal serviceBusTrigger",
