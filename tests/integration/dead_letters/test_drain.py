@@ -15,7 +15,7 @@ from shared.messages import Lane
 from tests.integration.dead_letters.conftest import Shop
 
 PARCEL = "parcel-1"
-ORDER = Order(by="ada", reason="the depot is open again")
+ORDER = Order(by="operator", reason="the depot is open again")
 
 
 @pytest.mark.parametrize(

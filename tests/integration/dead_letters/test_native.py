@@ -165,13 +165,13 @@ def test_what_the_broker_gave_up_is_stored_and_replayed(
     planned = command_line.json("replay", first["id"], second["id"], "--dry-run")
     assert planned["actions"] == {"send to its lane": 2}
     report = command_line.json(
-        "replay", first["id"][:12], second["id"], "--reason", "the partner is back", "--by", "ada"
+        "replay", first["id"][:12], second["id"], "--reason", "the partner is back", "--by", "operator"
     )
     assert report["handedOver"] == report["outcomes"]["done"] == 2
     replayed = letter(given_up)
     assert replayed["status"] == "replayed"
     assert [(note["action"], note["by"], note["reason"]) for note in replayed["history"]] == [
-        ("replay", "ada", "the partner is back")
+        ("replay", "operator", "the partner is back")
     ]
 
 
@@ -195,7 +195,7 @@ def test_a_refused_order_is_shown_replayed_in_vain_and_discarded(
 
     assert "can't be written" in command_line("show", identity, "--body", str(tmp_path / "no" / "body"), code=2)
 
-    report = command_line.json("replay", identity, "--reason", "try", "--by", "ada", code=1)
+    report = command_line.json("replay", identity, "--reason", "try", "--by", "operator", code=1)
     assert report["outcomes"] == {"failed": 1}
     assert "1 of 1 failed again" in report["stopped"]
     command_line("discard", "--message-id", identity, "--reason", "no lines", "--by", "grace")
@@ -223,7 +223,7 @@ def test_a_poison_event_is_parked_with_its_place_and_read_again_by_its_projectio
     assert second["position"]["sequenceNumber"] == first["position"]["sequenceNumber"] + 1
     assert second["position"]["offset"] not in ("", first["position"]["offset"])
 
-    report = command_line.json("replay", second["id"], "--reason", "try", "--by", "ada", code=1)
+    report = command_line.json("replay", second["id"], "--reason", "try", "--by", "operator", code=1)
     assert report["actions"] == {"project its event": 1}
     assert report["outcomes"] == {"failed": 1}
     shown = command_line.json("show", second["id"])
@@ -260,7 +260,7 @@ def test_a_replay_that_is_killed_half_way_is_finished_by_the_next(
         return Counter(each["status"] for each in letters if each["messageId"] in names)
 
     until(lambda: statuses()["open"] == 30)
-    chosen = ["--code", "MESSAGE_EXPIRED", "--reason", "still wanted", "--by", "ada"]
+    chosen = ["--code", "MESSAGE_EXPIRED", "--reason", "still wanted", "--by", "operator"]
     command = [sys.executable, "-m", "functions.dead_letters_cli", "replay", *chosen, "--rate", "10"]
     killed = subprocess.Popen(command, cwd=project, env={**os.environ, **settings}, stdout=subprocess.DEVNULL)
     until(lambda: statuses()["replayed"] >= 4)

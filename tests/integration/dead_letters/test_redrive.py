@@ -31,7 +31,7 @@ from shared.query import StreamEvent
 from shared.sending import NotSent
 from tests.integration.dead_letters.conftest import Shop
 
-ORDER = Order(by="ada", reason="the depot is open again")
+ORDER = Order(by="operator", reason="the depot is open again")
 PARCEL = "parcel-1"
 
 
@@ -56,7 +56,7 @@ async def test_a_mended_message_is_replayed_through_the_processor(shop: Shop) ->
     assert await inbox_status(shop, letter) == "done"
     found = await shop.only(Filters())
     assert (found.status, found.replays) == (Status.REPLAYED, 1)
-    assert [(note.action, note.by, note.reason) for note in found.history] == [("replay", "ada", ORDER.reason)]
+    assert [(note.action, note.by, note.reason) for note in found.history] == [("replay", "operator", ORDER.reason)]
     assert await shop.redrive().outcome(result.letter) is Outcome.DONE
 
 
@@ -219,9 +219,13 @@ async def test_a_broker_that_does_not_take_it_leaves_the_letter_open(shop: Shop)
 
 async def test_a_discarded_letter_says_who_and_why_and_is_not_replayed(shop: Shop) -> None:
     letter = await shop.die(PARCEL)
-    assert (await shop.redrive().discard(letter, Order(by="ada", reason="a test order"))).action is Action.CLOSE
+    assert (await shop.redrive().discard(letter, Order(by="operator", reason="a test order"))).action is Action.CLOSE
     found = await shop.only(Filters())
-    assert (found.status, found.history[-1].by, found.history[-1].reason) == (Status.DISCARDED, "ada", "a test order")
+    assert (found.status, found.history[-1].by, found.history[-1].reason) == (
+        Status.DISCARDED,
+        "operator",
+        "a test order",
+    )
     assert (await shop.redrive().replay(found, ORDER)).action is Action.SKIP_RESOLVED
     assert (await shop.redrive().discard(found, ORDER)).action is Action.SKIP_RESOLVED
     assert shop.sent == []

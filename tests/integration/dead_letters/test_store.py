@@ -66,7 +66,7 @@ async def test_two_payloads_under_one_id_are_both_kept(shop: Shop) -> None:
 async def test_a_change_that_meets_a_newer_row_is_refused(shop: Shop) -> None:
     await shop.store.put(letter())
     known = await shop.only(Filters())
-    note = Note(at=START, action="discarded", by="ada", reason="a test")
+    note = Note(at=START, action="discarded", by="operator", reason="a test")
     won = await shop.store.change(known, status=Status.DISCARDED, note=note, at=START)
     assert won is not None
     assert await shop.store.change(known, status=Status.REPLAYING, note=note, at=START) is None

@@ -243,7 +243,7 @@ class _Operator:
         """Play it again."""
 
         async def ask(services: Services) -> Action:
-            return (await redrive_of(services).replay(letter, Order(by="ada", reason="it is mended"))).action
+            return (await redrive_of(services).replay(letter, Order(by="operator", reason="it is mended"))).action
 
         return self._with(ask)
 
@@ -251,7 +251,7 @@ class _Operator:
         """Settle it without doing it."""
 
         async def ask(services: Services) -> None:
-            await redrive_of(services).discard(letter, Order(by="ada", reason="it isn't needed"))
+            await redrive_of(services).discard(letter, Order(by="operator", reason="it isn't needed"))
 
         self._with(ask)
 

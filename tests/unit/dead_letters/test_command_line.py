@@ -121,7 +121,7 @@ def test_wrong_words_end_with_code_2(words: str, capsys: pytest.CaptureFixture[s
 def test_a_dry_run_needs_no_reason_and_the_login_name_is_the_default() -> None:
     known = parse(["replay", "--all", "--dry-run"], program="x")
     assert ramp_of(known) == Ramp()
-    assert order_by(parse(["discard", "--all", "--reason", "x", "--by", "ada"], program="x")) == "ada"
+    assert order_by(parse(["discard", "--all", "--reason", "x", "--by", "operator"], program="x")) == "operator"
 
 
 def test_a_canary_larger_than_the_usual_waves_is_taken() -> None:
@@ -191,9 +191,11 @@ def test_a_deeply_nested_or_huge_body_can_be_shown() -> None:
 
 
 def test_json_holds_what_programs_need() -> None:
-    letter = letter_json(stored(Note(at=NOON, action="replay", by="ada", reason="x"), properties={"raw": b"\x00"}))
+    letter = letter_json(stored(Note(at=NOON, action="replay", by="operator", reason="x"), properties={"raw": b"\x00"}))
     json.dumps(letter)
-    assert letter["history"] == [{"at": "2026-05-01T12:00:00.000Z", "action": "replay", "by": "ada", "reason": "x"}]
+    assert letter["history"] == [
+        {"at": "2026-05-01T12:00:00.000Z", "action": "replay", "by": "operator", "reason": "x"}
+    ]
     assert letter["lastFailure"] == "2026-05-01T12:00:00.000Z"
     groups: dict[str, Group] = {}
     grouped_into(groups, [to_row(DeadLetter(**PLAIN)), to_row(DeadLetter(**PLAIN)) | {"status": "discarded"}])

@@ -23,7 +23,7 @@ from shared.dead_letters import (
 from shared.dead_letters.rows import from_row, to_row
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
-ORDER = Order(by="ada", reason="the partner is back")
+ORDER = Order(by="operator", reason="the partner is back")
 
 
 class Clock:
@@ -202,7 +202,7 @@ def test_a_ramp_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
         Ramp(**wrong)
 
 
-@pytest.mark.parametrize(("by", "reason"), [("", "x"), ("ada", " ")])
+@pytest.mark.parametrize(("by", "reason"), [("", "x"), ("operator", " ")])
 def test_an_order_needs_a_name_and_a_reason(by: str, reason: str) -> None:
     with pytest.raises(ValueError, match="a name and a reason"):
         Order(by=by, reason=reason)

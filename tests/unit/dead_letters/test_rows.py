@@ -128,7 +128,7 @@ def row_with(status: Status, *, notes: list[Note] | None = None) -> dict[str, An
 
 
 def test_a_failure_that_comes_again_keeps_first_failure_and_history() -> None:
-    note = Note(at=NOON, action="replay", by="ada", reason="fixed")
+    note = Note(at=NOON, action="replay", by="operator", reason="fixed")
     again = to_row(
         letter(first_failure=NOON + 9 * MINUTE, last_failure=NOON + 10 * MINUTE, position={"sequenceNumber": 9})
     )
@@ -150,7 +150,7 @@ def test_a_redelivery_to_an_open_letter_is_no_news() -> None:
 
 
 def test_a_long_history_loses_its_oldest_notes_only() -> None:
-    notes = [Note(at=NOON, action="replay", by="ada", reason=f"{number} " + "\x01" * 900) for number in range(300)]
+    notes = [Note(at=NOON, action="replay", by="operator", reason=f"{number} " + "\x01" * 900) for number in range(300)]
     text = history_column(notes)
     assert len(text) <= 30_000
     assert json.loads(text)[-1]["reason"].startswith("299 ")
