@@ -20,6 +20,8 @@ from azure.data.tables.aio import TableClient, TableServiceClient
 from azure.eventhub import EventData
 from azure.eventhub.aio import EventHubConsumerClient
 
+from local.demo.event_log import read_partition
+
 __all__ = ["Event", "Ledger", "Verdict", "judge", "read_ledger", "unpublished"]
 
 _READ_SECONDS = 300.0
@@ -137,29 +139,8 @@ async def _rows(table: TableClient, query: str, columns: list[str]) -> list[Mapp
 
 async def _read_partition(client: EventHubConsumerClient, partition: str) -> list[Event]:
     """The whole partition, in its order."""
-    properties = await client.get_partition_properties(partition)
-    if properties["is_empty"]:
-        return []
-    last, found, complete = properties["last_enqueued_sequence_number"], list[Event](), asyncio.Event()
-
-    async def take(_: object, events: list[EventData]) -> None:
-        for event in events:
-            found.append(_event(event))
-            if (event.sequence_number or 0) >= last:
-                complete.set()
-
-    reader = asyncio.create_task(
-        client.receive_batch(take, partition_id=partition, starting_position="-1", max_batch_size=500)
-    )
-    finished = asyncio.create_task(complete.wait())
-    try:
-        await asyncio.wait({reader, finished}, return_when=asyncio.FIRST_COMPLETED)
-        if reader.done():
-            reader.result()
-    finally:
-        for task in (reader, finished):
-            task.cancel()
-        await asyncio.gather(reader, finished, return_exceptions=True)
+    found: list[Event] = []
+    await read_partition(client, partition, lambda event: found.append(_event(event)))
     return found
 
 

@@ -20,6 +20,7 @@ from azure.eventhub import EventData
 from azure.eventhub.aio import EventHubConsumerClient
 from azure.storage.blob.aio import ContainerClient
 
+from local.demo.event_log import read_partition
 from local.demo.target import Target
 
 __all__ = ["BatchLogs", "Inbox", "Kept", "Queues", "Stores"]
@@ -155,30 +156,10 @@ class BatchLogs:
 
 
 async def _read_partition(client: EventHubConsumerClient, partition: str, seen: Counter[str]) -> None:
-    properties = await client.get_partition_properties(partition)
-    if properties["is_empty"]:
-        return
-    last = properties["last_enqueued_sequence_number"]
-    complete = asyncio.Event()
+    def take(event: EventData) -> None:
+        seen[_event_id(event)] += 1
 
-    async def take(_: object, events: list[EventData]) -> None:
-        for event in events:
-            seen[_event_id(event)] += 1
-            if (event.sequence_number or 0) >= last:
-                complete.set()
-
-    reader = asyncio.create_task(
-        client.receive_batch(take, partition_id=partition, starting_position="-1", max_batch_size=500)
-    )
-    finished = asyncio.create_task(complete.wait())
-    try:
-        await asyncio.wait({reader, finished}, return_when=asyncio.FIRST_COMPLETED)
-        if reader.done():
-            reader.result()
-    finally:
-        for task in (reader, finished):
-            task.cancel()
-        await asyncio.gather(reader, finished, return_exceptions=True)
+    await read_partition(client, partition, take)
 
 
 def _event_id(event: EventData) -> str:
