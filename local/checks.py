@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 __all__ = ["main"]
 
-_TYPED = ("function_app.py", "functions", "integrations", "shared", "local", "bench", "tests", "dev.py")
+_TYPED = ("function_app.py", "functions", "integrations", "shared", "local", "infra", "bench", "tests", "dev.py")
 
 
 class Check(NamedTuple):

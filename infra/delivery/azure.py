@@ -1,0 +1,146 @@
+"""What a rollout asks of Azure, through the `az` command of the pipeline's own login: no key, no package."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Azure", "AzureFailed", "Releases"]
+
+_TAG = "sluice-release"
+_API_MANAGEMENT = "2024-05-01"
+
+
+class AzureFailed(Exception):
+    """`az` refused or took too long; the text is its last line, which says why."""
+
+
+def az(arguments: Sequence[str], *, timeout: float) -> Any:
+    """Run one `az` command and read its JSON answer; None where it prints nothing."""
+    program = shutil.which("az")
+    if program is None:
+        raise AzureFailed("the Azure CLI (az) is not installed")
+    command = [program, *arguments, "--only-show-errors", "--output", "json"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)  # noqa: S603
+    except subprocess.TimeoutExpired:
+        raise AzureFailed(f"az {' '.join(arguments[:3])} gave no answer within {timeout:.0f} s") from None
+    if done.returncode != 0:
+        said = done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"]
+        raise AzureFailed(f"az {' '.join(arguments[:3])}: {said[-1][:500]}")
+    try:
+        return json.loads(done.stdout) if done.stdout.strip() else None
+    except ValueError:
+        raise AzureFailed(f"az {' '.join(arguments[:3])} didn't answer in JSON") from None
+
+
+@dataclass(frozen=True)
+class Azure:
+    """The apps of one resource group, and the backend pool of the gateway before them.
+
+    Parameters
+    ----------
+    timeout:
+        Seconds for one command; a deployment of a zip takes the longest.
+    """
+
+    resource_group: str
+    timeout: float = 900.0
+
+    def release(self, app: str) -> str | None:
+        """SHA-256 of the zip that the app runs, as the rollout noted it; None before the first one."""
+        found = self._app(app)
+        tags = found.get("tags") if isinstance(found, dict) else None
+        return (tags or {}).get(_TAG)
+
+    def install(self, app: str, package: Path, release: str) -> None:
+        """Put the zip on the app and note which one it is; Flex Consumption replaces its instances one by one."""
+        source = ("--src", str(package), "--build-remote", "false")  # what was tested is what runs
+        self._az("functionapp", "deployment", "source", "config-zip", "--name", app, *source)
+        identity = str(self._app(app)["id"])
+        az(
+            ["tag", "update", "--resource-id", identity, "--operation", "Merge", "--tags", f"{_TAG}={release}"],
+            timeout=self.timeout,
+        )
+
+    def functions(self, app: str) -> list[str]:
+        """Names of the functions that the app has indexed: none where the code doesn't start."""
+        found = self._az("functionapp", "function", "list", "--name", app)
+        return [str(one["name"]).rpartition("/")[2] for one in found or []]
+
+    def start(self, app: str) -> None:
+        """Have the app's triggers run."""
+        self._az("functionapp", "start", "--name", app)
+
+    def stop(self, app: str) -> None:
+        """Have the app's triggers rest; what it was doing is delivered to others."""
+        self._az("functionapp", "stop", "--name", app)
+
+    def weights(self, pool: str) -> dict[str, int]:
+        """Weights of a gateway's backend pool, by the name of the backend. `pool` is the pool's resource id."""
+        return {_name(one["id"]): int(one.get("weight", 1)) for one in self._services(pool)}
+
+    def weigh(self, pool: str, weights: Mapping[str, int]) -> None:
+        """Set the weights of a backend pool; a backend that isn't named keeps its own."""
+        services = [
+            {**one, "weight": weights.get(_name(one["id"]), one.get("weight", 1))} for one in self._services(pool)
+        ]
+        body = json.dumps({"properties": {"type": "Pool", "pool": {"services": services}}})
+        url = f"{pool}?api-version={_API_MANAGEMENT}"
+        az(["rest", "--method", "patch", "--url", url, "--headers", "If-Match=*", "--body", body], timeout=self.timeout)
+
+    def _services(self, pool: str) -> list[dict[str, Any]]:
+        found = az(["rest", "--method", "get", "--url", f"{pool}?api-version={_API_MANAGEMENT}"], timeout=self.timeout)
+        try:
+            services: list[dict[str, Any]] = found["properties"]["pool"]["services"]
+        except (KeyError, TypeError):
+            raise AzureFailed(f"{pool} is not a backend pool") from None
+        return services
+
+    def _app(self, app: str) -> dict[str, Any]:
+        found: dict[str, Any] = self._az("functionapp", "show", "--name", app)
+        return found
+
+    def _az(self, *arguments: str) -> Any:
+        return az([*arguments, "--resource-group", self.resource_group], timeout=self.timeout)
+
+
+@dataclass(frozen=True)
+class Releases:
+    """Every zip that was ever rolled out, by its SHA-256, in a blob container: what a rollback takes its zip from."""
+
+    account: str
+    container: str = "releases"
+    timeout: float = 300.0
+
+    def keep(self, package: Path, release: str) -> None:
+        """Keep a zip; one that is there already is left as it is."""
+        name = f"{release}.zip"
+        there = az(["storage", "blob", "exists", *self._where(), "--name", name], timeout=self.timeout)
+        if not (there or {}).get("exists"):
+            az(
+                ["storage", "blob", "upload", *self._where(), "--name", name, "--file", str(package)],
+                timeout=self.timeout,
+            )
+
+    def fetch(self, release: str) -> Path:
+        """A zip that was kept, as a file."""
+        path = Path(tempfile.mkdtemp(prefix="sluice-release-")) / f"{release}.zip"
+        az(
+            ["storage", "blob", "download", *self._where(), "--name", path.name, "--file", str(path)],
+            timeout=self.timeout,
+        )
+        return path
+
+    def _where(self) -> list[str]:
+        return ["--account-name", self.account, "--container-name", self.container, "--auth-mode", "login"]
+
+
+def _name(resource_id: str) -> str:
+    return resource_id.rpartition("/")[2]

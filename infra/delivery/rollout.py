@@ -1,0 +1,247 @@
+"""Rolls a zip out without downtime, and back where it doesn't hold.
+
+    python3 -m infra.delivery.rollout rolling --zip FILE --app A --app B WHERE
+    python3 -m infra.delivery.rollout blue-green --zip FILE --pool ID --blue BACKEND=A,B --green BACKEND=C,D
+                                                 --blue-url URL --green-url URL WHERE
+    python3 -m infra.delivery.rollout back --to SHA256 --app A --app B WHERE
+
+WHERE is `--resource-group NAME --releases ACCOUNT --url URL`.
+
+Rolling: one app after the other, each must index its functions before the next one, then the smoke test; anything
+that fails puts the zip before back on every app that was changed. Blue-green: the idle colour gets the zip, is tried
+by its own address, and takes 10, 25, 50 and 100% of the gateway's traffic, the smoke test between the steps; anything
+that fails gives the traffic back to the colour before. `az` must be signed in; `SLUICE_TOKEN` holds a bearer token.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import sys
+import time
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .api import Api
+from .azure import Azure, AzureFailed, Releases
+from .smoke import smoke
+
+__all__ = ["STEPS", "Colour", "Rollout", "RolloutFailed", "digest", "main"]
+
+STEPS = (10, 25, 50, 100)
+"""Per cent of the traffic that the new colour takes, one step after the other."""
+_INDEX_SECONDS = 300.0
+
+
+class RolloutFailed(Exception):
+    """The zip didn't hold; the text says what was seen, and what runs now."""
+
+
+@dataclass(frozen=True)
+class Colour:
+    """One of two sets of apps behind the gateway: the name of its backend, its apps, and its own address."""
+
+    backend: str
+    apps: tuple[str, ...]
+    url: str
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Carries a zip to its apps.
+
+    Parameters
+    ----------
+    holds:
+        The smoke test of an address: None where all is well, else what isn't.
+    hold_seconds:
+        How long each step of the traffic is watched.
+    """
+
+    azure: Azure
+    releases: Releases
+    holds: Callable[[str], str | None]
+    say: Callable[[str], None]
+    hold_seconds: float = 120.0
+    sleep: Callable[[float], None] = field(default=time.sleep)
+
+    def rolling(self, package: Path, apps: Sequence[str], url: str) -> None:
+        """One app after the other, or none."""
+        release = digest(package)
+        self.releases.keep(package, release)
+        before = {app: self.azure.release(app) for app in apps}
+        changed: list[str] = []
+        try:
+            for app in apps:
+                changed.append(app)
+                self._install(app, package, release)
+            self._expect(url)
+        except (AzureFailed, RolloutFailed) as failure:
+            raise RolloutFailed(f"{failure}; {self._restore(changed, before)}") from failure
+
+    def back(self, release: str, apps: Sequence[str], url: str) -> None:
+        """Put an earlier zip on every app, whatever runs now."""
+        package = self.releases.fetch(release)
+        if digest(package) != release:
+            raise RolloutFailed(f"the zip kept as {release} has another digest: it isn't that one any more")
+        for app in apps:
+            self._install(app, package, release)
+        self._expect(url)
+
+    def blue_green(self, package: Path, pool: str, colours: tuple[Colour, Colour], url: str) -> None:
+        """The idle colour takes over step by step; the other one's triggers rest after that, ready to come back."""
+        release = digest(package)
+        self.releases.keep(package, release)
+        weights = self.azure.weights(pool)
+        active, idle = sorted(colours, key=lambda colour: weights.get(colour.backend, 0), reverse=True)
+        self.say(f"{active.backend} has the traffic, {idle.backend} gets the zip")
+        try:
+            for app in idle.apps:
+                self.azure.start(app)
+                self._install(app, package, release)
+            self._expect(idle.url)
+            for share in STEPS:
+                self.azure.weigh(pool, {idle.backend: share, active.backend: 100 - share})
+                self.say(f"{idle.backend} takes {share}% of the traffic")
+                self.sleep(self.hold_seconds)
+                self._expect(idle.url)
+                self._expect(url)
+        except (AzureFailed, RolloutFailed) as failure:
+            raise RolloutFailed(f"{failure}; {self._give_back(pool, active, idle)}") from failure
+        for app in active.apps:
+            self.azure.stop(app)
+        self.say(f"{active.backend} rests and is ready to come back")
+
+    def _give_back(self, pool: str, active: Colour, idle: Colour) -> str:
+        """All traffic to the colour that had it; returns what was done, and what couldn't be."""
+        try:
+            self.azure.weigh(pool, {idle.backend: 0, active.backend: 100})
+            for app in idle.apps:
+                self.azure.stop(app)
+        except AzureFailed as failure:
+            return (
+                f"THE TRAFFIC COULD NOT BE GIVEN BACK to {active.backend} whole ({failure}): set the weights of {pool}"
+            )
+        return f"{active.backend} has all of the traffic again"
+
+    def _install(self, app: str, package: Path, release: str) -> None:
+        self.say(f"{app}: {release[:12]} goes on")
+        self.azure.install(app, package, release)
+        waited = 0.0
+        while not self.azure.functions(app):
+            if waited >= _INDEX_SECONDS:
+                raise RolloutFailed(f"{app} has indexed no function after {_INDEX_SECONDS:.0f} s")
+            self.sleep(5.0)
+            waited += 5.0
+        self.say(f"{app}: its functions are there")
+
+    def _expect(self, url: str) -> None:
+        problem = self.holds(url)
+        if problem is not None:
+            raise RolloutFailed(f"{url}: {problem}")
+
+    def _restore(self, changed: Sequence[str], before: dict[str, str | None]) -> str:
+        """Put back what ran before, the last app first; returns what was done, and what couldn't be."""
+        told = []
+        for app in reversed(changed):
+            release = before[app]
+            if release is None:
+                told.append(f"{app} had no release before and keeps the new one")
+                continue
+            try:
+                self._install(app, self.releases.fetch(release), release)
+                told.append(f"{app} runs {release[:12]} again")
+            except (AzureFailed, RolloutFailed) as failure:
+                told.append(f"{app} COULD NOT BE PUT BACK ({failure}): run `rollout back --to {release}`")
+        return "; ".join(told)
+
+
+def digest(package: Path) -> str:
+    """SHA-256 of a zip, in hex.
+
+    Raises
+    ------
+    ValueError
+        It isn't a readable zip with the app in it.
+    """
+    try:
+        with zipfile.ZipFile(package) as archive:
+            broken = archive.testzip()
+            names = set(archive.namelist())
+    except (OSError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{package} is not a zip: {error}") from None
+    if broken is not None or not {"function_app.py", "host.json"} <= names:
+        raise ValueError(f"{package} is not a package of the app: build it with `python3 dev.py package`")
+    with package.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _smoke(url: str) -> str | None:
+    for found in smoke(Api(url, os.environ.get("SLUICE_TOKEN") or None), timeout=180.0):
+        print(f"  {'ok    ' if found.passed else 'FAILED'} {found.check}: {found.seen}", flush=True)  # noqa: T201
+        if not found.passed:
+            return f"{found.check}: {found.seen}"
+    return None
+
+
+def main(arguments: Sequence[str]) -> int:
+    """0 if the new zip runs, 1 if it doesn't, 2 for a wrong call."""
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    rollout = Rollout(
+        Azure(given.resource_group),
+        Releases(given.releases),
+        _smoke,
+        lambda text: print(text, flush=True),  # noqa: T201
+        hold_seconds=getattr(given, "hold_seconds", 0.0),
+    )
+    try:
+        if given.how == "rolling":
+            rollout.rolling(given.zip, given.app, given.url)
+        elif given.how == "back":
+            rollout.back(given.to, given.app, given.url)
+        else:
+            colours = (_colour(given.blue, given.blue_url), _colour(given.green, given.green_url))
+            rollout.blue_green(given.zip, given.pool, colours, given.url)
+    except ValueError as error:
+        parser.error(str(error))
+    except (RolloutFailed, AzureFailed) as failure:
+        print(f"FAILED {failure}", file=sys.stderr, flush=True)  # noqa: T201
+        return 1
+    return 0
+
+
+def _colour(text: str, url: str) -> Colour:
+    backend, _, apps = text.partition("=")
+    names = tuple(name for name in apps.split(",") if name)
+    if not backend or not names:
+        raise ValueError(f"{text!r}: write BACKEND=APP,APP")
+    return Colour(backend, names, url)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="rollout", description=(__doc__ or "").split("\n", 1)[0])
+    ways = parser.add_subparsers(dest="how", required=True)
+    rolling, blue_green, back = (ways.add_parser(name) for name in ("rolling", "blue-green", "back"))
+    for way in (rolling, blue_green, back):
+        way.add_argument("--resource-group", required=True)
+        way.add_argument("--releases", required=True, metavar="ACCOUNT", help="storage account that keeps the zips")
+        way.add_argument("--url", required=True, help="where the smoke test calls: the gateway, or the API's app")
+    for way in (rolling, blue_green):
+        way.add_argument("--zip", required=True, type=Path, help="built by `python3 dev.py package`")
+    for way in (rolling, back):
+        way.add_argument("--app", required=True, action="append", help="an app, in the order of the rollout")
+    back.add_argument("--to", required=True, metavar="SHA256", help="digest of the zip to go back to")
+    blue_green.add_argument("--pool", required=True, help="resource id of the gateway's backend pool")
+    for colour in ("blue", "green"):
+        blue_green.add_argument(f"--{colour}", required=True, metavar="BACKEND=APP,APP")
+        blue_green.add_argument(f"--{colour}-url", required=True)
+    blue_green.add_argument("--hold-seconds", type=float, default=120.0, help="watch each step for so long")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
