@@ -1,0 +1,222 @@
+"""Works expressions out, as far as they don't depend on Azure."""
+
+import json
+import operator
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from tree_sitter import Node
+
+from .errors import BicepError
+from .functions import FUNCTIONS, OF_UNKNOWNS
+from .syntax import line_of, named, text_of
+from .values import Resource, Symbolic, member
+
+__all__ = ["Evaluator", "Look"]
+
+Look = Callable[[str], Any]
+"""Finds the value of a name; raises KeyError where there is none."""
+
+_OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.floordiv,
+    "%": operator.mod,
+}
+_ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "'": "'", "\\": "\\", "$": "$"}
+
+
+class Evaluator:
+    """Works out the expressions of one file; `look` finds names that no loop has bound."""
+
+    def __init__(self, file: Path, look: Look) -> None:
+        self._file = file
+        self._look = look
+
+    def value(self, node: Node, bound: Mapping[str, Any] | None = None) -> Any:
+        """What an expression comes to, with the loop variables that are bound here.
+
+        Raises
+        ------
+        BicepError
+            A name or property that isn't there, or syntax that isn't supported.
+        """
+        names = bound or {}
+        method = getattr(self, f"_{node.type}", None)
+        if method is None:
+            raise BicepError(self._file, line_of(node), f"{node.type} is not supported")
+        return method(node, names)
+
+    def loop(self, node: Node, bound: Mapping[str, Any]) -> list[tuple[dict[str, Any], Node]]:
+        """The rounds of a `for`: the names bound in each, and the body."""
+        variables, source, body = named(node)
+        values = self.value(source, bound)
+        if not isinstance(values, list):
+            raise BicepError(self._file, line_of(node), f"{text_of(source)} is not a list that is known here")
+        names = [text_of(name) for name in named(variables)] or [text_of(variables)]
+        return [
+            ({**bound, **dict(zip(names, (value, index), strict=False))}, body) for index, value in enumerate(values)
+        ]
+
+    def condition(self, node: Node, bound: Mapping[str, Any]) -> tuple[bool | None, Node]:
+        """Whether an `if` holds (None: only Azure knows), and the body."""
+        test, body = named(node)
+        value = self.value(test, bound)
+        return (None if isinstance(value, Symbolic) else bool(value)), body
+
+    def _identifier(self, node: Node, bound: Mapping[str, Any]) -> Any:
+        name = text_of(node)
+        if name in bound:
+            return bound[name]
+        try:
+            return self._look(name)
+        except KeyError:
+            raise BicepError(self._file, line_of(node), f"there is nothing called {name}") from None
+
+    def _number(self, node: Node, _: Mapping[str, Any]) -> int:
+        return int(text_of(node))
+
+    def _boolean(self, node: Node, _: Mapping[str, Any]) -> bool:
+        return text_of(node) == "true"
+
+    def _null(self, *_: Any) -> None:
+        return None
+
+    def _string(self, node: Node, bound: Mapping[str, Any]) -> str:
+        source = node.text or b""
+        if source.startswith(b"'''"):
+            return source.decode()[3:-3].removeprefix("\r").removeprefix("\n")
+        pieces: list[str] = []
+        symbolic = False
+        at = 1
+        for child in (child for child in node.children if child.type == "interpolation"):
+            start, end = child.start_byte - node.start_byte, child.end_byte - node.start_byte
+            value = self.value(named(child)[0], bound)
+            symbolic = symbolic or isinstance(value, Symbolic | Resource)
+            pieces += [_unescaped(source[at:start].decode()), _shown(value)]
+            at = end
+        pieces.append(_unescaped(source[at:-1].decode()))
+        text = "".join(pieces)
+        return Symbolic(text) if symbolic else text
+
+    def _object(self, node: Node, bound: Mapping[str, Any]) -> dict[str, Any]:
+        done: dict[str, Any] = {}
+        for item in named(node):
+            if item.type != "object_property":
+                raise BicepError(self._file, line_of(item), f"{item.type} in an object is not supported")
+            key, value = named(item)
+            name = str(self.value(key, bound)) if key.type == "string" else text_of(key)
+            done[name] = self.value(value, bound)
+        return done
+
+    def _array(self, node: Node, bound: Mapping[str, Any]) -> list[Any]:
+        return [self.value(item, bound) for item in named(node)]
+
+    def _for_statement(self, node: Node, bound: Mapping[str, Any]) -> list[Any]:
+        return [self.value(body, names) for names, body in self.loop(node, bound)]
+
+    def _parenthesized_expression(self, node: Node, bound: Mapping[str, Any]) -> Any:
+        return self.value(named(node)[0], bound)
+
+    def _ternary_expression(self, node: Node, bound: Mapping[str, Any]) -> Any:
+        test, yes, no = named(node)
+        value = self.value(test, bound)
+        if isinstance(value, Symbolic):
+            return Symbolic(f"({value} ? {text_of(yes)} : {text_of(no)})")
+        return self.value(yes if value else no, bound)
+
+    def _unary_expression(self, node: Node, bound: Mapping[str, Any]) -> Any:
+        value = self.value(named(node)[0], bound)
+        sign = node.children[0].type
+        if isinstance(value, Symbolic):
+            return Symbolic(f"{sign}{value}")
+        return (not value) if sign == "!" else -value
+
+    def _binary_expression(self, node: Node, bound: Mapping[str, Any]) -> Any:
+        left, right = named(node)
+        sign = next(child.type for child in node.children if not child.is_named)
+        one = self.value(left, bound)
+        if sign == "??":
+            return self.value(right, bound) if one is None else one
+        if sign in ("&&", "||") and not isinstance(one, Symbolic) and bool(one) is (sign == "||"):
+            return bool(one)
+        other = self.value(right, bound)
+        if sign in ("&&", "||") and not isinstance(other, Symbolic):
+            decided = bool(other) is (sign == "||") or not isinstance(one, Symbolic)
+            return bool(other) if decided else one
+        if isinstance(one, Symbolic) or isinstance(other, Symbolic):
+            return Symbolic(f"({one} {sign} {other})")
+        return _OPERATORS[sign](one, other)
+
+    def _member_expression(self, node: Node, bound: Mapping[str, Any]) -> Any:
+        whole, name = named(node)
+        value = self.value(whole, bound)
+        if any(child.type == ".?" for child in node.children) and (value is None or not _has(value, text_of(name))):
+            return None
+        try:
+            return member(value, text_of(name))
+        except LookupError as error:
+            raise BicepError(self._file, line_of(node), f"{text_of(whole)}: {error}") from None
+
+    def _subscript_expression(self, node: Node, bound: Mapping[str, Any]) -> Any:
+        whole, index = (self.value(part, bound) for part in named(node))
+        if isinstance(whole, Symbolic) or isinstance(index, Symbolic):
+            return Symbolic(f"{whole}[{index}]")
+        try:
+            return member(whole, index) if isinstance(index, str) else whole[index]
+        except LookupError as error:
+            raise BicepError(self._file, line_of(node), f"{text_of(node)}: {error}") from None
+
+    def _call_expression(self, node: Node, bound: Mapping[str, Any]) -> Any:
+        called, arguments = named(node)[0], named(named(node)[1])
+        name = text_of(called).removeprefix("sys.").removeprefix("az.")
+        if called.type == "member_expression" and "." in name:
+            return Symbolic(text_of(node))
+        values = [self.value(argument, bound) for argument in arguments]
+        if name in ("loadJsonContent", "loadTextContent"):
+            return self._loaded(node, name, values[0])
+        unknown = any(isinstance(value, Symbolic) for value in values) and name not in OF_UNKNOWNS
+        if unknown or name not in FUNCTIONS:
+            return Symbolic(f"{name}({', '.join(_shown(value) for value in values)})")
+        try:
+            return FUNCTIONS[name](*values)
+        except (TypeError, ValueError, LookupError, AttributeError) as error:
+            raise BicepError(self._file, line_of(node), f"{name}: {error}") from None
+
+    def _loaded(self, node: Node, name: str, path: str) -> Any:
+        try:
+            text = (self._file.parent / path).read_text(encoding="utf-8")
+            return json.loads(text) if name == "loadJsonContent" else text
+        except (OSError, ValueError) as error:
+            raise BicepError(self._file, line_of(node), f"{path} can't be read: {error}") from None
+
+
+def _has(value: Any, name: str) -> bool:
+    return name in value if isinstance(value, dict) else True
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _unescaped(text: str) -> str:
+    done: list[str] = []
+    at = 0
+    while at < len(text):
+        if text[at] == "\\" and at + 1 < len(text) and text[at + 1] in _ESCAPES:
+            done.append(_ESCAPES[text[at + 1]])
+            at += 2
+        else:
+            done.append(text[at])
+            at += 1
+    return "".join(done)
