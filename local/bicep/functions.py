@@ -106,20 +106,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 """Name → function. Azure's own (`subscription`, `resourceId` and so on) are not here: they stay symbolic."""
 
 OF_UNKNOWNS = frozenset(
-    [
-        "array",
-        "base64",
-        "concat",
-        "format",
-        "guid",
-        "join",
-        "replace",
-        "string",
-        "take",
-        "toLower",
-        "toUpper",
-        "union",
-        "uniqueString",
-    ]
+    {"array", "base64", "concat", "format", "guid", "join", "replace", "string"}
+    | {"take", "toLower", "toUpper", "union", "uniqueString"}
 )
 """What still comes to something useful when an argument is known only in Azure."""
