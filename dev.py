@@ -29,6 +29,7 @@ usage: python3 dev.py COMMAND [options]
   check     lint, format, types and the direction of imports
   bench     run the benchmarks: [NAME...] [--json FILE]
   emulator  start only the Service Bus and Event Hubs emulator
+  token     print a bearer token for the running local stack: [--roles producer,reader,operator] [--client NAME]
   dead-letters  list, group, show, replay or discard what could not be processed
   chaos     break a running stack on purpose and prove that nothing was lost: [--messages N] [--kills N] [--seed N]
 
@@ -72,6 +73,7 @@ VERBS = {
     "check": Verb(TESTS, False, module("local.checks"), in_project=True),
     "bench": Verb(TESTS, True, module("bench")),
     "emulator": Verb(LOCAL, False, emulator),
+    "token": Verb(LOCAL, False, module("local.identity.token")),
     "dead-letters": Verb(LOCAL, False, dead_letters, in_project=True),
     "chaos": Verb(LOCAL, True, module("local.chaos")),
 }

@@ -102,6 +102,7 @@ def _show(stack: Stack, console: Console, seconds: float) -> None:
     table.add_row("Service Bus, Event Hubs", f"127.0.0.1:{stack.emulator.amqp}, status {stack.emulator.status_url}")
     azurite = stack.azurite
     table.add_row("Storage", f"blob {azurite.blob}, queue {azurite.queue}, table {azurite.table} (Azurite)")
+    table.add_row("Identity", f"{stack.identity.url}, tokens with python3 dev.py token")
     table.add_row("Data, logs", f"{stack.data.path}, {stack.data.logs}")
     console.print(table, highlight=False)
     console.print(f"ready in {seconds:.1f} s", style="bold green", highlight=False)
@@ -136,7 +137,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--instances", type=int, default=1, metavar="N", help="hosts that compete (default: 1)")
     parser.add_argument("--host", choices=("embedded", "func"), default="embedded", help="which functions host")
     parser.add_argument("--no-reload", action="store_true", help="do not watch the source")
-    for name in ("amqp", "admin", "blob", "queue", "table"):
+    for name in _PORT_NAMES:
         parser.add_argument(
             f"--{name}-port",
             type=int,
@@ -152,6 +153,7 @@ _PORT_NAMES = {
     "blob": "Blob storage",
     "queue": "Queue storage",
     "table": "Table storage",
+    "identity": "the OpenID issuer and managed identity",
 }
 
 

@@ -43,6 +43,11 @@ class DataDirectory:
         return self.path / "emulator"
 
     @property
+    def identity(self) -> Path:
+        """Where the issuer keeps its keys and its registration."""
+        return self.path / "identity"
+
+    @property
     def logs(self) -> Path:
         """One file for each process, appended to by every start."""
         return self.path / "logs"

@@ -18,6 +18,7 @@ class InternalPorts:
     blob: int | None = None
     queue: int | None = None
     table: int | None = None
+    identity: int | None = None
 
 
 def is_free(port: int) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 import aiohttp
 
 from local.azurite import AzuriteEndpoints, azurite_command, parse_endpoints
+from local.identity import AUDIENCE, IdentityAddress, Registration, parse_identity
 from local.stack.child import Child, Service
 from local.stack.data_directory import DataDirectory
 
@@ -24,6 +25,8 @@ __all__ = [
     "azurite_service",
     "emulator_service",
     "host_service",
+    "identity_service",
+    "identity_settings",
     "parse_emulator",
 ]
 
@@ -85,6 +88,28 @@ def emulator_service(project: Path, data: DataDirectory, amqp: int, admin: int) 
     )
 
 
+def identity_service(project: Path, data: DataDirectory, port: int) -> Service:
+    """The OpenID issuer with the managed identity endpoint."""
+    command = [sys.executable, "-m", "local.identity", "--data-dir", str(data.identity), "--port", str(port)]
+    return Service(
+        name="identity",
+        command=command,
+        folder=project,
+        environment=_bare_environment(),
+        is_ready=_has_printed(parse_identity),
+    )
+
+
+def identity_settings(address: IdentityAddress, registration: Registration) -> dict[str, str]:
+    """What tells the app who signs its callers' tokens, and the SDKs where its own identity is had."""
+    return {
+        "IDENTITY_ENDPOINT": address.managed_identity_url,
+        "IDENTITY_HEADER": registration.identity_header,
+        "SLUICE_AUTH_ISSUER": address.issuer,
+        "SLUICE_AUTH_AUDIENCE": AUDIENCE,
+    }
+
+
 def host_service(
     kind: str, project: Path, instance: int, port: int, settings: Mapping[str, str], probe: aiohttp.ClientSession
 ) -> Service:
@@ -110,7 +135,9 @@ def host_service(
     )
 
 
-def app_settings(project: Path, connections: Mapping[str, str], operation_key: str) -> dict[str, str]:
+def app_settings(
+    project: Path, connections: Mapping[str, str], operation_key: str, identity: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """The app's settings: the committed sample, the user's own, the process environment, then the stack's.
 
     Raises
@@ -124,7 +151,7 @@ def app_settings(project: Path, connections: Mapping[str, str], operation_key: s
     settings |= {name: os.environ[name] for name in settings if name in os.environ}
     unknown = set(connections) - set(_CONNECTIONS)
     assert not unknown, unknown
-    return {**settings, **connections, "SLUICE_OPERATION_KEY": operation_key}
+    return {**settings, **connections, **(identity or {}), "SLUICE_OPERATION_KEY": operation_key}
 
 
 def _settings_file(path: Path) -> dict[str, str]:

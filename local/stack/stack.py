@@ -13,6 +13,7 @@ from typing import Literal
 import aiohttp
 
 from local.azurite import AzuriteEndpoints, parse_endpoints
+from local.identity import IdentityAddress, RegistrationError, parse_identity, read_registration
 from local.setup import Environment, find_node
 from local.stack.child import Child, Service
 from local.stack.data_directory import DataDirectory, DataDirectoryInUse
@@ -25,13 +26,15 @@ from local.stack.services import (
     azurite_service,
     emulator_service,
     host_service,
+    identity_service,
+    identity_settings,
     parse_emulator,
 )
 from local.stack.supervisor import StartFailed, Supervisor
 
 __all__ = ["Stack", "StackError", "StackOptions"]
 
-_DEFAULT_PORTS = {"amqp": 5672, "admin": 5300, "blob": 10000, "queue": 10001, "table": 10002}
+_DEFAULT_PORTS = {"amqp": 5672, "admin": 5300, "blob": 10000, "queue": 10001, "table": 10002, "identity": 5310}
 _HIGHEST_PORT = 65_535
 
 
@@ -76,6 +79,7 @@ class Stack:
         self._reload: asyncio.Task[None] | None = None
         self.azurite = AzuriteEndpoints(0, 0, 0)
         self.emulator = EmulatorAddress("", 0, 0)
+        self.identity = IdentityAddress("", "")
 
     @property
     def urls(self) -> list[str]:
@@ -112,7 +116,7 @@ class Stack:
             self.data.take()
             await self._start_backends()
             await self._start_hosts()
-        except (DataDirectoryInUse, StartFailed, MissingTool, ValueError) as error:
+        except (DataDirectoryInUse, StartFailed, MissingTool, RegistrationError, ValueError) as error:
             raise StackError(str(error)) from error
         except OSError as error:
             raise StackError(f"{self.data.path} cannot be used: {error.strerror or error}.") from error
@@ -128,9 +132,10 @@ class Stack:
             services = [
                 azurite_service(node.executable, self._options.project, self.data, endpoints),
                 emulator_service(self._options.project, self.data, ports["amqp"], ports["admin"]),
+                identity_service(self._options.project, self.data, ports["identity"]),
             ]
             try:
-                azurite, emulator = await self._supervisor.start(services)
+                azurite, emulator, identity = await self._supervisor.start(services)
                 break
             except StartFailed:
                 # Another stack that starts at this moment may have been quicker to a default port.
@@ -138,7 +143,7 @@ class Stack:
                     raise
                 await self._supervisor.stop()
                 defaults = dict.fromkeys(_DEFAULT_PORTS, 0)
-        self._learn_addresses(azurite, emulator, node.executable)
+        self._learn_addresses(azurite, emulator, identity, node.executable)
 
     def _settled(self, name: str, default: int) -> int:
         wanted: int | None = getattr(self._options.ports, name)
@@ -147,22 +152,26 @@ class Stack:
             raise StackError(f"Port {wanted} is taken: choose another with --{name}-port.")
         return port
 
-    def _learn_addresses(self, azurite: Child, emulator: Child, node: Path) -> None:
+    def _learn_addresses(self, azurite: Child, emulator: Child, identity: Child, node: Path) -> None:
         """Take the ports that were really used, and keep to them when a process is started again."""
         endpoints, address = parse_endpoints(azurite.first_printed()), parse_emulator(emulator.first_printed())
         assert endpoints is not None
+        issuer = parse_identity(identity.first_printed())
         assert address is not None
-        self.azurite, self.emulator = endpoints, address
+        assert issuer is not None
+        self.azurite, self.emulator, self.identity = endpoints, address, issuer
         project = self._options.project
         self._supervisor.replace(azurite_service(node, project, self.data, endpoints))
         self._supervisor.replace(emulator_service(project, self.data, address.amqp, address.admin))
+        self._supervisor.replace(identity_service(project, self.data, issuer.port))
 
     async def _start_hosts(self) -> None:
         storage = self.azurite.connection_string
         broker = self.emulator.connection_string
         connections = {"ServiceBus": broker, "EventHubs": broker}
         connections |= dict.fromkeys(("AzureWebJobsStorage", "State", "Claims"), storage)
-        settings = app_settings(self._options.project, connections, self.data.operation_key())
+        identity = identity_settings(self.identity, read_registration(self.data.identity))
+        settings = app_settings(self._options.project, connections, self.data.operation_key(), identity)
         self.data.keep_settings(settings)
         probe = await self._resources.enter_async_context(aiohttp.ClientSession())
         hosts: list[Service] = [

@@ -149,8 +149,8 @@ class Supervisor:
 
 
 def _rank(name: str) -> int:
-    """Hosts stop first, since they use the emulator; storage stops last, since all use it."""
-    return {"azurite": 0, "emulator": 1}.get(name, 2)
+    """Hosts stop first, since they use the others; storage stops last, since all use it."""
+    return {"azurite": 0, "emulator": 1, "identity": 1}.get(name, 2)
 
 
 def _ending(code: int) -> str:

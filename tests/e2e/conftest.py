@@ -18,7 +18,8 @@ from typing import Any
 
 import pytest
 
-ANY_PORTS = [part for name in ("amqp", "admin", "blob", "queue", "table") for part in (f"--{name}-port", "0")]
+_PORTS = ("amqp", "admin", "blob", "queue", "table", "identity")
+ANY_PORTS = [part for name in _PORTS for part in (f"--{name}-port", "0")]
 RUN_SECONDS = 400
 
 

@@ -16,7 +16,17 @@ from typing import TypeVar
 import pytest
 
 from local.azurite import AzuriteEndpoints, azurite_command, parse_endpoints
+from local.identity import (
+    AUDIENCE,
+    IdentityAddress,
+    Registration,
+    fetch_token,
+    parse_identity,
+    read_registration,
+    rotate_keys,
+)
 from local.setup import Environment, find_node
+from local.stack.services import identity_settings
 
 T = TypeVar("T")
 
@@ -59,6 +69,52 @@ def emulator(tmp_path_factory: pytest.TempPathFactory, project: Path) -> Iterato
         project, tmp_path_factory.mktemp("emulator"), [config / "servicebus.json", config / "eventhubs.json"]
     ) as found:
         yield found
+
+
+@dataclass(frozen=True)
+class RunningIssuer:
+    """An OpenID issuer with a managed identity endpoint, with keys of its own."""
+
+    address: IdentityAddress
+    registration: Registration
+    folder: Path
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What the stack gives its hosts: `IDENTITY_*` and `SLUICE_AUTH_*`."""
+        return identity_settings(self.address, self.registration)
+
+    def token(
+        self,
+        *,
+        client: str = "developer",
+        roles: tuple[str, ...] = ("producer", "reader", "operator"),
+        audience: str = AUDIENCE,
+        lifetime: int = 3_600,
+    ) -> str:
+        """A bearer token."""
+        return fetch_token(
+            self.address, self.registration, client=client, roles=roles, audience=audience, lifetime=lifetime
+        )
+
+    def rotate(self, overlap: float = 86_400.0) -> str:
+        """Sign with a new key from now on; its id."""
+        return rotate_keys(self.address, self.registration, overlap=overlap)
+
+
+@pytest.fixture(scope="module")
+def issuer(tmp_path_factory: pytest.TempPathFactory, project: Path) -> Iterator[RunningIssuer]:
+    """A fresh OpenID issuer; use `issuer.settings` and `issuer.token(...)`."""
+    with running_issuer(project, tmp_path_factory.mktemp("issuer")) as found:
+        yield found
+
+
+@contextmanager
+def running_issuer(project: Path, folder: Path, port: int = 0) -> Iterator[RunningIssuer]:
+    """Run an issuer that keeps its keys in `folder`; one that ran there before goes on with them."""
+    command = [sys.executable, "-m", "local.identity", "--data-dir", str(folder / "data"), "--port", str(port)]
+    with _running(command, project, folder / "log", parse_identity) as address:
+        yield RunningIssuer(address, read_registration(folder / "data"), folder)
 
 
 @contextmanager

@@ -1,0 +1,18 @@
+"""An OpenID issuer in the shape of Entra ID, and the managed identity endpoint of App Service, on this machine."""
+
+from local.identity.address import AUDIENCE, IdentityAddress, object_id, parse_identity
+from local.identity.client import IdentityError, fetch_token, rotate_keys
+from local.identity.registration import Registration, RegistrationError, read_registration
+
+__all__ = [
+    "AUDIENCE",
+    "IdentityAddress",
+    "IdentityError",
+    "Registration",
+    "RegistrationError",
+    "fetch_token",
+    "object_id",
+    "parse_identity",
+    "read_registration",
+    "rotate_keys",
+]

@@ -1,0 +1,92 @@
+"""The issuer as its users reach it: PyJWT's key client, and azure-identity unmodified."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import jwt
+import pytest
+from azure.core.exceptions import ClientAuthenticationError
+from azure.identity import CredentialUnavailableError, ManagedIdentityCredential
+from azure.identity.aio import ManagedIdentityCredential as AsyncManagedIdentityCredential
+
+from local.identity import AUDIENCE, IdentityError, object_id
+from local.identity.token import main
+from tests.integration.conftest import RunningIssuer, running_issuer
+
+VAULT = "https://vault.azure.net"
+
+
+@pytest.fixture
+def hosted(issuer: RunningIssuer, monkeypatch: pytest.MonkeyPatch) -> RunningIssuer:
+    """This process has the environment of a functions host."""
+    for name, value in issuer.settings.items():
+        monkeypatch.setenv(name, value)
+    return issuer
+
+
+def claims_of(issuer: RunningIssuer, token: str, audience: str) -> dict[str, object]:
+    """The claims, checked as any service would."""
+    key = jwt.PyJWKClient(issuer.address.jwks_uri).get_signing_key_from_jwt(token)
+    found = jwt.decode(token, key, ["RS256"], audience=audience)
+    assert isinstance(found, dict)
+    return found
+
+
+def test_a_client_token_checks_out_with_the_published_keys(issuer: RunningIssuer) -> None:
+    claims = claims_of(issuer, issuer.token(client="shop", roles=("reader",)), AUDIENCE)
+    assert claims["iss"] == issuer.settings["SLUICE_AUTH_ISSUER"]
+    assert (claims["azp"], claims["roles"]) == ("shop", ["reader"])
+
+
+def test_the_sync_sdk_gets_the_managed_identitys_token(hosted: RunningIssuer) -> None:
+    with ManagedIdentityCredential(client_id=hosted.registration.client_id) as credential:
+        claims = claims_of(hosted, credential.get_token(f"{VAULT}/.default").token, VAULT)
+    assert claims["oid"] == object_id(hosted.address.tenant, hosted.registration.client_id)
+
+
+async def test_the_async_sdk_gets_the_same_identity_with_and_without_its_client_id(hosted: RunningIssuer) -> None:
+    found = set()
+    for client_id in (None, hosted.registration.client_id):
+        async with AsyncManagedIdentityCredential(client_id=client_id) as credential:
+            token = await credential.get_token(f"{VAULT}/.default")
+        found.add(claims_of(hosted, token.token, VAULT)["oid"])
+    assert found == {object_id(hosted.address.tenant, hosted.registration.client_id)}
+
+
+async def test_a_wrong_header_gets_no_token(hosted: RunningIssuer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IDENTITY_HEADER", "guessed")
+    async with AsyncManagedIdentityCredential() as credential:
+        with pytest.raises(ClientAuthenticationError):
+            await credential.get_token(f"{VAULT}/.default")
+    with ManagedIdentityCredential() as other, pytest.raises(CredentialUnavailableError):
+        other.get_token(f"{VAULT}/.default")
+
+
+def test_tokens_of_before_a_restart_and_a_rotation_still_check_out(project: Path, tmp_path: Path) -> None:
+    with running_issuer(project, tmp_path) as first:
+        token = first.token()
+        port = first.address.port
+    with running_issuer(project, tmp_path, port) as second:
+        assert second.rotate() != jwt.get_unverified_header(token)["kid"]
+        claims_of(second, token, AUDIENCE)
+        claims_of(second, second.token(), AUDIENCE)
+        second.rotate(overlap=0)
+        with pytest.raises(jwt.PyJWKClientError):
+            claims_of(second, token, AUDIENCE)
+    for file in (tmp_path / "data").iterdir():
+        assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
+
+
+def test_a_refusal_says_why_without_the_secret(issuer: RunningIssuer) -> None:
+    with pytest.raises(IdentityError, match="refused with 400: AADSTS900144: lifetime") as refused:
+        issuer.token(lifetime=0)
+    assert issuer.registration.client_secret not in str(refused.value) + repr(issuer)
+
+
+def test_without_a_stack_the_command_says_how_to_start_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--data-dir", str(tmp_path)]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.startswith(f"dev.py: No local stack runs in {tmp_path}: start one with `python3 dev.py run`.")
