@@ -31,6 +31,7 @@ usage: python3 dev.py COMMAND [options]
   emulator  start only the Service Bus and Event Hubs emulator
   token     print a bearer token for the running local stack: [--roles producer,reader,operator] [--client NAME]
   dead-letters  list, group, show, replay or discard what could not be processed
+  package   build the one zip that is deployed, with a bill of materials: [--out FILE] [--with-packages]
   chaos     break a running stack on purpose and prove that nothing was lost: [--messages N] [--kills N] [--seed N]
 
 `python3 dev.py COMMAND --help` tells more about one of them."""
@@ -75,6 +76,7 @@ VERBS = {
     "emulator": Verb(LOCAL, False, emulator),
     "token": Verb(LOCAL, False, module("local.identity.token")),
     "dead-letters": Verb(LOCAL, False, dead_letters, in_project=True),
+    "package": Verb(LOCAL, False, module("local.packaging")),
     "chaos": Verb(LOCAL, True, module("local.chaos")),
 }
 

@@ -1,0 +1,82 @@
+"""Imports an app's `function_app.py` and writes what it consists of as JSON; runs as a script of its own.
+
+`python probe.py FOLDER OUTPUT [--path DIR]... [--constant MODULE:NAME]...` needs nothing but the standard library,
+so that it can be run where only the app's requirements are installed.
+"""
+
+import argparse
+import importlib
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+__all__: list[str] = []
+
+
+def main(arguments: list[str]) -> int:
+    """Describe the app; 0, or the traceback of what kept it from being imported."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder")
+    parser.add_argument("output")
+    parser.add_argument("--path", action="append", default=[])
+    parser.add_argument("--constant", action="append", default=[])
+    given = parser.parse_args(arguments)
+    sys.path[:0] = [given.folder, *given.path]
+    began = time.perf_counter()
+    module = importlib.import_module("function_app")
+    seconds = time.perf_counter() - began
+    described = {
+        "seconds": seconds,
+        "functions": [_function(one) for one in module.app.get_functions()],
+        "settings": _settings(module.settings),
+        "constants": {name: _constant(name) for name in given.constant},
+    }
+    Path(given.output).write_text(json.dumps(described), encoding="utf-8")
+    return 0
+
+
+def _function(indexed: Any) -> dict[str, Any]:
+    retry = indexed.get_settings_dict("retry_policy") or None
+    return {
+        "name": indexed.get_function_name(),
+        "bindings": json.loads(indexed.get_function_json())["bindings"],
+        "retry": retry and {name: value for name, value in retry.items() if name != "setting_name"},
+    }
+
+
+def _settings(settings: Any) -> list[dict[str, Any]]:
+    """Alias, bounds and value of every field of the settings model; nothing of what may be secret."""
+    described = []
+    for name, field in type(settings).model_fields.items():
+        annotation = str(field.annotation)
+        value = getattr(settings, name)
+        plain = isinstance(value, str | int | float | bool) and "Secret" not in annotation
+        bounds = {
+            bound: getattr(one, bound)
+            for one in field.metadata
+            for bound in ("ge", "gt", "le", "lt")
+            if hasattr(one, bound)
+        }
+        described.append(
+            {
+                "name": field.alias or name,
+                "attribute": name,
+                "required": field.is_required(),
+                "connection": "Connection" in annotation,
+                "secret": "Secret" in annotation,
+                "value": value if plain else None,
+                "bounds": bounds,
+            }
+        )
+    return described
+
+
+def _constant(name: str) -> Any:
+    module, _, attribute = name.partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,74 @@
+"""Command line of `dev.py package`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from local.packaging.building import Built, PackageOptions, build
+from local.packaging.errors import PackageError
+
+__all__ = ["main"]
+
+_PROJECT = Path(__file__).resolve().parents[2]
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Build the package; 0, or 2 after saying in one line why there is none."""
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    try:
+        options = PackageOptions(
+            project=_PROJECT,
+            out=given.out.absolute(),
+            allow_dirty=given.allow_dirty,
+            with_packages=given.with_packages,
+            python=given.python,
+            wheels=_PROJECT / ".sluice" / "wheels",
+        )
+    except ValueError as error:
+        parser.error(str(error))
+    try:
+        built = build(options)
+    except PackageError as error:
+        print(f"dev.py: {error}", file=sys.stderr, flush=True)  # noqa: T201
+        return 2
+    print(_told(options, built), flush=True)  # noqa: T201
+    return 0
+
+
+def _told(options: PackageOptions, built: Built) -> str:
+    packages = f", {built.packages} packages" if built.packages else ""
+    alone = "nothing but its own packages" if built.own_packages else "the packages installed here"
+    rows = {
+        "package": options.out,
+        "holds": f"{built.files} files{packages}, {built.zip.size:,} bytes",
+        "commit": built.commit or "none: made of what lay in the folder",
+        "sha256": built.zip.sha256,
+        "bill of materials": options.sbom,
+        "import": f"{built.import_seconds * 1_000:.0f} ms, with {alone}",
+        "functions": f"{len(built.functions)}: {', '.join(built.functions)}",
+    }
+    return "\n".join(f"{name:<18} {value}" for name, value in rows.items())
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="dev.py package",
+        description="Build one zip to deploy, the same bytes for the same commit, with a CycloneDX bill of materials.",
+    )
+    parser.add_argument(
+        "--out", type=Path, default=_PROJECT / "dist" / "sluice.zip", metavar="FILE", help="(default: dist/sluice.zip)"
+    )
+    parser.add_argument(
+        "--with-packages", action="store_true", help="put the third-party packages in: no build in Azure is needed"
+    )
+    parser.add_argument("--python", default="3.12", metavar="3.11|3.12", help="version in Azure (default: 3.12)")
+    parser.add_argument("--allow-dirty", action="store_true", help="take the files as they are, committed or not")
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
