@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from shared.settings import Connection
+from shared.settings import Identity
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
@@ -20,7 +20,7 @@ class Credentials:
     def __init__(self) -> None:
         self._made: dict[tuple[str | None, str | None], AsyncTokenCredential] = {}
 
-    def get(self, connection: Connection) -> "AsyncTokenCredential":
+    def get(self, connection: Identity) -> "AsyncTokenCredential":
         """The one credential of the connection's identity."""
         identity = (connection.credential, connection.client_id)
         if identity not in self._made:
@@ -34,7 +34,7 @@ class Credentials:
             await credential.close()
 
 
-def _make(connection: Connection) -> "AsyncTokenCredential":
+def _make(connection: Identity) -> "AsyncTokenCredential":
     from azure.identity.aio import (
         AzureCliCredential,
         ManagedIdentityCredential,

@@ -1,6 +1,15 @@
 """Settings: read once from the environment, validated at start."""
 
-from .connections import Connection
+from .connections import Connection, Identity, VaultConnection
 from .model import Settings, WrongSettings
+from .references import SecretReference, is_secret_name
 
-__all__ = ["Connection", "Settings", "WrongSettings"]
+__all__ = [
+    "Connection",
+    "Identity",
+    "SecretReference",
+    "Settings",
+    "VaultConnection",
+    "WrongSettings",
+    "is_secret_name",
+]

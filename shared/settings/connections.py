@@ -1,16 +1,26 @@
 """A connection as the platform spells it: one connection string, or an address to reach by identity."""
 
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic.alias_generators import to_camel
 
-__all__ = ["Connection"]
+__all__ = ["Connection", "Identity", "VaultConnection"]
 
 Address = Annotated[str, Field(min_length=3, max_length=4096)]
 
 
-class Connection(BaseModel):
+class Identity(BaseModel):
+    """Who the app is to a service: `NAME__credential=managedidentity` with `NAME__clientId`."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True)
+
+    credential: Literal["managedidentity"] | None = None
+    client_id: str | None = None
+
+
+class Connection(Identity):
     """How one service is reached.
 
     `NAME` holds a connection string (only the local stack uses one). In Azure the address comes from
@@ -18,14 +28,10 @@ class Connection(BaseModel):
     `NAME__credential=managedidentity` with `NAME__clientId`. Commas separate several storage accounts.
     """
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True)
-
     connection_string: SecretStr | None = None
     fully_qualified_namespace: Address | None = None
     blob_service_uri: Address | None = None
     table_service_uri: Address | None = None
-    credential: Literal["managedidentity"] | None = None
-    client_id: str | None = None
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -61,3 +67,34 @@ class Connection(BaseModel):
         """Each connection string or address: more than one where state is spread over accounts."""
         whole = self.connection_string.get_secret_value() if self.connection_string else self.address or ""
         return tuple(part.strip() for part in whole.split(",") if part.strip())
+
+
+class VaultConnection(Identity):
+    """A Key Vault, and optionally a second one in another region that is asked while the first can't answer.
+
+    Both are reached by the same identity, over HTTPS only.
+    """
+
+    vault_uri: Address
+    fallback_vault_uri: Address | None = None
+
+    @field_validator("vault_uri", "fallback_vault_uri")
+    @classmethod
+    def _https(cls, uri: str | None) -> str | None:
+        if uri is None:
+            return None
+        parts = urlsplit(uri)
+        if parts.scheme != "https" or not parts.hostname or parts.path not in ("", "/") or parts.query or "@" in uri:
+            raise ValueError("must be https://<host>, without a path")
+        return uri.rstrip("/")
+
+    @model_validator(mode="after")
+    def _two_vaults(self) -> Self:
+        if self.fallback_vault_uri == self.vault_uri:
+            raise ValueError("has the same vault as vaultUri and fallbackVaultUri")
+        return self
+
+    @property
+    def vaults(self) -> tuple[str, ...]:
+        """The vaults' addresses, in the order in which they are asked."""
+        return tuple(uri for uri in (self.vault_uri, self.fallback_vault_uri) if uri is not None)

@@ -15,19 +15,25 @@ from pydantic import (
     model_validator,
 )
 
-from .connections import Connection
+from .connections import Connection, VaultConnection
+from .references import SecretReference, is_secret_name
 
 __all__ = ["Settings", "WrongSettings"]
 
 QueueName = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9./_-]{0,258}[A-Za-z0-9])?$")]
 
 _CONNECTIONS = ("ServiceBus", "EventHubs", "State", "Claims")
+_KEY_VAULT = "KeyVault"
 _ADDRESSES = {
     "service_bus": "fullyQualifiedNamespace",
     "event_hubs": "fullyQualifiedNamespace",
     "state": "tableServiceUri",
     "claims": "blobServiceUri",
 }
+
+
+MIN_KEY = 32
+"""Characters of a key that signs: 128 bits even in hexadecimal digits."""
 
 
 class WrongSettings(ValueError):
@@ -43,6 +49,7 @@ class Settings(BaseModel):
     event_hubs: Connection = Field(alias="EventHubs")
     state: Connection = Field(alias="State")
     claims: Connection = Field(alias="Claims")
+    key_vault: VaultConnection | None = Field(None, alias="KeyVault")
 
     lane_high: QueueName = Field("lane-high", alias="SLUICE_LANE_HIGH")
     lane_normal: QueueName = Field("lane-normal", alias="SLUICE_LANE_NORMAL")
@@ -51,7 +58,7 @@ class Settings(BaseModel):
     event_hub: QueueName = Field("events", alias="SLUICE_EVENT_HUB")
     event_source: Annotated[str, Field(min_length=1, max_length=256)] = Field("/sluice", alias="SLUICE_EVENT_SOURCE")
 
-    operation_key: SecretStr = Field(alias="SLUICE_OPERATION_KEY", min_length=32)
+    operation_key: SecretStr = Field(alias="SLUICE_OPERATION_KEY")
     state_buckets: int = Field(64, alias="SLUICE_STATE_BUCKETS", ge=1, le=4096)
     claim_threshold_bytes: int = Field(65_536, alias="SLUICE_CLAIM_THRESHOLD_BYTES", ge=1_024, le=196_608)
     claim_container: str = Field("claims", alias="SLUICE_CLAIM_CONTAINER", pattern=r"^[a-z0-9][a-z0-9-]{2,62}$")
@@ -70,6 +77,14 @@ class Settings(BaseModel):
     send_timeout_seconds: float = Field(15.0, alias="SLUICE_SEND_TIMEOUT_SECONDS", gt=0, le=120)
     dead_letter_retention_days: int = Field(30, alias="SLUICE_DEAD_LETTER_RETENTION_DAYS", ge=1, le=3_650)
 
+    secret_ttl_seconds: float = Field(300.0, alias="SLUICE_SECRET_TTL_SECONDS", ge=1, le=86_400)
+    secret_stale_seconds: float = Field(86_400.0, alias="SLUICE_SECRET_STALE_SECONDS", ge=1, le=604_800)
+    secret_timeout_seconds: float = Field(5.0, alias="SLUICE_SECRET_TIMEOUT_SECONDS", gt=0, le=60)
+    secret_overlap_seconds: float = Field(604_800.0, alias="SLUICE_SECRET_OVERLAP_SECONDS", ge=1, le=31_536_000)
+    secret_reads_per_10_seconds: int = Field(100, alias="SLUICE_SECRET_READS_PER_10_SECONDS", ge=1, le=4_000)
+    secret_preload: str = Field("", alias="SLUICE_SECRET_PRELOAD", max_length=32_768)
+    rotation_queue: QueueName = Field("secret-events", alias="SLUICE_ROTATION_QUEUE")
+
     http_streams: bool = Field(True, alias="SLUICE_HTTP_STREAMS")
     log_format: Literal["platform", "json"] = Field("platform", alias="SLUICE_LOG_FORMAT")
     app_insights: SecretStr | None = Field(None, alias="APPLICATIONINSIGHTS_CONNECTION_STRING")
@@ -82,6 +97,43 @@ class Settings(BaseModel):
         if others := sorted(set(connection.address_parts) - {wanted}):
             raise ValueError(f"set its address with __{wanted}, not with __{others[0]}")
         return connection
+
+    @field_validator("operation_key")
+    @classmethod
+    def _long_enough(cls, key: SecretStr) -> SecretStr:
+        if SecretReference.of(key.get_secret_value()) is None and len(key.get_secret_value()) < MIN_KEY:
+            raise ValueError(f"must have {MIN_KEY} characters or more, or be secret:<name>")
+        return key
+
+    @field_validator("app_insights")
+    @classmethod
+    def _needed_at_start(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and SecretReference.of(value.get_secret_value()) is not None:
+            raise ValueError("is needed before the vault can be read; use the platform's @Microsoft.KeyVault(...)")
+        return value
+
+    @field_validator("secret_preload")
+    @classmethod
+    def _secret_names(cls, names: str) -> str:
+        if not all(is_secret_name(name) for name in _listed(names)):
+            raise ValueError("must list names of secrets, separated by commas")
+        return names
+
+    @property
+    def preloaded_secrets(self) -> tuple[str, ...]:
+        """Names of the secrets to read before they are needed."""
+        return _listed(self.secret_preload)
+
+    @model_validator(mode="after")
+    def _vault_for_references(self) -> Self:
+        if self.key_vault is None:
+            for name, field in type(self).model_fields.items():
+                value = getattr(self, name)
+                if isinstance(value, SecretStr) and SecretReference.of(value.get_secret_value()) is not None:
+                    raise ValueError(f"{field.alias} names a secret: KeyVault__vaultUri is missing")
+            if self.secret_preload:
+                raise ValueError("SLUICE_SECRET_PRELOAD names secrets: KeyVault__vaultUri is missing")
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -103,6 +155,8 @@ class Settings(BaseModel):
             raise ValueError(
                 "SLUICE_LANE_HIGH, SLUICE_LANE_NORMAL, SLUICE_LANE_LOW and SLUICE_LANE_ORDERED must name four queues"
             )
+        if self.secret_stale_seconds < self.secret_ttl_seconds:
+            raise ValueError("SLUICE_SECRET_STALE_SECONDS is below SLUICE_SECRET_TTL_SECONDS")
         if self.telemetry == "azure-monitor" and self.app_insights is None:
             raise ValueError("SLUICE_TELEMETRY=azure-monitor needs APPLICATIONINSIGHTS_CONNECTION_STRING")
         return self
@@ -122,12 +176,19 @@ class Settings(BaseModel):
             name = field.alias or ""
             if name in _CONNECTIONS:
                 values[name] = _connection(name, variables)
+            elif name == _KEY_VAULT:
+                if vault := _connection(name, variables):
+                    values[name] = vault
             elif variables.get(name, "") != "":
                 values[name] = variables[name]
         try:
             return cls.model_validate(values)
         except ValidationError as error:
             raise WrongSettings(_explain(error)) from None
+
+
+def _listed(names: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
 
 
 def _connection(name: str, variables: Mapping[str, str]) -> dict[str, str]:
