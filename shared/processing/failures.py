@@ -51,6 +51,8 @@ class Failure:
 
 
 MATRIX: tuple[tuple[str, Category], ...] = (
+    # sealed, and nobody can open it: no other try will
+    ("shared.protection.errors.ProtectionError", Category.PERMANENT),
     # invalid data: fail at once
     ("shared.messages.errors.MessageError", Category.INVALID),
     ("pydantic_core._pydantic_core.ValidationError", Category.INVALID),

@@ -1,0 +1,57 @@
+"""Protection of data: sealing, the keys for it, tokens, erasure."""
+
+from .data_keys import DataKeys
+from .errors import (
+    Erased,
+    KeysUnavailable,
+    NotAllowed,
+    NotSealed,
+    ProtectionError,
+    Tampered,
+    TooLong,
+    Truncated,
+    UnknownKey,
+    WrongVersion,
+)
+from .keyring import Keyring
+from .rows import KeyRow, KeyRows, KeyTable, MemoryKeyRows
+from .sealing import MAX_MESSAGES, DataKey, is_sealed_text, key_id_of, seal, seal_text, unseal, unseal_text
+from .subject_keys import Erasure, SubjectKeys
+from .tokens import TokenKeys, Tokens
+from .wrapping import KeySecret, KeySecrets, KeyWrapper, SecretWrapper, Wrapped
+
+__all__ = [
+    "MAX_MESSAGES",
+    "DataKey",
+    "DataKeys",
+    "Erased",
+    "Erasure",
+    "KeyRow",
+    "KeyRows",
+    "KeySecret",
+    "KeySecrets",
+    "KeyTable",
+    "KeyWrapper",
+    "Keyring",
+    "KeysUnavailable",
+    "MemoryKeyRows",
+    "NotAllowed",
+    "NotSealed",
+    "ProtectionError",
+    "SecretWrapper",
+    "SubjectKeys",
+    "Tampered",
+    "TokenKeys",
+    "Tokens",
+    "TooLong",
+    "Truncated",
+    "UnknownKey",
+    "Wrapped",
+    "WrongVersion",
+    "is_sealed_text",
+    "key_id_of",
+    "seal",
+    "seal_text",
+    "unseal",
+    "unseal_text",
+]
