@@ -8,10 +8,11 @@ from typing import Any
 
 from azure.core import MatchConditions
 from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
-from azure.data.tables import TableTransactionError, UpdateMode
+from azure.data.tables import UpdateMode
 from azure.data.tables.aio import TableClient
 
 from shared.state import bucket_of, etag_of, pack, row_safe, unpack
+from shared.tables import TableSession, TransactionFailed
 
 __all__ = ["ReadModels", "ViewRow"]
 
@@ -39,6 +40,7 @@ class ReadModels:
 
     def __init__(self, table: TableClient) -> None:
         self._table = table
+        self._session = TableSession(table)
 
     async def put(self, rows: Sequence[ViewRow]) -> None:
         """Have every row show its newest fact: one with a lower sequence than what is shown changes nothing.
@@ -96,8 +98,8 @@ class ReadModels:
             return True
         for _ in range(2):
             try:
-                await self._table.submit_transaction(operations)
-            except (ResourceNotFoundError, TableTransactionError) as error:
+                await self._session.submit(operations)
+            except TransactionFailed as error:
                 if error.status_code in (409, 412):
                     return False
                 if error.status_code != 404:
@@ -117,7 +119,8 @@ class ReadModels:
         return unpack(row)
 
     async def close(self) -> None:
-        """Close the table's HTTP session."""
+        """Close the table's HTTP sessions."""
+        await self._session.close()
         await self._table.close()
 
 

@@ -7,8 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
-from azure.data.tables import TableTransactionError, UpdateMode
+from azure.data.tables import UpdateMode
 from azure.data.tables.aio import TableClient
+
+from shared.tables import Operation, TableSession, TransactionFailed
 
 from .buckets import partition_key
 from .rows import inbox_range, outbox_range, parked_range, waiting_range
@@ -16,8 +18,6 @@ from .rows import inbox_range, outbox_range, parked_range, waiting_range
 __all__ = ["Conflict", "Operation", "Row", "StateMismatch", "StateStore"]
 
 Row = Mapping[str, Any]
-Operation = tuple[str, Mapping[str, Any]] | tuple[str, Mapping[str, Any], Mapping[str, Any]]
-
 MAX_OPERATIONS = 100
 """Operations in one entity-group transaction."""
 MAX_READS = 64
@@ -49,6 +49,7 @@ class StateStore:
 
     def __init__(self, tables: Sequence[TableClient], *, buckets: int) -> None:
         self._tables = tuple(tables)
+        self._sessions: list[TableSession] = []
         self.buckets = buckets
         self._ready = False
         self._opening = asyncio.Lock()
@@ -67,6 +68,7 @@ class StateStore:
         async with self._opening:
             if not self._ready:
                 await asyncio.gather(*(self._open(number) for number in range(len(self._tables))))
+                self._sessions = [TableSession(table) for table in self._tables]
                 self._ready = True
 
     async def _open(self, number: int) -> None:
@@ -93,6 +95,9 @@ class StateStore:
     def _table(self, bucket: int) -> TableClient:
         return self._tables[bucket % len(self._tables)]
 
+    def _session(self, bucket: int) -> TableSession:
+        return self._sessions[bucket % len(self._sessions)]
+
     async def find(self, bucket: int, row_keys: Collection[str]) -> dict[str, Row]:
         """The rows of a bucket that exist, by row key.
 
@@ -106,10 +111,7 @@ class StateStore:
 
     async def _get(self, bucket: int, row_key: str) -> Row | None:
         async with self._reading:
-            try:
-                return await self._table(bucket).get_entity(partition_key(bucket), row_key)
-            except ResourceNotFoundError:
-                return None
+            return await self._session(bucket).get(partition_key(bucket), row_key)
 
     async def commit(self, bucket: int, operations: Sequence[Operation]) -> None:
         """Do all operations or none.
@@ -121,8 +123,8 @@ class StateStore:
         """
         await self.open()
         try:
-            await self._table(bucket).submit_transaction(operations)
-        except TableTransactionError as error:
+            await self._session(bucket).submit(operations)
+        except TransactionFailed as error:
             if error.status_code in (404, 409, 412):
                 raise Conflict(_row_key(operations, error.index)) from error
             raise
@@ -207,6 +209,8 @@ class StateStore:
 
     async def close(self) -> None:
         """Close the tables' HTTP sessions."""
+        for session in self._sessions:
+            await session.close()
         for table in self._tables:
             await table.close()
 
