@@ -22,6 +22,8 @@ from pathlib import Path
 from uuid import uuid4
 
 from .api import Api, Unreachable
+from .azure import AzureFailed
+from .deployment import Deployment, add_url
 from .smoke import order
 
 __all__ = ["Figures", "Limits", "load", "main"]
@@ -151,7 +153,7 @@ def _processed(api: Api, locations: Sequence[str], seconds: float) -> int:
 def main(arguments: Sequence[str]) -> int:
     """0 if every limit is kept, 1 if one isn't, 2 for a wrong call."""
     parser = argparse.ArgumentParser(prog="load", description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("--url", required=True, help="address of the API's app or of the gateway, without /api")
+    add_url(parser)
     parser.add_argument("--rate", type=float, default=20.0, help="orders a second (default: 20)")
     parser.add_argument("--seconds", type=float, default=30.0, help="how long (default: 30)")
     parser.add_argument("--workers", type=int, default=64, help="requests under way at once, at most (default: 64)")
@@ -164,7 +166,8 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     limits = Limits(p95_ms=given.p95_ms, error_share=given.error_share, process_seconds=given.process_seconds)
     try:
-        api = Api(given.url, os.environ.get("SLUICE_TOKEN") or None)
+        url = given.url or Deployment.read(given.deployment).url
+        api = Api(url, os.environ.get("SLUICE_TOKEN") or None)
         figures = load(
             api,
             rate=given.rate,
@@ -172,7 +175,7 @@ def main(arguments: Sequence[str]) -> int:
             workers=given.workers,
             process_seconds=limits.process_seconds,
         )
-    except ValueError as error:
+    except (ValueError, AzureFailed) as error:
         parser.error(str(error))
     for name, value in asdict(figures).items():
         print(f"{name:<10} {value}")  # noqa: T201

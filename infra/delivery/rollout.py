@@ -1,11 +1,9 @@
 """Rolls a zip out without downtime, and back where it doesn't hold.
 
-    python3 -m infra.delivery.rollout rolling --zip FILE --app A --app B WHERE
-    python3 -m infra.delivery.rollout blue-green --zip FILE --pool ID --blue BACKEND=A,B --green BACKEND=C,D
-                                                 --blue-url URL --green-url URL WHERE
-    python3 -m infra.delivery.rollout back --to SHA256 --app A --app B WHERE
+    python3 -m infra.delivery.rollout auto --zip FILE --deployment NAME
+    python3 -m infra.delivery.rollout back --to SHA256 --deployment NAME
 
-WHERE is `--resource-group NAME --releases ACCOUNT --url URL`.
+The deployment's outputs say where. `auto` is blue-green where the gateway has two colours behind it, else rolling.
 
 Rolling: one app after the other, each must index its functions before the next one, then the smoke test; anything
 that fails puts the zip before back on every app that was changed. Blue-green: the idle colour gets the zip, is tried
@@ -27,9 +25,10 @@ from pathlib import Path
 
 from .api import Api
 from .azure import Azure, AzureFailed, Releases
+from .deployment import Colour, Deployment
 from .smoke import smoke
 
-__all__ = ["STEPS", "Colour", "Rollout", "RolloutFailed", "digest", "main"]
+__all__ = ["STEPS", "Rollout", "RolloutFailed", "digest", "main"]
 
 STEPS = (10, 25, 50, 100)
 """Per cent of the traffic that the new colour takes, one step after the other."""
@@ -38,15 +37,6 @@ _INDEX_SECONDS = 300.0
 
 class RolloutFailed(Exception):
     """The zip didn't hold; the text says what was seen, and what runs now."""
-
-
-@dataclass(frozen=True)
-class Colour:
-    """One of two sets of apps behind the gateway: the name of its backend, its apps, and its own address."""
-
-    backend: str
-    apps: tuple[str, ...]
-    url: str
 
 
 @dataclass(frozen=True)
@@ -91,8 +81,10 @@ class Rollout:
             self._install(app, package, release)
         self._expect(url)
 
-    def blue_green(self, package: Path, pool: str, colours: tuple[Colour, Colour], url: str) -> None:
+    def blue_green(self, package: Path, pool: str, colours: Sequence[Colour], url: str) -> None:
         """The idle colour takes over step by step; the other one's triggers rest after that, ready to come back."""
+        if len(colours) != 2:
+            raise ValueError(f"blue-green needs two colours behind the gateway, there are {len(colours)}")
         release = digest(package)
         self.releases.keep(package, release)
         weights = self.azure.weights(pool)
@@ -189,58 +181,37 @@ def _smoke(url: str) -> str | None:
 
 def main(arguments: Sequence[str]) -> int:
     """0 if the new zip runs, 1 if it doesn't, 2 for a wrong call."""
-    parser = _parser()
+    parser = argparse.ArgumentParser(prog="rollout", description=(__doc__ or "").split("\n", 1)[0])
+    ways = parser.add_subparsers(dest="how", required=True)
+    auto = ways.add_parser("auto", help="bring a zip to every app")
+    auto.add_argument("--zip", required=True, type=Path, help="built by `python3 dev.py package`")
+    auto.add_argument("--hold-seconds", type=float, default=120.0, help="watch each step of the traffic for so long")
+    back = ways.add_parser("back", help="go back to a zip that was rolled out before")
+    back.add_argument("--to", required=True, metavar="SHA256", help="its digest")
+    for way in (auto, back):
+        way.add_argument("--deployment", required=True, metavar="NAME", help="whose outputs say where, as sluice-dev")
     given = parser.parse_args(arguments)
-    rollout = Rollout(
-        Azure(given.resource_group),
-        Releases(given.releases),
-        _smoke,
-        lambda text: print(text, flush=True),  # noqa: T201
-        hold_seconds=getattr(given, "hold_seconds", 0.0),
-    )
     try:
-        if given.how == "rolling":
-            rollout.rolling(given.zip, given.app, given.url)
-        elif given.how == "back":
-            rollout.back(given.to, given.app, given.url)
+        deployment = Deployment.read(given.deployment)
+        rollout = Rollout(
+            Azure(deployment.resource_group),
+            Releases(deployment.releases),
+            _smoke,
+            lambda text: print(text, flush=True),  # noqa: T201
+            hold_seconds=getattr(given, "hold_seconds", 0.0),
+        )
+        if given.how == "back":
+            rollout.back(given.to, deployment.apps, deployment.url)
+        elif deployment.pool is not None:
+            rollout.blue_green(given.zip, deployment.pool, deployment.colours, deployment.url)
         else:
-            colours = (_colour(given.blue, given.blue_url), _colour(given.green, given.green_url))
-            rollout.blue_green(given.zip, given.pool, colours, given.url)
+            rollout.rolling(given.zip, deployment.apps, deployment.url)
     except ValueError as error:
         parser.error(str(error))
     except (RolloutFailed, AzureFailed) as failure:
         print(f"FAILED {failure}", file=sys.stderr, flush=True)  # noqa: T201
         return 1
     return 0
-
-
-def _colour(text: str, url: str) -> Colour:
-    backend, _, apps = text.partition("=")
-    names = tuple(name for name in apps.split(",") if name)
-    if not backend or not names:
-        raise ValueError(f"{text!r}: write BACKEND=APP,APP")
-    return Colour(backend, names, url)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="rollout", description=(__doc__ or "").split("\n", 1)[0])
-    ways = parser.add_subparsers(dest="how", required=True)
-    rolling, blue_green, back = (ways.add_parser(name) for name in ("rolling", "blue-green", "back"))
-    for way in (rolling, blue_green, back):
-        way.add_argument("--resource-group", required=True)
-        way.add_argument("--releases", required=True, metavar="ACCOUNT", help="storage account that keeps the zips")
-        way.add_argument("--url", required=True, help="where the smoke test calls: the gateway, or the API's app")
-    for way in (rolling, blue_green):
-        way.add_argument("--zip", required=True, type=Path, help="built by `python3 dev.py package`")
-    for way in (rolling, back):
-        way.add_argument("--app", required=True, action="append", help="an app, in the order of the rollout")
-    back.add_argument("--to", required=True, metavar="SHA256", help="digest of the zip to go back to")
-    blue_green.add_argument("--pool", required=True, help="resource id of the gateway's backend pool")
-    for colour in ("blue", "green"):
-        blue_green.add_argument(f"--{colour}", required=True, metavar="BACKEND=APP,APP")
-        blue_green.add_argument(f"--{colour}-url", required=True)
-    blue_green.add_argument("--hold-seconds", type=float, default=120.0, help="watch each step for so long")
-    return parser
 
 
 if __name__ == "__main__":

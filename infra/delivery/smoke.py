@@ -1,6 +1,6 @@
 """The smoke test after a deployment: is it up, does it refuse strangers, does one order go all the way through?
 
-    python3 -m infra.delivery.smoke --url https://HOST [--timeout 180] [--json FILE]
+    python3 -m infra.delivery.smoke --url https://HOST | --deployment NAME  [--timeout 180] [--json FILE]
 
 A bearer token with the roles `producer` and `reader` comes from the environment variable `SLUICE_TOKEN`.
 """
@@ -20,6 +20,8 @@ from typing import Any
 from uuid import uuid4
 
 from .api import Answer, Api, Unreachable
+from .azure import AzureFailed
+from .deployment import Deployment, add_url
 
 __all__ = ["Finding", "main", "order", "smoke"]
 
@@ -141,13 +143,14 @@ def _until(clock: Clock, timeout: float, check: str, look: Look) -> Finding:
 def main(arguments: Sequence[str]) -> int:
     """0 if every check holds, 1 if one doesn't, 2 for a wrong call."""
     parser = argparse.ArgumentParser(prog="smoke", description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("--url", required=True, help="address of the API's app or of the gateway, without /api")
+    add_url(parser)
     parser.add_argument("--timeout", type=float, default=180.0, help="seconds to become ready, and to process")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the findings")
     given = parser.parse_args(arguments)
     try:
-        api = Api(given.url, os.environ.get("SLUICE_TOKEN") or None)
-    except ValueError as error:
+        url = given.url or Deployment.read(given.deployment).url
+        api = Api(url, os.environ.get("SLUICE_TOKEN") or None)
+    except (ValueError, AzureFailed) as error:
         parser.error(str(error))
     findings = []
     for found in smoke(api, timeout=given.timeout):

@@ -2,6 +2,15 @@
 
 from local.setup.environment import Environment, SetupError, say
 from local.setup.lock import FileLock
-from local.setup.node import Node, find_node, install_azurite
+from local.setup.node import Node, find_node, install_azurite, install_node_packages
 
-__all__ = ["Environment", "FileLock", "Node", "SetupError", "find_node", "install_azurite", "say"]
+__all__ = [
+    "Environment",
+    "FileLock",
+    "Node",
+    "SetupError",
+    "find_node",
+    "install_azurite",
+    "install_node_packages",
+    "say",
+]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from local.setup.environment import Environment, SetupError, exclusive, say
 
-__all__ = ["Node", "find_node", "install_azurite"]
+__all__ = ["Node", "find_node", "install_azurite", "install_node_packages"]
 
 _OLDEST_NODE = 20
 _WHEEL_REQUIREMENTS = "local/azurite/requirements.txt"
@@ -35,14 +35,24 @@ def find_node(environment: Environment) -> Node | None:
 
 
 def install_azurite(environment: Environment) -> None:
-    """Install Azurite as its lock file says, unless that very lock is installed already.
+    """Install Azurite as its lock file says; raises SetupError."""
+    folder = environment.project / "local" / "azurite"
+    install_node_packages(environment, folder, "Azurite (once; about half a minute)")
+
+
+def install_node_packages(environment: Environment, folder: Path, what: str) -> None:
+    """Install what a folder's lock file says, unless that very lock is installed already.
+
+    Parameters
+    ----------
+    what:
+        The words that follow "Installing".
 
     Raises
     ------
     SetupError
         If Node cannot be had or npm fails.
     """
-    folder = environment.project / "local" / "azurite"
     digest = hashlib.sha256((folder / "package-lock.json").read_text(encoding="utf-8").encode()).hexdigest()
     note = folder / "node_modules" / ".sluice-installed"
     if _installed_node() is None:
@@ -55,13 +65,13 @@ def install_azurite(environment: Environment) -> None:
         node = find_node(environment)
         if node is None:
             raise SetupError("Node 20 or newer is missing and its wheel brought none: install Node with npm.")
-        say("Installing Azurite (once; about half a minute) …")
-        _npm_ci(node, folder)
+        say(f"Installing {what} …")
+        _npm_ci(node, folder, what.partition(" (")[0])
         note.write_text(digest, encoding="utf-8")
 
 
-def _npm_ci(node: Node, folder: Path) -> None:
-    # Install scripts are not run: Azurite needs none, and none of its dependencies should run code here.
+def _npm_ci(node: Node, folder: Path, what: str) -> None:
+    # Install scripts are not run: nothing here needs one, and no dependency should run code on this machine.
     command = [*node.npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
     command += ["--fetch-retries=2", "--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=10000"]
     search_path = os.pathsep.join([str(node.executable.parent), os.environ.get("PATH", os.defpath)])
@@ -75,16 +85,16 @@ def _npm_ci(node: Node, folder: Path) -> None:
         check=False,
     )
     if done.returncode != 0:
-        raise SetupError(_npm_advice(done.stdout + done.stderr))
+        raise SetupError(_npm_advice(done.stdout + done.stderr, what))
 
 
-def _npm_advice(output: str) -> str:
+def _npm_advice(output: str, what: str) -> str:
     if "ENOSPC" in output:
         return "The disk is full: free some space (about 1 GB) and run this again."
     if re.search(r"ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT|ENETUNREACH", output):
-        return "The npm registry cannot be reached, so Azurite cannot be installed: check the network."
+        return f"The npm registry cannot be reached, so {what} cannot be installed: check the network."
     lines = [line.removeprefix("npm error ").strip() for line in output.splitlines() if "npm error" in line]
-    return f"npm could not install Azurite: {lines[0] if lines else 'it gave no reason'}"
+    return f"npm could not install {what}: {lines[0] if lines else 'it gave no reason'}"
 
 
 def _installed_node() -> Node | None:

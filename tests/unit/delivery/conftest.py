@@ -40,6 +40,8 @@ for number, fragments in enumerate(state["fail"]):
             del state["fail"][number]
         refuse("refused on purpose")
 name, apps, folder = option("--name"), state["apps"], pathlib.Path({folder!r})
+if line.startswith("deployment sub show"):
+    done(state["outputs"])
 if line.startswith("functionapp show"):
     done({{"id": "/apps/" + name, "tags": apps[name]["tags"]}})
 if line.startswith("functionapp deployment source config-zip"):

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from infra.delivery.azure import Azure, AzureFailed, Releases
-from infra.delivery.rollout import Colour, Rollout, RolloutFailed, digest, main
+from infra.delivery.deployment import Colour, Deployment
+from infra.delivery.rollout import Rollout, RolloutFailed, digest, main
 
 from .conftest import Subscription, package
 
@@ -152,17 +153,52 @@ def test_only_a_package_of_the_app_is_rolled_out(tmp_path: Path) -> None:
             digest(tmp_path / name)
 
 
-def test_a_missing_az_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_az_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """The command ends with 1 and a sentence."""
     monkeypatch.setenv("PATH", str(tmp_path))
-    where = ["--resource-group", "group", "--releases", "account", "--url", GATEWAY]
-    assert main(["rolling", "--zip", str(package(tmp_path, "new")), *where, "--app", "blue-api"]) == 1
+    assert main(["auto", "--zip", str(package(tmp_path, "new")), "--deployment", "sluice-dev"]) == 1
+    assert "az" in capsys.readouterr().err
 
 
-def test_a_malformed_colour_is_refused(tmp_path: Path) -> None:
-    """Before anything is touched."""
-    where = ["--resource-group", "group", "--releases", "account", "--url", GATEWAY, "--pool", POOL]
-    colours = ["--blue", "blue", "--blue-url", BLUE.url, "--green", "green=a", "--green-url", GREEN.url]
-    with pytest.raises(SystemExit) as ended:
-        main(["blue-green", "--zip", str(package(tmp_path, "new")), *where, *colours])
-    assert ended.value.code == 2
+OUTPUTS = {
+    "AZURE_RESOURCE_GROUP": "group",
+    "SLUICE_APPS": ["blue-lanes", "blue-api"],
+    "SLUICE_API_URL": GATEWAY,
+    "SLUICE_RELEASES_ACCOUNT": "account",
+}
+
+
+def outputs(**more: object) -> dict[str, dict[str, object]]:
+    """Outputs as `az deployment sub show` prints them."""
+    return {name: {"type": "String", "value": value} for name, value in {**OUTPUTS, **more}.items()}
+
+
+def test_outputs_say_where(subscription: Subscription, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The whole command, from a deployment's outputs to the apps; without a pool it is rolling."""
+    subscription.change(outputs=outputs())
+    monkeypatch.setattr("infra.delivery.rollout._smoke", lambda url: None)
+    new = package(tmp_path, "new")
+    assert main(["auto", "--zip", str(new), "--deployment", "sluice-dev"]) == 0
+    assert [runs(subscription, app) for app in BLUE.apps] == [digest(new)] * 2
+    assert main(["back", "--to", digest(new), "--deployment", "sluice-dev"]) == 0
+
+
+def test_a_pool_makes_it_blue_green(
+    subscription: Subscription, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Two colours behind the gateway: the idle one takes over."""
+    colours = [{"backend": one.backend, "apps": list(one.apps), "url": one.url} for one in (BLUE, GREEN)]
+    subscription.change(outputs=outputs(SLUICE_BACKEND_POOL=POOL, SLUICE_COLOURS=colours))
+    monkeypatch.setattr("infra.delivery.rollout._smoke", lambda url: None)
+    arguments = ["auto", "--zip", str(package(tmp_path, "new")), "--deployment", "sluice-prod", "--hold-seconds", "0"]
+    assert main(arguments) == 0
+    assert subscription.weights() == {"blue": 0, "green": 100}
+
+
+@pytest.mark.parametrize("name", OUTPUTS)
+def test_a_missing_output_is_named(name: str) -> None:
+    """Nothing is guessed."""
+    with pytest.raises(AzureFailed, match=name):
+        Deployment.from_outputs({key: value for key, value in outputs().items() if key != name})
