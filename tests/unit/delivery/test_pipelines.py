@@ -28,7 +28,9 @@ def commands(path: Path) -> Iterator[tuple[str, list[str]]]:
 
 def help_of(project: Path, command: list[str]) -> str:
     """What a tool says of its options."""
-    done = subprocess.run([sys.executable, *command, "--help"], cwd=project, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, *command, "--help"], cwd=project, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
