@@ -37,7 +37,7 @@ def help_of(project: Path, command: list[str]) -> str:
 
 def test_every_call_is_understood(project: Path) -> None:
     """A renamed option would stop a deployment half-way."""
-    seen = {}
+    seen: dict[tuple[str, ...], str] = {}
     for path in pipelines(project):
         for tool, words in commands(path):
             call = ["-m", tool] if tool.startswith("infra.") else tool.split()
