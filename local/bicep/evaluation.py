@@ -9,6 +9,7 @@ from typing import Any
 from tree_sitter import Node
 
 from .errors import BicepError
+from .expressions import Access, Atom, Binary, Call, Expression, Index, Ternary, Unary, expression
 from .functions import FUNCTIONS, OF_UNKNOWNS
 from .syntax import line_of, named, text_of
 from .values import Resource, Symbolic, member
@@ -49,11 +50,7 @@ class Evaluator:
         BicepError
             A name or property that isn't there, or syntax that isn't supported.
         """
-        names = bound or {}
-        method = getattr(self, f"_{node.type}", None)
-        if method is None:
-            raise BicepError(self._file, line_of(node), f"{node.type} is not supported")
-        return method(node, names)
+        return self._worth(expression(node), bound or {})
 
     def loop(self, node: Node, bound: Mapping[str, Any]) -> list[tuple[dict[str, Any], Node]]:
         """The rounds of a `for`: the names bound in each, and the body."""
@@ -71,6 +68,29 @@ class Evaluator:
         test, body = named(node)
         value = self.value(test, bound)
         return (None if isinstance(value, Symbolic) else bool(value)), body
+
+    def _worth(self, one: Expression, bound: Mapping[str, Any]) -> Any:
+        match one:
+            case Atom():
+                return self._atom(one.node, bound)
+            case Access():
+                return self._access(one, bound)
+            case Index():
+                return self._index(one, bound)
+            case Call():
+                return self._call(one, bound)
+            case Unary():
+                return self._unary(one, bound)
+            case Binary():
+                return self._binary(one, bound)
+            case Ternary():
+                return self._ternary(one, bound)
+
+    def _atom(self, node: Node, bound: Mapping[str, Any]) -> Any:
+        method = getattr(self, f"_{node.type}", None)
+        if method is None:
+            raise BicepError(self._file, line_of(node), f"{node.type} is not supported")
+        return method(node, bound)
 
     def _identifier(self, node: Node, bound: Mapping[str, Any]) -> Any:
         name = text_of(node)
@@ -126,61 +146,67 @@ class Evaluator:
     def _parenthesized_expression(self, node: Node, bound: Mapping[str, Any]) -> Any:
         return self.value(named(node)[0], bound)
 
-    def _ternary_expression(self, node: Node, bound: Mapping[str, Any]) -> Any:
-        test, yes, no = named(node)
-        value = self.value(test, bound)
+    def _ternary(self, one: Ternary, bound: Mapping[str, Any]) -> Any:
+        test = self._worth(one.test, bound)
+        if isinstance(test, Symbolic):
+            return Symbolic(text_of(one.node))
+        return self._worth(one.yes if test else one.no, bound)
+
+    def _unary(self, one: Unary, bound: Mapping[str, Any]) -> Any:
+        value = self._worth(one.operand, bound)
         if isinstance(value, Symbolic):
-            return Symbolic(f"({value} ? {text_of(yes)} : {text_of(no)})")
-        return self.value(yes if value else no, bound)
+            return Symbolic(f"{one.sign}{value}")
+        return (not value) if one.sign == "!" else -value
 
-    def _unary_expression(self, node: Node, bound: Mapping[str, Any]) -> Any:
-        value = self.value(named(node)[0], bound)
-        sign = node.children[0].type
-        if isinstance(value, Symbolic):
-            return Symbolic(f"{sign}{value}")
-        return (not value) if sign == "!" else -value
+    def _binary(self, one: Binary, bound: Mapping[str, Any]) -> Any:
+        left = self._worth(one.left, bound)
+        if one.sign == "??":
+            return self._worth(one.right, bound) if left is None else left
+        if one.sign in ("&&", "||"):
+            return self._logical(one, left, bound)
+        right = self._worth(one.right, bound)
+        if isinstance(left, Symbolic) or isinstance(right, Symbolic):
+            return Symbolic(f"({left} {one.sign} {right})")
+        return _OPERATORS[one.sign](left, right)
 
-    def _binary_expression(self, node: Node, bound: Mapping[str, Any]) -> Any:
-        left, right = named(node)
-        sign = next(child.type for child in node.children if not child.is_named)
-        one = self.value(left, bound)
-        if sign == "??":
-            return self.value(right, bound) if one is None else one
-        if sign in ("&&", "||") and not isinstance(one, Symbolic) and bool(one) is (sign == "||"):
-            return bool(one)
-        other = self.value(right, bound)
-        if sign in ("&&", "||") and not isinstance(other, Symbolic):
-            decided = bool(other) is (sign == "||") or not isinstance(one, Symbolic)
-            return bool(other) if decided else one
-        if isinstance(one, Symbolic) or isinstance(other, Symbolic):
-            return Symbolic(f"({one} {sign} {other})")
-        return _OPERATORS[sign](one, other)
+    def _logical(self, one: Binary, left: Any, bound: Mapping[str, Any]) -> Any:
+        decisive = one.sign == "||"  # one such operand decides, whatever the other is
+        if not isinstance(left, Symbolic) and bool(left) is decisive:
+            return decisive
+        right = self._worth(one.right, bound)
+        if not isinstance(right, Symbolic) and bool(right) is decisive:
+            return decisive
+        if isinstance(left, Symbolic) and isinstance(right, Symbolic):
+            return Symbolic(f"({left} {one.sign} {right})")
+        return left if isinstance(left, Symbolic) else right
 
-    def _member_expression(self, node: Node, bound: Mapping[str, Any]) -> Any:
-        whole, name = named(node)
-        value = self.value(whole, bound)
-        if any(child.type == ".?" for child in node.children) and (value is None or not _has(value, text_of(name))):
+    def _access(self, one: Access, bound: Mapping[str, Any]) -> Any:
+        value = self._worth(one.whole, bound)
+        if one.optional and (value is None or (isinstance(value, Mapping) and one.name not in value)):
             return None
         try:
-            return member(value, text_of(name))
+            return member(value, one.name)
         except LookupError as error:
-            raise BicepError(self._file, line_of(node), f"{text_of(whole)}: {error}") from None
+            raise BicepError(self._file, line_of(one.node), f"{text_of(one.node)}: {error}") from None
 
-    def _subscript_expression(self, node: Node, bound: Mapping[str, Any]) -> Any:
-        whole, index = (self.value(part, bound) for part in named(node))
+    def _index(self, one: Index, bound: Mapping[str, Any]) -> Any:
+        whole, index = self._worth(one.whole, bound), self.value(one.index, bound)
         if isinstance(whole, Symbolic) or isinstance(index, Symbolic):
             return Symbolic(f"{whole}[{index}]")
         try:
             return member(whole, index) if isinstance(index, str) else whole[index]
         except LookupError as error:
-            raise BicepError(self._file, line_of(node), f"{text_of(node)}: {error}") from None
+            raise BicepError(self._file, line_of(one.node), f"{text_of(one.node)}: {error}") from None
 
-    def _call_expression(self, node: Node, bound: Mapping[str, Any]) -> Any:
-        called, arguments = named(node)[0], named(named(node)[1])
-        name = text_of(called).removeprefix("sys.").removeprefix("az.")
-        if called.type == "member_expression" and "." in name:
-            return Symbolic(text_of(node))
-        values = [self.value(argument, bound) for argument in arguments]
+    def _call(self, one: Call, bound: Mapping[str, Any]) -> Any:
+        if isinstance(one.called, Access) and text_of(one.called.node) not in (f"sys.{one.called.name}",):
+            return Symbolic(text_of(one.node))  # a method of a resource, or a function of Azure's own
+        name = one.called.name if isinstance(one.called, Access) else text_of(named(one.node)[0])
+        values = [self.value(argument, bound) for argument in one.arguments]
+        return self.called(name, values, one.node)
+
+    def called(self, name: str, values: list[Any], node: Node) -> Any:
+        """What a function comes to."""
         if name in ("loadJsonContent", "loadTextContent"):
             return self._loaded(node, name, values[0])
         unknown = any(isinstance(value, Symbolic) for value in values) and name not in OF_UNKNOWNS
@@ -197,10 +223,6 @@ class Evaluator:
             return json.loads(text) if name == "loadJsonContent" else text
         except (OSError, ValueError) as error:
             raise BicepError(self._file, line_of(node), f"{path} can't be read: {error}") from None
-
-
-def _has(value: Any, name: str) -> bool:
-    return name in value if isinstance(value, dict) else True
 
 
 def _shown(value: Any) -> str:

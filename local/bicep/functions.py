@@ -95,6 +95,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "split": lambda text, between: text.split(between),
     "startsWith": lambda text, start: text.lower().startswith(start.lower()),
     "string": _string,
+    "subscriptionResourceId": lambda kind, name: Symbolic(f"[subscription]/providers/{kind}/{name}"),
     "substring": lambda text, start, length: text[start : start + length],
     "take": lambda value, count: _text(value[:count], value) if isinstance(value, str) else value[:count],
     "toLower": lambda text: _text(text.lower(), text),

@@ -9,7 +9,7 @@ from typing import Any
 from tree_sitter import Node
 
 from .evaluation import Evaluator
-from .syntax import named, read_text, text_of
+from .syntax import read_text
 
 __all__ = ["read_parameters"]
 
@@ -44,9 +44,8 @@ class _Environment(Evaluator):
     def named(self, name: str) -> Any:
         return self.value(self._declarations[name].value)
 
-    def _call_expression(self, node: Node, bound: Mapping[str, Any]) -> Any:
-        called, arguments = named(node)
-        if text_of(called) != "readEnvironmentVariable":
-            return super()._call_expression(node, bound)
-        variable, *default = [self.value(argument, bound) for argument in named(arguments)]
+    def called(self, name: str, values: list[Any], node: Node) -> Any:
+        if name != "readEnvironmentVariable":
+            return super().called(name, values, node)
+        variable, *default = values
         return self._environment.get(variable, default[0] if default else "")

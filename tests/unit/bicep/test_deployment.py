@@ -179,7 +179,7 @@ def test_a_parameters_file_is_read_with_its_environment(tmp_path: Path) -> None:
     [
         ("param x string =\n= y", ":2: is not Bicep"),
         ("var a = missing", ":1: there is nothing called missing"),
-        ("var b = { c: 1 }\nvar a = b.d", ":2: b: there is no property d"),
+        ("var b = { c: 1 }\nvar a = b.d", ":2: b.d: there is no property d"),
         ("var a = loadJsonContent('none.json')", ":1: none.json can't be read"),
         ("var a = int('x')", ":1: int:"),
         ("func f(a string) string => a", ":1: user_defined_function is not supported"),
@@ -198,3 +198,29 @@ def test_an_unknown_parameter_is_refused(main: Path) -> None:
     """A value that no parameter takes is a mistake."""
     with pytest.raises(BicepError, match="there is no parameter size"):
         deploy(main, {"size": 1})
+
+
+@pytest.mark.parametrize(
+    ("text", "comes_to"),
+    [
+        ("one.x + one.y * 2", 5),
+        ("(one.x + one.y) * 2", 6),
+        ("one.x == 1 && one.y == 2", True),
+        ("one.x == 2 || !one.no", True),
+        ("!empty(one.list) ? one.list[1].z : one.y", 3),
+        ("empty(one.list) ? one.list : one.y", 2),
+        ("one.?missing ?? one.y", 2),
+        ("-one.y + 5 - 1 - 1", 1),
+        ("one.y > one.x && one.y >= 2", True),
+        ("contains(one, 'x') && one.x != one.y", True),
+        ("1 + length(one.list)", 3),
+        ("one['x']", 1),
+        ("one.no ? 'a' : one.x == 1 ? 'b' : 'c'", "b"),
+        ("[for (n, i) in one.list: '${i}-${n.z}']", ["0-2", "1-3"]),
+    ],
+)
+def test_operators_bind_as_in_bicep(tmp_path: Path, text: str, comes_to: object) -> None:
+    """Members before signs, signs before comparisons, comparisons before logic, logic before a choice."""
+    file = tmp_path / "main.bicep"
+    file.write_text(f"var one = {{ x: 1, y: 2, no: false, list: [{{ z: 2 }}, {{ z: 3 }}] }}\nvar a = {text}\n")
+    assert deploy(file).value("a") == comes_to

@@ -1,0 +1,522 @@
+metadata description = 'Sluice in Azure. This file wires modules together and decides nothing that they could.'
+
+targetScope = 'subscription'
+
+import { AppSizes, Cloud, EventHubsSize, Retention, ServiceBusSize, Stage, functions } from 'types.bicep'
+import { accountGrants, containerGrants, firstStateGrants, hubGrants, keyGrants } from 'grants.bicep'
+import { queueGrants, stateGrants, telemetryGrants, vaultGrants } from 'grants.bicep'
+
+@description('Name of the environment, as azd calls it; part of every name.')
+@minLength(2)
+@maxLength(12)
+param environmentName string
+
+@description('Azure region.')
+param location string
+
+@description('How far the environment is from the users.')
+param stage Stage
+
+@description('Tags of every resource, besides those that are always there.')
+param extraTags object = {}
+
+@description('The cloud, which decides names of hosts.')
+param cloud Cloud = 'public'
+
+@description('Everything is reached over the private network only. Service Bus has to be Premium.')
+param isolated bool
+
+@description('Spread what can be spread over availability zones.')
+param zoneRedundant bool
+
+@description('What holds data can not be deleted by mistake.')
+param locked bool
+
+@description('How many storage accounts share the state. Fixed at birth: a key is looked up where its bucket is.')
+@minValue(1)
+@maxValue(16)
+param stateAccounts int
+
+@description('How many buckets the state has. Fixed at birth.')
+@minValue(1)
+@maxValue(4096)
+param stateBuckets int
+
+@description('Redundancy of storage with data, for example Standard_ZRS.')
+param storageSku string
+
+@description('Tier and size of Service Bus.')
+param serviceBus ServiceBusSize
+
+@description('Tier and size of Event Hubs.')
+param eventHubs EventHubsSize
+
+@description('Premium keeps keys in hardware.')
+param vaultSku 'standard' | 'premium'
+
+@description('Size of every app.')
+param sizes AppSizes
+
+@description('Retention that the app and the services agree on.')
+param retention Retention
+
+@description('The most telemetry that is taken in per day, in GB; -1: no limit.')
+param logCapGb int
+
+var token = uniqueString(subscription().subscriptionId, environmentName, location)
+var short = take(token, 6)
+var tags = union(extraTags, {
+  'azd-env-name': environmentName
+  workload: 'sluice'
+  stage: stage
+})
+
+// Names, by the abbreviations of the Cloud Adoption Framework.
+var names = {
+  group: 'rg-sluice-${environmentName}'
+  workspace: 'log-sluice-${environmentName}'
+  component: 'appi-sluice-${environmentName}'
+  serviceBus: 'sbns-sluice-${environmentName}-${short}'
+  eventHubs: 'evhns-sluice-${environmentName}-${short}'
+  vault: 'kv-sluice-${token}'
+}
+
+var accounts = {
+  claims: 'stclaims${token}'
+  lake: 'stlake${token}'
+  host: 'sthost${token}'
+  deploy: 'stdeploy${token}'
+}
+
+var stateNames = [for i in range(0, stateAccounts): 'ststate${i}${token}']
+
+var busSuffixes = {
+  public: 'servicebus.windows.net'
+  usgov: 'servicebus.usgovcloudapi.net'
+  china: 'servicebus.chinacloudapi.cn'
+}
+
+var storageSuffix = environment().suffixes.storage
+var stateUris = [for name in stateNames: 'https://${name}.table.${storageSuffix}']
+var wrappingKey = 'data-key-wrap'
+
+var apps = [
+  { key: 'api', size: sizes.api, own: apiSettings }
+  { key: 'high', size: sizes.high, own: highSettings }
+  { key: 'bulk', size: sizes.bulk, own: noSettings }
+  { key: 'ordered', size: sizes.ordered, own: noSettings }
+  { key: 'streams', size: sizes.streams, own: noSettings }
+]
+
+var connections = [
+  'AzureWebJobsStorage'
+  'ServiceBus'
+  'EventHubs'
+  'State'
+  'Claims'
+  'KeyVault'
+]
+
+// App settings of every app. The app checks at start that they fit together; `dev.py doctor` checks before that.
+var settings = {
+  AzureWebJobsStorage__accountName: accounts.host
+  ServiceBus__fullyQualifiedNamespace: '${names.serviceBus}.${busSuffixes[cloud]}'
+  EventHubs__fullyQualifiedNamespace: '${names.eventHubs}.${busSuffixes[cloud]}'
+  State__tableServiceUri: join(stateUris, ',')
+  Claims__blobServiceUri: 'https://${accounts.claims}.blob.${storageSuffix}'
+  KeyVault__vaultUri: 'https://${names.vault}${environment().suffixes.keyvaultDns}'
+  PYTHON_ENABLE_INIT_INDEXING: '1'
+  FUNCTIONS_REQUEST_BODY_SIZE_LIMIT: '1073741824'
+  SLUICE_CLOUD: cloud
+  SLUICE_LANE_HIGH: 'lane-high'
+  SLUICE_LANE_NORMAL: 'lane-normal'
+  SLUICE_LANE_LOW: 'lane-low'
+  SLUICE_LANE_ORDERED: 'lane-ordered'
+  SLUICE_EVENT_HUB: 'events'
+  SLUICE_READ_MODEL_GROUP: 'read-models'
+  SLUICE_OPERATION_KEY: 'secret:operation-key'
+  SLUICE_STATE_BUCKETS: string(stateBuckets)
+  SLUICE_CLAIM_CONTAINER: 'claims'
+  SLUICE_CLAIM_RETENTION_DAYS: string(retention.claimDays)
+  SLUICE_INBOX_RETENTION_DAYS: string(retention.inboxDays)
+  SLUICE_DEAD_LETTER_RETENTION_DAYS: string(retention.deadLetterDays)
+  SLUICE_QUEUE_TTL_DAYS: string(retention.queueTtlDays)
+  SLUICE_OUTBOX_SWEEP_SCHEDULE: '*/30 * * * * *'
+  SLUICE_PARKING_SCHEDULE: '*/5 * * * * *'
+  SLUICE_CLAIM_SWEEP_SCHEDULE: '0 30 3 * * *'
+  SLUICE_INBOX_SWEEP_SCHEDULE: '0 0 4 * * *'
+}
+
+var apiSettings = {}
+
+// Smaller batches on the urgent lane: a message waits for fewer others, and scaling out begins at half the backlog.
+var highSettings = {
+  AzureFunctionsJobHost__extensions__serviceBus__maxMessageBatchSize: '32'
+}
+
+var noSettings = {}
+
+// Guarantee 4: a claim outlives its message. The app's own sweep deletes a claim after its retention, and only if no
+// dead letter or parked key refers to it; this rule comes a dead letter's life later, for what the sweep has missed.
+var claimRules = [
+  {
+    name: 'claims-long-gone'
+    type: 'Lifecycle'
+    enabled: true
+    definition: {
+      filters: {
+        blobTypes: ['blockBlob']
+        prefixMatch: ['claims/']
+      }
+      actions: {
+        baseBlob: {
+          delete: {
+            daysAfterModificationGreaterThan: retention.claimDays + retention.deadLetterDays
+          }
+        }
+      }
+    }
+  }
+  {
+    name: 'earlier-versions'
+    type: 'Lifecycle'
+    enabled: true
+    definition: {
+      filters: {
+        blobTypes: ['blockBlob']
+      }
+      actions: {
+        version: {
+          delete: {
+            daysAfterCreationGreaterThan: retention.softDeleteDays
+          }
+        }
+      }
+    }
+  }
+]
+
+// Bronze is read when something is worked out anew, silver and gold daily. Nothing goes to the archive tier: a Delta
+// table with a file that takes hours to bring back can not be read at all.
+var lakeRules = [
+  {
+    name: 'bronze-cools'
+    type: 'Lifecycle'
+    enabled: true
+    definition: {
+      filters: {
+        blobTypes: ['blockBlob']
+        prefixMatch: ['lake/bronze', 'capture/']
+      }
+      actions: {
+        baseBlob: {
+          tierToCool: {
+            daysAfterModificationGreaterThan: 30
+          }
+          tierToCold: {
+            daysAfterModificationGreaterThan: 120
+          }
+        }
+      }
+    }
+  }
+]
+
+// Earlier packages are what a rollback deploys.
+var packageRules = [
+  {
+    name: 'earlier-packages'
+    type: 'Lifecycle'
+    enabled: true
+    definition: {
+      filters: {
+        blobTypes: ['blockBlob']
+      }
+      actions: {
+        version: {
+          delete: {
+            daysAfterCreationGreaterThan: 90
+          }
+        }
+      }
+    }
+  }
+]
+
+resource group 'Microsoft.Resources/resourceGroups@2025-04-01' = {
+  name: names.group
+  location: location
+  tags: tags
+}
+
+module monitoring 'modules/monitoring.bicep' = {
+  scope: group
+  name: 'monitoring'
+  params: {
+    workspaceName: names.workspace
+    componentName: names.component
+    location: location
+    tags: tags
+    retentionDays: retention.logDays
+    dailyCapGb: logCapGb
+    isolated: isolated
+  }
+}
+
+module identities 'modules/identity.bicep' = [for one in apps: {
+  scope: group
+  name: 'identity-${one.key}'
+  params: {
+    name: 'id-sluice-${environmentName}-${one.key}'
+    location: location
+    tags: tags
+  }
+}]
+
+module bus 'modules/servicebus.bicep' = {
+  scope: group
+  name: 'servicebus'
+  params: {
+    name: names.serviceBus
+    location: location
+    tags: tags
+    sku: serviceBus.sku
+    capacity: serviceBus.capacity
+    queueSizeMb: serviceBus.queueSizeMb
+    isolated: isolated
+    locked: locked
+    workspaceId: monitoring.outputs.workspaceId
+  }
+}
+
+module hubs 'modules/eventhubs.bicep' = {
+  scope: group
+  name: 'eventhubs'
+  params: {
+    name: names.eventHubs
+    location: location
+    tags: tags
+    sku: eventHubs.sku
+    capacity: eventHubs.capacity
+    maximumCapacity: eventHubs.maximumCapacity
+    retentionHours: eventHubs.retentionHours
+    capture: eventHubs.capture
+    captureAccountId: lake.outputs.id
+    captureContainer: 'capture'
+    isolated: isolated
+    locked: locked
+    workspaceId: monitoring.outputs.workspaceId
+  }
+}
+
+module state 'modules/storage.bicep' = [for (name, i) in stateNames: {
+  scope: group
+  name: 'storage-state-${i}'
+  params: {
+    name: name
+    location: location
+    tags: tags
+    purpose: 'state'
+    sku: storageSku
+    containers: []
+    tables: i == 0 ? ['state', 'readmodels', 'deadletters'] : ['state']
+    hierarchical: false
+    versioning: false
+    softDeleteDays: retention.softDeleteDays
+    lifecycleRules: []
+    blobLogs: []
+    isolated: isolated
+    locked: locked
+    workspaceId: monitoring.outputs.workspaceId
+  }
+}]
+
+module claims 'modules/storage.bicep' = {
+  scope: group
+  name: 'storage-claims'
+  params: {
+    name: accounts.claims
+    location: location
+    tags: tags
+    purpose: 'claims'
+    sku: storageSku
+    containers: ['claims', 'state-values', 'dead-letters']
+    tables: []
+    hierarchical: false
+    versioning: true
+    softDeleteDays: retention.softDeleteDays
+    lifecycleRules: claimRules
+    blobLogs: ['StorageDelete']
+    isolated: isolated
+    locked: locked
+    workspaceId: monitoring.outputs.workspaceId
+  }
+}
+
+module lake 'modules/storage.bicep' = {
+  scope: group
+  name: 'storage-lake'
+  params: {
+    name: accounts.lake
+    location: location
+    tags: tags
+    purpose: 'lake'
+    sku: storageSku
+    containers: ['lake', 'capture']
+    tables: []
+    hierarchical: true
+    versioning: false
+    softDeleteDays: retention.softDeleteDays
+    lifecycleRules: lakeRules
+    blobLogs: ['StorageDelete']
+    isolated: isolated
+    locked: locked
+    workspaceId: monitoring.outputs.workspaceId
+  }
+}
+
+module host 'modules/storage.bicep' = {
+  scope: group
+  name: 'storage-host'
+  params: {
+    name: accounts.host
+    location: location
+    tags: tags
+    purpose: 'hosts'
+    sku: storageSku
+    containers: []
+    tables: []
+    hierarchical: false
+    versioning: false
+    softDeleteDays: 7
+    lifecycleRules: []
+    blobLogs: []
+    isolated: isolated
+    locked: locked
+    workspaceId: monitoring.outputs.workspaceId
+  }
+}
+
+module packages 'modules/storage.bicep' = {
+  scope: group
+  name: 'storage-deploy'
+  params: {
+    name: accounts.deploy
+    location: location
+    tags: tags
+    purpose: 'packages'
+    sku: storageSku
+    containers: [for one in apps: 'app-${one.key}']
+    tables: []
+    hierarchical: false
+    versioning: true
+    softDeleteDays: 30
+    lifecycleRules: packageRules
+    blobLogs: ['StorageWrite', 'StorageDelete']
+    isolated: isolated
+    locked: false
+    workspaceId: monitoring.outputs.workspaceId
+  }
+}
+
+module vault 'modules/keyvault.bicep' = {
+  scope: group
+  name: 'keyvault'
+  params: {
+    name: names.vault
+    location: location
+    tags: tags
+    sku: vaultSku
+    wrappingKeyName: wrappingKey
+    softDeleteDays: 90
+    isolated: isolated
+    locked: locked
+    workspaceId: monitoring.outputs.workspaceId
+  }
+}
+
+var principals = {
+  api: identities[0].outputs.principalId
+  high: identities[1].outputs.principalId
+  bulk: identities[2].outputs.principalId
+  ordered: identities[3].outputs.principalId
+  streams: identities[4].outputs.principalId
+}
+
+module roles 'modules/rbac.bicep' = {
+  scope: group
+  name: 'rbac'
+  params: {
+    principals: principals
+    serviceBusName: bus.outputs.name
+    eventHubsName: hubs.outputs.name
+    accounts: {
+      claims: claims.outputs.name
+      host: host.outputs.name
+      deploy: packages.outputs.name
+    }
+    vaultName: vault.outputs.name
+    componentName: monitoring.outputs.componentName
+    queueGrants: queueGrants
+    hubGrants: hubGrants
+    containerGrants: containerGrants
+    accountGrants: accountGrants
+    vaultGrants: vaultGrants
+    keyGrants: keyGrants
+    telemetryGrants: telemetryGrants
+  }
+}
+
+module tableRoles 'modules/rbac-tables.bicep' = [for (name, i) in stateNames: {
+  scope: group
+  name: 'rbac-tables-${i}'
+  params: {
+    principals: principals
+    accountName: state[i].outputs.name
+    tableGrants: i == 0 ? concat(stateGrants, firstStateGrants) : stateGrants
+  }
+}]
+
+module app 'modules/functionapp.bicep' = [for (one, i) in apps: {
+  scope: group
+  name: 'app-${one.key}'
+  params: {
+    name: 'func-${environmentName}-${one.key}-${short}'
+    planName: 'asp-sluice-${environmentName}-${one.key}'
+    location: location
+    tags: tags
+    serviceName: one.key
+    identityId: identities[i].outputs.id
+    clientId: identities[i].outputs.clientId
+    packageContainerUri: '${packages.outputs.blobUri}app-${one.key}'
+    memoryMb: one.size.memoryMb
+    maximumInstances: one.size.maximumInstances
+    alwaysReady: one.size.alwaysReady
+    httpConcurrency: one.size.httpConcurrency
+    zoneRedundant: zoneRedundant
+    pythonVersion: '3.12'
+    functions: functions
+    app: one.key
+    settings: settings
+    ownSettings: one.own
+    connections: connections
+    appInsightsConnectionString: monitoring.outputs.connectionString
+    subnetId: ''
+    isolated: isolated
+    workspaceId: monitoring.outputs.workspaceId
+  }
+  dependsOn: [
+    roles
+    tableRoles
+  ]
+}]
+
+output AZURE_LOCATION string = location
+output AZURE_RESOURCE_GROUP string = group.name
+output SLUICE_STAGE string = stage
+output SLUICE_API_URI string = app[0].outputs.uri
+output SLUICE_APP_NAMES array = [for (one, i) in apps: app[i].outputs.name]
+output SLUICE_KEY_VAULT_NAME string = vault.outputs.name
+output SLUICE_SERVICE_BUS_NAME string = bus.outputs.name
+output SLUICE_EVENT_HUBS_NAME string = hubs.outputs.name
+output SLUICE_WORKSPACE_NAME string = monitoring.outputs.workspaceName

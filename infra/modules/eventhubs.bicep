@@ -1,0 +1,118 @@
+metadata description = 'Event Hubs with the hubs and consumer groups of the emulator\'s own file.'
+
+@description('Name of the namespace.')
+param name string
+
+@description('Azure region.')
+param location string
+
+@description('Tags of every resource.')
+param tags object
+
+@description('Tier: Standard or Premium.')
+@allowed([
+  'Standard'
+  'Premium'
+])
+param sku string
+
+@description('Throughput units of Standard, processing units of Premium, to begin with.')
+param capacity int
+
+@description('Standard grows by itself up to so many throughput units. 0: it does not grow.')
+param maximumCapacity int
+
+@description('How long events are kept, in hours.')
+@minValue(1)
+@maxValue(2160)
+param retentionHours int
+
+@description('Keep the events as files too (Capture), in the container of the lake.')
+param capture bool
+
+@description('Id of the storage account that Capture writes to.')
+param captureAccountId string
+
+@description('Container that Capture writes to.')
+param captureContainer string
+
+@description('Reached over private endpoints only.')
+param isolated bool
+
+@description('Deleting the namespace needs the lock to be taken off first.')
+param locked bool
+
+@description('Id of the workspace that takes logs and metrics.')
+param workspaceId string
+
+var hubs = loadJsonContent('../../local/config/eventhubs.json').UserConfig.NamespaceConfig[0].Entities
+var inflates = sku == 'Standard' && maximumCapacity > capacity
+
+resource namespace 'Microsoft.EventHub/namespaces@2024-01-01' = {
+  name: name
+  location: location
+  tags: tags
+  sku: {
+    name: sku
+    tier: sku
+    capacity: capacity
+  }
+  identity: {
+    type: 'SystemAssigned'
+  }
+  properties: {
+    disableLocalAuth: true
+    minimumTlsVersion: '1.2'
+    publicNetworkAccess: isolated ? 'Disabled' : 'Enabled'
+    isAutoInflateEnabled: inflates
+    maximumThroughputUnits: inflates ? maximumCapacity : 0
+  }
+}
+
+module hub 'eventhub.bicep' = [for one in hubs: {
+  name: 'hub-${one.Name}'
+  params: {
+    namespaceName: namespace.name
+    name: one.Name
+    partitionCount: one.PartitionCount
+    consumerGroups: one.ConsumerGroups
+    retentionHours: retentionHours
+    capture: capture
+    captureAccountId: captureAccountId
+    captureContainer: captureContainer
+  }
+}]
+
+resource diagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
+  name: 'to-workspace'
+  scope: namespace
+  properties: {
+    workspaceId: workspaceId
+    logs: [
+      {
+        categoryGroup: 'allLogs'
+        enabled: true
+      }
+    ]
+    metrics: [
+      {
+        category: 'AllMetrics'
+        enabled: true
+      }
+    ]
+  }
+}
+
+resource lock 'Microsoft.Authorization/locks@2020-05-01' = if (locked) {
+  name: 'keep'
+  scope: namespace
+  properties: {
+    level: 'CanNotDelete'
+    notes: 'Holds facts that not every consumer has read yet.'
+  }
+}
+
+output id string = namespace.id
+output name string = namespace.name
+output principalId string = namespace.identity.principalId
+output host string = '${namespace.name}.servicebus.windows.net'

@@ -1,0 +1,84 @@
+metadata description = 'One workspace for logs and metrics, and Application Insights that takes telemetry from identities only.'
+
+@description('Name of the Log Analytics workspace.')
+param workspaceName string
+
+@description('Name of the Application Insights component.')
+param componentName string
+
+@description('Azure region.')
+param location string
+
+@description('Tags of every resource.')
+param tags object
+
+@description('How long logs are kept, in days.')
+param retentionDays int
+
+@description('The most that is taken in per day, in GB. -1: no limit. What exceeds it is lost until the next day.')
+param dailyCapGb int
+
+@description('Logs are read, and telemetry is taken in, over the private network only.')
+param isolated bool
+
+resource workspace 'Microsoft.OperationalInsights/workspaces@2025-07-01' = {
+  name: workspaceName
+  location: location
+  tags: tags
+  properties: {
+    sku: {
+      name: 'PerGB2018'
+    }
+    retentionInDays: retentionDays
+    workspaceCapping: {
+      dailyQuotaGb: dailyCapGb
+    }
+    features: {
+      disableLocalAuth: true
+      enableLogAccessUsingOnlyResourcePermissions: true
+    }
+    publicNetworkAccessForIngestion: isolated ? 'Disabled' : 'Enabled'
+    publicNetworkAccessForQuery: isolated ? 'Disabled' : 'Enabled'
+  }
+}
+
+resource component 'Microsoft.Insights/components@2020-02-02' = {
+  name: componentName
+  location: location
+  tags: tags
+  kind: 'web'
+  properties: {
+    Application_Type: 'web'
+    WorkspaceResourceId: workspace.id
+    DisableLocalAuth: true
+    IngestionMode: 'LogAnalytics'
+    publicNetworkAccessForIngestion: isolated ? 'Disabled' : 'Enabled'
+    publicNetworkAccessForQuery: isolated ? 'Disabled' : 'Enabled'
+  }
+}
+
+resource diagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
+  name: 'to-workspace'
+  scope: workspace
+  properties: {
+    workspaceId: workspace.id
+    logs: [
+      {
+        category: 'Audit'
+        enabled: true
+      }
+    ]
+    metrics: [
+      {
+        category: 'AllMetrics'
+        enabled: true
+      }
+    ]
+  }
+}
+
+output workspaceId string = workspace.id
+output workspaceName string = workspace.name
+output componentId string = component.id
+output componentName string = component.name
+output connectionString string = component.properties.ConnectionString

@@ -1,0 +1,112 @@
+metadata description = 'Service Bus with the queues of the emulator\'s own file: what runs on a laptop is what is deployed.'
+
+@description('Name of the namespace.')
+param name string
+
+@description('Azure region.')
+param location string
+
+@description('Tags of every resource.')
+param tags object
+
+@description('Standard shares its throughput with others; Premium has its own, and private endpoints.')
+@allowed([
+  'Standard'
+  'Premium'
+])
+param sku string
+
+@description('Messaging units of Premium: 1, 2, 4, 8 or 16. Standard has none: 1.')
+param capacity int
+
+@description('The most that one queue keeps, in MB.')
+param queueSizeMb int
+
+@description('Reached over private endpoints only; needs Premium.')
+param isolated bool
+
+@description('Deleting the namespace needs the lock to be taken off first.')
+param locked bool
+
+@description('Id of the workspace that takes logs and metrics.')
+param workspaceId string
+
+// Dead letters are not forwarded: each lane's own function drains them with their reason. Duplicate detection is off as
+// the file says, on purpose: docs/decisions/no-duplicate-detection.md.
+var queues = loadJsonContent('../../local/config/servicebus.json').UserConfig.Namespaces[0].Queues
+
+resource namespace 'Microsoft.ServiceBus/namespaces@2024-01-01' = {
+  name: name
+  location: location
+  tags: tags
+  sku: {
+    name: sku
+    tier: sku
+    capacity: sku == 'Premium' ? capacity : 1
+  }
+  properties: {
+    disableLocalAuth: true
+    minimumTlsVersion: '1.2'
+    publicNetworkAccess: isolated ? 'Disabled' : 'Enabled'
+    premiumMessagingPartitions: sku == 'Premium' ? 1 : 0
+  }
+}
+
+// Event Grid brings secret events as a trusted service, with an identity, when the public way is closed.
+resource network 'Microsoft.ServiceBus/namespaces/networkRuleSets@2024-01-01' = if (isolated) {
+  parent: namespace
+  name: 'default'
+  properties: {
+    defaultAction: 'Deny'
+    publicNetworkAccess: 'Disabled'
+    trustedServiceAccessEnabled: true
+  }
+}
+
+resource queue 'Microsoft.ServiceBus/namespaces/queues@2024-01-01' = [for one in queues: {
+  parent: namespace
+  name: one.Name
+  properties: {
+    lockDuration: one.Properties.LockDuration
+    defaultMessageTimeToLive: one.Properties.DefaultMessageTimeToLive
+    deadLetteringOnMessageExpiration: one.Properties.DeadLetteringOnMessageExpiration
+    maxDeliveryCount: one.Properties.MaxDeliveryCount
+    requiresDuplicateDetection: one.Properties.RequiresDuplicateDetection
+    duplicateDetectionHistoryTimeWindow: one.Properties.DuplicateDetectionHistoryTimeWindow
+    requiresSession: one.Properties.RequiresSession
+    maxSizeInMegabytes: queueSizeMb
+  }
+}]
+
+resource diagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
+  name: 'to-workspace'
+  scope: namespace
+  properties: {
+    workspaceId: workspaceId
+    logs: [
+      {
+        categoryGroup: 'allLogs'
+        enabled: true
+      }
+    ]
+    metrics: [
+      {
+        category: 'AllMetrics'
+        enabled: true
+      }
+    ]
+  }
+}
+
+resource lock 'Microsoft.Authorization/locks@2020-05-01' = if (locked) {
+  name: 'keep'
+  scope: namespace
+  properties: {
+    level: 'CanNotDelete'
+    notes: 'Holds messages that were accepted and are not done yet.'
+  }
+}
+
+output id string = namespace.id
+output name string = namespace.name
+output host string = '${namespace.name}.servicebus.windows.net'

@@ -1,0 +1,52 @@
+using '../main.bicep'
+
+// For trying things out: the cheapest tiers that still have everything, open to the internet but for identities only.
+param environmentName = readEnvironmentVariable('AZURE_ENV_NAME', 'dev')
+param location = readEnvironmentVariable('AZURE_LOCATION', 'westeurope')
+param stage = 'dev'
+param isolated = false // private endpoints need Service Bus Premium, which costs more than the rest together
+param zoneRedundant = false
+param locked = false // an environment of a day is thrown away as a whole
+
+param stateAccounts = 1
+param stateBuckets = 16 // few, so that tests meet keys that share one
+param storageSku = 'Standard_LRS' // nothing in it that can't be made again
+
+// 1,000 credits a second are about 500 messages a second from end to end: enough for one team.
+param serviceBus = {
+  sku: 'Standard'
+  capacity: 1
+  queueSizeMb: 1024
+}
+
+// 1 MB or 1,000 events a second; it may double for a load test.
+param eventHubs = {
+  sku: 'Standard'
+  capacity: 1
+  maximumCapacity: 2
+  retentionHours: 24
+  capture: false
+}
+
+param vaultSku = 'standard'
+
+// Nothing is always ready: an idle environment costs nothing but storage. The cap keeps a loop from becoming a bill.
+param sizes = {
+  api: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 32 }
+  high: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1 }
+  bulk: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1 }
+  ordered: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1 }
+  streams: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1 }
+}
+
+// The same as everywhere: what depends on retention should fail here first. Only logs are kept shorter.
+param retention = {
+  claimDays: 60
+  inboxDays: 60
+  deadLetterDays: 30
+  queueTtlDays: 14
+  softDeleteDays: 7
+  logDays: 30
+}
+
+param logCapGb = 1

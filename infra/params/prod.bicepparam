@@ -1,0 +1,54 @@
+using '../main.bicep'
+
+// For users: private, spread over zones, kept from deletion. Sized for 1,000 messages a second of 2 KB with room to double.
+param environmentName = readEnvironmentVariable('AZURE_ENV_NAME', 'prod')
+param location = readEnvironmentVariable('AZURE_LOCATION', 'westeurope')
+param stage = 'prod'
+param isolated = true
+param zoneRedundant = true
+param locked = true
+
+param stateAccounts = 4 // 20,000 operations a second each; a message takes about four, a retry as many again
+param stateBuckets = 256 // fixed at birth: enough for the state to be spread over 16 accounts' worth of load
+param storageSku = 'Standard_ZRS' // survives a zone, which is all that a lane's promise needs; a region is a restore
+
+// 2 MB in and 2 MB out a second are 4 MB/s: 4 / 4 / 0.7 = 1.4, and units come in powers of two.
+param serviceBus = {
+  sku: 'Premium'
+  capacity: 2
+  queueSizeMb: 81920
+}
+
+// 2,000 events a second in are two units; three more for a sweep of the outbox after an outage, up to the most of all.
+param eventHubs = {
+  sku: 'Standard'
+  capacity: 5
+  maximumCapacity: 40
+  retentionHours: 168
+  capture: true
+}
+
+param vaultSku = 'premium' // the wrapping key stays in hardware
+
+// Always ready where somebody waits: the API and the high lane, two of each, because a zone may go. Caps keep the sum
+// of cores below the region's quota of 250: (100 + 2 x 60 + 40 + 40) x 1 core at the very most at once is above it on
+// paper, and lanes never peak together: dead letters and timers use one instance or two.
+param sizes = {
+  api: { memoryMb: 2048, maximumInstances: 100, alwaysReady: [{ name: 'http', instanceCount: 2 }], httpConcurrency: 32 }
+  high: { memoryMb: 2048, maximumInstances: 60, alwaysReady: [{ name: 'function:lane_high', instanceCount: 2 }], httpConcurrency: 1 }
+  bulk: { memoryMb: 2048, maximumInstances: 60, alwaysReady: [], httpConcurrency: 1 }
+  ordered: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1 }
+  streams: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1 }
+}
+
+// Claims: 14 days on a queue and 30 as a dead letter are 44; the rest is for a replay that takes its time.
+param retention = {
+  claimDays: 60
+  inboxDays: 60
+  deadLetterDays: 30
+  queueTtlDays: 14
+  softDeleteDays: 30
+  logDays: 90
+}
+
+param logCapGb = -1 // an alert that does not come because its day's budget is spent is worse than a bill

@@ -1,0 +1,187 @@
+metadata description = 'What the parameters look like, and which app runs which function.'
+
+@export()
+@description('How far an environment is from the users.')
+type Stage = 'dev' | 'test' | 'prod'
+
+@export()
+@description('Clouds, spelled as the app\'s setting SLUICE_CLOUD does.')
+type Cloud = 'public' | 'usgov' | 'china'
+
+@export()
+@description('Size of one app.')
+type AppSize = {
+  @description('Memory of an instance in MB; 512 has a quarter of a core, 2048 one, 4096 two.')
+  memoryMb: 512 | 2048 | 4096
+
+  @description('The most instances of each function of the app.')
+  @minValue(1)
+  @maxValue(1000)
+  maximumInstances: int
+
+  @description('Instances that are always there, by function group.')
+  alwaysReady: AlwaysReady[]
+
+  @description('Requests that an instance answers side by side; only the API has some.')
+  @minValue(1)
+  @maxValue(1000)
+  httpConcurrency: int
+}
+
+@export()
+@description('Instances of a function group (`http` or `function:<name>`) that are always there, and paid always.')
+type AlwaysReady = {
+  name: string
+  instanceCount: int
+}
+
+@export()
+@description('Size of every app.')
+type AppSizes = {
+  api: AppSize
+  high: AppSize
+  bulk: AppSize
+  ordered: AppSize
+  streams: AppSize
+}
+
+@export()
+@description('Tier and size of Service Bus.')
+type ServiceBusSize = {
+  sku: 'Standard' | 'Premium'
+
+  @description('Messaging units of Premium; 1 for Standard.')
+  capacity: 1 | 2 | 4 | 8 | 16
+
+  @description('The most that one queue keeps, in MB: 1024 to 5120, on Premium up to 81920.')
+  queueSizeMb: int
+}
+
+@export()
+@description('Tier and size of Event Hubs.')
+type EventHubsSize = {
+  sku: 'Standard' | 'Premium'
+
+  @description('Throughput or processing units to begin with.')
+  capacity: int
+
+  @description('Standard grows by itself up to so many throughput units; 0: not at all.')
+  maximumCapacity: int
+
+  @description('How long events are kept, in hours.')
+  retentionHours: int
+
+  @description('Keep the events as Avro files in the lake too.')
+  capture: bool
+}
+
+@export()
+@description('Retention that the app and the services have to agree on, in days.')
+type Retention = {
+  @description('How long a claim is kept; at least the queues\' time-to-live plus the dead letters\' retention.')
+  claimDays: int
+
+  @description('How long a message is remembered as done; at least as long as a claim.')
+  inboxDays: int
+
+  @description('How long a dead letter is kept.')
+  deadLetterDays: int
+
+  @description('Time-to-live of the queues, as in the emulator\'s file.')
+  queueTtlDays: int
+
+  @description('How long what was deleted can be brought back.')
+  softDeleteDays: int
+
+  @description('How long logs are kept.')
+  logDays: int
+}
+
+@export()
+@description('API Management in front of the API.')
+type Gateway = {
+  @description('Whether there is one.')
+  enabled: bool
+
+  @description('Tier; StandardV2 and Premium reach a private API.')
+  sku: 'Consumption' | 'BasicV2' | 'StandardV2' | 'Premium'
+
+  @description('Units; 0 for Consumption.')
+  capacity: int
+
+  @description('Where the service sends its notices.')
+  publisherEmail: string
+
+  @description('Shown in the developer portal.')
+  publisherName: string
+
+  @description('Calls a minute of each client.')
+  callsPerMinute: int
+
+  @description('Calls a day of each client.')
+  callsPerDay: int
+
+  @description('Client addresses that are let in, in ranges; empty: all.')
+  allowedRanges: AddressRange[]
+
+  @description('Share of requests that goes to the second colour, in percent; 0: there is none.')
+  @minValue(0)
+  @maxValue(100)
+  greenWeight: int
+
+  @description('URI of the second colour\'s API; empty: there is none.')
+  greenUri: string
+}
+
+@export()
+@description('A range of IPv4 addresses, both ends included.')
+type AddressRange = {
+  first: string
+  last: string
+}
+
+@export()
+@description('When somebody is called.')
+type Thresholds = {
+  @description('Age of the oldest message that waits on the high lane, in seconds.')
+  highAgeSeconds: int
+
+  @description('Age of the oldest message that waits on another lane, in seconds.')
+  otherAgeSeconds: int
+
+  @description('95th percentile of the time that a message takes in its handler\'s batch, in seconds.')
+  latencySeconds: int
+
+  @description('Failed messages a second.')
+  failuresPerSecond: string
+
+  @description('Share of messages that have to succeed, in percent.')
+  objectivePercent: string
+
+  @description('Whether silence is a fault: no message for half an hour.')
+  expectsTraffic: bool
+}
+
+// Every function of the package runs in exactly one app. Lanes are apart so that none takes another's instances,
+// identity or deployment with it: `high` alone, because it is the one that pays for always-ready instances; `normal`
+// and `low` together, because both may wait, and Flex scales each function by itself anyway; `ordered` alone, because
+// its sessions scale by keys instead of by messages, and a parked key must not hold up a deployment of the others.
+@export()
+@description('Function to the app that runs it.')
+var functions = [
+  { name: 'api', app: 'api' }
+  { name: 'lane_high', app: 'high' }
+  { name: 'dead_letters_high', app: 'high' }
+  { name: 'lane_normal', app: 'bulk' }
+  { name: 'lane_low', app: 'bulk' }
+  { name: 'dead_letters_normal', app: 'bulk' }
+  { name: 'dead_letters_low', app: 'bulk' }
+  { name: 'lane_ordered', app: 'ordered' }
+  { name: 'dead_letters_ordered', app: 'ordered' }
+  { name: 'drain_parked', app: 'ordered' }
+  { name: 'read_models', app: 'streams' }
+  { name: 'sweep_outbox', app: 'streams' }
+  { name: 'sweep_claims', app: 'streams' }
+  { name: 'sweep_dead_letters', app: 'streams' }
+  { name: 'sweep_inbox', app: 'streams' }
+]
