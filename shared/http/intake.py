@@ -11,7 +11,7 @@ from shared.claim_check import ClaimStore
 from shared.messages import Handler, Headers, Registry
 from shared.sending import Lanes
 from shared.state import bucket_of
-from shared.telemetry import current_traceparent, span
+from shared.telemetry import current_traceparent, hiding, span
 
 from .commands import Command, read_command
 from .operations import Operation
@@ -64,7 +64,8 @@ class Intake:
             The broker doesn't confirm it. Errors of Blob storage are passed on.
         """
         key = command.handler.key_of(command.data)
-        lane = command.handler.lane_of(command.data)
+        with hiding(command.data):
+            lane = command.handler.lane_of(command.data)
         attributes = {"messaging.message.id": str(command.message_id), "messaging.destination.name": lane.value}
         with span("send", kind=SpanKind.PRODUCER, attributes=attributes):
             claim, body = None, command.body

@@ -12,7 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.messages import ErrorCode
-from shared.telemetry import log_event, span
+from shared.telemetry import log_event, record_exception, span
 
 from .answers import error
 
@@ -65,7 +65,7 @@ class Observed:
                     await self._app(scope, receive, send_observed)
                 except Exception as failure:
                     log_event("request failed", level=logging.ERROR, error=failure, path=scope["path"])
-                    current.record_exception(failure)
+                    record_exception(current, failure)
                     if not started:
                         answer = error(ErrorCode.INTERNAL_ERROR, "Something went wrong here.", now=self._now())
                         await answer(scope, receive, send_observed)

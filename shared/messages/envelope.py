@@ -1,6 +1,6 @@
 """The envelope around every command, and the properties that travel beside it on Service Bus."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -10,6 +10,8 @@ from uuid import UUID
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, StringConstraints
 from pydantic import ValidationError as PydanticError
 from pydantic.alias_generators import to_camel
+
+from shared.classification import HIDDEN, plan_of
 
 from .errors import InvalidMessage
 from .lanes import Lane
@@ -38,6 +40,19 @@ class Contract(BaseModel):
     model_config = ConfigDict(
         alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True, allow_inf_nan=False
     )
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """Protected values stay out of every text that a model ends up in."""
+        plan = plan_of(type(self))
+        protected = plan.fields | plan.spellings
+        for name, value in super().__repr_args__():
+            hidden = name in protected and not _tells_itself(value)
+            yield name, HIDDEN if hidden and value is not None else value
+
+
+def _tells_itself(value: Any) -> bool:
+    """A model of ours, or several, whose own text leaves out what is protected in them."""
+    return all(isinstance(one, Contract) for one in value) if isinstance(value, list) else isinstance(value, Contract)
 
 
 Data = TypeVar("Data")
@@ -69,9 +84,13 @@ def rfc3339(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def describe(error: PydanticError) -> InvalidMessage:
+Told = Callable[[Sequence[str | int], str, str], tuple[Sequence[str | int], str]]
+"""Given where a finding is, of what kind and in which words: where and in which words it may be told."""
+
+
+def describe(error: PydanticError, told: Told | None = None) -> InvalidMessage:
     """Turn pydantic's findings into one sentence and a list that names each field by its JSON name."""
-    found = [_finding(item) for item in error.errors(include_url=False, include_input=False)]
+    found = [_finding(item, told) for item in error.errors(include_url=False, include_input=False)]
     first, more = found[0], len(found) - 1
     sentence = f"{first['field'] or 'body'}: {first['message']}"
     if more:
@@ -79,10 +98,11 @@ def describe(error: PydanticError) -> InvalidMessage:
     return InvalidMessage(sentence, details={"errors": found[:MAX_REPORTED_ERRORS], "count": len(found)})
 
 
-def _finding(item: Mapping[str, Any]) -> dict[str, Any]:
-    location = item["loc"]
+def _finding(item: Mapping[str, Any], told: Told | None) -> dict[str, Any]:
+    location, message = item["loc"], str(item["msg"]).removeprefix("Value error, ")
+    if told is not None:
+        location, message = told(location, item["type"], message)
     finding: dict[str, Any] = {"field": ".".join(str(part) for part in location)}
-    message = str(item["msg"]).removeprefix("Value error, ")
     for name, index in pairwise(location):
         if isinstance(name, str) and isinstance(index, int):
             element = name.removesuffix("s")

@@ -1,8 +1,9 @@
 """What a team writes: an Integration with a handler per event type, and projections for what is read."""
 
 import inspect
+import json
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar, get_type_hints
@@ -10,9 +11,10 @@ from typing import Any, TypeVar, get_type_hints
 from pydantic import BaseModel, TypeAdapter
 from pydantic import ValidationError as PydanticError
 
+from shared.classification import Plan, Scrubber, WrongMarkers, plan_of, secrets_in, told
 from shared.resilience import RetryPlan
 
-from .envelope import Envelope, describe
+from .envelope import Envelope, Told, describe
 from .errors import InvalidMessage
 from .lanes import Lane
 
@@ -62,11 +64,34 @@ class Handler:
         try:
             envelope = self.envelope.validate_json(body, strict=True)
         except PydanticError as error:
-            raise describe(error) from None
+            raise describe(error, self._told(body)) from None
         except Exception as error:  # a model's own validators may raise anything; the message is still this one's
             raise InvalidMessage(f"data: {self.model.__name__} can't read it ({type(error).__name__})") from error
         self.key_of(envelope.data)
         return envelope
+
+    @cached_property
+    def plan(self) -> Plan:
+        """What the markers of its model ask for."""
+        return plan_of(self.model)
+
+    def _told(self, body: bytes) -> Told | None:
+        """How findings of validation may be told, where the model has protected fields."""
+        if not self.plan.protects:
+            return None
+        try:
+            secrets = secrets_in(self.plan, json.loads(body)["data"])
+        except (ValueError, LookupError, TypeError, RecursionError):
+            secrets = set()  # not even JSON with data: validation quotes none of it
+        scrub = Scrubber(secrets)
+
+        def tell(location: Sequence[str | int], kind: str, message: str) -> tuple[Sequence[str | int], str]:
+            if location[:1] != ("data",):
+                return location, scrub(message)
+            below, message = told(self.plan, scrub, location[1:], kind, message)
+            return ("data", *below), message
+
+        return tell
 
     def key_of(self, data: BaseModel) -> str:
         """The aggregate that a message belongs to: decides order, partition and transaction."""
@@ -158,6 +183,7 @@ class Integration:
             path = None if route is None else _checked_route(route)
             if not any(key in (name, info.alias) for name, info in model.model_fields.items()):
                 raise TypeError(f"{self.name}.{call.__name__}: {model.__name__} has no field {key!r} for the key")
+            _check_key(model, key)
             self.handlers.append(
                 Handler(
                     integration=self.name,
@@ -189,6 +215,9 @@ class Integration:
             model = _model_of(call, self.name)
             if inspect.iscoroutinefunction(call):
                 raise TypeError(f"{self.name}.{call.__name__} must be a plain function: a projection does no I/O")
+            for shown in (model, get_type_hints(call).get("return")):
+                if isinstance(shown, type) and issubclass(shown, BaseModel):
+                    _check_erasable(shown)
             self.projections.append(Projection(event_type=event_type, view=into, model=model, call=call))
             return call
 
@@ -203,6 +232,23 @@ def _model_of(call: Callable[..., Any], owner: str) -> type[BaseModel]:
         name = getattr(call, "__name__", "handler")
         raise TypeError(f"{owner}.{name}: annotate the first parameter with a pydantic model")
     return model
+
+
+def _check_key(model: type[BaseModel], key: str) -> None:
+    """A key names rows, partitions and sessions in clear."""
+    plan = plan_of(model)
+    if key in plan.fields or key in plan.spellings:
+        raise WrongMarkers(
+            f"{model.__name__}.{key}: a protected field can't be the key, which stands in clear in rows and headers"
+        )
+
+
+def _check_erasable(model: type[BaseModel]) -> None:
+    if lasting := plan_of(model).lasting():
+        raise WrongMarkers(
+            f"{model.__name__}.{lasting[0]}: a protected field about a person is None once that person is erased; "
+            "let it take None"
+        )
 
 
 def _check_version(version: str) -> None:

@@ -9,9 +9,12 @@ from math import inf, nan
 from typing import Any
 
 from shared.messages import ErrorCode, MessageError, Partial, Reject, Retry
+from shared.telemetry import redact
 
 __all__ = ["MATRIX", "STATUS_MATRIX", "Category", "Failure", "classify"]
 
+_READ = 16_000
+"""Characters of a reason that are looked at."""
 LONGEST_ASKED = 3_600.0
 """Seconds of a Retry-After that are believed."""
 
@@ -98,10 +101,11 @@ def classify(error: BaseException) -> Failure:
     """Sort an exception.
 
     One that nobody knows is worth another try, and ends as a dead letter if it stays; what isn't an `Exception`
-    (SystemExit, KeyboardInterrupt) is permanent: it must not end the app twice.
+    (SystemExit, KeyboardInterrupt) is permanent: it must not end the app twice. Code and reason are without the
+    protected values of the message at hand.
     """
     try:
-        found = _sort(error, f"{type(error).__name__}: {error}"[:2_000])
+        found = _sort(error, redact(f"{type(error).__name__}: {error}"[:_READ])[:2_000])
         return replace(found, code=_text(found.code, 128), reason=_text(found.reason, 4_000))
     except Exception:  # the exception itself is broken: it can't be told or asked
         return Failure(Category.TRANSIENT, ErrorCode.HANDLER_ERROR, type(error).__name__)
@@ -127,8 +131,8 @@ def _sort(error: BaseException, reason: str) -> Failure:
 
 
 def _text(value: object, longest: int) -> str:
-    """What a column can hold; half a character, which no UTF-8 can, becomes a question mark."""
-    return str(value)[:longest].encode("utf-8", "replace").decode()
+    """What a column can hold and everybody may read; half a character, which no UTF-8 can, becomes a question mark."""
+    return redact(str(value)[:_READ])[:longest].encode("utf-8", "replace").decode()
 
 
 def _code(error: BaseException) -> str:

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from shared.messages import ErrorCode, Headers, Lane, Letter, Partial, Registry, address
 from shared.resilience import LaneGate, RetryPlan
 from shared.state import LoadRows, Values, Work
-from shared.telemetry import current_traceparent, span
+from shared.telemetry import current_traceparent, hiding, record_exception, span
 
 from .committing import ensure_fits
 from .failures import Category, Failure, classify
@@ -94,7 +94,7 @@ class Runner:
         message = item.read
         headers = message.headers
         attributes = {"messaging.message.id": str(headers.message_id), "sluice.event_type": headers.event_type}
-        with span("handler", parent=headers.traceparent, attributes=attributes) as current:
+        with span("handler", parent=headers.traceparent, attributes=attributes) as current, hiding(message.data):
             item.work = self._work(item)
             try:
                 async with asyncio.timeout(seconds):
@@ -105,7 +105,7 @@ class Runner:
                     raise  # the app is closing; this isn't the handler's doing
                 item.outcome = self.after(headers, classify(error), message.handler.retry)
                 with suppress(Exception):  # it may not even be able to say what it is
-                    current.record_exception(error)
+                    record_exception(current, error)
 
     def _work(self, item: Item) -> Work:
         message = item.read

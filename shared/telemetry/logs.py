@@ -6,17 +6,26 @@ import sys
 from datetime import UTC, datetime
 from typing import IO, Any
 
+from .redaction import fields_told, stack_told
+
 __all__ = ["JsonFormatter", "configure_json", "log_event"]
 
 ROOT = "sluice"
 
 
 def log_event(event: str, *, level: int = logging.INFO, error: BaseException | None = None, **fields: Any) -> None:
-    """Write one structured line; `fields` are short and never hold a payload."""
+    """Write one structured line; `fields` are short and never hold a payload.
+
+    Protected values are left out: those of a model that is given as a field, and those of the message at hand.
+    """
     logger = logging.getLogger(ROOT)
-    if logger.isEnabledFor(level):
-        exc_info = (type(error), error, error.__traceback__) if error is not None else None
-        logger.log(level, event, extra={"fields": fields}, exc_info=exc_info)
+    if not logger.isEnabledFor(level):
+        return
+    told = fields_told(fields)
+    exc_info = (type(error), error, error.__traceback__) if error is not None else None
+    if error is not None and (stack := stack_told(error)) is not None:
+        told["error"], exc_info = stack, None
+    logger.log(level, event, extra={"fields": told}, exc_info=exc_info)
 
 
 class JsonFormatter(logging.Formatter):
@@ -32,6 +41,8 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
+        elif record.exc_text:
+            line["error"] = record.exc_text
         try:  # in ASCII: a console of any code page writes it, and no reader sees a line break in it
             return json.dumps(line, default=str, allow_nan=False)
         except ValueError:  # a number that JSON doesn't have

@@ -3,12 +3,14 @@
 from shared.settings import Settings
 
 from .logs import configure_json, configure_platform
+from .redaction import guard_log_records
 
 __all__ = ["configure"]
 
 
 def configure(settings: Settings) -> None:
     """Set up logs and the exporter; call once, when the app is composed."""
+    guard_log_records()
     if settings.log_format == "json":
         configure_json()
     else:

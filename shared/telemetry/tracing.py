@@ -1,12 +1,14 @@
 """Spans and W3C trace context: one trace from the POST to the read model."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from opentelemetry import trace
-from opentelemetry.trace import Link, Span, SpanKind
+from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.types import AttributeValue
+
+from .redaction import error_told, fields_told, record_exception
 
 __all__ = ["current_traceparent", "link_to", "span"]
 
@@ -23,10 +25,28 @@ def span(
     links: list[Link] | None = None,
     attributes: Mapping[str, AttributeValue] | None = None,
 ) -> Iterator[Span]:
-    """Open a span as the current one; `parent` is a W3C traceparent that came from outside."""
+    """Open a span as the current one; `parent` is a W3C traceparent that came from outside.
+
+    Attributes and errors are recorded without the protected values of the message at hand.
+    """
     context = _PROPAGATOR.extract({"traceparent": parent}) if parent else None
-    with _TRACER.start_as_current_span(name, context=context, kind=kind, links=links, attributes=attributes) as opened:
-        yield opened
+    with _TRACER.start_as_current_span(
+        name,
+        context=context,
+        kind=kind,
+        links=links,
+        attributes=fields_told(attributes) if attributes else None,
+        record_exception=False,
+        set_status_on_exception=False,
+    ) as opened:
+        try:
+            yield opened
+        except Exception as error:
+            if opened.is_recording():
+                with suppress(Exception):  # it may not even be able to say what it is
+                    record_exception(opened, error)
+                opened.set_status(Status(StatusCode.ERROR, error_told(error)))
+            raise
 
 
 def current_traceparent() -> str | None:

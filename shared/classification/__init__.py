@@ -1,0 +1,27 @@
+"""Classification: markers on a model's fields say how sensitive they are; everything else follows from them."""
+
+from .markers import Classification, Confidential, Internal, Public, Restricted, Subject, Tokenized
+from .plan import Leaf, Plan, WrongMarkers, plan_of
+from .redaction import HIDDEN, Scrubber, redacted, secrets_in, secrets_of, told
+from .walking import walk
+
+__all__ = [
+    "HIDDEN",
+    "Classification",
+    "Confidential",
+    "Internal",
+    "Leaf",
+    "Plan",
+    "Public",
+    "Restricted",
+    "Scrubber",
+    "Subject",
+    "Tokenized",
+    "WrongMarkers",
+    "plan_of",
+    "redacted",
+    "secrets_in",
+    "secrets_of",
+    "told",
+    "walk",
+]

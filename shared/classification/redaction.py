@@ -1,0 +1,140 @@
+"""What may not be told: protected values taken out of JSON, of texts, and of what validation says about them."""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from pydantic import BaseModel
+
+from .plan import Leaf, Plan, plan_of
+from .walking import walk
+
+__all__ = ["HIDDEN", "Scrubber", "redacted", "secrets_in", "secrets_of", "told"]
+
+HIDDEN = "[redacted]"
+"""Stands where a protected value was."""
+
+MAX_SECRETS = 2_000
+MAX_CHARACTERS = 256 * 1024
+_WITHHELD = "[withheld: the message holds too many protected values to look for]"
+_SHORT = 4
+"""Shorter values are only found as whole words: every text holds a 7 or an `a`."""
+_WORDED = (
+    *(
+        "missing",
+        "extra_forbidden",
+        "none_required",
+        "string_",
+        "int_",
+        "float_",
+        "decimal_",
+        "bool_",
+        "list_",
+        "dict_",
+    ),
+    *("model_type", "date_type", "datetime_type", "datetime_parsing", "timezone_", "uuid_type", "bytes_type", "too_"),
+    *("greater_than", "less_than", "finite_number"),
+)
+"""How the kinds of findings begin whose messages never hold the value (pydantic, "Validation errors")."""
+_LONG = 32
+_BEGINNING = 24
+"""A long value may be quoted cut off; its beginning is looked for as well."""
+
+
+def redacted(plan: Plan, parsed: Any) -> Any:
+    """Parsed JSON with every protected value replaced, in place."""
+    return walk(plan, parsed, lambda _leaf, _value, _path, _subject: HIDDEN, spellings=True)
+
+
+def secrets_in(plan: Plan, parsed: Any) -> set[str]:
+    """The protected texts and numbers in parsed JSON."""
+    found: set[str] = set()
+
+    def gather(_leaf: Leaf, value: Any, _path: str, _subject: Any) -> Any:
+        found.update(_scalars(value))
+        return value
+
+    walk(plan, parsed, gather, spellings=True)
+    return found
+
+
+def secrets_of(data: BaseModel) -> set[str]:
+    """The protected texts and numbers of a model, as JSON and as Python writes them."""
+    plan = plan_of(type(data))
+    if not plan.protects:
+        return set()
+    return {
+        secret for mode in ("json", "python") for secret in secrets_in(plan, data.model_dump(mode=mode, by_alias=True))
+    }
+
+
+def _scalars(value: Any) -> Iterable[str]:
+    if isinstance(value, Mapping):
+        for name, held in value.items():
+            yield from _scalars(name)
+            yield from _scalars(held)
+    elif isinstance(value, list | tuple | set | frozenset):
+        for held in value:
+            yield from _scalars(held)
+    elif value is not None and not isinstance(value, bool):
+        yield str(value)
+
+
+def told(
+    plan: Plan, scrub: Callable[[str], str], location: Sequence[str | int], kind: str, message: str
+) -> tuple[Sequence[str | int], str]:
+    """A finding of validation as it may be told: where it is, and what is wrong.
+
+    Within a protected value the place ends at the value, and only messages that pydantic words itself, without the
+    value, are passed on; a message of the model's own may quote anything, so known secrets are taken out of it.
+    """
+    protected = _protected_part(plan, location)
+    if protected is None:
+        return location, scrub(message)
+    return location[:protected], message if kind.startswith(_WORDED) else "is not valid"
+
+
+def _protected_part(plan: Plan, location: Sequence[str | int], passed: int = 0) -> int | None:
+    """How many steps lead to the protected value that a place is in; None where it is in none."""
+    if plan.leaf is not None:
+        return passed
+    if passed == len(location):
+        return None
+    step = location[passed]
+    named = None if isinstance(step, int) else plan.fields.get(step) or plan.spellings.get(step)
+    below = [plan.items] if isinstance(step, int) else [named, plan.values]
+    found = [child for child in below if child is not None]
+    if not found:  # validation also names the member of a union that it tried
+        return _protected_part(plan, location, passed + 1)
+    return next((part for one in found if (part := _protected_part(one, location, passed + 1)) is not None), None)
+
+
+class Scrubber:
+    """Takes known secrets out of texts, however they are written there: as they are, escaped or quoted for a URL."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        known = {secret for secret in secrets if secret.strip()}
+        self._withhold = len(known) > MAX_SECRETS or sum(map(len, known)) > MAX_CHARACTERS
+        forms = set() if self._withhold else {form for secret in known for form in _forms(secret)}
+        patterns = [_pattern(form) for form in sorted(forms, key=lambda form: (-len(form), form))]
+        self._pattern = re.compile("|".join(patterns), re.IGNORECASE) if patterns else None
+
+    def __call__(self, text: str) -> str:
+        """The text without the secrets."""
+        if self._withhold:
+            return _WITHHELD
+        return text if self._pattern is None else self._pattern.sub(HIDDEN, text)
+
+
+def _forms(secret: str) -> set[str]:
+    parts = {secret, *(word for word in secret.split() if len(word) >= _SHORT)}
+    parts |= {part[:_BEGINNING] for part in parts if len(part) > _LONG}
+    written = {form for part in parts for form in (part, repr(part)[1:-1], json.dumps(part)[1:-1], quote(part))}
+    return {form for form in written if form.strip()}
+
+
+def _pattern(form: str) -> str:
+    escaped = re.escape(form)
+    return escaped if len(form) >= _SHORT else rf"(?<!\w){escaped}(?!\w)"

@@ -1,0 +1,168 @@
+"""What a message holds that may not be told: while it is worked on, its protected values are kept out of telemetry."""
+
+import json
+import logging
+import re
+import traceback
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar, Token
+from functools import cached_property
+from types import TracebackType
+from typing import Any, Self
+
+from opentelemetry.trace import Span
+from pydantic import BaseModel
+
+from shared.classification import HIDDEN, Scrubber, plan_of, redacted, secrets_of
+
+__all__ = ["error_told", "fields_told", "guard_log_records", "hiding", "record_exception", "redact", "stack_told"]
+
+_NOTHING: "ContextVar[hiding | None]" = ContextVar("hidden", default=None)
+_INPUT = re.compile(r"input_value=.*?, input_type=", re.DOTALL)
+"""How pydantic quotes what it refuses, shortened in the middle, so that no search for the whole value finds it."""
+_MARK = "__sluice_hides__"
+_CHAIN = 50
+_READ, _SHOWN = 16_000, 2_000
+
+
+class hiding:  # noqa: N801 - a context manager, named for what it does
+    """While it is entered, the protected values of a model stay out of log lines, span attributes and stacks.
+
+    An error that leaves it keeps out of them for good, wherever it is told later. Costs nothing for a model without
+    protected fields; the values are gathered only once something is told.
+    """
+
+    __slots__ = ("__dict__", "_data", "_outer", "_token")
+
+    def __init__(self, data: BaseModel) -> None:
+        self._data = data
+        self._outer: hiding | None = None
+        self._token: Token[hiding | None] | None = None
+
+    @cached_property
+    def _scrubber(self) -> Scrubber:
+        return Scrubber(secrets_of(self._data))
+
+    def __call__(self, text: str) -> str:
+        """The text without protected values."""
+        text = self._scrubber(_INPUT.sub(f"input_value={HIDDEN}, input_type=", text))
+        return text if self._outer is None else self._outer(text)
+
+    def __enter__(self) -> Self:
+        if plan_of(type(self._data)).protects:
+            self._outer = _NOTHING.get()
+            self._token = _NOTHING.set(self)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if self._token is None:
+            return
+        _NOTHING.reset(self._token)
+        if error is not None:
+            try:
+                setattr(error, _MARK, self)
+            except Exception:  # an exception that takes no attributes
+                error.args = tuple(self(str(argument)) for argument in error.args)
+
+
+def redact(text: str) -> str:
+    """The text without the protected values of the message at hand."""
+    hidden = _NOTHING.get()
+    return text if hidden is None else hidden(text)
+
+
+def fields_told(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a log line as they may be told."""
+    hidden = _NOTHING.get()
+    return {
+        name: _model_told(value) if isinstance(value, BaseModel) else value if hidden is None else _told(value, hidden)
+        for name, value in fields.items()
+    }
+
+
+def _model_told(data: BaseModel) -> Any:
+    return redacted(plan_of(type(data)), data.model_dump(mode="json", by_alias=True))
+
+
+def _told(value: Any, hidden: hiding) -> Any:
+    """Text without protected values; what isn't text stays as it is where there was nothing to take out."""
+    if value is None or isinstance(value, bool):
+        return value
+    text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
+    told = hidden(text)
+    return value if told == text else told
+
+
+def stack_told(error: BaseException) -> str | None:
+    """The error with its stack, where protected values had to be kept out of it; else None."""
+    hidden = _hidden_of(error)
+    return _without(hidden, "".join(traceback.format_exception(error))) if hidden else None
+
+
+def error_told(error: BaseException) -> str:
+    """Name and text of an error without protected values."""
+    try:
+        return _without(_hidden_of(error), f"{type(error).__name__}: {error}"[:_READ])[:_SHOWN]
+    except Exception:  # it can't even say what it is
+        return type(error).__name__
+
+
+def _hidden_of(error: BaseException) -> "list[hiding]":
+    current = _NOTHING.get()
+    return [*_marks(error), *([] if current is None else [current])]
+
+
+def _without(hidden: "list[hiding]", text: str) -> str:
+    for one in hidden:
+        text = one(text)
+    return text
+
+
+def _marks(error: BaseException) -> Iterator[hiding]:
+    """What an error, those behind it and those grouped in it must not tell."""
+    pending: list[BaseException] = [error]
+    seen: set[int] = set()
+    while pending and len(seen) < _CHAIN:
+        one = pending.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        mark = getattr(one, _MARK, None)
+        if isinstance(mark, hiding):
+            yield mark
+        behind = (one.__cause__, one.__context__, *(one.exceptions if isinstance(one, BaseExceptionGroup) else ()))
+        pending += [other for other in behind if other is not None]
+
+
+def record_exception(span: Span, error: BaseException) -> None:
+    """Record an error on a span, without the protected values of the message that met it."""
+    stack = stack_told(error)
+    if stack is None:
+        span.record_exception(error)
+    else:
+        message = error_told(error).partition(": ")[2]
+        span.record_exception(error, {"exception.message": message, "exception.stacktrace": stack})
+
+
+def guard_log_records() -> None:
+    """Have every log record, whoever writes it, leave out the protected values of the message at hand."""
+    make = logging.getLogRecordFactory()
+    if getattr(make, _MARK, False):
+        return
+
+    def guarded(*arguments: Any, **named: Any) -> logging.LogRecord:
+        record = make(*arguments, **named)
+        hidden = _NOTHING.get()
+        if hidden is not None:
+            try:
+                record.msg = hidden(record.getMessage())
+            except Exception:  # its text and its arguments don't go together
+                record.msg = HIDDEN
+            record.args = None
+            if record.exc_info and record.exc_info[1] is not None:
+                record.exc_text = stack_told(record.exc_info[1])
+                record.exc_info = None
+        return record
+
+    setattr(guarded, _MARK, True)
+    logging.setLogRecordFactory(guarded)
