@@ -30,6 +30,7 @@ usage: python3 dev.py COMMAND [options]
   bench     run the benchmarks: [NAME...] [--json FILE]
   emulator  start only the Service Bus and Event Hubs emulator
   token     print a bearer token for the running local stack: [--roles producer,reader,operator] [--client NAME]
+  vault     look into the running local Key Vault: list | get NAME | set NAME [VALUE] | rotate NAME [--key]
   dead-letters  list, group, show, replay or discard what could not be processed
   package   build the one zip that is deployed, with a bill of materials: [--out FILE] [--with-packages]
   chaos     break a running stack on purpose and prove that nothing was lost: [--messages N] [--kills N] [--seed N]
@@ -75,6 +76,7 @@ VERBS = {
     "bench": Verb(TESTS, True, module("bench")),
     "emulator": Verb(LOCAL, False, emulator),
     "token": Verb(LOCAL, False, module("local.identity.token")),
+    "vault": Verb(LOCAL, False, module("local.keyvault.command_line")),
     "dead-letters": Verb(LOCAL, False, dead_letters, in_project=True),
     "package": Verb(LOCAL, False, module("local.packaging")),
     "chaos": Verb(LOCAL, True, module("local.chaos")),

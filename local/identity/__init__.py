@@ -2,7 +2,7 @@
 
 from local.identity.address import AUDIENCE, IdentityAddress, object_id, parse_identity
 from local.identity.client import IdentityError, fetch_token, rotate_keys
-from local.identity.registration import Registration, RegistrationError, read_registration
+from local.identity.registration import Registration, RegistrationError, open_registration, read_registration
 
 __all__ = [
     "AUDIENCE",
@@ -12,6 +12,7 @@ __all__ = [
     "RegistrationError",
     "fetch_token",
     "object_id",
+    "open_registration",
     "parse_identity",
     "read_registration",
     "rotate_keys",

@@ -103,6 +103,7 @@ def _show(stack: Stack, console: Console, seconds: float) -> None:
     azurite = stack.azurite
     table.add_row("Storage", f"blob {azurite.blob}, queue {azurite.queue}, table {azurite.table} (Azurite)")
     table.add_row("Identity", f"{stack.identity.url}, tokens with python3 dev.py token")
+    table.add_row("Key Vault", f"{stack.vault.url}, faults and counters {stack.vault.admin_url}")
     table.add_row("Data, logs", f"{stack.data.path}, {stack.data.logs}")
     console.print(table, highlight=False)
     console.print(f"ready in {seconds:.1f} s", style="bold green", highlight=False)
@@ -154,6 +155,7 @@ _PORT_NAMES = {
     "queue": "Queue storage",
     "table": "Table storage",
     "identity": "the OpenID issuer and managed identity",
+    "vault": "the Key Vault",
 }
 
 

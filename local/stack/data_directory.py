@@ -48,6 +48,11 @@ class DataDirectory:
         return self.path / "identity"
 
     @property
+    def vault(self) -> Path:
+        """Where the vault keeps its items and its certificate authority."""
+        return self.path / "keyvault"
+
+    @property
     def logs(self) -> Path:
         """One file for each process, appended to by every start."""
         return self.path / "logs"

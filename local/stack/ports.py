@@ -6,7 +6,7 @@ import os
 import socket
 from dataclasses import dataclass
 
-__all__ = ["InternalPorts", "is_free", "settle"]
+__all__ = ["InternalPorts", "any_free", "is_free", "settle"]
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,7 @@ class InternalPorts:
     queue: int | None = None
     table: int | None = None
     identity: int | None = None
+    vault: int | None = None
 
 
 def is_free(port: int) -> bool:
@@ -40,3 +41,10 @@ def settle(wanted: int | None, default: int) -> int | None:
     if wanted is not None:
         return wanted if wanted == 0 or is_free(wanted) else None
     return default if is_free(default) else 0
+
+
+def any_free() -> int:
+    """A port that is free now, for a server whose address others must know before it runs."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -14,7 +14,8 @@ from pathlib import Path
 import aiohttp
 
 from local.azurite import AzuriteEndpoints, azurite_command, parse_endpoints
-from local.identity import AUDIENCE, IdentityAddress, Registration, parse_identity
+from local.identity import AUDIENCE, IdentityAddress, Registration, object_id, parse_identity
+from local.keyvault import VaultAddress, parse_vault
 from local.stack.child import Child, Service
 from local.stack.data_directory import DataDirectory
 
@@ -28,10 +29,16 @@ __all__ = [
     "identity_service",
     "identity_settings",
     "parse_emulator",
+    "vault_service",
+    "vault_settings",
 ]
 
 _READY = re.compile(r'^ready amqp=(\d+) admin=(\d+) ServiceBus="([^"]+)"', re.MULTILINE)
 _PROBE = aiohttp.ClientTimeout(total=5)
+_GRANTS = {
+    "developer": ("Key Vault Administrator",),
+    "app": ("Key Vault Secrets Officer", "Key Vault Crypto User"),
+}
 _CONNECTIONS = ("ServiceBus", "EventHubs", "AzureWebJobsStorage", "State", "Claims")
 
 
@@ -107,6 +114,41 @@ def identity_settings(address: IdentityAddress, registration: Registration) -> d
         "IDENTITY_HEADER": registration.identity_header,
         "SLUICE_AUTH_ISSUER": address.issuer,
         "SLUICE_AUTH_AUDIENCE": AUDIENCE,
+    }
+
+
+def vault_service(
+    project: Path,
+    data: DataDirectory,
+    identity: IdentityAddress,
+    registration: Registration,
+    port: int,
+    admin_port: int = 0,
+) -> Service:
+    """The Key Vault; developers may do everything in it, the app what it does in Azure."""
+    command = [sys.executable, "-m", "local.keyvault", "--data-dir", str(data.vault), "--seed"]
+    command += ["--port", str(port), "--admin-port", str(admin_port)]
+    command += ["--identity", identity.url, "--tenant", identity.tenant]
+    for client, roles in (("developer", _GRANTS["developer"]), (registration.client_id, _GRANTS["app"])):
+        for role in roles:
+            command += ["--grant", f"{object_id(identity.tenant, client)}={role}"]
+    return Service(
+        name="keyvault",
+        command=command,
+        folder=project,
+        environment=_bare_environment(),
+        is_ready=_has_printed(parse_vault),
+    )
+
+
+def vault_settings(address: VaultAddress, registration: Registration) -> dict[str, str]:
+    """What leads the app to the vault, as whom, and has the SDKs trust its certificate."""
+    return {
+        "KeyVault__vaultUri": address.url,
+        "KeyVault__credential": "managedidentity",
+        "KeyVault__clientId": registration.client_id,
+        "SSL_CERT_FILE": address.ca_bundle,  # of aiohttp and all that uses OpenSSL's defaults
+        "REQUESTS_CA_BUNDLE": address.ca_bundle,
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -13,11 +13,12 @@ from typing import Literal
 import aiohttp
 
 from local.azurite import AzuriteEndpoints, parse_endpoints
-from local.identity import IdentityAddress, RegistrationError, parse_identity, read_registration
+from local.identity import IdentityAddress, Registration, RegistrationError, open_registration, parse_identity
+from local.keyvault import VaultAddress, parse_vault
 from local.setup import Environment, find_node
 from local.stack.child import Child, Service
 from local.stack.data_directory import DataDirectory, DataDirectoryInUse
-from local.stack.ports import InternalPorts, is_free, settle
+from local.stack.ports import InternalPorts, any_free, is_free, settle
 from local.stack.reload import watch_source
 from local.stack.services import (
     EmulatorAddress,
@@ -29,12 +30,23 @@ from local.stack.services import (
     identity_service,
     identity_settings,
     parse_emulator,
+    vault_service,
+    vault_settings,
 )
+from local.stack.subscriptions import subscribe
 from local.stack.supervisor import StartFailed, Supervisor
 
 __all__ = ["Stack", "StackError", "StackOptions"]
 
-_DEFAULT_PORTS = {"amqp": 5672, "admin": 5300, "blob": 10000, "queue": 10001, "table": 10002, "identity": 5310}
+_DEFAULT_PORTS = {
+    "amqp": 5672,
+    "admin": 5300,
+    "blob": 10000,
+    "queue": 10001,
+    "table": 10002,
+    "identity": 5310,
+    "vault": 5320,
+}
 _HIGHEST_PORT = 65_535
 
 
@@ -80,6 +92,7 @@ class Stack:
         self.azurite = AzuriteEndpoints(0, 0, 0)
         self.emulator = EmulatorAddress("", 0, 0)
         self.identity = IdentityAddress("", "")
+        self.vault = VaultAddress("", "", "")
 
     @property
     def urls(self) -> list[str]:
@@ -125,17 +138,20 @@ class Stack:
         node = find_node(Environment(self._options.project))
         if node is None:
             raise StackError("Node is missing: start the stack with `python3 dev.py run`, which installs it.")
+        registration = open_registration(self.data.identity)
         defaults = _DEFAULT_PORTS
         for attempt in (1, 2):
             ports = {name: self._settled(name, default) for name, default in defaults.items()}
             endpoints = AzuriteEndpoints(blob=ports["blob"], queue=ports["queue"], table=ports["table"])
+            identity = IdentityAddress(f"http://127.0.0.1:{ports['identity'] or any_free()}", registration.tenant)
             services = [
                 azurite_service(node.executable, self._options.project, self.data, endpoints),
                 emulator_service(self._options.project, self.data, ports["amqp"], ports["admin"]),
-                identity_service(self._options.project, self.data, ports["identity"]),
+                identity_service(self._options.project, self.data, identity.port),
+                vault_service(self._options.project, self.data, identity, registration, ports["vault"]),
             ]
             try:
-                azurite, emulator, identity = await self._supervisor.start(services)
+                started = await self._supervisor.start(services)
                 break
             except StartFailed:
                 # Another stack that starts at this moment may have been quicker to a default port.
@@ -143,7 +159,7 @@ class Stack:
                     raise
                 await self._supervisor.stop()
                 defaults = dict.fromkeys(_DEFAULT_PORTS, 0)
-        self._learn_addresses(azurite, emulator, identity, node.executable)
+        self._learn_addresses(started, registration, node.executable)
 
     def _settled(self, name: str, default: int) -> int:
         wanted: int | None = getattr(self._options.ports, name)
@@ -152,25 +168,36 @@ class Stack:
             raise StackError(f"Port {wanted} is taken: choose another with --{name}-port.")
         return port
 
-    def _learn_addresses(self, azurite: Child, emulator: Child, identity: Child, node: Path) -> None:
+    def _learn_addresses(self, started: Sequence[Child], registration: Registration, node: Path) -> None:
         """Take the ports that were really used, and keep to them when a process is started again."""
-        endpoints, address = parse_endpoints(azurite.first_printed()), parse_emulator(emulator.first_printed())
+        azurite, emulator, identity, vault = (child.first_printed() for child in started)
+        endpoints, address, issuer, safe = (
+            parse_endpoints(azurite),
+            parse_emulator(emulator),
+            parse_identity(identity),
+            parse_vault(vault),
+        )
         assert endpoints is not None
-        issuer = parse_identity(identity.first_printed())
         assert address is not None
         assert issuer is not None
-        self.azurite, self.emulator, self.identity = endpoints, address, issuer
+        assert safe is not None
+        self.azurite, self.emulator, self.identity, self.vault = endpoints, address, issuer, safe
         project = self._options.project
-        self._supervisor.replace(azurite_service(node, project, self.data, endpoints))
-        self._supervisor.replace(emulator_service(project, self.data, address.amqp, address.admin))
-        self._supervisor.replace(identity_service(project, self.data, issuer.port))
+        for service in (
+            azurite_service(node, project, self.data, endpoints),
+            emulator_service(project, self.data, address.amqp, address.admin),
+            identity_service(project, self.data, issuer.port),
+            vault_service(project, self.data, issuer, registration, safe.port, safe.admin_port),
+        ):
+            self._supervisor.replace(service)
 
     async def _start_hosts(self) -> None:
         storage = self.azurite.connection_string
         broker = self.emulator.connection_string
         connections = {"ServiceBus": broker, "EventHubs": broker}
         connections |= dict.fromkeys(("AzureWebJobsStorage", "State", "Claims"), storage)
-        identity = identity_settings(self.identity, read_registration(self.data.identity))
+        registration = open_registration(self.data.identity)
+        identity = identity_settings(self.identity, registration) | vault_settings(self.vault, registration)
         settings = app_settings(self._options.project, connections, self.data.operation_key(), identity)
         self.data.keep_settings(settings)
         probe = await self._resources.enter_async_context(aiohttp.ClientSession())
@@ -179,6 +206,8 @@ class Stack:
             for i in range(self._options.instances)
         ]
         await self._supervisor.start(hosts)
+        config = self._options.project / "local" / "config" / "servicebus.json"
+        await subscribe(probe, self.vault, self.urls[0], config, broker)
         if self._options.reload and self._options.host == "embedded":
             names = [host.name for host in hosts]
             self._reload = asyncio.create_task(

@@ -150,7 +150,7 @@ class Supervisor:
 
 def _rank(name: str) -> int:
     """Hosts stop first, since they use the others; storage stops last, since all use it."""
-    return {"azurite": 0, "emulator": 1, "identity": 1}.get(name, 2)
+    return {"azurite": 0, "emulator": 1, "identity": 1, "keyvault": 1}.get(name, 2)
 
 
 def _ending(code: int) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-_PORTS = ("amqp", "admin", "blob", "queue", "table", "identity")
+_PORTS = ("amqp", "admin", "blob", "queue", "table", "identity", "vault")
 ANY_PORTS = [part for name in _PORTS for part in (f"--{name}-port", "0")]
 RUN_SECONDS = 400
 

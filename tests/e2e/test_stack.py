@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.timeout(300), pytest.mark.skipif(os.name == "nt", reas
 def test_no_process_is_left_after_a_stop(dev_py: DevPy, tmp_path: Path, number: int) -> None:
     with dev_py.started(tmp_path / "data", "--no-demo") as stack:
         pids = stack.processes()
-        assert set(pids) == {"azurite", "emulator", "identity", "host-0"}
+        assert set(pids) == {"azurite", "emulator", "identity", "keyvault", "host-0"}
         assert all(map(lives, pids.values()))
         assert stack.end(number) == 0
         assert stack.processes() == {}

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
@@ -21,12 +23,14 @@ from local.identity import (
     IdentityAddress,
     Registration,
     fetch_token,
+    object_id,
     parse_identity,
     read_registration,
     rotate_keys,
 )
+from local.keyvault import VaultAddress, parse_vault
 from local.setup import Environment, find_node
-from local.stack.services import identity_settings
+from local.stack.services import identity_settings, vault_settings
 
 T = TypeVar("T")
 
@@ -117,6 +121,76 @@ def running_issuer(project: Path, folder: Path, port: int = 0) -> Iterator[Runni
         yield RunningIssuer(address, read_registration(folder / "data"), folder)
 
 
+@dataclass(frozen=True)
+class RunningVault:
+    """A Key Vault with the app's seeds; the issuer's `developer` may do everything in it."""
+
+    address: VaultAddress
+    issuer: RunningIssuer
+    folder: Path
+    pid: int
+
+    @property
+    def url(self) -> str:
+        """What `vault_url` of a client is."""
+        return self.address.url
+
+    @property
+    def ca_bundle(self) -> str:
+        """What `connection_verify` of a client is in a process that has not `settings` as its environment."""
+        return self.address.ca_bundle
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What the stack gives its hosts: `KeyVault__*`, `IDENTITY_*`, `SLUICE_AUTH_*`, `SSL_CERT_FILE`."""
+        return self.issuer.settings | vault_settings(self.address, self.issuer.registration)
+
+    def administer(self, method: str, path: str, content: Any = None) -> Any:
+        """Ask the administration: `faults`, `requests`, `events`, `subscriptions`, `access/OBJECT_ID`."""
+        body = None if content is None else json.dumps(content).encode()
+        request = urllib.request.Request(f"{self.address.admin_url}/{path}", body, method=method)
+        request.add_header("Content-Type", "application/json")
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            text = answer.read()
+        return json.loads(text) if text else None
+
+    def fault(self, kind: str, **details: Any) -> None:
+        """Have requests go wrong; see `local.keyvault.faults.Fault` for the details."""
+        self.administer("POST", "faults", {"kind": kind, **details})
+
+    def heal(self) -> None:
+        """Have nothing go wrong any more."""
+        self.administer("DELETE", "faults")
+
+    def requests(self) -> dict[str, Any]:
+        """What was asked of it: `{"operations": {"secrets/get": {"200": 3}}, "items": {...}}`."""
+        found = self.administer("GET", "requests")
+        assert isinstance(found, dict)
+        return found
+
+
+@pytest.fixture(scope="module")
+def vault(tmp_path_factory: pytest.TempPathFactory, project: Path, issuer: RunningIssuer) -> Iterator[RunningVault]:
+    """A fresh Key Vault; use `vault.settings`, or `vault.url` and `vault.ca_bundle`."""
+    with running_vault(project, tmp_path_factory.mktemp("vault"), issuer) as found:
+        yield found
+
+
+@contextmanager
+def running_vault(
+    project: Path, folder: Path, issuer: RunningIssuer, *options: str, port: int = 0
+) -> Iterator[RunningVault]:
+    """Run a vault that keeps its items in `folder`; one that ran there before goes on with them."""
+    tenant, identity = issuer.address.tenant, issuer.registration.client_id
+    command = [sys.executable, "-m", "local.keyvault", "--data-dir", str(folder / "data"), "--port", str(port)]
+    command += ["--identity", issuer.address.url, "--tenant", tenant, "--seed", *options]
+    command += ["--grant", f"{object_id(tenant, 'developer')}=Key Vault Administrator"]
+    for role in ("Key Vault Secrets Officer", "Key Vault Crypto User"):
+        command += ["--grant", f"{object_id(tenant, identity)}={role}"]
+    with _running_process(command, project, folder / "log", parse_vault) as (address, pid):
+        yield RunningVault(address, issuer, folder, pid)
+
+
 @contextmanager
 def running_emulator(project: Path, folder: Path, configs: list[Path]) -> Iterator[RunningEmulator]:
     """Run the emulator in memory, on free ports, with the entities of `configs`; its log goes to `folder`."""
@@ -137,10 +211,19 @@ def _parse_emulator(printed: str) -> RunningEmulator | None:
 @contextmanager
 def _running(command: list[str], folder: Path, log: Path, ready: Callable[[str], T | None]) -> Iterator[T]:
     """Run `command` until the block ends, from the moment `ready` finds what it wants in what it printed."""
+    with _running_process(command, folder, log, ready) as (found, _):
+        yield found
+
+
+@contextmanager
+def _running_process(
+    command: list[str], folder: Path, log: Path, ready: Callable[[str], T | None]
+) -> Iterator[tuple[T, int]]:
+    """The same, with the process id."""
     with log.open("wb") as sink:
         process = subprocess.Popen(command, cwd=folder, stdout=sink, stderr=subprocess.STDOUT)
     try:
-        yield _wait(process, log, ready)
+        yield _wait(process, log, ready), process.pid
     finally:
         process.send_signal(signal.SIGTERM)
         try:

@@ -1,0 +1,51 @@
+"""Clients of the vault as the SDKs are, unmodified."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from azure.identity.aio import ManagedIdentityCredential
+from azure.keyvault.keys import KeyClient
+from azure.keyvault.secrets import SecretClient
+from azure.keyvault.secrets.aio import SecretClient as AsyncSecretClient
+
+from local.keyvault.command_line import DeveloperCredential
+from tests.integration.conftest import RunningVault
+
+
+def client_options(vault: RunningVault) -> dict[str, Any]:
+    """What a client needs where the vault is an address of this machine; no retries, so that faults are seen."""
+    return {"verify_challenge_resource": False, "connection_verify": vault.ca_bundle, "retry_total": 0}
+
+
+def developer(vault: RunningVault, client: str = "developer") -> DeveloperCredential:
+    """A credential that signs in as `client`."""
+    return DeveloperCredential(vault.issuer.address, vault.issuer.registration, client)
+
+
+@pytest.fixture
+def secrets(vault: RunningVault) -> Iterator[SecretClient]:
+    """The sync client, as an administrator."""
+    with SecretClient(vault.url, developer(vault), **client_options(vault)) as client:
+        yield client
+
+
+@pytest.fixture
+def keys(vault: RunningVault) -> Iterator[KeyClient]:
+    """The sync client of keys, as an administrator."""
+    with KeyClient(vault.url, developer(vault), **client_options(vault)) as client:
+        yield client
+
+
+@pytest.fixture
+async def app_secrets(vault: RunningVault, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[AsyncSecretClient]:
+    """The async client as the app has it: by managed identity."""
+    for name in ("IDENTITY_ENDPOINT", "IDENTITY_HEADER"):
+        monkeypatch.setenv(name, vault.settings[name])
+    async with (
+        ManagedIdentityCredential(client_id=vault.settings["KeyVault__clientId"]) as credential,
+        AsyncSecretClient(vault.url, credential, **client_options(vault)) as client,
+    ):
+        yield client
