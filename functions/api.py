@@ -29,6 +29,7 @@ from shared.http import (
     success,
 )
 from shared.messages import ErrorCode, Handler
+from shared.secrets import SecretError
 from shared.sending import NotSent
 from shared.state import inbox_key
 from shared.telemetry import log_event
@@ -44,6 +45,7 @@ LARGE_BODY = 256 * 1024
 
 _STATUS = {"done": "succeeded", "dead": "failed"}
 """Inbox status → what an operation says; not there, or open again for a replay, is accepted."""
+NOT_READ = "This can't be read just now. Ask again."
 NOT_KEPT = "The message could not be kept just now. Send it again with the same message id."
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -64,6 +66,7 @@ class Api:
         started = time.perf_counter()
         services = self._services
         try:
+            operations = await services.operations()  # what can't be signed isn't taken in
             kind = media_type(request)
             asked = _asked_id(request)
             declared = declared_length(request)
@@ -85,10 +88,12 @@ class Api:
         except NotSent as failure:
             log_event("not sent", level=logging.WARNING, reason=str(failure))
             return _unavailable(services)
+        except SecretError as failure:
+            return secret_failed(services, failure)
         except (AzureError, TimeoutError) as failure:
             return storage_failed(services, failure)
         milliseconds = round((time.perf_counter() - started) * 1_000)
-        location = f"/api/operations/{services.operations.make(operation)}"
+        location = f"/api/operations/{operations.make(operation)}"
         return accepted(operation.message_id, location=location, now=services.now(), milliseconds=milliseconds)
 
     async def _take(self, request: Request, kind: str, route: Handler | None, asked: UUID | None) -> Operation:
@@ -101,7 +106,7 @@ class Api:
         """What became of a message: one point read."""
         services = self._services
         started = time.perf_counter()
-        operation = services.operations.read(request.path_params["operationId"])
+        operation = (await services.operations()).read(request.path_params["operationId"])
         if operation is None:
             return error(ErrorCode.NOT_FOUND, "There is no such operation.", now=services.now())
         key = inbox_key(operation.message_id)
@@ -208,9 +213,12 @@ def build_api(services: Services) -> Observed:
         return error(code, failure.detail, now=services.now(), status=failure.status_code, headers=failure.headers)
 
     async def not_read(_: Request, failure: Exception) -> Response:
-        return storage_failed(services, failure, "This can't be read just now. Ask again.")
+        if isinstance(failure, SecretError):
+            return secret_failed(services, failure, NOT_READ)
+        return storage_failed(services, failure, NOT_READ)
 
     app.add_exception_handler(AzureError, not_read)
+    app.add_exception_handler(SecretError, not_read)
     app.add_exception_handler(TimeoutError, not_read)
     return Observed(Direct(app, commands), now=services.now)
 
@@ -218,6 +226,12 @@ def build_api(services: Services) -> Observed:
 def storage_failed(services: Services, failure: Exception, message: str = NOT_KEPT) -> Response:
     """What a client is told while storage can't be reached."""
     log_event("storage failed", level=logging.WARNING, reason=f"{type(failure).__name__}: {failure}"[:500])
+    return _unavailable(services, message)
+
+
+def secret_failed(services: Services, failure: SecretError, message: str = NOT_KEPT) -> Response:
+    """What a client is told while a secret can't be had."""
+    log_event("no secret", level=logging.ERROR, secret=failure.name, reason=failure.reason)
     return _unavailable(services, message)
 
 

@@ -20,8 +20,9 @@ from shared.messages import Lane, Registry
 from shared.processing import BatchProcessor, Decoder, Limits, OrderedKeys, ParkingDrain, Runner, Settler
 from shared.query import Projector, ReadModels
 from shared.resilience import LaneGate, RetryBudget, RetryPlan
+from shared.secrets import KeyRing, Keys, Policy, SecretCache, Vault, VaultPair
 from shared.sending import CoalescingSender, EventPublisher, Lanes
-from shared.settings import Connection, Settings
+from shared.settings import MIN_KEY, Connection, Settings, WrongSettings
 from shared.state import InboxSweeper, Lease, Outbox, Parking, StateStore
 
 if TYPE_CHECKING:
@@ -53,6 +54,8 @@ class Services:
         self.registry = registry
         self.now = _now
         self._credentials = Credentials()
+        self._operation_keys = KeyRing(settings.operation_key, lambda: self.secrets, least=MIN_KEY)
+        self._operations: tuple[Keys, OperationIds] | None = None
         self._budgets: dict[str, RetryBudget] = {}
 
     @cached_property
@@ -68,10 +71,49 @@ class Services:
             new_id=uuid4,
         )
 
+    async def operations(self) -> OperationIds:
+        """Signs and reads operation ids, with the keys of the moment.
+
+        Raises
+        ------
+        SecretError
+            The key is a secret that can't be had.
+        """
+        keys = await self._operation_keys.keys()
+        if self._operations is None or self._operations[0] is not keys:
+            self._operations = (keys, OperationIds(*keys.accepted))
+        return self._operations[1]
+
     @cached_property
-    def operations(self) -> OperationIds:
-        """Signs and reads operation ids."""
-        return OperationIds(self.settings.operation_key.get_secret_value())
+    def vaults(self) -> tuple[Vault, ...]:
+        """The key vault, and the one of another region where there is one.
+
+        Raises
+        ------
+        WrongSettings
+            There is none.
+        """
+        connection = self.settings.key_vault
+        if connection is None:
+            raise WrongSettings("Wrong settings: KeyVault__vaultUri: is missing")
+        reads = self.settings.secret_reads_per_10_seconds
+        return tuple(
+            Vault(uri, lambda: self._credentials.get(connection), reads_per_10_seconds=reads)
+            for uri in connection.vaults
+        )
+
+    @cached_property
+    def secrets(self) -> SecretCache:
+        """Every secret of the app."""
+        settings = self.settings
+        policy = Policy(
+            ttl=settings.secret_ttl_seconds,
+            stale=settings.secret_stale_seconds,
+            timeout=settings.secret_timeout_seconds,
+            overlap=settings.secret_overlap_seconds,
+        )
+        source = VaultPair(self.vaults, timeout=policy.timeout)
+        return SecretCache(source, policy, preload=settings.preloaded_secrets, now=self.now)
 
     @cached_property
     def processor(self) -> BatchProcessor:
@@ -258,6 +300,8 @@ class Services:
         for name in ("lanes", "publisher", "state", "views", "dead_letters", "claims", "values"):
             if name in made:
                 await made[name].close()
+        if "secrets" in made:
+            await self.secrets.close()
         if "service_bus" in made:
             await self.service_bus.close()
         await self._credentials.close()

@@ -31,16 +31,18 @@ class OperationIds:
     Parameters
     ----------
     key:
-        Secret of 32 characters or more; ids made with another one are refused.
+        Secret of 32 characters or more that signs.
+    accepted:
+        Further ones whose ids are read as well, while a key is changed for another; any other id is refused.
     """
 
-    def __init__(self, key: str) -> None:
-        self._key = hashlib.sha256(b"sluice operation id\0" + key.encode()).digest()
+    def __init__(self, key: str, *accepted: str) -> None:
+        self._keys = tuple(hashlib.sha256(b"sluice operation id\0" + one.encode()).digest() for one in (key, *accepted))
 
     def make(self, operation: Operation) -> str:
         """The id, safe in a URL."""
         body = operation.message_id.bytes + operation.bucket.to_bytes(2, "big")
-        return base64.urlsafe_b64encode(body + self._sign(body)).decode()
+        return base64.urlsafe_b64encode(body + _sign(self._keys[0], body)).decode()
 
     def read(self, text: str) -> Operation | None:
         """The operation, or None when the id wasn't made here."""
@@ -49,10 +51,12 @@ class OperationIds:
         except (ValueError, binascii.Error):
             return None
         body, signature = whole[:18], whole[18:]
-        if len(whole) != 18 + _SIGNATURE or not hmac.compare_digest(signature, self._sign(body)):
+        if len(whole) != 18 + _SIGNATURE or base64.urlsafe_b64encode(whole).decode() != text:
+            return None  # base64 can be padded in more than one way
+        if not any(hmac.compare_digest(signature, _sign(key, body)) for key in self._keys):
             return None
-        operation = Operation(UUID(bytes=body[:16]), int.from_bytes(body[16:], "big"))
-        return operation if self.make(operation) == text else None  # base64 can be padded in more than one way
+        return Operation(UUID(bytes=body[:16]), int.from_bytes(body[16:], "big"))
 
-    def _sign(self, body: bytes) -> bytes:
-        return hmac.new(self._key, body, hashlib.sha256).digest()[:_SIGNATURE]
+
+def _sign(key: bytes, body: bytes) -> bytes:
+    return hmac.new(key, body, hashlib.sha256).digest()[:_SIGNATURE]

@@ -60,6 +60,10 @@ MATRIX: tuple[tuple[str, Category], ...] = (
     ("shared.messages.errors.MessageError", Category.INVALID),
     ("pydantic_core._pydantic_core.ValidationError", Category.INVALID),
     ("shared.state.rows.TooLarge", Category.PERMANENT),
+    # no key for these facts: another try meets the same rules
+    ("shared.secrets.errors.NoKeyRule", Category.PERMANENT),
+    ("shared.secrets.errors.VaultThrottled", Category.THROTTLED),
+    ("shared.secrets.errors.SecretError", Category.TRANSIENT),
     # timeouts: try again
     ("builtins.TimeoutError", Category.TRANSIENT),
     ("httpx.TimeoutException", Category.TRANSIENT),

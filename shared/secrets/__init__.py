@@ -13,14 +13,17 @@ from .errors import (
     VaultThrottled,
     VaultUnavailable,
 )
+from .keyring import KeyRing, Keys
 from .policy import Policy
 from .rules import KeyRule, KeyRules
 from .secret import Secret, Version
 from .vault import Vault, VaultPair
 
 __all__ = [
+    "KeyRing",
     "KeyRule",
     "KeyRules",
+    "Keys",
     "MalformedAnswer",
     "NoKeyRule",
     "Policy",

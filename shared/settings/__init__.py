@@ -1,10 +1,11 @@
 """Settings: read once from the environment, validated at start."""
 
 from .connections import Connection, Identity, VaultConnection
-from .model import Settings, WrongSettings
+from .model import MIN_KEY, Settings, WrongSettings
 from .references import SecretReference, is_secret_name
 
 __all__ = [
+    "MIN_KEY",
     "Connection",
     "Identity",
     "SecretReference",

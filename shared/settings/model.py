@@ -18,7 +18,7 @@ from pydantic import (
 from .connections import Connection, VaultConnection
 from .references import SecretReference, is_secret_name
 
-__all__ = ["Settings", "WrongSettings"]
+__all__ = ["MIN_KEY", "Settings", "WrongSettings"]
 
 QueueName = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9./_-]{0,258}[A-Za-z0-9])?$")]
 

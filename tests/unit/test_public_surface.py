@@ -26,6 +26,7 @@ LATE = (
     "azure.eventhub",
     "azure.storage.blob",
     "azure.identity",
+    "azure.keyvault",
     "azure.monitor",
     "azure.ai",
     "opentelemetry.sdk",

@@ -38,7 +38,8 @@ async def test_an_envelope_is_kept_on_its_lane_and_answered_with_202(running: Ru
     (sent,) = running.lanes.sent
     assert (sent.headers.lane, sent.headers.key, str(sent.headers.message_id)) == (Lane.NORMAL, "536365", MESSAGE_ID)
     assert sent.body == as_bytes(envelope())
-    assert running.services.operations.read(answer.headers["location"].rpartition("/")[2]) is not None
+    operations = await running.services.operations()
+    assert operations.read(answer.headers["location"].rpartition("/")[2]) is not None
 
 
 @pytest.mark.parametrize(

@@ -223,7 +223,7 @@ async def test_that_the_other_region_misses_a_secret_says_nothing() -> None:
 async def test_versions_are_listed_over_all_pages() -> None:
     """Without their values."""
     items = [{"id": f"https://one.vault.example/secrets/a/v{n}", "attributes": {"created": n}} for n in (1, 2)]
-    pages = [
+    pages: list[Any] = [
         (200, {"value": items[:1], "nextLink": "https://one.vault.example/secrets/a/versions?next"}, {}),
         (200, {"value": items[1:], "nextLink": None}, {}),
     ]

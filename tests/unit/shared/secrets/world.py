@@ -16,7 +16,8 @@ POLICY = Policy(ttl=100, jitter=0.1, stale=1_000, negative=15, patience=0.05, ti
 class World:
     """Time, and what the vault holds; `failing` is raised by every read, `gate` holds reads up."""
 
-    def __init__(self, *names: str) -> None:
+    def __init__(self, *names: str, value: str = VALUE) -> None:
+        self.value = value
         self.seconds = 1_000.0
         self.kept: dict[str, list[Secret]] = {}
         self.disabled: set[str] = set()
@@ -41,7 +42,7 @@ class World:
         """A new version."""
         versions = self.kept.setdefault(name, [])
         number = len(versions) + 1
-        made = Secret(name, f"{VALUE}-{name}-{number}", f"v{number}", self.now(), expires, vault)
+        made = Secret(name, f"{self.value}-{name}-{number}", f"v{number}", self.now(), expires, vault)
         versions.append(made)
         return made
 
