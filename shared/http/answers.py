@@ -18,6 +18,8 @@ _STATUS = {
     ErrorCode.UNKNOWN_VERSION: 400,
     ErrorCode.INCOMPLETE_BODY: 400,
     ErrorCode.BAD_REQUEST: 400,
+    ErrorCode.UNAUTHENTICATED: 401,
+    ErrorCode.FORBIDDEN: 403,
     ErrorCode.NOT_FOUND: 404,
     ErrorCode.METHOD_NOT_ALLOWED: 405,
     ErrorCode.PAYLOAD_TOO_LARGE: 413,
