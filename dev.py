@@ -26,12 +26,13 @@ usage: python3 dev.py COMMAND [options]
 
   run       start a whole local Azure with the app in it, replay orders, print a reconciled summary
   test      run the tests; everything after `test` goes to pytest
-  check     lint, format, types and the direction of imports
+  check     lint, format, types, the direction of imports, and the doctor
   bench     run the benchmarks: [NAME...] [--json FILE]
   emulator  start only the Service Bus and Event Hubs emulator
   token     print a bearer token for the running local stack: [--roles producer,reader,operator] [--client NAME]
   vault     look into the running local Key Vault: list | get NAME | set NAME [VALUE] | rotate NAME [--key]
   dead-letters  list, group, show, replay or discard what could not be processed
+  doctor    check that code, settings, host.json, emulator and infrastructure say the same: [--json FILE] [--only RULE]
   package   build the one zip that is deployed, with a bill of materials: [--out FILE] [--with-packages]
   chaos     break a running stack on purpose and prove that nothing was lost: [--messages N] [--kills N] [--seed N]
 
@@ -78,6 +79,7 @@ VERBS = {
     "token": Verb(LOCAL, False, module("local.identity.token")),
     "vault": Verb(LOCAL, False, module("local.keyvault.command_line")),
     "dead-letters": Verb(LOCAL, False, dead_letters, in_project=True),
+    "doctor": Verb(LOCAL, False, module("local.doctor")),
     "package": Verb(LOCAL, False, module("local.packaging")),
     "chaos": Verb(LOCAL, True, module("local.chaos")),
 }

@@ -1,4 +1,4 @@
-"""Every check of the source in one go: lint, format, types and the direction of imports (`dev.py check`)."""
+"""Every check of the source in one go: lint, format, types, imports, and what is stated twice (`dev.py check`)."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ def checks(project: Path) -> list[Check]:
         Check("lint", ["-m", "ruff", "check", "."]),
         Check("format", ["-m", "ruff", "format", "--check", "."]),
         Check("imports", ["-c", lint_imports, "--no-logo"]),
+        Check("doctor", ["-m", "local.doctor", "--brief"]),
         Check("types", ["-m", "mypy", *typed]),
     ]
 

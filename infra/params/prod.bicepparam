@@ -30,15 +30,15 @@ param eventHubs = {
 
 param vaultSku = 'premium' // the wrapping key stays in hardware
 
-// Always ready where somebody waits: the API and the high lane, two of each, because a zone may go. Caps keep the sum
-// of cores below the region's quota of 250: (100 + 2 x 60 + 40 + 40) x 1 core at the very most at once is above it on
-// paper, and lanes never peak together: dead letters and timers use one instance or two.
+// Always ready where somebody waits: the API and the high lane, two of each, because a zone may go. The caps add up to
+// the region's quota of 250 cores: 80 + 60 + 60 + 40 + 10, a core each. A reader of the hub needs no more instances than
+// the hub has partitions.
 param sizes = {
-  api: { memoryMb: 2048, maximumInstances: 100, alwaysReady: [{ name: 'http', instanceCount: 2 }], httpConcurrency: 32 }
+  api: { memoryMb: 2048, maximumInstances: 80, alwaysReady: [{ name: 'http', instanceCount: 2 }], httpConcurrency: 32 }
   high: { memoryMb: 2048, maximumInstances: 60, alwaysReady: [{ name: 'function:lane_high', instanceCount: 2 }], httpConcurrency: 1 }
   bulk: { memoryMb: 2048, maximumInstances: 60, alwaysReady: [], httpConcurrency: 1 }
   ordered: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1 }
-  streams: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1 }
+  streams: { memoryMb: 2048, maximumInstances: 10, alwaysReady: [], httpConcurrency: 1 }
 }
 
 // Claims: 14 days on a queue and 30 as a dead letter are 44; the rest is for a replay that takes its time.

@@ -34,7 +34,7 @@ class AppNotLoaded(Exception):
 class Setting:
     """One field of the app's settings model, as its environment variable.
 
-    `value` is the one in force with the sample settings; None for connections, secrets and what has no value.
+    `default` is None for connections, secrets and what has no default.
     `bounds` holds `ge`, `gt`, `le`, `lt` where the model states them.
     """
 
@@ -43,7 +43,7 @@ class Setting:
     required: bool = False
     connection: bool = False
     secret: bool = False
-    value: str | float | bool | None = None
+    default: str | float | bool | None = None
     bounds: Mapping[str, float]
 
 

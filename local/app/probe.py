@@ -47,12 +47,12 @@ def _function(indexed: Any) -> dict[str, Any]:
 
 
 def _settings(settings: Any) -> list[dict[str, Any]]:
-    """Alias, bounds and value of every field of the settings model; nothing of what may be secret."""
+    """Alias, bounds and default of every field of the settings model; no value that may be secret."""
     described = []
     for name, field in type(settings).model_fields.items():
         annotation = str(field.annotation)
-        value = getattr(settings, name)
-        plain = isinstance(value, str | int | float | bool) and "Secret" not in annotation
+        default = field.default
+        plain = isinstance(default, str | int | float | bool) and "Secret" not in annotation
         bounds = {
             bound: getattr(one, bound)
             for one in field.metadata
@@ -66,7 +66,7 @@ def _settings(settings: Any) -> list[dict[str, Any]]:
                 "required": field.is_required(),
                 "connection": "Connection" in annotation,
                 "secret": "Secret" in annotation,
-                "value": value if plain else None,
+                "default": default if plain else None,
                 "bounds": bounds,
             }
         )

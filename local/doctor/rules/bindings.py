@@ -1,0 +1,108 @@
+"""Triggers are declared in the one way that is safe on the platform."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from local.doctor.facts import Facts, Place, Trigger
+from local.doctor.rules.rule import Problem, Rule, rule
+
+__all__ = ["RULES"]
+
+
+def _place(facts: Facts, trigger: Trigger) -> Place:
+    for file in facts.sources:
+        if file.startswith("functions/"):
+            found = facts.place(file, f"def {trigger.function}(")
+            if found.line is not None:
+                return found
+    return Place("function_app.py")
+
+
+@rule(
+    "messages-are-binary",
+    checks="functions on queues and hubs take bytes",
+    consequence="one empty body fails the whole batch, and bodies can come with the properties of another message",
+    remedy='give the trigger data_type="binary"',
+)
+def messages_are_binary(facts: Facts) -> Iterator[Problem]:
+    for trigger in (*facts.queue_triggers, *facts.stream_triggers):
+        if trigger.text("dataType").lower() != "binary":
+            yield Problem("", _place(facts, trigger), f"{trigger.function} takes {trigger.text('dataType') or 'text'}")
+
+
+@rule(
+    "messages-come-in-batches",
+    checks="functions on queues and hubs take many at once",
+    consequence="each message is a call of its own: a tenth of the throughput, and on hubs a checkpoint for each event",
+    remedy='give the trigger cardinality="many"',
+)
+def messages_come_in_batches(facts: Facts) -> Iterator[Problem]:
+    for trigger in (*facts.queue_triggers, *facts.stream_triggers):
+        if trigger.text("cardinality").lower() != "many":
+            yield Problem("", _place(facts, trigger), f"{trigger.function} takes one at a time")
+
+
+@rule(
+    "streams-retry-for-ever",
+    checks="functions on hubs have a retry policy without an end",
+    consequence="the host checkpoints even what failed: while storage is away, facts are passed over for good",
+    remedy='give the function retry(..., max_retry_count="-1")',
+)
+def streams_retry_for_ever(facts: Facts) -> Iterator[Problem]:
+    for trigger in facts.stream_triggers:
+        count = (trigger.retry or {}).get("max_retry_count")
+        if str(count) != "-1":
+            yield Problem("", _place(facts, trigger), f"{trigger.function} gives up after {count or 'no'} retries")
+
+
+@rule(
+    "queues-have-no-retry-policy",
+    severity="warning",
+    checks="functions on queues have no retry policy of the platform",
+    consequence="it has no effect there, though it looks as if it had",
+    remedy="take it off; retries are planned by SLUICE_RETRY_* and by handlers",
+)
+def queues_have_no_retry_policy(facts: Facts) -> Iterator[Problem]:
+    for trigger in facts.queue_triggers:
+        if trigger.retry:
+            yield Problem("", _place(facts, trigger), f"{trigger.function} has a retry policy")
+
+
+@rule(
+    "names-come-from-settings",
+    checks="queues, hubs and groups are named by settings",
+    consequence="a stage with other names, or a second app, can't be had without changing code",
+    remedy="name it as %SETTING%",
+)
+def names_come_from_settings(facts: Facts) -> Iterator[Problem]:
+    for trigger in (*facts.queue_triggers, *facts.stream_triggers):
+        for part in ("queueName", "eventHubName", "consumerGroup"):
+            if trigger.text(part) and part not in {name for name, _ in trigger.references}:
+                yield Problem("", _place(facts, trigger), f"{trigger.function} names its {part} in the code")
+
+
+@rule(
+    "route-prefix-is-api",
+    checks="the HTTP prefix is the one that the API's own routes have",
+    consequence="every request is answered 404",
+    remedy="set extensions.http.routePrefix in host.json to api",
+)
+def route_prefix_is_api(facts: Facts) -> Iterator[Problem]:
+    for deployment, app in facts.everywhere:
+        if app.host.http.route_prefix != "api":
+            yield Problem(
+                deployment.name,
+                facts.place("host.json", "routePrefix"),
+                f"the prefix is {app.host.http.route_prefix!r}",
+            )
+
+
+RULES: tuple[Rule, ...] = (
+    messages_are_binary,
+    messages_come_in_batches,
+    streams_retry_for_ever,
+    queues_have_no_retry_policy,
+    names_come_from_settings,
+    route_prefix_is_api,
+)

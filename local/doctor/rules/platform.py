@@ -1,0 +1,235 @@
+"""Apps, plans and the package fit what the platform takes."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+
+from local.doctor.facts import Facts, Place
+from local.doctor.rules.rule import Problem, Rule, rule
+
+__all__ = ["RULES"]
+
+_CORES = {512: 0.25, 2048: 1.0, 4096: 2.0}  # Flex Consumption: instance sizes
+_MOST_CORES = 250  # per subscription and region, until more is asked for
+_MOST_INSTANCES = 1_000
+_BUNDLE = "Microsoft.Azure.Functions.ExtensionBundle"
+_BUNDLE_RANGE = re.compile(r"\[4\.(\*|\d+\.\d+), 5\.0\.0\)")
+_DEPLOYED = {"function_app.py", "host.json", "requirements.txt", "functions", "integrations", "shared"}
+_ADDRESSES_OF_ONE_APP = 27
+
+
+@rule(
+    "functions-run-once",
+    checks="every function runs in exactly one app of a stage",
+    consequence="a function in no app leaves its queue to pile up; a timer in two apps runs twice at a time",
+    remedy="switch it on in one app with AzureWebJobs.<function>.Disabled=false, off in the others",
+)
+def functions_run_once(facts: Facts) -> Iterator[Problem]:
+    for deployment in facts.deployments:
+        count = Counter(
+            trigger.function for app in deployment.apps for trigger in facts.triggers if app.runs(trigger.function)
+        )
+        for trigger in facts.triggers:
+            if deployment.apps and count[trigger.function] != 1:
+                yield Problem(
+                    deployment.name,
+                    deployment.apps[0].place,
+                    f"{trigger.function} runs in {count[trigger.function]} apps",
+                )
+
+
+@rule(
+    "switches-name-functions",
+    checks="every AzureWebJobs.<function>.Disabled names a function",
+    consequence="a misspelt switch switches nothing off: the function runs in this app too",
+    remedy="spell the function as the host lists it, or take the switch out",
+)
+def switches_name_functions(facts: Facts) -> Iterator[Problem]:
+    known = {one.function for one in facts.triggers}
+    for deployment, app in facts.everywhere:
+        for name in sorted(set(app.switches) - known):
+            yield Problem(deployment.at(app), app.place, f"switches {name}, which is no function")
+
+
+@rule(
+    "extension-bundle-is-known",
+    checks="the extension bundle is version 4 and ends below 5",
+    consequence="another major version has other Service Bus and Event Hubs extensions: settlement and options differ",
+    remedy='set extensionBundle in host.json to "[4.*, 5.0.0)"',
+)
+def extension_bundle_is_known(facts: Facts) -> Iterator[Problem]:
+    bundle = facts.host.get("extensionBundle")
+    stated = bundle if isinstance(bundle, dict) else {}
+    if stated.get("id") != _BUNDLE or not _BUNDLE_RANGE.fullmatch(str(stated.get("version"))):
+        yield Problem("", facts.place("host.json", "extensionBundle"), f"the bundle is {stated.get('version')!r}")
+
+
+@rule(
+    "host-options-are-known",
+    severity="warning",
+    checks="host.json and its overrides have no option that the platform doesn't know",
+    consequence="a misspelt option leaves the default in force",
+    remedy="spell it as in Microsoft's host.json reference",
+)
+def host_options_are_known(facts: Facts) -> Iterator[Problem]:
+    for deployment, app in facts.everywhere:
+        for warning in app.host.warnings:
+            yield Problem(deployment.name, Place("host.json"), f"{warning}")
+
+
+@rule(
+    "instances-fit-the-plan",
+    checks="memory, instances and concurrency of every app are among those that Flex Consumption has",
+    consequence="the deployment fails, or the app answers one request at a time",
+    remedy="memory 512, 2048 or 4096 MB, 1 to 1000 instances, perInstanceConcurrency set",
+)
+def instances_fit_the_plan(facts: Facts) -> Iterator[Problem]:
+    for deployment, app in facts.in_azure:
+        if (size := app.size) is None:
+            continue
+        if size.memory_mb is not None and size.memory_mb not in _CORES:
+            yield Problem(deployment.at(app), app.place, f"has {size.memory_mb} MB")
+        if size.maximum_instances is not None and not 1 <= size.maximum_instances <= _MOST_INSTANCES:
+            yield Problem(deployment.at(app), app.place, f"has up to {size.maximum_instances} instances")
+        if size.http_concurrency is None and any(
+            app.runs(one.function) for one in facts.triggers if one.type == "httpTrigger"
+        ):
+            yield Problem(deployment.at(app), app.place, "doesn't say how many requests an instance takes")
+
+
+@rule(
+    "cores-fit-the-quota",
+    checks=f"all instances of a stage together need at most {_MOST_CORES} cores",
+    consequence="under load the last app to grow gets no instances, and its lane stands still",
+    remedy="lower maximum instances or memory, or ask for a higher quota",
+)
+def cores_fit_the_quota(facts: Facts) -> Iterator[Problem]:
+    for deployment in facts.deployments:
+        cores = sum(
+            _CORES.get(app.size.memory_mb or 0, 0.0) * (app.size.maximum_instances or 0)
+            for app in deployment.apps
+            if app.size is not None
+        )
+        if cores > _MOST_CORES:
+            yield Problem(deployment.name, deployment.apps[0].place, f"{cores:g} cores at most")
+
+
+@rule(
+    "zones-have-instances",
+    checks="with zone redundancy every always-ready group has two instances or more",
+    consequence="the deployment fails, or the outage of a zone takes the group with it",
+    remedy="set instanceCount of alwaysReady to 2 or more",
+)
+def zones_have_instances(facts: Facts) -> Iterator[Problem]:
+    for deployment, app in facts.in_azure:
+        size = app.size
+        if size is None or not size.zone_redundant:
+            continue
+        if min(size.always_ready.values(), default=2) < 2:
+            yield Problem(deployment.at(app), app.place, f"has {dict(size.always_ready)} always ready")
+
+
+@rule(
+    "always-ready-names-functions",
+    checks="alwaysReady names http, blob, durable or function:<name> of a function that runs there",
+    consequence="instances are paid for that serve nothing, and the function starts cold",
+    remedy="name the group as the function is called",
+)
+def always_ready_names_functions(facts: Facts) -> Iterator[Problem]:
+    known = {one.function for one in facts.triggers}
+    for deployment, app in facts.in_azure:
+        for group in app.size.always_ready if app.size else ():
+            name = group.removeprefix("function:")
+            if group in ("http", "blob", "durable") or (name != group and name in known and app.runs(name)):
+                continue
+            yield Problem(deployment.at(app), app.place, f"keeps {group} ready, which it doesn't run")
+
+
+@rule(
+    "subnet-fits-the-apps",
+    checks="the apps' subnet is /27 or larger, /26 for several apps",
+    consequence="instances get no address: the apps don't grow, or don't start",
+    remedy="give the subnet a shorter prefix",
+)
+def subnet_fits_the_apps(facts: Facts) -> Iterator[Problem]:
+    for deployment in facts.deployments:
+        needed = _ADDRESSES_OF_ONE_APP - (len(deployment.apps) > 1)
+        if deployment.subnet_prefix is not None and deployment.subnet_prefix > needed:
+            yield Problem(
+                deployment.name,
+                deployment.subnet_place,
+                f"/{deployment.subnet_prefix} for {len(deployment.apps)} apps, /{needed} is needed",
+            )
+
+
+@rule(
+    "python-agrees",
+    checks="the Python of the infrastructure is one that the project supports",
+    consequence="the app runs on a Python that nothing was tried on, or wheels for it are missing",
+    remedy="set the runtime version to one within requires-python of pyproject.toml",
+)
+def python_agrees(facts: Facts) -> Iterator[Problem]:
+    for deployment, app in facts.in_azure:
+        version = app.size.python if app.size else None
+        if version is not None and version not in facts.pythons:
+            yield Problem(deployment.at(app), app.place, f"runs on Python {version}")
+
+
+@rule(
+    "package-is-the-app-alone",
+    checks="what is published is function_app.py, host.json, requirements.txt, functions, integrations and shared",
+    consequence="tests, local tools or settings go to Azure: a larger attack surface, a slower start, perhaps a secret",
+    remedy="list it in .funcignore",
+)
+def package_is_the_app_alone(facts: Facts) -> Iterator[Problem]:
+    found = {name.split("/")[0] for name in facts.packaged}
+    for name in sorted(found - _DEPLOYED):
+        yield Problem("", Place(".funcignore"), f"{name} would be published")
+    for name in sorted(_DEPLOYED - found):
+        yield Problem("", Place(".funcignore"), f"{name} would not be published")
+
+
+@rule(
+    "requirements-are-pinned",
+    checks="everything in requirements.in is pinned in requirements.txt",
+    consequence="the app starts on a laptop, where it is installed for other reasons, and not in Azure",
+    remedy="compile requirements.txt (CONTRIBUTING.md)",
+)
+def requirements_are_pinned(facts: Facts) -> Iterator[Problem]:
+    for name in sorted(facts.required - facts.pinned):
+        yield Problem("", facts.place("requirements.in", name), f"{name} isn't in requirements.txt")
+
+
+@rule(
+    "azd-knows-the-app",
+    checks="azure.yaml deploys a Python function app of this folder for every app of the infrastructure",
+    consequence="azd up makes the infrastructure and leaves an app without code",
+    remedy="name each app's azd-service-name as a service in azure.yaml, with host: function and language: python",
+)
+def azd_knows_the_app(facts: Facts) -> Iterator[Problem]:
+    text = facts.azure_yaml
+    if text is None:
+        return
+    if not re.search(r"^\s+host:\s*function\s*$", text, re.MULTILINE):
+        yield Problem("", Place("azure.yaml"), "no service has host: function")
+    if not re.search(r"^\s+language:\s*(python|py)\s*$", text, re.MULTILINE):
+        yield Problem("", Place("azure.yaml"), "no service has language: python")
+
+
+RULES: tuple[Rule, ...] = (
+    functions_run_once,
+    switches_name_functions,
+    extension_bundle_is_known,
+    host_options_are_known,
+    instances_fit_the_plan,
+    cores_fit_the_quota,
+    zones_have_instances,
+    always_ready_names_functions,
+    subnet_fits_the_apps,
+    python_agrees,
+    package_is_the_app_alone,
+    requirements_are_pinned,
+    azd_knows_the_app,
+)

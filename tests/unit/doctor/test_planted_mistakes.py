@@ -1,0 +1,209 @@
+"""Each planted mistake is caught by the rule that is meant, and by no other; the real tree has none."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.app import AppDescription
+from local.doctor import RULES, examine, read_facts
+from tests.unit.doctor.conftest import Edit, Examine
+
+HOST, MAIN, PROD = "host.json", "infra/main.bicep", "infra/params/prod.bicepparam"
+GRANTS, TABLE = "infra/grants.bicep", "infra/types.bicep"
+QUEUES, HUBS, SAMPLE = "local/config/servicebus.json", "local/config/eventhubs.json", "local.settings.sample.json"
+_PROPERTIES = {
+    "DeadLetteringOnMessageExpiration": True,
+    "DefaultMessageTimeToLive": "P14D",
+    "DuplicateDetectionHistoryTimeWindow": "PT10M",
+    "LockDuration": "PT30S",
+    "MaxDeliveryCount": 10,
+    "RequiresDuplicateDetection": False,
+    "RequiresSession": False,
+}
+ORPHAN = '"Queues": [' + json.dumps({"Name": "forgotten", "Properties": _PROPERTIES}) + ","
+SETTINGS = "var settings = {"
+GRANT = "var queueGrants = ["
+NAMESPACE_WIDE = """
+resource wide 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(serviceBus.id, principals.api)
+  scope: serviceBus
+  properties: {
+    principalId: principals.api
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: roles['Azure Service Bus Data Sender']
+  }
+}
+"""
+
+EXPIRED = '"DeadLetteringOnMessageExpiration": '
+TOO_MUCH = "{ app: 'api', queue: 'lane-low', role: 'Azure Service Bus Data Receiver', why: 'x' }"
+READER = "table: 'state', role: 'Storage Table Data Reader'"
+WRITER = "table: 'state', role: 'Storage Table Data Contributor'"
+
+PLANTED: list[tuple[str, Edit]] = [
+    # host.json
+    ("batch-size-bounded", (HOST, '"maxMessageBatchSize": 64', '"maxMessageBatchSize": 256')),
+    ("prefetch-within-lock", (HOST, '"prefetchCount": 0', '"prefetchCount": 256')),
+    ("host-completes", (HOST, '"autoCompleteMessages": true', '"autoCompleteMessages": false')),
+    ("function-timeout-covers-batch", (HOST, '"functionTimeout": "00:05:00"', '"functionTimeout": "00:00:20"')),
+    ("function-timeout-covers-batch", (HOST, '"functionTimeout": "00:05:00"', '"functionTimeout": "-1"')),
+    ("batch-does-not-wait", (HOST, '"minMessageBatchSize": 1', '"minMessageBatchSize": 16')),
+    ("session-let-go", (HOST, '"sessionIdleTimeout": "00:00:02"', '"sessionIdleTimeout": "00:01:00"')),
+    ("event-prefetch-covers-batch", (HOST, '"prefetchCount": 600', '"prefetchCount": 50')),
+    ("extension-bundle-is-known", (HOST, "[4.*, 5.0.0)", "[3.*, 5.0.0)")),
+    ("route-prefix-is-api", (HOST, '"routePrefix": "api"', '"routePrefix": ""')),
+    ("host-options-are-known", (HOST, '"batchCheckpointFrequency"', '"batchCheckPointEvery"')),
+    # queues and hubs
+    ("lock-covers-batch", (QUEUES, '"LockDuration": "PT30S"', '"LockDuration": "PT20S"')),
+    ("lock-within-limit", (QUEUES, '"LockDuration": "PT30S"', '"LockDuration": "PT10M"')),
+    ("deliveries-cover-crashes", (QUEUES, '"MaxDeliveryCount": 10', '"MaxDeliveryCount": 3')),
+    ("deliveries-cover-crashes", (QUEUES, '"MaxDeliveryCount": 2000', '"MaxDeliveryCount": 10')),
+    ("duplicate-detection-off", (QUEUES, '"RequiresDuplicateDetection": false', '"RequiresDuplicateDetection": true')),
+    ("nothing-is-forwarded", (QUEUES, '"ForwardDeadLetteredMessagesTo": ""', '"ForwardDeadLetteredMessagesTo": "x"')),
+    ("expired-become-dead-letters", (QUEUES, f"{EXPIRED}true", f"{EXPIRED}false")),
+    ("sessions-agree", (QUEUES, '"RequiresSession": true', '"RequiresSession": false')),
+    ("ttl-is-stated", (QUEUES, '"DefaultMessageTimeToLive": "P14D"', '"DefaultMessageTimeToLive": "P20D"')),
+    ("queue-is-read", (QUEUES, '"Queues": [', ORPHAN)),
+    ("group-is-read", (HUBS, '"ConsumerGroups": [', '"ConsumerGroups": [{"Name": "forgotten"},')),
+    ("buckets-cover-partitions", (HUBS, '"PartitionCount": 4', '"PartitionCount": 32')),
+    ("deployments-agree", ("infra/modules/servicebus.bicep", "one.Properties.LockDuration", "'PT45S'")),
+    # retention
+    ("claims-outlive-messages", (PROD, "claimDays: 60", "claimDays: 40")),
+    ("inbox-outlives-messages", (PROD, "inboxDays: 60", "inboxDays: 40")),
+    ("lifecycle-keeps-what-is-needed", (MAIN, "retention.claimDays + retention.deadLetterDays", "30")),
+    # bindings
+    ("messages-are-binary", ("functions/lanes.py", 'data_type="binary"', 'data_type="string"')),
+    ("messages-come-in-batches", ("functions/streams.py", 'cardinality="many"', 'cardinality="one"')),
+    ("streams-retry-for-ever", ("functions/streams.py", 'max_retry_count="-1"', 'max_retry_count="5"')),
+    ("names-come-from-settings", ("functions/lanes.py", '"%SLUICE_LANE_ORDERED%"', '"lane-ordered"')),
+    ("dead-letters-are-drained", ("functions/dead_letters.py", '"%SLUICE_LANE_LOW%"', '"%SLUICE_LANE_NORMAL%"')),
+    # settings
+    ("bindings-settings-are-set", (MAIN, "SLUICE_PARKING_SCHEDULE: '*/5 * * * * *'", "")),
+    ("required-settings-are-set", (MAIN, "SLUICE_OPERATION_KEY: 'secret:operation-key'", "")),
+    ("settings-are-read", (MAIN, "SLUICE_STATE_BUCKETS:", "SLUICE_STATE_BUKETS:")),
+    ("settings-are-read", (SAMPLE, '"SLUICE_LOG_FORMAT"', '"SLUICE_LOGFORMAT"')),
+    ("values-are-in-bounds", (MAIN, SETTINGS, f"{SETTINGS}\n  SLUICE_CLAIM_THRESHOLD_BYTES: '1'")),
+    ("values-are-in-bounds", (SAMPLE, '"SLUICE_STATE_BUCKETS": "16"', '"SLUICE_STATE_BUCKETS": "many"')),
+    ("handler-within-batch", (MAIN, SETTINGS, f"{SETTINGS}\n  SLUICE_BATCH_BUDGET_SECONDS: '10'")),
+    ("lock-covers-batch", (MAIN, SETTINGS, f"{SETTINGS}\n  SLUICE_BATCH_BUDGET_SECONDS: '60'")),
+    ("streams-are-indexed-early", (MAIN, "PYTHON_ENABLE_INIT_INDEXING: '1'", "PYTHON_ENABLE_INIT_INDEXING: '0'")),
+    ("large-bodies-reach-the-app", (MAIN, "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT: '1073741824'", "")),
+    ("connections-are-complete", (MAIN, "  'EventHubs'\n", "")),
+    ("connections-are-complete", (MAIN, "  'KeyVault'\n", "")),
+    ("no-keys-in-azure", (MAIN, SETTINGS, f"{SETTINGS}\n  State: 'DefaultEndpointsProtocol=https;AccountKey=x'")),
+    ("no-keys-in-azure", ("infra/modules/servicebus.bicep", "disableLocalAuth: true", "disableLocalAuth: false")),
+    ("no-keys-in-azure", ("infra/modules/storage.bicep", "allowSharedKeyAccess: false", "allowSharedKeyAccess: true")),
+    ("flex-takes-the-settings", (MAIN, SETTINGS, f"{SETTINGS}\n  FUNCTIONS_WORKER_RUNTIME: 'python'")),
+    # apps
+    ("functions-run-once", (TABLE, "{ name: 'sweep_inbox', app: 'streams' }", "{ name: 'sweep_inbox', app: 'none' }")),
+    ("switches-name-functions", (TABLE, "var functions = [", "var functions = [\n  { name: 'old', app: 'api' }")),
+    ("instances-fit-the-plan", (PROD, "api: { memoryMb: 2048", "api: { memoryMb: 1024")),
+    ("cores-fit-the-quota", (PROD, "api: { memoryMb: 2048", "api: { memoryMb: 4096")),
+    ("zones-have-instances", (PROD, "name: 'http', instanceCount: 2", "name: 'http', instanceCount: 1")),
+    ("always-ready-names-functions", (PROD, "'function:lane_high'", "'function:lane-high'")),
+    ("python-agrees", (MAIN, "pythonVersion: '3.12'", "pythonVersion: '3.13'")),
+    ("sources-are-readable", (MAIN, "module roles '", "module roles = '")),
+    ("azd-knows-the-app", ("azure.yaml", "host: function", "host: appservice")),
+    # package
+    ("package-is-the-app-alone", (".funcignore", "tests/\n", "")),
+    ("package-is-the-app-alone", (".funcignore", "tests/\n", "tests/\nintegrations/\n")),
+    ("requirements-are-pinned", ("requirements.txt", "aiohttp==", "aiohttp2==")),
+    # roles
+    ("calls-have-roles", (GRANTS, "{ app: 'bulk', hub: 'events'", "{ app: 'streams', hub: 'events'")),
+    ("roles-have-calls", (GRANTS, GRANT, f"{GRANT}\n  {TOO_MUCH}")),
+    ("roles-have-calls", (GRANTS, READER, WRITER)),
+    ("roles-are-narrow", ("infra/modules/rbac.bicep", "", NAMESPACE_WIDE)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rule", "edit"), PLANTED, ids=[f"{n}-{rule}" for n, (rule, _) in enumerate(PLANTED)])
+def test_a_planted_mistake_is_caught_by_its_rule_alone(examined: Examine, rule: str, edit: Edit) -> None:
+    findings = examined(edit)
+    assert {one.rule for one in findings} == {rule}, [one.message for one in findings]
+    assert all(one.message and one.consequence and one.remedy for one in findings)
+
+
+def test_the_copy_has_no_mistakes_before(examined: Examine) -> None:
+    assert examined() == []
+
+
+def changed(app: AppDescription, function: str, **binding: str) -> AppDescription:
+    """The app with another binding of one function."""
+    return _with(app, function, lambda one: {"bindings": [{**one["bindings"][0], **binding}]})
+
+
+def _with(app: AppDescription, function: str, change: Any) -> AppDescription:
+    functions: Sequence[Mapping[str, Any]] = [
+        {**one, **change(one)} if one["name"] == function else one for one in app.functions
+    ]
+    return dataclasses.replace(app, functions=functions)
+
+
+def test_a_retry_policy_without_effect_is_told(examined: Examine, app: AppDescription) -> None:
+    retry = {"strategy": "fixed_delay", "max_retry_count": "3", "delay_interval": "00:00:05"}
+    findings = examined(changed=_with(app, "lane_low", lambda _: {"retry": retry}))
+    assert [one.rule for one in findings] == ["queues-have-no-retry-policy"]
+
+
+def test_a_queue_and_a_group_that_are_not_there_are_told(examined: Examine) -> None:
+    findings = examined((SAMPLE, '"lane-low"', '"lane-slow"'), (SAMPLE, '"read-models"', '"models"'))
+    assert {one.rule for one in findings} == {"queue-exists", "queue-is-read", "hub-and-group-exist", "group-is-read"}
+    assert {one.where for one in findings} == {("local",)}
+
+
+def test_two_functions_of_one_group_are_told(examined: Examine, app: AppDescription) -> None:
+    other = next(dict(one) for one in app.functions if one["name"] == "read_models")
+    twice = dataclasses.replace(app, functions=[*app.functions, {**other, "name": "more_models"}])
+    findings = examined(
+        (TABLE, "var functions = [", "var functions = [\n  { name: 'more_models', app: 'streams' }"), changed=twice
+    )
+    assert {one.rule for one in findings} == {"group-has-one-reader"}
+
+
+def test_a_subnet_that_is_too_small_is_told(examined: Examine, app: AppDescription, tree: Path) -> None:
+    facts = read_facts(tree, app)
+    small = [dataclasses.replace(one, subnet_prefix=28) if one.azure else one for one in facts.deployments]
+    findings = examine(dataclasses.replace(facts, deployments=small))
+    assert [one.rule for one in findings] == ["subnet-fits-the-apps"]
+
+
+def test_every_rule_has_a_mistake_that_it_catches() -> None:
+    others = {
+        "queues-have-no-retry-policy", "queue-exists", "hub-and-group-exist", "group-has-one-reader",
+        "subnet-fits-the-apps",
+    }  # fmt: skip
+    assert {one.id for one in RULES} == {rule for rule, _ in PLANTED} | others
+
+
+def test_what_can_not_be_read_is_a_finding(examined: Examine) -> None:
+    findings = examined((HOST, '"version"', "version"), (QUEUES, '"UserConfig"', '"Config"'))
+    unread = [(one.file, one.message) for one in findings if one.rule == "sources-are-readable"]
+    assert [file for file, _ in unread] == [HOST, QUEUES, MAIN] or [file for file, _ in unread][:2] == [HOST, QUEUES]
+
+
+def test_a_finding_tells_where_it_is(examined: Examine) -> None:
+    (finding,) = examined((HOST, '"maxMessageBatchSize": 64', '"maxMessageBatchSize": 256'))
+    line = finding.line
+    assert finding.file == HOST
+    assert line is not None
+    assert "maxMessageBatchSize" in (Path(HOST).read_text().splitlines())[line - 1]
+    assert "local/app" in finding.where
+    assert "prod/bulk" in finding.where
+    assert "prod/high" not in finding.where  # it has a smaller batch of its own
+
+
+def test_the_real_tree_has_no_finding(project: Path) -> None:
+    """The command line, as a pipeline calls it."""
+    done = subprocess.run(
+        [sys.executable, "-m", "local.doctor", "--json", "-"], cwd=project, capture_output=True, text=True, check=False
+    )
+    assert json.loads(done.stdout) == []
+    assert done.returncode == 0
