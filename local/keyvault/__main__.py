@@ -27,7 +27,7 @@ from local.keyvault.seeding import seed
 from local.keyvault.server import bind, serve_administration, serve_vault
 from local.keyvault.storage import Storage, StorageError
 from local.keyvault.throttle import Throttle
-from local.keyvault.tokens import NoKeys, TokenVerifier
+from local.keyvault.tokens import NoKeys, TokenVerifier, resource_of
 from local.keyvault.transports import NetworkTransport
 from local.keyvault.vault import Vault
 
@@ -106,6 +106,7 @@ async def _serve(options: argparse.Namespace, access: Access, throttle: Throttle
         verifier = TokenVerifier(
             identity.authority,
             (identity.first_issuer, identity.issuer),
+            resource_of(address.url),
             fetch_keys=_fetching(session, identity.jwks_uri),
             now=time.monotonic,
         )

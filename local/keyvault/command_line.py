@@ -98,8 +98,7 @@ def _connect(data: Path) -> tuple[SecretClient, KeyClient]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise RegistrationError(f"{path} does not say where a vault is") from None
     credential = DeveloperCredential(IdentityAddress(url, tenant), registration)
-    # A vault in Azure is a subdomain of what its challenge names; an address of this machine cannot be.
-    options: dict[str, Any] = {"verify_challenge_resource": False, "connection_verify": bundle, "retry_total": 1}
+    options: dict[str, Any] = {"connection_verify": bundle, "retry_total": 1}
     return SecretClient(vault, credential, **options), KeyClient(vault, credential, **options)
 
 

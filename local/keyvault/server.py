@@ -25,6 +25,9 @@ __all__ = ["HttpServer", "bind", "serve_administration", "serve_vault"]
 _MAX_BODY: Final = 256 * 1024
 _SHUTDOWN_SECONDS: Final = 2.0
 _BACKLOG: Final = 256
+_OWN_NAMES: Final = ("127.0.0.1", "localhost")
+"""A web page whose name was pointed here sends that name."""
+
 _HEADERS: Final = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
 
 
@@ -89,6 +92,8 @@ async def serve_administration(administration: Administration, taken: socket.soc
     """Serve the administration."""
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        if request.host.partition(":")[0] not in _OWN_NAMES:
+            return _respond(Answer(403))
         body = await _read(request)
         if body is None:
             return _respond(Answer(413))

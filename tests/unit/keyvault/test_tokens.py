@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from local.identity.keys import SigningKey
 from local.keyvault.errors import VaultError
-from local.keyvault.tokens import AUDIENCE, Caller, NoKeys, TokenVerifier
+from local.keyvault.tokens import AUDIENCE, Caller, NoKeys, TokenVerifier, resource_of
 
 ISSUER = "http://127.0.0.1:5310/tenant/v2.0"
 
@@ -27,7 +27,13 @@ class World:
         self.now = 0.0
         self.fetched = 0
         self.keys: list[SigningKey] | None = [SigningKey("one", key)]
-        self.verifier = TokenVerifier("http://127.0.0.1:5310/tenant", (ISSUER,), fetch_keys=self._fetch, now=self._now)
+        self.verifier = TokenVerifier(
+            "http://127.0.0.1:5310/tenant",
+            (ISSUER,),
+            resource_of("https://127.0.0.1:5320"),
+            fetch_keys=self._fetch,
+            now=self._now,
+        )
 
     def _now(self) -> float:
         return self.now
@@ -61,7 +67,8 @@ def signed(key: RSAPrivateKey, kid: str = "one", **changes: Any) -> str:
 
 
 async def test_a_good_token_says_who_it_is(world: World, key: RSAPrivateKey) -> None:
-    assert await world.verifier.verify(signed(key)) == Caller("me", "app")
+    for audience in (AUDIENCE, "https://0.0.1:5320"):
+        assert await world.verifier.verify(signed(key, aud=audience)) == Caller("me", "app")
 
 
 @pytest.mark.parametrize(
@@ -84,7 +91,7 @@ async def test_a_token_with_a_wrong_claim_is_challenged(
     error = await world.refusal(signed(key, **changes))
     assert (error.status, str(error)[:8]) == (401, code)
     assert dict(error.headers)["WWW-Authenticate"] == (
-        'Bearer authorization="http://127.0.0.1:5310/tenant", resource="https://vault.azure.net"'
+        'Bearer authorization="http://127.0.0.1:5310/tenant", resource="https://0.0.1:5320"'
     )
 
 
