@@ -5,6 +5,7 @@ from .decoding import Decoder
 from .failures import Category, Failure, classify
 from .ordered import OrderedKeys, ParkingDrain
 from .outcomes import Dead, Delivery, Done, Duplicate, Outcome, Parked, RetryLater
+from .recent import Recent
 from .running import Limits, Runner
 from .settling import Settler
 
@@ -23,6 +24,7 @@ __all__ = [
     "Outcome",
     "Parked",
     "ParkingDrain",
+    "Recent",
     "RetryLater",
     "Runner",
     "Settler",

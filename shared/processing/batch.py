@@ -16,9 +16,10 @@ from shared.telemetry import link_to, log_event, span
 from .committing import Committer
 from .decoding import Decoder
 from .failures import classify
-from .lookup import look_up
+from .lookup import LookUp
 from .ordered import OrderedKeys
 from .outcomes import Dead, Delivery, Done, Duplicate, Item, Parked, RetryLater
+from .recent import Recent
 from .running import Limits, Runner
 from .settling import Settler
 
@@ -48,15 +49,17 @@ class BatchProcessor:
         settler: Settler,
         limits: Limits,
         ordered: OrderedKeys | None = None,
+        recent: Recent | None = None,
     ) -> None:
         self._decoder = decoder
-        self._store = store
+        recent = recent or Recent()
+        self._look_up = LookUp(store, recent)
         self._runner = runner
         self._outbox = outbox
         self._settler = settler
         self._limits = limits
         self._ordered = ordered
-        self._committer = Committer(store, runner.rerun)
+        self._committer = Committer(store, self._look_up, recent, runner.rerun)
 
     async def process(self, lane: Lane, deliveries: Sequence[Delivery]) -> None:
         """Return when every message has its outcome and the batch may be completed.
@@ -144,7 +147,7 @@ class BatchProcessor:
         buckets: dict[int, list[Item]] = {}
         for item in items:
             buckets.setdefault(item.read.bucket, []).append(item)
-        await _all(look_up(self._store, bucket, group) for bucket, group in buckets.items())
+        await _all(self._look_up.all(bucket, group) for bucket, group in buckets.items())
         await _all(self._runner.run(lane, item, deadline) for item in items if item.outcome is None)
         try:
             await _all(

@@ -5,8 +5,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from shared.state import Conflict, Operation, StateStore, TooLarge
 from shared.telemetry import span
 
-from .lookup import look_up
+from .lookup import LookUp
 from .outcomes import Done, Item
+from .recent import Recent
 
 __all__ = ["Committer", "ensure_fits"]
 
@@ -25,8 +26,12 @@ class Committer:
         Runs the handler of an item anew when another message has changed what it had read.
     """
 
-    def __init__(self, store: StateStore, rerun: Callable[[Item], Awaitable[None]]) -> None:
+    def __init__(
+        self, store: StateStore, look_up: LookUp, recent: Recent, rerun: Callable[[Item], Awaitable[None]]
+    ) -> None:
         self._store = store
+        self._look_up = look_up
+        self._recent = recent
         self._rerun = rerun
 
     async def commit(self, bucket: int, items: Sequence[Item]) -> None:
@@ -41,22 +46,26 @@ class Committer:
                         await self._commit_alone(bucket, item)
                 else:
                     for item in group:
-                        item.outcome = Done()
+                        self._done(item)
 
     async def _commit_alone(self, bucket: int, item: Item) -> None:
         for _ in range(MAX_RERUNS):
             try:
                 await self._store.commit(bucket, _operations(item))
             except Conflict:
-                await look_up(self._store, bucket, [item])
+                await self._look_up.again(bucket, item)
                 if item.outcome is None:
                     await self._rerun(item)
                 if item.outcome is not None:
                     return
             else:
-                item.outcome = Done()
+                self._done(item)
                 return
         raise TimeoutError(f"the state of {item.read.headers.key!r} keeps changing; the message goes back to its queue")
+
+    def _done(self, item: Item) -> None:
+        item.outcome = Done()
+        self._recent.done(item.read)
 
 
 def ensure_fits(operations: Sequence[Operation]) -> None:

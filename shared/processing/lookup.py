@@ -1,45 +1,76 @@
 """What is known of a message before its handler runs: whether it was dealt with, and what its aggregate has said."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from shared.messages import ErrorCode
 from shared.state import Aggregate, Row, StateStore, etag_of, head_key, inbox_key
 
 from .failures import Category, Failure
 from .outcomes import Dead, Duplicate, Item
+from .recent import Recent
 
-__all__ = ["look_up"]
-
-
-async def look_up(store: StateStore, bucket: int, items: Sequence[Item]) -> None:
-    """Give each item of a bucket its outcome where it was dealt with before, else its aggregate: one query for all."""
-    messages = [item.read for item in items]
-    rows = await store.find(
-        bucket,
-        [key for message in messages for key in (inbox_key(message.headers.message_id), head_key(message.headers.key))],
-    )
-    open_items = []
-    for item in items:
-        inbox = rows.get(inbox_key(item.read.headers.message_id))
-        item.outcome = _verdict(item, inbox)
-        if item.outcome is None:
-            open_items.append((item, inbox))
-    await asyncio.gather(
-        *(_know(store, bucket, item, inbox, rows.get(head_key(item.read.headers.key))) for item, inbox in open_items)
-    )
+__all__ = ["LookUp"]
 
 
-async def _know(store: StateStore, bucket: int, item: Item, inbox: Row | None, head: Row | None) -> None:
-    key = item.read.headers.key
-    unpublished = [row async for row in store.outbox(bucket, key)] if head is not None else []
-    item.aggregate = Aggregate(
-        sequence=0 if head is None else int(head["sequence"]),
-        facts=0 if head is None else int(head["facts"]),
-        etag=None if head is None else etag_of(head),
-        unpublished=unpublished,
-        replayed=None if inbox is None else etag_of(inbox),
-    )
+class LookUp:
+    """Looks messages up before their handlers run, and again after a conflict."""
+
+    def __init__(self, store: StateStore, recent: Recent) -> None:
+        self._store = store
+        self._recent = recent
+
+    async def all(self, bucket: int, items: Sequence[Item]) -> None:
+        """Give each item of a bucket its outcome where it was dealt with before, else its aggregate.
+
+        The inbox is always asked, and first: of a second delivery nothing else is read, nor that where this process has
+        done the message itself. A head row is only read where there is probably one: the commit of a message wrongly
+        taken for its aggregate's first meets a conflict.
+        """
+        unsettled = []
+        for item in items:
+            if self._recent.is_done(item.read):
+                item.outcome = Duplicate()
+            else:
+                unsettled.append(item)
+        if unsettled:
+            await self._look(bucket, unsettled, guess=True)
+
+    async def again(self, bucket: int, item: Item) -> None:
+        """The same after a conflict: nothing is guessed."""
+        await self._look(bucket, [item], guess=False)
+
+    async def _look(self, bucket: int, items: Sequence[Item], *, guess: bool) -> None:
+        inbox = await self._store.find(bucket, [inbox_key(item.read.headers.message_id) for item in items])
+        unknown = []
+        for item in items:
+            known = inbox.get(inbox_key(item.read.headers.message_id))
+            item.outcome = _verdict(item, known)
+            if item.outcome is not None:
+                continue
+            item.aggregate = Aggregate(replayed=None if known is None else etag_of(known))
+            expected = guess and self._recent.expects_new(item.read.headers)
+            self._recent.see(item.read.headers)
+            if not expected:
+                unknown.append((item, item.aggregate))
+        if not unknown:
+            return
+        heads = await self._store.find(bucket, [head_key(item.read.headers.key) for item, _ in unknown])
+        await asyncio.gather(*(self._know(bucket, *one, heads) for one in unknown))
+
+    async def _know(self, bucket: int, item: Item, aggregate: Aggregate, heads: Mapping[str, Row]) -> None:
+        headers = item.read.headers
+        head = heads.get(head_key(headers.key))
+        self._recent.looked_for(headers, new=head is None)
+        if head is not None:
+            item.aggregate = replace(
+                aggregate,
+                sequence=int(head["sequence"]),
+                facts=int(head["facts"]),
+                etag=etag_of(head),
+                unpublished=[row async for row in self._store.outbox(bucket, headers.key)],
+            )
 
 
 def _verdict(item: Item, inbox: Row | None) -> Duplicate | Dead | None:

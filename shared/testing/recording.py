@@ -8,8 +8,9 @@ from pydantic import BaseModel
 
 from shared.messages import Handler, Headers, Letter, Registry, address
 from shared.processing import Dead, Delivery, Duplicate
-from shared.processing.lookup import look_up
+from shared.processing.lookup import LookUp
 from shared.processing.outcomes import Item, Message
+from shared.processing.recent import Recent
 from shared.state import Work, bucket_of
 
 from .memory import MemoryStore
@@ -73,7 +74,7 @@ async def open_work(
     )
     message = Message(headers=headers, handler=handler, data=data, fingerprint=fingerprint, bucket=bucket)
     item = Item(delivery, headers=headers, message=message)
-    await look_up(store, bucket, [item])  # type: ignore[arg-type]  # has the verbs that a look-up needs
+    await LookUp(store, Recent()).again(bucket, item)  # type: ignore[arg-type]  # has the verbs that a look-up needs
     if isinstance(item.outcome, Duplicate | Dead):
         return item.outcome
     return RecordingWork(

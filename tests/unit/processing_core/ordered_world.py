@@ -9,7 +9,17 @@ from typing import cast
 from shared.claim_check import ClaimStore
 from shared.dead_letters import DeadLetterStore, InboxRecords
 from shared.messages import Headers, Lane, Registry
-from shared.processing import BatchFailed, BatchProcessor, Decoder, Delivery, Limits, OrderedKeys, ParkingDrain, Runner
+from shared.processing import (
+    BatchFailed,
+    BatchProcessor,
+    Decoder,
+    Delivery,
+    Limits,
+    OrderedKeys,
+    ParkingDrain,
+    Recent,
+    Runner,
+)
 from shared.processing import Settler as RealSettler
 from shared.resilience import LaneGate, RetryBudget, RetryPlan
 from shared.sending import Lanes
@@ -48,7 +58,7 @@ class OrderedWorld(World):
         self.broker.waiting.append(replace(last, properties={**last.properties, "priority": "ordered"}))
         self.order[key].append(str(last.properties["messageId"]))
 
-    def parts(self) -> tuple[BatchProcessor, OrderedKeys, Parking]:
+    def parts(self, recent: Recent | None = None) -> tuple[BatchProcessor, OrderedKeys, Parking]:
         """A fresh instance's."""
         limits = Limits(handler_timeout=5, batch_budget=5)
         store, lanes = cast(StateStore, self.store), cast(Lanes, self.broker)
@@ -82,11 +92,12 @@ class OrderedWorld(World):
             settler=settler,
             limits=limits,
             ordered=ordered,
+            recent=recent or self._forgetful(),
         )
         return processor, ordered, parking
 
-    def _processor(self) -> BatchProcessor:
-        return self.parts()[0]
+    def _processor(self, recent: Recent | None = None) -> BatchProcessor:
+        return self.parts(recent)[0]
 
     def session(self, key: str, number: int) -> list[Delivery]:
         """The first messages of a session, as the broker keeps them: by sequence number."""
@@ -98,14 +109,19 @@ class OrderedWorld(World):
 
     async def process(self, deliveries: list[Delivery], *, complete: bool = True) -> None:
         """One instance takes a batch, while another may hold the same messages; completion may get lost."""
+        recent = self._recents.pop() if self._recents else self._forgetful()
         try:
-            await self._processor().process(Lane.ORDERED, deliveries)
-        except (BatchFailed, Crash):
+            await self._processor(recent).process(Lane.ORDERED, deliveries)
+        except BatchFailed:
+            self._recents.insert(0, recent)
+            return
+        except Crash:
             return
         except BaseExceptionGroup as group:
             if not _meant(group):
                 raise
             return
+        self._recents.insert(0, recent)
         if complete:
             gone = {delivery.sequence_number for delivery in deliveries}
             self.broker.waiting = [one for one in self.broker.waiting if one.sequence_number not in gone]

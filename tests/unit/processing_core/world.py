@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 from shared.claim_check import ClaimStore
 from shared.dead_letters import DeadLetter, DeadLetterStore
 from shared.messages import CloudEvent, Contract, Headers, Integration, Lane, Partial, Registry, Reject, Retry
-from shared.processing import BatchFailed, BatchProcessor, Decoder, Delivery, Limits, Runner, Settler
+from shared.processing import BatchFailed, BatchProcessor, Decoder, Delivery, Limits, Recent, Runner, Settler
 from shared.resilience import LaneGate, RetryBudget, RetryPlan
 from shared.sending import EventPublisher, Fact, Lanes
 from shared.state import Conflict, Operation, Outbox, Row, StateStore, Work
@@ -203,7 +203,9 @@ def _meant(error: BaseException) -> bool:
 class World:
     """The app's processing over memory; several processors may run on it at once, and die."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, guess_after: int = 32) -> None:
+        self._recents: list[Recent] = []
+        self._guess_after = guess_after
         self.steps = Steps(random.Random(seed))
         self.store = Store(self.steps)
         self.log = Log(self.steps)
@@ -238,6 +240,10 @@ class World:
         )
         self.broker.put(headers, body)
 
+    def _forgetful(self) -> Recent:
+        """The memory of an instance that has just started, and soon forgets."""
+        return Recent(after=self._guess_after, remembered=3)
+
     def _outbox(self) -> Outbox:
         return Outbox(
             cast(StateStore, self.store),
@@ -247,7 +253,7 @@ class World:
             settle_for=timedelta(0),
         )
 
-    def _processor(self) -> BatchProcessor:
+    def _processor(self, recent: Recent | None = None) -> BatchProcessor:
         limits = Limits(handler_timeout=5, batch_budget=5)
         store, lanes = cast(StateStore, self.store), cast(Lanes, self.broker)
         runner = Runner(
@@ -272,23 +278,34 @@ class World:
         )
         decoder = Decoder(self.registry, cast(ClaimStore, None), buckets=BUCKETS)
         return BatchProcessor(
-            decoder=decoder, store=store, runner=runner, outbox=self._outbox(), settler=settler, limits=limits
+            decoder=decoder,
+            store=store,
+            runner=runner,
+            outbox=self._outbox(),
+            settler=settler,
+            limits=limits,
+            recent=recent,
         )
 
     async def deliver(self, deliveries: list[Delivery], *, forget_to_complete: bool = False) -> None:
-        """One instance takes a batch; what it doesn't complete is delivered again."""
+        """One of the instances takes a batch; what it doesn't complete is delivered again."""
         for delivery in deliveries:
             if delivery in self.broker.waiting:
                 self.broker.waiting.remove(delivery)
+        recent = self._recents.pop() if self._recents else self._forgetful()
         try:
-            await self._processor().process(Lane.NORMAL, deliveries)
-        except (BatchFailed, Crash):
+            await self._processor(recent).process(Lane.NORMAL, deliveries)
+        except BatchFailed:
+            self._recents.insert(0, recent)
+            self._give_back(deliveries)
+        except Crash:  # what it remembered is gone
             self._give_back(deliveries)
         except BaseExceptionGroup as group:
             if not _meant(group):
                 raise
             self._give_back(deliveries)
         else:
+            self._recents.insert(0, recent)
             if forget_to_complete:  # the lock expired before the completion arrived
                 self._give_back(deliveries)
 

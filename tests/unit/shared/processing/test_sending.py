@@ -61,7 +61,7 @@ async def test_what_was_left_in_the_outbox_goes_before_what_is_said_next() -> No
 async def test_a_command_of_a_message_that_fails_is_never_sent() -> None:
     """Nothing leaves without the commit."""
     world = World()
-    world.state.failures = [None, None, ConnectionError("no storage")]
+    world.state.failures = [None, None, None, ConnectionError("no storage")]
     with pytest.raises(BatchFailed):
         await world.process(delivery(1, behave="sends"))
     assert world.lanes.sent == []

@@ -1,0 +1,58 @@
+"""What this process remembers of the messages it dealt with lately: it saves reads, and nothing depends on it."""
+
+from collections import defaultdict
+from uuid import UUID
+
+from shared.messages import Headers
+
+from .outcomes import Message
+
+__all__ = ["Recent"]
+
+
+class Recent:
+    """Bounded memory of commits that this process has seen succeed.
+
+    Whether an aggregate is new is a guess from the latest messages of an event type; a wrong one meets a conflict at
+    its commit and is put right.
+
+    Parameters
+    ----------
+    after:
+        So many new aggregates in a row make the next one likely.
+    remembered:
+        Messages, and keys, seen last.
+    """
+
+    def __init__(self, *, after: int = 32, remembered: int = 20_000) -> None:
+        self._after = after
+        self._remembered = remembered
+        self._in_a_row: defaultdict[str, int] = defaultdict(int)
+        self._keys: dict[str, None] = {}
+        self._done: dict[tuple[int, UUID], str] = {}
+
+    def expects_new(self, headers: Headers) -> bool:
+        """Whether the aggregate has probably said nothing yet."""
+        return self._in_a_row[headers.event_type] >= self._after and headers.key not in self._keys
+
+    def looked_for(self, headers: Headers, *, new: bool) -> None:
+        """Learn from a message whose aggregate was looked for."""
+        self._in_a_row[headers.event_type] = self._in_a_row[headers.event_type] + 1 if new else 0
+
+    def see(self, headers: Headers) -> None:
+        """Remember the key: its next message doesn't begin it."""
+        self._keys.pop(headers.key, None)
+        self._keys[headers.key] = None
+        if len(self._keys) > self._remembered:
+            del self._keys[next(iter(self._keys))]
+
+    def done(self, message: Message) -> None:
+        """Remember a message whose inbox record says, for good, that it is done."""
+        self._done[message.bucket, message.headers.message_id] = message.fingerprint
+        if len(self._done) > self._remembered:
+            del self._done[next(iter(self._done))]
+
+    def is_done(self, message: Message) -> bool:
+        """Whether this very message was done; False where the inbox must be asked, as for every replay."""
+        known = self._done.get((message.bucket, message.headers.message_id))
+        return known == message.fingerprint and not message.headers.replay
