@@ -7,8 +7,10 @@ from contextlib import asynccontextmanager
 from tempfile import SpooledTemporaryFile
 from typing import Protocol, TypeVar
 
+from shared.protection import StreamSealer
+
 from .encoding import PIECE, Encoder, encoding_for
-from .reference import PayloadTooLarge
+from .reference import SEALED, PayloadTooLarge
 
 __all__ = ["BLOCK", "WHOLE", "Content", "offload", "prepared"]
 
@@ -21,6 +23,8 @@ _INLINE = 128 * 1024
 _GATHERED = 256 * 1024
 
 T = TypeVar("T")
+
+Sealing = Callable[[], StreamSealer]
 
 
 class Content(Protocol):
@@ -52,11 +56,19 @@ async def offload(size: int, work: Callable[[], T]) -> T:
 
 
 @asynccontextmanager
-async def prepared(payload: bytes | AsyncIterable[bytes], *, limit: int) -> AsyncIterator[Content]:
+async def prepared(
+    payload: bytes | AsyncIterable[bytes], *, limit: int, seal: Sealing | None = None
+) -> AsyncIterator[Content]:
     """Make a payload ready.
 
     A stream's name depends on its digest, which is known at its end only. So it is compressed into a temporary
-    file first (memory, while it is small), and a stream that breaks off leaves nothing in storage.
+    file first (memory, while it is small), and a stream that breaks off leaves nothing in storage. Where it is
+    sealed, it is sealed on its way into the file too.
+
+    Parameters
+    ----------
+    seal:
+        Begins a sealed stream; each time that the payload is encoded it is another one.
 
     Raises
     ------
@@ -66,9 +78,9 @@ async def prepared(payload: bytes | AsyncIterable[bytes], *, limit: int) -> Asyn
     if isinstance(payload, bytes):
         if len(payload) > limit:
             raise PayloadTooLarge(f"The payload has {len(payload)} bytes; {limit} are taken.")
-        yield await offload(len(payload), lambda: _InMemory(payload))
+        yield await offload(len(payload), lambda: _InMemory(payload, seal))
         return
-    spool = _Spool(limit)
+    spool = _Spool(limit, seal)
     try:
         async for gathered in _gathered(payload):
             await asyncio.to_thread(spool.feed, gathered)
@@ -94,19 +106,24 @@ async def _gathered(pieces: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
 class _InMemory:
     """A payload that is in memory already."""
 
-    def __init__(self, payload: bytes) -> None:
+    def __init__(self, payload: bytes, seal: Sealing | None) -> None:
         self._payload = payload
+        self._seal = seal
         self.size = len(payload)
         self.sha256 = hashlib.sha256(payload).hexdigest()
-        self.encoding = encoding_for(payload)
+        self._compression = encoding_for(payload)
+        self.encoding = _named(self._compression, sealed=seal is not None)
         self.whole: bytes | None = None
         if self.size <= WHOLE:
-            encoder = Encoder(self.encoding)
+            encoder = self._encoder()
             self.whole = payload if self.encoding is None else encoder.feed(payload) + encoder.finish()
+
+    def _encoder(self) -> Encoder:
+        return Encoder(self._compression, self._seal() if self._seal is not None else None)
 
     async def blocks(self) -> AsyncGenerator[bytes, None]:
         """Compressed as they go."""
-        blocks = _blocks(Encoder(self.encoding), self._payload)
+        blocks = _blocks(self._encoder(), self._payload)
         while block := await asyncio.to_thread(next, blocks, b""):
             yield block
 
@@ -132,8 +149,9 @@ def _pieces(payload: bytes) -> Iterator[memoryview]:
 class _Spool:
     """A stream on its way through a temporary file."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, seal: Sealing | None) -> None:
         self._limit = limit
+        self._seal = seal
         self._hash = hashlib.sha256()
         self._encoder: Encoder | None = None
         self._file = SpooledTemporaryFile[bytes](max_size=WHOLE)
@@ -150,8 +168,9 @@ class _Spool:
         if self.size > self._limit:
             raise PayloadTooLarge(f"The payload has more than the {self._limit} bytes that are taken.")
         if self._encoder is None:
-            self.encoding = encoding_for(gathered)
-            self._encoder = Encoder(self.encoding)
+            compression = encoding_for(gathered)
+            self.encoding = _named(compression, sealed=self._seal is not None)
+            self._encoder = Encoder(compression, self._seal() if self._seal is not None else None)
         for piece in _pieces(gathered):
             self._hash.update(piece)
             self._file.write(self._encoder.feed(piece))
@@ -170,3 +189,9 @@ class _Spool:
 
     def close(self) -> None:
         self._file.close()
+
+
+def _named(compression: str | None, *, sealed: bool) -> str | None:
+    if not sealed:
+        return compression
+    return SEALED if compression is None else f"{compression}+{SEALED}"

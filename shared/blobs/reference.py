@@ -12,6 +12,9 @@ from typing import Any, Self
 
 __all__ = ["BlobChanged", "BlobError", "BlobMissing", "BlobReference", "PayloadTooLarge"]
 
+SEALED = "sealed"
+"""How what is stored says that it is sealed."""
+
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -42,13 +45,23 @@ class BlobReference:
     size:
         Of the payload as it was given, in bytes.
     encoding:
-        How it is stored: None as it is, or the name of a compression.
+        How it is stored: None as it is, the name of a compression, `sealed`, or `<compression>+sealed`.
     """
 
     name: str
     sha256: str
     size: int
     encoding: str | None = None
+
+    @property
+    def compression(self) -> str | None:
+        """The name of the compression, if any."""
+        return None if self.encoding == SEALED else (self.encoding and self.encoding.removesuffix(f"+{SEALED}"))
+
+    @property
+    def is_sealed(self) -> bool:
+        """It is stored sealed."""
+        return self.encoding == SEALED or (self.encoding or "").endswith(f"+{SEALED}")
 
     def check(self, *, limit: int) -> None:
         """Refuse what no store of ours ever gave out; raises BlobChanged."""

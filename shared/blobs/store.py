@@ -2,7 +2,7 @@
 
 import asyncio
 import io
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING
 
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 
+from shared.protection import DataKeys, StreamSealer, UnknownKey, stream_key_id
+
 from .content import Content, offload, prepared
-from .encoding import Decoder
+from .encoding import Decoder, Opener
 from .reference import BlobMissing, BlobReference
 from .sweeping import BlobSweeper, InUse
 from .transfer import download, upload
@@ -36,10 +38,26 @@ class BlobStore:
         Bytes of the largest payload that is kept or read.
     timeout:
         Seconds that one request may take, its retries included.
+    keys:
+        What payloads are sealed and opened with; without them none is sealed, and a sealed one can't be read.
+    seal:
+        Seal what is kept from now on. What isn't sealed is read all the same.
     """
 
-    def __init__(self, container: "ContainerClient", *, max_payload: int = MAX_PAYLOAD, timeout: float = 60.0) -> None:
+    def __init__(
+        self,
+        container: "ContainerClient",
+        *,
+        max_payload: int = MAX_PAYLOAD,
+        timeout: float = 60.0,
+        keys: DataKeys | None = None,
+        seal: bool = False,
+    ) -> None:
+        if seal and keys is None:
+            raise ValueError("sealing needs keys")
         self._container = container
+        self._keys = keys
+        self._seal = seal
         self._max_payload = max_payload
         self._timeout = timeout
 
@@ -48,6 +66,7 @@ class BlobStore:
         payload: bytes | AsyncIterable[bytes],
         *,
         name: Callable[[str], str],
+        place: str = "",
         metadata: Mapping[str, str] | None = None,
     ) -> BlobReference:
         """Return when Blob storage has the payload. One that is there already starts its retention anew.
@@ -56,15 +75,30 @@ class BlobStore:
         ----------
         name:
             Makes the blob's name of the payload's SHA-256.
+        place:
+            Whose payload it is; one that is sealed can be opened as theirs only.
 
         Raises
         ------
         PayloadTooLarge
             Nothing was kept. Errors of the storage are passed on, as are those of the stream.
         """
-        async with prepared(payload, limit=self._max_payload) as content:
+        sealing = await self._sealing(place)
+        async with prepared(payload, limit=self._max_payload, seal=sealing) as content:
             reference = BlobReference(name(content.sha256), content.sha256, content.size, content.encoding)
             return await self._keep(reference, content, metadata or {})
+
+    async def _sealing(self, place: str) -> Callable[[], StreamSealer] | None:
+        if not self._seal or self._keys is None:
+            return None
+        return partial(StreamSealer, await self._keys.current(), aad=_aad(place))
+
+    async def _opener(self, reference: BlobReference, place: str, beginning: bytes) -> Opener:
+        if not reference.is_sealed:
+            return Opener(None, place=b"")
+        if self._keys is None:
+            raise UnknownKey("The payload is sealed, and the settings name no data key.")
+        return Opener(await self._keys.get(stream_key_id(beginning)), place=_aad(place))
 
     async def _keep(self, reference: BlobReference, content: Content, metadata: Mapping[str, str]) -> BlobReference:
         blob = self._container.get_blob_client(reference.name)
@@ -95,35 +129,42 @@ class BlobStore:
         # Somebody else was first: committing one upload removes the staged blocks of the others.
         return isinstance(error, ResourceExistsError) or getattr(error, "error_code", None) == "InvalidBlockList"
 
-    async def open(self, reference: BlobReference) -> AsyncGenerator[bytes, None]:
+    async def open(self, reference: BlobReference, *, place: str = "") -> AsyncGenerator[bytes, None]:
         """The payload in pieces of a few MiB at most; only when the last one came is it certain that it is right.
 
         Raises
         ------
-        BlobMissing, BlobChanged
+        BlobMissing, BlobChanged, ProtectionError
             Another try can't help; what was read before must not be used.
+        KeysUnavailable
         """
-        reference.check(limit=self._max_payload)
-        decoder = Decoder(reference)
-        blob = self._container.get_blob_client(reference.name)
-        async with aclosing(download(blob, reference, seconds=self._timeout)) as blocks:
-            async for block in blocks:
-                pieces = decoder.feed(block)
+        async with aclosing(self._pieces(reference, place)) as rounds:
+            async for pieces in rounds:
                 while piece := await offload(reference.size, lambda: next(pieces, b"")):  # noqa: B023 - awaited at once
                     yield piece
-        decoder.finish()
 
-    async def get(self, reference: BlobReference) -> bytes:
-        """The whole payload, checked; raises BlobMissing or BlobChanged."""
+    async def get(self, reference: BlobReference, *, place: str = "") -> bytes:
+        """The whole payload, checked; raises as `open` does."""
+        whole: io.BytesIO | None = None
+        async with aclosing(self._pieces(reference, place)) as rounds:
+            async for pieces in rounds:
+                whole = await offload(reference.size, partial(_gathered, whole, pieces))
+        return whole.getvalue() if whole is not None else b""
+
+    async def _pieces(self, reference: BlobReference, place: str) -> AsyncGenerator[Iterator[bytes], None]:
+        """For each block that comes what it holds of the payload, to be used up at once; checked at the end."""
         reference.check(limit=self._max_payload)
         decoder = Decoder(reference)
         blob = self._container.get_blob_client(reference.name)
-        whole: io.BytesIO | None = None
+        opener: Opener | None = None
         async with aclosing(download(blob, reference, seconds=self._timeout)) as blocks:
             async for block in blocks:
-                whole = await offload(reference.size, partial(_gathered, whole, decoder.feed(block)))
+                if opener is None:
+                    opener = await self._opener(reference, place, block)
+                yield _decoded(decoder, opener.feed(block))
+        if opener is not None:
+            yield _decoded(decoder, opener.finish())
         decoder.finish()
-        return whole.getvalue() if whole is not None else b""
 
     async def renew(self, name: str) -> None:
         """Start a payload's retention anew; raises BlobMissing."""
@@ -153,6 +194,15 @@ class BlobStore:
     async def close(self) -> None:
         """Close the container's HTTP session."""
         await self._container.close()
+
+
+def _aad(place: str) -> bytes:
+    return f"payload\0{place}".encode()
+
+
+def _decoded(decoder: Decoder, stored: Iterator[bytes]) -> Iterator[bytes]:
+    for part in stored:
+        yield from decoder.feed(part)
 
 
 def _gathered(whole: io.BytesIO | None, pieces: Iterable[bytes]) -> io.BytesIO | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from shared.blobs import MAX_PAYLOAD, BlobChanged, BlobMissing, BlobStore, BlobSweeper, InUse
+from shared.protection import DataKeys
 
 from .claim import Claim, ClaimChanged, ClaimMissing
 
@@ -25,10 +26,20 @@ class ClaimStore:
         Bytes of the largest payload that is kept or read.
     timeout:
         Seconds that one request to the storage may take, its retries included.
+    keys, seal:
+        What sealed payloads are opened with, and whether new ones are sealed, each for its message only.
     """
 
-    def __init__(self, container: "ContainerClient", *, max_payload: int = MAX_PAYLOAD, timeout: float = 60.0) -> None:
-        self._blobs = BlobStore(container, max_payload=max_payload, timeout=timeout)
+    def __init__(
+        self,
+        container: "ContainerClient",
+        *,
+        max_payload: int = MAX_PAYLOAD,
+        timeout: float = 60.0,
+        keys: DataKeys | None = None,
+        seal: bool = False,
+    ) -> None:
+        self._blobs = BlobStore(container, max_payload=max_payload, timeout=timeout, keys=keys, seal=seal)
 
     async def put(self, message_id: UUID, payload: bytes | AsyncIterable[bytes]) -> Claim:
         """Return when Blob storage has the payload; the same message and payload is uploaded once.
@@ -41,6 +52,7 @@ class ClaimStore:
         kept = await self._blobs.put(
             payload,
             name=lambda sha256: Claim.name_of(message_id, sha256),
+            place=str(message_id),
             metadata={"messageid": str(message_id)},
         )
         return Claim(kept.name, kept.sha256, kept.size, kept.encoding)
@@ -50,24 +62,24 @@ class ClaimStore:
 
         Raises
         ------
-        ClaimMissing, ClaimChanged
+        ClaimMissing, ClaimChanged, ProtectionError
             Another try can't help: the message belongs among the dead letters.
         """
         with _as_message_errors():
             _check_owner(message_id, claim)
-            return await self._blobs.get(claim)
+            return await self._blobs.get(claim, place=str(message_id))
 
     async def open(self, message_id: UUID, claim: Claim) -> AsyncGenerator[bytes, None]:
         """The payload behind a claim in pieces of a few MiB; certain to be right when the last one came.
 
         Raises
         ------
-        ClaimMissing, ClaimChanged
+        ClaimMissing, ClaimChanged, ProtectionError
             Another try can't help, and what was read before must not be used.
         """
         with _as_message_errors():
             _check_owner(message_id, claim)
-            async with aclosing(self._blobs.open(claim)) as pieces:
+            async with aclosing(self._blobs.open(claim, place=str(message_id))) as pieces:
                 async for piece in pieces:
                     yield piece
 

@@ -132,6 +132,7 @@ class Headers:
     claim_sha256: str | None = None
     claim_size: int | None = None
     claim_encoding: str | None = None
+    sealed: str | None = None
 
     @property
     def broker_id(self) -> str:
@@ -164,6 +165,7 @@ class Headers:
             "claimSha256": self.claim_sha256,
             "claimSize": self.claim_size,
             "claimEncoding": self.claim_encoding,
+            "sealed": self.sealed,
         }
         properties.update({name: value for name, value in optional.items() if value is not None})
         return properties
@@ -195,6 +197,7 @@ class Headers:
                 claim_sha256=_optional(properties, "claimSha256"),
                 claim_size=None if size is None else int(size),
                 claim_encoding=_optional(properties, "claimEncoding"),
+                sealed=_optional(properties, "sealed"),
             )
         except KeyError as error:
             raise InvalidMessage(f"The application property {error.args[0]!r} is missing.") from None

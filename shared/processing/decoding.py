@@ -5,6 +5,7 @@ from contextlib import nullcontext
 
 from shared.claim_check import Claim, ClaimStore
 from shared.messages import Handler, Headers, InvalidMessage, Registry, fingerprint, parse_strict
+from shared.protection import MessageSealer, UnknownKey
 from shared.state import bucket_of
 
 from .outcomes import Delivery, Message
@@ -19,12 +20,21 @@ _LARGE_AT_ONCE = 2
 
 
 class Decoder:
-    """Reads deliveries; every failure is a MessageError, storage's own errors aside."""
+    """Reads deliveries; every failure is a MessageError, those of storage and of the key service aside.
 
-    def __init__(self, registry: Registry, claims: ClaimStore, *, buckets: int) -> None:
+    Parameters
+    ----------
+    sealer:
+        Opens what is sealed; without one a sealed message can't be read.
+    """
+
+    def __init__(
+        self, registry: Registry, claims: ClaimStore, *, buckets: int, sealer: MessageSealer | None = None
+    ) -> None:
         self._registry = registry
         self._claims = claims
         self._buckets = buckets
+        self._sealer = sealer
         self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
 
     async def decode(self, delivery: Delivery, headers: Headers) -> Message:
@@ -33,7 +43,7 @@ class Decoder:
         Raises
         ------
         MessageError
-            Unknown contract, wrong data, a claim that is missing or changed.
+            Unknown contract, wrong data, a claim that is missing or changed, what is sealed and can't be opened.
         """
         handler = self._registry.handler(headers.event_type, headers.version)
         async with self._large if (headers.claim_size or 0) > _LARGE else nullcontext():
@@ -59,8 +69,17 @@ class Decoder:
 
     async def _payload(self, delivery: Delivery, headers: Headers) -> bytes:
         if headers.claim is None:
-            return delivery.body
+            return await self._opened(delivery.body, headers)
         if headers.claim_sha256 is None or headers.claim_size is None:
             raise InvalidMessage("The claim is incomplete: claimSha256 and claimSize belong to it.")
         claim = Claim(headers.claim, headers.claim_sha256, headers.claim_size, headers.claim_encoding)
+        if self._sealer is not None:
+            self._sealer.check(sealed=claim.is_sealed)
         return await self._claims.get(headers.message_id, claim)
+
+    async def _opened(self, body: bytes, headers: Headers) -> bytes:
+        if self._sealer is not None:
+            return await self._sealer.open(headers, body)
+        if headers.sealed is not None:
+            raise UnknownKey("The message is sealed, and the settings name no data key.")
+        return body

@@ -14,8 +14,10 @@ from .errors import (
     WrongVersion,
 )
 from .keyring import Keyring
+from .messages import MessageSealer
 from .rows import KeyRow, KeyRows, KeyTable, MemoryKeyRows
 from .sealing import MAX_MESSAGES, DataKey, is_sealed_text, key_id_of, seal, seal_text, unseal, unseal_text
+from .streams import StreamOpener, StreamSealer, stream_key_id, stream_size
 from .subject_keys import Erasure, SubjectKeys
 from .tokens import TokenKeys, Tokens
 from .wrapping import KeySecret, KeySecrets, KeyWrapper, SecretWrapper, Wrapped
@@ -35,10 +37,13 @@ __all__ = [
     "Keyring",
     "KeysUnavailable",
     "MemoryKeyRows",
+    "MessageSealer",
     "NotAllowed",
     "NotSealed",
     "ProtectionError",
     "SecretWrapper",
+    "StreamOpener",
+    "StreamSealer",
     "SubjectKeys",
     "Tampered",
     "TokenKeys",
@@ -52,6 +57,8 @@ __all__ = [
     "key_id_of",
     "seal",
     "seal_text",
+    "stream_key_id",
+    "stream_size",
     "unseal",
     "unseal_text",
 ]

@@ -10,7 +10,8 @@ Exception
 │       ├── TooLong           more than is sealed or opened in one piece
 │       ├── NotSealed         it had to be sealed, and isn't
 │       └── Erased            the key of its subject was deleted
-├── KeysUnavailable       the key service or the key table is away: infrastructure, try again
+├── ConnectionError
+│   └── KeysUnavailable   the key service or the key table is away: infrastructure, try again
 └── NotAllowed            the caller's roles don't allow to see what a token stands for
 
 No message or attribute of them holds plaintext, key bytes or more of the input than its key id.
@@ -70,7 +71,7 @@ class Erased(ProtectionError):
     code = ErrorCode.SUBJECT_ERASED
 
 
-class KeysUnavailable(Exception):
+class KeysUnavailable(ConnectionError):
     """The key service or the key table can't be reached: nothing is wrong with what should be opened or sealed."""
 
 

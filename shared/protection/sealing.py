@@ -36,7 +36,7 @@ TEXT_PREFIX = "slp1."
 
 _MAGIC = b"SLP\x01"
 _PREAMBLE = len(_MAGIC) + 1
-_KEY_ID = re.compile(r"[A-Za-z0-9._~-]{1,96}")
+KEY_ID = re.compile(r"[A-Za-z0-9._~-]{1,96}")
 
 
 class DataKey:
@@ -64,7 +64,7 @@ class DataKey:
     def __init__(self, key_id: str, secret: bytes) -> None:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # loaded with the first key
 
-        if not _KEY_ID.fullmatch(key_id):
+        if not KEY_ID.fullmatch(key_id):
             raise ValueError("a key id has 1 to 96 letters, digits and ._~-")
         if len(secret) != KEY_BYTES:
             raise ValueError(f"a data key has {KEY_BYTES} bytes")
@@ -119,7 +119,7 @@ def key_id_of(sealed: bytes) -> str:
     if len(sealed) < end + NONCE_BYTES + TAG_BYTES or end == _PREAMBLE:
         raise Truncated("The sealed data is shorter than the least that can be.")
     key_id = sealed[_PREAMBLE:end].decode("latin-1")
-    if not _KEY_ID.fullmatch(key_id):
+    if not KEY_ID.fullmatch(key_id):
         raise Tampered("The key id of the sealed data is damaged.")
     return key_id
 
@@ -144,11 +144,11 @@ def unseal(key: DataKey, sealed: bytes, *, aad: bytes) -> bytes:
         raise TooLong(f"{size} bytes can't be opened in one piece, at most {MAX_PLAINTEXT} can.")
     try:
         return key.aead.decrypt(sealed[len(header) : start], memoryview(sealed)[start:], header + aad)
-    except _invalid_tag():
+    except invalid_tag():
         raise Tampered(f"Not what was sealed under the key {key.id!r}, or sealed for another place.") from None
 
 
-def _invalid_tag() -> type[Exception]:
+def invalid_tag() -> type[Exception]:
     from cryptography.exceptions import InvalidTag  # loaded by then: there is a key
 
     return InvalidTag

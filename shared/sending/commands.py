@@ -6,6 +6,7 @@ from datetime import datetime
 from azure.servicebus import ServiceBusMessage
 
 from shared.messages import Headers, Lane
+from shared.protection import MessageSealer
 
 from .coalescing import CoalescingSender
 
@@ -24,13 +25,22 @@ def command(headers: Headers, body: bytes) -> ServiceBusMessage:
 
 
 class Lanes:
-    """The senders of all lanes."""
+    """The senders of all lanes.
 
-    def __init__(self, senders: Mapping[Lane, CoalescingSender]) -> None:
+    Parameters
+    ----------
+    sealer:
+        Seals bodies on their way in. A copy that is sent later, and what is forwarded, go as they came.
+    """
+
+    def __init__(self, senders: Mapping[Lane, CoalescingSender], sealer: MessageSealer | None = None) -> None:
         self._senders = dict(senders)
+        self._sealer = sealer
 
     async def send(self, headers: Headers, body: bytes) -> None:
-        """Return when the lane's queue has taken the command; raises NotSent."""
+        """Return when the lane's queue has taken the command; raises NotSent, or KeysUnavailable."""
+        if self._sealer is not None:
+            headers, body = await self._sealer.seal(headers, body)
         await self._senders[headers.lane].send(command(headers, body))
 
     async def send_later(self, headers: Headers, body: bytes, when: datetime) -> None:

@@ -22,11 +22,13 @@ import asyncio, json, os, sys
 from uuid import uuid4
 from azure.storage.blob.aio import ContainerClient
 from shared.claim_check import ClaimStore
+from tests.unit.shared.protection.vault import World
 
 SIZE = 100_000_000
 PIECE = 1_000_000
 kind, way = sys.argv[3:]
-unit = os.urandom(PIECE) if kind == "noise" else (b'{"sku":"85123A","quantity":6,"unitPrice":2.55},' * 30_000)[:PIECE]
+sealing = {"keys": World().data_keys(), "seal": True} if "sealed" in kind else {}
+unit = os.urandom(PIECE) if "noise" in kind else (b'{"sku":"85123A","quantity":6,"unitPrice":2.55},' * 30_000)[:PIECE]
 
 def kilobytes(name):
     for line in open("/proc/self/status"):
@@ -39,7 +41,7 @@ async def stream(size):
 
 async def main():
     async with ContainerClient.from_connection_string(sys.argv[1], sys.argv[2]) as container:
-        claims = ClaimStore(container)
+        claims = ClaimStore(container, **sealing)
         message_id = uuid4()
         claim = await claims.put(message_id, stream(PIECE))  # everything is loaded
         await claims.get(message_id, claim)
@@ -65,7 +67,7 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize("kind", ["noise", "json"])
+@pytest.mark.parametrize("kind", ["noise", "json", "sealed noise"])
 @pytest.mark.parametrize("way", ["stream", "bytes"])
 async def test_a_hundred_megabytes_pass_through_little_memory(
     azurite: AzuriteEndpoints, project: Path, kind: str, way: str
