@@ -29,6 +29,7 @@ from shared.http import (
     success,
 )
 from shared.messages import ErrorCode, Handler
+from shared.protection import KeysUnavailable
 from shared.secrets import SecretError
 from shared.sending import NotSent
 from shared.state import inbox_key
@@ -90,7 +91,7 @@ class Api:
             return _unavailable(services)
         except SecretError as failure:
             return secret_failed(services, failure)
-        except (AzureError, TimeoutError) as failure:
+        except (AzureError, TimeoutError, KeysUnavailable) as failure:
             return storage_failed(services, failure)
         milliseconds = round((time.perf_counter() - started) * 1_000)
         location = f"/api/operations/{operations.make(operation)}"
@@ -220,6 +221,7 @@ def build_api(services: Services) -> Observed:
     app.add_exception_handler(AzureError, not_read)
     app.add_exception_handler(SecretError, not_read)
     app.add_exception_handler(TimeoutError, not_read)
+    app.add_exception_handler(KeysUnavailable, not_read)
     return Observed(Direct(app, commands), now=services.now)
 
 

@@ -9,7 +9,7 @@ import azure.functions as func
 
 from shared.dead_letters import BrokerLetter, InboxRecords, QueueDrain
 from shared.messages import Headers, Lane, MessageError
-from shared.processing import Decoder, Delivery
+from shared.processing import Delivery
 from shared.telemetry import log_event
 
 from .services import Services
@@ -90,7 +90,7 @@ class _Drains:
 
 def queue_drain(services: Services) -> QueueDrain:
     """The drain of all lanes, on the app's own stores."""
-    decoder = Decoder(services.registry, services.claims, buckets=services.settings.state_buckets)
+    decoder = services.decoder
 
     async def fingerprint_of(letter: BrokerLetter, headers: Headers) -> str | None:
         delivery = Delivery(

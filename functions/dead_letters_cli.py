@@ -38,7 +38,7 @@ from shared.dead_letters.rendering import (
     letters_table,
     report_json,
 )
-from shared.messages import Lane, Registry, discover
+from shared.messages import Lane, MessageError, Registry, discover
 from shared.query import StreamEvent
 from shared.settings import Settings, WrongSettings
 from shared.state import StateMismatch
@@ -174,12 +174,12 @@ async def _show(known: argparse.Namespace, services: Services) -> int:
     if len(letters) != 1:
         return _say(_not_one(known.id, letters), INCOMPLETE)
     try:
-        body = await services.dead_letters.body(letters[0])
-    except LookupError as error:
+        if known.body is not None:
+            _write(known.body, await services.dead_letters.body(letters[0]))
+            return OK
+        body = await services.dead_letters.message(letters[0])
+    except (LookupError, MessageError) as error:
         return _say(str(error), INCOMPLETE)
-    if known.body is not None:
-        _write(known.body, body)
-        return OK
     if known.json:
         _print(as_json({**letter_json(letters[0]), "body": body.decode("utf-8", "backslashreplace")}))
     else:

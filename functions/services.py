@@ -18,12 +18,16 @@ from shared.http import Intake, OperationIds
 from shared.identity import Credentials
 from shared.messages import Lane, Registry
 from shared.processing import BatchProcessor, Decoder, Limits, OrderedKeys, ParkingDrain, Runner, Settler
+from shared.protection import MessageSealer
 from shared.query import Projector, ReadModels
 from shared.resilience import LaneGate, RetryBudget, RetryPlan
 from shared.secrets import KeyRing, Keys, Policy, SecretCache, Vault, VaultPair
 from shared.sending import CoalescingSender, EventPublisher, Lanes
 from shared.settings import MIN_KEY, Connection, Settings, WrongSettings
 from shared.state import InboxSweeper, Lease, Outbox, Parking, StateStore
+from shared.telemetry import log_event
+
+from .protection import Protection
 
 if TYPE_CHECKING:
     from azure.eventhub.aio import EventHubProducerClient
@@ -40,6 +44,7 @@ OUTBOX_SETTLE_SECONDS = 10
 LANE_WEIGHTS = {Lane.HIGH: 70.0, Lane.NORMAL: 20.0, Lane.LOW: 12.0, Lane.ORDERED: 15.0}
 """Weights of the lanes at the handlers' places: low keeps a tenth while every lane has work."""
 PARKING_LEASE_SECONDS = 90
+REWRAP_LEASE_SECONDS = 300
 
 
 def _now() -> datetime:
@@ -57,6 +62,8 @@ class Services:
         self._operation_keys = KeyRing(settings.operation_key, lambda: self.secrets, least=MIN_KEY)
         self._operations: tuple[Keys, OperationIds] | None = None
         self._budgets: dict[str, RetryBudget] = {}
+        if settings.data_key is None:
+            log_event("nothing is sealed", missing="SLUICE_DATA_KEY")
 
     @cached_property
     def intake(self) -> Intake:
@@ -116,6 +123,31 @@ class Services:
         return SecretCache(source, policy, preload=settings.preloaded_secrets, now=self.now)
 
     @cached_property
+    def protection(self) -> Protection | None:
+        """The app's keys and what seals with them; None where SLUICE_DATA_KEY isn't set."""
+        connection = self.settings.key_vault
+        if self.settings.data_key is None or connection is None:
+            return None
+        return Protection(
+            self.settings,
+            secrets=lambda: self.secrets,
+            credential=lambda: self._credentials.get(connection),
+            table=self._first_table,
+            lease=lambda name: Lease(self.state, name, seconds=REWRAP_LEASE_SECONDS, now=self.now),
+            now=self.now,
+        )
+
+    @property
+    def sealer(self) -> MessageSealer | None:
+        """Seals and opens whole messages, where there is a key."""
+        return None if self.protection is None else self.protection.messages
+
+    @cached_property
+    def decoder(self) -> Decoder:
+        """Reads deliveries."""
+        return Decoder(self.registry, self.claims, buckets=self.settings.state_buckets, sealer=self.sealer)
+
+    @cached_property
     def processor(self) -> BatchProcessor:
         """Processes the batches of all lanes."""
         settings = self.settings
@@ -137,7 +169,7 @@ class Services:
             random=random.random,
         )
         return BatchProcessor(
-            decoder=Decoder(self.registry, self.claims, buckets=settings.state_buckets),
+            decoder=self.decoder,
             store=self.state,
             runner=runner,
             outbox=self.outbox,
@@ -203,7 +235,8 @@ class Services:
             Lane.ORDERED: self.settings.lane_ordered,
         }
         timeout = self.settings.send_timeout_seconds
-        return Lanes({lane: CoalescingSender(self._opener(name), timeout=timeout) for lane, name in names.items()})
+        senders = {lane: CoalescingSender(self._opener(name), timeout=timeout) for lane, name in names.items()}
+        return Lanes(senders, self.sealer)
 
     def _opener(self, queue: str) -> "_Opener":
         return _Opener(self, queue)
@@ -245,12 +278,15 @@ class Services:
     @cached_property
     def dead_letters(self) -> DeadLetterStore:
         """The dead-letter store."""
-        return DeadLetterStore(self._first_table(DEAD_LETTERS_TABLE), self._container(DEAD_LETTERS_CONTAINER))
+        table, bodies = self._first_table(DEAD_LETTERS_TABLE), self._container(DEAD_LETTERS_CONTAINER)
+        return DeadLetterStore(table, bodies, sealer=self.sealer)
 
     @cached_property
     def claims(self) -> ClaimStore:
         """Large payloads."""
-        return ClaimStore(self._container(self.settings.claim_container))
+        keys = self.protection.data_keys if self.protection is not None else None
+        container = self._container(self.settings.claim_container)
+        return ClaimStore(container, keys=keys, seal=self.settings.seals_claims)
 
     @cached_property
     def values(self) -> ValueStore:
@@ -300,6 +336,8 @@ class Services:
         for name in ("lanes", "publisher", "state", "views", "dead_letters", "claims", "values"):
             if name in made:
                 await made[name].close()
+        if self.__dict__.get("protection") is not None:
+            await made["protection"].close()
         if "secrets" in made:
             await self.secrets.close()
         if "service_bus" in made:

@@ -6,6 +6,8 @@ from .services import Services
 
 __all__ = ["timers_blueprint"]
 
+_REWRAP_SCHEDULE = "0 43 * * * *"
+
 
 def timers_blueprint(services: Services) -> func.Blueprint:
     """Each sweep runs on one instance at a time: the host runs a timer once per app."""
@@ -24,6 +26,12 @@ def timers_blueprint(services: Services) -> func.Blueprint:
     async def sweep_inbox(timer: func.TimerRequest) -> None:
         await services.inbox_sweeper.sweep()
 
+    async def rewrap_data_keys(timer: func.TimerRequest) -> None:
+        if services.protection is not None:
+            await services.protection.rewrapping.run()
+
+    if services.settings.data_key is not None:
+        blueprint.timer_trigger(arg_name="timer", schedule=_REWRAP_SCHEDULE)(rewrap_data_keys)
     blueprint.timer_trigger(arg_name="timer", schedule="%SLUICE_OUTBOX_SWEEP_SCHEDULE%")(sweep_outbox)
     blueprint.timer_trigger(arg_name="timer", schedule="%SLUICE_PARKING_SCHEDULE%")(drain_parked)
     blueprint.timer_trigger(arg_name="timer", schedule="%SLUICE_CLAIM_SWEEP_SCHEDULE%")(sweep_claims)

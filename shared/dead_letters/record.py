@@ -104,6 +104,8 @@ class StoredLetter:
         How often it was replayed.
     changed_at:
         When its status changed last.
+    sealed:
+        Its body is sealed at rest.
     etag:
         The version of the row, for a change that must not hit a newer one.
     """
@@ -134,6 +136,7 @@ class StoredLetter:
     claim: str | None
     body_blob: str | None
     etag: str | None
+    sealed: bool = False
 
 
 def stack_fingerprint(error: BaseException | None) -> str | None:

@@ -204,7 +204,7 @@ class Redrive:
         if letter.claim is not None or letter.event_type is None:
             return False
         try:
-            data = parse_strict(await self._store.body(letter))["data"]
+            data = parse_strict(await self._store.message(letter))["data"]
             known = fingerprint(letter.event_type, str(letter.properties.get("version")), data)
         except (MessageError, KeyError, TypeError, LookupError):
             return False

@@ -56,6 +56,7 @@ COLUMNS = (
     "position",
     "bodySize",
     "bodyBlob",
+    "sealed",
 )
 """Every column but the body."""
 
@@ -148,6 +149,7 @@ def from_row(row: Mapping[str, Any]) -> StoredLetter:
         traceparent=row.get("traceparent"),
         claim=row.get("claim"),
         body_blob=row.get("bodyBlob"),
+        sealed=bool(row.get("sealed")),
         etag=etag_of(row),
     )
 

@@ -21,6 +21,8 @@ from azure.core.exceptions import (
 from azure.data.tables import UpdateMode
 from azure.data.tables.aio import TableClient
 
+from shared.messages import Headers
+from shared.protection import MessageSealer, UnknownKey
 from shared.state import etag_of
 
 from .record import DeadLetter, Note, Status, StoredLetter
@@ -59,19 +61,30 @@ class Swept:
 
 
 class DeadLetterStore:
-    """Keeps dead letters; writing the same one again replaces it, so a redelivery makes no second one."""
+    """Keeps dead letters; writing the same one again replaces it, so a redelivery makes no second one.
 
-    def __init__(self, table: TableClient, bodies: "ContainerClient") -> None:
+    Parameters
+    ----------
+    sealer:
+        Seals bodies at rest, each for its dead letter only, and opens them; what was kept plain is read all the same.
+    """
+
+    def __init__(self, table: TableClient, bodies: "ContainerClient", *, sealer: MessageSealer | None = None) -> None:
         self._table = table
         self._bodies = bodies
+        self._sealer = sealer
 
     async def put(self, letter: DeadLetter) -> None:
         """Return when the dead letter is stored; one that is known keeps its first failure and its history."""
         row = to_row(letter)
-        if len(letter.body) > INLINE_BYTES:
-            row["bodyBlob"] = await self._upload(letter.id, letter.body)
-        elif letter.body:
-            row["body"] = letter.body
+        body = letter.body
+        if body and self._sealer is not None:
+            body = await self._sealer.seal_at(letter.id, body)
+            row["sealed"] = True
+        if len(body) > INLINE_BYTES:
+            row["bodyBlob"] = await self._upload(letter.id, body)
+        elif body:
+            row["body"] = body
         for _ in range(_MAX_RACES):
             with suppress(ResourceExistsError):
                 await self._create(row)
@@ -104,9 +117,27 @@ class DeadLetterStore:
         ------
         LookupError
             It isn't there any more: the dead letter was swept meanwhile.
+        ProtectionError
+            It is sealed and can't be opened.
+        KeysUnavailable
         """
         if letter.body_size == 0:
             return b""
+        kept = await self._kept(letter)
+        if not letter.sealed:
+            return kept
+        if self._sealer is None:
+            raise UnknownKey("The dead letter is sealed, and the settings name no data key.")
+        return await self._sealer.open_at(letter.id, kept)
+
+    async def message(self, letter: StoredLetter) -> bytes:
+        """The message that a body holds: opened, where its lane had sealed it; raises as `body` does."""
+        body = await self.body(letter)
+        if self._sealer is None or letter.properties.get("sealed") is None:
+            return body
+        return await self._sealer.open(Headers.from_properties(letter.properties), body)
+
+    async def _kept(self, letter: StoredLetter) -> bytes:
         try:
             if letter.body_blob is not None:
                 stream = await self._bodies.download_blob(letter.body_blob)

@@ -10,7 +10,7 @@ from .rows import KeyRow
 from .sealing import KEY_BYTES, DataKey
 from .wrapping import KeyWrapper, Wrapped
 
-__all__ = ["created_at", "infrastructure", "make_key", "read_key", "wrapped_of"]
+__all__ = ["columns_of", "created_at", "infrastructure", "make_key", "read_key", "wrapped_of"]
 
 
 async def make_key(

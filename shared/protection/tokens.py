@@ -89,16 +89,30 @@ def _in_class(character: str, number: int) -> str:
 
 
 class TokenKeys:
-    """The token key, read from where secrets are kept: the current version and the previous one."""
+    """The token key, read from where secrets are kept: the current version and the previous one.
 
-    def __init__(self, secrets: KeySecrets, name: str) -> None:
+    A new version makes tokens on each instance once its cache has it; until all have, a value may be written under
+    either, and `candidates` finds both on those that have.
+
+    Parameters
+    ----------
+    earlier:
+        Older versions (`name/version`) under which tokens are stored: a cache forgets them after a rotation.
+    """
+
+    def __init__(self, secrets: KeySecrets, name: str, *, earlier: Sequence[str] = ()) -> None:
         self._secrets = secrets
         self._name = name
+        self._earlier = tuple(earlier)
         self._read: tuple[tuple[str, ...], Tokens] | None = None
 
     async def tokens(self) -> Tokens:
         """What makes tokens under the versions that are valid now; raises what the secrets' source raises."""
-        known: Sequence[KeySecret] = await self._secrets.both(self._name)
+        known: list[KeySecret] = list(await self._secrets.both(self._name))
+        for name in self._earlier:
+            secret = await self._secrets.get(name)
+            if secret.version not in {one.version for one in known}:
+                known.append(secret)
         versions = tuple(secret.version for secret in known)
         if self._read is None or self._read[0] != versions:
             self._read = versions, Tokens([secret.value.encode() for secret in known])

@@ -22,6 +22,8 @@ __all__ = ["MIN_KEY", "Settings", "WrongSettings"]
 
 QueueName = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9./_-]{0,258}[A-Za-z0-9])?$")]
 
+KeyReference = Annotated[str, Field(pattern=r"^(key|secret):[0-9A-Za-z-]{1,127}$")]
+_LANES = ("high", "normal", "low", "ordered")
 _CONNECTIONS = ("ServiceBus", "EventHubs", "State", "Claims")
 _KEY_VAULT = "KeyVault"
 _ADDRESSES = {
@@ -85,6 +87,12 @@ class Settings(BaseModel):
     secret_preload: str = Field("", alias="SLUICE_SECRET_PRELOAD", max_length=32_768)
     rotation_queue: QueueName = Field("secret-events", alias="SLUICE_ROTATION_QUEUE")
 
+    data_key: KeyReference | None = Field(None, alias="SLUICE_DATA_KEY")
+    token_key: str = Field("", alias="SLUICE_TOKEN_KEY", max_length=4_096)
+    encrypted_lane_names: str = Field("", alias="SLUICE_ENCRYPTED_LANES", max_length=64)
+    encrypt_claims: bool | None = Field(None, alias="SLUICE_ENCRYPT_CLAIMS")
+    sealing_required: bool = Field(False, alias="SLUICE_SEALING_REQUIRED")
+
     http_streams: bool = Field(True, alias="SLUICE_HTTP_STREAMS")
     log_format: Literal["platform", "json"] = Field("platform", alias="SLUICE_LOG_FORMAT")
     app_insights: SecretStr | None = Field(None, alias="APPLICATIONINSIGHTS_CONNECTION_STRING")
@@ -118,6 +126,47 @@ class Settings(BaseModel):
         if not all(is_secret_name(name) for name in _listed(names)):
             raise ValueError("must list names of secrets, separated by commas")
         return names
+
+    @field_validator("encrypted_lane_names")
+    @classmethod
+    def _lane_names(cls, names: str) -> str:
+        if others := sorted(set(_listed(names)) - set(_LANES)):
+            raise ValueError(f"names {', '.join(others)[:64]}; lanes are {', '.join(_LANES)}")
+        return names
+
+    @field_validator("token_key")
+    @classmethod
+    def _token_secrets(cls, references: str) -> str:
+        if not all(_is_reference(one) for one in _listed(references)):
+            raise ValueError("must be secret:<name>, and after commas secret:<name>/<version> for earlier ones")
+        return references
+
+    @property
+    def encrypted_lanes(self) -> tuple[str, ...]:
+        """Lanes whose messages are sealed."""
+        return _listed(self.encrypted_lane_names)
+
+    @property
+    def seals_claims(self) -> bool:
+        """Claims are sealed: as said, else where any lane is."""
+        return bool(self.encrypted_lanes) if self.encrypt_claims is None else self.encrypt_claims
+
+    @property
+    def token_keys(self) -> tuple[str, ...]:
+        """Names of the secrets that tokens are made with, the current one first."""
+        return tuple(one.removeprefix("secret:") for one in _listed(self.token_key))
+
+    @model_validator(mode="after")
+    def _keys_for_sealing(self) -> Self:
+        if self.data_key is None and (self.encrypted_lanes or self.encrypt_claims or self.token_key):
+            raise ValueError("SLUICE_ENCRYPTED_LANES, SLUICE_ENCRYPT_CLAIMS and SLUICE_TOKEN_KEY need SLUICE_DATA_KEY")
+        if self.data_key is not None and self.key_vault is None:
+            raise ValueError("SLUICE_DATA_KEY names a key or a secret: KeyVault__vaultUri is missing")
+        if self.sealing_required and (set(self.encrypted_lanes) != set(_LANES) or not self.seals_claims):
+            raise ValueError(
+                "SLUICE_SEALING_REQUIRED needs all four lanes in SLUICE_ENCRYPTED_LANES, and sealed claims"
+            )
+        return self
 
     @property
     def preloaded_secrets(self) -> tuple[str, ...]:
@@ -185,6 +234,13 @@ class Settings(BaseModel):
             return cls.model_validate(values)
         except ValidationError as error:
             raise WrongSettings(_explain(error)) from None
+
+
+def _is_reference(text: str) -> bool:
+    try:
+        return SecretReference.of(text) is not None
+    except ValueError:
+        return False
 
 
 def _listed(names: str) -> tuple[str, ...]:
