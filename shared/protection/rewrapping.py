@@ -10,7 +10,7 @@ from typing import Protocol
 
 from shared.telemetry import log_event
 
-from .errors import ProtectionError
+from .errors import KeysUnavailable, ProtectionError
 from .rows import KeyRow, KeyRows
 from .stored import columns_of, infrastructure, wrapped_of
 from .wrapping import KeyWrapper
@@ -41,11 +41,14 @@ class Rewrapped:
     ----------
     lost:
         Keys that can't be unwrapped; they are left as they are.
+    failure:
+        Why some weren't done.
     """
 
     seen: int = 0
     changed: int = 0
     lost: int = 0
+    failure: KeysUnavailable | None = None
 
 
 class Rewrapping:
@@ -78,12 +81,12 @@ class Rewrapping:
                     if wrapped is not None and wrapped.version != version:
                         await slots.acquire()
                         tasks.create_task(self._one(row, done, slots))
-        except ExceptionGroup as group:
-            raise group.exceptions[0] from None
         finally:
             await self._lease.release()
         if done.changed or done.lost:
             log_event("data keys wrapped anew", seen=done.seen, changed=done.changed, lost=done.lost)
+        if done.failure is not None:
+            raise done.failure
         return done
 
     async def _one(self, row: KeyRow, done: Rewrapped, slots: asyncio.Semaphore) -> None:
@@ -95,9 +98,12 @@ class Rewrapping:
                 secret = await self._wrapper.unwrap(wrapped)
                 new = await self._wrapper.wrap(secret)
                 changed = replace(row, columns={**row.columns, **columns_of(new)})
-                done.changed += await self._rows.replace(changed)
+                replaced = await self._rows.replace(changed)
+            done.changed += replaced
         except ProtectionError as error:
             done.lost += 1
             log_event("data key lost", level=logging.ERROR, keyId=str(row.columns["keyId"]), error=error)
+        except KeysUnavailable as error:  # the other rows may fare better
+            done.failure = error
         finally:
             slots.release()
