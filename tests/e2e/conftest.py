@@ -89,6 +89,13 @@ class DevPy:
             check=False,
         )
 
+    def ask(self, *arguments: str, given: str | None = None) -> subprocess.CompletedProcess[str]:
+        """Another command of `dev.py`, to its end."""
+        command = [sys.executable, str(self.project / "dev.py"), *arguments]
+        return subprocess.run(
+            command, capture_output=True, text=True, input=given, timeout=60, cwd=self.project, check=False
+        )
+
     def reconciled(self, data: Path, *options: str) -> dict[str, Any]:
         """`dev.py run --once`, which must reconcile; its figures."""
         file = data.parent / "figures.json"

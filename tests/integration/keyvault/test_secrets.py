@@ -169,6 +169,16 @@ def test_a_vault_under_another_name_is_not_given_a_token(vault: RunningVault) ->
         client.get_secret("operation-key")
 
 
+def test_a_new_signing_key_of_the_issuer_fails_no_request(vault: RunningVault) -> None:
+    """Tokens of before and after the rotation are taken side by side."""
+    with SecretClient(vault.url, developer(vault), **client_options(vault)) as before:
+        before.get_secret("operation-key")
+        vault.issuer.rotate()
+        with SecretClient(vault.url, developer(vault), **client_options(vault)) as after:
+            for client in (before, after, before):
+                assert client.get_secret("operation-key").value
+
+
 @pytest.mark.parametrize("module", ["azure.keyvault.secrets", "azure.keyvault.secrets.aio"])
 def test_the_settings_of_a_host_are_enough_for_the_sdk(vault: RunningVault, module: str) -> None:
     """A process with the stack's environment gives no certificate file: both transports find it themselves."""
