@@ -35,8 +35,9 @@ from shared.sending import NotSent
 from shared.state import inbox_key
 from shared.telemetry import log_event
 
-from .openapi import command_docs, view_docs
+from .openapi import command_docs, find_docs, view_docs
 from .services import Services
+from .views import Views
 
 __all__ = ["Api", "api_blueprint", "build_api"]
 
@@ -125,13 +126,6 @@ class Api:
             more=more,
         )
 
-    async def view(self, name: str, key: str) -> Response:
-        """One row of a read model."""
-        found = await self._services.views.get(name, key) if 1 <= len(key) <= 128 else None
-        if found is None:
-            return error(ErrorCode.NOT_FOUND, f"There is nothing under {name}/{key[:128]}.", now=self._services.now())
-        return Response(found, media_type="application/json")
-
     async def health(self) -> Response:
         """The process answers."""
         return self._health.alive()
@@ -173,7 +167,7 @@ def services_probe(services: Services, name: str) -> Any:
 
 def build_api(services: Services) -> Observed:
     """The API as an ASGI app, with paths as the platform hands them over."""
-    api = Api(services)
+    api, views = Api(services), Views(services)
     app = FastAPI(
         title="Sluice",
         version="0.1.0",
@@ -191,7 +185,13 @@ def build_api(services: Services) -> Observed:
 
     def show(name: str) -> Any:
         async def endpoint(request: Request) -> Response:
-            return await api.view(name, request.path_params["key"])
+            return await views.one(name, request.path_params["key"], request)
+
+        return endpoint
+
+    def find(name: str) -> Any:
+        async def endpoint(request: Request) -> Response:
+            return await views.find(name, request)
 
         return endpoint
 
@@ -206,6 +206,8 @@ def build_api(services: Services) -> Observed:
     app.add_api_route("/api/health/ready", api.ready, methods=["GET"], **view_docs("readiness"))
     for name in services.registry.views:
         app.add_api_route(f"/api/{name}/{{key}}", show(name), methods=["GET"], **view_docs(name, "key"))
+        if findable := views.findable(name):
+            app.add_api_route(f"/api/{name}", find(name), methods=["GET"], **find_docs(name, findable))
 
     @app.exception_handler(HTTPException)
     async def no_route(_: Request, failure: HTTPException) -> Response:
@@ -221,7 +223,6 @@ def build_api(services: Services) -> Observed:
     app.add_exception_handler(AzureError, not_read)
     app.add_exception_handler(SecretError, not_read)
     app.add_exception_handler(TimeoutError, not_read)
-    app.add_exception_handler(KeysUnavailable, not_read)
     return Observed(Direct(app, commands), now=services.now)
 
 

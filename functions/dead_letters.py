@@ -92,7 +92,7 @@ def queue_drain(services: Services) -> QueueDrain:
     """The drain of all lanes, on the app's own stores."""
     decoder = services.decoder
 
-    async def fingerprint_of(letter: BrokerLetter, headers: Headers) -> str | None:
+    async def has_fingerprint(letter: BrokerLetter, headers: Headers, known: str) -> bool:
         delivery = Delivery(
             body=letter.body,
             properties=dict(letter.properties),
@@ -101,12 +101,12 @@ def queue_drain(services: Services) -> QueueDrain:
             delivery_count=letter.delivery_count,
         )
         try:
-            return (await decoder.decode(delivery, headers)).fingerprint
+            return (await decoder.decode(delivery, headers)).has_fingerprint(known)
         except MessageError:
-            return None
+            return False
 
     inbox = InboxRecords(services.state)
-    return QueueDrain(services.dead_letters, inbox, fingerprint_of=fingerprint_of, now=services.now)
+    return QueueDrain(services.dead_letters, inbox, has_fingerprint=has_fingerprint, now=services.now)
 
 
 async def _sweep(services: Services) -> None:

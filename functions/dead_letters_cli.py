@@ -21,12 +21,14 @@ from shared.dead_letters import (
     Action,
     Filters,
     InboxRecords,
+    Note,
     Order,
     Outcome,
     Redrive,
     RedriveRun,
     Report,
     StoredLetter,
+    preview,
 )
 from shared.dead_letters.arguments import filters_of, order_by, parse, ramp_of
 from shared.dead_letters.rendering import (
@@ -53,6 +55,7 @@ OK, INCOMPLETE, WRONG, UNREACHABLE = 0, 1, 2, 3
 _PROBE_SECONDS = 12.0
 _SIDE_BY_SIDE = 16
 _SHOWN = 20
+_TRIES = 5
 
 
 class _Wrong(Exception):
@@ -101,6 +104,7 @@ def redrive_of(services: Services) -> Redrive:
         renew=renew,
         now=services.now,
         resolved=resolved,
+        fingerprints=None if services.fields is None else services.fields.fingerprints,
     )
 
 
@@ -115,13 +119,13 @@ def _environment(file: str | None, environment: Mapping[str, str]) -> dict[str, 
 
 
 def _registry() -> Registry:
-    import integrations  # the users' modules: only a replay of events needs them
+    import integrations  # the users' modules: only a replay of events and a look at a message need them
 
     return discover(integrations)
 
 
 async def _run(known: argparse.Namespace, settings: Settings) -> int:
-    services = Services(settings, _registry() if known.command == "replay" else Registry([]))
+    services = Services(settings, _registry() if known.command in ("replay", "show") else Registry([]))
     try:
         async with asyncio.timeout(_PROBE_SECONDS):
             await services.dead_letters.probe()
@@ -174,17 +178,35 @@ async def _show(known: argparse.Namespace, services: Services) -> int:
     if len(letters) != 1:
         return _say(_not_one(known.id, letters), INCOMPLETE)
     try:
-        if known.body is not None:
-            _write(known.body, await services.dead_letters.body(letters[0]))
-            return OK
         body = await services.dead_letters.message(letters[0])
     except (LookupError, MessageError) as error:
         return _say(str(error), INCOMPLETE)
-    if known.json:
-        _print(as_json({**letter_json(letters[0]), "body": body.decode("utf-8", "backslashreplace")}))
+    letter = letters[0]
+    if known.reveal:
+        letter = await _revealed(letter, Order(by=order_by(known), reason=known.reason), services)
     else:
-        _print(letter_text(letters[0], body))
+        told = preview(letter, body, services.registry)
+        if known.body is not None and told != body:
+            raise _Wrong("the message holds protected fields: add --reveal and --reason to write it as it is")
+        body = told
+    if known.body is not None:
+        _write(known.body, body)
+    elif known.json:
+        _print(as_json({**letter_json(letter), "body": body.decode("utf-8", "backslashreplace")}))
+    else:
+        _print(letter_text(letter, body))
     return OK
+
+
+async def _revealed(letter: StoredLetter, order: Order, services: Services) -> StoredLetter:
+    """The dead letter with the note that somebody has seen all of it, which is kept before anything is shown."""
+    for _ in range(_TRIES):
+        note = Note(at=services.now(), action="revealed", by=order.by, reason=order.reason)
+        noted = await services.dead_letters.change(letter, status=letter.status, note=note, at=letter.changed_at)
+        if noted is not None:
+            return noted
+        (letter,) = await services.dead_letters.starting_with(letter.id)
+    raise _Wrong("the dead letter keeps changing, so that it can't be noted who has seen it; try again")
 
 
 def _write(file: str, body: bytes) -> None:

@@ -1,10 +1,11 @@
 """What the API says of itself: the pieces that FastAPI can't see, since bodies are read by our own strict parser."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from shared.messages import CLOUD_EVENT_TYPE, Handler
 
-__all__ = ["command_docs", "view_docs"]
+__all__ = ["command_docs", "find_docs", "view_docs"]
 
 _ERROR = {
     "type": "object",
@@ -97,6 +98,38 @@ def view_docs(name: str, parameter: str | None = None) -> dict[str, Any]:
         "tags": ["read"],
         "responses": answers,
         "openapi_extra": {"parameters": [described]},  # a typed argument would load a second pydantic at start
+    }
+
+
+def find_docs(name: str, fields: Iterable[str]) -> dict[str, Any]:
+    """Route options of an endpoint that finds rows by the value of one of some fields."""
+    described = [
+        {"name": field, "in": "query", "description": "One of these is given.", "schema": {"type": "string"}}
+        for field in fields
+    ]
+    page = [
+        {"name": "top", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}},
+        {"name": "after", "in": "query", "schema": {"type": "string"}},
+    ]
+    answer = {
+        "type": "object",
+        "required": ["value", "count"],
+        "properties": {
+            "value": {"type": "array", "items": {"type": "object"}},
+            "count": {"type": "integer"},
+            "nextLink": {"type": "string"},
+        },
+    }
+    return {
+        "summary": f"Find: {name}",
+        "tags": ["read"],
+        "responses": {
+            200: _answer("Those there are; `nextLink` leads to more.", answer),
+            400: _answer("Not a question that can be answered.", _ERROR),
+            403: _answer("Only an operator may ask.", _ERROR),
+            404: _answer("The app seals no fields, so it has no index of them.", _ERROR),
+        },
+        "openapi_extra": {"parameters": [*described, *page]},
     }
 
 

@@ -18,7 +18,7 @@ from shared.http import Intake, OperationIds
 from shared.identity import Credentials
 from shared.messages import Lane, Registry
 from shared.processing import BatchProcessor, Decoder, Limits, OrderedKeys, ParkingDrain, Runner, Settler
-from shared.protection import MessageSealer
+from shared.protection import FieldProtection, MessageSealer
 from shared.query import Projector, ReadModels
 from shared.resilience import LaneGate, RetryBudget, RetryPlan
 from shared.secrets import KeyRing, Keys, Policy, SecretCache, Vault, VaultPair
@@ -145,7 +145,21 @@ class Services:
     @cached_property
     def decoder(self) -> Decoder:
         """Reads deliveries."""
-        return Decoder(self.registry, self.claims, buckets=self.settings.state_buckets, sealer=self.sealer)
+        return Decoder(
+            self.registry,
+            self.claims,
+            buckets=self.settings.state_buckets,
+            sealer=self.sealer,
+            fingerprints=None if self.fields is None else self.fields.fingerprints,
+        )
+
+    @cached_property
+    def fields(self) -> FieldProtection | None:
+        """Seals and opens protected fields; None where SLUICE_DATA_KEY isn't set."""
+        if self.protection is None:
+            return None
+        protection = self.protection
+        return FieldProtection(protection.data_keys, protection.subject_keys, protection.token_keys)
 
     @cached_property
     def processor(self) -> BatchProcessor:
@@ -165,6 +179,7 @@ class Services:
             limits=limits,
             source=settings.event_source,
             values=self.values,
+            fields=self.fields,
             now=self.now,
             random=random.random,
         )
@@ -216,13 +231,18 @@ class Services:
     @cached_property
     def projector(self) -> Projector:
         """Keeps the read models."""
-        return Projector(self.registry, self.views, self.dead_letters, now=self.now)
+        return Projector(self.registry, self.views, self.dead_letters, now=self.now, fields=self.fields)
 
     @cached_property
     def outbox(self) -> Outbox:
         """Publishes what was committed, and what a crash left behind."""
         return Outbox(
-            self.state, self.publisher, self.lanes, now=self.now, settle_for=timedelta(seconds=OUTBOX_SETTLE_SECONDS)
+            self.state,
+            self.publisher,
+            self.lanes,
+            now=self.now,
+            settle_for=timedelta(seconds=OUTBOX_SETTLE_SECONDS),
+            fields=self.fields,
         )
 
     @cached_property

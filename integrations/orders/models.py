@@ -5,11 +5,16 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints
 
+from shared.classification import Restricted, Subject, Tokenized
 from shared.messages import Contract, Timestamp, rfc3339
 
 __all__ = ["CreditNote", "CreditNoteView", "Order", "OrderView"]
 
 Reference = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+CustomerId = Annotated[Reference | None, Restricted, Tokenized("customer"), Subject("customer")]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+Email = Annotated[str, StringConstraints(pattern=r"^[^@\s]{1,64}@[^@\s]{1,190}$")]
+Address = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 Country = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 Price = Annotated[Decimal, Field(ge=0, max_digits=18, decimal_places=6)]
 Lines = Field(min_length=1, max_length=50_000)
@@ -36,12 +41,20 @@ class CreditLine(_Line):
     quantity: Annotated[int, Field(lt=0, ge=-MOST)]
 
 
-class Order(Contract):
-    """A customer's order. A missing customer is a guest."""
+class _Person(Contract):
+    """Who it is about. All of it is restricted, and erased together; a missing customer is a guest."""
+
+    customer_id: CustomerId = None
+    name: Annotated[Name | None, Restricted] = None
+    email: Annotated[Email | None, Restricted] = None
+    address: Annotated[Address | None, Restricted] = None
+
+
+class Order(_Person):
+    """A customer's order."""
 
     order_id: Reference
     placed_at: Timestamp
-    customer_id: Reference | None = None
     country: Country
     lines: Annotated[list[OrderLine], Lines]
 
@@ -51,12 +64,11 @@ class Order(Contract):
         return sum((line.quantity * line.unit_price for line in self.lines), Decimal(0))
 
 
-class CreditNote(Contract):
+class CreditNote(_Person):
     """Money back: the parcel should be stopped."""
 
     credit_note_id: Reference
     credited_at: Timestamp
-    customer_id: Reference | None = None
     country: Country
     lines: Annotated[list[CreditLine], Lines]
 
@@ -66,13 +78,12 @@ class CreditNote(Contract):
         return sum((line.quantity * line.unit_price for line in self.lines), Decimal(0))
 
 
-class OrderView(Contract):
+class OrderView(_Person):
     """An order as it is kept, said and shown."""
 
     order_id: str
     status: Literal["accepted"] = "accepted"
     placed_at: str
-    customer_id: str | None
     guest: bool
     country: str
     line_count: int
@@ -86,6 +97,9 @@ class OrderView(Contract):
             order_id=order.order_id,
             placed_at=rfc3339(order.placed_at),
             customer_id=order.customer_id,
+            name=order.name,
+            email=order.email,
+            address=order.address,
             guest=order.customer_id is None,
             country=order.country,
             line_count=len(order.lines),
@@ -94,13 +108,12 @@ class OrderView(Contract):
         )
 
 
-class CreditNoteView(Contract):
+class CreditNoteView(_Person):
     """A credit note as it is kept, said and shown."""
 
     credit_note_id: str
     status: Literal["accepted"] = "accepted"
     credited_at: str
-    customer_id: str | None
     country: str
     line_count: int
     units: int
@@ -113,6 +126,9 @@ class CreditNoteView(Contract):
             credit_note_id=note.credit_note_id,
             credited_at=rfc3339(note.credited_at),
             customer_id=note.customer_id,
+            name=note.name,
+            email=note.email,
+            address=note.address,
             country=note.country,
             line_count=len(note.lines),
             units=sum(line.quantity for line in note.lines),

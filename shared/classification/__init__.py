@@ -3,12 +3,13 @@
 from .markers import Classification, Confidential, Internal, Public, Restricted, Subject, Tokenized
 from .plan import Leaf, Plan, WrongMarkers, plan_of
 from .redaction import HIDDEN, Scrubber, redacted, secrets_in, secrets_of, told
-from .walking import walk
+from .walking import Found, leaves
 
 __all__ = [
     "HIDDEN",
     "Classification",
     "Confidential",
+    "Found",
     "Internal",
     "Leaf",
     "Plan",
@@ -18,10 +19,10 @@ __all__ = [
     "Subject",
     "Tokenized",
     "WrongMarkers",
+    "leaves",
     "plan_of",
     "redacted",
     "secrets_in",
     "secrets_of",
     "told",
-    "walk",
 ]

@@ -147,6 +147,8 @@ class _Reader:
         plan.spellings.clear()
         if plan.subject is not None:
             raise WrongMarkers(f"{model.__name__}.root: a Subject names a field among others")
+        if inner is not None and inner.leaf is not None:
+            raise WrongMarkers(f"{model.__name__}: mark the fields that hold this model, not its root")
         if inner is not None:
             self._into(plan, inner, model.__name__)
         return plan
@@ -201,15 +203,17 @@ class _Reader:
             name, value = (*arguments, Any, Any)[:2]
             if self._type(name, where) is not None:
                 raise WrongMarkers(f"{where}: the names of an object can't be protected; mark the whole field")
-            return self._around(self._type(value, where), "values")
+            return self._around(self._type(value, where), "values", where)
         if isinstance(origin, type) and issubclass(origin, Iterable):
             found = [self._type(one, where) for one in arguments if one is not Ellipsis]
-            return self._around(self._union(found, where), "items")
+            return self._around(self._union(found, where), "items", where)
         return None
 
-    def _around(self, inner: Plan | None, role: str) -> Plan | None:
+    def _around(self, inner: Plan | None, role: str, where: str) -> Plan | None:
         if inner is None:
             return None
+        if inner.leaf is not None and inner.leaf.token is not None:
+            raise WrongMarkers(f"{where}: a Tokenized field stands by itself, not among others in a list or object")
         plan = self._new()
         setattr(plan, role, inner)
         return plan

@@ -8,8 +8,8 @@ from urllib.parse import quote
 
 from pydantic import BaseModel
 
-from .plan import Leaf, Plan, plan_of
-from .walking import walk
+from .plan import Plan, plan_of
+from .walking import leaves
 
 __all__ = ["HIDDEN", "Scrubber", "redacted", "secrets_in", "secrets_of", "told"]
 
@@ -45,19 +45,15 @@ _BEGINNING = 24
 
 def redacted(plan: Plan, parsed: Any) -> Any:
     """Parsed JSON with every protected value replaced, in place."""
-    return walk(plan, parsed, lambda _leaf, _value, _path, _subject: HIDDEN, spellings=True)
+    for found in leaves(plan, parsed, spellings=True):
+        found.holder[found.name] = HIDDEN
+    return parsed
 
 
 def secrets_in(plan: Plan, parsed: Any) -> set[str]:
     """The protected texts and numbers in parsed JSON."""
-    found: set[str] = set()
-
-    def gather(_leaf: Leaf, value: Any, _path: str, _subject: Any) -> Any:
-        found.update(_scalars(value))
-        return value
-
-    walk(plan, parsed, gather, spellings=True)
-    return found
+    found = leaves(plan, parsed, spellings=True)
+    return {secret for one in found for secret in _scalars(one.holder[one.name])}
 
 
 def secrets_of(data: BaseModel) -> set[str]:

@@ -1,50 +1,74 @@
-"""Goes through JSON along a plan and replaces what is protected, in one pass and in place."""
+"""Finds what is protected in JSON, along the plan of its model."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from .plan import Leaf, Plan
 
-__all__ = ["Visit", "pointer", "walk"]
+__all__ = ["Found", "leaves"]
 
-Visit = Callable[[Leaf, Any, str, Any], Any]
-"""Given a protected field, its value, its path (a JSON pointer, RFC 6901) and its object's subject: the new value."""
+Person = tuple[str, str]
 
 
-def walk(plan: Plan, value: Any, visit: Visit, *, path: str = "", subject: Any = None, spellings: bool = False) -> Any:
-    """Replace every protected value but None; what doesn't have the form of its plan is left as it is.
+class Found(NamedTuple):
+    """A protected value that isn't None, and where it is.
+
+    Attributes
+    ----------
+    holder, name:
+        `holder[name]` is the value.
+    path:
+        A JSON pointer (RFC 6901).
+    person:
+        Kind and value of the subject that it is about, where the model says so.
+    """
+
+    holder: Any
+    name: Any
+    leaf: Leaf
+    path: str
+    person: Person | None
+
+
+def leaves(plan: Plan, parsed: Any, *, spellings: bool = False) -> list[Found]:
+    """Every protected value in parsed JSON; what doesn't have the form of its plan is passed over.
 
     Parameters
     ----------
     spellings:
         Also look at fields under the other names that their model takes.
     """
-    if value is None:
-        return None
-    if plan.leaf is not None:
-        return visit(plan.leaf, value, path, subject)
+    return list(_below(plan, parsed, "", None, spellings))
+
+
+def _below(plan: Plan, value: Any, path: str, person: Person | None, spellings: bool) -> Iterator[Found]:
     if isinstance(value, dict):
         if plan.subject is not None:
-            subject = value.get(plan.subject[0])
+            named = value.get(plan.subject[0])
+            person = None if named is None else (plan.subject[1].kind, str(named))
         for name, child in plan.fields.items():
-            held = value.get(name)
-            if held is not None:
-                value[name] = walk(child, held, visit, path=f"{path}/{name}", subject=subject, spellings=spellings)
+            yield from _at(child, value, name, f"{path}/{name}", person, spellings)
         if spellings:
             for name, child in plan.spellings.items():
-                if name in value and name not in plan.fields:
-                    value[name] = walk(child, value[name], visit, path=f"{path}/{name}", spellings=True)
+                if name not in plan.fields:
+                    yield from _at(child, value, name, f"{path}/{name}", person, spellings)
         if plan.values is not None:
-            for name, held in value.items():
-                below = f"{path}/{pointer(name)}"
-                value[name] = walk(plan.values, held, visit, path=below, subject=subject, spellings=spellings)
+            for name in value:
+                yield from _at(plan.values, value, name, f"{path}/{_segment(name)}", person, spellings)
     elif isinstance(value, list) and plan.items is not None:
-        for number, held in enumerate(value):
-            below = f"{path}/{number}"
-            value[number] = walk(plan.items, held, visit, path=below, subject=subject, spellings=spellings)
-    return value
+        for number in range(len(value)):
+            yield from _at(plan.items, value, number, f"{path}/{number}", person, spellings)
 
 
-def pointer(name: str) -> str:
-    """A name as a segment of a JSON pointer."""
+def _at(plan: Plan, holder: Any, name: Any, path: str, person: Person | None, spellings: bool) -> Iterator[Found]:
+    value = holder.get(name) if isinstance(holder, dict) else holder[name]
+    if value is None:
+        return
+    if plan.leaf is not None:
+        yield Found(holder, name, plan.leaf, path, person)
+    else:
+        yield from _below(plan, value, path, person, spellings)
+
+
+def _segment(name: str) -> str:
     return name.replace("~", "~0").replace("/", "~1")

@@ -2,6 +2,7 @@
 
 from .drain import BrokerLetter, QueueDrain
 from .inbox import InboxRecords
+from .preview import preview
 from .ramp import Ramp, RedriveRun, Report
 from .record import DeadLetter, Note, Status, StoredLetter, stack_fingerprint, unread_identity
 from .redrive import Action, Order, Outcome, Plan, Redrive, Result, replay_message
@@ -30,6 +31,7 @@ __all__ = [
     "Status",
     "StoredLetter",
     "Swept",
+    "preview",
     "replay_message",
     "stack_fingerprint",
     "unread_identity",

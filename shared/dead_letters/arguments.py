@@ -40,6 +40,8 @@ def parse(arguments: Sequence[str], *, program: str) -> argparse.Namespace:
     known = parser.parse_args(arguments)
     if known.command in ("replay", "discard"):
         _require_choice(parser, known)
+    if known.command == "show" and known.reveal and not (known.reason or "").strip():
+        parser.error("show --reveal: --reason is needed; it is kept in the dead letter's history")
     return known
 
 
@@ -52,6 +54,9 @@ def _looking(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     show = commands.add_parser("show", help="one dead letter, with its history and message")
     show.add_argument("id", help="its id or the beginning of it, or a message id")
     show.add_argument("--body", metavar="FILE", help="write the message byte for byte to a file, - for standard output")
+    show.add_argument("--reveal", action="store_true", help="show protected fields too; kept in its history")
+    show.add_argument("--reason", help="why they have to be seen")
+    show.add_argument("--by", help="who looks (default: your login name)")
     for parser in (listing, groups, show):
         _add_json(parser)
 

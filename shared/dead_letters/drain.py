@@ -42,7 +42,7 @@ class BrokerLetter:
     delivery_count: int
 
 
-FingerprintOf = Callable[[BrokerLetter, Headers], Awaitable[str | None]]
+HasFingerprint = Callable[[BrokerLetter, Headers, str], Awaitable[bool]]
 
 
 class QueueDrain:
@@ -50,9 +50,9 @@ class QueueDrain:
 
     Parameters
     ----------
-    fingerprint_of:
-        The fingerprint that the inbox keeps of a message's data, or None where it can't be read. Asked only for a
-        message that the inbox knows as done: the broker may give up on a message whose effects were committed.
+    has_fingerprint:
+        Whether a fingerprint that the inbox keeps is that of a message's data; not where it can't be read. Asked only
+        for a message that the inbox knows as done: the broker may give up on one whose effects were committed.
     """
 
     def __init__(
@@ -60,12 +60,12 @@ class QueueDrain:
         store: DeadLetterStore,
         inbox: InboxRecords,
         *,
-        fingerprint_of: FingerprintOf,
+        has_fingerprint: HasFingerprint,
         now: Callable[[], datetime],
     ) -> None:
         self._store = store
         self._inbox = inbox
-        self._fingerprint_of = fingerprint_of
+        self._has_fingerprint = has_fingerprint
         self._now = now
 
     async def drain(self, lane: Lane, messages: Sequence[BrokerLetter]) -> None:
@@ -108,8 +108,7 @@ class QueueDrain:
         row = await self._inbox.find(str(headers.message_id), headers.key)
         if row is None or row["status"] != "done":
             return False
-        fingerprint = await self._fingerprint_of(message, headers)
-        return fingerprint is not None and fingerprint == row.get("payloadSha256")
+        return await self._has_fingerprint(message, headers, str(row.get("payloadSha256")))
 
 
 def letter_of(lane: Lane, message: BrokerLetter, headers: Headers | None, *, now: datetime) -> DeadLetter:

@@ -6,7 +6,7 @@ record that says `replaying`; the next replay goes on from there with the same n
 sent twice takes effect once, since the inbox record opens for one of them only.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -26,6 +26,7 @@ __all__ = ["Action", "Order", "Outcome", "Plan", "Redrive", "Result", "replay_me
 
 Send = Callable[[Lane, ServiceBusMessage], Awaitable[None]]
 ReplayEvent = Callable[[StoredLetter, bytes], Awaitable[None]]
+Fingerprints = Callable[[str], Awaitable[Sequence[str]]]
 Resolved = Callable[[StoredLetter, bool], Awaitable[None]]
 Renew = Callable[[str], Awaitable[None]]
 
@@ -106,6 +107,8 @@ class Redrive:
     resolved:
         Told of a dead letter that nothing is to be sent for any more, and whether it was discarded; what it does must
         be safe to repeat.
+    fingerprints:
+        Given the digest of what a message says: every form in which the inbox may keep it.
     """
 
     def __init__(
@@ -118,6 +121,7 @@ class Redrive:
         renew: Renew,
         now: Callable[[], datetime],
         resolved: Resolved | None = None,
+        fingerprints: Fingerprints | None = None,
     ) -> None:
         self._store = store
         self._inbox = inbox
@@ -126,6 +130,7 @@ class Redrive:
         self._renew = renew
         self._now = now
         self._resolved = resolved
+        self._fingerprints = fingerprints
 
     async def plan(self, letter: StoredLetter) -> Plan:
         """What a replay would do now; nothing is changed."""
@@ -208,7 +213,8 @@ class Redrive:
             known = fingerprint(letter.event_type, str(letter.properties.get("version")), data)
         except (MessageError, KeyError, TypeError, LookupError):
             return False
-        return bool(known == row.get("payloadSha256"))
+        forms = (known,) if self._fingerprints is None else await self._fingerprints(known)
+        return row.get("payloadSha256") in forms
 
     async def _take(self, letter: StoredLetter, order: Order) -> StoredLetter | None:
         left = letter.status is Status.REPLAYING

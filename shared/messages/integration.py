@@ -111,12 +111,24 @@ class Handler:
 
 @dataclass(frozen=True, kw_only=True)
 class Projection:
-    """Turns a published fact into the row that a read model shows."""
+    """Turns a published fact into the row that a read model shows.
+
+    Attributes
+    ----------
+    shown:
+        The model of the row, from the annotation of what the function returns.
+    """
 
     event_type: str
     view: str
     model: type[BaseModel]
+    shown: type[BaseModel] | None = None
     call: Callable[[Any], BaseModel]
+
+    @cached_property
+    def plan(self) -> Plan:
+        """What the markers of the fact's model ask for."""
+        return plan_of(self.model)
 
 
 @dataclass
@@ -215,10 +227,12 @@ class Integration:
             model = _model_of(call, self.name)
             if inspect.iscoroutinefunction(call):
                 raise TypeError(f"{self.name}.{call.__name__} must be a plain function: a projection does no I/O")
-            for shown in (model, get_type_hints(call).get("return")):
-                if isinstance(shown, type) and issubclass(shown, BaseModel):
-                    _check_erasable(shown)
-            self.projections.append(Projection(event_type=event_type, view=into, model=model, call=call))
+            returned = get_type_hints(call).get("return")
+            shown = returned if isinstance(returned, type) and issubclass(returned, BaseModel) else None
+            for checked in (model, shown):
+                if checked is not None:
+                    _check_erasable(checked)
+            self.projections.append(Projection(event_type=event_type, view=into, model=model, shown=shown, call=call))
             return call
 
         return register

@@ -3,7 +3,10 @@
 import importlib
 import pkgutil
 from collections.abc import Iterable
+from functools import cached_property
 from types import ModuleType
+
+from shared.classification import Plan, plan_of
 
 from .errors import UnknownEventType, UnknownVersion
 from .integration import Handler, Integration, Projection
@@ -52,6 +55,18 @@ class Registry:
     def views(self) -> tuple[str, ...]:
         """Names of all read models."""
         return tuple(sorted({p.view for projections in self._projections.values() for p in projections}))
+
+    @cached_property
+    def protects(self) -> bool:
+        """Any message or fact has protected fields."""
+        handled = (handler.plan for versions in self._handlers.values() for handler in versions.values())
+        projected = (one.plan for found in self._projections.values() for one in found)
+        return any(plan.protects for plan in (*handled, *projected))
+
+    def plans(self, view: str) -> tuple[Plan, ...]:
+        """What is protected in the rows of a read model, by each of its projections."""
+        projections = (one for found in self._projections.values() for one in found if one.view == view)
+        return tuple({id(plan): plan for one in projections if one.shown for plan in [plan_of(one.shown)]}.values())
 
     def handler(self, event_type: str, version: str) -> Handler:
         """The handler of a contract.

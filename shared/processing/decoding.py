@@ -1,7 +1,9 @@
 """From a delivery to a message: headers, claim, envelope, model."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
+from dataclasses import replace
 
 from shared.claim_check import Claim, ClaimStore
 from shared.messages import Handler, Headers, InvalidMessage, Registry, fingerprint, parse_strict
@@ -26,15 +28,24 @@ class Decoder:
     ----------
     sealer:
         Opens what is sealed; without one a sealed message can't be read.
+    fingerprints:
+        Given the digest of what a message with protected fields says: how the inbox keeps it, and kept it earlier.
     """
 
     def __init__(
-        self, registry: Registry, claims: ClaimStore, *, buckets: int, sealer: MessageSealer | None = None
+        self,
+        registry: Registry,
+        claims: ClaimStore,
+        *,
+        buckets: int,
+        sealer: MessageSealer | None = None,
+        fingerprints: Callable[[str], Awaitable[tuple[str, ...]]] | None = None,
     ) -> None:
         self._registry = registry
         self._claims = claims
         self._buckets = buckets
         self._sealer = sealer
+        self._fingerprints = fingerprints
         self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
 
     async def decode(self, delivery: Delivery, headers: Headers) -> Message:
@@ -49,8 +60,13 @@ class Decoder:
         async with self._large if (headers.claim_size or 0) > _LARGE else nullcontext():
             body = await self._payload(delivery, headers)
             if len(body) > _IN_THREAD:
-                return await asyncio.to_thread(self._read, body, headers, handler)
-            return self._read(body, headers, handler)
+                message = await asyncio.to_thread(self._read, body, headers, handler)
+            else:
+                message = self._read(body, headers, handler)
+        if self._fingerprints is not None and handler.plan.protects:
+            kept, *earlier = await self._fingerprints(message.fingerprint)
+            return replace(message, fingerprint=kept, earlier_fingerprints=tuple(earlier))
+        return message
 
     def _read(self, body: bytes, headers: Headers, handler: Handler) -> Message:
         envelope = handler.decode(body)

@@ -78,7 +78,7 @@ def _verdict(item: Item, inbox: Row | None) -> Duplicate | Dead | None:
     if inbox is None or inbox["status"] == "replaying":
         return None
     known = inbox.get("payloadSha256")
-    if not known or known == item.read.fingerprint:
+    if not known or item.read.has_fingerprint(known):
         return Duplicate()
     return Dead(
         Failure(

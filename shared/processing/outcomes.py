@@ -68,13 +68,26 @@ Outcome = Done | Duplicate | RetryLater | Dead | Parked
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Message:
-    """A delivery that could be read."""
+    """A delivery that could be read.
+
+    Attributes
+    ----------
+    fingerprint:
+        Of what it says, as the inbox keeps it.
+    earlier_fingerprints:
+        The same, as the inbox may have kept it before a key changed.
+    """
 
     headers: Headers
     handler: Handler
     data: BaseModel
     fingerprint: str
     bucket: int
+    earlier_fingerprints: tuple[str, ...] = ()
+
+    def has_fingerprint(self, known: str) -> bool:
+        """Whether the inbox has kept this of what it says."""
+        return known == self.fingerprint or known in self.earlier_fingerprints
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from shared.messages import ErrorCode, Headers, Lane, Letter, Partial, Registry, address
 from shared.resilience import LaneGate, RetryPlan
-from shared.state import LoadRows, Values, Work
+from shared.state import Fields, LoadRows, Values, Work
 from shared.telemetry import current_traceparent, hiding, record_exception, span
 
 from .committing import ensure_fits
@@ -62,6 +62,7 @@ class Runner:
         limits: Limits,
         source: str,
         values: Values | None = None,
+        fields: Fields | None = None,
         now: Callable[[], datetime],
         random: Callable[[], float],
     ) -> None:
@@ -73,6 +74,7 @@ class Runner:
         self._limits = limits
         self._source = source
         self._values = values
+        self._fields = fields
         self._now = now
         self._random = random
 
@@ -119,6 +121,7 @@ class Runner:
             aggregate=item.aggregate,
             address=self._address,
             values=self._values,
+            fields=self._fields,
             traceparent=current_traceparent() or message.headers.traceparent,
         )
 
@@ -146,4 +149,5 @@ async def _call(message: Message, work: Work) -> None:
     except Partial:
         ensure_fits(work.progress())
         raise
+    await work.seal()
     ensure_fits(work.operations())

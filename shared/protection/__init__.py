@@ -1,5 +1,6 @@
 """Protection of data: sealing, the keys for it, tokens, erasure."""
 
+from .clearance import clearance_of, shown
 from .data_keys import DataKeys
 from .errors import (
     Erased,
@@ -13,6 +14,7 @@ from .errors import (
     UnknownKey,
     WrongVersion,
 )
+from .fields import FieldProtection, Place, Sealed, clear_text, require_clear, token_name
 from .key_vault import VaultWrapper
 from .keyring import Keyring
 from .messages import MessageSealer
@@ -33,6 +35,7 @@ __all__ = [
     "DataKeys",
     "Erased",
     "Erasure",
+    "FieldProtection",
     "KeyRow",
     "KeyRows",
     "KeySecret",
@@ -46,9 +49,11 @@ __all__ = [
     "NotAllowed",
     "NotSealed",
     "PassLease",
+    "Place",
     "ProtectionError",
     "Rewrapped",
     "Rewrapping",
+    "Sealed",
     "SecretWrapper",
     "StreamOpener",
     "StreamSealer",
@@ -63,12 +68,17 @@ __all__ = [
     "VaultWrapper",
     "Wrapped",
     "WrongVersion",
+    "clear_text",
+    "clearance_of",
     "is_sealed_text",
     "key_id_of",
+    "require_clear",
     "seal",
     "seal_text",
+    "shown",
     "stream_key_id",
     "stream_size",
+    "token_name",
     "unseal",
     "unseal_text",
 ]

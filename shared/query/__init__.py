@@ -1,6 +1,6 @@
 """Query: the read models and how facts become rows."""
 
 from .projector import Projector, StreamEvent
-from .views import ReadModels, ViewRow
+from .views import Page, ReadModels, ViewRow
 
-__all__ = ["Projector", "ReadModels", "StreamEvent", "ViewRow"]
+__all__ = ["Page", "Projector", "ReadModels", "StreamEvent", "ViewRow"]

@@ -7,10 +7,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from shared.classification import plan_of
 from shared.dead_letters import DeadLetter, DeadLetterStore, stack_fingerprint
-from shared.messages import CloudEvent, ErrorCode, MessageError, Registry
+from shared.messages import CloudEvent, ErrorCode, MessageError, Projection, Registry
+from shared.protection import FieldProtection, KeysUnavailable, Sealed, clear_text
 from shared.state import pack
-from shared.telemetry import link_to, log_event, span
+from shared.telemetry import error_told, hiding, link_to, log_event, span
 
 from .views import ReadModels, ViewRow
 
@@ -28,15 +30,29 @@ class StreamEvent:
 
 
 class Projector:
-    """Keeps the read models; only storage's own errors leave it, for the trigger's retry policy."""
+    """Keeps the read models; only storage's own errors and those of the key service leave it, for the trigger's
+    retry policy.
+
+    Parameters
+    ----------
+    fields:
+        Opens the protected fields of facts and seals those of rows; without it both are in clear.
+    """
 
     def __init__(
-        self, registry: Registry, views: ReadModels, dead_letters: DeadLetterStore, *, now: Callable[[], datetime]
+        self,
+        registry: Registry,
+        views: ReadModels,
+        dead_letters: DeadLetterStore,
+        *,
+        now: Callable[[], datetime],
+        fields: FieldProtection | None = None,
     ) -> None:
         self._registry = registry
         self._views = views
         self._dead_letters = dead_letters
         self._now = now
+        self._fields = fields
 
     async def project(self, events: Sequence[StreamEvent]) -> None:
         """Return when every event is shown or parked."""
@@ -46,7 +62,9 @@ class Projector:
             fact: CloudEvent | None = None
             try:
                 fact = CloudEvent.from_json(event.body)
-                rows += self._rows(fact)
+                rows += [await self._row(fact, one) for one in self._registry.projections(fact.type)]
+            except KeysUnavailable:
+                raise
             except Exception as error:  # a projection is the user's code: whatever it raises concerns this event only
                 await self._park(event, fact, error)
             else:
@@ -55,16 +73,29 @@ class Projector:
             if rows:
                 await self._views.put(rows)
 
-    def _rows(self, fact: CloudEvent) -> list[ViewRow]:
-        rows = []
-        for projection in self._registry.projections(fact.type):
-            row = projection.call(projection.model.model_validate_json(fact.data))
-            value = row.model_dump_json(by_alias=True)
-            pack(value)  # a row that no table holds is this event's failure, not the batch's
-            rows.append(
-                ViewRow(view=projection.view, key=fact.subject, value=value, event_id=fact.id, sequence=fact.sequence)
-            )
-        return rows
+    async def _row(self, fact: CloudEvent, projection: Projection) -> ViewRow:
+        if self._fields is None:
+            text = clear_text(fact.data, projection.model)
+        else:
+            text = await self._fields.open(fact.data, projection.model, ("event", fact.id, fact.type))
+        data = projection.model.model_validate_json(text)
+        with hiding(data):
+            row = projection.call(data)
+        if projection.shown is None and plan_of(type(row)).protects:
+            raise TypeError(f"the projection into {projection.view} says nothing of its row: annotate what it returns")
+        if self._fields is None:
+            sealed = Sealed(row.model_dump_json(by_alias=True), {})
+        else:
+            sealed = await self._fields.seal(row, ("view", projection.view, fact.subject))
+        pack(sealed.text)  # a row that no table holds is this event's failure, not the batch's
+        return ViewRow(
+            view=projection.view,
+            key=fact.subject,
+            value=sealed.text,
+            event_id=fact.id,
+            sequence=fact.sequence,
+            tokens=sealed.tokens,
+        )
 
     async def _park(self, event: StreamEvent, fact: CloudEvent | None, error: Exception) -> None:
         now = self._now()
@@ -102,4 +133,4 @@ def _why(error: Exception) -> tuple[str, str]:
         return error.code, error.message
     if isinstance(error, ValidationError):
         return ErrorCode.VALIDATION_ERROR, f"{error.error_count()} fields of the event are wrong"
-    return ErrorCode.PROJECTION_ERROR, f"{type(error).__name__}: {error}"[:2_000]
+    return ErrorCode.PROJECTION_ERROR, error_told(error)

@@ -3,36 +3,56 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from azure.core import MatchConditions
 from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from azure.data.tables import UpdateMode
 from azure.data.tables.aio import TableClient
+from pydantic_core import from_json
 
+from shared.protection import token_name
 from shared.state import bucket_of, etag_of, pack, row_safe, unpack
 from shared.tables import TableSession, TransactionFailed
 
-__all__ = ["ReadModels", "ViewRow"]
+__all__ = ["Page", "ReadModels", "ViewRow"]
 
 _SHARDS = 16
 _GROUP = 50
 _GROUP_BYTES = 1024 * 1024
 """Characters and bytes of values: three bytes each on the wire still fit the 4 MiB of a transaction."""
+_MAX_OPERATIONS = 100
 _RACES = 5
+_INDEX = "%3A"
+"""How the row keys of the index begin: never a row's own, since `row_safe` doesn't encode a colon."""
 _REPLACE = {"mode": UpdateMode.REPLACE}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ViewRow:
-    """One row of a view; `value` is the JSON that the API answers with."""
+    """One row of a view; `value` is its JSON, with protected fields sealed.
+
+    Attributes
+    ----------
+    tokens:
+        By JSON name the tokens under which the row is found.
+    """
 
     view: str
     key: str
     value: str
     event_id: str
     sequence: int
+    tokens: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Page:
+    """Keys and JSON of some rows, and the key after which there may be more."""
+
+    rows: list[tuple[str, str]]
+    after: str | None
 
 
 class ReadModels:
@@ -94,6 +114,9 @@ class ReadModels:
             elif row.sequence > int(shown.get("sequence", 0)):
                 guard = {"etag": etag_of(shown), "match_condition": MatchConditions.IfNotModified}
                 operations.append(("update", _entity(row), {**_REPLACE, **guard}))
+            else:
+                continue
+            operations += [("upsert", entry, _REPLACE) for entry in _entries(row)]
         if not operations:
             return True
         for _ in range(2):
@@ -118,6 +141,48 @@ class ReadModels:
             return None
         return unpack(row)
 
+    async def find(self, view: str, name: str, tokens: Sequence[str], *, top: int, after: str = "") -> Page:
+        """The rows in which a tokenized field has one of some tokens, in the order of their row keys, from `after` on.
+
+        The index is written with its rows; of entries that an earlier value of a row left behind nothing is shown.
+        """
+        found = await asyncio.gather(
+            *(
+                self._indexed(f"{view}:{shard:02d}", name, token, top, after)
+                for shard in range(_SHARDS)
+                for token in tokens
+            )
+        )
+        keys = sorted({key for group in found for key in group}, key=row_safe)
+        page, more = keys[:top], len(keys) > top or any(len(group) == top for group in found)
+        rows = await asyncio.gather(*(self.get(view, key) for key in page))
+        return Page(
+            rows=[
+                (key, row)
+                for key, row in zip(page, rows, strict=True)
+                if row is not None and from_json(row).get(token_name(name)) in tokens
+            ],
+            after=page[-1] if page and more else None,
+        )
+
+    async def _indexed(self, partition: str, name: str, token: str, top: int, after: str) -> list[str]:
+        prefix = f"{_INDEX}{name}:{token}:"
+        rows = self._table.query_entities(
+            "PartitionKey eq @partition and RowKey gt @first and RowKey lt @end",
+            parameters={"partition": partition, "first": prefix + row_safe(after), "end": f"{prefix[:-1]};"},
+            select=["key"],
+            results_per_page=top,
+        )
+        keys: list[str] = []
+        try:
+            async for row in rows:
+                keys.append(str(row["key"]))
+                if len(keys) == top:
+                    break
+        except ResourceNotFoundError:  # nothing was shown yet
+            pass
+        return keys
+
     async def close(self) -> None:
         """Close the table's HTTP sessions."""
         await self._session.close()
@@ -130,15 +195,32 @@ def _partition(view: str, key: str) -> str:
 
 def _groups(rows: Sequence[ViewRow]) -> list[list[ViewRow]]:
     groups: list[list[ViewRow]] = []
-    size = 0
+    size = operations = 0
     for row in rows:
         more = 2 * len(row.value)
-        if not groups or len(groups[-1]) == _GROUP or size + more > _GROUP_BYTES:
+        writes = 1 + len(row.tokens)
+        full = groups and (len(groups[-1]) == _GROUP or operations + writes > _MAX_OPERATIONS)
+        if not groups or full or size + more > _GROUP_BYTES:
             groups.append([])
-            size = 0
+            size = operations = 0
         groups[-1].append(row)
         size += more
+        operations += writes
     return groups
+
+
+def _entries(row: ViewRow) -> list[dict[str, Any]]:
+    """The index's rows: beside the row itself, so that one transaction writes them."""
+    key = row_safe(row.key)
+    return [
+        {
+            "PartitionKey": _partition(row.view, row.key),
+            "RowKey": f"{_INDEX}{name}:{token}:{key}",
+            "key": row.key,
+            "sequence": row.sequence,
+        }
+        for name, token in row.tokens.items()
+    ]
 
 
 def _entity(row: ViewRow) -> dict[str, Any]:

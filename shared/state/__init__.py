@@ -18,11 +18,12 @@ from .rows import (
     waiting_key,
 )
 from .store import Conflict, Operation, Row, StateMismatch, StateStore
-from .work import Aggregate, LoadRows, Values, Work, etag_of
+from .work import Aggregate, Fields, LoadRows, Values, Work, etag_of
 
 __all__ = [
     "Aggregate",
     "Conflict",
+    "Fields",
     "Head",
     "InboxSweeper",
     "Lease",

@@ -16,7 +16,7 @@ from shared.telemetry import log_event
 from .leases import Lease
 from .rows import unpack
 from .store import Row, StateStore
-from .work import Work
+from .work import Fields, Work
 
 __all__ = ["Outbox"]
 
@@ -40,12 +40,14 @@ class Outbox:
         *,
         now: Callable[[], datetime],
         settle_for: timedelta,
+        fields: Fields | None = None,
     ) -> None:
         self._store = store
         self._publisher = publisher
         self._lanes = lanes
         self._now = now
         self._settle_for = settle_for
+        self._fields = fields
         self._lease = Lease(store, "outbox", seconds=_LEASE_SECONDS, now=now)
 
     async def publish(self, works: Iterable[Work]) -> None:
@@ -104,9 +106,7 @@ class Outbox:
             for row in group
             if row["kind"] == "event"
         ]
-        letters = [
-            Letter.from_json(unpack(row)) for group in rows.values() for row in group if row["kind"] == "command"
-        ]
+        letters = [await self._letter(row) for group in rows.values() for row in group if row["kind"] == "command"]
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._publisher.publish(facts))
             for letter in letters:
@@ -116,6 +116,12 @@ class Outbox:
         async with asyncio.TaskGroup() as tasks:
             for bucket, group in rows.items():
                 tasks.create_task(self._store.delete(bucket, [row["RowKey"] for row in group]))
+
+    async def _letter(self, row: Row) -> Letter:
+        text = unpack(row)
+        return Letter.from_json(
+            text if self._fields is None else await self._fields.open_whole(text, ("outbox", row["RowKey"]))
+        )
 
     async def _send_in_order(self, letters: Sequence[Letter]) -> None:
         """One key's commands one after the other: the broker may refuse an earlier one and take a later one."""

@@ -1,7 +1,7 @@
 """The unit of work: all that one message changes and says, committed in one transaction or not at all."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
@@ -10,13 +10,15 @@ from azure.data.tables import UpdateMode
 from pydantic import BaseModel
 
 from shared.blobs import BlobMissing, BlobReference
+from shared.classification import plan_of
 from shared.messages import CloudEvent, Headers, Letter
+from shared.protection import clear_text
 
 from .buckets import bucket_of, partition_key
 from .rows import TooLarge, head_key, inbox_key, outbox_key, pack, state_key, unpack
 from .store import REPLACE, Operation, Row
 
-__all__ = ["Aggregate", "LoadRows", "Values", "Work", "etag_of"]
+__all__ = ["Aggregate", "Fields", "LoadRows", "Values", "Work", "etag_of"]
 
 _RACES = 3
 
@@ -64,6 +66,35 @@ class Values(Protocol):
         ...
 
 
+class SealedText(Protocol):
+    """A model as JSON, its protected fields sealed."""
+
+    @property
+    def text(self) -> str:
+        """The JSON."""
+        ...
+
+
+class Fields(Protocol):
+    """Seals the protected fields of what is kept and said, and opens them: `shared.protection.FieldProtection`."""
+
+    async def seal(self, data: BaseModel, place: tuple[str, ...]) -> SealedText:
+        """A model as JSON for a place."""
+        ...
+
+    async def open(self, text: str, model: type[BaseModel], place: tuple[str, ...]) -> str:
+        """JSON in clear of what was sealed for a place."""
+        ...
+
+    async def seal_whole(self, text: str, place: tuple[str, ...]) -> str:
+        """A whole text, sealed for a place."""
+        ...
+
+    async def open_whole(self, text: str, place: tuple[str, ...]) -> str:
+        """What was sealed whole."""
+        ...
+
+
 class Work:
     """What a handler gets beside its model: state of the message's aggregate, facts to publish, commands to send.
 
@@ -83,6 +114,7 @@ class Work:
         aggregate: Aggregate | None = None,
         address: Callable[[str, str, BaseModel], Letter] | None = None,
         values: Values | None = None,
+        fields: Fields | None = None,
         traceparent: str | None = None,
     ) -> None:
         self.headers = headers
@@ -95,12 +127,15 @@ class Work:
         self._fingerprint = fingerprint
         self._address = address
         self._values = values
+        self._fields = fields
         self._traceparent = traceparent
         self._loaded: dict[str, str | None] = {}
         self._staged: dict[str, dict[str, Any] | None] = {}
         self._models: dict[str, BaseModel | None] = {}
         self._operations: list[Operation] | None = None
         self._outbox: list[dict[str, Any]] | None = None
+        self._unsealed: dict[int, BaseModel | Letter] = {}
+        self._letters: dict[int, str] = {}
         self.said: list[CloudEvent | Letter] = []
 
     async def load(self, kind: str, key: str, model: type[Model]) -> Model | None:
@@ -117,13 +152,15 @@ class Work:
                 return None
             reference = BlobReference.from_columns(row)
             if reference is None:
-                return model.model_validate_json(unpack(row))
+                return model.model_validate_json(await self._clear(unpack(row), kind, key, model))
             if self._values is None:
                 break
             try:
-                return model.model_validate_json(await self._values.get_value(reference))
+                text = await self._values.get_value(reference)
             except BlobMissing:  # the row was replaced, and its old value swept, while it was read
                 row = await self._read(row_key)
+            else:
+                return model.model_validate_json(await self._clear(text, kind, key, model))
         raise LookupError(f"the large value of {kind} {key!r} can't be read")
 
     async def save(self, kind: str, key: str, value: BaseModel) -> None:
@@ -138,12 +175,20 @@ class Work:
         """
         row_key = self._row_key(kind, key)
         self._changed()
-        self._staged[row_key] = {"kind": kind, "key": key, **await self._columns(row_key, value)}
+        self._staged[row_key] = {"kind": kind, "key": key, **await self._columns(row_key, kind, key, value)}
         self._models[row_key] = value
 
-    async def _columns(self, row_key: str, value: BaseModel) -> dict[str, Any]:
+    async def _clear(self, text: str, kind: str, key: str, model: type[BaseModel]) -> str:
+        if self._fields is None:
+            return clear_text(text, model)
+        return await self._fields.open(text, model, ("state", kind, key))
+
+    async def _columns(self, row_key: str, kind: str, key: str, value: BaseModel) -> dict[str, Any]:
         """The value in the entity's own columns, or where it is too large a reference to a blob that is put first."""
-        text = value.model_dump_json(by_alias=True)
+        if self._fields is None:
+            text = value.model_dump_json(by_alias=True)
+        else:
+            text = (await self._fields.seal(value, ("state", kind, key))).text
         try:
             return pack(text)
         except TooLarge:
@@ -163,6 +208,9 @@ class Work:
     def publish(self, event_type: str, data: BaseModel, *, version: str = "1.0") -> None:
         """Say a fact: it is published after the commit, at least once, in the order of its key."""
         self._changed()
+        sealed = self._fields is not None and plan_of(type(data)).protects
+        if sealed:
+            self._unsealed[len(self.said)] = data
         self.said.append(
             CloudEvent(
                 id=f"{self.headers.message_id}:{len(self.said)}",
@@ -171,7 +219,7 @@ class Work:
                 subject=self.headers.key,
                 time=self.now,
                 version=version,
-                data=data.model_dump_json(by_alias=True),
+                data="null" if sealed else data.model_dump_json(by_alias=True),
                 correlation_id=self.headers.correlation_id,
                 sequence=self.aggregate.facts + len(self.events) + 1,
                 traceparent=self._traceparent,
@@ -190,7 +238,25 @@ class Work:
             raise RuntimeError("this unit of work has no registry to address commands with")
         letter = self._address(event_type, version, data)
         self._changed()
-        self.said.append(letter.follow(self.headers, number=len(self.said), traceparent=self._traceparent))
+        letter = letter.follow(self.headers, number=len(self.said), traceparent=self._traceparent)
+        if self._fields is not None:
+            self._unsealed[len(self.said)] = letter
+        self.said.append(letter)
+
+    async def seal(self) -> None:
+        """Seal what was said, once the handler has returned: before that, nothing of it can be committed."""
+        if self._fields is None or not self._unsealed:
+            return
+        self._changed()
+        for number, content in self._unsealed.items():
+            said = self.said[number]
+            if isinstance(content, Letter):
+                place = ("outbox", self._outbox_key(number))
+                self._letters[number] = await self._fields.seal_whole(content.to_json().decode(), place)
+            elif isinstance(said, CloudEvent):
+                sealed = await self._fields.seal(content, ("event", said.id, said.type))
+                self.said[number] = replace(said, data=sealed.text)
+        self._unsealed.clear()
 
     @property
     def events(self) -> list[CloudEvent]:
@@ -244,17 +310,21 @@ class Work:
             self._outbox = self._make_outbox()
         return self._outbox
 
+    def _outbox_key(self, number: int) -> str:
+        return outbox_key(self.headers.key, self.aggregate.sequence + 1 + number)
+
     def _make_outbox(self) -> list[dict[str, Any]]:
-        first = self.aggregate.sequence + 1
+        if self._unsealed:
+            raise LookupError("what was said isn't sealed yet")
         return [
             self._row(
-                outbox_key(self.headers.key, first + number),
+                self._outbox_key(number),
                 {
                     "kind": "event" if isinstance(said, CloudEvent) else "command",
                     "subject": self.headers.key,
                     "messageId": str(self.headers.message_id),
                     "createdAt": self.now,
-                    **pack(said.to_json().decode()),
+                    **pack(self._letters.get(number) or said.to_json().decode()),
                 },
             )
             for number, said in enumerate(self.said)

@@ -1,8 +1,18 @@
 """Telemetry: spans, trace context and structured logs."""
 
 from .logs import log_event
-from .redaction import hiding, record_exception, redact
+from .redaction import error_told, hiding, record_exception, redact
 from .setup import configure
 from .tracing import current_traceparent, link_to, span
 
-__all__ = ["configure", "current_traceparent", "hiding", "link_to", "log_event", "record_exception", "redact", "span"]
+__all__ = [
+    "configure",
+    "current_traceparent",
+    "error_told",
+    "hiding",
+    "link_to",
+    "log_event",
+    "record_exception",
+    "redact",
+    "span",
+]

@@ -189,11 +189,18 @@ def test_a_refused_order_is_shown_replayed_in_vain_and_discarded(
     found = until(lambda: command_line.json("list", "--message-id", identity)["letters"])
     assert found[0]["code"] == "VALIDATION_ERROR"
 
-    assert identity in command_line("show", identity)
-    command_line("show", identity, "--body", str(tmp_path / "body"))
+    shown = command_line("show", identity)
+    assert identity in shown
+    assert "[redacted]" in shown
+    assert "17850" not in shown
+    assert "add --reveal" in command_line("show", identity, "--body", str(tmp_path / "body"), code=2)
+    assert "--reason is needed" in command_line("show", identity, "--reveal", code=2)
+    seen = ("--reveal", "--reason", "the shop asked", "--by", "operator")
+    assert "17850" in command_line("show", identity, *seen)
+    command_line("show", identity, "--body", str(tmp_path / "body"), *seen)
     assert (tmp_path / "body").read_bytes() == b"".join(broken.body)
 
-    assert "can't be written" in command_line("show", identity, "--body", str(tmp_path / "no" / "body"), code=2)
+    assert "can't be written" in command_line("show", identity, "--body", str(tmp_path / "no" / "body"), *seen, code=2)
 
     report = command_line.json("replay", identity, "--reason", "try", "--by", "operator", code=1)
     assert report["outcomes"] == {"failed": 1}
@@ -201,7 +208,10 @@ def test_a_refused_order_is_shown_replayed_in_vain_and_discarded(
     command_line("discard", "--message-id", identity, "--reason", "no lines", "--by", "grace")
     after = command_line.json("show", identity)
     assert after["status"] == "discarded"
-    assert [note["action"] for note in after["history"]] == ["replay", "failed again", "discarded"]
+    assert [note["action"] for note in after["history"]] == [
+        *["revealed"] * 3,
+        *("replay", "failed again", "discarded"),
+    ]
     assert command_line.json("list", "--message-id", identity)["total"] == 0
     fingerprints = [group["fingerprint"] for group in command_line.json("groups", "--status", "any")["groups"]]
     assert after["fingerprint"] in fingerprints

@@ -183,6 +183,8 @@ async def test_the_description_is_openapi_and_lists_every_route(running: Running
         ("POST", "/api/messages"),
         ("POST", "/api/orders"),
         ("POST", "/api/credit-notes"),
+        ("GET", "/api/orders"),
+        ("GET", "/api/credit-notes"),
         ("GET", "/api/orders/{key}"),
         ("GET", "/api/credit-notes/{key}"),
         ("GET", "/api/operations/{operationId}"),
