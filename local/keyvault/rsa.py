@@ -58,6 +58,8 @@ def import_jwk(jwk: dict[str, Any]) -> str:
         n, e, d = (_to_int(jwk[name]) for name in ("n", "e", "d"))
         if n.bit_length() not in SIZES:
             raise bad_parameter(f"A key has one of {', '.join(map(str, SIZES))} bits.")
+        if max(e, d) >= n:  # looking for its factors would take long
+            raise ValueError
         p, q = rsa_recover_prime_factors(n, e, d)
         numbers = RSAPrivateNumbers(
             p=p,
