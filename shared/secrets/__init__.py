@@ -17,7 +17,7 @@ from .keyring import KeyRing, Keys
 from .policy import Policy
 from .rules import KeyRule, KeyRules
 from .secret import Secret, Version
-from .vault import Vault, VaultPair
+from .vault import Vault, VaultPair, vault_options
 
 __all__ = [
     "KeyRing",
@@ -41,4 +41,5 @@ __all__ = [
     "VaultThrottled",
     "VaultUnavailable",
     "Version",
+    "vault_options",
 ]

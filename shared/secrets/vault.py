@@ -2,9 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
 
 from .errors import (
     MalformedAnswer,
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from azure.keyvault.secrets import KeyVaultSecret
     from azure.keyvault.secrets.aio import SecretClient
 
-__all__ = ["Vault", "VaultPair"]
+__all__ = ["Vault", "VaultPair", "vault_options"]
 
 T = TypeVar("T")
 
@@ -35,6 +36,16 @@ MOST_VERSIONS = 1_000
 """Versions of a secret that are looked through."""
 
 
+def vault_options(address: str) -> dict[str, Any]:
+    """Options of a Key Vault client for this address.
+
+    A vault in Azure is a subdomain of what its challenge asks a token for, and the SDK holds it to that. The local one
+    can't be: it is an address of this machine, and only there is that check left out.
+    """
+    host = urlsplit(address).hostname or ""
+    return {"verify_challenge_resource": False} if host in ("127.0.0.1", "::1", "localhost") else {}
+
+
 class Vault:
     """One vault.
 
@@ -44,6 +55,8 @@ class Vault:
         Called when the first secret is read, on the event loop.
     reads_per_10_seconds:
         This instance's share of the vault's limit.
+    options:
+        Further ones of the SDK's client.
     """
 
     def __init__(
@@ -53,22 +66,22 @@ class Vault:
         *,
         reads_per_10_seconds: int,
         clock: Callable[[], float] = time.monotonic,
-        transport: Any = None,
+        options: Mapping[str, Any] | None = None,
     ) -> None:
         self.address = address
         self._credential = credential
         self._guard = RateGuard(reads_per_10_seconds)
         self._clock = clock
-        self._transport = transport
+        self._options = dict(options or {})
         self._client: SecretClient | None = None
 
     def _open(self) -> "SecretClient":
         if self._client is None:
             from azure.keyvault.secrets.aio import SecretClient  # slow to import: with the first secret
 
-            options = {} if self._transport is None else {"transport": self._transport}
             # no retries of its own: the cache spaces the tries, and a caller's wait stays bounded
-            self._client = SecretClient(self.address, self._credential(), retry_total=0, **options)
+            options = {"retry_total": 0, **vault_options(self.address), **self._options}
+            self._client = SecretClient(self.address, self._credential(), **options)
         return self._client
 
     async def read(self, name: str, version: str | None, *, within: float) -> Secret:

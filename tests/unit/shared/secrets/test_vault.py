@@ -110,7 +110,8 @@ def failure(status: int, inner: str = "", **headers: str) -> tuple[int, dict[str
 def vault(*answers: Any, address: str = "https://one.vault.example", reads: int = 100) -> tuple[Vault, Wire]:
     """A vault that answers so."""
     wire = Wire(*answers)
-    return Vault(address, lambda: Credential(), reads_per_10_seconds=reads, transport=wire), wire  # type: ignore[arg-type,return-value]
+    options = {"transport": wire}
+    return Vault(address, Credential, reads_per_10_seconds=reads, options=options), wire  # type: ignore[arg-type]
 
 
 async def test_a_secret_is_read_whole() -> None:
