@@ -17,7 +17,7 @@ from .keyring import KeyRing, Keys
 from .policy import Policy
 from .rules import KeyRule, KeyRules
 from .secret import Secret, Version
-from .vault import Vault, VaultPair, vault_options
+from .vault import Vault, VaultPair
 
 __all__ = [
     "KeyRing",
@@ -41,5 +41,4 @@ __all__ = [
     "VaultThrottled",
     "VaultUnavailable",
     "Version",
-    "vault_options",
 ]

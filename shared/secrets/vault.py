@@ -5,7 +5,6 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
 
 from .errors import (
     MalformedAnswer,
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from azure.keyvault.secrets import KeyVaultSecret
     from azure.keyvault.secrets.aio import SecretClient
 
-__all__ = ["Vault", "VaultPair", "vault_options"]
+__all__ = ["Vault", "VaultPair"]
 
 T = TypeVar("T")
 
@@ -34,16 +33,6 @@ WRITE_WAIT = 2.0
 """Seconds for which a write waits for its turn behind the reads."""
 MOST_VERSIONS = 1_000
 """Versions of a secret that are looked through."""
-
-
-def vault_options(address: str) -> dict[str, Any]:
-    """Options of a Key Vault client for this address.
-
-    A vault in Azure is a subdomain of what its challenge asks a token for, and the SDK holds it to that. The local one
-    can't be: it is an address of this machine, and only there is that check left out.
-    """
-    host = urlsplit(address).hostname or ""
-    return {"verify_challenge_resource": False} if host in ("127.0.0.1", "::1", "localhost") else {}
 
 
 class Vault:
@@ -80,7 +69,7 @@ class Vault:
             from azure.keyvault.secrets.aio import SecretClient  # slow to import: with the first secret
 
             # no retries of its own: the cache spaces the tries, and a caller's wait stays bounded
-            options = {"retry_total": 0, **vault_options(self.address), **self._options}
+            options = {"retry_total": 0, **self._options}
             self._client = SecretClient(self.address, self._credential(), **options)
         return self._client
 
