@@ -8,6 +8,7 @@ from functions import (
     api_blueprint,
     dead_letters_blueprint,
     lanes_blueprint,
+    rotation_blueprint,
     streams_blueprint,
     timers_blueprint,
 )
@@ -20,5 +21,12 @@ configure(settings)
 services = Services(settings, discover(integrations))
 
 app = func.FunctionApp()
-for blueprint in (api_blueprint, lanes_blueprint, dead_letters_blueprint, streams_blueprint, timers_blueprint):
+for blueprint in (
+    api_blueprint,
+    lanes_blueprint,
+    dead_letters_blueprint,
+    streams_blueprint,
+    timers_blueprint,
+    rotation_blueprint,
+):
     app.register_functions(blueprint(services))

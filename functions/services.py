@@ -21,6 +21,7 @@ from shared.processing import BatchProcessor, Decoder, Limits, OrderedKeys, Park
 from shared.protection import FieldProtection, MessageSealer
 from shared.query import Projector, ReadModels
 from shared.resilience import LaneGate, RetryBudget, RetryPlan
+from shared.rotation import AuditTrail, Renew, Rotator, SecretEvents, random_key
 from shared.secrets import KeyRing, Keys, Policy, SecretCache, Vault, VaultPair
 from shared.sending import CoalescingSender, EventPublisher, Lanes
 from shared.settings import MIN_KEY, Connection, Settings, WrongSettings
@@ -37,6 +38,7 @@ __all__ = ["Services"]
 
 STATE_TABLE = "state"
 VIEWS_TABLE = "readmodels"
+AUDIT_TABLE = "audit"
 DEAD_LETTERS_TABLE = "deadletters"
 VALUES_CONTAINER = "state-values"
 DEAD_LETTERS_CONTAINER = "dead-letters"
@@ -44,6 +46,7 @@ OUTBOX_SETTLE_SECONDS = 10
 LANE_WEIGHTS = {Lane.HIGH: 70.0, Lane.NORMAL: 20.0, Lane.LOW: 12.0, Lane.ORDERED: 15.0}
 """Weights of the lanes at the handlers' places: low keeps a tenth while every lane has work."""
 PARKING_LEASE_SECONDS = 90
+ROTATION_LEASE_SECONDS = 90
 REWRAP_LEASE_SECONDS = 300
 
 
@@ -108,6 +111,32 @@ class Services:
             Vault(uri, lambda: self._credentials.get(connection), reads_per_10_seconds=reads)
             for uri in connection.vaults
         )
+
+    @cached_property
+    def secret_events(self) -> SecretEvents:
+        """Takes what the vault tells of its secrets."""
+        rotator = Rotator(
+            self._renewals(),
+            store=self.vaults[0],
+            lease=lambda name: Lease(self.state, f"rotate-{name}", seconds=ROTATION_LEASE_SECONDS, now=self.now),
+            audit=self._audit,
+            changed=self.secrets.changed,
+            overlap=timedelta(seconds=self.settings.secret_overlap_seconds),
+            actor=(self.settings.key_vault and self.settings.key_vault.client_id) or "developer",
+            now=self.now,
+        )
+        addresses = [vault.address for vault in self.vaults]
+        return SecretEvents(self.secrets, rotator, vaults=addresses, now=self.now)
+
+    def _renewals(self) -> dict[str, Renew]:
+        """The integrations' own, and the operation key's unless one of them has that too."""
+        reference = self._operation_keys.reference
+        ours: dict[str, Renew] = {reference.name.lower(): random_key()} if reference and not reference.version else {}
+        return ours | {name: rotation.call for name, rotation in self.registry.rotations.items()}
+
+    @cached_property
+    def _audit(self) -> AuditTrail:
+        return AuditTrail(self._first_table(AUDIT_TABLE))
 
     @cached_property
     def secrets(self) -> SecretCache:
@@ -358,6 +387,8 @@ class Services:
                 await made[name].close()
         if self.__dict__.get("protection") is not None:
             await made["protection"].close()
+        if "_audit" in made:
+            await self._audit.close()
         if "secrets" in made:
             await self.secrets.close()
         if "service_bus" in made:

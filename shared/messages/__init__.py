@@ -13,7 +13,7 @@ from .errors import (
     UnknownEventType,
     UnknownVersion,
 )
-from .integration import Handler, Integration, Projection
+from .integration import Handler, Integration, Projection, Rotation
 from .lanes import Lane
 from .letters import Letter, address
 from .registry import Registry, discover
@@ -38,6 +38,7 @@ __all__ = [
     "Registry",
     "Reject",
     "Retry",
+    "Rotation",
     "Timestamp",
     "UnknownEventType",
     "UnknownVersion",

@@ -13,12 +13,13 @@ from pydantic import ValidationError as PydanticError
 
 from shared.classification import Plan, Scrubber, WrongMarkers, plan_of, secrets_in, told
 from shared.resilience import RetryPlan
+from shared.settings import is_secret_name
 
 from .envelope import Envelope, Told, describe
 from .errors import InvalidMessage
 from .lanes import Lane
 
-__all__ = ["Handler", "Integration", "Projection"]
+__all__ = ["Handler", "Integration", "Projection", "Rotation"]
 
 MAX_KEY = 128
 """Longest key in characters: the limit of an Event Hubs partition key and a Service Bus session id."""
@@ -131,9 +132,17 @@ class Projection:
         return plan_of(self.model)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Rotation:
+    """Makes the next value of a secret, before the current version expires."""
+
+    secret: str
+    call: Callable[[Any], Awaitable[str]]
+
+
 @dataclass
 class Integration:
-    """A named group of handlers and projections; one module or package under `integrations/`.
+    """A named group of handlers, projections and rotations; one module or package under `integrations/`.
 
     Example
     -------
@@ -150,6 +159,7 @@ class Integration:
     name: str
     handlers: list[Handler] = field(default_factory=list)
     projections: list[Projection] = field(default_factory=list)
+    rotations: list[Rotation] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9-]{0,62}", self.name):
@@ -233,6 +243,23 @@ class Integration:
                 if checked is not None:
                     _check_erasable(checked)
             self.projections.append(Projection(event_type=event_type, view=into, model=model, shown=shown, call=call))
+            return call
+
+        return register
+
+    def rotates(self, secret: str) -> Callable[[Call], Call]:
+        """Register an async function from the current version of a secret to the value of the next one.
+
+        It is called when the vault tells that the current version is about to expire. The value is stored, read back
+        and put on record for it, and the version before stays valid for a while.
+        """
+
+        def register(call: Call) -> Call:
+            if not is_secret_name(secret):
+                raise ValueError(f"secret {secret!r}: use letters, digits and hyphens")
+            if not inspect.iscoroutinefunction(call):
+                raise TypeError(f"{self.name}: what renews {secret} must be `async def`")
+            self.rotations.append(Rotation(secret=secret, call=call))
             return call
 
         return register

@@ -9,7 +9,7 @@ from types import ModuleType
 from shared.classification import Plan, plan_of
 
 from .errors import UnknownEventType, UnknownVersion
-from .integration import Handler, Integration, Projection
+from .integration import Handler, Integration, Projection, Rotation
 
 __all__ = ["Registry", "discover"]
 
@@ -25,12 +25,23 @@ class Registry:
         self._handlers: dict[str, dict[str, Handler]] = {}
         self._projections: dict[str, list[Projection]] = {}
         self._routes: dict[str, Handler] = {}
+        self._rotations: dict[str, Rotation] = {}
         for integration in self.integrations:
             for handler in integration.handlers:
                 self._add(handler)
             for projection in integration.projections:
                 _check_path(projection.view)
                 self._projections.setdefault(projection.event_type, []).append(projection)
+
+            for rotation in integration.rotations:
+                if rotation.secret.lower() in self._rotations:
+                    raise ValueError(f"the secret {rotation.secret} is rotated twice")
+                self._rotations[rotation.secret.lower()] = rotation
+
+    @property
+    def rotations(self) -> dict[str, Rotation]:
+        """Secret, in lower case → what makes its next value."""
+        return dict(self._rotations)
 
     def _add(self, handler: Handler) -> None:
         versions = self._handlers.setdefault(handler.event_type, {})

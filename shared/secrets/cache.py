@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from math import inf
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from shared.settings import SecretReference
 
@@ -19,6 +19,8 @@ from .shelf import Shelf
 from .versions import previous_of, signing_version, still_valid
 
 __all__ = ["SecretCache", "Source"]
+
+T = TypeVar("T")
 
 PRELOADED_AT_ONCE = 8
 
@@ -134,20 +136,28 @@ class SecretCache:
         return signing_version(versions, now=self._now(), policy=self.policy)
 
     def known_version(self, name: str) -> Secret | None:
-        """The current version as far as it is held, without asking."""
-        held, pair = self._single.held.get(name), self._pairs.held.get(name)
-        known = [one for one in (held and held.value, pair and pair.value and pair.value[0]) if one]
-        return max(known, key=lambda one: one.created, default=None)
+        """The current version as far as it is held, without asking; the oldest one where several are."""
+        known: list[Secret | None] = [held.value for held in self._spelled(self._single.held, name).values()]
+        known += [held.value[0] if held.value else None for held in self._spelled(self._pairs.held, name).values()]
+        return min((one for one in known if one), key=lambda one: one.created, default=None)
+
+    @staticmethod
+    def _spelled(held: dict[str, T], name: str) -> dict[str, T]:
+        """Entries of a secret in every spelling: Key Vault doesn't tell upper from lower case."""
+        return {key: entry for key, entry in held.items() if key.lower() == name.lower()}
 
     async def changed(self, name: str) -> bool:
         """Read a secret anew where it is held: its owner has changed it. Waits at most `timeout`.
 
         Returns whether it is held at all. Callers meanwhile get what is held, or wait at most `patience`.
         """
-        shelves = [shelf for shelf in (self._single, self._pairs) if shelf.invalidate(name)]
+        shelves: tuple[Shelf[Any], ...] = (self._single, self._pairs)
+        changed = [(shelf, key) for shelf in shelves for key in self._spelled(shelf.held, name)]
+        for shelf, key in changed:
+            shelf.invalidate(key)
         with suppress(VaultUnavailable):  # closing
-            await asyncio.gather(*(shelf.refresh(name) for shelf in shelves))
-        return bool(shelves)
+            await asyncio.gather(*(shelf.refresh(key) for shelf, key in changed))
+        return bool(changed)
 
     async def preload(self, names: Sequence[str]) -> None:
         """Read secrets before they are needed; those that can't be had are left to whoever asks for them."""

@@ -1,0 +1,181 @@
+"""Gives a secret its next version: make it, store it, read it back, keep the one before while it may be in use."""
+
+import asyncio
+import hmac
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from shared.secrets import Secret, SecretError, UnfitSecret, Version
+from shared.telemetry import log_event
+
+from .keys import Renew
+
+__all__ = ["Audit", "Guard", "RotationFailed", "Rotator", "Store"]
+
+LATEST = timedelta(days=31)
+"""Key Vault tells of an expiry at most 30 days ahead; nobody else has a reason to rotate earlier."""
+USUAL_LIFE = timedelta(days=90)
+ROTATION_SECONDS = 60.0
+"""For one rotation in all: shorter than its lease."""
+LONGEST_VALUE = 25_000
+"""Bytes of a secret's value: Key Vault's limit."""
+
+
+class Store(Protocol):
+    """The vault, read and written without a cache between."""
+
+    async def read(self, name: str, version: str | None, *, within: float) -> Secret:
+        """A version of a secret, the current one without."""
+
+    async def versions(self, name: str, *, within: float) -> Sequence[Version]:
+        """All versions, in any order."""
+
+    async def write(self, name: str, value: str, *, tags: dict[str, str], expires: datetime | None) -> Secret:
+        """Store a new version."""
+
+    async def disable(self, name: str, version: str) -> None:
+        """Switch a version off."""
+
+
+class Guard(Protocol):
+    """Lets one instance do it."""
+
+    async def acquire(self) -> bool:
+        """Take it; False while somebody else has it."""
+
+    async def release(self) -> None:
+        """Give it up."""
+
+
+class Audit(Protocol):
+    """Keeps a record."""
+
+    async def write(self, secret: str, version: str, facts: Mapping[str, Any]) -> None:
+        """Add facts to the record of a version that is replaced."""
+
+
+class RotationFailed(RuntimeError):
+    """A secret has no next version; the current one is as it was."""
+
+
+class Rotator:
+    """Rotates the secrets that a way to renew is registered for.
+
+    Parameters
+    ----------
+    lease:
+        Makes the lease of a secret.
+    changed:
+        Told of a secret with a new version, so that this instance reads it.
+    overlap:
+        A version is switched off only when its successor is older than this.
+    actor:
+        Who does it: the app's identity in the vault.
+    """
+
+    def __init__(
+        self,
+        renewals: Mapping[str, Renew],
+        *,
+        store: Store,
+        lease: Callable[[str], Guard],
+        audit: Audit,
+        changed: Callable[[str], Awaitable[object]],
+        overlap: timedelta,
+        actor: str,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._renewals = {name.lower(): renew for name, renew in renewals.items()}
+        self._store = store
+        self._lease = lease
+        self._audit = audit
+        self._changed = changed
+        self._overlap = overlap
+        self._actor = actor
+        self._now = now
+
+    async def rotate(self, name: str, version: str, *, because: str) -> str:
+        """Replace a version that is about to expire or has; returns what was done, in a word or two.
+
+        Raises
+        ------
+        RotationFailed
+            It couldn't be done; the event is to come again.
+        """
+        renew = self._renewals.get(name.lower())
+        if renew is None:
+            return "not registered"
+        lease = self._lease(name.lower())
+        if not await lease.acquire():
+            raise RotationFailed(f"secret {name!r}: another instance is at it, or has died at it")
+        try:
+            async with asyncio.timeout(ROTATION_SECONDS):
+                return await self._rotate(name, version, renew, because)
+        except (SecretError, TimeoutError) as error:
+            self._log(name, version, logging.ERROR, outcome="failed", reason=_reason(error))
+            raise RotationFailed(f"secret {name!r}: {_reason(error)}") from None
+        finally:
+            await lease.release()
+
+    async def _rotate(self, name: str, version: str, renew: Renew, because: str) -> str:
+        current = await self._store.read(name, None, within=ROTATION_SECONDS)
+        if current.version != version:
+            return "rotated before"
+        if current.expires is None or current.expires - self._now() > LATEST:
+            return "not near its expiry"
+        started = {"outcome": "started", "actor": self._actor, "because": because, "startedAt": self._now()}
+        await self._audit.write(name, version, started)
+        try:
+            made = await self._store_next(current, renew)
+        except Exception as error:
+            await self._audit.write(name, version, {"outcome": "failed", "reason": _reason(error)})
+            raise
+        retired = await self._retire(current, made)
+        done = {"outcome": "rotated", "toVersion": made.version, "retired": ",".join(retired)}
+        await self._audit.write(name, version, {**done, "finishedAt": self._now()})
+        self._log(name, version, logging.INFO, because=because, **done)
+        await self._changed(name)
+        return "rotated"
+
+    async def _store_next(self, current: Secret, renew: Renew) -> Secret:
+        try:
+            value = await renew(current)
+        except (SecretError, TimeoutError):
+            raise
+        except Exception as error:  # its message may hold anything
+            raise UnfitSecret(current.name, f"its way to renew failed ({type(error).__name__})") from None
+        fit = isinstance(value, str) and 0 < len(value.encode("utf-8", "replace")) <= LONGEST_VALUE
+        if not fit or hmac.compare_digest(value.encode("utf-8", "replace"), current.value.encode("utf-8", "replace")):
+            raise UnfitSecret(current.name, "its way to renew made no new value")
+        life = max(current.expires - current.created, timedelta(days=1)) if current.expires else USUAL_LIFE
+        made = await self._store.write(
+            current.name, value, tags={"rotatedFrom": current.version}, expires=self._now() + life
+        )
+        found = await self._store.read(current.name, made.version, within=ROTATION_SECONDS)
+        if not hmac.compare_digest(found.value.encode(), value.encode()):
+            await self._store.disable(current.name, made.version)
+            raise UnfitSecret(current.name, "what was read back is not what was stored")
+        return made
+
+    async def _retire(self, current: Secret, made: Secret) -> list[str]:
+        """Switch off what was replaced so long ago that nobody uses it; whatever fails waits for the next rotation."""
+        if self._now() - current.created <= self._overlap:
+            return []
+        retired = []
+        try:
+            for one in await self._store.versions(current.name, within=ROTATION_SECONDS):
+                if one.enabled and one.version not in (current.version, made.version) and one.created < current.created:
+                    await self._store.disable(current.name, one.version)
+                    retired.append(one.version)
+        except SecretError as error:
+            self._log(current.name, current.version, logging.WARNING, outcome="not retired", reason=error.reason)
+        return retired
+
+    def _log(self, name: str, version: str, level: int, **facts: Any) -> None:
+        log_event("secret rotation", level=level, secret=name, fromVersion=version, actor=self._actor, **facts)
+
+
+def _reason(error: BaseException) -> str:
+    return error.reason if isinstance(error, SecretError) else type(error).__name__
