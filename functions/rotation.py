@@ -41,10 +41,8 @@ def _text(time: datetime | None) -> str | None:
 
 
 def rotation_blueprint(services: Services) -> func.Blueprint:
-    """Two ways in, one handler; neither without a vault. Switch off the one that isn't subscribed."""
+    """Two ways in, one handler. Which one is used depends on what the vault's events are subscribed to."""
     blueprint = func.Blueprint()
-    if services.settings.key_vault is None:
-        return blueprint
 
     async def secret_events(event: func.EventGridEvent) -> None:
         await services.secret_events.take(event_of(event))

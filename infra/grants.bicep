@@ -25,6 +25,7 @@ var queueGrants = [
   { app: 'streams', queue: 'lane-normal', role: 'Azure Service Bus Data Sender', why: 'The sweep of the outbox sends commands that a crash left behind.' }
   { app: 'streams', queue: 'lane-low', role: 'Azure Service Bus Data Sender', why: 'The sweep of the outbox sends commands that a crash left behind.' }
   { app: 'streams', queue: 'lane-ordered', role: 'Azure Service Bus Data Sender', why: 'The sweep of the outbox sends commands that a crash left behind.' }
+  { app: 'streams', queue: 'secret-events', role: 'Azure Service Bus Data Receiver', why: 'Takes what the vault tells of its secrets.' }
 ]
 
 @export()
@@ -89,6 +90,7 @@ var firstStateGrants = [
   { app: 'bulk', table: 'deadletters', role: 'Storage Table Data Contributor', why: 'Records what could not be processed.' }
   { app: 'ordered', table: 'deadletters', role: 'Storage Table Data Contributor', why: 'Records what could not be processed.' }
   { app: 'streams', table: 'deadletters', role: 'Storage Table Data Contributor', why: 'Records events that could not be projected, and sweeps old records.' }
+  { app: 'streams', table: 'audit', role: 'Storage Table Data Contributor', why: 'Records which secret was given its next version, when and why.' }
 ]
 
 @export()
@@ -98,7 +100,7 @@ var vaultGrants = [
   { app: 'high', role: 'Key Vault Secrets User', why: 'Reads the secrets that its settings name.' }
   { app: 'bulk', role: 'Key Vault Secrets User', why: 'Reads the secrets that its settings name.' }
   { app: 'ordered', role: 'Key Vault Secrets User', why: 'Reads the secrets that its settings name.' }
-  { app: 'streams', role: 'Key Vault Secrets User', why: 'Reads the secrets that its settings name.' }
+  { app: 'streams', role: 'Key Vault Secrets Officer', why: 'Reads the secrets that its settings name, and gives those that are about to expire their next version.' }
 ]
 
 @export()

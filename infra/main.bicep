@@ -131,6 +131,7 @@ var settings = {
   SLUICE_LANE_NORMAL: 'lane-normal'
   SLUICE_LANE_LOW: 'lane-low'
   SLUICE_LANE_ORDERED: 'lane-ordered'
+  SLUICE_ROTATION_QUEUE: 'secret-events'
   SLUICE_EVENT_HUB: 'events'
   SLUICE_READ_MODEL_GROUP: 'read-models'
   SLUICE_OPERATION_KEY: 'secret:operation-key'
@@ -318,7 +319,7 @@ module state 'modules/storage.bicep' = [for (name, i) in stateNames: {
     purpose: 'state'
     sku: storageSku
     containers: []
-    tables: i == 0 ? ['state', 'readmodels', 'deadletters'] : ['state']
+    tables: i == 0 ? ['state', 'readmodels', 'deadletters', 'audit'] : ['state']
     hierarchical: false
     versioning: false
     softDeleteDays: retention.softDeleteDays

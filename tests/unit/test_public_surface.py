@@ -93,7 +93,7 @@ def test_starting_the_app_loads_nothing_that_the_first_message_can_load(project:
 
 @pytest.mark.parametrize("streams", ["true", "false"])
 def test_the_composed_app_has_its_functions(project: Path, streams: str) -> None:
-    """One for HTTP, two per lane, one per consumer group, one per timer; with streams and without."""
+    """One for HTTP, two per lane, one per consumer group, one per timer, two for secrets; with streams and without."""
     code = (
         "import function_app\n"
         "for one in function_app.app.get_functions():\n"
@@ -113,6 +113,8 @@ def test_the_composed_app_has_its_functions(project: Path, streams: str) -> None
         "lane_normal serviceBusTrigger",
         "lane_ordered serviceBusTrigger",
         "read_models eventHubTrigger",
+        "secret_events eventGridTrigger",
+        "secret_events_queue serviceBusTrigger",
         "sweep_claims timerTrigger",
         "sweep_dead_letters timerTrigger",
         "sweep_inbox timerTrigger",

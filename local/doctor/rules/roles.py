@@ -46,6 +46,9 @@ NEEDS: tuple[Need, ...] = (
     Need("*", "container", "the app's package", "write", "the platform keeps the package there"),
     Need("*", "component", "", "publish", "telemetry", when="APPLICATIONINSIGHTS_CONNECTION_STRING"),
     Need("*", "vault", "", "secrets", "secrets that settings refer to", when="KeyVault__vaultUri"),
+    Need("secret_events*", "vault", "", "set-secrets", "next versions of secrets", when="KeyVault__vaultUri"),
+    Need("secret_events*", "table", "audit", "write", "which secret got its next version, when and why"),
+    Need("secret_events*", "table", "state", "write", "the lease of a secret while it is rotated"),
     Need("*", "key", "data-key-wrap", "wrap", "data keys"),
 )
 
@@ -64,6 +67,7 @@ _ROLES: dict[str, tuple[str, frozenset[str]]] = {
     "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3": ("Storage Table Data Contributor", frozenset({"read", "write"})),
     "76199698-9eea-4c19-bc75-cec21354c6b6": ("Storage Table Data Reader", frozenset({"read"})),
     "4633458b-17de-408a-b874-0445c86b69e6": ("Key Vault Secrets User", frozenset({"secrets"})),
+    "b86a8fe4-44ce-4948-aee5-eccb2c155cd7": ("Key Vault Secrets Officer", frozenset({"secrets", "set-secrets"})),
     "e147488a-f6f5-4113-8e2d-b22465e65bf6": ("Key Vault Crypto Service Encryption User", frozenset({"wrap"})),
     "3913510d-42f4-4e42-8a64-420c390055eb": ("Monitoring Metrics Publisher", frozenset({"publish"})),
     "d5a91429-5739-47e2-a06b-3470a27159e7": ("EventGrid Data Sender", frozenset({"send"})),
