@@ -34,6 +34,7 @@ usage: python3 dev.py COMMAND [options]
   dead-letters  list, group, show, replay or discard what could not be processed
   doctor    check that code, settings, host.json, emulator and infrastructure say the same: [--json FILE] [--only RULE]
   package   build the one zip that is deployed, with a bill of materials: [--out FILE] [--with-packages]
+  erase     forget a person: SUBJECT [--kind customer] [--dry-run] --by WHO --reason WHY
   chaos     break a running stack on purpose and prove that nothing was lost: [--messages N] [--kills N] [--seed N]
 
 `python3 dev.py COMMAND --help` tells more about one of them."""
@@ -70,6 +71,11 @@ def dead_letters(arguments: list[str]) -> list[str]:
     return ["-m", "functions.dead_letters_cli", *settings, *arguments]
 
 
+def erase(arguments: list[str]) -> list[str]:
+    """An erasure in the stack that ran last in the project's own data folder, unless settings are named."""
+    return ["-m", "functions.erase_cli", *dead_letters(arguments)[2:]]
+
+
 VERBS = {
     "run": Verb(LOCAL, True, module("local.stack")),
     "test": Verb(TESTS, True, module("pytest"), in_project=True),
@@ -81,6 +87,7 @@ VERBS = {
     "dead-letters": Verb(LOCAL, False, dead_letters, in_project=True),
     "doctor": Verb(LOCAL, False, module("local.doctor")),
     "package": Verb(LOCAL, False, module("local.packaging")),
+    "erase": Verb(LOCAL, False, erase, in_project=True),
     "chaos": Verb(LOCAL, True, module("local.chaos")),
 }
 

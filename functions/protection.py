@@ -97,12 +97,20 @@ class Protection:
     @cached_property
     def subject_keys(self) -> SubjectKeys:
         """A key for each subject."""
+        return self.fresh_subject_keys()
+
+    def fresh_subject_keys(self) -> SubjectKeys:
+        """Subjects' keys as an instance sees them that has just started."""
         return SubjectKeys(self._subject_rows, DataKeyWrapper(self.data_keys), now=self._now)
 
     @cached_property
     def keyring(self) -> Keyring:
         """Both, by the id in the header."""
         return Keyring(self.data_keys, self.subject_keys)
+
+    def table_of_tokens(self) -> TableClient:
+        """A client of the table of what tokens stand for."""
+        return self._table(TOKENS_TABLE)
 
     @cached_property
     def token_keys(self) -> TokenKeys | None:

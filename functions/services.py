@@ -31,7 +31,7 @@ from shared.telemetry import log_event
 from .protection import Protection
 
 if TYPE_CHECKING:
-    from azure.eventhub.aio import EventHubProducerClient
+    from azure.eventhub.aio import EventHubConsumerClient, EventHubProducerClient
     from azure.storage.blob.aio import ContainerClient
 
 __all__ = ["Services"]
@@ -311,6 +311,27 @@ class Services:
             secret = connection.connection_string.get_secret_value()
             return EventHubProducerClient.from_connection_string(secret, eventhub_name=hub)
         return EventHubProducerClient(connection.address or "", hub, self._credentials.get(connection))
+
+    def event_reader(self) -> "EventHubConsumerClient":
+        """A client that reads the event log from its beginning."""
+        from azure.eventhub.aio import EventHubConsumerClient
+
+        connection, hub = self.settings.event_hubs, self.settings.event_hub
+        if connection.connection_string is not None:
+            secret = connection.connection_string.get_secret_value()
+            return EventHubConsumerClient.from_connection_string(secret, "$Default", eventhub_name=hub)
+        return EventHubConsumerClient(
+            connection.address or "", hub, "$Default", credential=self._credentials.get(connection)
+        )
+
+    def tables_of_state(self) -> list[TableClient]:
+        """Clients of the state table, one for each account."""
+        connection = self.settings.state
+        return [self._table(connection, account, STATE_TABLE) for account in connection.accounts]
+
+    def table_of_views(self) -> TableClient:
+        """A client of the table of the read models."""
+        return self._first_table(VIEWS_TABLE)
 
     @cached_property
     def state(self) -> StateStore:

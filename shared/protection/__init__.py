@@ -24,6 +24,7 @@ from .rows import KeyRow, KeyRows, KeyTable, MemoryKeyRows
 from .sealing import MAX_MESSAGES, DataKey, is_sealed_text, key_id_of, seal, seal_text, unseal, unseal_text
 from .streams import StreamOpener, StreamSealer, stream_key_id, stream_size
 from .subject_keys import Erasure, SubjectKeys
+from .survey import Found, sealed_key_ids, survey
 from .token_vault import TokenVault
 from .tokens import TokenKeys, Tokens
 from .wrapping import KeySecret, KeySecrets, KeyWrapper, SecretWrapper, Wrapped
@@ -36,6 +37,7 @@ __all__ = [
     "Erased",
     "Erasure",
     "FieldProtection",
+    "Found",
     "KeyRow",
     "KeyRows",
     "KeySecret",
@@ -75,9 +77,11 @@ __all__ = [
     "require_clear",
     "seal",
     "seal_text",
+    "sealed_key_ids",
     "shown",
     "stream_key_id",
     "stream_size",
+    "survey",
     "token_name",
     "unseal",
     "unseal_text",
