@@ -3,8 +3,6 @@
 import argparse
 import asyncio
 import contextlib
-import json
-import os
 import sys
 import time
 from collections import Counter
@@ -46,6 +44,7 @@ from shared.settings import Settings, WrongSettings
 from shared.state import StateMismatch
 
 from .services import Services
+from .settings_file import load_settings
 
 __all__ = ["main", "redrive_of"]
 
@@ -66,7 +65,7 @@ def main(arguments: list[str] | None = None, environment: Mapping[str, str] | No
     """Do what the command line says; return the exit code."""
     try:
         known = parse(sys.argv[1:] if arguments is None else arguments, program=PROGRAM)
-        settings = Settings.load(_environment(known.settings, os.environ if environment is None else environment))
+        settings = load_settings(known.settings, environment)
         return asyncio.run(_run(known, settings))
     except SystemExit as ending:  # argparse has said what is wrong
         return int(ending.code or 0)
@@ -106,16 +105,6 @@ def redrive_of(services: Services) -> Redrive:
         resolved=resolved,
         fingerprints=None if services.fields is None else services.fields.fingerprints,
     )
-
-
-def _environment(file: str | None, environment: Mapping[str, str]) -> dict[str, str]:
-    if file is None:
-        return dict(environment)
-    try:
-        values = json.loads(Path(file).read_text(encoding="utf-8-sig"))["Values"]
-        return {**{str(name): str(value) for name, value in values.items()}, **environment}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _Wrong(f"{file} is not a settings file with an object Values: {error}") from None
 
 
 def _registry() -> Registry:

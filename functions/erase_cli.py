@@ -5,11 +5,9 @@ import asyncio
 import contextlib
 import getpass
 import json
-import os
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from azure.core.exceptions import AzureError, ResourceNotFoundError
@@ -22,6 +20,7 @@ from shared.settings import Settings, WrongSettings
 
 from .protection import Protection
 from .services import Services
+from .settings_file import WrongSettingsFile, load_settings
 
 if TYPE_CHECKING:
     from azure.eventhub.aio import EventHubConsumerClient
@@ -45,17 +44,12 @@ def main(arguments: list[str] | None = None, environment: Mapping[str, str] | No
     """Do what the command line says; return the exit code."""
     try:
         known = _parse(sys.argv[1:] if arguments is None else arguments)
-        variables = _environment(known.settings, os.environ if environment is None else environment)
-        settings = Settings.load(variables)
-        for name in ("IDENTITY_ENDPOINT", "IDENTITY_HEADER", "SSL_CERT_FILE"):  # the identity's own, read by the SDKs
-            if name in variables:
-                os.environ[name] = variables[name]
-        return asyncio.run(_run(known, settings))
+        return asyncio.run(_run(known, load_settings(known.settings, environment)))
     except SystemExit as ending:  # argparse has said what is wrong
         return int(ending.code or 0)
     except KeyboardInterrupt:
         return _say("stopped; run it again to see what is left.", 130)
-    except (_Wrong, WrongSettings) as error:
+    except (_Wrong, WrongSettings, WrongSettingsFile) as error:
         return _say(str(error), WRONG)
     except (AzureError, KeysUnavailable, SecretError, OSError, TimeoutError) as error:
         return _say(f"a store or the vault doesn't answer ({type(error).__name__}); nothing more was done", UNREACHABLE)
@@ -74,16 +68,6 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     if not known.dry_run and not (known.reason.strip() and known.by.strip()):
         raise _Wrong("an erasure can't be undone: say --by WHO and --reason WHY, or --dry-run")
     return known
-
-
-def _environment(file: str | None, environment: Mapping[str, str]) -> dict[str, str]:
-    if file is None:
-        return dict(environment)
-    try:
-        values = json.loads(Path(file).read_text(encoding="utf-8-sig"))["Values"]
-        return {**{str(name): str(value) for name, value in values.items()}, **environment}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _Wrong(f"{file} is not a settings file with an object Values: {error}") from None
 
 
 async def _run(known: argparse.Namespace, settings: Settings) -> int:

@@ -152,6 +152,15 @@ def vault_settings(address: VaultAddress, registration: Registration) -> dict[st
     }
 
 
+_PROTECTION = {
+    "SLUICE_DATA_KEY": "key:data-key-wrap",
+    "SLUICE_TOKEN_KEY": "secret:token-key",
+    "SLUICE_ENCRYPTED_LANES": "high,normal,low,ordered",
+    "SLUICE_ENCRYPT_CLAIMS": "true",
+}
+"""What the app protects with the keys that the vault is seeded with; a user's own settings come before these."""
+
+
 def host_service(
     kind: str, project: Path, instance: int, port: int, settings: Mapping[str, str], probe: aiohttp.ClientSession
 ) -> Service:
@@ -180,14 +189,15 @@ def host_service(
 def app_settings(
     project: Path, connections: Mapping[str, str], operation_key: str, identity: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """The app's settings: the committed sample, the user's own, the process environment, then the stack's.
+    """The app's settings: what the vault makes possible, the committed sample, the user's own, the process
+    environment, then the stack's.
 
     Raises
     ------
     ValueError
         If one of the two files is not such a file; the message names it.
     """
-    settings: dict[str, str] = {}
+    settings = dict(_PROTECTION) if identity else {}
     for name in ("local.settings.sample.json", "local.settings.json"):
         settings |= _settings_file(project / name)
     settings |= {name: os.environ[name] for name in settings if name in os.environ}

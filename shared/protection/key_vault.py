@@ -5,7 +5,6 @@ Wrapping takes its public half only. Unwrapping asks the vault, once for each da
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from .errors import UnknownKey
 from .wrapping import Wrapped
@@ -42,7 +41,7 @@ class VaultWrapper:
         self._address = address
         self._name = name
         self._credential = credential
-        self._options = {**_of_this_machine(address), **options}
+        self._options = options
         self._client: KeyClient | None = None
 
     def _open(self) -> "KeyClient":
@@ -86,9 +85,3 @@ class VaultWrapper:
         """Close the HTTP session."""
         if self._client is not None:
             await self._client.close()
-
-
-def _of_this_machine(address: str) -> dict[str, Any]:
-    """The local stack's vault is no subdomain of what its challenge names, as every vault in Azure is."""
-    host = urlsplit(address).hostname
-    return {"verify_challenge_resource": False} if host in ("127.0.0.1", "::1", "localhost") else {}
