@@ -20,7 +20,8 @@ class WrongSettingsFile(ValueError):
 def load_settings(file: str | None, environment: Mapping[str, str] | None = None) -> Settings:
     """The settings of a file's `Values`, where one is named, and of an environment (the process's own by default).
 
-    What the SDKs look for in the environment is put there, before any of them is loaded.
+    What the SDKs look for in the environment is put there as the file has it, before any of them is loaded: a
+    machine's own list of certificates doesn't have the local vault's.
 
     Raises
     ------
@@ -33,7 +34,5 @@ def load_settings(file: str | None, environment: Mapping[str, str] | None = None
             variables = {**{str(name): str(value) for name, value in values.items()}, **variables}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise WrongSettingsFile(f"{file} is not a settings file with an object Values: {error}") from None
-        for name in _OF_THE_SDKS:
-            if name in variables:
-                os.environ.setdefault(name, variables[name])
+        os.environ.update({name: str(values[name]) for name in _OF_THE_SDKS if name in values})
     return Settings.load(variables)
