@@ -42,9 +42,13 @@ class Tokenized:
     ----------
     kind:
         What the value is, for example `customer`: the same value of two kinds has two tokens.
+    keep_format:
+        The token has the form of the value: a digit for each digit, a letter for each letter. There are as few tokens
+        as values of that form, so that two values may share one: rows aren't found by it.
     """
 
     kind: str
+    keep_format: bool = False
 
     def __post_init__(self) -> None:
         _check_kind("Tokenized", self.kind)

@@ -69,8 +69,9 @@ class Plan:
 
     @property
     def tokenized(self) -> dict[str, Tokenized]:
-        """JSON name → marker, of the object's own tokenized fields."""
-        return {name: plan.leaf.token for name, plan in self.fields.items() if plan.leaf and plan.leaf.token}
+        """JSON name → marker, of the object's own fields by whose tokens it is found."""
+        markers = {name: plan.leaf.token for name, plan in self.fields.items() if plan.leaf and plan.leaf.token}
+        return {name: marker for name, marker in markers.items() if not marker.keep_format}
 
     def lasting(self) -> list[str]:
         """JSON names of protected fields about a person that don't take None, so that they could never be erased."""

@@ -1,6 +1,5 @@
 """Finds what is protected in JSON, along the plan of its model."""
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from .plan import Leaf, Plan
@@ -38,36 +37,40 @@ def leaves(plan: Plan, parsed: Any, *, spellings: bool = False) -> list[Found]:
     spellings:
         Also look at fields under the other names that their model takes.
     """
-    return list(_below(plan, parsed, "", None, spellings))
+    found: list[Found] = []
+    _gather(plan, parsed, "", None, spellings, found)
+    return found
 
 
-def _below(plan: Plan, value: Any, path: str, person: Person | None, spellings: bool) -> Iterator[Found]:
+def _gather(plan: Plan, value: Any, path: str, person: Person | None, spellings: bool, found: list[Found]) -> None:
     if isinstance(value, dict):
         if plan.subject is not None:
             named = value.get(plan.subject[0])
             person = None if named is None else (plan.subject[1].kind, str(named))
         for name, child in plan.fields.items():
-            yield from _at(child, value, name, f"{path}/{name}", person, spellings)
+            if name in value:
+                _at(child, value, name, f"{path}/{name}", person, spellings, found)
         if spellings:
-            for name, child in plan.spellings.items():
-                if name not in plan.fields:
-                    yield from _at(child, value, name, f"{path}/{name}", person, spellings)
+            for name in plan.spellings.keys() & value.keys() - plan.fields.keys():
+                _at(plan.spellings[name], value, name, f"{path}/{name}", person, spellings, found)
         if plan.values is not None:
             for name in value:
-                yield from _at(plan.values, value, name, f"{path}/{_segment(name)}", person, spellings)
+                _at(plan.values, value, name, f"{path}/{_segment(name)}", person, spellings, found)
     elif isinstance(value, list) and plan.items is not None:
         for number in range(len(value)):
-            yield from _at(plan.items, value, number, f"{path}/{number}", person, spellings)
+            _at(plan.items, value, number, f"{path}/{number}", person, spellings, found)
 
 
-def _at(plan: Plan, holder: Any, name: Any, path: str, person: Person | None, spellings: bool) -> Iterator[Found]:
-    value = holder.get(name) if isinstance(holder, dict) else holder[name]
+def _at(
+    plan: Plan, holder: Any, name: Any, path: str, person: Person | None, spellings: bool, found: list[Found]
+) -> None:
+    value = holder[name]
     if value is None:
         return
     if plan.leaf is not None:
-        yield Found(holder, name, plan.leaf, path, person)
+        found.append(Found(holder, name, plan.leaf, path, person))
     else:
-        yield from _below(plan, value, path, person, spellings)
+        _gather(plan, value, path, person, spellings, found)
 
 
 def _segment(name: str) -> str:

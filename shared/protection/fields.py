@@ -16,7 +16,7 @@ from pydantic_core import from_json, to_json
 from shared.classification import Found, Tokenized, leaves, plan_of
 
 from .data_keys import DataKeys
-from .errors import Erased, KeysUnavailable, UnknownKey
+from .errors import Erased, KeysUnavailable, TooLong, UnknownKey
 from .keyring import Keyring
 from .sealing import TEXT_PREFIX, DataKey, is_sealed_text, key_id_of, seal_text, sealed_bytes, unseal
 from .subject_keys import SubjectKeys
@@ -26,6 +26,11 @@ __all__ = ["FieldProtection", "Place", "Sealed", "clear_text", "require_clear", 
 
 Place = tuple[str, ...]
 """Where sealed fields belong: what kind of row or event it is, and its names; none of them holds U+001F."""
+
+
+_REMEMBERED = 4_096
+_LONGEST = 4_096
+"""Characters of the longest value that has a token."""
 
 
 class Sealed(NamedTuple):
@@ -69,6 +74,8 @@ class FieldProtection:
         self._subject_keys = subject_keys
         self._keyring = Keyring(data_keys, subject_keys)
         self._token_keys = token_keys
+        self._named_by: Tokens | None = None
+        self._named: dict[tuple[Tokenized, str], str] = {}
 
     async def seal(self, data: BaseModel, place: Place) -> Sealed:
         """A model as JSON for a place.
@@ -84,11 +91,12 @@ class FieldProtection:
         tokens = await self._tokens()
         found = leaves(plan, parsed)
         keys = {person: await self._key_of(person, tokens) for person in {one.person for one in found}}
+        prefix = _aad(place)
         for holder, name, leaf, path, person in found:
             value = holder[name]
-            holder[name] = seal_text(keys[person], to_json(value).decode(), aad=_aad(place, path))
+            holder[name] = seal_text(keys[person], to_json(value).decode(), aad=prefix + path.encode())
             if leaf.token is not None and tokens is not None:
-                holder[token_name(name)] = tokens.token(leaf.token.kind, str(value))
+                holder[token_name(name)] = self._token(tokens, leaf.token, str(value))
         named = {name: parsed.get(token_name(name)) for name in plan.tokenized}
         return Sealed(to_json(parsed).decode(), {name: token for name, token in named.items() if token is not None})
 
@@ -103,8 +111,22 @@ class FieldProtection:
     async def _key_of(self, person: tuple[str, str] | None, tokens: Tokens | None) -> DataKey:
         if person is None or tokens is None:
             return self._data_keys.peek_current() or await self._data_keys.current()
-        first, *formerly = tokens.candidates(*person)
-        return self._subject_keys.peek_for(first) or await self._subject_keys.key_for(first, formerly=formerly)
+        token = self._token(tokens, Tokenized(person[0]), person[1])
+        known = self._subject_keys.peek_for(token)
+        if known is not None:
+            return known
+        return await self._subject_keys.key_for(token, formerly=tokens.candidates(*person)[1:])
+
+    def _token(self, tokens: Tokens, marker: Tokenized, value: str) -> str:
+        """The token of a value; of those that were asked for last it is remembered."""
+        if tokens is not self._named_by or len(self._named) >= _REMEMBERED:
+            self._named_by, self._named = tokens, {}
+        token = self._named.get((marker, value))
+        if token is None:
+            if len(value) > _LONGEST:
+                raise TooLong(f"A value of {len(value)} characters has no token, at most {_LONGEST} have.")
+            token = self._named[marker, value] = tokens.token(marker.kind, value, keep_format=marker.keep_format)
+        return token
 
     async def open(self, text: str, model: type[BaseModel], place: Place) -> str:
         """JSON in clear of what was sealed for a place; what was kept before fields were sealed is passed on.
@@ -128,9 +150,10 @@ class FieldProtection:
         ids = [key_id_of(content) for _, content in sealed]
         keys = {key_id: await self._find(key_id) for key_id in dict.fromkeys(ids)}
         erased: list[str] = []
+        prefix = _aad(place)
         for ((holder, name, leaf, path, _), content), key_id in zip(sealed, ids, strict=True):
             key = keys[key_id]
-            holder[name] = None if key is None else from_json(unseal(key, content, aad=_aad(place, path)))
+            holder[name] = None if key is None else from_json(unseal(key, content, aad=prefix + path.encode()))
             if key is None:
                 erased.append(path)
             if leaf.token is not None:
@@ -172,5 +195,5 @@ def _sealed_text(found: Found) -> str | None:
     return value if isinstance(value, str) and is_sealed_text(value) else None
 
 
-def _aad(place: Place, path: str = "") -> bytes:
-    return "\x1f".join((*place, path)).encode()
+def _aad(place: Place) -> bytes:
+    return "\x1f".join((*place, "")).encode()

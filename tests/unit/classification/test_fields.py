@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated, Any
@@ -154,6 +155,19 @@ async def test_the_token_is_the_same_for_the_same_value_only() -> None:
         for key in "ab"
     ]
     assert tokens[0] == tokens[1] != tokens[2] == tokens[3]
+
+
+async def test_a_token_may_keep_the_form_of_its_value() -> None:
+    """Then rows aren't found by it, since two values may share it."""
+
+    class Card(Contract):
+        number: Annotated[str, Restricted, Tokenized("card", keep_format=True)]
+
+    sealed = await protection(World()).seal(Card(number="4000-1234-x"), PLACE)
+    token = json.loads(sealed.text)["number$token"]
+    assert re.fullmatch(r"\d{4}-\d{4}-[a-z]", token)
+    assert token != "4000-1234-x"
+    assert sealed.tokens == {}
 
 
 @given(st.data())
