@@ -67,3 +67,32 @@ async def test_a_row_from_before_there_were_sequences_is_replaced(new_table: New
     views = ReadModels(table)
     await views.put([row("A", 1)])
     assert await views.get("orders", "A") == "A-1"
+
+
+def found_by(key: str, sequence: int, token: str, view: str = "orders") -> ViewRow:
+    """A row that is found by a token."""
+    value = f'{{"who":"slp1.x","who$token":"{token}","sequence":{sequence}}}'
+    return ViewRow(view=view, key=key, value=value, event_id="e", sequence=sequence, tokens={"who": token})
+
+
+async def test_rows_are_found_by_their_tokens_page_by_page(new_table: NewTable) -> None:
+    """Each once, whatever came twice, late or under another token since; keys of any form, no other view's."""
+    views = ReadModels(new_table())
+    assert (await views.find("orders", "who", ["tok_a"], top=10)).rows == []
+    keys = sorted(f"k/{number:02d}%3Awho:tok_a:x" for number in range(25))
+    await views.put([found_by(key, 1, "tok_a") for key in keys])
+    await views.put([found_by(key, 1, "tok_a") for key in keys[:9]])
+    await views.put([found_by("moved", 1, "tok_a"), found_by("other", 1, "tok_b"), found_by("o", 1, "tok_a", "notes")])
+    await views.put([found_by("moved", 2, "tok_b")])
+    await views.put([found_by("moved", 1, "tok_a")])
+    seen: list[str] = []
+    after: str | None = ""
+    while after is not None:
+        page = await views.find("orders", "who", ["tok_a", "tok_unknown"], top=7, after=after)
+        assert len(page.rows) <= 7
+        seen += [key for key, _ in page.rows]
+        after = page.after
+    assert seen == keys
+    both = await views.find("orders", "who", ["tok_b", "tok_c"], top=10)
+    assert [key for key, _ in both.rows] == ["moved", "other"]
+    assert both.after is None

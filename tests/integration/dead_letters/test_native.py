@@ -237,8 +237,10 @@ def test_a_poison_event_is_parked_with_its_place_and_read_again_by_its_projectio
     assert report["actions"] == {"project its event": 1}
     assert report["outcomes"] == {"failed": 1}
     shown = command_line.json("show", second["id"])
+    assert shown["body"].startswith("[withheld")
+    shown = command_line.json("show", second["id"], "--reveal", "--reason", "a test", "--by", "a test")
     assert shown["body"].encode() == body
-    assert [note["action"] for note in shown["history"]] == ["replay", "failed again"]
+    assert [note["action"] for note in shown["history"]] == ["replay", "failed again", "revealed"]
 
 
 async def publish(broker: str, hub: str, partition: str, *bodies: bytes) -> None:
