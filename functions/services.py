@@ -20,7 +20,7 @@ from shared.messages import Lane, Registry
 from shared.processing import BatchProcessor, Decoder, Limits, OrderedKeys, ParkingDrain, Runner, Settler
 from shared.protection import FieldProtection, MessageSealer
 from shared.query import Projector, ReadModels
-from shared.resilience import LaneGate, RetryBudget, RetryPlan
+from shared.resilience import LaneGate, LaneTurns, RetryBudget, RetryPlan, Share
 from shared.rotation import AuditTrail, Renew, Rotator, SecretEvents, random_key
 from shared.secrets import KeyRing, Keys, Policy, SecretCache, Vault, VaultPair
 from shared.sending import CoalescingSender, EventPublisher, Lanes
@@ -43,8 +43,14 @@ DEAD_LETTERS_TABLE = "deadletters"
 VALUES_CONTAINER = "state-values"
 DEAD_LETTERS_CONTAINER = "dead-letters"
 OUTBOX_SETTLE_SECONDS = 10
-LANE_WEIGHTS = {Lane.HIGH: 70.0, Lane.NORMAL: 20.0, Lane.LOW: 12.0, Lane.ORDERED: 15.0}
-"""Weights of the lanes at the handlers' places: low keeps a tenth while every lane has work."""
+LANE_SHARES = {
+    Lane.HIGH: Share(weight=70, slice=64),
+    Lane.NORMAL: Share(weight=20, slice=16),
+    Lane.ORDERED: Share(weight=15, slice=16),
+    Lane.LOW: Share(weight=12, slice=4),
+}
+"""Weights of the lanes at the handlers' places, so that low keeps a tenth while every lane has work, and the pieces in
+which a lane's batches go while a heavier one is at work: a high message waits for four low ones at most."""
 PARKING_LEASE_SECONDS = 90
 ROTATION_LEASE_SECONDS = 90
 REWRAP_LEASE_SECONDS = 300
@@ -199,7 +205,7 @@ class Services:
             registry=self.registry,
             load=self.state.find,
             buckets=settings.state_buckets,
-            gate=LaneGate(settings.handler_concurrency, LANE_WEIGHTS),
+            gate=LaneGate(settings.handler_concurrency, {lane: share.weight for lane, share in LANE_SHARES.items()}),
             plan=RetryPlan(
                 max_attempts=settings.retry_max_attempts,
                 base=settings.retry_base_seconds,
@@ -220,6 +226,7 @@ class Services:
             settler=self._settler,
             limits=limits,
             ordered=self._ordered,
+            turns=LaneTurns(LANE_SHARES),
         )
 
     @cached_property

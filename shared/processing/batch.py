@@ -10,6 +10,7 @@ from uuid import UUID
 from opentelemetry.trace import SpanKind
 
 from shared.messages import Headers, Lane, MessageError
+from shared.resilience import LaneTurns
 from shared.state import Outbox, StateStore
 from shared.telemetry import link_to, log_event, span
 
@@ -48,6 +49,7 @@ class BatchProcessor:
         outbox: Outbox,
         settler: Settler,
         limits: Limits,
+        turns: LaneTurns[Lane],
         ordered: OrderedKeys | None = None,
         recent: Recent | None = None,
     ) -> None:
@@ -59,6 +61,7 @@ class BatchProcessor:
         self._settler = settler
         self._limits = limits
         self._ordered = ordered
+        self._turns = turns
         self._committer = Committer(store, self._look_up, recent, runner.rerun)
 
     async def process(self, lane: Lane, deliveries: Sequence[Delivery]) -> None:
@@ -76,7 +79,9 @@ class BatchProcessor:
         with span("batch", kind=SpanKind.CONSUMER, links=links, attributes=attributes):
             try:
                 async with asyncio.timeout(self._limits.batch_budget + GRACE_SECONDS):
-                    await self._process(lane, items, deadline=started + self._limits.batch_budget)
+                    with self._turns.at_work(lane):
+                        async for piece in self._turns.slices(lane, items):
+                            await self._process(lane, piece, deadline=started + self._limits.batch_budget)
             except Exception as error:
                 log_event("batch failed", level=logging.ERROR, error=error, lane=lane.value, received=len(items))
                 await _hold(items)
@@ -94,7 +99,7 @@ class BatchProcessor:
             milliseconds=round((asyncio.get_running_loop().time() - started) * 1_000),
         )
 
-    async def _process(self, lane: Lane, items: list[Item], *, deadline: float) -> None:
+    async def _process(self, lane: Lane, items: Sequence[Item], *, deadline: float) -> None:
         for part in _parts(items):
             await _all(self._decode(item) for item in part)
             self._earn(part)

@@ -2,6 +2,7 @@
 
 from .budget import RetryBudget
 from .lane_gate import LaneGate
+from .lane_turns import LaneTurns, Share
 from .retry_plan import RetryPlan
 
-__all__ = ["LaneGate", "RetryBudget", "RetryPlan"]
+__all__ = ["LaneGate", "LaneTurns", "RetryBudget", "RetryPlan", "Share"]

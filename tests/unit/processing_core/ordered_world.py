@@ -21,7 +21,7 @@ from shared.processing import (
     Runner,
 )
 from shared.processing import Settler as RealSettler
-from shared.resilience import LaneGate, RetryBudget, RetryPlan
+from shared.resilience import LaneGate, LaneTurns, RetryBudget, RetryPlan, Share
 from shared.sending import Lanes
 from shared.state import Conflict, Lease, Parking, Row, StateStore, inbox_key
 
@@ -85,6 +85,7 @@ class OrderedWorld(World):
         parking = self.parking()
         ordered = OrderedKeys(parking, settler, now=self.now)
         processor = BatchProcessor(
+            turns=LaneTurns({lane: Share(weight=1, slice=64) for lane in Lane}),
             decoder=Decoder(self.registry, cast(ClaimStore, None), buckets=BUCKETS),
             store=store,
             runner=runner,

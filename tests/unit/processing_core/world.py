@@ -13,7 +13,7 @@ from shared.claim_check import ClaimStore
 from shared.dead_letters import DeadLetter, DeadLetterStore
 from shared.messages import CloudEvent, Contract, Headers, Integration, Lane, Partial, Registry, Reject, Retry
 from shared.processing import BatchFailed, BatchProcessor, Decoder, Delivery, Limits, Recent, Runner, Settler
-from shared.resilience import LaneGate, RetryBudget, RetryPlan
+from shared.resilience import LaneGate, LaneTurns, RetryBudget, RetryPlan, Share
 from shared.sending import EventPublisher, Fact, Lanes
 from shared.state import Conflict, Operation, Outbox, Row, StateStore, Work
 from shared.testing.memory import MemoryStore
@@ -278,6 +278,7 @@ class World:
         )
         decoder = Decoder(self.registry, cast(ClaimStore, None), buckets=BUCKETS)
         return BatchProcessor(
+            turns=LaneTurns({lane: Share(weight=1, slice=64) for lane in Lane}),
             decoder=decoder,
             store=store,
             runner=runner,

@@ -17,7 +17,7 @@ from shared.claim_check import ClaimStore
 from shared.dead_letters import DeadLetterStore
 from shared.messages import CloudEvent, Contract, Headers, Integration, Lane, Partial, Registry, Reject, Retry
 from shared.processing import BatchProcessor, Decoder, Delivery, Limits, Runner, Settler
-from shared.resilience import LaneGate, RetryBudget, RetryPlan
+from shared.resilience import LaneGate, LaneTurns, RetryBudget, RetryPlan, Share
 from shared.sending import EventPublisher, Lanes
 from shared.state import Outbox, StateStore, Work
 from tests.unit.memory import MemoryClaims, MemoryDeadLetters, MemoryLanes, MemoryPublisher, MemoryState, Sent
@@ -143,6 +143,7 @@ class World:
         limits = Limits(handler_timeout=timeout, batch_budget=timeout * 3)
         budget = RetryBudget(share=0, reserve=reserve, trickle=0, clock=lambda: 0.0)
         return BatchProcessor(
+            turns=LaneTurns({lane: Share(weight=1, slice=64) for lane in Lane}),
             decoder=Decoder(self.registry, cast("ClaimStore", self.claims), buckets=buckets),
             store=store,
             runner=Runner(
