@@ -47,10 +47,10 @@ LANE_SHARES = {
     Lane.HIGH: Share(weight=70, slice=64),
     Lane.NORMAL: Share(weight=20, slice=16),
     Lane.ORDERED: Share(weight=15, slice=16),
-    Lane.LOW: Share(weight=12, slice=4),
+    Lane.LOW: Share(weight=12, slice=2),
 }
 """Weights of the lanes at the handlers' places, so that low keeps a tenth while every lane has work, and the pieces in
-which a lane's batches go while a heavier one is at work: a high message waits for four low ones at most."""
+which a lane's batches go while a heavier one is at work: a high message waits for two low ones at most."""
 PARKING_LEASE_SECONDS = 90
 ROTATION_LEASE_SECONDS = 90
 REWRAP_LEASE_SECONDS = 300

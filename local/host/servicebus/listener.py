@@ -25,6 +25,7 @@ from local.host.servicebus.wire import ReceivedMessage
 __all__ = ["ServiceBusListener"]
 
 # Seconds of one receive call: how soon a listener notices that the host is ending.
+_SETTLED_AT_ONCE = 8
 _RECEIVE_SECONDS = 1.0
 # The extension waits this long for the next session before it asks again.
 _SESSION_WAIT = 10.0
@@ -231,12 +232,20 @@ class ServiceBusListener:
     ) -> None:
         """Settle side by side, since each waits for the broker; a lost lock means another delivery, not an error.
 
+        A few at a time: in Azure the host is a process of its own, and here the app's loop shouldn't stand still for it.
+
         Raises
         ------
         ServiceBusError
             None of them could be settled: the connection is gone.
         """
-        results = await asyncio.gather(*(settle(message) for message in messages), return_exceptions=True)
+        places = asyncio.Semaphore(_SETTLED_AT_ONCE)
+
+        async def settle_one(message: ServiceBusReceivedMessage) -> None:
+            async with places:
+                await settle(message)
+
+        results = await asyncio.gather(*(settle_one(message) for message in messages), return_exceptions=True)
         failures = [result for result in results if isinstance(result, BaseException)]
         if not failures:
             return
