@@ -232,7 +232,7 @@ class ServiceBusListener:
     ) -> None:
         """Settle side by side, since each waits for the broker; a lost lock means another delivery, not an error.
 
-        A few at a time: in Azure the host is a process of its own, and here the app's loop shouldn't stand still for it.
+        A few at a time: in Azure the host is a process of its own; here the app's loop shouldn't stand still for it.
 
         Raises
         ------
