@@ -221,6 +221,29 @@ async def test_keys_that_are_away_hold_events_up_and_lose_none(running: Running,
     assert (await running.get("/api/guests/1")).json["name"] == "Planted"
 
 
+async def test_an_erased_person_stops_nothing(running: Running, world: World) -> None:
+    """Rows say what is gone, facts that are read again make such rows, and new orders get a new key."""
+    await running.post("/api/orders", order(**PERSON))
+    await work_off(running)
+    token = json.loads(running.views.rows["orders", "536365"])["customerId$token"]
+    await world.subject_keys().erase(token, by="a test", reason="asked for")
+    for name in ("projector", "fields", "processor", "decoder"):
+        vars(running.services).pop(name, None)
+    vars(running.services)["fields"] = protection(world)
+    gone = ["/address", "/customerId", "/email", "/name"]
+    seen = (await read_as(running, Role.OPERATOR, "/api/orders/536365")).json
+    assert (seen["$erased"], seen["name"], seen["country"]) == (gone, None, "United Kingdom")
+    running.views.rows.clear()
+    running.views.sequences.clear()
+    running.publisher.facts.extend(running.publisher.facts[:1])
+    await running.post("/api/orders", order(orderId="2", **PERSON))
+    await work_off(running)
+    assert running.dead_letters.letters == {}
+    again = (await read_as(running, Role.OPERATOR, "/api/orders/536365")).json
+    assert (again["name"], again["total"]) == (None, seen["total"])
+    assert (await read_as(running, Role.OPERATOR, "/api/orders/2")).json["name"] == PERSON["name"]
+
+
 async def test_a_command_waits_sealed_and_travels_as_it_was(running: Running) -> None:
     """In the outbox nobody reads it; its handler does."""
     await came(running, "1", "Planted")
