@@ -101,7 +101,7 @@ def check(answer: bytes, operations: int) -> None:
     found = list(_PART.finditer(answer))
     for part in found:
         status = int(part.group(1))
-        if status >= 300:
+        if not 200 <= status < 300:
             raise failure(status, answer[part.end() :])
     if len(found) != operations:
         raise TransactionFailed(502, "", f"the answer tells of {len(found)} operations, {operations} were asked for")
