@@ -2,7 +2,8 @@ metadata description = 'Sluice in Azure. This file wires modules together and de
 
 targetScope = 'subscription'
 
-import { AppSizes, Cloud, EventHubsSize, Retention, ServiceBusSize, Stage, functions } from 'types.bicep'
+import { Addresses, AppSizes, Cloud, EventHubsSize, Gateway, Retention } from 'types.bicep'
+import { ServiceBusSize, Stage, Thresholds, functions } from 'types.bicep'
 import { accountGrants, containerGrants, firstStateGrants, hubGrants, keyGrants } from 'grants.bicep'
 import { queueGrants, stateGrants, telemetryGrants, vaultGrants } from 'grants.bicep'
 
@@ -31,6 +32,14 @@ param zoneRedundant bool
 
 @description('What holds data can not be deleted by mistake.')
 param locked bool
+
+@description('Address ranges of the private network: a /24 for it, a /26 for each subnet. They must not overlap with networks it is peered with.')
+param addresses Addresses = {
+  network: '10.60.0.0/24'
+  functions: '10.60.0.0/26'
+  endpoints: '10.60.0.64/26'
+  gateway: '10.60.0.128/26'
+}
 
 @description('How many storage accounts share the state. Fixed at birth: a key is looked up where its bucket is.')
 @minValue(1)
@@ -63,6 +72,30 @@ param retention Retention
 @description('The most telemetry that is taken in per day, in GB; -1: no limit.')
 param logCapGb int
 
+@description('API Management in front of the API.')
+param gateway Gateway
+
+@description('When somebody is called.')
+param thresholds Thresholds
+
+@description('Who is written to when something is wrong.')
+param alertEmails string[]
+
+@description('Whether notifications go out over a custom topic of Event Grid.')
+param notifications bool = false
+
+@description('Issuer of the tokens that callers bring; empty: callers use API keys.')
+param authIssuer string = ''
+
+@description('Audience of those tokens.')
+param authAudience string = ''
+
+@description('Object id of who deploys: may set the first secrets. Empty: nobody may, they are set by hand.')
+param deployerPrincipalId string = ''
+
+@description('Whether a user or a service principal deploys.')
+param deployerPrincipalType 'User' | 'ServicePrincipal' = 'User'
+
 var token = uniqueString(subscription().subscriptionId, environmentName, location)
 var short = take(token, 6)
 var tags = union(extraTags, {
@@ -79,6 +112,11 @@ var names = {
   serviceBus: 'sbns-sluice-${environmentName}-${short}'
   eventHubs: 'evhns-sluice-${environmentName}-${short}'
   vault: 'kv-sluice-${token}'
+  network: 'vnet-sluice-${environmentName}'
+  topic: 'evgt-sluice-${environmentName}-${short}'
+  secretTopic: 'egst-sluice-${environmentName}'
+  gateway: 'apim-sluice-${environmentName}-${short}'
+  actionGroup: 'ag-sluice-${environmentName}'
 }
 
 var accounts = {
@@ -98,6 +136,7 @@ var busSuffixes = {
 
 var storageSuffix = environment().suffixes.storage
 var stateUris = [for name in stateNames: 'https://${name}.table.${storageSuffix}']
+var stateIds = [for name in stateNames: '${group.id}/providers/Microsoft.Storage/storageAccounts/${name}']
 var wrappingKey = 'data-key-wrap'
 
 var apps = [
@@ -134,6 +173,7 @@ var settings = {
   SLUICE_ROTATION_QUEUE: 'secret-events'
   SLUICE_EVENT_HUB: 'events'
   SLUICE_READ_MODEL_GROUP: 'read-models'
+  SLUICE_ROTATION_QUEUE: 'secret-events'
   SLUICE_OPERATION_KEY: 'secret:operation-key'
   SLUICE_STATE_BUCKETS: string(stateBuckets)
   SLUICE_CLAIM_CONTAINER: 'claims'
@@ -263,6 +303,53 @@ module monitoring 'modules/monitoring.bicep' = {
   }
 }
 
+module network 'modules/network.bicep' = {
+  scope: group
+  name: 'network'
+  params: {
+    enabled: isolated
+    name: names.network
+    location: location
+    tags: tags
+    addressPrefixes: [addresses.network]
+    functionsPrefix: addresses.functions
+    endpointsPrefix: addresses.endpoints
+    gatewayPrefix: addresses.gateway
+    workspaceId: monitoring.outputs.workspaceId
+  }
+}
+
+module dns 'modules/private-dns.bicep' = {
+  scope: group
+  name: 'private-dns'
+  params: {
+    enabled: isolated
+    cloud: cloud
+    tags: tags
+    networkId: network.outputs.id
+  }
+}
+
+module telemetryEndpoint 'modules/private-endpoint.bicep' = if (isolated) {
+  scope: group
+  name: 'endpoint-telemetry'
+  params: {
+    name: 'pep-${names.component}'
+    location: location
+    tags: tags
+    targetId: monitoring.outputs.privateScopeId
+    groupId: 'azuremonitor'
+    subnetId: network.outputs.endpointsSubnetId
+    zoneIds: [
+      dns.outputs.monitorId
+      dns.outputs.omsId
+      dns.outputs.odsId
+      dns.outputs.agentsId
+      dns.outputs.blobId
+    ]
+  }
+}
+
 module identities 'modules/identity.bicep' = [for one in apps: {
   scope: group
   name: 'identity-${one.key}'
@@ -285,6 +372,8 @@ module bus 'modules/servicebus.bicep' = {
     queueSizeMb: serviceBus.queueSizeMb
     isolated: isolated
     locked: locked
+    endpointSubnetId: network.outputs.endpointsSubnetId
+    zoneId: dns.outputs.messagingId
     workspaceId: monitoring.outputs.workspaceId
   }
 }
@@ -302,9 +391,12 @@ module hubs 'modules/eventhubs.bicep' = {
     retentionHours: eventHubs.retentionHours
     capture: eventHubs.capture
     captureAccountId: lake.outputs.id
+    captureAccountName: lake.outputs.name
     captureContainer: 'capture'
     isolated: isolated
     locked: locked
+    endpointSubnetId: network.outputs.endpointsSubnetId
+    zoneId: dns.outputs.messagingId
     workspaceId: monitoring.outputs.workspaceId
   }
 }
@@ -327,6 +419,8 @@ module state 'modules/storage.bicep' = [for (name, i) in stateNames: {
     blobLogs: []
     isolated: isolated
     locked: locked
+    endpointSubnetId: network.outputs.endpointsSubnetId
+    endpoints: isolated ? [{ group: 'table', zoneId: dns.outputs.tableId }] : []
     workspaceId: monitoring.outputs.workspaceId
   }
 }]
@@ -349,6 +443,8 @@ module claims 'modules/storage.bicep' = {
     blobLogs: ['StorageDelete']
     isolated: isolated
     locked: locked
+    endpointSubnetId: network.outputs.endpointsSubnetId
+    endpoints: isolated ? [{ group: 'blob', zoneId: dns.outputs.blobId }] : []
     workspaceId: monitoring.outputs.workspaceId
   }
 }
@@ -371,6 +467,8 @@ module lake 'modules/storage.bicep' = {
     blobLogs: ['StorageDelete']
     isolated: isolated
     locked: locked
+    endpointSubnetId: network.outputs.endpointsSubnetId
+    endpoints: isolated ? [{ group: 'blob', zoneId: dns.outputs.blobId }, { group: 'dfs', zoneId: dns.outputs.dfsId }] : []
     workspaceId: monitoring.outputs.workspaceId
   }
 }
@@ -393,6 +491,8 @@ module host 'modules/storage.bicep' = {
     blobLogs: []
     isolated: isolated
     locked: locked
+    endpointSubnetId: network.outputs.endpointsSubnetId
+    endpoints: isolated ? [{ group: 'blob', zoneId: dns.outputs.blobId }] : []
     workspaceId: monitoring.outputs.workspaceId
   }
 }
@@ -415,6 +515,8 @@ module packages 'modules/storage.bicep' = {
     blobLogs: ['StorageWrite', 'StorageDelete']
     isolated: isolated
     locked: false
+    endpointSubnetId: network.outputs.endpointsSubnetId
+    endpoints: isolated ? [{ group: 'blob', zoneId: dns.outputs.blobId }] : []
     workspaceId: monitoring.outputs.workspaceId
   }
 }
@@ -431,6 +533,8 @@ module vault 'modules/keyvault.bicep' = {
     softDeleteDays: 90
     isolated: isolated
     locked: locked
+    endpointSubnetId: network.outputs.endpointsSubnetId
+    zoneId: dns.outputs.vaultId
     workspaceId: monitoring.outputs.workspaceId
   }
 }
@@ -501,8 +605,10 @@ module app 'modules/functionapp.bicep' = [for (one, i) in apps: {
     ownSettings: one.own
     connections: connections
     appInsightsConnectionString: monitoring.outputs.connectionString
-    subnetId: ''
+    subnetId: network.outputs.functionsSubnetId
     isolated: isolated
+    endpointSubnetId: network.outputs.endpointsSubnetId
+    zoneId: dns.outputs.sitesId
     workspaceId: monitoring.outputs.workspaceId
   }
   dependsOn: [
@@ -511,10 +617,118 @@ module app 'modules/functionapp.bicep' = [for (one, i) in apps: {
   ]
 }]
 
+module secretEvents 'modules/secret-events.bicep' = {
+  scope: group
+  name: 'secret-events'
+  params: {
+    name: names.secretTopic
+    location: location
+    tags: tags
+    vaultName: vault.outputs.name
+    serviceBusName: bus.outputs.name
+    queueName: settings.SLUICE_ROTATION_QUEUE
+    workspaceId: monitoring.outputs.workspaceId
+  }
+}
+
+module topic 'modules/eventgrid.bicep' = if (notifications) {
+  scope: group
+  name: 'eventgrid'
+  params: {
+    name: names.topic
+    location: location
+    tags: tags
+    isolated: isolated
+    endpointSubnetId: network.outputs.endpointsSubnetId
+    zoneId: dns.outputs.eventsId
+    workspaceId: monitoring.outputs.workspaceId
+  }
+}
+
+module deployer 'modules/deployer.bicep' = if (!empty(deployerPrincipalId)) {
+  scope: group
+  name: 'deployer'
+  params: {
+    principalId: deployerPrincipalId
+    principalType: deployerPrincipalType
+    vaultName: vault.outputs.name
+  }
+}
+
+module apim 'modules/apim.bicep' = if (gateway.enabled) {
+  scope: group
+  name: 'apim'
+  params: {
+    name: names.gateway
+    location: location
+    tags: tags
+    sku: gateway.sku
+    capacity: gateway.capacity
+    publisherEmail: gateway.publisherEmail
+    publisherName: gateway.publisherName
+    blueUri: app[0].outputs.uri
+    greenUri: gateway.greenUri
+    greenWeight: gateway.greenWeight
+    issuer: authIssuer
+    audience: authAudience
+    callsPerMinute: gateway.callsPerMinute
+    callsPerDay: gateway.callsPerDay
+    allowedRanges: gateway.allowedRanges
+    subnetId: network.outputs.gatewaySubnetId
+    componentName: monitoring.outputs.componentName
+    workspaceId: monitoring.outputs.workspaceId
+  }
+}
+
+module alerts 'modules/alerts.bicep' = {
+  scope: group
+  name: 'alerts'
+  params: {
+    actionGroupName: names.actionGroup
+    prefix: 'sluice-${environmentName}'
+    location: location
+    tags: tags
+    emails: alertEmails
+    workspaceId: monitoring.outputs.workspaceId
+    serviceBusId: bus.outputs.id
+    serviceBusPremium: serviceBus.sku == 'Premium'
+    eventHubsId: hubs.outputs.id
+    vaultId: vault.outputs.id
+    accountIds: concat(stateIds, [claims.outputs.id])
+    consumerGroups: 1
+    highAgeSeconds: thresholds.highAgeSeconds
+    otherAgeSeconds: thresholds.otherAgeSeconds
+    latencySeconds: thresholds.latencySeconds
+    failuresPerFiveMinutes: thresholds.failuresPerFiveMinutes
+    backlogMessages: thresholds.backlogMessages
+    objectivePercent: thresholds.objectivePercent
+    expectsTraffic: thresholds.expectsTraffic
+  }
+  dependsOn: [
+    state
+  ]
+}
+
+module workbook 'modules/workbook.bicep' = {
+  scope: group
+  name: 'workbook'
+  params: {
+    displayName: 'Sluice ${environmentName}'
+    location: location
+    tags: tags
+    workspaceId: monitoring.outputs.workspaceId
+    serviceBusId: bus.outputs.id
+    eventHubsId: hubs.outputs.id
+    vaultId: vault.outputs.id
+    claimsId: claims.outputs.id
+  }
+}
+
 output AZURE_LOCATION string = location
 output AZURE_RESOURCE_GROUP string = group.name
 output SLUICE_STAGE string = stage
 output SLUICE_API_URI string = app[0].outputs.uri
+output SLUICE_GATEWAY_NAME string = gateway.enabled ? names.gateway : ''
 output SLUICE_APP_NAMES array = [for (one, i) in apps: app[i].outputs.name]
 output SLUICE_KEY_VAULT_NAME string = vault.outputs.name
 output SLUICE_SERVICE_BUS_NAME string = bus.outputs.name

@@ -98,6 +98,21 @@ type Retention = {
 }
 
 @export()
+@description('Address ranges of the private network, as CIDR blocks.')
+type Addresses = {
+  network: string
+
+  @description('The apps, on their way out: /26 for several apps on Flex Consumption.')
+  functions: string
+
+  @description('Private endpoints: about twenty.')
+  endpoints: string
+
+  @description('API Management, on its way to the API.')
+  gateway: string
+}
+
+@export()
 @description('API Management in front of the API.')
 type Gateway = {
   @description('Whether there is one.')
@@ -149,11 +164,14 @@ type Thresholds = {
   @description('Age of the oldest message that waits on another lane, in seconds.')
   otherAgeSeconds: int
 
-  @description('95th percentile of the time that a message takes in its handler\'s batch, in seconds.')
+  @description('95th percentile of the time from acceptance to the end of the handler, in seconds.')
   latencySeconds: int
 
-  @description('Failed messages a second.')
-  failuresPerSecond: string
+  @description('Failed messages in five minutes; 30 are one in ten seconds.')
+  failuresPerFiveMinutes: int
+
+  @description('Messages that wait on one queue.')
+  backlogMessages: int
 
   @description('Share of messages that have to succeed, in percent.')
   objectivePercent: string

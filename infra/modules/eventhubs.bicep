@@ -33,6 +33,9 @@ param capture bool
 @description('Id of the storage account that Capture writes to.')
 param captureAccountId string
 
+@description('Name of that account.')
+param captureAccountName string
+
 @description('Container that Capture writes to.')
 param captureContainer string
 
@@ -41,6 +44,12 @@ param isolated bool
 
 @description('Deleting the namespace needs the lock to be taken off first.')
 param locked bool
+
+@description('Id of the subnet for private endpoints; empty where nothing is private.')
+param endpointSubnetId string
+
+@description('Id of the private DNS zone that tells the endpoint\'s address.')
+param zoneId string
 
 @description('Id of the workspace that takes logs and metrics.')
 param workspaceId string
@@ -69,6 +78,16 @@ resource namespace 'Microsoft.EventHub/namespaces@2024-01-01' = {
   }
 }
 
+// Before the hub: Capture is tried when it is switched on.
+module captureRole 'capture-role.bicep' = if (capture) {
+  name: 'capture-role'
+  params: {
+    principalId: namespace.identity.principalId
+    accountName: captureAccountName
+    containerName: captureContainer
+  }
+}
+
 module hub 'eventhub.bicep' = [for one in hubs: {
   name: 'hub-${one.Name}'
   params: {
@@ -81,7 +100,25 @@ module hub 'eventhub.bicep' = [for one in hubs: {
     captureAccountId: captureAccountId
     captureContainer: captureContainer
   }
+  dependsOn: [
+    captureRole
+  ]
 }]
+
+module endpoint 'private-endpoint.bicep' = if (isolated) {
+  name: 'endpoint-${name}'
+  params: {
+    name: 'pep-${name}'
+    location: location
+    tags: tags
+    targetId: namespace.id
+    groupId: 'namespace'
+    subnetId: endpointSubnetId
+    zoneIds: [
+      zoneId
+    ]
+  }
+}
 
 resource diagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   name: 'to-workspace'
@@ -114,5 +151,4 @@ resource lock 'Microsoft.Authorization/locks@2020-05-01' = if (locked) {
 
 output id string = namespace.id
 output name string = namespace.name
-output principalId string = namespace.identity.principalId
 output host string = '${namespace.name}.servicebus.windows.net'

@@ -18,7 +18,7 @@ param retentionDays int
 @description('The most that is taken in per day, in GB. -1: no limit. What exceeds it is lost until the next day.')
 param dailyCapGb int
 
-@description('Logs are read, and telemetry is taken in, over the private network only.')
+@description('Telemetry is taken in over the private network only. Who reads logs still comes from anywhere, with a role.')
 param isolated bool
 
 resource workspace 'Microsoft.OperationalInsights/workspaces@2025-07-01' = {
@@ -38,7 +38,7 @@ resource workspace 'Microsoft.OperationalInsights/workspaces@2025-07-01' = {
       enableLogAccessUsingOnlyResourcePermissions: true
     }
     publicNetworkAccessForIngestion: isolated ? 'Disabled' : 'Enabled'
-    publicNetworkAccessForQuery: isolated ? 'Disabled' : 'Enabled'
+    publicNetworkAccessForQuery: 'Enabled'
   }
 }
 
@@ -53,7 +53,7 @@ resource component 'Microsoft.Insights/components@2020-02-02' = {
     DisableLocalAuth: true
     IngestionMode: 'LogAnalytics'
     publicNetworkAccessForIngestion: isolated ? 'Disabled' : 'Enabled'
-    publicNetworkAccessForQuery: isolated ? 'Disabled' : 'Enabled'
+    publicNetworkAccessForQuery: 'Enabled'
   }
 }
 
@@ -77,6 +77,35 @@ resource diagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' 
   }
 }
 
+resource privateScope 'Microsoft.Insights/privateLinkScopes@2021-09-01' = if (isolated) {
+  name: 'ampls-${componentName}'
+  location: 'global'
+  tags: tags
+  properties: {
+    accessModeSettings: {
+      ingestionAccessMode: 'PrivateOnly'
+      queryAccessMode: 'Open'
+    }
+  }
+}
+
+resource scopedWorkspace 'Microsoft.Insights/privateLinkScopes/scopedResources@2021-09-01' = if (isolated) {
+  parent: privateScope
+  name: 'workspace'
+  properties: {
+    linkedResourceId: workspace.id
+  }
+}
+
+resource scopedComponent 'Microsoft.Insights/privateLinkScopes/scopedResources@2021-09-01' = if (isolated) {
+  parent: privateScope
+  name: 'component'
+  properties: {
+    linkedResourceId: component.id
+  }
+}
+
+output privateScopeId string = isolated ? privateScope.id : ''
 output workspaceId string = workspace.id
 output workspaceName string = workspace.name
 output componentId string = component.id

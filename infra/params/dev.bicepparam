@@ -50,3 +50,37 @@ param retention = {
 }
 
 param logCapGb = 1
+
+// No gateway: the API is called directly.
+param gateway = {
+  enabled: false
+  sku: 'Consumption'
+  capacity: 0
+  publisherEmail: ''
+  publisherName: ''
+  callsPerMinute: 600
+  callsPerDay: 10000
+  allowedRanges: []
+  greenWeight: 0
+  greenUri: ''
+}
+
+// Loose, and silence is normal: the rules are here so that they are tried.
+param thresholds = {
+  highAgeSeconds: 900
+  otherAgeSeconds: 7200
+  latencySeconds: 60
+  failuresPerFiveMinutes: 300
+  backlogMessages: 100000
+  objectivePercent: '99'
+  expectsTraffic: false
+}
+
+param alertEmails = []
+
+// Who deploys sets the first secrets; azd and the pipeline say who that is.
+param deployerPrincipalId = readEnvironmentVariable('AZURE_PRINCIPAL_ID', '')
+param deployerPrincipalType = readEnvironmentVariable('AZURE_PRINCIPAL_TYPE', 'User') == 'User' ? 'User' : 'ServicePrincipal'
+
+param authIssuer = readEnvironmentVariable('SLUICE_AUTH_ISSUER', '')
+param authAudience = readEnvironmentVariable('SLUICE_AUTH_AUDIENCE', '')

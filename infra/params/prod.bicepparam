@@ -52,3 +52,38 @@ param retention = {
 }
 
 param logCapGb = -1 // an alert that does not come because its day's budget is spent is worse than a bill
+
+// Two units: one may be updated while the other answers.
+param gateway = {
+  enabled: true
+  sku: 'StandardV2'
+  capacity: 2
+  publisherEmail: readEnvironmentVariable('SLUICE_PUBLISHER_EMAIL', 'integration@example.com')
+  publisherName: 'Integration team'
+  callsPerMinute: 6000 // 100 a second for each client: a tenth of what the lanes are sized for
+  callsPerDay: 2000000
+  allowedRanges: []
+  greenWeight: 0 // a rollout sets it to 10, 25, 50, 100
+  greenUri: ''
+}
+
+// Age: telemetry itself takes up to five minutes, so six is the first that can be known. Latency and failures as agreed
+// with the senders: 5 seconds at the 95th percentile, one failure in ten seconds.
+param thresholds = {
+  highAgeSeconds: 360
+  otherAgeSeconds: 1800
+  latencySeconds: 5
+  failuresPerFiveMinutes: 30
+  backlogMessages: 50000 // 50 seconds of full load
+  objectivePercent: '99.9'
+  expectsTraffic: true
+}
+
+param alertEmails = [readEnvironmentVariable('SLUICE_ALERT_EMAIL', 'integration@example.com')]
+
+// Who deploys sets the first secrets; azd and the pipeline say who that is.
+param deployerPrincipalId = readEnvironmentVariable('AZURE_PRINCIPAL_ID', '')
+param deployerPrincipalType = readEnvironmentVariable('AZURE_PRINCIPAL_TYPE', 'User') == 'User' ? 'User' : 'ServicePrincipal'
+
+param authIssuer = readEnvironmentVariable('SLUICE_AUTH_ISSUER', '')
+param authAudience = readEnvironmentVariable('SLUICE_AUTH_AUDIENCE', '')

@@ -49,3 +49,37 @@ param retention = {
 }
 
 param logCapGb = 5 // a load test writes much in an hour
+
+// As in production but for the size: policies are tried here first.
+param gateway = {
+  enabled: true
+  sku: 'StandardV2' // the smallest tier that reaches a private API
+  capacity: 1
+  publisherEmail: readEnvironmentVariable('SLUICE_PUBLISHER_EMAIL', 'integration@example.com')
+  publisherName: 'Integration team'
+  callsPerMinute: 60000 // a load test is one client
+  callsPerDay: 10000000
+  allowedRanges: []
+  greenWeight: 0
+  greenUri: ''
+}
+
+// Production's, so that a load test shows whether they fire when they should and only then.
+param thresholds = {
+  highAgeSeconds: 360
+  otherAgeSeconds: 1800
+  latencySeconds: 5
+  failuresPerFiveMinutes: 30
+  backlogMessages: 50000
+  objectivePercent: '99.9'
+  expectsTraffic: false // nobody sends at night
+}
+
+param alertEmails = [readEnvironmentVariable('SLUICE_ALERT_EMAIL', 'integration@example.com')]
+
+// Who deploys sets the first secrets; azd and the pipeline say who that is.
+param deployerPrincipalId = readEnvironmentVariable('AZURE_PRINCIPAL_ID', '')
+param deployerPrincipalType = readEnvironmentVariable('AZURE_PRINCIPAL_TYPE', 'User') == 'User' ? 'User' : 'ServicePrincipal'
+
+param authIssuer = readEnvironmentVariable('SLUICE_AUTH_ISSUER', '')
+param authAudience = readEnvironmentVariable('SLUICE_AUTH_AUDIENCE', '')

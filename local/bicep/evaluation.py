@@ -138,7 +138,17 @@ class Evaluator:
         return done
 
     def _array(self, node: Node, bound: Mapping[str, Any]) -> list[Any]:
-        return [self.value(item, bound) for item in named(node)]
+        items = named(node)
+        done: list[Any] = []
+        for before, item in zip([None, *items], items, strict=False):
+            if before is not None and item.type == "parenthesized_expression" and before.end_byte == item.start_byte:
+                # The grammar reads a call in an array as a name and something in parentheses.
+                done[-1] = self.called(text_of(before), [self.value(one, bound) for one in named(item)], item)
+            elif not self._is_called(item, items):
+                done.append(self.value(item, bound))
+            else:
+                done.append(None)
+        return done
 
     def _for_statement(self, node: Node, bound: Mapping[str, Any]) -> list[Any]:
         return [self.value(body, names) for names, body in self.loop(node, bound)]
@@ -216,6 +226,11 @@ class Evaluator:
             return FUNCTIONS[name](*values)
         except (TypeError, ValueError, LookupError, AttributeError) as error:
             raise BicepError(self._file, line_of(node), f"{name}: {error}") from None
+
+    @staticmethod
+    def _is_called(item: Node, items: list[Node]) -> bool:
+        follower = next((one for one in items if one.start_byte == item.end_byte), None)
+        return follower is not None and follower.type == "parenthesized_expression"
 
     def _loaded(self, node: Node, name: str, path: str) -> Any:
         try:

@@ -1,0 +1,378 @@
+metadata description = 'API Management in front of the API: who may call, how often, from where, and which colour answers.'
+
+@description('Name of the service.')
+param name string
+
+@description('Azure region.')
+param location string
+
+@description('Tags of every resource.')
+param tags object
+
+@description('Tier. Consumption knows no limits by key, no pool of backends and no resource logs.')
+@allowed([
+  'Consumption'
+  'BasicV2'
+  'StandardV2'
+  'Premium'
+])
+param sku string
+
+@description('Units; 0 for Consumption.')
+param capacity int
+
+@description('Where the service sends its notices.')
+param publisherEmail string
+
+@description('Shown in the developer portal.')
+param publisherName string
+
+@description('URI of the API\'s app.')
+param blueUri string
+
+@description('URI of the second colour\'s app; empty: there is none.')
+param greenUri string
+
+@description('Share of requests that goes to the second colour, in percent.')
+@minValue(0)
+@maxValue(100)
+param greenWeight int
+
+@description('Issuer of callers\' tokens; empty: the app alone checks callers.')
+param issuer string
+
+@description('Audience of callers\' tokens.')
+param audience string
+
+@description('Calls a minute of each client.')
+param callsPerMinute int
+
+@description('Calls a day of each client.')
+param callsPerDay int
+
+@description('Client addresses that are let in: a list of first and last; empty: all.')
+param allowedRanges array
+
+@description('Id of the subnet through which the gateway reaches a private API; empty: none.')
+param subnetId string
+
+@description('Application Insights component.')
+param componentName string
+
+@description('Id of the workspace that takes logs and metrics.')
+param workspaceId string
+
+var byKey = sku != 'Consumption'
+var classic = sku == 'Consumption' || sku == 'Premium'
+var coloured = !empty(greenUri) && greenWeight > 0
+
+var ranges = [for one in allowedRanges: '<address-range from="${one.first}" to="${one.last}" />']
+var addressesFragment = empty(allowedRanges) ? '<fragment />' : '<fragment><ip-filter action="allow">${join(ranges, '')}</ip-filter></fragment>'
+var callersFragment = empty(issuer) ? '<fragment />' : loadTextContent('../policies/callers.xml')
+var limitsFragment = byKey ? loadTextContent('../policies/limits.xml') : loadTextContent('../policies/limits-consumption.xml')
+
+var values = {
+  'sluice-openid-url': empty(issuer) ? 'none' : '${issuer}/.well-known/openid-configuration'
+  'sluice-issuer': empty(issuer) ? 'none' : issuer
+  'sluice-audience': empty(audience) ? 'none' : audience
+  'sluice-calls-per-minute': string(callsPerMinute)
+  'sluice-calls-per-day': string(callsPerDay)
+}
+
+var products = [
+  {
+    name: 'standard'
+    title: 'Standard'
+    text: 'For systems that send orders every day. A person approves each subscription.'
+  }
+  {
+    name: 'trial'
+    title: 'Trial'
+    text: 'For trying things out, with a tenth of the calls.'
+  }
+]
+
+resource service 'Microsoft.ApiManagement/service@2024-05-01' = {
+  name: name
+  location: location
+  tags: tags
+  sku: {
+    name: sku
+    capacity: capacity
+  }
+  identity: {
+    type: 'SystemAssigned'
+  }
+  properties: {
+    publisherEmail: publisherEmail
+    publisherName: publisherName
+    publicNetworkAccess: 'Enabled'
+    virtualNetworkType: empty(subnetId) ? 'None' : 'External'
+    virtualNetworkConfiguration: empty(subnetId) ? null : {
+      subnetResourceId: subnetId
+    }
+    apiVersionConstraint: {
+      minApiVersion: '2021-08-01'
+    }
+    // The newer tiers know nothing older than TLS 1.2.
+    customProperties: classic ? {
+      'Microsoft.WindowsAzure.ApiManagement.Gateway.Security.Protocols.Tls10': 'false'
+      'Microsoft.WindowsAzure.ApiManagement.Gateway.Security.Protocols.Tls11': 'false'
+      'Microsoft.WindowsAzure.ApiManagement.Gateway.Security.Backend.Protocols.Tls10': 'false'
+      'Microsoft.WindowsAzure.ApiManagement.Gateway.Security.Backend.Protocols.Tls11': 'false'
+    } : {}
+  }
+}
+
+resource value 'Microsoft.ApiManagement/service/namedValues@2024-05-01' = [for one in items(values): {
+  parent: service
+  name: one.key
+  properties: {
+    displayName: one.key
+    value: one.value
+  }
+}]
+
+resource addresses 'Microsoft.ApiManagement/service/policyFragments@2024-05-01' = {
+  parent: service
+  name: 'sluice-addresses'
+  properties: {
+    description: 'Client addresses that are let in.'
+    format: 'xml'
+    value: addressesFragment
+  }
+}
+
+resource callers 'Microsoft.ApiManagement/service/policyFragments@2024-05-01' = {
+  parent: service
+  name: 'sluice-callers'
+  properties: {
+    description: 'Tokens are checked here first, so that a bad one costs the app nothing. The app checks again.'
+    format: 'xml'
+    value: callersFragment
+  }
+  dependsOn: [
+    value
+  ]
+}
+
+resource limits 'Microsoft.ApiManagement/service/policyFragments@2024-05-01' = {
+  parent: service
+  name: 'sluice-limits'
+  properties: {
+    description: 'Calls a minute and a day. Never exact, by its documentation: the app keeps a limit of its own.'
+    format: 'xml'
+    value: limitsFragment
+  }
+  dependsOn: [
+    value
+  ]
+}
+
+resource blue 'Microsoft.ApiManagement/service/backends@2024-05-01' = {
+  parent: service
+  name: 'sluice-blue'
+  properties: {
+    description: 'The API.'
+    protocol: 'http'
+    url: '${blueUri}/api'
+    circuitBreaker: byKey ? {
+      rules: [
+        {
+          name: 'unavailable'
+          acceptRetryAfter: true
+          tripDuration: 'PT10S'
+          failureCondition: {
+            count: 20
+            interval: 'PT10S'
+            statusCodeRanges: [
+              {
+                min: 502
+                max: 504
+              }
+            ]
+          }
+        }
+      ]
+    } : null
+  }
+}
+
+resource green 'Microsoft.ApiManagement/service/backends@2024-05-01' = if (!empty(greenUri)) {
+  parent: service
+  name: 'sluice-green'
+  properties: {
+    description: 'The API in its second colour.'
+    protocol: 'http'
+    url: '${greenUri}/api'
+  }
+}
+
+var blueOnly = [
+  {
+    id: blue.id
+    weight: 100
+  }
+]
+
+var both = [
+  {
+    id: blue.id
+    weight: 100 - greenWeight
+  }
+  {
+    id: green.id
+    weight: greenWeight
+  }
+]
+
+resource pool 'Microsoft.ApiManagement/service/backends@2024-05-01' = if (byKey) {
+  parent: service
+  name: 'sluice'
+  properties: {
+    description: 'Both colours, by weight.'
+    type: 'Pool'
+    pool: {
+      services: coloured ? both : blueOnly
+    }
+  }
+}
+
+resource versions 'Microsoft.ApiManagement/service/apiVersionSets@2024-05-01' = {
+  parent: service
+  name: 'sluice'
+  properties: {
+    displayName: 'Sluice'
+    versioningScheme: 'Segment'
+  }
+}
+
+resource api 'Microsoft.ApiManagement/service/apis@2024-05-01' = {
+  parent: service
+  name: 'sluice-v1'
+  properties: {
+    displayName: 'Sluice'
+    description: 'Takes commands in, and tells what became of them.'
+    path: 'sluice'
+    protocols: [
+      'https'
+    ]
+    apiVersion: 'v1'
+    apiVersionSetId: versions.id
+    subscriptionRequired: true
+    format: 'openapi+json'
+    value: loadTextContent('../openapi.json')
+  }
+}
+
+resource apiPolicy 'Microsoft.ApiManagement/service/apis/policies@2024-05-01' = {
+  parent: api
+  name: 'policy'
+  properties: {
+    format: 'xml'
+    value: replace(loadTextContent('../policies/api.xml'), '__BACKEND__', byKey ? 'sluice' : 'sluice-blue')
+  }
+  dependsOn: [
+    addresses
+    callers
+    limits
+    blue
+    pool
+  ]
+}
+
+resource product 'Microsoft.ApiManagement/service/products@2024-05-01' = [for one in products: {
+  parent: service
+  name: one.name
+  properties: {
+    displayName: one.title
+    description: one.text
+    subscriptionRequired: true
+    approvalRequired: true
+    state: 'published'
+  }
+}]
+
+resource productApi 'Microsoft.ApiManagement/service/products/apis@2024-05-01' = [for (one, i) in products: {
+  parent: product[i]
+  name: api.name
+}]
+
+resource trialPolicy 'Microsoft.ApiManagement/service/products/policies@2024-05-01' = {
+  parent: product[1]
+  name: 'policy'
+  properties: {
+    format: 'xml'
+    value: replace(loadTextContent('../policies/trial.xml'), '__CALLS__', string((callsPerMinute + 9) / 10))
+  }
+}
+
+resource component 'Microsoft.Insights/components@2020-02-02' existing = {
+  name: componentName
+}
+
+resource publisher 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(component.id, service.id, 'Monitoring Metrics Publisher')
+  scope: component
+  properties: {
+    principalId: service.identity.principalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', '3913510d-42f4-4e42-8a64-420c390055eb')
+    description: 'The gateway sends its part of each trace; without a role the component takes none.'
+  }
+}
+
+resource logger 'Microsoft.ApiManagement/service/loggers@2024-05-01' = {
+  parent: service
+  name: 'telemetry'
+  properties: {
+    loggerType: 'applicationInsights'
+    resourceId: component.id
+    credentials: {
+      connectionString: component.properties.ConnectionString
+      identityClientId: 'SystemAssigned'
+    }
+  }
+  dependsOn: [
+    publisher
+  ]
+}
+
+resource tracing 'Microsoft.ApiManagement/service/apis/diagnostics@2024-05-01' = {
+  parent: api
+  name: 'applicationinsights'
+  properties: {
+    loggerId: logger.id
+    alwaysLog: 'allErrors'
+    httpCorrelationProtocol: 'W3C'
+    logClientIp: false
+    sampling: {
+      samplingType: 'fixed'
+      percentage: 10
+    }
+  }
+}
+
+resource diagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
+  name: 'to-workspace'
+  scope: service
+  properties: {
+    workspaceId: workspaceId
+    logs: byKey ? [
+      {
+        categoryGroup: 'allLogs'
+        enabled: true
+      }
+    ] : []
+    metrics: [
+      {
+        category: 'AllMetrics'
+        enabled: true
+      }
+    ]
+  }
+}
+
+output id string = service.id
+output name string = service.name
+output uri string = '${service.properties.gatewayUrl}/sluice/v1'

@@ -1,0 +1,89 @@
+metadata description = 'Private DNS: the names of the services lead to their endpoints, inside the network only.'
+
+@description('Whether there is a private network; without it this file deploys nothing.')
+param enabled bool
+
+@description('Cloud: public, usgov or china.')
+param cloud string
+
+@description('Tags of every resource.')
+param tags object
+
+@description('Id of the network that asks these zones.')
+param networkId string
+
+// Service Bus and Event Hubs share a zone: both are called <name>.servicebus.windows.net.
+var zonesByCloud = {
+  public: {
+    blob: 'privatelink.blob.core.windows.net'
+    table: 'privatelink.table.core.windows.net'
+    dfs: 'privatelink.dfs.core.windows.net'
+    messaging: 'privatelink.servicebus.windows.net'
+    vault: 'privatelink.vaultcore.azure.net'
+    sites: 'privatelink.azurewebsites.net'
+    events: 'privatelink.eventgrid.azure.net'
+    monitor: 'privatelink.monitor.azure.com'
+    oms: 'privatelink.oms.opinsights.azure.com'
+    ods: 'privatelink.ods.opinsights.azure.com'
+    agents: 'privatelink.agentsvc.azure-automation.net'
+  }
+  usgov: {
+    blob: 'privatelink.blob.core.usgovcloudapi.net'
+    table: 'privatelink.table.core.usgovcloudapi.net'
+    dfs: 'privatelink.dfs.core.usgovcloudapi.net'
+    messaging: 'privatelink.servicebus.usgovcloudapi.net'
+    vault: 'privatelink.vaultcore.usgovcloudapi.net'
+    sites: 'privatelink.azurewebsites.us'
+    events: 'privatelink.eventgrid.azure.us'
+    monitor: 'privatelink.monitor.azure.us'
+    oms: 'privatelink.oms.opinsights.azure.us'
+    ods: 'privatelink.ods.opinsights.azure.us'
+    agents: 'privatelink.agentsvc.azure-automation.us'
+  }
+  china: {
+    blob: 'privatelink.blob.core.chinacloudapi.cn'
+    table: 'privatelink.table.core.chinacloudapi.cn'
+    dfs: 'privatelink.dfs.core.chinacloudapi.cn'
+    messaging: 'privatelink.servicebus.chinacloudapi.cn'
+    vault: 'privatelink.vaultcore.azure.cn'
+    sites: 'privatelink.chinacloudsites.cn'
+    events: 'privatelink.eventgrid.azure.cn'
+    monitor: 'privatelink.monitor.azure.cn'
+    oms: 'privatelink.oms.opinsights.azure.cn'
+    ods: 'privatelink.ods.opinsights.azure.cn'
+    agents: 'privatelink.agentsvc.azure-automation.cn'
+  }
+}
+
+var zones = zonesByCloud[cloud]
+
+resource zone 'Microsoft.Network/privateDnsZones@2024-06-01' = [for one in items(zones): if (enabled) {
+  name: one.value
+  location: 'global'
+  tags: tags
+}]
+
+resource link 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01' = [for (one, i) in items(zones): if (enabled) {
+  parent: zone[i]
+  name: 'to-network'
+  location: 'global'
+  tags: tags
+  properties: {
+    registrationEnabled: false
+    virtualNetwork: {
+      id: networkId
+    }
+  }
+}]
+
+output blobId string = resourceId('Microsoft.Network/privateDnsZones', zones.blob)
+output tableId string = resourceId('Microsoft.Network/privateDnsZones', zones.table)
+output dfsId string = resourceId('Microsoft.Network/privateDnsZones', zones.dfs)
+output messagingId string = resourceId('Microsoft.Network/privateDnsZones', zones.messaging)
+output vaultId string = resourceId('Microsoft.Network/privateDnsZones', zones.vault)
+output sitesId string = resourceId('Microsoft.Network/privateDnsZones', zones.sites)
+output eventsId string = resourceId('Microsoft.Network/privateDnsZones', zones.events)
+output monitorId string = resourceId('Microsoft.Network/privateDnsZones', zones.monitor)
+output omsId string = resourceId('Microsoft.Network/privateDnsZones', zones.oms)
+output odsId string = resourceId('Microsoft.Network/privateDnsZones', zones.ods)
+output agentsId string = resourceId('Microsoft.Network/privateDnsZones', zones.agents)
