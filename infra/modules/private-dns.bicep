@@ -63,9 +63,8 @@ resource zone 'Microsoft.Network/privateDnsZones@2024-06-01' = [for one in items
   tags: tags
 }]
 
-resource link 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01' = [for (one, i) in items(zones): if (enabled) {
-  parent: zone[i]
-  name: 'to-network'
+resource link 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01' = [for one in items(zones): if (enabled) {
+  name: '${one.value}/to-network'
   location: 'global'
   tags: tags
   properties: {
@@ -74,6 +73,9 @@ resource link 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01'
       id: networkId
     }
   }
+  dependsOn: [
+    zone
+  ]
 }]
 
 output blobId string = resourceId('Microsoft.Network/privateDnsZones', zones.blob)
