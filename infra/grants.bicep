@@ -62,6 +62,16 @@ var containerGrants = [
 ]
 
 @export()
+@description('Grants on the package containers of the second colour, where there is one.')
+var greenGrants = [
+  { app: 'api', account: 'deploy', container: 'app-api-green', role: 'Storage Blob Data Contributor', why: 'The platform keeps and reads the package of the second colour of this app as the app itself.' }
+  { app: 'high', account: 'deploy', container: 'app-high-green', role: 'Storage Blob Data Contributor', why: 'The platform keeps and reads the package of the second colour of this app as the app itself.' }
+  { app: 'bulk', account: 'deploy', container: 'app-bulk-green', role: 'Storage Blob Data Contributor', why: 'The platform keeps and reads the package of the second colour of this app as the app itself.' }
+  { app: 'ordered', account: 'deploy', container: 'app-ordered-green', role: 'Storage Blob Data Contributor', why: 'The platform keeps and reads the package of the second colour of this app as the app itself.' }
+  { app: 'streams', account: 'deploy', container: 'app-streams-green', role: 'Storage Blob Data Contributor', why: 'The platform keeps and reads the package of the second colour of this app as the app itself.' }
+]
+
+@export()
 @description('Grants on whole storage accounts: only on the one that holds nothing but the hosts\' own records.')
 var accountGrants = [
   { app: 'api', account: 'host', role: 'Storage Blob Data Owner', why: 'The Functions host keeps its locks and keys here, in containers that it makes itself.' }
@@ -91,6 +101,11 @@ var firstStateGrants = [
   { app: 'ordered', table: 'deadletters', role: 'Storage Table Data Contributor', why: 'Records what could not be processed.' }
   { app: 'streams', table: 'deadletters', role: 'Storage Table Data Contributor', why: 'Records events that could not be projected, and sweeps old records.' }
   { app: 'streams', table: 'audit', role: 'Storage Table Data Contributor', why: 'Records which secret was given its next version, when and why.' }
+  { app: 'api', table: 'datakeys', role: 'Storage Table Data Contributor', why: 'Finds, and makes, the keys that messages and claims are sealed under.' }
+  { app: 'high', table: 'datakeys', role: 'Storage Table Data Contributor', why: 'Finds, and makes, the keys that messages, claims and dead letters are sealed under.' }
+  { app: 'bulk', table: 'datakeys', role: 'Storage Table Data Contributor', why: 'Finds, and makes, the keys that messages, claims and dead letters are sealed under.' }
+  { app: 'ordered', table: 'datakeys', role: 'Storage Table Data Contributor', why: 'Finds, and makes, the keys that messages, claims and dead letters are sealed under.' }
+  { app: 'streams', table: 'datakeys', role: 'Storage Table Data Contributor', why: 'Finds, and makes, the keys that messages and dead letters are sealed under.' }
 ]
 
 @export()

@@ -4,8 +4,8 @@ targetScope = 'subscription'
 
 import { Addresses, AppSizes, Cloud, EventHubsSize, Gateway, Retention } from 'types.bicep'
 import { ServiceBusSize, Stage, Thresholds, functions } from 'types.bicep'
-import { accountGrants, containerGrants, firstStateGrants, hubGrants, keyGrants } from 'grants.bicep'
-import { queueGrants, stateGrants, telemetryGrants, vaultGrants } from 'grants.bicep'
+import { accountGrants, containerGrants, firstStateGrants, greenGrants, hubGrants } from 'grants.bicep'
+import { keyGrants, queueGrants, stateGrants, telemetryGrants, vaultGrants } from 'grants.bicep'
 
 @description('Name of the environment, as azd calls it; part of every name.')
 @minLength(2)
@@ -84,6 +84,15 @@ param alertEmails string[]
 @description('Whether notifications go out over a custom topic of Event Grid.')
 param notifications bool = false
 
+@description('Every app twice, for a rollout that moves the traffic in steps. The gateway has to be there, and not Consumption.')
+param blueGreen bool = false
+
+@description('Lanes whose messages are sealed from end to end, in a comma list; empty: none, the platform encrypts all the same.')
+param encryptedLanes string = ''
+
+@description('Seal claims too.')
+param encryptClaims bool = false
+
 @description('Issuer of the tokens that callers bring; empty: callers use API keys.')
 param authIssuer string = ''
 
@@ -114,7 +123,6 @@ var names = {
   vault: 'kv-sluice-${token}'
   network: 'vnet-sluice-${environmentName}'
   topic: 'evgt-sluice-${environmentName}-${short}'
-  secretTopic: 'egst-sluice-${environmentName}'
   gateway: 'apim-sluice-${environmentName}-${short}'
   actionGroup: 'ag-sluice-${environmentName}'
 }
@@ -136,6 +144,11 @@ var busSuffixes = {
 
 var storageSuffix = environment().suffixes.storage
 var stateUris = [for name in stateNames: 'https://${name}.table.${storageSuffix}']
+var blueNames = [for one in apps: 'func-${environmentName}-${one.key}-${short}']
+var greenNames = [for one in apps: 'func-${environmentName}-${one.key}-g${take(token, 5)}']
+var blueContainers = [for one in apps: 'app-${one.key}']
+var greenContainers = [for one in apps: 'app-${one.key}-green']
+var packageContainers = blueGreen ? concat(blueContainers, greenContainers) : blueContainers
 var stateIds = [for name in stateNames: '${group.id}/providers/Microsoft.Storage/storageAccounts/${name}']
 var wrappingKey = 'data-key-wrap'
 
@@ -173,8 +186,11 @@ var settings = {
   SLUICE_ROTATION_QUEUE: 'secret-events'
   SLUICE_EVENT_HUB: 'events'
   SLUICE_READ_MODEL_GROUP: 'read-models'
-  SLUICE_ROTATION_QUEUE: 'secret-events'
   SLUICE_OPERATION_KEY: 'secret:operation-key'
+  SLUICE_DATA_KEY: 'key:data-key-wrap'
+  SLUICE_TOKEN_KEY: 'secret:token-key'
+  SLUICE_ENCRYPTED_LANES: encryptedLanes
+  SLUICE_ENCRYPT_CLAIMS: string(encryptClaims)
   SLUICE_STATE_BUCKETS: string(stateBuckets)
   SLUICE_CLAIM_CONTAINER: 'claims'
   SLUICE_CLAIM_RETENTION_DAYS: string(retention.claimDays)
@@ -411,7 +427,7 @@ module state 'modules/storage.bicep' = [for (name, i) in stateNames: {
     purpose: 'state'
     sku: storageSku
     containers: []
-    tables: i == 0 ? ['state', 'readmodels', 'deadletters', 'audit'] : ['state']
+    tables: i == 0 ? ['state', 'readmodels', 'deadletters', 'datakeys', 'audit'] : ['state']
     hierarchical: false
     versioning: false
     softDeleteDays: retention.softDeleteDays
@@ -506,7 +522,7 @@ module packages 'modules/storage.bicep' = {
     tags: tags
     purpose: 'packages'
     sku: storageSku
-    containers: [for one in apps: 'app-${one.key}']
+    containers: concat(packageContainers, ['releases'])
     tables: []
     hierarchical: false
     versioning: true
@@ -563,7 +579,7 @@ module roles 'modules/rbac.bicep' = {
     componentName: monitoring.outputs.componentName
     queueGrants: queueGrants
     hubGrants: hubGrants
-    containerGrants: containerGrants
+    containerGrants: blueGreen ? concat(containerGrants, greenGrants) : containerGrants
     accountGrants: accountGrants
     vaultGrants: vaultGrants
     keyGrants: keyGrants
@@ -585,14 +601,14 @@ module app 'modules/functionapp.bicep' = [for (one, i) in apps: {
   scope: group
   name: 'app-${one.key}'
   params: {
-    name: 'func-${environmentName}-${one.key}-${short}'
+    name: blueNames[i]
     planName: 'asp-sluice-${environmentName}-${one.key}'
     location: location
     tags: tags
     serviceName: one.key
     identityId: identities[i].outputs.id
     clientId: identities[i].outputs.clientId
-    packageContainerUri: '${packages.outputs.blobUri}app-${one.key}'
+    packageContainerUri: '${packages.outputs.blobUri}${blueContainers[i]}'
     memoryMb: one.size.memoryMb
     maximumInstances: one.size.maximumInstances
     alwaysReady: one.size.alwaysReady
@@ -617,19 +633,43 @@ module app 'modules/functionapp.bicep' = [for (one, i) in apps: {
   ]
 }]
 
-module secretEvents 'modules/secret-events.bicep' = {
+// The second colour: the same apps again, with the same identities, consumer groups and checkpoints, and packages of
+// their own. Whichever rests is stopped by the rollout.
+module green 'modules/functionapp.bicep' = [for (one, i) in apps: if (blueGreen) {
   scope: group
-  name: 'secret-events'
+  name: 'app-${one.key}-green'
   params: {
-    name: names.secretTopic
+    name: greenNames[i]
+    planName: 'asp-sluice-${environmentName}-${one.key}-green'
     location: location
     tags: tags
-    vaultName: vault.outputs.name
-    serviceBusName: bus.outputs.name
-    queueName: settings.SLUICE_ROTATION_QUEUE
+    serviceName: '${one.key}-green'
+    identityId: identities[i].outputs.id
+    clientId: identities[i].outputs.clientId
+    packageContainerUri: '${packages.outputs.blobUri}${greenContainers[i]}'
+    memoryMb: one.size.memoryMb
+    maximumInstances: one.size.maximumInstances
+    alwaysReady: one.size.alwaysReady
+    httpConcurrency: one.size.httpConcurrency
+    zoneRedundant: zoneRedundant
+    pythonVersion: '3.12'
+    functions: functions
+    app: one.key
+    settings: settings
+    ownSettings: one.own
+    connections: connections
+    appInsightsConnectionString: monitoring.outputs.connectionString
+    subnetId: network.outputs.functionsSubnetId
+    isolated: isolated
+    endpointSubnetId: network.outputs.endpointsSubnetId
+    zoneId: dns.outputs.sitesId
     workspaceId: monitoring.outputs.workspaceId
   }
-}
+  dependsOn: [
+    roles
+    tableRoles
+  ]
+}]
 
 module topic 'modules/eventgrid.bicep' = if (notifications) {
   scope: group
@@ -652,6 +692,8 @@ module deployer 'modules/deployer.bicep' = if (!empty(deployerPrincipalId)) {
     principalId: deployerPrincipalId
     principalType: deployerPrincipalType
     vaultName: vault.outputs.name
+    accountName: packages.outputs.name
+    containerName: 'releases'
   }
 }
 
@@ -667,8 +709,7 @@ module apim 'modules/apim.bicep' = if (gateway.enabled) {
     publisherEmail: gateway.publisherEmail
     publisherName: gateway.publisherName
     blueUri: app[0].outputs.uri
-    greenUri: gateway.greenUri
-    greenWeight: gateway.greenWeight
+    greenUri: blueGreen ? green[0].outputs.uri : ''
     issuer: authIssuer
     audience: authAudience
     callsPerMinute: gateway.callsPerMinute
@@ -727,10 +768,24 @@ module workbook 'modules/workbook.bicep' = {
 output AZURE_LOCATION string = location
 output AZURE_RESOURCE_GROUP string = group.name
 output SLUICE_STAGE string = stage
-output SLUICE_API_URI string = app[0].outputs.uri
-output SLUICE_GATEWAY_NAME string = gateway.enabled ? names.gateway : ''
-output SLUICE_APP_NAMES array = [for (one, i) in apps: app[i].outputs.name]
-output SLUICE_KEY_VAULT_NAME string = vault.outputs.name
-output SLUICE_SERVICE_BUS_NAME string = bus.outputs.name
-output SLUICE_EVENT_HUBS_NAME string = hubs.outputs.name
-output SLUICE_WORKSPACE_NAME string = monitoring.outputs.workspaceName
+// In the order of a rollout: workers first, so that a new kind of message finds who can do it.
+output SLUICE_APPS array = [blueNames[1], blueNames[2], blueNames[3], blueNames[4], blueNames[0]]
+output SLUICE_API_URL string = gateway.enabled ? apim.outputs.uri : app[0].outputs.uri
+output SLUICE_RELEASES_ACCOUNT string = accounts.deploy
+output SLUICE_BACKEND_POOL string = blueGreen ? apim.outputs.poolId : ''
+output SLUICE_COLOURS array = blueGreen ? [
+  {
+    backend: 'sluice-blue'
+    apps: [blueNames[1], blueNames[2], blueNames[3], blueNames[4], blueNames[0]]
+    url: app[0].outputs.uri
+  }
+  {
+    backend: 'sluice-green'
+    apps: [greenNames[1], greenNames[2], greenNames[3], greenNames[4], greenNames[0]]
+    url: green[0].outputs.uri
+  }
+] : []
+output SLUICE_KEY_VAULT_NAME string = names.vault
+output SLUICE_SERVICE_BUS_NAME string = names.serviceBus
+output SLUICE_EVENT_HUBS_NAME string = names.eventHubs
+output SLUICE_WORKSPACE_NAME string = names.workspace

@@ -138,14 +138,6 @@ type Gateway = {
 
   @description('Client addresses that are let in, in ranges; empty: all.')
   allowedRanges: AddressRange[]
-
-  @description('Share of requests that goes to the second colour, in percent; 0: there is none.')
-  @minValue(0)
-  @maxValue(100)
-  greenWeight: int
-
-  @description('URI of the second colour\'s API; empty: there is none.')
-  greenUri: string
 }
 
 @export()

@@ -33,11 +33,6 @@ param blueUri string
 @description('URI of the second colour\'s app; empty: there is none.')
 param greenUri string
 
-@description('Share of requests that goes to the second colour, in percent.')
-@minValue(0)
-@maxValue(100)
-param greenWeight int
-
 @description('Issuer of callers\' tokens; empty: the app alone checks callers.')
 param issuer string
 
@@ -64,7 +59,8 @@ param workspaceId string
 
 var byKey = sku != 'Consumption'
 var classic = sku == 'Consumption' || sku == 'Premium'
-var coloured = !empty(greenUri) && greenWeight > 0
+var coloured = byKey && !empty(greenUri)
+var backendName = coloured ? 'sluice-colours' : 'sluice-blue'
 
 var ranges = [for one in allowedRanges: '<address-range from="${one.first}" to="${one.last}" />']
 var addressesFragment = empty(allowedRanges) ? '<fragment />' : '<fragment><ip-filter action="allow">${join(ranges, '')}</ip-filter></fragment>'
@@ -176,7 +172,7 @@ resource blue 'Microsoft.ApiManagement/service/backends@2024-05-01' = {
   properties: {
     description: 'The API.'
     protocol: 'http'
-    url: '${blueUri}/api'
+    url: blueUri
     circuitBreaker: byKey ? {
       rules: [
         {
@@ -205,36 +201,29 @@ resource green 'Microsoft.ApiManagement/service/backends@2024-05-01' = if (!empt
   properties: {
     description: 'The API in its second colour.'
     protocol: 'http'
-    url: '${greenUri}/api'
+    url: greenUri
   }
 }
 
-var blueOnly = [
-  {
-    id: blue.id
-    weight: 100
-  }
-]
-
-var both = [
-  {
-    id: blue.id
-    weight: 100 - greenWeight
-  }
-  {
-    id: green.id
-    weight: greenWeight
-  }
-]
-
-resource pool 'Microsoft.ApiManagement/service/backends@2024-05-01' = if (byKey) {
+// Made once and then left alone: a rollout moves the weights, and a deployment of this file must not move them back.
+@onlyIfNotExists()
+resource pool 'Microsoft.ApiManagement/service/backends@2024-05-01' = if (coloured) {
   parent: service
-  name: 'sluice'
+  name: 'sluice-colours'
   properties: {
     description: 'Both colours, by weight.'
     type: 'Pool'
     pool: {
-      services: coloured ? both : blueOnly
+      services: [
+        {
+          id: blue.id
+          weight: 100
+        }
+        {
+          id: green.id
+          weight: 0
+        }
+      ]
     }
   }
 }
@@ -244,23 +233,25 @@ resource versions 'Microsoft.ApiManagement/service/apiVersionSets@2024-05-01' = 
   name: 'sluice'
   properties: {
     displayName: 'Sluice'
-    versioningScheme: 'Segment'
+    versioningScheme: 'Header'
+    versionHeaderName: 'Api-Version'
   }
 }
 
 resource api 'Microsoft.ApiManagement/service/apis@2024-05-01' = {
   parent: service
-  name: 'sluice-v1'
+  name: 'sluice'
   properties: {
     displayName: 'Sluice'
-    description: 'Takes commands in, and tells what became of them.'
-    path: 'sluice'
+    description: 'Takes commands in, and tells what became of them. Without the header Api-Version it is the first version.'
+    // The gateway has the app's own paths: what the app says in Location is right for who came through the gateway.
+    path: ''
     protocols: [
       'https'
     ]
-    apiVersion: 'v1'
     apiVersionSetId: versions.id
-    subscriptionRequired: true
+    // Tokens say who calls; where there are none, subscriptions do.
+    subscriptionRequired: empty(issuer) || !byKey
     format: 'openapi+json'
     value: loadTextContent('../openapi.json')
   }
@@ -271,7 +262,7 @@ resource apiPolicy 'Microsoft.ApiManagement/service/apis/policies@2024-05-01' = 
   name: 'policy'
   properties: {
     format: 'xml'
-    value: replace(loadTextContent('../policies/api.xml'), '__BACKEND__', byKey ? 'sluice' : 'sluice-blue')
+    value: replace(loadTextContent('../policies/api.xml'), '__BACKEND__', backendName)
   }
   dependsOn: [
     addresses
@@ -376,4 +367,5 @@ resource diagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' 
 
 output id string = service.id
 output name string = service.name
-output uri string = '${service.properties.gatewayUrl}/sluice/v1'
+output uri string = service.properties.gatewayUrl
+output poolId string = coloured ? pool.id : ''

@@ -61,8 +61,6 @@ param gateway = {
   callsPerMinute: 600
   callsPerDay: 10000
   allowedRanges: []
-  greenWeight: 0
-  greenUri: ''
 }
 
 // Loose, and silence is normal: the rules are here so that they are tried.

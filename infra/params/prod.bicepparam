@@ -63,8 +63,6 @@ param gateway = {
   callsPerMinute: 6000 // 100 a second for each client: a tenth of what the lanes are sized for
   callsPerDay: 2000000
   allowedRanges: []
-  greenWeight: 0 // a rollout sets it to 10, 25, 50, 100
-  greenUri: ''
 }
 
 // Age: telemetry itself takes up to five minutes, so six is the first that can be known. Latency and failures as agreed

@@ -60,8 +60,6 @@ param gateway = {
   callsPerMinute: 60000 // a load test is one client
   callsPerDay: 10000000
   allowedRanges: []
-  greenWeight: 0
-  greenUri: ''
 }
 
 // Production's, so that a load test shows whether they fire when they should and only then.

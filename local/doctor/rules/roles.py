@@ -49,7 +49,8 @@ NEEDS: tuple[Need, ...] = (
     Need("secret_events*", "vault", "", "set-secrets", "next versions of secrets", when="KeyVault__vaultUri"),
     Need("secret_events*", "table", "audit", "write", "which secret got its next version, when and why"),
     Need("secret_events*", "table", "state", "write", "the lease of a secret while it is rotated"),
-    Need("*", "key", "data-key-wrap", "wrap", "data keys"),
+    Need("*", "key", "data-key-wrap", "wrap", "data keys", when="SLUICE_DATA_KEY=key:"),
+    Need("*", "table", "datakeys", "write", "data keys, wrapped", when="SLUICE_DATA_KEY"),
 )
 
 # Microsoft's built-in roles, by their id: what each lets do.
