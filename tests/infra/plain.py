@@ -1,7 +1,7 @@
-"""Bicep in the older syntax that checkov's parser knows: the same resources on the same lines, without user-made types.
+"""Bicep in the older syntax that checkov's parser knows: the same resources on the same lines, without own types.
 
-Checkov skips what it can't parse and says nothing. Imports, `type` declarations, `@export()` and the types of parameters
-hold nothing that it looks at, so they are taken out before it looks.
+Checkov skips what it can't parse and says nothing. Imports, `type` declarations, `@export()`, `@onlyIfNotExists()` and
+the types of parameters hold nothing that it looks at, so they are taken out before it looks.
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ def plain(source: bytes) -> bytes:
 
 def _decorators(node: Node) -> list[tuple[int, int, bytes]]:
     of_a_type = node.next_named_sibling is not None and node.next_named_sibling.type == "type_declaration"
-    gone = [one for one in node.children if of_a_type or (one.text or b"").startswith(b"@export")]
+    gone = [
+        one for one in node.children if of_a_type or (one.text or b"").startswith((b"@export", b"@onlyIfNotExists"))
+    ]
     return [(one.start_byte, one.end_byte, b"\n" * (one.text or b"").count(b"\n")) for one in gone]
 
 

@@ -168,7 +168,8 @@ def test_a_parameters_file_is_read_with_its_environment(tmp_path: Path) -> None:
     file = tmp_path / "dev.bicepparam"
     file.write_text(
         "using 'main.bicep'\n\n// why\nvar few = 2\nparam count = few\n"
-        "param name = readEnvironmentVariable('NAME', 'sluice')\nparam names = [readEnvironmentVariable('NAME', 'x'), 'y']\nparam sizes = {\n  api: few\n  rest: [1, 2]\n}\n"
+        "param name = readEnvironmentVariable('NAME', 'sluice')\n"
+        "param names = [readEnvironmentVariable('NAME', 'x'), 'y']\nparam sizes = {\n  api: few\n  rest: [1, 2]\n}\n"
     )
     assert read_parameters(file, {}) == {
         "count": 2,
