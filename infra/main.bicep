@@ -152,12 +152,13 @@ var packageContainers = blueGreen ? concat(blueContainers, greenContainers) : bl
 var stateIds = [for name in stateNames: '${group.id}/providers/Microsoft.Storage/storageAccounts/${name}']
 var wrappingKey = 'data-key-wrap'
 
+// In the order of a rollout: workers first, so that a new kind of message finds who can do it.
 var apps = [
-  { key: 'api', size: sizes.api, own: apiSettings }
   { key: 'high', size: sizes.high, own: highSettings }
   { key: 'bulk', size: sizes.bulk, own: noSettings }
   { key: 'ordered', size: sizes.ordered, own: noSettings }
   { key: 'streams', size: sizes.streams, own: noSettings }
+  { key: 'api', size: sizes.api, own: noSettings }
 ]
 
 var connections = [
@@ -202,8 +203,6 @@ var settings = {
   SLUICE_CLAIM_SWEEP_SCHEDULE: '0 30 3 * * *'
   SLUICE_INBOX_SWEEP_SCHEDULE: '0 0 4 * * *'
 }
-
-var apiSettings = {}
 
 // Smaller batches on the urgent lane: a message waits for fewer others, and scaling out begins at half the backlog.
 var highSettings = {
@@ -556,11 +555,11 @@ module vault 'modules/keyvault.bicep' = {
 }
 
 var principals = {
-  api: identities[0].outputs.principalId
-  high: identities[1].outputs.principalId
-  bulk: identities[2].outputs.principalId
-  ordered: identities[3].outputs.principalId
-  streams: identities[4].outputs.principalId
+  api: identities[4].outputs.principalId
+  high: identities[0].outputs.principalId
+  bulk: identities[1].outputs.principalId
+  ordered: identities[2].outputs.principalId
+  streams: identities[3].outputs.principalId
 }
 
 module roles 'modules/rbac.bicep' = {
@@ -708,8 +707,8 @@ module apim 'modules/apim.bicep' = if (gateway.enabled) {
     capacity: gateway.capacity
     publisherEmail: gateway.publisherEmail
     publisherName: gateway.publisherName
-    blueUri: app[0].outputs.uri
-    greenUri: blueGreen ? green[0].outputs.uri : ''
+    blueUri: app[4].outputs.uri
+    greenUri: blueGreen ? green[4].outputs.uri : ''
     issuer: authIssuer
     audience: authAudience
     callsPerMinute: gateway.callsPerMinute
@@ -768,21 +767,20 @@ module workbook 'modules/workbook.bicep' = {
 output AZURE_LOCATION string = location
 output AZURE_RESOURCE_GROUP string = group.name
 output SLUICE_STAGE string = stage
-// In the order of a rollout: workers first, so that a new kind of message finds who can do it.
-output SLUICE_APPS array = [blueNames[1], blueNames[2], blueNames[3], blueNames[4], blueNames[0]]
-output SLUICE_API_URL string = gateway.enabled ? apim.outputs.uri : app[0].outputs.uri
+output SLUICE_APPS array = blueNames
+output SLUICE_API_URL string = gateway.enabled ? apim.outputs.uri : app[4].outputs.uri
 output SLUICE_RELEASES_ACCOUNT string = accounts.deploy
 output SLUICE_BACKEND_POOL string = blueGreen ? apim.outputs.poolId : ''
 output SLUICE_COLOURS array = blueGreen ? [
   {
     backend: 'sluice-blue'
-    apps: [blueNames[1], blueNames[2], blueNames[3], blueNames[4], blueNames[0]]
-    url: app[0].outputs.uri
+    apps: blueNames
+    url: app[4].outputs.uri
   }
   {
     backend: 'sluice-green'
-    apps: [greenNames[1], greenNames[2], greenNames[3], greenNames[4], greenNames[0]]
-    url: green[0].outputs.uri
+    apps: greenNames
+    url: green[4].outputs.uri
   }
 ] : []
 output SLUICE_KEY_VAULT_NAME string = names.vault

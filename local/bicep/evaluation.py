@@ -9,7 +9,7 @@ from typing import Any
 from tree_sitter import Node
 
 from .errors import BicepError
-from .expressions import Access, Atom, Binary, Call, Expression, Index, Ternary, Unary, expression
+from .expressions import Access, Atom, Binary, Call, Expression, Index, Ternary, Unary, elements, expression
 from .functions import FUNCTIONS, OF_UNKNOWNS
 from .syntax import line_of, named, text_of
 from .values import Resource, Symbolic, member
@@ -138,17 +138,7 @@ class Evaluator:
         return done
 
     def _array(self, node: Node, bound: Mapping[str, Any]) -> list[Any]:
-        items = named(node)
-        done: list[Any] = []
-        for before, item in zip([None, *items], items, strict=False):
-            if before is not None and item.type == "parenthesized_expression" and before.end_byte == item.start_byte:
-                # The grammar reads a call in an array as a name and something in parentheses.
-                done[-1] = self.called(text_of(before), [self.value(one, bound) for one in named(item)], item)
-            elif not self._is_called(item, items):
-                done.append(self.value(item, bound))
-            else:
-                done.append(None)
-        return done
+        return [self._worth(one, bound) for one in elements(node)]
 
     def _for_statement(self, node: Node, bound: Mapping[str, Any]) -> list[Any]:
         return [self.value(body, names) for names, body in self.loop(node, bound)]
@@ -209,9 +199,9 @@ class Evaluator:
             raise BicepError(self._file, line_of(one.node), f"{text_of(one.node)}: {error}") from None
 
     def _call(self, one: Call, bound: Mapping[str, Any]) -> Any:
-        if isinstance(one.called, Access) and text_of(one.called.node) not in (f"sys.{one.called.name}",):
+        if not isinstance(one.called, Atom):
             return Symbolic(text_of(one.node))  # a method of a resource, or a function of Azure's own
-        name = one.called.name if isinstance(one.called, Access) else text_of(named(one.node)[0])
+        name = text_of(one.called.node)
         values = [self.value(argument, bound) for argument in one.arguments]
         return self.called(name, values, one.node)
 
@@ -226,11 +216,6 @@ class Evaluator:
             return FUNCTIONS[name](*values)
         except (TypeError, ValueError, LookupError, AttributeError) as error:
             raise BicepError(self._file, line_of(node), f"{name}: {error}") from None
-
-    @staticmethod
-    def _is_called(item: Node, items: list[Node]) -> bool:
-        follower = next((one for one in items if one.start_byte == item.end_byte), None)
-        return follower is not None and follower.type == "parenthesized_expression"
 
     def _loaded(self, node: Node, name: str, path: str) -> Any:
         try:

@@ -11,7 +11,7 @@ from tree_sitter import Node
 
 from .syntax import named, text_of
 
-__all__ = ["Access", "Atom", "Binary", "Call", "Expression", "Index", "Ternary", "Unary", "expression"]
+__all__ = ["Access", "Atom", "Binary", "Call", "Expression", "Index", "Ternary", "Unary", "elements", "expression"]
 
 
 @dataclass(frozen=True)
@@ -95,13 +95,29 @@ class _Suffix:
     node: Node
 
 
+_Token = Node | _Sign | _Suffix
+
+
 def expression(node: Node) -> Expression:
     """The expression that a tree stands for."""
-    tokens = _Tokens(list(_leaves(node)))
-    return _ternary(tokens, node)
+    return _ternary(_Tokens(list(_leaves(node))), node)
 
 
-def _leaves(node: Node) -> Iterator[Node | _Sign | _Suffix]:
+def elements(node: Node) -> list[Expression]:
+    """The elements of an array. The grammar sometimes reads `[f(a), b[0]]` as `[f (a), b [0]]`: nothing is between."""
+    parts: list[list[_Token]] = []
+    before: Node | None = None
+    for item in named(node):
+        leaves = list(_leaves(item))
+        if before is not None and before.end_byte == item.start_byte and isinstance(leaves[0], Node):
+            parts[-1] += [_Suffix(leaves[0]), *leaves[1:]]
+        else:
+            parts.append(leaves)
+        before = item
+    return [_ternary(_Tokens(tokens), node) for tokens in parts]
+
+
+def _leaves(node: Node) -> Iterator[_Token]:
     if node.type in _SPLIT:
         for child in node.children:
             if child.is_named:
@@ -116,7 +132,7 @@ def _leaves(node: Node) -> Iterator[Node | _Sign | _Suffix]:
 
 
 class _Tokens:
-    def __init__(self, tokens: list[Node | _Sign | _Suffix]) -> None:
+    def __init__(self, tokens: list[_Token]) -> None:
         self._tokens = tokens
         self._at = 0
 
@@ -173,6 +189,10 @@ def _unary(tokens: _Tokens) -> Expression:
 
 
 def _suffixed(whole: Expression, node: Node) -> Expression:
+    if node.type == "parenthesized_expression":
+        return Call(whole, tuple(named(node)), node)
+    if node.type == "array":
+        return Index(whole, named(node)[0], node)
     part = named(node)[1]
     if node.type == "member_expression":
         return Access(whole, text_of(part), any(child.type == ".?" for child in node.children), node)

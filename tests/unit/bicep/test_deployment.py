@@ -222,6 +222,7 @@ def test_an_unknown_parameter_is_refused(main: Path) -> None:
         ("1 + length(one.list)", 3),
         ("one['x']", 1),
         ("one.no ? 'a' : one.x == 1 ? 'b' : 'c'", "b"),
+        ("[one['x'], one.list[0].z, one.list[1].z + 1, length(one.list)]", [1, 2, 4, 2]),
         ("[for (n, i) in one.list: '${i}-${n.z}']", ["0-2", "1-3"]),
     ],
 )
