@@ -30,8 +30,7 @@ def timers_blueprint(services: Services) -> func.Blueprint:
         if services.protection is not None:
             await services.protection.rewrapping.run()
 
-    if services.settings.data_key is not None:
-        blueprint.timer_trigger(arg_name="timer", schedule=_REWRAP_SCHEDULE)(rewrap_data_keys)
+    blueprint.timer_trigger(arg_name="timer", schedule=_REWRAP_SCHEDULE)(rewrap_data_keys)
     blueprint.timer_trigger(arg_name="timer", schedule="%SLUICE_OUTBOX_SWEEP_SCHEDULE%")(sweep_outbox)
     blueprint.timer_trigger(arg_name="timer", schedule="%SLUICE_PARKING_SCHEDULE%")(drain_parked)
     blueprint.timer_trigger(arg_name="timer", schedule="%SLUICE_CLAIM_SWEEP_SCHEDULE%")(sweep_claims)

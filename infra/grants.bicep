@@ -100,6 +100,11 @@ var firstStateGrants = [
   { app: 'bulk', table: 'deadletters', role: 'Storage Table Data Contributor', why: 'Records what could not be processed.' }
   { app: 'ordered', table: 'deadletters', role: 'Storage Table Data Contributor', why: 'Records what could not be processed.' }
   { app: 'streams', table: 'deadletters', role: 'Storage Table Data Contributor', why: 'Records events that could not be projected, and sweeps old records.' }
+  { app: 'api', table: 'subjectkeys', role: 'Storage Table Data Reader', why: 'Opens protected fields for callers who may see them.' }
+  { app: 'high', table: 'subjectkeys', role: 'Storage Table Data Contributor', why: 'Finds, and makes, the keys that protected fields of a person are sealed under.' }
+  { app: 'bulk', table: 'subjectkeys', role: 'Storage Table Data Contributor', why: 'Finds, and makes, the keys that protected fields of a person are sealed under.' }
+  { app: 'ordered', table: 'subjectkeys', role: 'Storage Table Data Contributor', why: 'Finds, and makes, the keys that protected fields of a person are sealed under.' }
+  { app: 'streams', table: 'subjectkeys', role: 'Storage Table Data Contributor', why: 'Finds, and makes, the keys that protected fields of a person are sealed under.' }
   { app: 'streams', table: 'audit', role: 'Storage Table Data Contributor', why: 'Records which secret was given its next version, when and why.' }
   { app: 'api', table: 'datakeys', role: 'Storage Table Data Contributor', why: 'Finds, and makes, the keys that messages and claims are sealed under.' }
   { app: 'high', table: 'datakeys', role: 'Storage Table Data Contributor', why: 'Finds, and makes, the keys that messages, claims and dead letters are sealed under.' }

@@ -123,6 +123,7 @@ var names = {
   vault: 'kv-sluice-${token}'
   network: 'vnet-sluice-${environmentName}'
   topic: 'evgt-sluice-${environmentName}-${short}'
+  secretTopic: 'egst-sluice-${environmentName}'
   gateway: 'apim-sluice-${environmentName}-${short}'
   actionGroup: 'ag-sluice-${environmentName}'
 }
@@ -426,7 +427,7 @@ module state 'modules/storage.bicep' = [for (name, i) in stateNames: {
     purpose: 'state'
     sku: storageSku
     containers: []
-    tables: i == 0 ? ['state', 'readmodels', 'deadletters', 'datakeys', 'audit'] : ['state']
+    tables: i == 0 ? ['state', 'readmodels', 'deadletters', 'datakeys', 'subjectkeys', 'audit'] : ['state']
     hierarchical: false
     versioning: false
     softDeleteDays: retention.softDeleteDays
@@ -669,6 +670,20 @@ module green 'modules/functionapp.bicep' = [for (one, i) in apps: if (blueGreen)
     tableRoles
   ]
 }]
+
+module secretEvents 'modules/secret-events.bicep' = {
+  scope: group
+  name: 'secret-events'
+  params: {
+    name: names.secretTopic
+    location: location
+    tags: tags
+    vaultName: vault.outputs.name
+    serviceBusName: bus.outputs.name
+    queueName: settings.SLUICE_ROTATION_QUEUE
+    workspaceId: monitoring.outputs.workspaceId
+  }
+}
 
 module topic 'modules/eventgrid.bicep' = if (notifications) {
   scope: group

@@ -194,6 +194,7 @@ var functions = [
   { name: 'sweep_claims', app: 'streams' }
   { name: 'sweep_dead_letters', app: 'streams' }
   { name: 'sweep_inbox', app: 'streams' }
+  { name: 'rewrap_data_keys', app: 'streams' }
   { name: 'secret_events', app: 'streams' }
   { name: 'secret_events_queue', app: 'streams' }
 ]

@@ -51,6 +51,8 @@ NEEDS: tuple[Need, ...] = (
     Need("secret_events*", "table", "state", "write", "the lease of a secret while it is rotated"),
     Need("*", "key", "data-key-wrap", "wrap", "data keys", when="SLUICE_DATA_KEY=key:"),
     Need("*", "table", "datakeys", "write", "data keys, wrapped", when="SLUICE_DATA_KEY"),
+    Need(f"{_WORKERS} read_models", "table", "subjectkeys", "write", "keys of persons", when="SLUICE_DATA_KEY"),
+    Need("api", "table", "subjectkeys", "read", "keys of persons", when="SLUICE_DATA_KEY"),
 )
 
 # Microsoft's built-in roles, by their id: what each lets do.

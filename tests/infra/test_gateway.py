@@ -1,0 +1,127 @@
+"""The gateway: what it lets in, how often, and that its description is the API's own."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.bicep import Deployment, Resource, deploy
+from shared.messages import ErrorCode
+from tests.infra.describing import KEPT, described
+
+APIM = "Microsoft.ApiManagement/service"
+TOO_MANY = "TOO_MANY_REQUESTS"
+
+
+def gateway(infra: Path, **changed: Any) -> Deployment:
+    """The gateway alone, with some parameters changed."""
+    given = {
+        "name": "apim",
+        "location": "westeurope",
+        "tags": {},
+        "sku": "StandardV2",
+        "capacity": 1,
+        "publisherEmail": "team@example.com",
+        "publisherName": "Team",
+        "blueUri": "https://blue",
+        "greenUri": "",
+        "issuer": "https://issuer",
+        "audience": "api://sluice",
+        "callsPerMinute": 65,
+        "callsPerDay": 1000,
+        "allowedRanges": [],
+        "subnetId": "",
+        "componentName": "appi",
+        "workspaceId": "log",
+        **changed,
+    }
+    return deploy(infra / "modules/apim.bicep", given)
+
+
+def only(deployment: Deployment, kind: str, name: str) -> Resource:
+    """The resource of a type and last name."""
+    (found,) = [one for one in deployment.of_type(kind) if one.name.endswith(name)]
+    return found
+
+
+def fragment(deployment: Deployment, name: str) -> ElementTree.Element:
+    """A policy fragment as XML."""
+    return ElementTree.fromstring(only(deployment, f"{APIM}/policyFragments", f"/sluice-{name}").properties["value"])
+
+
+@pytest.mark.parametrize("file", ["api.xml", "callers.xml", "limits.xml", "limits-consumption.xml", "trial.xml"])
+def test_policies_are_well_formed(infra: Path, file: str) -> None:
+    """A mistake here is told by Azure only, half an hour into a deployment."""
+    assert ElementTree.parse(infra / "policies" / file).getroot().tag in ("policies", "fragment")
+
+
+def test_tokens_are_checked_where_there_is_an_issuer(infra: Path) -> None:
+    """Issuer, audience, expiry and signature; without an issuer a subscription is needed."""
+    guarded, open_to_keys = gateway(infra), gateway(infra, issuer="", audience="")
+    check = fragment(guarded, "callers").find(".//validate-jwt")
+    assert check is not None
+    assert check.get("require-signed-tokens") == check.get("require-expiration-time") == "true"
+    assert check.find("openid-config") is not None
+    assert [one.text for one in check.iterfind(".//required-claims//value")] == ["producer", "reader", "operator"]
+    values = {one.name.rsplit("/", 1)[-1]: one.properties["value"] for one in guarded.of_type(f"{APIM}/namedValues")}
+    assert values["sluice-openid-url"] == "https://issuer/.well-known/openid-configuration"
+    assert only(guarded, f"{APIM}/apis", "/sluice").properties["subscriptionRequired"] is False
+    assert fragment(open_to_keys, "callers").find(".//validate-jwt") is None
+    assert only(open_to_keys, f"{APIM}/apis", "/sluice").properties["subscriptionRequired"] is True
+
+
+def test_limits_count_by_client_where_the_tier_can(infra: Path) -> None:
+    """Consumption knows no keys, no pool and no resource logs."""
+    limits = fragment(gateway(infra), "limits")
+    assert {one.tag for one in limits} == {"rate-limit-by-key", "quota-by-key"}
+    small = gateway(infra, sku="Consumption", capacity=0, greenUri="https://green")
+    assert {one.tag for one in fragment(small, "limits")} == {"rate-limit", "quota"}
+    assert not [one for one in small.of_type(f"{APIM}/backends") if "pool" in one.properties]
+    assert only(small, "Microsoft.Insights/diagnosticSettings", "to-workspace").properties["logs"] == []
+    assert only(small, f"{APIM}/apis", "/sluice").properties["subscriptionRequired"] is True
+    assert 'calls="7"' in only(small, f"{APIM}/products/policies", "/policy").properties["value"]
+
+
+def test_addresses_are_let_in_by_range(infra: Path) -> None:
+    """All where none is named."""
+    ranges = [{"first": "192.0.2.0", "last": "192.0.2.255"}, {"first": "198.51.100.7", "last": "198.51.100.7"}]
+    found = fragment(gateway(infra, allowedRanges=ranges), "addresses").findall("./ip-filter/address-range")
+    assert [(one.get("from"), one.get("to")) for one in found] == [(one["first"], one["last"]) for one in ranges]
+    assert list(fragment(gateway(infra), "addresses")) == []
+
+
+def test_requests_go_to_a_backend_that_is_there(infra: Path) -> None:
+    """One colour by itself, two by a pool."""
+    for green in ("", "https://green"):
+        deployed = gateway(infra, greenUri=green)
+        policy = ElementTree.fromstring(only(deployed, f"{APIM}/apis/policies", "/policy").properties["value"])
+        backend = policy.find(".//set-backend-service")
+        assert backend is not None
+        assert backend.get("backend-id") == ("sluice-colours" if green else "sluice-blue")
+        assert backend.get("backend-id") in {
+            one.name.rsplit("/", 1)[-1] for one in deployed.of_type(f"{APIM}/backends")
+        }
+        assert [one.get("fragment-id") for one in policy.iterfind(".//include-fragment")] == [
+            one.name.rsplit("/", 1)[-1] for one in deployed.of_type(f"{APIM}/policyFragments")
+        ]
+
+
+def test_the_gateway_refuses_in_the_apis_own_words(infra: Path) -> None:
+    """Codes are those of the API's one list, and of a limit that only the gateway has."""
+    source = (infra / "policies/api.xml").read_text()
+    known = {str(code) for code in ErrorCode} | {TOO_MANY}
+    used = {code for code in known if f'"{code}"' in source}
+    assert used == {"UNAUTHENTICATED", "FORBIDDEN", "UNAVAILABLE", TOO_MANY}
+    for field in ("messageId", "status", "timestamp", "error", "code", "message", "details", "retryable", "retryAfter"):
+        assert f'new JProperty("{field}"' in source
+
+
+async def test_the_description_is_the_apis_own() -> None:
+    """Every path and method: the gateway answers 404 to what it isn't told of."""
+    described_now, kept = await described(), json.loads(KEPT.read_text())
+    paths = [{path: sorted(methods) for path, methods in one["paths"].items()} for one in (described_now, kept)]
+    assert paths[1] == paths[0], "renew it: python -m tests.infra.describing"
