@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,20 +61,26 @@ class Deployment:
         if missing:
             raise AzureFailed(f"the deployment has no output {', '.join(missing)}: deploy infra/main.bicep first")
         colours = tuple(
-            Colour(str(one["backend"]), tuple(map(str, one["apps"])), str(one["url"]))
+            Colour(str(one["backend"]), _in_order(one["apps"]), str(one["uri"]))
             for one in values.get("SLUICE_COLOURS") or []
         )
         return cls(
             resource_group=str(values["AZURE_RESOURCE_GROUP"]),
-            apps=tuple(map(str, values["SLUICE_APPS"])),
-            url=str(values["SLUICE_API_URL"]),
-            releases=str(values["SLUICE_RELEASES_ACCOUNT"]),
+            apps=_in_order(values["SLUICE_APP_NAMES"]),
+            url=str(values["SLUICE_API_URI"]),
+            releases=str(values["SLUICE_PACKAGES_ACCOUNT"]),
             pool=values.get("SLUICE_BACKEND_POOL") or None,
             colours=colours,
         )
 
 
-_REQUIRED = ("AZURE_RESOURCE_GROUP", "SLUICE_APPS", "SLUICE_API_URL", "SLUICE_RELEASES_ACCOUNT")
+_REQUIRED = ("AZURE_RESOURCE_GROUP", "SLUICE_APP_NAMES", "SLUICE_API_URI", "SLUICE_PACKAGES_ACCOUNT")
+
+
+def _in_order(apps: Sequence[Any]) -> tuple[str, ...]:
+    """The template names the API's app first; it goes last."""
+    first, *others = map(str, apps)
+    return (*others, first)
 
 
 def add_url(parser: argparse.ArgumentParser) -> None:

@@ -164,9 +164,9 @@ def test_a_missing_az_is_said(
 
 OUTPUTS = {
     "AZURE_RESOURCE_GROUP": "group",
-    "SLUICE_APPS": ["blue-lanes", "blue-api"],
-    "SLUICE_API_URL": GATEWAY,
-    "SLUICE_RELEASES_ACCOUNT": "account",
+    "SLUICE_APP_NAMES": ["blue-api", "blue-lanes"],
+    "SLUICE_API_URI": GATEWAY,
+    "SLUICE_PACKAGES_ACCOUNT": "account",
 }
 
 
@@ -183,13 +183,15 @@ def test_outputs_say_where(subscription: Subscription, monkeypatch: pytest.Monke
     assert main(["auto", "--zip", str(new), "--deployment", "sluice-dev"]) == 0
     assert [runs(subscription, app) for app in BLUE.apps] == [digest(new)] * 2
     assert main(["back", "--to", digest(new), "--deployment", "sluice-dev"]) == 0
+    installed = [call[call.index("--name") + 1] for call in subscription.state["calls"] if "config-zip" in call]
+    assert installed == ["blue-lanes", "blue-api"] * 2
 
 
 def test_a_pool_makes_it_blue_green(
     subscription: Subscription, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Two colours behind the gateway: the idle one takes over."""
-    colours = [{"backend": one.backend, "apps": list(one.apps), "url": one.url} for one in (BLUE, GREEN)]
+    colours = [{"backend": one.backend, "apps": [*reversed(one.apps)], "uri": one.url} for one in (BLUE, GREEN)]
     subscription.change(outputs=outputs(SLUICE_BACKEND_POOL=POOL, SLUICE_COLOURS=colours))
     monkeypatch.setattr("infra.delivery.rollout._smoke", lambda url: None)
     arguments = ["auto", "--zip", str(package(tmp_path, "new")), "--deployment", "sluice-prod", "--hold-seconds", "0"]
