@@ -85,7 +85,7 @@ param alertEmails string[]
 param notifications bool = false
 
 @description('Every app twice, for a rollout that moves the traffic in steps. The gateway has to be there, and not Consumption.')
-param blueGreen bool = false
+param twoColours bool = false
 
 @description('Lanes whose messages are sealed from end to end, in a comma list; empty: none, the platform encrypts all the same.')
 param encryptedLanes string = ''
@@ -149,17 +149,17 @@ var blueNames = [for one in apps: 'func-${environmentName}-${one.key}-${short}']
 var greenNames = [for one in apps: 'func-${environmentName}-${one.key}-g${take(token, 5)}']
 var blueContainers = [for one in apps: 'app-${one.key}']
 var greenContainers = [for one in apps: 'app-${one.key}-green']
-var packageContainers = blueGreen ? concat(blueContainers, greenContainers) : blueContainers
+var packageContainers = twoColours ? concat(blueContainers, greenContainers) : blueContainers
 var stateIds = [for name in stateNames: '${group.id}/providers/Microsoft.Storage/storageAccounts/${name}']
 var wrappingKey = 'data-key-wrap'
 
-// In the order of a rollout: workers first, so that a new kind of message finds who can do it.
+// The API's app first: a rollout takes it last, so that a new kind of message finds its worker.
 var apps = [
+  { key: 'api', size: sizes.api, own: noSettings }
   { key: 'high', size: sizes.high, own: highSettings }
   { key: 'bulk', size: sizes.bulk, own: noSettings }
   { key: 'ordered', size: sizes.ordered, own: noSettings }
   { key: 'streams', size: sizes.streams, own: noSettings }
-  { key: 'api', size: sizes.api, own: noSettings }
 ]
 
 var connections = [
@@ -556,11 +556,11 @@ module vault 'modules/keyvault.bicep' = {
 }
 
 var principals = {
-  api: identities[4].outputs.principalId
-  high: identities[0].outputs.principalId
-  bulk: identities[1].outputs.principalId
-  ordered: identities[2].outputs.principalId
-  streams: identities[3].outputs.principalId
+  api: identities[0].outputs.principalId
+  high: identities[1].outputs.principalId
+  bulk: identities[2].outputs.principalId
+  ordered: identities[3].outputs.principalId
+  streams: identities[4].outputs.principalId
 }
 
 module roles 'modules/rbac.bicep' = {
@@ -579,7 +579,7 @@ module roles 'modules/rbac.bicep' = {
     componentName: monitoring.outputs.componentName
     queueGrants: queueGrants
     hubGrants: hubGrants
-    containerGrants: blueGreen ? concat(containerGrants, greenGrants) : containerGrants
+    containerGrants: twoColours ? concat(containerGrants, greenGrants) : containerGrants
     accountGrants: accountGrants
     vaultGrants: vaultGrants
     keyGrants: keyGrants
@@ -635,7 +635,7 @@ module app 'modules/functionapp.bicep' = [for (one, i) in apps: {
 
 // The second colour: the same apps again, with the same identities, consumer groups and checkpoints, and packages of
 // their own. Whichever rests is stopped by the rollout.
-module green 'modules/functionapp.bicep' = [for (one, i) in apps: if (blueGreen) {
+module green 'modules/functionapp.bicep' = [for (one, i) in apps: if (twoColours) {
   scope: group
   name: 'app-${one.key}-green'
   params: {
@@ -722,8 +722,8 @@ module apim 'modules/apim.bicep' = if (gateway.enabled) {
     capacity: gateway.capacity
     publisherEmail: gateway.publisherEmail
     publisherName: gateway.publisherName
-    blueUri: app[4].outputs.uri
-    greenUri: blueGreen ? green[4].outputs.uri : ''
+    blueUri: app[0].outputs.uri
+    greenUri: twoColours ? green[0].outputs.uri : ''
     issuer: authIssuer
     audience: authAudience
     callsPerMinute: gateway.callsPerMinute
@@ -782,20 +782,20 @@ module workbook 'modules/workbook.bicep' = {
 output AZURE_LOCATION string = location
 output AZURE_RESOURCE_GROUP string = group.name
 output SLUICE_STAGE string = stage
-output SLUICE_APPS array = blueNames
-output SLUICE_API_URL string = gateway.enabled ? apim.outputs.uri : app[4].outputs.uri
-output SLUICE_RELEASES_ACCOUNT string = accounts.deploy
-output SLUICE_BACKEND_POOL string = blueGreen ? apim.outputs.poolId : ''
-output SLUICE_COLOURS array = blueGreen ? [
+output SLUICE_APP_NAMES array = blueNames
+output SLUICE_API_URI string = gateway.enabled ? apim.outputs.uri : app[0].outputs.uri
+output SLUICE_PACKAGES_ACCOUNT string = accounts.deploy
+output SLUICE_BACKEND_POOL string = twoColours ? apim.outputs.poolId : ''
+output SLUICE_COLOURS array = twoColours ? [
   {
     backend: 'sluice-blue'
     apps: blueNames
-    url: app[4].outputs.uri
+    uri: app[0].outputs.uri
   }
   {
     backend: 'sluice-green'
     apps: greenNames
-    url: green[4].outputs.uri
+    uri: green[0].outputs.uri
   }
 ] : []
 output SLUICE_KEY_VAULT_NAME string = names.vault

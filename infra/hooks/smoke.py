@@ -26,9 +26,9 @@ def smoke_test(
     AzureFailed
         There is no address, or no token.
     """
-    url, audience = environment.get("SLUICE_API_URL", ""), environment.get("SLUICE_AUTH_AUDIENCE", "")
+    url, audience = environment.get("SLUICE_API_URI", ""), environment.get("SLUICE_AUTH_AUDIENCE", "")
     if not url:
-        raise AzureFailed("SLUICE_API_URL is not set: provision first")
+        raise AzureFailed("SLUICE_API_URI is not set: provision first")
     if audience and not environment.get("SLUICE_TOKEN"):
         token = run(["account", "get-access-token", "--resource", audience, "--query", "accessToken"])
         environment["SLUICE_TOKEN"] = str(token)

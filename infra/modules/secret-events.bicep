@@ -81,7 +81,6 @@ resource subscription 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2025-
         'Microsoft.KeyVault.SecretNewVersionCreated'
         'Microsoft.KeyVault.SecretNearExpiry'
         'Microsoft.KeyVault.SecretExpired'
-        'Microsoft.KeyVault.KeyNewVersionCreated'
       ]
     }
     retryPolicy: {

@@ -95,13 +95,13 @@ def test_the_smoke_test_brings_a_token_where_the_api_wants_one() -> None:
         tested.append(arguments)
         return 0
 
-    environment = {"SLUICE_API_URL": "https://host", "SLUICE_AUTH_AUDIENCE": "api://sluice"}
+    environment = {"SLUICE_API_URI": "https://host", "SLUICE_AUTH_AUDIENCE": "api://sluice"}
     assert smoke_test(environment, run, test) == 0
     assert "api://sluice" in asked[0]
     assert environment["SLUICE_TOKEN"] == "a-token"
     assert "a-token" not in tested[0]
-    assert smoke_test({"SLUICE_API_URL": "https://host"}, never, test) == 0
-    with pytest.raises(AzureFailed, match="SLUICE_API_URL"):
+    assert smoke_test({"SLUICE_API_URI": "https://host"}, never, test) == 0
+    with pytest.raises(AzureFailed, match="SLUICE_API_URI"):
         smoke_test({}, never, never)
 
 
@@ -144,7 +144,7 @@ def test_a_rollout_finds_what_it_needs(environment: Deployment) -> None:
 
 def test_two_colours_are_two_sets_of_apps(infra: Path) -> None:
     """Apart in plan, package and name, alike in identity, behind one pool whose weights a deployment leaves alone."""
-    parameters = {**read_parameters(infra / "params/prod.bicepparam", {}), "blueGreen": True}
+    parameters = {**read_parameters(infra / "params/prod.bicepparam", {}), "twoColours": True}
     twice = deploy(infra / "main.bicep", parameters)
     delivered = Delivered.from_outputs(outputs_of(twice))
     sites = {site.name: site for site in twice.of_type("Microsoft.Web/sites")}
