@@ -750,7 +750,7 @@ module alerts 'modules/alerts.bicep' = {
     eventHubsId: hubs.outputs.id
     vaultId: vault.outputs.id
     accountIds: concat(stateIds, [claims.outputs.id])
-    consumerGroups: 1
+    consumerGroups: length(hubs.outputs.consumerGroups)
     highAgeSeconds: thresholds.highAgeSeconds
     otherAgeSeconds: thresholds.otherAgeSeconds
     latencySeconds: thresholds.latencySeconds

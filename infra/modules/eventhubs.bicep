@@ -151,4 +151,4 @@ resource lock 'Microsoft.Authorization/locks@2020-05-01' = if (locked) {
 
 output id string = namespace.id
 output name string = namespace.name
-output host string = '${namespace.name}.servicebus.windows.net'
+output consumerGroups array = hubs[0].ConsumerGroups

@@ -130,4 +130,3 @@ resource lock 'Microsoft.Authorization/locks@2020-05-01' = if (locked) {
 
 output id string = namespace.id
 output name string = namespace.name
-output host string = '${namespace.name}.servicebus.windows.net'

@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import venv
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ def test_bicepcheck_is_clean(project: Path, infra: Path) -> None:
     if not checker.exists():
         pytest.skip("bicepcheck is not beside this repository (../shared/tools/bicepcheck)")
     done = subprocess.run(
-        [sys.executable, str(checker), "--strict", "--list-unchecked", str(infra)],
+        [str(checker), "--strict", "--list-unchecked", str(infra)],
         capture_output=True,
         text=True,
         timeout=100,
@@ -64,29 +63,23 @@ def report(checkov: Path, infra: Path, tmp_path_factory: pytest.TempPathFactory)
     """What checkov says, and which files it has read."""
     folder = tmp_path_factory.mktemp("plain")
     copies = plain_copy(infra, folder)
-    done = subprocess.run(
-        [str(checkov), "--directory", str(folder), "--framework", "bicep", "--output", "json", "--skip-download"],
-        capture_output=True,
-        text=True,
-        timeout=CHECKOV_SECONDS,
-        check=False,
-    )
-    found = json.loads(done.stdout)
-    assert isinstance(found, dict), done.stdout[:500]
     parse = (
         "import sys\nfrom pycep import BicepParser\n"
         "for name in sys.argv[1:]:\n"
         "    try: BicepParser(add_line_numbers=True).parse(text=open(name, encoding='utf-8').read())\n"
         "    except Exception as error: print(name, str(error).splitlines()[0])\n"
     )
-    read = subprocess.run(
-        [str(checkov.with_name("python")), "-c", parse, *map(str, copies)],
-        capture_output=True,
-        text=True,
-        timeout=CHECKOV_SECONDS,
-        check=True,
-    )
-    return {**found, "unread": read.stdout, "copies": copies}
+    scan = ["--directory", str(folder), "--framework", "bicep", "--output", "json", "--skip-download"]
+    python = str(checkov.with_name("python"))
+    with subprocess.Popen([python, "-c", parse, *map(str, copies)], stdout=subprocess.PIPE, text=True) as parsing:
+        done = subprocess.run(
+            [str(checkov), *scan], capture_output=True, text=True, timeout=CHECKOV_SECONDS, check=False
+        )
+        unread, _ = parsing.communicate(timeout=CHECKOV_SECONDS)
+    assert parsing.returncode == 0
+    found = json.loads(done.stdout)
+    assert isinstance(found, dict), done.stdout[:500]
+    return {**found, "unread": unread, "copies": copies}
 
 
 @pytest.mark.timeout(2 * CHECKOV_SECONDS)
