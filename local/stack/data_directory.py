@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import secrets
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -93,22 +91,6 @@ class DataDirectory:
         else:
             self._processes[name] = pid
         self._write_processes()
-
-    def operation_key(self) -> str:
-        """The key that signs operation ids, made when the folder is first used and readable by its owner only."""
-        path = self.path / "operation.key"
-        with contextlib.suppress(FileNotFoundError):
-            kept = path.read_text(encoding="ascii").strip()
-            if kept:
-                return kept
-        key = secrets.token_urlsafe(32)
-        partial = self.path / "operation.key.partial"
-        partial.unlink(missing_ok=True)
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as sink:
-            sink.write(key)
-        os.replace(partial, path)
-        return key
 
     def keep_settings(self, settings: Mapping[str, str]) -> None:
         """Keep the app's settings for tools that work on its stores; only the owner may read them."""

@@ -187,7 +187,7 @@ def host_service(
 
 
 def app_settings(
-    project: Path, connections: Mapping[str, str], operation_key: str, identity: Mapping[str, str] | None = None
+    project: Path, connections: Mapping[str, str], identity: Mapping[str, str] | None = None
 ) -> dict[str, str]:
     """The app's settings: what the vault makes possible, the committed sample, the user's own, the process
     environment, then the stack's.
@@ -203,7 +203,7 @@ def app_settings(
     settings |= {name: os.environ[name] for name in settings if name in os.environ}
     unknown = set(connections) - set(_CONNECTIONS)
     assert not unknown, unknown
-    return {**settings, **connections, **(identity or {}), "SLUICE_OPERATION_KEY": operation_key}
+    return {**settings, **connections, **(identity or {}), "SLUICE_OPERATION_KEY": "secret:operation-key"}
 
 
 def _settings_file(path: Path) -> dict[str, str]:

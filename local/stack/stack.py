@@ -198,7 +198,7 @@ class Stack:
         connections |= dict.fromkeys(("AzureWebJobsStorage", "State", "Claims"), storage)
         registration = open_registration(self.data.identity)
         identity = identity_settings(self.identity, registration) | vault_settings(self.vault, registration)
-        settings = app_settings(self._options.project, connections, self.data.operation_key(), identity)
+        settings = app_settings(self._options.project, connections, identity)
         self.data.keep_settings(settings)
         probe = await self._resources.enter_async_context(aiohttp.ClientSession())
         hosts: list[Service] = [

@@ -205,16 +205,6 @@ def test_a_data_directory_has_one_stack_at_a_time(tmp_path: Path) -> None:
     second.leave()
 
 
-def test_the_operation_key_is_made_once_and_is_its_owners_alone(tmp_path: Path) -> None:
-    data = DataDirectory(tmp_path / "data", tmp_path)
-    data.take()
-    key = data.operation_key()
-    assert len(key) >= 40
-    assert data.operation_key() == key
-    assert (data.path / "operation.key").stat().st_mode & 0o777 == 0o600
-    data.leave()
-
-
 def test_a_taken_port_is_seen_and_a_default_gives_way() -> None:
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))

@@ -45,13 +45,13 @@ def test_settings_come_from_the_sample_then_the_user_then_the_environment_then_t
     write("local.settings.json", {"B": "user", "C": "user", "State": "user"})
     monkeypatch.setenv("C", "environment")
     monkeypatch.setenv("State", "environment")
-    settings = app_settings(tmp_path, {"State": "stack"}, "key")
+    settings = app_settings(tmp_path, {"State": "stack"})
     assert settings == {
         "A": "sample",
         "B": "user",
         "C": "environment",
         "State": "stack",
-        "SLUICE_OPERATION_KEY": "key",
+        "SLUICE_OPERATION_KEY": "secret:operation-key",
     }
 
 
@@ -59,4 +59,4 @@ def test_settings_come_from_the_sample_then_the_user_then_the_environment_then_t
 def test_a_broken_settings_file_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "local.settings.json").write_text(text)
     with pytest.raises(ValueError, match=r"local\.settings\.json is not a settings file"):
-        app_settings(tmp_path, {}, "key")
+        app_settings(tmp_path, {})
