@@ -30,6 +30,7 @@ usage: python3 dev.py COMMAND [options]
   bench     run the benchmarks: [NAME...] [--json FILE]
   emulator  start only the Service Bus and Event Hubs emulator
   token     print a bearer token for the running local stack: [--roles producer,reader,operator] [--client NAME]
+  api-key   make an API key for a client: CLIENT [--roles producer]
   vault     look into the running local Key Vault: list | get NAME | set NAME [VALUE] | rotate NAME [--key]
   dead-letters  list, group, show, replay or discard what could not be processed
   doctor    check that code, settings, host.json, emulator and infrastructure say the same: [--json FILE] [--only RULE]
@@ -83,6 +84,7 @@ VERBS = {
     "bench": Verb(TESTS, True, module("bench")),
     "emulator": Verb(LOCAL, False, emulator),
     "token": Verb(LOCAL, False, module("local.identity.token")),
+    "api-key": Verb(LOCAL, False, module("functions.api_key_cli")),
     "vault": Verb(LOCAL, False, module("local.keyvault.command_line")),
     "dead-letters": Verb(LOCAL, False, dead_letters, in_project=True),
     "doctor": Verb(LOCAL, False, module("local.doctor")),

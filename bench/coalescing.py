@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import secrets
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -9,6 +10,8 @@ from tempfile import TemporaryDirectory
 from uuid import uuid4
 
 import aiohttp
+
+from shared.identity import api_key_entry
 
 from .harness import Benchmark
 from .stack import ROOT, distant, emulator, functions_host, sample_settings
@@ -25,7 +28,7 @@ def _order() -> bytes:
     return json.dumps(order | {"lines": lines}).encode()
 
 
-async def _requests_per_second(url: str, seconds: float) -> float:
+async def _requests_per_second(url: str, seconds: float, key: str) -> float:
     """64 clients, each with one request at a time."""
     done = 0
     end = time.perf_counter() + seconds
@@ -33,7 +36,9 @@ async def _requests_per_second(url: str, seconds: float) -> float:
     async def client(session: aiohttp.ClientSession) -> None:
         nonlocal done
         while time.perf_counter() < end:
-            async with session.post(url, data=_order(), headers={"Content-Type": "application/json"}) as answer:
+            async with session.post(
+                url, data=_order(), headers={"Content-Type": "application/json", "x-api-key": key}
+            ) as answer:
                 await answer.read()
                 if answer.status != 202:
                     raise RuntimeError(f"{url} answered {answer.status}")
@@ -48,6 +53,7 @@ async def _requests_per_second(url: str, seconds: float) -> float:
 
 
 def _compare(rounds: int, written: str, milliseconds: float) -> Iterator[float]:
+    key = secrets.token_urlsafe(32)
     with ExitStack() as stack:
         broker = stack.enter_context(emulator(f"--data-dir={stack.enter_context(TemporaryDirectory())}"))
         if milliseconds:
@@ -59,15 +65,18 @@ def _compare(rounds: int, written: str, milliseconds: float) -> Iterator[float]:
             "Claims": "UseDevelopmentStorage=true",
             "AzureWebJobsStorage": "UseDevelopmentStorage=true",
             "SLUICE_OPERATION_KEY": "-" * 40,
+            "SLUICE_AUTH": "required",
+            "SLUICE_API_KEYS": f"[{api_key_entry('bench', key, ['producer'])}]",
             "OBVIOUS_SENDER": written,
             **{f"AzureWebJobs.{name}.Disabled": "true" for name in OTHER_FUNCTIONS},
         }
         ours = stack.enter_context(functions_host(ROOT, settings)) + "/api/orders"
         obvious = stack.enter_context(functions_host(ROOT / "bench" / "obvious", settings)) + "/api/orders"
         for url in (ours, obvious):
-            asyncio.run(_requests_per_second(url, 1.0))  # links open, code warms up
+            asyncio.run(_requests_per_second(url, 1.0, key))  # links open, code warms up
         for _ in range(rounds):
-            yield asyncio.run(_requests_per_second(ours, SECONDS)) / asyncio.run(_requests_per_second(obvious, SECONDS))
+            mine = asyncio.run(_requests_per_second(ours, SECONDS, key))
+            yield mine / asyncio.run(_requests_per_second(obvious, SECONDS, key))
 
 
 BENCHMARKS = [

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from shared.health import Health
 from shared.http import (
     BadBody,
+    Guarded,
     Observed,
     Operation,
     Refused,
@@ -28,6 +30,7 @@ from shared.http import (
     read_body,
     success,
 )
+from shared.identity import Caller, Role
 from shared.messages import ErrorCode, Handler
 from shared.protection import KeysUnavailable
 from shared.secrets import SecretError
@@ -35,7 +38,8 @@ from shared.sending import NotSent
 from shared.state import inbox_key
 from shared.telemetry import log_event
 
-from .openapi import command_docs, find_docs, view_docs
+from .access import ANONYMOUS, roles_for
+from .openapi import command_docs, describe_callers, find_docs, view_docs
 from .services import Services
 from .views import Views
 
@@ -102,14 +106,16 @@ class Api:
         services = self._services
         body = await read_body(request, limit=services.settings.max_body_bytes)
         command = await services.intake.read(body, kind=kind, route=route, asked_id=asked)
-        return await services.intake.accept(command, correlation_id=correlation_id())
+        kept = await services.intake.accept(command, correlation_id=correlation_id())
+        caller = _caller(request)
+        return kept if caller is None else replace(kept, client=caller.client)
 
     async def operation(self, request: Request) -> Response:
         """What became of a message: one point read."""
         services = self._services
         started = time.perf_counter()
         operation = (await services.operations()).read(request.path_params["operationId"])
-        if operation is None:
+        if operation is None or not _may_see(_caller(request), operation):  # another client's isn't told from none
             return error(ErrorCode.NOT_FOUND, "There is no such operation.", now=services.now())
         key = inbox_key(operation.message_id)
         row = (await services.state.find(operation.bucket, [key])).get(key)
@@ -133,6 +139,16 @@ class Api:
     async def ready(self) -> Response:
         """What a message needs on its way in can be reached."""
         return await self._health.ready()
+
+
+def _caller(request: Request) -> Caller | None:
+    """Who sent the request; None only where callers aren't checked at all."""
+    caller: Caller | None = getattr(request.state, "caller", None)
+    return caller
+
+
+def _may_see(caller: Caller | None, operation: Operation) -> bool:
+    return caller is None or caller.roles != {Role.PRODUCER} or operation.is_of(caller.client)
 
 
 class Direct:
@@ -223,7 +239,12 @@ def build_api(services: Services) -> Observed:
     app.add_exception_handler(AzureError, not_read)
     app.add_exception_handler(SecretError, not_read)
     app.add_exception_handler(TimeoutError, not_read)
-    return Observed(Direct(app, commands), now=services.now)
+    direct = Direct(app, commands)
+    if services.authenticator is None:
+        return Observed(direct, now=services.now)
+    describe_callers(app, anonymous=ANONYMOUS)
+    authenticate = services.authenticator.caller
+    return Observed(Guarded(direct, access=roles_for, authenticate=authenticate, now=services.now), now=services.now)
 
 
 def storage_failed(services: Services, failure: Exception, message: str = NOT_KEPT) -> Response:

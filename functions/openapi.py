@@ -1,11 +1,13 @@
 """What the API says of itself: the pieces that FastAPI can't see, since bodies are read by our own strict parser."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
+
+from fastapi import FastAPI
 
 from shared.messages import CLOUD_EVENT_TYPE, Handler
 
-__all__ = ["command_docs", "find_docs", "view_docs"]
+__all__ = ["command_docs", "describe_callers", "find_docs", "view_docs"]
 
 _ERROR = {
     "type": "object",
@@ -57,8 +59,20 @@ _ENVELOPE = {
 }
 
 
+_SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+    "apiKey": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+}
+
+
 def _answer(description: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+_REFUSED = {
+    "401": _answer("No credential, or one that doesn't hold.", _ERROR),
+    "403": _answer("The caller lacks the role.", _ERROR),
+}
 
 
 def command_docs(handler: Handler | None) -> dict[str, Any]:
@@ -131,6 +145,26 @@ def find_docs(name: str, fields: Iterable[str]) -> dict[str, Any]:
         },
         "openapi_extra": {"parameters": [*described, *page]},
     }
+
+
+def describe_callers(app: FastAPI, *, anonymous: Collection[str]) -> None:
+    """Have the document say how callers are known: a bearer token or an API key, but for some paths."""
+    plain = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = plain()
+            schema.setdefault("components", {})["securitySchemes"] = _SCHEMES
+            schema["security"] = [{name: []} for name in _SCHEMES]
+            for path, methods in schema["paths"].items():
+                for described in methods.values():
+                    if path in anonymous:
+                        described["security"] = []
+                    else:
+                        described["responses"] |= _REFUSED
+        return app.openapi_schema or {}
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend it
 
 
 def _inlined(schema: dict[str, Any]) -> dict[str, Any]:

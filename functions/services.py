@@ -1,5 +1,6 @@
 """The app's clients and capabilities: one of each per process, made on the event loop when first needed."""
 
+import logging
 import random
 import time
 from collections.abc import Collection
@@ -15,7 +16,7 @@ from shared.blobs import BlobSweeper, ValueStore
 from shared.claim_check import ClaimStore
 from shared.dead_letters import DeadLetterStore
 from shared.http import Intake, OperationIds
-from shared.identity import Credentials
+from shared.identity import Authenticator, Credentials, Fetcher, SigningKeys, TokenRules, TokenVerifier
 from shared.messages import Lane, Registry
 from shared.processing import BatchProcessor, Decoder, Limits, OrderedKeys, ParkingDrain, Runner, Settler
 from shared.protection import FieldProtection, MessageSealer
@@ -28,6 +29,7 @@ from shared.settings import MIN_KEY, Connection, Settings, WrongSettings
 from shared.state import InboxSweeper, Lease, Outbox, Parking, StateStore
 from shared.telemetry import log_event
 
+from .callers import ApiKeySource
 from .protection import Protection
 
 if TYPE_CHECKING:
@@ -67,7 +69,8 @@ class Services:
         self.settings = settings
         self.registry = registry
         self.now = _now
-        self._credentials = Credentials()
+        self._credentials = Credentials(settings.cloud)
+        self._fetcher = Fetcher()
         self._operation_keys = KeyRing(settings.operation_key, lambda: self.secrets, least=MIN_KEY)
         self._operations: tuple[Keys, OperationIds] | None = None
         self._budgets: dict[str, RetryBudget] = {}
@@ -99,6 +102,33 @@ class Services:
         if self._operations is None or self._operations[0] is not keys:
             self._operations = (keys, OperationIds(*keys.accepted))
         return self._operations[1]
+
+    @cached_property
+    def authenticator(self) -> Authenticator | None:
+        """Finds out who calls; None where callers aren't checked.
+
+        Raises
+        ------
+        WrongSettings
+            Nothing says how callers are known.
+        """
+        settings = self.settings
+        if settings.auth == "none":
+            log_event("callers aren't checked", level=logging.WARNING, setting="SLUICE_AUTH")
+            return None
+        if settings.auth_issuer is None and settings.api_keys is None:
+            raise WrongSettings(
+                "Wrong settings: SLUICE_AUTH_ISSUER and SLUICE_API_KEYS are missing, so nobody could call the API: "
+                "set one or both, or SLUICE_AUTH=none to let everybody in"
+            )
+        tokens = None
+        if settings.auth_issuer is not None:
+            rules = TokenRules(settings.auth_issuer, settings.audiences)
+            tokens = TokenVerifier(rules, SigningKeys(settings.auth_issuer, settings.auth_jwks_uri, self._fetcher))
+        keys = None
+        if settings.api_keys is not None:
+            keys = ApiKeySource(settings.api_keys, lambda: self.secrets)
+        return Authenticator(tokens, keys)
 
     @cached_property
     def vaults(self) -> tuple[Vault, ...]:
@@ -421,6 +451,9 @@ class Services:
             await self.secrets.close()
         if "service_bus" in made:
             await self.service_bus.close()
+        if made.get("authenticator") is not None:
+            await made["authenticator"].close()
+        await self._fetcher.close()
         await self._credentials.close()
 
 

@@ -117,9 +117,10 @@ class _Drill:
 
     async def run(self) -> Outcome:
         """Post and break side by side, wait for calm, judge."""
+        token = await self._stack.token(client="drill")
         began = time.monotonic()
         async with self._shown(), asyncio.TaskGroup() as tasks:
-            posting = tasks.create_task(replay(self._messages, self._stack.urls, self._answers))
+            posting = tasks.create_task(replay(self._messages, self._stack.urls, token, self._answers))
             breaking = tasks.create_task(self._break())
             stalled = not await self._until_calm(posting, breaking)
             for task in (posting, breaking):

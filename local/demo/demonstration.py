@@ -83,7 +83,7 @@ async def run_demo(options: DemoOptions, invoices: Sequence[Invoice], target: Ta
     answers = Replay()
     began = time.monotonic()
     async with Stores(target) as stores:
-        posting = asyncio.create_task(replay(messages, target.urls, answers), name="replay")
+        posting = asyncio.create_task(replay(messages, target.urls, target.token, answers), name="replay")
         try:
             kept, stalled = await _follow(posting, answers, len(messages), stores, console)
             elapsed = time.monotonic() - began

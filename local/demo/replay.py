@@ -44,12 +44,13 @@ class Replay:
     answered: int = 0
 
 
-async def replay(messages: Sequence[Message], urls: Sequence[str], into: Replay) -> None:
-    """Post every message, spread over `urls`; an outage is sat out, up to a bound for each message."""
+async def replay(messages: Sequence[Message], urls: Sequence[str], token: str, into: Replay) -> None:
+    """Post every message, spread over `urls`, in the name of `token`; an outage is sat out, up to a bound for each."""
     waiting = iter(messages)
     turn = count()
     connector = aiohttp.TCPConnector(limit=CONCURRENCY)
-    async with aiohttp.ClientSession(connector=connector) as session, asyncio.TaskGroup() as group:
+    headers = {"Authorization": f"Bearer {token}"}
+    async with aiohttp.ClientSession(connector=connector, headers=headers) as session, asyncio.TaskGroup() as group:
         for _ in range(min(CONCURRENCY, len(messages))):
             group.create_task(_work(session, waiting, urls, turn, into))
 

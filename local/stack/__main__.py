@@ -59,7 +59,7 @@ async def _main(options: _RunOptions, console: Console) -> int:
         async with stack:
             _show(stack, console, time.monotonic() - began)
             if options.demo is not None:
-                code = 0 if await run_demo(options.demo, invoices, _target(stack), console) else 1
+                code = 0 if await run_demo(options.demo, invoices, await _target(stack), console) else 1
             elif options.once:
                 code = 0
             if not options.once:
@@ -109,9 +109,10 @@ def _show(stack: Stack, console: Console, seconds: float) -> None:
     console.print(f"ready in {seconds:.1f} s", style="bold green", highlight=False)
 
 
-def _target(stack: Stack) -> Target:
+async def _target(stack: Stack) -> Target:
     return Target(
         urls=tuple(stack.urls),
+        token=await stack.token(client="demo"),
         storage=stack.azurite.connection_string,
         broker=stack.emulator.connection_string,
         status_url=stack.emulator.status_url,

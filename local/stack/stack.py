@@ -13,7 +13,15 @@ from typing import Literal
 import aiohttp
 
 from local.azurite import AzuriteEndpoints, parse_endpoints
-from local.identity import IdentityAddress, Registration, RegistrationError, open_registration, parse_identity
+from local.identity import (
+    IdentityAddress,
+    IdentityError,
+    Registration,
+    RegistrationError,
+    fetch_token,
+    open_registration,
+    parse_identity,
+)
 from local.keyvault import VaultAddress, parse_vault
 from local.setup import Environment, find_node
 from local.stack.child import Child, Service
@@ -48,6 +56,7 @@ _DEFAULT_PORTS = {
     "vault": 5320,
 }
 _HIGHEST_PORT = 65_535
+_TOKEN_SECONDS = 86_400
 
 
 class StackError(Exception):
@@ -103,6 +112,22 @@ class Stack:
     def host_logs(self) -> list[Path]:
         """The log file of each functions host."""
         return [self.data.log(f"host-{i}") for i in range(self._options.instances)]
+
+    async def token(self, *, client: str) -> str:
+        """A bearer token of a client that may send, valid for a day.
+
+        Raises
+        ------
+        StackError
+            The issuer gives none.
+        """
+        registration = open_registration(self.data.identity)
+        try:
+            return await asyncio.to_thread(
+                fetch_token, self.identity, registration, client=client, roles=("producer",), lifetime=_TOKEN_SECONDS
+            )
+        except IdentityError as error:
+            raise StackError(str(error)) from error
 
     async def __aenter__(self) -> Stack:
         try:

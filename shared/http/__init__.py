@@ -3,6 +3,7 @@
 from .answers import accepted, error, status_of, success
 from .bodies import BadBody, declared_length, media_type, read_body
 from .commands import Command, Refused, read_command
+from .guarded import Guarded
 from .intake import Intake
 from .observed import Observed, correlation_id
 from .operations import Operation, OperationIds
@@ -11,6 +12,7 @@ from .streams import answer_with
 __all__ = [
     "BadBody",
     "Command",
+    "Guarded",
     "Intake",
     "Observed",
     "Operation",

@@ -1,28 +1,40 @@
 """Operation ids: where to ask what became of a message, without storing anything when it is accepted.
 
-The id holds the message id and its bucket, signed, so that a made-up one is refused and a true one is answered
-by one point read.
+The id holds the message id, its bucket and a mark of the client that sent it, signed: a made-up one is refused, one of
+another client too without a look at storage, and a true one is answered by one point read.
 """
 
 import base64
 import binascii
 import hashlib
 import hmac
-from dataclasses import dataclass
+import struct
+from dataclasses import dataclass, field
 from uuid import UUID
 
 __all__ = ["Operation", "OperationIds"]
 
+_BODY = struct.Struct(">16sH8s")
 _SIGNATURE = 12
 """Bytes of the signature: 96 bits can't be guessed over HTTP."""
+_MARK = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """A message and the bucket that holds its inbox record."""
+    """A message, the bucket that holds its inbox record, and the name of the client that sent it.
+
+    An operation that was read from its id knows its client by a mark only.
+    """
 
     message_id: UUID
     bucket: int
+    client: str = ""
+    mark: bytes = field(default=b"", compare=False)
+
+    def is_of(self, client: str) -> bool:
+        """Whether that client sent the message."""
+        return hmac.compare_digest(self.mark, mark_of(client))
 
 
 class OperationIds:
@@ -41,7 +53,7 @@ class OperationIds:
 
     def make(self, operation: Operation) -> str:
         """The id, safe in a URL."""
-        body = operation.message_id.bytes + operation.bucket.to_bytes(2, "big")
+        body = _BODY.pack(operation.message_id.bytes, operation.bucket, mark_of(operation.client))
         return base64.urlsafe_b64encode(body + _sign(self._keys[0], body)).decode()
 
     def read(self, text: str) -> Operation | None:
@@ -50,12 +62,18 @@ class OperationIds:
             whole = base64.b64decode(text.encode("ascii"), altchars=b"-_", validate=True)
         except (ValueError, binascii.Error):
             return None
-        body, signature = whole[:18], whole[18:]
-        if len(whole) != 18 + _SIGNATURE or base64.urlsafe_b64encode(whole).decode() != text:
+        body, signature = whole[: _BODY.size], whole[_BODY.size :]
+        if len(whole) != _BODY.size + _SIGNATURE or base64.urlsafe_b64encode(whole).decode() != text:
             return None  # base64 can be padded in more than one way
         if not any(hmac.compare_digest(signature, _sign(key, body)) for key in self._keys):
             return None
-        return Operation(UUID(bytes=body[:16]), int.from_bytes(body[16:], "big"))
+        message_id, bucket, mark = _BODY.unpack(body)
+        return Operation(UUID(bytes=message_id), bucket, mark=mark)
+
+
+def mark_of(client: str) -> bytes:
+    """Eight bytes that stand for a client; they tell nobody its name."""
+    return hashlib.sha256(b"sluice client\0" + client.encode("utf-8", "surrogatepass")).digest()[:_MARK]
 
 
 def _sign(key: bytes, body: bytes) -> bytes:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from shared.settings import Identity
+from shared.settings import Cloud, Identity
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
@@ -15,16 +15,23 @@ class Credentials:
 
     The connection says which: a managed identity in Azure, else the developer's own Azure CLI login. Nothing
     is probed, so a wrong set-up fails at once and says so.
+
+    Parameters
+    ----------
+    cloud:
+        Whose Entra ID gives the tokens. The scopes of Service Bus, Event Hubs and storage are the same in every
+        cloud; Key Vault names its own in its challenge.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, cloud: Cloud = Cloud.PUBLIC) -> None:
+        self._authority = cloud.authority_hosts[0]
         self._made: dict[tuple[str | None, str | None], AsyncTokenCredential] = {}
 
     def get(self, connection: Identity) -> "AsyncTokenCredential":
         """The one credential of the connection's identity."""
         identity = (connection.credential, connection.client_id)
         if identity not in self._made:
-            self._made[identity] = _make(connection)
+            self._made[identity] = _make(connection, self._authority)
         return self._made[identity]
 
     async def close(self) -> None:
@@ -34,12 +41,12 @@ class Credentials:
             await credential.close()
 
 
-def _make(connection: Identity) -> "AsyncTokenCredential":
+def _make(connection: Identity, authority: str) -> "AsyncTokenCredential":
     from azure.identity.aio import (
         AzureCliCredential,
         ManagedIdentityCredential,
     )  # slow to import: on first use
 
     if connection.credential == "managedidentity":
-        return ManagedIdentityCredential(client_id=connection.client_id)
+        return ManagedIdentityCredential(client_id=connection.client_id, authority=authority)
     return AzureCliCredential()

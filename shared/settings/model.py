@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from .clouds import Cloud
 from .connections import Connection, VaultConnection
 from .references import SecretReference, is_secret_name
 
@@ -23,6 +24,10 @@ __all__ = ["MIN_KEY", "Settings", "WrongSettings"]
 QueueName = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9./_-]{0,258}[A-Za-z0-9])?$")]
 
 KeyReference = Annotated[str, Field(pattern=r"^(key|secret):[0-9A-Za-z-]{1,127}$")]
+Issuer = Annotated[
+    str, Field(pattern=r"^(https://|http://(localhost|127\.0\.0\.1)[:/])[\x21-\x7e]{1,500}$", max_length=512)
+]
+"""An address of an OpenID issuer; without TLS on this machine only."""
 _LANES = ("high", "normal", "low", "ordered")
 _CONNECTIONS = ("ServiceBus", "EventHubs", "State", "Claims")
 _KEY_VAULT = "KeyVault"
@@ -93,6 +98,13 @@ class Settings(BaseModel):
     encrypt_claims: bool | None = Field(None, alias="SLUICE_ENCRYPT_CLAIMS")
     sealing_required: bool = Field(False, alias="SLUICE_SEALING_REQUIRED")
 
+    auth: Literal["required", "none"] = Field("required", alias="SLUICE_AUTH")
+    auth_issuer: Issuer | None = Field(None, alias="SLUICE_AUTH_ISSUER")
+    auth_audience: str = Field("", alias="SLUICE_AUTH_AUDIENCE", max_length=1_024)
+    auth_jwks_uri: Issuer | None = Field(None, alias="SLUICE_AUTH_JWKS_URI")
+    api_keys: SecretStr | None = Field(None, alias="SLUICE_API_KEYS")
+    cloud: Cloud = Field(Cloud.PUBLIC, alias="SLUICE_CLOUD")
+
     http_streams: bool = Field(True, alias="SLUICE_HTTP_STREAMS")
     log_format: Literal["platform", "json"] = Field("platform", alias="SLUICE_LOG_FORMAT")
     app_insights: SecretStr | None = Field(None, alias="APPLICATIONINSIGHTS_CONNECTION_STRING")
@@ -140,6 +152,17 @@ class Settings(BaseModel):
         if not all(_is_reference(one) for one in _listed(references)):
             raise ValueError("must be secret:<name>, and after commas secret:<name>/<version> for earlier ones")
         return references
+
+    @property
+    def audiences(self) -> tuple[str, ...]:
+        """Whom callers' tokens may be for."""
+        return _listed(self.auth_audience)
+
+    @model_validator(mode="after")
+    def _audience_of_issuer(self) -> Self:
+        if self.auth_issuer is not None and not self.audiences:
+            raise ValueError("SLUICE_AUTH_ISSUER needs SLUICE_AUTH_AUDIENCE: a token for anybody isn't taken")
+        return self
 
     @property
     def encrypted_lanes(self) -> tuple[str, ...]:

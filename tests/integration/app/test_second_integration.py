@@ -75,6 +75,7 @@ def api(app: Path, project: Path, azurite: AzuriteEndpoints, emulator: RunningEm
         "State": azurite.connection_string,
         "Claims": azurite.connection_string,
         "SLUICE_OPERATION_KEY": "not-a-secret-but-thirty-two-long!",
+        "SLUICE_AUTH": "none",
     }
     log = app.parent / "log"
     command = [sys.executable, "-m", "local.host", "--app", str(app), "--port", "0"]
@@ -162,6 +163,7 @@ def test_the_composed_functions_are_the_same(app: Path, project: Path, api: str)
         "State": "a=b",
         "Claims": "a=b",
         "SLUICE_OPERATION_KEY": "not-a-secret-but-thirty-two-long!",
+        "SLUICE_AUTH": "none",
     }
     code = "import function_app; print(*sorted(f.get_function_name() for f in function_app.app.get_functions()))"
     listed = [

@@ -55,7 +55,13 @@ def settings(azurite: AzuriteEndpoints, emulator: RunningEmulator, project: Path
     values = json.loads((project / "local.settings.sample.json").read_text())["Values"]
     broker, storage = emulator.connection_string, azurite.connection_string
     connections = {"ServiceBus": broker, "EventHubs": broker, "State": storage, "Claims": storage}
-    return {**values, **connections, "AzureWebJobsStorage": storage, "SLUICE_OPERATION_KEY": "k" * 32}
+    return {
+        **values,
+        **connections,
+        "AzureWebJobsStorage": storage,
+        "SLUICE_OPERATION_KEY": "k" * 32,
+        "SLUICE_AUTH": "none",
+    }
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ async def test_orders_and_credit_notes_are_posted_once_each_over_all_hosts(
 
     urls = [await serve(accept), await serve(accept)]
     answers = Replay()
-    await replay(messages(200), urls, answers)
+    await replay(messages(200), urls, "a-token", answers)
     assert len(answers.accepted) == answers.answered == 200
     assert {path for _, path in seen} == {"/api/orders", "/api/credit-notes"}
     by_host = Counter[int]()
@@ -72,7 +72,7 @@ async def test_no_more_than_the_bound_are_under_way_at_once(serve: Callable[[Han
         under_way -= 1
         return web.json_response({}, status=202)
 
-    await replay(messages(2 * CONCURRENCY), [await serve(accept)], Replay())
+    await replay(messages(2 * CONCURRENCY), [await serve(accept)], "a-token", Replay())
     assert most == CONCURRENCY
 
 
@@ -88,7 +88,7 @@ async def test_a_busy_api_is_asked_again_when_it_said(serve: Callable[[Handler],
         return web.json_response({}, status=202)
 
     answers = Replay()
-    await replay(messages(5), [await serve(busy_first)], answers)
+    await replay(messages(5), [await serve(busy_first)], "a-token", answers)
     assert len(answers.accepted) == 5
     assert set(asked.values()) == {2}
 
@@ -97,7 +97,7 @@ async def test_an_api_that_is_away_is_waited_for() -> None:
     """As while a host that was killed is being started again."""
     port = unused_port()
     answers = Replay()
-    posting = asyncio.create_task(replay(messages(3), [f"http://127.0.0.1:{port}"], answers))
+    posting = asyncio.create_task(replay(messages(3), [f"http://127.0.0.1:{port}"], "a-token", answers))
     await asyncio.sleep(0.3)
 
     async def accept(request: web.Request) -> web.Response:
@@ -119,7 +119,7 @@ async def test_a_refusal_is_told_by_kind_with_the_line_of_its_example(
         return web.json_response({"status": "error", "error": error}, status=400)
 
     answers = Replay()
-    await replay(messages(2), [await serve(refuse)], answers)
+    await replay(messages(2), [await serve(refuse)], "a-token", answers)
     assert {refusal.reason for refusal in answers.refused} == {"lines.quantity: must be above 0"}
     assert sorted(refusal.detail for refusal in answers.refused) == ["invoice 0, line 4", "invoice 1, line 4"]
 
@@ -139,7 +139,7 @@ async def test_a_refusal_in_any_form_is_counted(
         return web.Response(text=text, status=status)
 
     answers = Replay()
-    await replay(messages(1), [await serve(refuse)], answers)
+    await replay(messages(1), [await serve(refuse)], "a-token", answers)
     assert [refusal.reason for refusal in answers.refused] == [reason]
 
 
@@ -150,5 +150,5 @@ async def test_an_error_of_the_server_is_neither_acceptance_nor_refusal(
         return web.Response(text="broken", status=500)
 
     answers = Replay()
-    await replay(messages(1), [await serve(break_down)], answers)
+    await replay(messages(1), [await serve(break_down)], "a-token", answers)
     assert (len(answers.accepted), len(answers.refused), len(answers.failed)) == (0, 0, 1)

@@ -19,7 +19,7 @@ from local.demo.target import Target
 
 
 def target(azurite: AzuriteEndpoints, status_url: str = "") -> Target:
-    return Target(urls=(), storage=azurite.connection_string, broker="", status_url=status_url, logs=())
+    return Target(urls=(), token="", storage=azurite.connection_string, broker="", status_url=status_url, logs=())
 
 
 @pytest.fixture

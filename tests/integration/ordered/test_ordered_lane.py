@@ -77,7 +77,14 @@ def settings(azurite: AzuriteEndpoints, emulator: RunningEmulator, project: Path
     broker, storage = emulator.connection_string, azurite.connection_string
     connections = {"ServiceBus": broker, "EventHubs": broker, "State": storage, "Claims": storage}
     quick = {"SLUICE_PARKING_SCHEDULE": "*/1 * * * * *"}
-    return {**values, **connections, **quick, "AzureWebJobsStorage": storage, "SLUICE_OPERATION_KEY": "k" * 32}
+    return {
+        **values,
+        **connections,
+        **quick,
+        "AzureWebJobsStorage": storage,
+        "SLUICE_OPERATION_KEY": "k" * 32,
+        "SLUICE_AUTH": "none",
+    }
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ ENVIRONMENT = {
     "State": "UseDevelopmentStorage=true",
     "Claims": "UseDevelopmentStorage=true",
     "SLUICE_OPERATION_KEY": "not-a-secret-but-thirty-two-long!",
+    "SLUICE_AUTH": "none",
     "SLUICE_STATE_BUCKETS": "4",
     "SLUICE_CLAIM_THRESHOLD_BYTES": "16384",
     "SLUICE_MAX_BODY_BYTES": "2000000",

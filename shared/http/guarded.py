@@ -1,0 +1,70 @@
+"""Lets a request in, or answers why not, before anything of its body is read."""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from datetime import datetime
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from shared.identity import Caller, CannotTell, Forbidden, IdentityError, Role, Unauthenticated
+from shared.messages import ErrorCode
+
+from .answers import error
+
+__all__ = ["Guarded"]
+
+Access = Callable[[str, str], frozenset[Role] | None]
+"""From method and path to the roles of which a caller needs one; None lets everybody in."""
+
+
+class Guarded:
+    """ASGI middleware; what it lets in finds the caller at `request.state.caller`.
+
+    Parameters
+    ----------
+    authenticate:
+        From the headers to the caller; raises IdentityError.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        access: Access,
+        authenticate: Callable[[Iterable[tuple[bytes, bytes]]], Awaitable[Caller]],
+        now: Callable[[], datetime],
+    ) -> None:
+        self._app = app
+        self._access = access
+        self._authenticate = authenticate
+        self._now = now
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        needed = self._access(scope["method"], scope["path"]) if scope["type"] == "http" else None
+        if needed is None:
+            await self._app(scope, receive, send)
+            return
+        try:
+            caller = await self._authenticate(scope["headers"])
+            if needed.isdisjoint(caller.roles):
+                raise Forbidden(f"This needs the role {' or '.join(sorted(needed))}.")
+        except IdentityError as refused:
+            code, headers, retry_after = _answer(refused)
+            answer = error(code, str(refused), now=self._now(), headers=headers, retry_after=retry_after)
+            await answer(scope, receive, send)
+            return
+        scope.setdefault("state", {})["caller"] = caller
+        await self._app(scope, receive, send)
+
+
+def _answer(refused: IdentityError) -> tuple[ErrorCode, Mapping[str, str], int | None]:
+    """Code, headers and seconds to wait; the challenge is that of RFC 6750, which names an error only for a token."""
+    match refused:
+        case CannotTell(retry_after=seconds):
+            return ErrorCode.UNAVAILABLE, {}, seconds
+        case Unauthenticated(presented=presented):
+            detail = ', error="invalid_token"' if presented else ""
+            return ErrorCode.UNAUTHENTICATED, {"WWW-Authenticate": f'Bearer realm="sluice"{detail}'}, None
+        case _:
+            challenge = 'Bearer realm="sluice", error="insufficient_scope"'
+            return ErrorCode.FORBIDDEN, {"WWW-Authenticate": challenge}, None
