@@ -29,6 +29,7 @@ LATE = (
     "azure.keyvault",
     "azure.monitor",
     "azure.ai",
+    "cryptography",
     "opentelemetry.sdk",
     "opentelemetry.instrumentation",
     "rich",

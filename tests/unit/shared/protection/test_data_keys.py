@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
+from typing import cast
 
 import pytest
 
-from shared.protection import KeysUnavailable, UnknownKey, seal, unseal
+from shared.protection import DataKeys, KeyRow, KeyRows, KeysUnavailable, SubjectKeys, UnknownKey, seal, unseal
 
 from .vault import World
 
@@ -177,3 +178,37 @@ def test_bounds_are_checked() -> None:
     """Zero isn't a missing value."""
     with pytest.raises(ValueError, match="above 0"):
         World().data_keys(rotate_after=timedelta(0))
+
+
+class _LosesAnswers:
+    """A table that writes, and whose answer is lost on the way."""
+
+    def __init__(self, world: World) -> None:
+        self._rows = world.rows
+        self.lossy = True
+
+    async def create(self, row: KeyRow) -> bool:
+        """Written, but nobody hears of it."""
+        created = await self._rows.create(row)
+        if self.lossy:
+            raise ConnectionResetError("the answer was lost")
+        return created
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._rows, name)
+
+
+async def test_a_process_that_dies_while_it_makes_a_key_leaves_one_that_serves() -> None:
+    """Whoever comes next takes what is written; neither a data key nor a subject's is made twice."""
+    world = World()
+    rows = _LosesAnswers(world)
+    dying = DataKeys(cast("KeyRows", rows), world.wrapper, now=world.clock)
+    with pytest.raises(KeysUnavailable):
+        await dying.current()
+    assert (await world.data_keys().current()).id == "d1"
+    assert (await dying.current()).id == "d1"
+    subjects = SubjectKeys(cast("KeyRows", rows), world.wrapper, now=world.clock)
+    with pytest.raises(KeysUnavailable):
+        await subjects.key_for("tok_a")
+    made = await world.subject_keys().key_for("tok_a")
+    assert (await subjects.key_for("tok_a")).id == made.id
