@@ -189,6 +189,9 @@ var settings = {
   SLUICE_EVENT_HUB: 'events'
   SLUICE_READ_MODEL_GROUP: 'read-models'
   SLUICE_OPERATION_KEY: 'secret:operation-key'
+  SLUICE_AUTH_ISSUER: authIssuer
+  SLUICE_AUTH_AUDIENCE: authAudience
+  SLUICE_API_KEYS: 'secret:api-keys'
   SLUICE_DATA_KEY: 'key:data-key-wrap'
   SLUICE_TOKEN_KEY: 'secret:token-key'
   SLUICE_ENCRYPTED_LANES: encryptedLanes
