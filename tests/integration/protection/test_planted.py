@@ -197,6 +197,11 @@ def test_planted_values_are_nowhere_but_with_who_may_see_them(
     assert shown["email"] == f"{PLANTED}@example.com"
     found = wait_for(lambda: (page := seen(f"orders?customerId={quote(PLANTED)}-id")) and page["count"] == 2 and page)
     assert sorted(row["orderId"] for row in found["value"]) == [small, large]
+    assert call("GET", f"orders?customerId={PLANTED}-id", role="reader")[0] == 403
+    masked = seen(f"orders/{small}", "reader")
+    assert PLANTED not in json.dumps(masked)
+    assert masked["customerId"].startswith("tok_")
+    assert masked["$masked"] == ["/address", "/customerId", "/email", "/name"]
 
     def letters(*arguments: str) -> str:
         command = [sys.executable, "-m", "functions.dead_letters_cli", *arguments]
