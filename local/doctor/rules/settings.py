@@ -78,6 +78,20 @@ def bindings_settings_are_set(facts: Facts) -> Iterator[Problem]:
 
 
 @rule(
+    "callers-are-checked",
+    checks="every app in Azure knows its callers: an issuer with an audience, or API keys, and never SLUICE_AUTH=none",
+    consequence="the app stops at its start, or everybody may send and read",
+    remedy="set SLUICE_AUTH_ISSUER and SLUICE_AUTH_AUDIENCE, or SLUICE_API_KEYS, and leave SLUICE_AUTH out",
+)
+def callers_are_checked(facts: Facts) -> Iterator[Problem]:
+    for deployment, app in facts.in_azure:
+        if "none" in str(app.settings.get("SLUICE_AUTH", "")):
+            yield Problem(deployment.at(app), app.place, "lets everybody in: SLUICE_AUTH is none")
+        elif not app.settings.get("SLUICE_AUTH_ISSUER") and not app.settings.get("SLUICE_API_KEYS"):
+            yield Problem(deployment.at(app), app.place, "knows nobody: neither SLUICE_AUTH_ISSUER nor SLUICE_API_KEYS")
+
+
+@rule(
     "required-settings-are-set",
     checks="every setting without a default is set in Azure",
     consequence="the app stops at its start, in every instance",
@@ -225,6 +239,7 @@ def flex_takes_the_settings(facts: Facts) -> Iterator[Problem]:
 RULES: tuple[Rule, ...] = (
     sources_are_readable,
     bindings_settings_are_set,
+    callers_are_checked,
     required_settings_are_set,
     settings_are_read,
     values_are_in_bounds,

@@ -88,6 +88,8 @@ PLANTED: list[tuple[str, Edit]] = [
     # settings
     ("bindings-settings-are-set", (MAIN, "SLUICE_PARKING_SCHEDULE: '*/5 * * * * *'", "")),
     ("required-settings-are-set", (MAIN, "SLUICE_OPERATION_KEY: 'secret:operation-key'", "")),
+    ("callers-are-checked", (MAIN, "SLUICE_API_KEYS: 'secret:api-keys'", "")),
+    ("callers-are-checked", (MAIN, SETTINGS, f"{SETTINGS}\n  SLUICE_AUTH: 'none'")),
     ("settings-are-read", (MAIN, "SLUICE_STATE_BUCKETS:", "SLUICE_STATE_BUKETS:")),
     ("settings-are-read", (SAMPLE, '"SLUICE_LOG_FORMAT"', '"SLUICE_LOGFORMAT"')),
     ("values-are-in-bounds", (MAIN, SETTINGS, f"{SETTINGS}\n  SLUICE_CLAIM_THRESHOLD_BYTES: '1'")),
