@@ -24,7 +24,7 @@ class Credentials:
     """
 
     def __init__(self, cloud: Cloud = Cloud.PUBLIC) -> None:
-        self._authority = cloud.authority_hosts[0]
+        self._authority = cloud.authority
         self._made: dict[tuple[str | None, str | None], AsyncTokenCredential] = {}
 
     def get(self, connection: Identity) -> "AsyncTokenCredential":
