@@ -23,6 +23,8 @@ __all__ = ["download", "upload"]
 
 _AT_ONCE = 3
 """Blocks on their way at the same time; with their copies in the transport they bound the memory of a transfer."""
+_AHEAD = 2
+"""Ranges on their way while one is used, which makes as many in memory."""
 _CONTENT_TYPE = "application/json"
 _RANGE_NOT_SATISFIABLE = 416
 
@@ -94,7 +96,7 @@ async def download(blob: "BlobClient", reference: BlobReference, *, seconds: flo
     offsets = iter(range(len(first), stored, BLOCK))
 
     def ahead() -> None:
-        for offset in islice(offsets, _AT_ONCE - len(pending)):
+        for offset in islice(offsets, _AHEAD - len(pending)):
             pending.append(asyncio.create_task(_range(blob, offset, BLOCK, seconds), name="blob-range"))
 
     try:
