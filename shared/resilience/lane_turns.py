@@ -16,7 +16,7 @@ Item = TypeVar("Item")
 CALM_SECONDS = 10.0
 """A lane makes way for so long after the last heavier batch: the next one is likely to come."""
 PATIENCE = 3.0
-"""A slice waits for heavier lanes at most so many times as long as the last one took: a light lane keeps a quarter."""
+"""A slice waits for heavier lanes at most so many times as long as the last one took: a light lane never stops."""
 LONGEST_WAIT = 0.25
 SLOW_SECONDS = 0.25
 """A slice that takes longer waits for something else than the processor: more of it may run side by side."""
