@@ -7,18 +7,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from uuid import uuid4
 
 import aiohttp
+from azure.core.exceptions import ResourceExistsError
 from azure.data.tables.aio import TableClient
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from shared.tables import Operation, TableSession
 
 from .harness import Benchmark
 from .messages import orders
@@ -27,6 +31,7 @@ from .storage import app_settings, azurite
 from .worker_obvious import OTHER_FUNCTIONS, OURS, WARM_UP, free_port, rate
 
 THEIRS = 400
+BATCH, BUCKETS = 64, 16
 COUNTED_FROM = 300
 WORKER = ROOT / "bench" / "celery_worker"
 ENVIRONMENT = ROOT / ".sluice" / "bench-celery"
@@ -125,7 +130,44 @@ async def _make_table(storage: str) -> None:
         await table.create_table()
 
 
-def _rounds(rounds: int) -> Iterator[float]:
+async def _bare_rate(storage: str, count: int) -> float:
+    """Messages per second of nothing but a message's rows: no broker, no decoding, no handler, no events.
+
+    Batches of 64 over 16 buckets, as the worker commits them, four batches at once.
+    """
+    run = uuid4().hex
+    view = "v" * 300
+
+    async def batch(session: TableSession, first: int) -> None:
+        made: dict[str, list[Operation]] = {}
+        outbox: dict[str, list[Operation]] = {}
+        for number in range(first, first + BATCH):
+            bucket, name = f"{number % BUCKETS:04d}", f"{run}-{number}"
+            kinds = ("inbox", "state", "head", "outbox")
+            rows = [{"PartitionKey": bucket, "RowKey": f"{kind}:{name}", "value": view} for kind in kinds]
+            made.setdefault(bucket, []).extend(("create", row) for row in rows)
+            outbox.setdefault(bucket, []).append(("delete", rows[-1]))
+        await asyncio.gather(*(session.submit(operations) for operations in made.values()))
+        await asyncio.gather(*(session.submit(operations) for operations in outbox.values()))
+
+    async with TableClient.from_connection_string(storage, "bare") as table:
+        with suppress(ResourceExistsError):
+            await table.create_table()
+        session = TableSession(table)
+        firsts = iter(range(0, count, BATCH))
+        started = time.perf_counter()
+
+        async def work() -> None:
+            for first in firsts:
+                await batch(session, first)
+
+        await asyncio.gather(*(work() for _ in range(4)))
+        seconds = time.perf_counter() - started
+        await session.close()
+    return count / seconds
+
+
+def _rounds(rounds: int, *, bare: bool) -> Iterator[float]:
     python = _python()
     with ExitStack() as stack:
         certificate, key = _certificate(Path(stack.enter_context(TemporaryDirectory())))
@@ -148,7 +190,7 @@ def _rounds(rounds: int) -> Iterator[float]:
         lane = settings["SLUICE_LANE_NORMAL"]
         asyncio.run(rate(broker, status, lane, WARM_UP))
         for _ in range(rounds):
-            ours = asyncio.run(rate(broker, status, lane, OURS))
+            ours = asyncio.run(_bare_rate(storage, OURS) if bare else rate(broker, status, lane, OURS))
             yield ours / asyncio.run(_celery_rate(python, theirs, status))
 
 
@@ -159,6 +201,13 @@ BENCHMARKS = [
         "alone",
         goal=10.0,
         better="higher",
-        rounds=_rounds,
-    )
+        rounds=lambda rounds: _rounds(rounds, bare=False),
+    ),
+    Benchmark(
+        name="worker-celery-ceiling",
+        claim="messages per second of our five row operations a message and nothing else / the same Celery worker",
+        goal=10.0,
+        better="higher",
+        rounds=lambda rounds: _rounds(rounds, bare=True),
+    ),
 ]
