@@ -3,7 +3,6 @@
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -26,6 +25,7 @@ from shared.http import (
     correlation_id,
     declared_length,
     error,
+    mark_of,
     media_type,
     read_body,
     success,
@@ -106,9 +106,9 @@ class Api:
         services = self._services
         body = await read_body(request, limit=services.settings.max_body_bytes)
         command = await services.intake.read(body, kind=kind, route=route, asked_id=asked)
-        kept = await services.intake.accept(command, correlation_id=correlation_id())
         caller = _caller(request)
-        return kept if caller is None else replace(kept, client=caller.client)
+        client = None if caller is None else caller.client
+        return await services.intake.accept(command, correlation_id=correlation_id(), client=client)
 
     async def operation(self, request: Request) -> Response:
         """What became of a message: one point read."""
@@ -116,9 +116,11 @@ class Api:
         started = time.perf_counter()
         operation = (await services.operations()).read(request.path_params["operationId"])
         if operation is None or not _may_see(_caller(request), operation):  # another client's isn't told from none
-            return error(ErrorCode.NOT_FOUND, "There is no such operation.", now=services.now())
+            return _no_operation(services)
         key = inbox_key(operation.message_id)
         row = (await services.state.find(operation.bucket, [key])).get(key)
+        if row is not None and not _sent_by(_caller(request), row):
+            return _no_operation(services)
         status = _STATUS.get(row["status"] if row is not None else "", "accepted")
         more: dict[str, Any] = {}
         if row is not None and status == "failed":
@@ -148,7 +150,22 @@ def _caller(request: Request) -> Caller | None:
 
 
 def _may_see(caller: Caller | None, operation: Operation) -> bool:
-    return caller is None or caller.roles != {Role.PRODUCER} or operation.is_of(caller.client)
+    return not _sees_its_own_only(caller) or (caller is not None and operation.is_of(caller.client))
+
+
+def _sent_by(caller: Caller | None, row: Mapping[str, Any]) -> bool:
+    """Whether a caller may see a record: an id that another client had used before shows nothing of its message."""
+    if caller is None or not _sees_its_own_only(caller):
+        return True
+    return bool(row.get("sender") == mark_of(caller.client).hex())
+
+
+def _sees_its_own_only(caller: Caller | None) -> bool:
+    return caller is not None and caller.roles == {Role.PRODUCER}
+
+
+def _no_operation(services: Services) -> Response:
+    return error(ErrorCode.NOT_FOUND, "There is no such operation.", now=services.now())
 
 
 class Direct:

@@ -98,6 +98,7 @@ class InboxRecords:
             "acceptedAt": headers.first_attempt_at,
             "processedAt": now,
             "payloadSha256": "",
+            "sender": headers.sender or "",
             "code": code,
             "reason": reason[:4_000],
         }

@@ -6,7 +6,7 @@ from .commands import Command, Refused, read_command
 from .guarded import Guarded
 from .intake import Intake
 from .observed import Observed, correlation_id
-from .operations import Operation, OperationIds
+from .operations import Operation, OperationIds, mark_of
 from .streams import answer_with
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "correlation_id",
     "declared_length",
     "error",
+    "mark_of",
     "media_type",
     "read_body",
     "read_command",

@@ -14,7 +14,7 @@ from shared.state import bucket_of
 from shared.telemetry import current_traceparent, hiding, span
 
 from .commands import Command, read_command
-from .operations import Operation
+from .operations import Operation, mark_of
 
 __all__ = ["Intake"]
 
@@ -55,7 +55,7 @@ class Intake:
 
         return read() if len(body) <= _IN_THREAD else await asyncio.to_thread(read)
 
-    async def accept(self, command: Command, *, correlation_id: str) -> Operation:
+    async def accept(self, command: Command, *, correlation_id: str, client: str | None = None) -> Operation:
         """Return when the command is kept.
 
         Raises
@@ -85,6 +85,7 @@ class Intake:
                 claim_sha256=claim.sha256 if claim else None,
                 claim_size=claim.size if claim else None,
                 claim_encoding=claim.encoding if claim else None,
+                sender=None if client is None else mark_of(client).hex(),
             )
             await self._lanes.send(headers, body)
-        return Operation(command.message_id, bucket_of(key, self._buckets))
+        return Operation(command.message_id, bucket_of(key, self._buckets), client or "")

@@ -12,7 +12,7 @@ import struct
 from dataclasses import dataclass, field
 from uuid import UUID
 
-__all__ = ["Operation", "OperationIds"]
+__all__ = ["Operation", "OperationIds", "mark_of"]
 
 _BODY = struct.Struct(">16sH8s")
 _SIGNATURE = 12

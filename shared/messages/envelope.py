@@ -115,7 +115,10 @@ def _finding(item: Mapping[str, Any], told: Told | None) -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Headers:
-    """What we rely on beside the body: application properties, which no host shifts between messages."""
+    """What we rely on beside the body: application properties, which no host shifts between messages.
+
+    `sender` is a mark of the client that sent the message, not its name; None where nobody asked, or a handler sent it.
+    """
 
     message_id: UUID
     event_type: str
@@ -133,6 +136,7 @@ class Headers:
     claim_size: int | None = None
     claim_encoding: str | None = None
     sealed: str | None = None
+    sender: str | None = None
 
     @property
     def broker_id(self) -> str:
@@ -166,6 +170,7 @@ class Headers:
             "claimSize": self.claim_size,
             "claimEncoding": self.claim_encoding,
             "sealed": self.sealed,
+            "sender": self.sender,
         }
         properties.update({name: value for name, value in optional.items() if value is not None})
         return properties
@@ -198,6 +203,7 @@ class Headers:
                 claim_size=None if size is None else int(size),
                 claim_encoding=_optional(properties, "claimEncoding"),
                 sealed=_optional(properties, "sealed"),
+                sender=_optional(properties, "sender"),
             )
         except KeyError as error:
             raise InvalidMessage(f"The application property {error.args[0]!r} is missing.") from None

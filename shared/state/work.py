@@ -301,6 +301,7 @@ class Work:
             "acceptedAt": headers.first_attempt_at,
             "processedAt": self._clock(),
             "payloadSha256": self._fingerprint,
+            "sender": headers.sender or "",
         }
         return self._row(inbox_key(headers.message_id), columns | more)
 

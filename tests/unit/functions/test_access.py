@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from tests.unit.functions.conftest import ENVIRONMENT, Running
 
 KEYS = {name: secrets.token_urlsafe(32) for name in ("producer", "reader", "operator", "other")}
 ENTRIES = [api_key_entry(name, key, ["producer" if name == "other" else name]) for name, key in KEYS.items()]
+MESSAGE_ID = "9f0e2c6a-8f8e-4a52-9b5d-3d1a1a4a1b1d"
 ORDER = {
     "orderId": "A1",
     "placedAt": "2026-01-05T08:26:00Z",
@@ -112,6 +114,26 @@ async def test_a_client_sees_its_own_operations(guarded: Running) -> None:
         == (made_up.status, made_up.json["error"])
         == (404, foreign.json["error"])
     )
+
+
+async def test_an_id_of_somebody_else_shows_nothing_of_their_message(guarded: Running) -> None:
+    """Posting under an id that another client used gives an operation of one's own, and never the other's outcome."""
+    where = {}
+    for who in ("producer", "other"):
+        headers = {"content-type": "application/json", "x-api-key": KEYS[who], "idempotency-key": MESSAGE_ID}
+        kept = await ask(guarded.asgi, "POST", "/api/orders", json.dumps(ORDER).encode(), headers)
+        where[who] = kept.headers["location"]
+    first = guarded.lanes.sent[0].headers
+    row = {"status": "dead", "code": "REJECTED", "reason": "told to the first client", "sender": first.sender}
+
+    async def find(bucket: int, keys: list[str]) -> dict[str, Any]:
+        return dict.fromkeys(keys, row)
+
+    guarded.state.find = find  # type: ignore[method-assign,assignment]
+    answers = {who: await call(guarded, "GET", where[who], who) for who in where}
+    assert answers["producer"].json["error"]["message"] == "told to the first client"
+    assert answers["other"].status == 404
+    assert (await call(guarded, "GET", where["other"], "operator")).status == 200
 
 
 async def test_what_cannot_be_checked_just_now_is_asked_again(
