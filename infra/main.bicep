@@ -181,6 +181,7 @@ var settings = {
   KeyVault__vaultUri: 'https://${names.vault}${environment().suffixes.keyvaultDns}'
   PYTHON_ENABLE_INIT_INDEXING: '1'
   FUNCTIONS_REQUEST_BODY_SIZE_LIMIT: '1073741824'
+  SLUICE_CLOUD: cloud
   SLUICE_LANE_HIGH: 'lane-high'
   SLUICE_LANE_NORMAL: 'lane-normal'
   SLUICE_LANE_LOW: 'lane-low'

@@ -107,7 +107,7 @@ def describe(
         It can't be imported, or takes too long.
     """
     kept = {name: os.environ[name] for name in _PLATFORM if name in os.environ}
-    command = [sys.executable, "-B", "-I", *(["-S"] if packages else []), str(_PROBE), str(folder)]
+    command = [sys.executable, "-B", "-I", *(["-S"] if packages else []), str(_PROBE), str(folder.resolve())]
     with tempfile.TemporaryDirectory(prefix="sluice-app-") as scratch:
         output = Path(scratch) / "app.json"
         command += [str(output), *(["--path", str(packages)] if packages else [])]
