@@ -23,6 +23,7 @@ from shared.messages import Integration, Registry
 from shared.rotation import random_key
 from shared.secrets import KeyRing, Secret
 from shared.settings import Settings
+from shared.state import StateStore
 from tests.integration.conftest import RunningVault
 
 from .conftest import NewClient
@@ -43,7 +44,7 @@ async def next_hmac_key(current: Secret) -> str:
 class Instance:
     """An instance of the app, and what it signs."""
 
-    def __init__(self, vault: RunningVault, azurite: AzuriteEndpoints, client: NewClient) -> None:
+    def __init__(self, vault: RunningVault, azurite: AzuriteEndpoints, client: NewClient, table: str) -> None:
         broker = "Endpoint=sb://localhost;UseDevelopmentEmulator=true"
         environment = {
             "ServiceBus": broker,
@@ -57,6 +58,8 @@ class Instance:
             "SLUICE_STATE_BUCKETS": "4",
         }
         self.services = Services(Settings.load(environment), Registry([partner]))
+        state = TableClient.from_connection_string(azurite.connection_string, table)
+        vars(self.services)["state"] = StateStore([state], buckets=4)  # other tests lay theirs out otherwise
         vars(self.services)["vaults"] = (client(vault),)
         self._hmac = KeyRing(SecretStr(f"secret:{HMAC_KEY}"), lambda: self.services.secrets, least=32)
 
@@ -83,7 +86,8 @@ async def instances(
     soon = datetime.now(UTC) + timedelta(days=7)
     for name in (OPERATION_KEY, HMAC_KEY):
         await client(vault).write(name, f"the first value of {name}, long enough", tags={}, expires=soon)
-    both = Instance(vault, azurite, client), Instance(vault, azurite, client)
+    table = f"state{uuid4().hex}"
+    both = Instance(vault, azurite, client, table), Instance(vault, azurite, client, table)
     yield both
     for one in both:
         await one.services.close()
