@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
@@ -281,4 +282,7 @@ def blobs_of(connection: str) -> Iterator[bytes]:
             for blob in client.list_blobs(include=["metadata"]):
                 content = client.download_blob(blob.name).readall()
                 yield f"{blob.name} {blob.metadata}".encode()
-                yield zstd.decompress(content) if content.startswith(ZSTD) else content
+                yield content
+                if content.startswith(ZSTD):
+                    with contextlib.suppress(zstd.ZstdError):  # other tests leave blobs that they damaged on purpose
+                        yield zstd.decompress(content)
