@@ -114,17 +114,32 @@ class StreamOpener:
         ------
         UnknownKey, WrongVersion, Truncated, Tampered
         """
-        self._pending += block
-        if not self._aad and not self._begun():
-            return
-        while len(self._pending) > _SEALED_CHUNK:
-            yield self._chunk(_SEALED_CHUNK, last=False)
+        if not self._aad:
+            self._pending += block
+            if not self._begun():
+                return
+            block = bytes(self._pending)
+            self._pending.clear()
+        # Chunks are opened where they lie: a copy of every block would cost a large payload its bound of memory.
+        view = memoryview(block)
+        if self._pending:
+            missing = _SEALED_CHUNK - len(self._pending)
+            self._pending += view[:missing]
+            view = view[missing:]
+            if not view:  # whether this chunk is the last one isn't known yet
+                return
+            yield self._chunk(self._pending, last=False)
+            self._pending.clear()
+        while len(view) > _SEALED_CHUNK:
+            yield self._chunk(view[:_SEALED_CHUNK], last=False)
+            view = view[_SEALED_CHUNK:]
+        self._pending += view
 
     def finish(self) -> bytes:
         """The last plain bytes; raises Truncated or Tampered unless the stream is whole."""
         if not self._aad or len(self._pending) < TAG_BYTES:
             raise Truncated("The sealed stream ends before its last chunk.")
-        return self._chunk(len(self._pending), last=True)
+        return self._chunk(self._pending, last=True)
 
     def _begun(self) -> bool:
         whole = len(self._head) + _SALT
@@ -139,9 +154,7 @@ class StreamOpener:
         self._aead = self._key.derive(begin[-_SALT:], _PURPOSE)
         return True
 
-    def _chunk(self, size: int, *, last: bool) -> bytes:
-        sealed = bytes(memoryview(self._pending)[:size])
-        del self._pending[:size]
+    def _chunk(self, sealed: "bytearray | memoryview", *, last: bool) -> bytes:
         try:
             plain = self._aead.decrypt(_nonce(self._number, last=last), sealed, self._aad)
         except invalid_tag():
