@@ -39,7 +39,6 @@ class Limits:
 
     p95_ms: float
     error_share: float
-    process_seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,7 +163,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures")
     given = parser.parse_args(arguments)
-    limits = Limits(p95_ms=given.p95_ms, error_share=given.error_share, process_seconds=given.process_seconds)
+    limits = Limits(p95_ms=given.p95_ms, error_share=given.error_share)
     try:
         url = given.url or Deployment.read(given.deployment).url
         api = Api(url, os.environ.get("SLUICE_TOKEN") or None)
@@ -173,7 +172,7 @@ def main(arguments: Sequence[str]) -> int:
             rate=given.rate,
             seconds=given.seconds,
             workers=given.workers,
-            process_seconds=limits.process_seconds,
+            process_seconds=given.process_seconds,
         )
     except (ValueError, AzureFailed) as error:
         parser.error(str(error))

@@ -111,14 +111,14 @@ def test_a_load_test_counts_what_it_did(deployment: Deployment) -> None:
     assert (figures.requests, figures.accepted, figures.failed) == (100, 100, 0)
     assert figures.statuses == {"202": 100}
     assert figures.processed == figures.sampled == 20
-    assert not figures.broken(Limits(p95_ms=60_000, error_share=0.0, process_seconds=5))
+    assert not figures.broken(Limits(p95_ms=60_000, error_share=0.0))
 
 
 def test_a_load_test_fails_where_the_limits_are_broken(deployment: Deployment) -> None:
     """Failures and slowness are told apart from throttling."""
     deployment.broken = {"failing"}
     figures = load(Api(deployment.url, "token"), rate=100, seconds=0.2, workers=4, process_seconds=0)
-    broken = figures.broken(Limits(p95_ms=0.0, error_share=0.5, process_seconds=0))
+    broken = figures.broken(Limits(p95_ms=0.0, error_share=0.5))
     assert figures.failed == 20
     assert len(broken) == 2
 
