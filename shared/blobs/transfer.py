@@ -89,8 +89,11 @@ async def download(blob: "BlobClient", reference: BlobReference, *, seconds: flo
     ------
     BlobMissing, BlobChanged
     """
-    first, stored = await _range(blob, 0, WHOLE if reference.size else None, seconds)
-    if stored > largest_stored(reference) or (reference.encoding is None and stored != reference.size):
+    largest = largest_stored(reference)
+    # What may not come whole begins small: the first range is the only one that nothing else can be fetched beside.
+    length = WHOLE if largest <= WHOLE else BLOCK
+    first, stored = await _range(blob, 0, length if reference.size else None, seconds)
+    if stored > largest or (reference.encoding is None and stored != reference.size):
         raise BlobChanged(f"The payload takes {stored} bytes, which can't be for one of {reference.size}.")
     pending: deque[asyncio.Task[tuple[bytes, int]]] = deque()
     offsets = iter(range(len(first), stored, BLOCK))

@@ -114,14 +114,12 @@ class StreamOpener:
         ------
         UnknownKey, WrongVersion, Truncated, Tampered
         """
-        if not self._aad:
-            self._pending += block
-            if not self._begun():
-                return
-            block = bytes(self._pending)
-            self._pending.clear()
         # Chunks are opened where they lie: a copy of every block would cost a large payload its bound of memory.
         view = memoryview(block)
+        if not self._aad:
+            view = self._begun(view)
+            if not self._aad:
+                return
         if self._pending:
             missing = _SEALED_CHUNK - len(self._pending)
             self._pending += view[:missing]
@@ -141,18 +139,21 @@ class StreamOpener:
             raise Truncated("The sealed stream ends before its last chunk.")
         return self._chunk(self._pending, last=True)
 
-    def _begun(self) -> bool:
-        whole = len(self._head) + _SALT
-        if len(self._pending) < whole:
-            return False
+    def _begun(self, view: memoryview) -> memoryview:
+        """Take the header in; what follows it in `view` is returned."""
+        missing = len(self._head) + _SALT - len(self._pending)
+        self._pending += view[:missing]
+        view = view[missing:]
+        if len(self._pending) < len(self._head) + _SALT:
+            return view
         if not self._pending.startswith(self._head):
-            found = stream_key_id(bytes(self._pending[:STREAM_OVERHEAD]))
+            found = stream_key_id(bytes(self._pending + view[:STREAM_OVERHEAD]))
             raise UnknownKey(f"The stream was sealed under the key {found!r}, not under {self._key.id!r}.")
-        begin = bytes(self._pending[:whole])
-        del self._pending[:whole]
+        begin = bytes(self._pending)
+        self._pending.clear()
         self._aad = begin + self._place
         self._aead = self._key.derive(begin[-_SALT:], _PURPOSE)
-        return True
+        return view
 
     def _chunk(self, sealed: "bytearray | memoryview", *, last: bool) -> bytes:
         try:
