@@ -14,7 +14,7 @@ from .reference import SEALED, PayloadTooLarge
 
 __all__ = ["BLOCK", "WHOLE", "Content", "offload", "prepared"]
 
-BLOCK = 2 * 1024 * 1024
+BLOCK = 1024 * 1024
 """Bytes of a staged block."""
 WHOLE = 8 * 1024 * 1024
 """What takes no more than this in storage goes up in one request."""

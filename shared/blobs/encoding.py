@@ -16,7 +16,7 @@ __all__ = ["PIECE", "SAMPLE", "ZSTD", "Decoder", "Encoder", "Opener", "encoding_
 ZSTD = "zstd"
 SAMPLE = 64 * 1024
 """Bytes at the head of a payload that tell whether compressing pays."""
-PIECE = 1024 * 1024
+PIECE = 512 * 1024
 """Most that is compressed or decompressed in one go, in plain bytes."""
 _PAYS_BELOW = 0.8
 _LEVEL = 1

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["download", "upload"]
 
-_AT_ONCE = 3
+_AT_ONCE = 4
 """Blocks on their way at the same time; with their copies in the transport they bound the memory of a transfer."""
-_AHEAD = 2
+_AHEAD = 3
 """Ranges on their way while one is used, which makes as many in memory."""
 _CONTENT_TYPE = "application/json"
 _RANGE_NOT_SATISFIABLE = 416
