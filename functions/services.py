@@ -20,6 +20,7 @@ from shared.identity import Authenticator, Credentials, Fetcher, SigningKeys, To
 from shared.messages import Lane, Registry
 from shared.processing import BatchProcessor, Decoder, Limits, OrderedKeys, ParkingDrain, Runner, Settler
 from shared.protection import FieldProtection, MessageSealer
+from shared.proxies import proxied
 from shared.query import Projector, ReadModels
 from shared.resilience import LaneGate, LaneTurns, RetryBudget, RetryPlan, Share
 from shared.rotation import AuditTrail, Renew, Rotator, SecretEvents, random_key
@@ -426,16 +427,18 @@ class Services:
 
     def _table(self, connection: Connection, account: str, name: str) -> TableClient:
         if connection.connection_string is not None:
-            return TableClient.from_connection_string(account, name)
-        return TableClient(account, name, credential=self._credentials.get(connection))
+            return TableClient.from_connection_string(account, name, use_env_settings=proxied())
+        return TableClient(account, name, credential=self._credentials.get(connection), use_env_settings=proxied())
 
     def _container(self, name: str) -> "ContainerClient":
         from azure.storage.blob.aio import ContainerClient  # loaded with the first claim
 
         connection = self.settings.claims
         if connection.connection_string is not None:
-            return ContainerClient.from_connection_string(connection.connection_string.get_secret_value(), name)
-        return ContainerClient(connection.address or "", name, credential=self._credentials.get(connection))
+            secret = connection.connection_string.get_secret_value()
+            return ContainerClient.from_connection_string(secret, name, use_env_settings=proxied())
+        credential = self._credentials.get(connection)
+        return ContainerClient(connection.address or "", name, credential=credential, use_env_settings=proxied())
 
     async def close(self) -> None:
         """Close what was opened; production's worker never calls this, tests and benchmarks do."""

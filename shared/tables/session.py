@@ -22,6 +22,8 @@ from azure.core.pipeline.policies import (
 from azure.core.rest import AsyncHttpResponse, HttpRequest
 from azure.data.tables.aio import TableClient
 
+from shared.proxies import proxied
+
 from .entities import Entity, decode
 from .transactions import Operation, body, check, entity_path, failure
 
@@ -53,7 +55,9 @@ class TableSession:
         self._headers = _HEADERS | {"x-ms-version": table.api_version}
         # Retries lie outside, so that each try is signed for the moment at which it goes.
         policies = [UserAgentPolicy(), AsyncRetryPolicy(), *_credential(table.credential, address.netloc)]
-        self._pipeline: AsyncPipeline[HttpRequest, AsyncHttpResponse] = AsyncPipeline(AioHttpTransport(), policies)
+        self._pipeline: AsyncPipeline[HttpRequest, AsyncHttpResponse] = AsyncPipeline(
+            AioHttpTransport(use_env_settings=proxied()), policies
+        )
 
     async def get(self, partition: str, row: str) -> Entity | None:
         """The entity, or None where there is none; raises HttpResponseError."""
