@@ -443,7 +443,7 @@ class Services:
     async def close(self) -> None:
         """Close what was opened; production's worker never calls this, tests and benchmarks do."""
         made = vars(self)
-        for name in ("lanes", "publisher", "state", "views", "dead_letters", "claims", "values"):
+        for name in ("lanes", "outbox", "publisher", "state", "views", "dead_letters", "claims", "values"):
             if name in made:
                 await made[name].close()
         if self.__dict__.get("protection") is not None:

@@ -55,7 +55,7 @@ class BatchProcessor:
     ) -> None:
         self._decoder = decoder
         recent = recent or Recent()
-        self._look_up = LookUp(store, recent)
+        self._look_up = LookUp(store, recent, outbox.cleared)
         self._runner = runner
         self._outbox = outbox
         self._settler = settler
@@ -152,16 +152,17 @@ class BatchProcessor:
         buckets: dict[int, list[Item]] = {}
         for item in items:
             buckets.setdefault(item.read.bucket, []).append(item)
-        await _all(self._look_up.all(bucket, group) for bucket, group in buckets.items())
-        await _all(self._runner.run(lane, item, deadline) for item in items if item.outcome is None)
         try:
-            await _all(
-                self._committer.commit(bucket, ready)
-                for bucket, group in buckets.items()
-                if (ready := [item for item in group if item.outcome is None])
-            )
+            await _all(self._bucket(lane, bucket, group, deadline) for bucket, group in buckets.items())
         finally:
             await self._publish(items)
+
+    async def _bucket(self, lane: Lane, bucket: int, items: list[Item], deadline: float) -> None:
+        """Buckets don't wait for each other: storage works on one while the processor works on another."""
+        await self._look_up.all(bucket, items)
+        await _all(self._runner.run(lane, item, deadline) for item in items if item.outcome is None)
+        if ready := [item for item in items if item.outcome is None]:
+            await self._committer.commit(bucket, ready)
 
     async def _publish(self, items: Iterable[Item]) -> None:
         """Publish what was committed; what fails here stays in the outbox and is swept from there."""

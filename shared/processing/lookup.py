@@ -1,7 +1,7 @@
 """What is known of a message before its handler runs: whether it was dealt with, and what its aggregate has said."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 
 from shared.messages import ErrorCode
@@ -15,11 +15,18 @@ __all__ = ["LookUp"]
 
 
 class LookUp:
-    """Looks messages up before their handlers run, and again after a conflict."""
+    """Looks messages up before their handlers run, and again after a conflict.
 
-    def __init__(self, store: StateStore, recent: Recent) -> None:
+    Parameters
+    ----------
+    cleared:
+        Returns when the outbox has no rows of a key that this process has published.
+    """
+
+    def __init__(self, store: StateStore, recent: Recent, cleared: Callable[[str], Awaitable[None]]) -> None:
         self._store = store
         self._recent = recent
+        self._cleared = cleared
 
     async def all(self, bucket: int, items: Sequence[Item]) -> None:
         """Give each item of a bucket its outcome where it was dealt with before, else its aggregate.
@@ -64,6 +71,7 @@ class LookUp:
         head = heads.get(head_key(headers.key))
         self._recent.looked_for(headers, new=head is None)
         if head is not None:
+            await self._cleared(headers.key)  # else what was published would be published again
             item.aggregate = replace(
                 aggregate,
                 sequence=int(head["sequence"]),

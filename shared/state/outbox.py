@@ -6,6 +6,7 @@ gaps and swaps aren't: the first copy of each fact comes in order.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -21,6 +22,10 @@ from .work import Fields, Work
 __all__ = ["Outbox"]
 
 _LEASE_SECONDS = 60
+_CLEARING_SECONDS = 5.0
+"""Longer, and the rows are left to the sweep."""
+_CLEARING_AT_ONCE = 4
+"""Batches whose rows are being deleted; the next one waits before it publishes more."""
 
 
 class Outbox:
@@ -49,16 +54,38 @@ class Outbox:
         self._settle_for = settle_for
         self._fields = fields
         self._lease = Lease(store, "outbox", seconds=_LEASE_SECONDS, now=now)
+        self._clearing: dict[asyncio.Task[None], set[str]] = {}
 
     async def publish(self, works: Iterable[Work]) -> None:
-        """Publish what committed work has said, after what its aggregates had said before; then delete the rows."""
+        """Publish what committed work has said, after what its aggregates had said before.
+
+        The rows are deleted behind the caller's back, who needn't wait for that to complete its messages; whoever reads
+        rows that this process may have published waits for `cleared` first.
+        """
         rows: dict[int, dict[str, Row]] = {}
         for work in works:
             if work.said:
                 mine = rows.setdefault(work.bucket, {})
                 for row in (*work.aggregate.unpublished, *work.outbox_rows()):
                     mine.setdefault(row["RowKey"], row)
-        await self._publish({bucket: list(found.values()) for bucket, found in rows.items()})
+        published = {bucket: list(found.values()) for bucket, found in rows.items()}
+        await self._publish(published)
+        if published:
+            while len(self._clearing) >= _CLEARING_AT_ONCE:
+                await asyncio.wait(self._clearing, return_when=asyncio.FIRST_COMPLETED)
+            task = asyncio.create_task(self._clear(published), name="outbox-clearing")
+            self._clearing[task] = {row["subject"] for group in published.values() for row in group}
+            task.add_done_callback(self._clearing.pop)
+
+    async def cleared(self, key: str) -> None:
+        """Return when no rows of a key that this process published are left, save those that the sweep will find."""
+        if tasks := [task for task, keys in self._clearing.items() if key in keys]:
+            await asyncio.wait(tasks)
+
+    async def close(self) -> None:
+        """Return when the rows of all that was published are deleted."""
+        if self._clearing:
+            await asyncio.wait(self._clearing)
 
     async def sweep(self) -> int:
         """Publish leftovers of every bucket, on one instance at a time; returns how many there were.
@@ -88,6 +115,7 @@ class Outbox:
         rows = self._left_over([row async for row in self._store.outbox(bucket)])
         if rows:
             await self._publish({bucket: rows})
+            await self._delete({bucket: rows})
             await self._lease.acquire()  # holds it longer
         return len(rows)
 
@@ -113,6 +141,15 @@ class Outbox:
                 if letter.headers.lane is not Lane.ORDERED:
                     tasks.create_task(self._lanes.send(letter.headers, letter.body))
             tasks.create_task(self._send_in_order([one for one in letters if one.headers.lane is Lane.ORDERED]))
+
+    async def _clear(self, rows: dict[int, list[Row]]) -> None:
+        try:
+            async with asyncio.timeout(_CLEARING_SECONDS):
+                await self._delete(rows)
+        except Exception as error:  # the sweep publishes them again: a repeat, and no loss
+            log_event("published rows are left in the outbox", level=logging.WARNING, error=error)
+
+    async def _delete(self, rows: dict[int, list[Row]]) -> None:
         async with asyncio.TaskGroup() as tasks:
             for bucket, group in rows.items():
                 tasks.create_task(self._store.delete(bucket, [row["RowKey"] for row in group]))

@@ -74,7 +74,8 @@ async def open_work(
     )
     message = Message(headers=headers, handler=handler, data=data, fingerprint=fingerprint, bucket=bucket)
     item = Item(delivery, headers=headers, message=message)
-    await LookUp(store, Recent()).again(bucket, item)  # type: ignore[arg-type]  # has the verbs that a look-up needs
+    look_up = LookUp(store, Recent(), _cleared)  # type: ignore[arg-type]  # it has the verbs that a look-up needs
+    await look_up.again(bucket, item)
     if isinstance(item.outcome, Duplicate | Dead):
         return item.outcome
     return RecordingWork(
@@ -87,3 +88,7 @@ async def open_work(
         aggregate=item.aggregate,
         address=address_by_type,
     )
+
+
+async def _cleared(_: str) -> None:
+    """Nothing is published here, so nothing is left to delete."""

@@ -206,6 +206,7 @@ class World:
     def __init__(self, seed: int, guess_after: int = 32) -> None:
         self._recents: list[Recent] = []
         self._guess_after = guess_after
+        self._outboxes: list[Outbox] = []
         self.steps = Steps(random.Random(seed))
         self.store = Store(self.steps)
         self.log = Log(self.steps)
@@ -245,13 +246,15 @@ class World:
         return Recent(after=self._guess_after, remembered=3)
 
     def _outbox(self) -> Outbox:
-        return Outbox(
+        outbox = Outbox(
             cast(StateStore, self.store),
             cast(EventPublisher, self.log),
             cast(Lanes, self.broker),
             now=self.now,
             settle_for=timedelta(0),
         )
+        self._outboxes.append(outbox)
+        return outbox
 
     def _processor(self, recent: Recent | None = None) -> BatchProcessor:
         limits = Limits(handler_timeout=5, batch_budget=5)
@@ -300,15 +303,23 @@ class World:
             self._recents.insert(0, recent)
             self._give_back(deliveries)
         except Crash:  # what it remembered is gone
+            await self._clear()
             self._give_back(deliveries)
         except BaseExceptionGroup as group:
             if not _meant(group):
                 raise
+            await self._clear()
             self._give_back(deliveries)
         else:
             self._recents.insert(0, recent)
             if forget_to_complete:  # the lock expired before the completion arrived
                 self._give_back(deliveries)
+
+    async def _clear(self) -> None:
+        """Published rows are deleted to the end; where the process dies, that dies too, at its next step."""
+        for outbox in self._outboxes:
+            await outbox.close()
+        self._outboxes.clear()
 
     def _give_back(self, deliveries: Iterable[Delivery]) -> None:
         self.broker.waiting += [
@@ -333,9 +344,11 @@ class World:
             if not self.broker.waiting:
                 break
             await self.deliver(self.broker.waiting[:8])
+        await self._clear()
         await self.sweep()
         for _ in range(500):
             if not self.broker.waiting:
+                await self._clear()
                 return
             await self.deliver(self.broker.waiting[:8])
         raise AssertionError("messages keep coming back")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import cast
@@ -183,8 +185,86 @@ async def test_what_was_left_goes_before_what_is_said_now(world: World) -> None:
     second = said(world.store, "A", "two", 2, Aggregate(sequence=1, facts=1, etag="etag-2", unpublished=left))
     await world.store.commit(second.bucket, second.operations())
     await world.outbox.publish([first, second])
+    await world.outbox.close()
     assert [body.count(b'"one"') for body in world.told] == [1, 0]
     assert world.store.keys("outbox:") == []
+
+
+class SlowDeletes(MemoryState):
+    """Deletes when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go, self.refuses, self.waiting = asyncio.Event(), False, 0
+
+    async def delete(self, bucket: int, row_keys: Iterable[str]) -> None:
+        self.waiting += 1
+        await self.go.wait()
+        self.waiting -= 1
+        if self.refuses:
+            raise ConnectionError("storage is away")
+        await super().delete(bucket, row_keys)
+
+
+async def told(world: World, key: str, number: int) -> None:
+    """Commit and publish the first fact of a key."""
+    work = said(world.store, key, f"{key}-{number}", number, Aggregate())
+    await world.store.commit(work.bucket, work.operations())
+    await world.outbox.publish([work])
+
+
+async def test_published_rows_are_deleted_behind_the_back() -> None:
+    """Who is about to read a key's rows waits until they are gone; other keys don't wait."""
+    store = SlowDeletes()
+    world = World.make(store)
+    await told(world, "A", 1)
+    assert len(world.told) == 1
+    assert len(store.keys("outbox:")) == 1
+    await asyncio.wait_for(world.outbox.cleared("B"), 1)
+    waiting = asyncio.create_task(world.outbox.cleared("A"))
+    await asyncio.sleep(0.01)
+    assert not waiting.done()
+    store.go.set()
+    await asyncio.wait_for(waiting, 1)
+    assert store.keys("outbox:") == []
+
+
+async def test_rows_that_cannot_be_deleted_are_left_to_the_sweep(caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever waits for them goes on; they are published again, which is a repeat and no loss."""
+    store = SlowDeletes()
+    world = World.make(store)
+    store.refuses = True
+    store.go.set()
+    await told(world, "A", 1)
+    await asyncio.wait_for(world.outbox.cleared("A"), 1)
+    assert len(store.keys("outbox:")) == 1
+    assert "left in the outbox" in caplog.text
+    store.refuses = False
+    later = Outbox(
+        cast("StateStore", store),
+        cast("EventPublisher", world.publisher),
+        cast("Lanes", world.lanes),
+        now=lambda: NOW + timedelta(minutes=1),
+        settle_for=timedelta(seconds=10),
+    )
+    assert await later.sweep() == 1
+    assert store.keys("outbox:") == []
+
+
+async def test_deletions_do_not_pile_up() -> None:
+    """With four batches' rows on their way out, the next one waits before it goes on."""
+    store = SlowDeletes()
+    world = World.make(store)
+    for number, key in enumerate("ABCD"):
+        await told(world, key, number + 1)
+    fifth = asyncio.create_task(told(world, "E", 5))
+    await asyncio.sleep(0.01)
+    assert store.waiting == 4
+    assert not fifth.done()
+    store.go.set()
+    await asyncio.wait_for(fifth, 1)
+    await world.outbox.close()
+    assert store.keys("outbox:") == []
 
 
 async def test_work_that_says_nothing_publishes_nothing(world: World) -> None:
