@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import threading
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, cast
@@ -14,7 +15,7 @@ from uuid import UUID
 import pytest
 
 from shared.processing import BatchFailed, batch
-from tests.unit.memory import claim_of
+from tests.unit.memory import MemoryState, claim_of
 
 from .world import MISBEHAVIOUR, NOW, READERS, World, body, delivery, headers, redelivered
 
@@ -114,6 +115,21 @@ async def test_messages_of_one_key_are_handled_in_order_and_see_each_other() -> 
     await world.process(*(delivery(number, "A", amount=number) for number in range(1, 8)), delivery(8, "B"))
     assert world.stock("A") == {"total": 28, "moves": [1, 2, 3, 4, 5, 6, 7]}
     assert [event.sequence for event in world.told() if event.subject == "A"] == [1, 2, 3, 4, 5, 6, 7]
+
+
+async def test_a_key_s_next_batch_does_not_publish_again_what_is_being_deleted() -> None:
+    """The rows of the batch before may still lie in the outbox when the next message of the key is looked up."""
+
+    class LateDeletes(MemoryState):
+        async def delete(self, bucket: int, row_keys: Iterable[str]) -> None:
+            await asyncio.sleep(0.05)
+            await super().delete(bucket, row_keys)
+
+    world = World(state=LateDeletes())
+    for number in (1, 2, 3):
+        await world.process(delivery(number, "A", amount=number))
+        assert world.state.keys("outbox:")
+    assert [event.sequence for event in world.told()] == [1, 2, 3]
 
 
 async def test_a_delivery_of_what_was_done_changes_nothing() -> None:
