@@ -73,18 +73,19 @@ class BatchProcessor:
             The batch must be delivered again.
         """
         started = asyncio.get_running_loop().time()
+        ends = started + self._limits.batch_budget + GRACE_SECONDS
         items = [Item(delivery) for delivery in deliveries]
         links = [link for item in items if (link := link_to(item.delivery.properties.get("traceparent")))]
         attributes = {"messaging.destination.name": lane.value, "messaging.batch.message_count": len(items)}
         with span("batch", kind=SpanKind.CONSUMER, links=links, attributes=attributes):
             try:
-                async with asyncio.timeout(self._limits.batch_budget + GRACE_SECONDS):
+                async with asyncio.timeout_at(ends):
                     with self._turns.at_work(lane):
                         async for piece in self._turns.slices(lane, items):
                             await self._process(lane, piece, deadline=started + self._limits.batch_budget)
             except Exception as error:
                 log_event("batch failed", level=logging.ERROR, error=error, lane=lane.value, received=len(items))
-                await _hold(items)
+                await _hold(items, ends)
                 raise BatchFailed(f"{type(error).__name__}: the batch goes back to its queue") from error
         outcomes = Counter(type(item.outcome) for item in items)
         log_event(
@@ -172,10 +173,14 @@ class BatchProcessor:
             log_event("publish failed", level=logging.WARNING, error=error)
 
 
-async def _hold(items: Sequence[Item]) -> None:
-    """Wait before giving back: an immediate redelivery would burn the delivery count during a short outage."""
+async def _hold(items: Sequence[Item], ends: float) -> None:
+    """Wait before giving back: an immediate redelivery would burn the delivery count during a short outage.
+
+    But only until `ends`, on the loop's clock: a batch that is held beyond its lock can't be given back any more.
+    """
     tries = max((item.delivery.delivery_count for item in items), default=1)
-    await asyncio.sleep(min(5.0, 0.25 * 2.0 ** min(tries, 10)))
+    left = ends - asyncio.get_running_loop().time()
+    await asyncio.sleep(max(0.0, min(5.0, 0.25 * 2.0 ** min(tries, 10), left)))
 
 
 def _parts(items: Sequence[Item]) -> list[list[Item]]:

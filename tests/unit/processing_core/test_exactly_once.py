@@ -23,7 +23,7 @@ def _no_waiting() -> Any:
     """A failed batch is held back for a while; time is not what is tried here."""
     patch = pytest.MonkeyPatch()
 
-    async def at_once(_: object) -> None:
+    async def at_once(*_: object) -> None:
         return None
 
     patch.setattr(batch, "_hold", at_once)

@@ -8,13 +8,16 @@ import pytest
 
 from shared.processing import batch
 
+HOLD = batch._hold
+"""What the app does."""
+
 
 @pytest.fixture(autouse=True)
 def no_holding_back(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """A failed batch waits before it is given back; here the wait is only noted."""
     held: list[int] = []
 
-    async def hold(items: list[Any]) -> None:
+    async def hold(items: list[Any], _: float) -> None:
         held.append(len(items))
 
     monkeypatch.setattr(batch, "_hold", hold)

@@ -15,8 +15,10 @@ from uuid import UUID
 import pytest
 
 from shared.processing import BatchFailed, batch
+from shared.processing.outcomes import Item
 from tests.unit.memory import MemoryState, claim_of
 
+from .conftest import HOLD
 from .world import MISBEHAVIOUR, NOW, READERS, World, body, delivery, headers, redelivered
 
 
@@ -418,6 +420,25 @@ async def test_storage_that_hangs_fails_the_batch_below_the_lock(monkeypatch: py
     with pytest.raises(BatchFailed, match="TimeoutError"):
         async with asyncio.timeout(5):
             await world.process(delivery(1))
+
+
+@pytest.mark.parametrize(
+    ("tries", "left", "waits"),
+    [(1, 20.0, 0.5), (2, 20.0, 1.0), (9, 20.0, 5.0), (9, 3.0, 3.0), (1, 0.0, 0.0), (1, -1.0, 0.0)],
+)
+async def test_a_failed_batch_is_held_for_a_while_but_not_beyond_its_lock(
+    tries: int, left: float, waits: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Held longer, it could not be given back: others would have it while its delivery count is spent."""
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    ends = asyncio.get_running_loop().time() + left
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    await HOLD([Item(replace(delivery(1), delivery_count=tries))], ends)
+    assert slept == [pytest.approx(waits, abs=0.1)]
 
 
 async def test_a_replayed_message_is_done_once_and_dies_again_where_it_must() -> None:
