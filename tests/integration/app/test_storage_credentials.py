@@ -1,0 +1,172 @@
+"""Storage as in Azure: over TLS with an Entra token, and with shared access signatures, beside the key of Azurite."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import jwt
+import pytest
+from azure.core import MatchConditions
+from azure.core.credentials import AccessToken, AzureNamedKeyCredential, AzureSasCredential
+from azure.core.exceptions import HttpResponseError
+from azure.data.tables import AccountSasPermissions, ResourceTypes, UpdateMode, generate_account_sas
+from azure.data.tables.aio import TableClient
+from azure.storage.blob.aio import ContainerClient
+
+from local.azurite import AzuriteEndpoints, azurite_command, parse_endpoints
+from local.azurite.account import ACCOUNT, WELL_KNOWN_DEVELOPMENT_KEY
+from local.keyvault.authority import server_context, write_bundle
+from local.setup import Environment, find_node
+from shared.claim_check import ClaimStore
+from shared.state import Conflict, StateStore
+from shared.tables import TableSession, TransactionFailed
+from tests.integration.conftest import _running
+
+
+class Identity:
+    """A credential whose tokens have what Azurite looks at: issuer, audience and lifetime, not the signature."""
+
+    def __init__(self, *, audience: str = "https://storage.azure.com") -> None:
+        self.audience = audience
+        self.asked: list[tuple[str, ...]] = []
+
+    async def get_token(self, *scopes: str, **_: Any) -> AccessToken:
+        """A token for an hour."""
+        self.asked.append(scopes)
+        now = int(time.time())
+        claims = {"iss": "https://sts.windows.net/tests/", "aud": self.audience, "iat": now, "nbf": now - 60}
+        token = jwt.encode({**claims, "exp": now + 3_600}, "not looked at, but of a good length", algorithm="HS256")
+        return AccessToken(token, now + 3_600)
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+    async def __aenter__(self) -> Identity:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
+
+
+@pytest.fixture(scope="module")
+def encrypted(tmp_path_factory: pytest.TempPathFactory, project: Path) -> Iterator[tuple[AzuriteEndpoints, Path]]:
+    """An Azurite that speaks TLS and takes tokens, and the certificates that its clients trust."""
+    folder = tmp_path_factory.mktemp("encrypted")
+    server_context(folder / "tls")
+    pem = str(folder / "tls" / "server.pem")
+    node = find_node(Environment(project))
+    assert node is not None
+    command = azurite_command(node.executable, project, folder / "data", AzuriteEndpoints(blob=0, queue=0, table=0))
+    command += ["--oauth", "basic", "--cert", pem, "--key", pem]
+    with _running(command, project, folder / "log", parse_endpoints) as endpoints:
+        yield endpoints, write_bundle(folder / "tls")
+
+
+async def use_table(table: TableClient) -> None:
+    """What the state store does with a table, through the SDK and through our own requests."""
+    session = TableSession(table)
+    await table.create_table()
+    rows = [{"PartitionKey": "0001", "RowKey": f"state:o'rder {number}ü", "value": "x" * number} for number in (1, 2)]
+    await session.submit([("create", row) for row in rows])
+    found = await session.get("0001", rows[1]["RowKey"])
+    assert found is not None
+    assert found["value"] == "xx"
+    assert await session.get("0001", "state:another") is None
+    newer = {**rows[1], "value": "new"}
+    etag = found.metadata["etag"]
+    unchanged = {"mode": UpdateMode.REPLACE, "etag": etag, "match_condition": MatchConditions.IfNotModified}
+    await session.submit([("update", newer, unchanged)])
+    with pytest.raises(TransactionFailed) as stale:
+        await session.submit([("delete", rows[0]), ("update", newer, unchanged)])
+    assert (stale.value.status_code, stale.value.index) == (412, 1)
+    with pytest.raises(TransactionFailed) as there:
+        await session.submit([("create", rows[0])])
+    assert there.value.error_code == "EntityAlreadyExists"
+    left = [row["value"] async for row in table.query_entities("PartitionKey eq '0001'")]
+    assert left == ["x", "new"]
+    await session.close()
+    await table.close()
+
+
+async def use_stores(tables: str, blobs: str, identity: Any) -> None:
+    """The app's own stores, as it opens them with an identity."""
+    store = StateStore([TableClient(tables, "state", credential=identity)], buckets=4)
+    row = {"PartitionKey": "0002", "RowKey": "outbox:A:1", "subject": "A", "value": "said"}
+    await store.commit(2, [("create", row)])
+    with pytest.raises(Conflict):
+        await store.commit(2, [("create", row)])
+    assert [found["value"] async for found in store.outbox(2, "A")] == ["said"]
+    await store.delete(2, ["outbox:A:1", "outbox:A:2"])
+    assert await store.find(2, ["outbox:A:1"]) == {}
+    await store.close()
+    claims = ClaimStore(ContainerClient(blobs, "claims", credential=identity))
+    message_id, payload = uuid4(), os.urandom(9_000_000)
+    claim = await claims.put(message_id, payload)
+    assert await claims.get(message_id, claim) == payload
+    await claims.close()
+
+
+async def run_with_token(tables: str, blobs: str) -> dict[str, Any]:
+    """Everything with a token, and what a token for something else gives."""
+    identity = Identity()
+    await use_table(TableClient(tables, "rows", credential=identity))
+    await use_stores(tables, blobs, identity)
+    stranger = TableClient(tables, "rows", credential=Identity(audience="https://vault.azure.net"))
+    session = TableSession(stranger)
+    try:
+        await session.get("0001", "r")
+    except HttpResponseError as error:
+        refused = error.status_code
+    await session.close()
+    await stranger.close()
+    return {"scopes": sorted({scope for scopes in identity.asked for scope in scopes}), "refused": refused}
+
+
+async def test_a_token_over_tls(encrypted: tuple[AzuriteEndpoints, Path], project: Path) -> None:
+    """In a process of its own, which trusts the certificate: clients are made as in the app."""
+    endpoints, bundle = encrypted
+    code = (
+        "import asyncio, json, sys; from tests.integration.app.test_storage_credentials import run_with_token; "
+        "print(json.dumps(asyncio.run(run_with_token(*sys.argv[1:]))))"
+    )
+    addresses = [f"https://127.0.0.1:{port}/{ACCOUNT}" for port in (endpoints.table, endpoints.blob)]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        code,
+        *addresses,
+        cwd=project,
+        env=os.environ | {"SSL_CERT_FILE": str(bundle)},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    printed, errors = await process.communicate()
+    assert process.returncode == 0, errors.decode()
+    assert json.loads(printed) == {"scopes": ["https://storage.azure.com/.default"], "refused": 403}
+
+
+@pytest.mark.parametrize("where", ["in the address", "beside it"])
+async def test_a_shared_access_signature(azurite: AzuriteEndpoints, where: str) -> None:
+    """As an account gives it for a while."""
+    signature = generate_account_sas(
+        AzureNamedKeyCredential(ACCOUNT, WELL_KNOWN_DEVELOPMENT_KEY),
+        ResourceTypes(service=True, container=True, object=True),
+        AccountSasPermissions(
+            read=True, write=True, delete=True, list=True, add=True, create=True, update=True, process=True
+        ),
+        datetime.now(UTC) + timedelta(hours=1),
+    )
+    address, name = f"http://127.0.0.1:{azurite.table}/{ACCOUNT}", f"sas{uuid4().hex}"
+    if where == "in the address":
+        await use_table(TableClient(f"{address}?{signature}", name))
+    else:
+        await use_table(TableClient(address, name, credential=AzureSasCredential(signature)))
