@@ -246,6 +246,7 @@ class Services:
             source=settings.event_source,
             values=self.values,
             fields=self.fields,
+            secrets=self.secrets if settings.key_vault is not None else None,
             now=self.now,
             random=random.random,
         )

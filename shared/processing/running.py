@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from shared.messages import ErrorCode, Headers, Lane, Letter, Partial, Registry, address
 from shared.resilience import LaneGate, RetryPlan
-from shared.state import Fields, LoadRows, Values, Work
+from shared.state import Fields, LoadRows, Secrets, Values, Work
 from shared.telemetry import current_traceparent, hiding, record_exception, span
 
 from .committing import ensure_fits
@@ -63,6 +63,7 @@ class Runner:
         source: str,
         values: Values | None = None,
         fields: Fields | None = None,
+        secrets: Secrets | None = None,
         now: Callable[[], datetime],
         random: Callable[[], float],
     ) -> None:
@@ -75,6 +76,7 @@ class Runner:
         self._source = source
         self._values = values
         self._fields = fields
+        self._secrets = secrets
         self._now = now
         self._random = random
 
@@ -122,6 +124,7 @@ class Runner:
             address=self._address,
             values=self._values,
             fields=self._fields,
+            secrets=self._secrets,
             traceparent=current_traceparent() or message.headers.traceparent,
         )
 

@@ -18,7 +18,7 @@ from .rows import (
     waiting_key,
 )
 from .store import Conflict, Operation, Row, StateMismatch, StateStore
-from .work import Aggregate, Fields, LoadRows, Values, Work, etag_of
+from .work import Aggregate, Fields, LoadRows, Secrets, Values, Work, etag_of
 
 __all__ = [
     "Aggregate",
@@ -33,6 +33,7 @@ __all__ = [
     "Parked",
     "Parking",
     "Row",
+    "Secrets",
     "StateMismatch",
     "StateStore",
     "TooLarge",

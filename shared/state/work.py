@@ -13,12 +13,14 @@ from shared.blobs import BlobMissing, BlobReference
 from shared.classification import plan_of
 from shared.messages import CloudEvent, Headers, Letter
 from shared.protection import clear_text
+from shared.secrets import Secret, UnknownSecret
+from shared.telemetry import hide
 
 from .buckets import bucket_of, partition_key
 from .rows import TooLarge, head_key, inbox_key, outbox_key, pack, state_key, unpack
 from .store import REPLACE, Operation, Row
 
-__all__ = ["Aggregate", "Fields", "LoadRows", "Values", "Work", "etag_of"]
+__all__ = ["Aggregate", "Fields", "LoadRows", "Secrets", "Values", "Work", "etag_of"]
 
 _RACES = 3
 
@@ -95,6 +97,14 @@ class Fields(Protocol):
         ...
 
 
+class Secrets(Protocol):
+    """Gives secrets: `shared.secrets.SecretCache`."""
+
+    async def get(self, name: str) -> Secret:
+        """The current version; raises SecretError."""
+        ...
+
+
 class Work:
     """What a handler gets beside its model: state of the message's aggregate, facts to publish, commands to send.
 
@@ -115,6 +125,7 @@ class Work:
         address: Callable[[str, str, BaseModel], Letter] | None = None,
         values: Values | None = None,
         fields: Fields | None = None,
+        secrets: Secrets | None = None,
         traceparent: str | None = None,
     ) -> None:
         self.headers = headers
@@ -128,6 +139,7 @@ class Work:
         self._address = address
         self._values = values
         self._fields = fields
+        self._secrets = secrets
         self._traceparent = traceparent
         self._loaded: dict[str, str | None] = {}
         self._staged: dict[str, dict[str, Any] | None] = {}
@@ -137,6 +149,23 @@ class Work:
         self._unsealed: dict[int, BaseModel | Letter] = {}
         self._letters: dict[int, str] = {}
         self.said: list[CloudEvent | Letter] = []
+
+    async def secret(self, name: str) -> Secret:
+        """A secret of the key vault, such as a partner's key; warm, it costs a look-up.
+
+        Ask for it where it is used, so that a new version is noticed. Until the handler has returned, its value is kept
+        out of log lines, spans, dead letters and errors, as protected fields are.
+
+        Raises
+        ------
+        SecretError
+            The vault doesn't have it, or doesn't answer and nothing is held. Let it pass: the message is tried again.
+        """
+        if self._secrets is None:
+            raise UnknownSecret(name, "the app has no key vault: set KeyVault__vaultUri")
+        secret = await self._secrets.get(name)
+        hide(secret.value)
+        return secret
 
     async def load(self, kind: str, key: str, model: type[Model]) -> Model | None:
         """The state saved last under `kind` and `key`, or None; a later save is refused if it changed meanwhile."""

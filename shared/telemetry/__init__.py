@@ -1,7 +1,7 @@
 """Telemetry: spans, trace context and structured logs."""
 
 from .logs import log_event
-from .redaction import error_told, hiding, record_exception, redact
+from .redaction import error_told, hide, hiding, record_exception, redact
 from .setup import configure
 from .tracing import current_traceparent, link_to, span
 
@@ -9,6 +9,7 @@ __all__ = [
     "configure",
     "current_traceparent",
     "error_told",
+    "hide",
     "hiding",
     "link_to",
     "log_event",

@@ -15,9 +15,18 @@ from pydantic import BaseModel
 
 from shared.classification import HIDDEN, Scrubber, plan_of, redacted, secrets_of
 
-__all__ = ["error_told", "fields_told", "guard_log_records", "hiding", "record_exception", "redact", "stack_told"]
+__all__ = [
+    "error_told",
+    "fields_told",
+    "guard_log_records",
+    "hide",
+    "hiding",
+    "record_exception",
+    "redact",
+    "stack_told",
+]
 
-_NOTHING: "ContextVar[hiding | None]" = ContextVar("hidden", default=None)
+_INNERMOST: "ContextVar[hiding | None]" = ContextVar("hidden", default=None)
 _INPUT = re.compile(r"input_value=.*?, input_type=", re.DOTALL)
 """How pydantic quotes what it refuses, shortened in the middle, so that no search for the whole value finds it."""
 _MARK = "__sluice_hides__"
@@ -28,20 +37,33 @@ _READ, _SHOWN = 16_000, 2_000
 class hiding:  # noqa: N801 - a context manager, named for what it does
     """While it is entered, the protected values of a model stay out of log lines, span attributes and stacks.
 
-    An error that leaves it keeps out of them for good, wherever it is told later. Costs nothing for a model without
-    protected fields; the values are gathered only once something is told.
+    So do values that `hide` adds. An error that leaves it keeps out of them for good, wherever it is told later. Costs
+    nothing where there is nothing to hide; the values are gathered only once something is told.
     """
 
-    __slots__ = ("__dict__", "_data", "_outer", "_token")
+    __slots__ = ("__dict__", "_also", "_data", "_outer", "_protects", "_token")
 
     def __init__(self, data: BaseModel) -> None:
         self._data = data
+        self._protects = plan_of(type(data)).protects
+        self._also: set[str] = set()
         self._outer: hiding | None = None
         self._token: Token[hiding | None] | None = None
 
     @cached_property
     def _scrubber(self) -> Scrubber:
-        return Scrubber(secrets_of(self._data))
+        return Scrubber(secrets_of(self._data) | self._also)
+
+    @property
+    def hides(self) -> bool:
+        """Whether there is anything to keep out."""
+        return self._protects or bool(self._also) or (self._outer is not None and self._outer.hides)
+
+    def add(self, value: str) -> None:
+        """Keep this out too, from now on."""
+        if value not in self._also:
+            self._also.add(value)
+            self.__dict__.pop("_scrubber", None)
 
     def __call__(self, text: str) -> str:
         """The text without protected values."""
@@ -49,31 +71,40 @@ class hiding:  # noqa: N801 - a context manager, named for what it does
         return text if self._outer is None else self._outer(text)
 
     def __enter__(self) -> Self:
-        if plan_of(type(self._data)).protects:
-            self._outer = _NOTHING.get()
-            self._token = _NOTHING.set(self)
+        self._outer = _INNERMOST.get()
+        self._token = _INNERMOST.set(self)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        if self._token is None:
-            return
-        _NOTHING.reset(self._token)
-        if error is not None:
+        if self._token is not None:
+            _INNERMOST.reset(self._token)
+        if error is not None and self.hides:
             try:
                 setattr(error, _MARK, self)
             except Exception:  # an exception that takes no attributes
                 error.args = tuple(self(str(argument)) for argument in error.args)
 
 
+def hide(value: str) -> None:
+    """Keep a value out of telemetry as long as the message at hand is worked on; where there is none, do nothing."""
+    if (hidden := _INNERMOST.get()) is not None:
+        hidden.add(value)
+
+
+def _current() -> "hiding | None":
+    hidden = _INNERMOST.get()
+    return hidden if hidden is not None and hidden.hides else None
+
+
 def redact(text: str) -> str:
     """The text without the protected values of the message at hand."""
-    hidden = _NOTHING.get()
+    hidden = _current()
     return text if hidden is None else hidden(text)
 
 
 def fields_told(fields: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a log line as they may be told."""
-    hidden = _NOTHING.get()
+    hidden = _current()
     return {
         name: _model_told(value) if isinstance(value, BaseModel) else value if hidden is None else _told(value, hidden)
         for name, value in fields.items()
@@ -108,7 +139,7 @@ def error_told(error: BaseException) -> str:
 
 
 def _hidden_of(error: BaseException) -> "list[hiding]":
-    current = _NOTHING.get()
+    current = _current()
     return [*_marks(error), *([] if current is None else [current])]
 
 
@@ -152,7 +183,7 @@ def guard_log_records() -> None:
 
     def guarded(*arguments: Any, **named: Any) -> logging.LogRecord:
         record = make(*arguments, **named)
-        hidden = _NOTHING.get()
+        hidden = _current()
         if hidden is not None:
             try:
                 record.msg = hidden(record.getMessage())

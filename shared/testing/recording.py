@@ -1,6 +1,6 @@
 """The kit's one tie to how the app makes a unit of work: look-up, inbox verdict, `Work` itself."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +11,7 @@ from shared.processing import Dead, Delivery, Duplicate
 from shared.processing.lookup import LookUp
 from shared.processing.outcomes import Item, Message
 from shared.processing.recent import Recent
+from shared.secrets import Secret, UnknownSecret
 from shared.state import Work, bucket_of
 
 from .memory import MemoryStore
@@ -62,6 +63,7 @@ async def open_work(
     data: BaseModel,
     fingerprint: str,
     now: Callable[[], datetime],
+    secrets: Mapping[str, str],
 ) -> RecordingWork | Duplicate | Dead:
     """A unit of work for a message, or what the inbox says of it already."""
 
@@ -87,7 +89,22 @@ async def open_work(
         fingerprint=fingerprint,
         aggregate=item.aggregate,
         address=address_by_type,
+        secrets=_Given(secrets, now),
     )
+
+
+class _Given:
+    """The secrets that a test gives."""
+
+    def __init__(self, values: Mapping[str, str], now: Callable[[], datetime]) -> None:
+        self._values = values
+        self._now = now
+
+    async def get(self, name: str) -> Secret:
+        """As the cache: known, or UnknownSecret."""
+        if name not in self._values:
+            raise UnknownSecret(name, "the test gives none of this name: secrets={...}")
+        return Secret(name=name, value=self._values[name], version="1", created=self._now())
 
 
 async def _cleared(_: str) -> None:

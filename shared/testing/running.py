@@ -52,12 +52,20 @@ class Memory:
         The time of every following message; may be set anew between two of them. Without it, the present.
     others:
         Integrations that handlers send commands to. The commands are checked, not delivered: see `Outcome.sent`.
+    secrets:
+        Name → value of what `work.secret` gives; may be changed between two messages.
     """
 
     def __init__(
-        self, state: State | None = None, *, now: datetime | None = None, others: Iterable[Integration] = ()
+        self,
+        state: State | None = None,
+        *,
+        now: datetime | None = None,
+        others: Iterable[Integration] = (),
+        secrets: Mapping[str, str] | None = None,
     ) -> None:
         self.now = now
+        self.secrets = dict(secrets or {})
         self._others = tuple(others)
         self.store = MemoryStore(buckets=_BUCKETS)
         self._models: dict[tuple[str, str], BaseModel] = {}
@@ -124,7 +132,9 @@ class Memory:
                 attempt=attempt,
             )
             digest = fingerprint(event_type, version, parsed["data"])
-            work = await open_work(self.store, registry, handler, headers, envelope.data, digest, self._time)
+            work = await open_work(
+                self.store, registry, handler, headers, envelope.data, digest, self._time, self.secrets
+            )
             if isinstance(work, RecordingWork):
                 return await self._handle(registry, handler, envelope.data, work)
             failed = work.failure if isinstance(work, Dead) else None
@@ -187,12 +197,13 @@ async def run(
     state: State | None = None,
     now: datetime | None = None,
     others: Iterable[Integration] = (),
+    secrets: Mapping[str, str] | None = None,
     version: str = "1.0",
     attempt: int = 1,
     message_id: UUID | None = None,
 ) -> Outcome:
     """Deliver one message to a memory of its own; see `Memory` for the parameters, and for more messages than one."""
-    memory = Memory(state, now=now, others=others)
+    memory = Memory(state, now=now, others=others, secrets=secrets)
     return await memory.run(integration, event_type, data, version=version, attempt=attempt, message_id=message_id)
 
 

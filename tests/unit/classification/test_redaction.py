@@ -21,7 +21,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 from shared.classification import HIDDEN, Restricted, Scrubber, secrets_of
 from shared.messages import Contract, Integration, InvalidMessage, Reject
 from shared.processing import classify
-from shared.telemetry import hiding, log_event, span, tracing
+from shared.telemetry import hide, hiding, log_event, redact, span, tracing
 from shared.telemetry.logs import configure_json, configure_platform
 from shared.telemetry.redaction import guard_log_records
 
@@ -192,3 +192,28 @@ def test_a_model_without_protected_fields_hides_nothing() -> None:
     with hiding(Other(number=1, more={})):
         assert classify(ValueError("1")).reason == "ValueError: 1"
     assert secrets_of(Other(number=1, more={})) == set()
+
+
+def test_a_value_that_is_hidden_later_is_kept_out_too(log: io.StringIO) -> None:
+    """Where the model protects nothing and where it does; beyond the message by what the error tells, and not else."""
+    key = "k3y/of=the partner"
+    for model in (Other(number=1, more={}), Person(key="1", name=PLANTED)):
+        caught: Exception | None = None
+        try:
+            with hiding(model):
+                log_event("before", text="k3y/of")
+                hide(key)
+                hide(key)
+                log_event("after", url=f"https://partner.example/?key={quote(key)}")
+                assert classify(ValueError(f"401 for {key}")).reason == f"ValueError: 401 for {HIDDEN}"
+                raise LookupError(f"no {key}")
+        except LookupError as error:
+            caught = error
+        log_event("later", level=logging.ERROR, error=caught or OSError())
+    log_event("elsewhere", text=key)
+    lines = log.getvalue().splitlines()
+    assert [line for line in lines if key in line] == [line for line in lines if "elsewhere" in line]
+    assert not any(quote(key) in line for line in lines)
+    assert sum("LookupError: no" in line and HIDDEN in line for line in lines) >= 2
+    hide("outside of a message there is nothing to do")
+    assert redact("outside of a message there is nothing to do").startswith("outside")

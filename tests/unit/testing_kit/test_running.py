@@ -22,6 +22,7 @@ from shared.messages import (
     UnknownVersion,
 )
 from shared.processing import Category
+from shared.secrets import UnknownSecret
 from shared.state import Work
 from shared.testing import Memory, Published, Retried, Sent, project, refusal, run
 
@@ -272,3 +273,23 @@ async def test_a_projection_reads_the_fact_as_json() -> None:
 def test_a_fact_equals_the_plain_tuple() -> None:
     view = Scans(count=1, last=START)
     assert Published("parcel.seen", view) == ("parcel.seen", view)
+
+
+async def test_secrets_are_given_by_name() -> None:
+    """One that isn't given is unknown, as in the app; a new value is seen by the next message."""
+    carrier = Integration("carrier")
+    seen: list[str] = []
+
+    @carrier.handles("parcel.labelled", key="parcel_id")
+    async def label(data: Parcel, work: Work) -> None:
+        seen.append((await work.secret(f"carrier-{data.does}")).value)
+
+    memory = Memory(secrets={"carrier-eu": "first"})
+    assert (await memory.run(carrier, "parcel.labelled", {"parcelId": "1", "does": "eu"})).done
+    memory.secrets["carrier-eu"] = "second"
+    assert (await memory.run(carrier, "parcel.labelled", {"parcelId": "2", "does": "eu"})).done
+    outcome = await run(carrier, "parcel.labelled", {"parcelId": "3", "does": "us"}, secrets={"carrier-eu": "x"})
+    assert outcome.failed is not None
+    assert isinstance(outcome.failed.error, UnknownSecret)
+    assert outcome.failed.category is Category.TRANSIENT
+    assert seen == ["first", "second"]

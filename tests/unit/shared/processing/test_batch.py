@@ -14,12 +14,14 @@ from uuid import UUID
 
 import pytest
 
+from shared.classification import HIDDEN
 from shared.processing import BatchFailed, batch
 from shared.processing.outcomes import Item
+from shared.secrets import VaultUnavailable
 from tests.unit.memory import MemoryState, claim_of
 
 from .conftest import HOLD
-from .world import MISBEHAVIOUR, NOW, READERS, World, body, delivery, headers, redelivered
+from .world import CARRIER_KEY, MISBEHAVIOUR, NOW, READERS, World, body, delivery, headers, redelivered
 
 
 async def test_every_message_is_done_once_and_its_fact_published() -> None:
@@ -455,3 +457,24 @@ async def test_a_replayed_message_is_done_once_and_dies_again_where_it_must() ->
         assert world.status(number) == after
     assert world.stock("item-1") == {"total": 1, "moves": [1]}
     assert len(world.calls) == 4
+
+
+async def test_a_secret_that_a_handler_was_given_is_told_nowhere(caplog: pytest.LogCaptureFixture) -> None:
+    """Not by the dead letter, not by the inbox, not by the log, though the handler puts it into its refusal."""
+    world = World()
+    await world.process(delivery(1, behave="shows the key"), delivery(2))
+    assert world.reasons() == {str(UUID(int=1)): "NO_ACCESS"}
+    (letter,) = world.dead.letters.values()
+    assert letter.reason == f"the partner refuses {HIDDEN}"
+    assert world.state.inbox(UUID(int=1)) is not None
+    assert CARRIER_KEY not in f"{world.state.rows} {world.dead.letters} {caplog.text}"
+    assert world.status(2) == "done"
+
+
+async def test_a_vault_that_does_not_answer_makes_the_message_wait() -> None:
+    """It is tried again by its plan, as after any failure that may pass."""
+    world = World()
+    world.vault.broken = VaultUnavailable("carrier", "no answer within 5 s")
+    await world.process(delivery(1, behave="shows the key"))
+    assert [sent.headers.attempt for sent in world.lanes.sent] == [2]
+    assert world.dead.letters == {}

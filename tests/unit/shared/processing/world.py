@@ -18,13 +18,27 @@ from shared.dead_letters import DeadLetterStore
 from shared.messages import CloudEvent, Contract, Headers, Integration, Lane, Partial, Registry, Reject, Retry
 from shared.processing import BatchProcessor, Decoder, Delivery, Limits, Runner, Settler
 from shared.resilience import LaneGate, LaneTurns, RetryBudget, RetryPlan, Share
+from shared.secrets import Secret, UnknownSecret
 from shared.sending import EventPublisher, Lanes
 from shared.state import Outbox, StateStore, Work
 from tests.unit.memory import MemoryClaims, MemoryDeadLetters, MemoryLanes, MemoryPublisher, MemoryState, Sent
 
-__all__ = ["MISBEHAVIOUR", "NOW", "READERS", "Stock", "World", "body", "delivery", "headers", "of", "redelivered"]
+__all__ = [
+    "CARRIER_KEY",
+    "MISBEHAVIOUR",
+    "NOW",
+    "READERS",
+    "Stock",
+    "World",
+    "body",
+    "delivery",
+    "headers",
+    "of",
+    "redelivered",
+]
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+CARRIER_KEY = "the carrier's key, 7&1"
 READERS: list[threading.Thread] = []
 """The threads in which commands were validated, the latest last."""
 
@@ -114,6 +128,21 @@ MISBEHAVIOUR: dict[str, BaseException | Callable[[], Awaitable[None]]] = {
 }
 
 
+class Vault:
+    """Has one secret, or an outage."""
+
+    def __init__(self) -> None:
+        self.broken: Exception | None = None
+
+    async def get(self, name: str) -> Secret:
+        """The secret of the carrier."""
+        if self.broken is not None:
+            raise self.broken
+        if name != "carrier":
+            raise UnknownSecret(name, "not here")
+        return Secret(name=name, value=CARRIER_KEY, version="1", created=NOW)
+
+
 class World:
     """A processor with everything around it in memory."""
 
@@ -132,6 +161,7 @@ class World:
         self.publisher = MemoryPublisher()
         self.dead = MemoryDeadLetters()
         self.claims = MemoryClaims()
+        self.vault = Vault()
         self.running = self.most_running = 0
         self.started = asyncio.Event()
         self.calls: list[tuple[str, int]] = []
@@ -154,6 +184,7 @@ class World:
                 plan=RetryPlan(max_attempts=attempts, base=2.0, cap=10.0),
                 limits=limits,
                 source="/sluice",
+                secrets=self.vault,
                 now=lambda: NOW,
                 random=lambda: 1.0,
             ),
@@ -220,6 +251,9 @@ class World:
             raise Partial("half of it")
         elif command.behave == "in two halves":
             await self._halve(command, work)
+        elif command.behave == "shows the key":
+            key = await work.secret("carrier")
+            raise Reject(f"the partner refuses {key.value}", code="NO_ACCESS")
         elif command.behave.startswith("sends"):
             await self._send(command, work)
         elif command.behave == "another aggregate":

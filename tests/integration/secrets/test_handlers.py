@@ -1,0 +1,93 @@
+"""A handler asks for a secret: through the app's own services, from the local vault, by the managed identity."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from uuid import uuid4
+
+from azure.data.tables.aio import TableClient
+
+from functions import Services
+from local.azurite import AzuriteEndpoints
+from shared.messages import Contract, Headers, Integration, Lane, Registry
+from shared.processing import Delivery
+from shared.settings import Settings
+from shared.state import StateStore, Work
+from tests.integration.conftest import RunningVault
+
+from .conftest import NewClient
+
+SECRET = "handlers-carrier-key"
+
+
+class Parcel(Contract):
+    """What is to be labelled."""
+
+    parcel_id: str
+
+
+def delivery(parcel: str) -> Delivery:
+    """A message as the trigger hands it over."""
+    headers = Headers(
+        message_id=uuid4(),
+        event_type="parcel.labelled",
+        version="1.0",
+        source="/tests",
+        key=parcel,
+        lane=Lane.NORMAL,
+        correlation_id="c",
+        first_attempt_at=datetime.now(UTC),
+    )
+    envelope = {
+        "messageId": str(headers.message_id),
+        "timestamp": "2026-01-02T03:04:05Z",
+        "source": "/tests",
+        "eventType": "parcel.labelled",
+        "version": "1.0",
+        "data": {"parcelId": parcel},
+    }
+    properties = {str(name): value for name, value in headers.to_properties().items()}
+    return Delivery(
+        body=json.dumps(envelope).encode(),
+        properties=properties,
+        message_id=headers.broker_id,
+        sequence_number=1,
+        delivery_count=1,
+    )
+
+
+async def test_a_handler_gets_the_current_version(
+    vault: RunningVault, azurite: AzuriteEndpoints, client: NewClient
+) -> None:
+    """One read for a whole batch, and the next version once the vault has told of it."""
+    carrier = Integration("carrier")
+    seen: list[str] = []
+
+    @carrier.handles("parcel.labelled", key="parcel_id")
+    async def label(_: Parcel, work: Work) -> None:
+        seen.append((await work.secret(SECRET)).value)
+
+    access = "SharedAccessKeyName=any;SharedAccessKey=any"
+    broker = f"Endpoint=sb://localhost;{access};UseDevelopmentEmulator=true"
+    storage = dict.fromkeys(("State", "Claims"), azurite.connection_string)
+    environment = {"ServiceBus": broker, "EventHubs": broker, "KeyVault__vaultUri": vault.url, **storage}
+    services = Services(
+        Settings.load(environment | {"SLUICE_OPERATION_KEY": "-" * 40, "SLUICE_STATE_BUCKETS": "4"}),
+        Registry([carrier]),
+    )
+    table = TableClient.from_connection_string(azurite.connection_string, f"state{uuid4().hex}")
+    vars(services)["state"] = StateStore([table], buckets=4)  # other tests lay theirs out otherwise
+    vars(services)["vaults"] = (client(vault),)
+    try:
+        await client(vault).write(SECRET, "the first value", tags={}, expires=None)
+        vault.administer("DELETE", "requests")
+        await services.processor.process(Lane.NORMAL, [delivery(f"parcel-{number}") for number in range(20)])
+        assert seen == ["the first value"] * 20
+        assert vault.requests()["items"]["secrets/get"] == {SECRET: 1}
+        await client(vault).write(SECRET, "the second value", tags={}, expires=None)
+        assert await services.secrets.changed(SECRET)
+        await services.processor.process(Lane.NORMAL, [delivery("parcel-20")])
+        assert seen[20:] == ["the second value"]
+    finally:
+        await services.close()
