@@ -474,7 +474,7 @@ async def test_a_secret_that_a_handler_was_given_is_told_nowhere(caplog: pytest.
 async def test_a_vault_that_does_not_answer_makes_the_message_wait() -> None:
     """It is tried again by its plan, as after any failure that may pass."""
     world = World()
-    world.vault.broken = VaultUnavailable("carrier", "no answer within 5 s")
+    world.handlers_vault.broken = VaultUnavailable("carrier", "no answer within 5 s")
     await world.process(delivery(1, behave="shows the key"))
     assert [sent.headers.attempt for sent in world.lanes.sent] == [2]
     assert world.dead.letters == {}

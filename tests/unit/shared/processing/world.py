@@ -161,7 +161,7 @@ class World:
         self.publisher = MemoryPublisher()
         self.dead = MemoryDeadLetters()
         self.claims = MemoryClaims()
-        self.vault = Vault()
+        self.handlers_vault = Vault()
         self.running = self.most_running = 0
         self.started = asyncio.Event()
         self.calls: list[tuple[str, int]] = []
@@ -184,7 +184,7 @@ class World:
                 plan=RetryPlan(max_attempts=attempts, base=2.0, cap=10.0),
                 limits=limits,
                 source="/sluice",
-                secrets=self.vault,
+                secrets=self.handlers_vault,
                 now=lambda: NOW,
                 random=lambda: 1.0,
             ),
