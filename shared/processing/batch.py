@@ -54,7 +54,7 @@ class BatchProcessor:
         recent: Recent | None = None,
     ) -> None:
         self._decoder = decoder
-        recent = recent or Recent()
+        self._recent = recent = recent or Recent()
         self._look_up = LookUp(store, recent, outbox.cleared)
         self._runner = runner
         self._outbox = outbox
@@ -167,10 +167,14 @@ class BatchProcessor:
 
     async def _publish(self, items: Iterable[Item]) -> None:
         """Publish what was committed; what fails here stays in the outbox and is swept from there."""
+        works = [item.work for item in items if isinstance(item.outcome, Done) and item.work and item.work.said]
         try:
-            await self._outbox.publish(item.work for item in items if isinstance(item.outcome, Done) and item.work)
+            await self._outbox.publish(works)
         except Exception as error:
             log_event("publish failed", level=logging.WARNING, error=error)
+        else:
+            for work in works:
+                self._recent.published(work.headers.key, work.aggregate.sequence + len(work.said))
 
 
 async def _hold(items: Sequence[Item], ends: float) -> None:

@@ -33,7 +33,7 @@ class LookUp:
 
         The inbox is always asked, and first: of a second delivery nothing else is read, nor that where this process has
         done the message itself. A head row is only read where there is probably one: the commit of a message wrongly
-        taken for its aggregate's first meets a conflict.
+        taken for its aggregate's first meets a conflict. The outbox is only asked where somebody else spoke last.
         """
         unsettled = []
         for item in items:
@@ -71,14 +71,19 @@ class LookUp:
         head = heads.get(head_key(headers.key))
         self._recent.looked_for(headers, new=head is None)
         if head is not None:
-            await self._cleared(headers.key)  # else what was published would be published again
+            sequence = int(head["sequence"])
             item.aggregate = replace(
                 aggregate,
-                sequence=int(head["sequence"]),
+                sequence=sequence,
                 facts=int(head["facts"]),
                 etag=etag_of(head),
-                unpublished=[row async for row in self._store.outbox(bucket, headers.key)],
+                unpublished=[] if self._recent.is_published(headers.key, sequence) else await self._left(bucket, item),
             )
+
+    async def _left(self, bucket: int, item: Item) -> list[Row]:
+        key = item.read.headers.key
+        await self._cleared(key)  # else what was published would be published again
+        return [row async for row in self._store.outbox(bucket, key)]
 
 
 def _verdict(item: Item, inbox: Row | None) -> Duplicate | Dead | None:

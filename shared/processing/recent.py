@@ -30,6 +30,7 @@ class Recent:
         self._in_a_row: defaultdict[str, int] = defaultdict(int)
         self._keys: dict[str, None] = {}
         self._done: dict[tuple[int, UUID], str] = {}
+        self._published: dict[str, int] = {}
 
     def expects_new(self, headers: Headers) -> bool:
         """Whether the aggregate has probably said nothing yet."""
@@ -56,3 +57,14 @@ class Recent:
         """Whether this very message was done; False where the inbox must be asked, as for every replay."""
         known = self._done.get((message.bucket, message.headers.message_id))
         return known == message.fingerprint and not message.headers.replay
+
+    def published(self, key: str, sequence: int) -> None:
+        """Remember that all an aggregate had said up to a sequence number is published."""
+        self._published.pop(key, None)
+        self._published[key] = sequence
+        if len(self._published) > self._remembered:
+            del self._published[next(iter(self._published))]
+
+    def is_published(self, key: str, sequence: int) -> bool:
+        """Whether an aggregate that has said so much has nothing left in the outbox; else the outbox must be asked."""
+        return self._published.get(key) == sequence

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -36,15 +37,38 @@ async def test_a_command_that_was_sent_twice_takes_effect_once(monkeypatch: pyte
         broken.setattr(world.state, "delete", fail)
         await world.process(delivery(1, behave="sends", amount=4))
     assert len(world.state.keys("outbox:item-1:")) == 3
-    await world.process(delivery(2, "item-1", behave="sends", amount=5))
+    other = World(state=world.state)  # this instance knows that the rows are published
+    await other.process(delivery(2, "item-1", behave="sends", amount=5))
     assert world.state.keys("outbox:item-1:") == []
-    ids = [sent.headers.message_id for sent in world.lanes.sent]
+    copies = [*world.lanes.sent, *other.lanes.sent]
+    ids = [sent.headers.message_id for sent in copies]
     assert (len(ids), len(set(ids))) == (3, 2)
-    for sent in list(world.lanes.sent):
+    for sent in copies:
         await world.process(redelivered(sent))
     stock = world.stock("shelf")
     assert stock is not None
     assert sorted(stock["moves"]) == [4, 5]
+
+
+async def test_the_outbox_is_asked_only_where_somebody_else_spoke_last() -> None:
+    """What this instance has published needs no look; what another has said since does."""
+    world, asked = World(), 0
+    ask = world.state.outbox
+
+    def counted(*which: Any) -> Any:
+        nonlocal asked
+        asked += 1
+        return ask(*which)
+
+    world.state.outbox = counted  # type: ignore[method-assign, assignment]
+    for number in (1, 2, 3):
+        await world.process(delivery(number, "A"))
+    assert asked == 0
+    await World(state=world.state).process(delivery(4, "A"))
+    assert asked == 1
+    await world.process(delivery(5, "A"))
+    assert asked == 2
+    assert [fact.sequence for fact in world.told()] == [1, 2, 3, 5]
 
 
 async def test_what_was_left_in_the_outbox_goes_before_what_is_said_next() -> None:
