@@ -93,6 +93,14 @@ class ExactlyOnce(RuleBasedStateMachine):
         self.do(self.world.deliver(self.world.broker.waiting[:number]))
         self.world.steps.failing = 0.0
 
+    @precondition(lambda self: bool(self.world.broker.waiting))
+    @rule(number=st.integers(1, 6))
+    def lose_the_hub(self, number: int) -> None:
+        """What is committed meanwhile stays in the outbox, and goes before what its key says next."""
+        self.world.log.away = True
+        self.do(self.world.deliver(self.world.broker.waiting[:number]))
+        self.world.log.away = False
+
     @invariant()
     def facts_come_in_order(self) -> None:
         """At every moment: the first copies of a key's facts are numbered 1, 2, 3 … without a gap."""

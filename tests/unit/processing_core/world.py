@@ -142,8 +142,11 @@ class Log:
 
     steps: Steps
     facts: dict[int, list[CloudEvent]] = field(default_factory=lambda: defaultdict(list))
+    away: bool = False
 
     async def publish(self, facts: Sequence[Fact]) -> None:
+        if self.away and facts:
+            raise ConnectionError("the hub is away")
         for fact in facts:  # one at a time: a crash may fall between two
             await self.steps.step(lambda fact=fact: self.facts[fact.bucket].append(CloudEvent.from_json(fact.body)))
 
