@@ -1,6 +1,6 @@
 """Whether requests go through a proxy that the environment names."""
 
-from urllib.request import getproxies
+import urllib.request
 
 __all__ = ["proxied"]
 
@@ -11,4 +11,4 @@ def proxied() -> bool:
     Asked once for a client: left to themselves, aiohttp's sessions ask for the proxies and read ~/.netrc before every
     request, each in a thread of its own, which costs as much as sending it (docs/decisions/table-requests.md).
     """
-    return bool(getproxies())
+    return bool(urllib.request.getproxies())
