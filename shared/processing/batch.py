@@ -107,11 +107,27 @@ class BatchProcessor:
             if lane is Lane.ORDERED and self._ordered is not None:
                 await self._in_order(self._ordered, part, deadline)
             else:
-                for wave in _waves(item for item in part if item.outcome is None):
-                    await self._wave(lane, wave, deadline)
-                await _all(self._settler.settle(lane, item) for item in part)
+                await self._in_waves(lane, part, deadline)
             for item in part:  # what was read may be large, and isn't needed any more
                 item.message = item.work = None
+
+    async def _in_waves(self, lane: Lane, items: list[Item], deadline: float) -> None:
+        """What can't be read is settled beside the others' work, unless another message goes by its id.
+
+        That one must be dealt with first: the record of a death would have it taken for a second delivery.
+        """
+        ids = Counter(item.headers.message_id for item in items if item.headers is not None)
+        unread = [
+            item for item in items if item.outcome and (item.headers is None or ids[item.headers.message_id] == 1)
+        ]
+        settled = {id(item) for item in unread}
+
+        async def work() -> None:
+            for wave in _waves(item for item in items if item.outcome is None):
+                await self._wave(lane, wave, deadline)
+
+        await _all([work(), *(self._settler.settle(lane, item) for item in unread)])
+        await _all(self._settler.settle(lane, item) for item in items if id(item) not in settled)
 
     async def _in_order(self, ordered: OrderedKeys, items: list[Item], deadline: float) -> None:
         """Each wave is settled before the next one looks: what failed holds its key by then."""

@@ -15,13 +15,14 @@ from uuid import UUID
 import pytest
 
 from shared.classification import HIDDEN
+from shared.dead_letters import DeadLetter
 from shared.processing import BatchFailed, batch
 from shared.processing.outcomes import Item
 from shared.secrets import VaultUnavailable
-from tests.unit.memory import MemoryState, claim_of
+from tests.unit.memory import MemoryDeadLetters, MemoryState, claim_of
 
 from .conftest import HOLD
-from .world import CARRIER_KEY, MISBEHAVIOUR, NOW, READERS, World, body, delivery, headers, redelivered
+from .world import CARRIER_KEY, MISBEHAVIOUR, NOW, READERS, World, body, delivery, headers, of, redelivered
 
 
 async def test_every_message_is_done_once_and_its_fact_published() -> None:
@@ -457,6 +458,33 @@ async def test_a_replayed_message_is_done_once_and_dies_again_where_it_must() ->
         assert world.status(number) == after
     assert world.stock("item-1") == {"total": 1, "moves": [1]}
     assert len(world.calls) == 4
+
+
+@pytest.mark.parametrize("first", ["the good one", "the unreadable one"])
+async def test_an_unreadable_message_never_hides_a_good_one_of_its_id(first: str) -> None:
+    """Its death is recorded under the id they share, and only after the good one was dealt with."""
+    world = World()
+    good = delivery(1, "A", amount=5)
+    batch = [good, of(b"not JSON", dict(good.properties), 1)]
+    await world.process(*(batch if first == "the good one" else reversed(batch)), delivery(2))
+    assert world.stock("A") == {"total": 5, "moves": [5]}
+    assert (world.status(1), world.status(2)) == ("done", "done")
+    assert len(world.dead.letters) == 1
+
+
+async def test_unreadable_messages_do_not_hold_up_the_others() -> None:
+    """They are written down while the handlers of the others run."""
+
+    class Patient(MemoryDeadLetters):
+        async def put(self, letter: DeadLetter) -> None:
+            async with asyncio.timeout(1):
+                await world.started.wait()
+            await super().put(letter)
+
+    world = World(dead=Patient())
+    await world.process(of(b"not JSON", dict(delivery(1).properties), 1), delivery(2))
+    assert world.status(2) == "done"
+    assert len(world.dead.letters) == 1
 
 
 async def test_a_secret_that_a_handler_was_given_is_told_nowhere(caplog: pytest.LogCaptureFixture) -> None:

@@ -155,11 +155,12 @@ class World:
         attempts: int = 3,
         reserve: float = 100,
         state: MemoryState | None = None,
+        dead: MemoryDeadLetters | None = None,
     ) -> None:
         self.state = state or MemoryState(buckets)
         self.lanes = MemoryLanes()
         self.publisher = MemoryPublisher()
-        self.dead = MemoryDeadLetters()
+        self.dead = dead or MemoryDeadLetters()
         self.claims = MemoryClaims()
         self.handlers_vault = Vault()
         self.running = self.most_running = 0
