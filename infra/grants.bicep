@@ -117,9 +117,9 @@ var firstStateGrants = [
 @description('Grants on the vault.')
 var vaultGrants = [
   { app: 'api', role: 'Key Vault Secrets User', why: 'Reads the key that signs operation ids.' }
-  { app: 'high', role: 'Key Vault Secrets User', why: 'Reads the secrets that its settings name.' }
-  { app: 'bulk', role: 'Key Vault Secrets User', why: 'Reads the secrets that its settings name.' }
-  { app: 'ordered', role: 'Key Vault Secrets User', why: 'Reads the secrets that its settings name.' }
+  { app: 'high', role: 'Key Vault Secrets User', why: 'Reads the secrets that its settings name and its handlers ask for.' }
+  { app: 'bulk', role: 'Key Vault Secrets User', why: 'Reads the secrets that its settings name and its handlers ask for.' }
+  { app: 'ordered', role: 'Key Vault Secrets User', why: 'Reads the secrets that its settings name and its handlers ask for.' }
   { app: 'streams', role: 'Key Vault Secrets Officer', why: 'Reads the secrets that its settings name, and gives those that are about to expire their next version.' }
 ]
 
