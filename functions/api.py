@@ -150,18 +150,19 @@ def _caller(request: Request) -> Caller | None:
 
 
 def _may_see(caller: Caller | None, operation: Operation) -> bool:
-    return not _sees_its_own_only(caller) or (caller is not None and operation.is_of(caller.client))
+    client = _confined_to(caller)
+    return client is None or operation.is_of(client)
 
 
 def _sent_by(caller: Caller | None, row: Mapping[str, Any]) -> bool:
     """Whether a caller may see a record: an id that another client had used before shows nothing of its message."""
-    if caller is None or not _sees_its_own_only(caller):
-        return True
-    return bool(row.get("sender") == mark_of(caller.client).hex())
+    client = _confined_to(caller)
+    return client is None or bool(row.get("sender") == mark_of(client).hex())
 
 
-def _sees_its_own_only(caller: Caller | None) -> bool:
-    return caller is not None and caller.roles == {Role.PRODUCER}
+def _confined_to(caller: Caller | None) -> str | None:
+    """The client whose operations alone the caller sees: its own, where it only produces; None where it sees all."""
+    return caller.client if caller is not None and caller.roles == {Role.PRODUCER} else None
 
 
 def _no_operation(services: Services) -> Response:

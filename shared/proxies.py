@@ -9,6 +9,6 @@ def proxied() -> bool:
     """Whether the environment names a proxy, for the `use_env_settings` of the SDKs' clients.
 
     Asked once for a client: left to themselves, aiohttp's sessions ask for the proxies and read ~/.netrc before every
-    request, each in a thread of its own, which costs as much as sending it (docs/decisions/table-requests.md).
+    request, each in a thread of its own, which costs as much as sending it (docs/decisions/overlapping-work.md).
     """
     return bool(urllib.request.getproxies())

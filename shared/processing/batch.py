@@ -54,15 +54,15 @@ class BatchProcessor:
         recent: Recent | None = None,
     ) -> None:
         self._decoder = decoder
-        self._recent = recent = recent or Recent()
-        self._look_up = LookUp(store, recent, outbox.cleared)
+        self._recent = recent or Recent()
+        self._look_up = LookUp(store, self._recent, outbox.cleared)
         self._runner = runner
         self._outbox = outbox
         self._settler = settler
         self._limits = limits
         self._ordered = ordered
         self._turns = turns
-        self._committer = Committer(store, self._look_up, recent, runner.rerun)
+        self._committer = Committer(store, self._look_up, self._recent, runner.rerun)
 
     async def process(self, lane: Lane, deliveries: Sequence[Delivery]) -> None:
         """Return when every message has its outcome and the batch may be completed.
@@ -117,17 +117,18 @@ class BatchProcessor:
         That one must be dealt with first: the record of a death would have it taken for a second delivery.
         """
         ids = Counter(item.headers.message_id for item in items if item.headers is not None)
-        unread = [
-            item for item in items if item.outcome and (item.headers is None or ids[item.headers.message_id] == 1)
-        ]
-        settled = {id(item) for item in unread}
+        unread: list[Item] = []
+        others: list[Item] = []
+        for item in items:
+            alone = item.headers is None or ids[item.headers.message_id] == 1
+            (unread if item.outcome is not None and alone else others).append(item)
 
         async def work() -> None:
-            for wave in _waves(item for item in items if item.outcome is None):
+            for wave in _waves(item for item in others if item.outcome is None):
                 await self._wave(lane, wave, deadline)
 
         await _all([work(), *(self._settler.settle(lane, item) for item in unread)])
-        await _all(self._settler.settle(lane, item) for item in items if id(item) not in settled)
+        await _all(self._settler.settle(lane, item) for item in others)
 
     async def _in_order(self, ordered: OrderedKeys, items: list[Item], deadline: float) -> None:
         """Each wave is settled before the next one looks: what failed holds its key by then."""

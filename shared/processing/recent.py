@@ -1,6 +1,7 @@
 """What this process remembers of the messages it dealt with lately: it saves reads, and nothing depends on it."""
 
 from collections import defaultdict
+from typing import TypeVar
 from uuid import UUID
 
 from shared.messages import Headers
@@ -8,6 +9,9 @@ from shared.messages import Headers
 from .outcomes import Message
 
 __all__ = ["Recent"]
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 
 class Recent:
@@ -42,16 +46,11 @@ class Recent:
 
     def see(self, headers: Headers) -> None:
         """Remember the key: its next message doesn't begin it."""
-        self._keys.pop(headers.key, None)
-        self._keys[headers.key] = None
-        if len(self._keys) > self._remembered:
-            del self._keys[next(iter(self._keys))]
+        self._keep(self._keys, headers.key, None)
 
     def done(self, message: Message) -> None:
         """Remember a message whose inbox record says, for good, that it is done."""
-        self._done[message.bucket, message.headers.message_id] = message.fingerprint
-        if len(self._done) > self._remembered:
-            del self._done[next(iter(self._done))]
+        self._keep(self._done, (message.bucket, message.headers.message_id), message.fingerprint)
 
     def is_done(self, message: Message) -> bool:
         """Whether this very message was done; False where the inbox must be asked, as for every replay."""
@@ -60,11 +59,15 @@ class Recent:
 
     def published(self, key: str, sequence: int) -> None:
         """Remember that all an aggregate had said up to a sequence number is published."""
-        self._published.pop(key, None)
-        self._published[key] = sequence
-        if len(self._published) > self._remembered:
-            del self._published[next(iter(self._published))]
+        self._keep(self._published, key, sequence)
 
     def is_published(self, key: str, sequence: int) -> bool:
         """Whether an aggregate that has said so much has nothing left in the outbox; else the outbox must be asked."""
         return self._published.get(key) == sequence
+
+    def _keep(self, memory: dict[Key, Value], key: Key, value: Value) -> None:
+        """The latest last; where there are too many, the oldest goes."""
+        memory.pop(key, None)
+        memory[key] = value
+        if len(memory) > self._remembered:
+            del memory[next(iter(memory))]

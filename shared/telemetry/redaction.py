@@ -48,7 +48,7 @@ class hiding:  # noqa: N801 - a context manager, named for what it does
         self._protects = plan_of(type(data)).protects
         self._also: set[str] = set()
         self._outer: hiding | None = None
-        self._token: Token[hiding | None] | None = None
+        self._token: Token[hiding | None]
 
     @cached_property
     def _scrubber(self) -> Scrubber:
@@ -76,8 +76,7 @@ class hiding:  # noqa: N801 - a context manager, named for what it does
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        if self._token is not None:
-            _INNERMOST.reset(self._token)
+        _INNERMOST.reset(self._token)
         if error is not None and self.hides:
             try:
                 setattr(error, _MARK, self)

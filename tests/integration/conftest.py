@@ -54,14 +54,20 @@ class RunningEmulator:
 @pytest.fixture(scope="session")
 def azurite(tmp_path_factory: pytest.TempPathFactory, project: Path) -> Iterator[AzuriteEndpoints]:
     """A running Azurite with an empty disk; use `azurite.connection_string`, and names of your own in it."""
+    with running_azurite(project, tmp_path_factory.mktemp("azurite")) as endpoints:
+        yield endpoints
+
+
+@contextmanager
+def running_azurite(project: Path, folder: Path, *options: str) -> Iterator[AzuriteEndpoints]:
+    """Run an Azurite that keeps its data in `folder`, on free ports."""
     node = find_node(Environment(project))
     script = project / "local" / "azurite" / "node_modules" / ".sluice-installed"
     if node is None or not script.exists():
         pytest.fail("Azurite is not installed: start the tests with `python3 dev.py test`.")
-    folder = tmp_path_factory.mktemp("azurite")
     any_free = AzuriteEndpoints(blob=0, queue=0, table=0)
     command = azurite_command(node.executable, project, folder / "data", any_free)
-    with _running(command, project, folder / "log", parse_endpoints) as endpoints:
+    with _running([*command, *options], project, folder / "log", parse_endpoints) as endpoints:
         yield endpoints
 
 

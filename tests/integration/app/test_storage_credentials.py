@@ -22,14 +22,13 @@ from azure.data.tables import AccountSasPermissions, ResourceTypes, UpdateMode, 
 from azure.data.tables.aio import TableClient
 from azure.storage.blob.aio import ContainerClient
 
-from local.azurite import AzuriteEndpoints, azurite_command, parse_endpoints
+from local.azurite import AzuriteEndpoints
 from local.azurite.account import ACCOUNT, WELL_KNOWN_DEVELOPMENT_KEY
 from local.keyvault.authority import server_context, write_bundle
-from local.setup import Environment, find_node
 from shared.claim_check import ClaimStore
 from shared.state import Conflict, StateStore
 from shared.tables import TableSession, TransactionFailed
-from tests.integration.conftest import _running
+from tests.integration.conftest import running_azurite
 
 
 class Identity:
@@ -63,11 +62,7 @@ def encrypted(tmp_path_factory: pytest.TempPathFactory, project: Path) -> Iterat
     folder = tmp_path_factory.mktemp("encrypted")
     server_context(folder / "tls")
     pem = str(folder / "tls" / "server.pem")
-    node = find_node(Environment(project))
-    assert node is not None
-    command = azurite_command(node.executable, project, folder / "data", AzuriteEndpoints(blob=0, queue=0, table=0))
-    command += ["--oauth", "basic", "--cert", pem, "--key", pem]
-    with _running(command, project, folder / "log", parse_endpoints) as endpoints:
+    with running_azurite(project, folder, "--oauth", "basic", "--cert", pem, "--key", pem) as endpoints:
         yield endpoints, write_bundle(folder / "tls")
 
 
