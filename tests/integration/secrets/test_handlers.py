@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -10,7 +10,7 @@ from azure.data.tables.aio import TableClient
 
 from functions import Services
 from local.azurite import AzuriteEndpoints
-from shared.messages import Contract, Headers, Integration, Lane, Registry
+from shared.messages import Contract, Integration, Lane, Registry, address
 from shared.processing import Delivery
 from shared.settings import Settings
 from shared.state import StateStore, Work
@@ -27,31 +27,15 @@ class Parcel(Contract):
     parcel_id: str
 
 
-def delivery(parcel: str) -> Delivery:
-    """A message as the trigger hands it over."""
-    headers = Headers(
-        message_id=uuid4(),
-        event_type="parcel.labelled",
-        version="1.0",
-        source="/tests",
-        key=parcel,
-        lane=Lane.NORMAL,
-        correlation_id="c",
-        first_attempt_at=datetime.now(UTC),
-    )
-    envelope = {
-        "messageId": str(headers.message_id),
-        "timestamp": "2026-01-02T03:04:05Z",
-        "source": "/tests",
-        "eventType": "parcel.labelled",
-        "version": "1.0",
-        "data": {"parcelId": parcel},
-    }
-    properties = {str(name): value for name, value in headers.to_properties().items()}
+def delivery(carrier: Integration, parcel: str) -> Delivery:
+    """A command as the trigger hands it over."""
+    handler = Registry([carrier]).handler("parcel.labelled", "1.0")
+    letter = address(handler, Parcel(parcel_id=parcel), source="/tests", now=datetime.now(UTC))
+    letter = letter.follow(replace(letter.headers, message_id=uuid4()), number=1, traceparent=None)
     return Delivery(
-        body=json.dumps(envelope).encode(),
-        properties=properties,
-        message_id=headers.broker_id,
+        body=letter.body,
+        properties={str(name): value for name, value in letter.headers.to_properties().items()},
+        message_id=letter.headers.broker_id,
         sequence_number=1,
         delivery_count=1,
     )
@@ -82,12 +66,12 @@ async def test_a_handler_gets_the_current_version(
     try:
         await client(vault).write(SECRET, "the first value", tags={}, expires=None)
         vault.administer("DELETE", "requests")
-        await services.processor.process(Lane.NORMAL, [delivery(f"parcel-{number}") for number in range(20)])
+        await services.processor.process(Lane.NORMAL, [delivery(carrier, f"parcel-{number}") for number in range(20)])
         assert seen == ["the first value"] * 20
         assert vault.requests()["items"]["secrets/get"] == {SECRET: 1}
         await client(vault).write(SECRET, "the second value", tags={}, expires=None)
         assert await services.secrets.changed(SECRET)
-        await services.processor.process(Lane.NORMAL, [delivery("parcel-20")])
+        await services.processor.process(Lane.NORMAL, [delivery(carrier, "parcel-20")])
         assert seen[20:] == ["the second value"]
     finally:
         await services.close()

@@ -137,6 +137,27 @@ async def test_a_key_s_next_batch_does_not_publish_again_what_is_being_deleted()
     assert [event.sequence for event in world.told()] == [1, 2, 3]
 
 
+async def test_rows_on_their_way_out_are_waited_for_where_another_instance_spoke_last() -> None:
+    """Only then the outbox is asked: without the wait, what this instance has published would be found in it."""
+    waiting = 0
+
+    class LateDeletes(MemoryState):
+        async def delete(self, bucket: int, row_keys: Iterable[str]) -> None:
+            nonlocal waiting
+            waiting += 1
+            await asyncio.sleep(0.05)
+            await super().delete(bucket, row_keys)
+            waiting -= 1
+
+    state = LateDeletes()
+    one, other = World(state=state), World(state=state)
+    await one.process(delivery(1, "A"))
+    await other.process(delivery(2, "A"))
+    assert waiting == 2
+    await one.process(delivery(3, "A"))
+    assert [event.sequence for event in one.told()].count(1) == 1
+
+
 async def test_a_delivery_of_what_was_done_changes_nothing() -> None:
     """In another batch and in the same one."""
     world = World()
