@@ -61,7 +61,7 @@ def emulator(arguments: list[str]) -> list[str]:
         configs = ("servicebus.json", "eventhubs.json")
         defaults = [part for name in configs for part in ("--config", str(PROJECT / "local" / "config" / name))]
         arguments = [*defaults, *arguments]
-    return ["-m", "local.emulator", *arguments]
+    return ["-m", "local_azure.broker", *arguments]
 
 
 def dead_letters(arguments: list[str]) -> list[str]:
@@ -83,9 +83,9 @@ VERBS = {
     "check": Verb(TESTS, False, module("local.checks"), in_project=True),
     "bench": Verb(TESTS, True, module("bench")),
     "emulator": Verb(LOCAL, False, emulator),
-    "token": Verb(LOCAL, False, module("local.identity.token")),
+    "token": Verb(LOCAL, False, module("local_azure.identity.token")),
     "api-key": Verb(LOCAL, False, module("functions.api_key_cli")),
-    "vault": Verb(LOCAL, False, module("local.keyvault.command_line")),
+    "vault": Verb(LOCAL, False, module("local_azure.keyvault.command_line")),
     "dead-letters": Verb(LOCAL, False, dead_letters, in_project=True),
     "doctor": Verb(LOCAL, False, module("local.doctor")),
     "package": Verb(LOCAL, False, module("local.packaging")),
@@ -137,7 +137,8 @@ def hand_over(python: Path, verb: Verb, arguments: list[str]) -> int:
     """Become the command, so that signals and the exit code are its own."""
     # -P keeps a stray module in the user's folder from hiding ours.
     command = [str(python), "-P", *verb.command(arguments)]
-    path = os.pathsep.join(part for part in (str(PROJECT), os.environ.get("PYTHONPATH")) if part)
+    folders = (str(PROJECT), str(PROJECT / "local-azure" / "src"), os.environ.get("PYTHONPATH"))
+    path = os.pathsep.join(part for part in folders if part)
     environment = {**os.environ, "PYTHONPATH": path}
     if verb.in_project:
         os.chdir(PROJECT)

@@ -17,7 +17,7 @@ from pydantic import BaseModel
 import integrations
 from functions import Services
 from functions.lanes import delivery_of
-from local.host.servicebus.wire import ReceivedMessage, batch
+from local_azure.host.servicebus.wire import ReceivedMessage, batch
 from shared.messages import Envelope, Headers, Lane, discover
 from shared.sending import Fact
 from shared.settings import Settings

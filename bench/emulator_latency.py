@@ -15,9 +15,9 @@ from azure.servicebus.aio import ServiceBusClient
 from bench.emulator_process import Emulator
 from bench.harness import Benchmark
 from bench.stack import ROOT
-from local.emulator.amqp.encode import encode
-from local.emulator.amqp.frames import AMQP_HEADER, SASL_FRAME, SASL_HEADER, FrameReader, frame
-from local.emulator.amqp.performatives import (
+from local_azure.broker.amqp.encode import encode
+from local_azure.broker.amqp.frames import AMQP_HEADER, SASL_FRAME, SASL_HEADER, FrameReader, frame
+from local_azure.broker.amqp.performatives import (
     ACCEPTED,
     Attach,
     Begin,
@@ -29,7 +29,7 @@ from local.emulator.amqp.performatives import (
     Transfer,
     decode_performative,
 )
-from local.emulator.amqp.types import Described, Raw, ULong
+from local_azure.broker.amqp.types import Described, Raw, ULong
 
 __all__ = ["BENCHMARKS"]
 

@@ -29,7 +29,7 @@ class Emulator:
 
     def __enter__(self) -> "Emulator":
         configs = [f"--config={ROOT / 'local' / 'config' / name}" for name in ("servicebus.json", "eventhubs.json")]
-        command = [sys.executable, "-m", "local.emulator", *configs, "--port=0", "--admin-port=0"]
+        command = [sys.executable, "-m", "local_azure.broker", *configs, "--port=0", "--admin-port=0"]
         command += [f"--data-dir={self._folder.name}", *self._options]
         self.began = time.perf_counter()
         self._process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)

@@ -21,7 +21,7 @@ START_SECONDS = 60
 def emulator(*options: str) -> Iterator[str]:
     """A Service Bus and Event Hubs emulator on free ports; yields its connection string."""
     configs = [f"--config={ROOT / 'local' / 'config' / name}" for name in ("servicebus.json", "eventhubs.json")]
-    command = [sys.executable, "-m", "local.emulator", *configs, "--port=0", "--admin-port=0", *options]
+    command = [sys.executable, "-m", "local_azure.broker", *configs, "--port=0", "--admin-port=0", *options]
     with _started(command, {}, r'ServiceBus="([^"]+)"') as found:
         yield found
 
@@ -40,7 +40,7 @@ def distant(broker: str, milliseconds: float) -> Iterator[str]:
 @contextmanager
 def functions_host(app: Path, settings: Mapping[str, str]) -> Iterator[str]:
     """A functions host with an app on a free port; yields its base URL."""
-    command = [sys.executable, "-m", "local.host", "--app", str(app), "--port", "0", "--quiet"]
+    command = [sys.executable, "-m", "local_azure.host", "--app", str(app), "--port", "0", "--quiet"]
     with _started(command, settings, r"ready http=(\d+)") as port:
         yield f"http://127.0.0.1:{port}"
 

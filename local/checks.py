@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 __all__ = ["main"]
 
-_TYPED = ("function_app.py", "functions", "integrations", "shared", "local", "infra", "bench", "tests", "dev.py")
+_APP = ("function_app.py", "functions", "integrations", "shared")
+_TYPED = (*_APP, "local", "local-azure/src", "infra", "bench", "tests", "dev.py")
 
 
 class Check(NamedTuple):

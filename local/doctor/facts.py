@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from local.app import Setting
-from local.host.host_json import HostOptions
+from local_azure.host.host_json import HostOptions
 
 __all__ = [
     "Account",

@@ -14,10 +14,10 @@ from pathlib import Path
 import aiohttp
 
 from local.azurite import AzuriteEndpoints, azurite_command, parse_endpoints
-from local.identity import AUDIENCE, IdentityAddress, Registration, object_id, parse_identity
-from local.keyvault import VaultAddress, parse_vault
 from local.stack.child import Child, Service
 from local.stack.data_directory import DataDirectory
+from local_azure.identity import AUDIENCE, IdentityAddress, Registration, object_id, parse_identity
+from local_azure.keyvault import VaultAddress, parse_vault
 
 __all__ = [
     "EmulatorAddress",
@@ -82,7 +82,7 @@ def azurite_service(node: Path, project: Path, data: DataDirectory, ports: Azuri
 def emulator_service(project: Path, data: DataDirectory, amqp: int, admin: int) -> Service:
     """The Service Bus and Event Hubs emulator on disk, with the project's entities."""
     config = project / "local" / "config"
-    command = [sys.executable, "-m", "local.emulator"]
+    command = [sys.executable, "-m", "local_azure.broker"]
     for name in ("servicebus.json", "eventhubs.json"):
         command += ["--config", str(config / name)]
     command += ["--data-dir", str(data.emulator), "--port", str(amqp), "--admin-port", str(admin)]
@@ -97,7 +97,7 @@ def emulator_service(project: Path, data: DataDirectory, amqp: int, admin: int) 
 
 def identity_service(project: Path, data: DataDirectory, port: int) -> Service:
     """The OpenID issuer with the managed identity endpoint."""
-    command = [sys.executable, "-m", "local.identity", "--data-dir", str(data.identity), "--port", str(port)]
+    command = [sys.executable, "-m", "local_azure.identity", "--data-dir", str(data.identity), "--port", str(port)]
     return Service(
         name="identity",
         command=command,
@@ -126,7 +126,7 @@ def vault_service(
     admin_port: int = 0,
 ) -> Service:
     """The Key Vault; developers may do everything in it, the app what it does in Azure."""
-    command = [sys.executable, "-m", "local.keyvault", "--data-dir", str(data.vault), "--seed"]
+    command = [sys.executable, "-m", "local_azure.keyvault", "--data-dir", str(data.vault), "--seed"]
     command += ["--port", str(port), "--admin-port", str(admin_port)]
     command += ["--identity", identity.url, "--tenant", identity.tenant]
     for client, roles in (("developer", _GRANTS["developer"]), (registration.client_id, _GRANTS["app"])):
@@ -172,7 +172,7 @@ def host_service(
         If Core Tools are asked for and not installed.
     """
     name = f"host-{instance}"
-    command = [sys.executable, "-m", "local.host", "--app", str(project), "--port", str(port), "--instance", name]
+    command = [sys.executable, "-m", "local_azure.host", "--app", str(project), "--port", str(port), "--instance", name]
     if kind == "func":
         command = [_core_tools(), "start", "--port", str(port)]
     return Service(

@@ -13,16 +13,6 @@ from typing import Literal
 import aiohttp
 
 from local.azurite import AzuriteEndpoints, parse_endpoints
-from local.identity import (
-    IdentityAddress,
-    IdentityError,
-    Registration,
-    RegistrationError,
-    fetch_token,
-    open_registration,
-    parse_identity,
-)
-from local.keyvault import VaultAddress, parse_vault
 from local.setup import Environment, find_node
 from local.stack.child import Child, Service
 from local.stack.data_directory import DataDirectory, DataDirectoryInUse
@@ -43,6 +33,16 @@ from local.stack.services import (
 )
 from local.stack.subscriptions import subscribe
 from local.stack.supervisor import StartFailed, Supervisor
+from local_azure.identity import (
+    IdentityAddress,
+    IdentityError,
+    Registration,
+    RegistrationError,
+    fetch_token,
+    open_registration,
+    parse_identity,
+)
+from local_azure.keyvault import VaultAddress, parse_vault
 
 __all__ = ["Stack", "StackError", "StackOptions"]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 
-from local.keyvault import VaultAddress
+from local_azure.keyvault import VaultAddress
 
 __all__ = ["find_subscriptions", "subscribe"]
 

@@ -18,7 +18,9 @@ from typing import Any, TypeVar
 import pytest
 
 from local.azurite import AzuriteEndpoints, azurite_command, parse_endpoints
-from local.identity import (
+from local.setup import Environment, find_node
+from local.stack.services import identity_settings, vault_settings
+from local_azure.identity import (
     AUDIENCE,
     IdentityAddress,
     Registration,
@@ -28,9 +30,7 @@ from local.identity import (
     read_registration,
     rotate_keys,
 )
-from local.keyvault import VaultAddress, parse_vault
-from local.setup import Environment, find_node
-from local.stack.services import identity_settings, vault_settings
+from local_azure.keyvault import VaultAddress, parse_vault
 
 T = TypeVar("T")
 
@@ -122,7 +122,7 @@ def issuer(tmp_path_factory: pytest.TempPathFactory, project: Path) -> Iterator[
 @contextmanager
 def running_issuer(project: Path, folder: Path, port: int = 0) -> Iterator[RunningIssuer]:
     """Run an issuer that keeps its keys in `folder`; one that ran there before goes on with them."""
-    command = [sys.executable, "-m", "local.identity", "--data-dir", str(folder / "data"), "--port", str(port)]
+    command = [sys.executable, "-m", "local_azure.identity", "--data-dir", str(folder / "data"), "--port", str(port)]
     with _running(command, project, folder / "log", parse_identity) as address:
         yield RunningIssuer(address, read_registration(folder / "data"), folder)
 
@@ -161,7 +161,7 @@ class RunningVault:
         return json.loads(text) if text else None
 
     def fault(self, kind: str, **details: Any) -> None:
-        """Have requests go wrong; see `local.keyvault.faults.Fault` for the details."""
+        """Have requests go wrong; see `local_azure.keyvault.faults.Fault` for the details."""
         self.administer("POST", "faults", {"kind": kind, **details})
 
     def heal(self) -> None:
@@ -188,7 +188,7 @@ def running_vault(
 ) -> Iterator[RunningVault]:
     """Run a vault that keeps its items in `folder`; one that ran there before goes on with them."""
     tenant, identity = issuer.address.tenant, issuer.registration.client_id
-    command = [sys.executable, "-m", "local.keyvault", "--data-dir", str(folder / "data"), "--port", str(port)]
+    command = [sys.executable, "-m", "local_azure.keyvault", "--data-dir", str(folder / "data"), "--port", str(port)]
     command += ["--identity", issuer.address.url, "--tenant", tenant, "--seed", *options]
     command += ["--grant", f"{object_id(tenant, 'developer')}=Key Vault Administrator"]
     for role in ("Key Vault Secrets Officer", "Key Vault Crypto User"):
@@ -200,7 +200,7 @@ def running_vault(
 @contextmanager
 def running_emulator(project: Path, folder: Path, configs: list[Path]) -> Iterator[RunningEmulator]:
     """Run the emulator in memory, on free ports, with the entities of `configs`; its log goes to `folder`."""
-    command = [sys.executable, "-m", "local.emulator", "--volatile", "--port", "0", "--admin-port", "0"]
+    command = [sys.executable, "-m", "local_azure.broker", "--volatile", "--port", "0", "--admin-port", "0"]
     for config in configs:
         command += ["--config", str(config)]
     with _running(command, project, folder / "log", _parse_emulator) as found:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from local.doctor.facts import Hub, Place, Queue
-from local.emulator.durations import parse_duration
+from local_azure.broker.durations import parse_duration
 
 __all__ = ["EVENT_HUBS", "SERVICE_BUS", "hubs_of", "queues_of"]
 

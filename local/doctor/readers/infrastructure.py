@@ -10,8 +10,8 @@ from typing import Any
 from local.bicep import BicepError, Resource, Symbolic, deploy, read_parameters
 from local.bicep import Deployment as Template
 from local.doctor.facts import Account, App, Deployment, Grant, Hub, Place, Queue, Size, Unreadable
-from local.emulator.durations import parse_duration
-from local.host.host_json import HostOptions
+from local_azure.broker.durations import parse_duration
+from local_azure.host.host_json import HostOptions
 
 __all__ = ["MAIN", "deployments_of"]
 

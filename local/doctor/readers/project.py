@@ -14,9 +14,9 @@ from local.doctor.facts import App, Deployment, Facts, Place, Unreadable
 from local.doctor.readers.app import CONSTANTS, triggers_of
 from local.doctor.readers.emulator import EVENT_HUBS, SERVICE_BUS, hubs_of, queues_of
 from local.doctor.readers.infrastructure import MAIN, deployments_of
-from local.host.errors import HostError
-from local.host.host_json import HostOptions, load_host_json
 from local.packaging import PackageError, deployed_files
+from local_azure.host.errors import HostError
+from local_azure.host.host_json import HostOptions, load_host_json
 
 __all__ = ["CannotExamine", "read_app", "read_facts"]
 

@@ -78,7 +78,7 @@ def api(app: Path, project: Path, azurite: AzuriteEndpoints, emulator: RunningEm
         "SLUICE_AUTH": "none",
     }
     log = app.parent / "log"
-    command = [sys.executable, "-m", "local.host", "--app", str(app), "--port", "0"]
+    command = [sys.executable, "-m", "local_azure.host", "--app", str(app), "--port", "0"]
     with log.open("wb") as sink:
         process = subprocess.Popen(
             command, cwd=project, env={**os.environ, **settings}, stdout=sink, stderr=subprocess.STDOUT

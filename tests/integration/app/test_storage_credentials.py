@@ -24,7 +24,7 @@ from azure.storage.blob.aio import ContainerClient
 
 from local.azurite import AzuriteEndpoints
 from local.azurite.account import ACCOUNT, WELL_KNOWN_DEVELOPMENT_KEY
-from local.keyvault.authority import server_context, write_bundle
+from local_azure.keyvault.authority import server_context, write_bundle
 from shared.claim_check import ClaimStore
 from shared.state import Conflict, StateStore
 from shared.tables import TableSession, TransactionFailed

@@ -49,7 +49,7 @@ class EmulatorProcess:
 
     def start(self) -> EmulatorProcess:
         """Run it until it is ready."""
-        command = [sys.executable, "-m", "local.emulator", "--port", str(self.port)]
+        command = [sys.executable, "-m", "local_azure.broker", "--port", str(self.port)]
         command += ["--admin-port", str(self.admin_port), "--data-dir", str(self._folder / "data"), *self._arguments]
         began = time.monotonic()
         with (self._folder / "log").open("wb") as sink:

@@ -16,8 +16,8 @@ import pytest
 from azure.servicebus import ServiceBusMessage
 from azure.servicebus.aio import ServiceBusClient
 
-from local.emulator.amqp.frames import frame
-from local.emulator.amqp.performatives import Attach, Flow
+from local_azure.broker.amqp.frames import frame
+from local_azure.broker.amqp.performatives import Attach, Flow
 from tests.integration.emulator.configuration import SERVICE_BUS
 from tests.integration.emulator.process import EmulatorProcess
 from tests.unit.emulator.peer import Peer, source, target

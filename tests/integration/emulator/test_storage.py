@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from local.emulator.eventhubs.partition import Event
-from local.emulator.servicebus.message import Message
-from local.emulator.storage import Database, DurableJournal, StorageError
-from local.emulator.storage.restoring import stored_events, stored_messages
+from local_azure.broker.eventhubs.partition import Event
+from local_azure.broker.servicebus.message import Message
+from local_azure.broker.storage import Database, DurableJournal, StorageError
+from local_azure.broker.storage.restoring import stored_events, stored_messages
 
 
 class _Store:

@@ -83,7 +83,7 @@ class HostStarter:
     def spawn(self, app: Path, *options: str, **settings: str) -> RunningHost:
         """Start without waiting."""
         log = self.folder / f"log{len(self.started)}"
-        arguments = [sys.executable, "-m", "local.host", "--app", str(app), "--port", "0", *options]
+        arguments = [sys.executable, "-m", "local_azure.host", "--app", str(app), "--port", "0", *options]
         with log.open("wb") as output:
             process = subprocess.Popen(
                 arguments, cwd=self.project, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, **settings}
@@ -138,7 +138,7 @@ class Broker:
         arguments = [
             sys.executable,
             "-m",
-            "local.emulator",
+            "local_azure.broker",
             "--data-dir",
             str(self.folder / "data"),
             "--admin-port",

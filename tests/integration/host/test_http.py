@@ -240,7 +240,7 @@ def test_a_taken_port_stops_the_start_with_one_line(start_host: HostStarter, pro
     folder = start_host.write(CLASSIC)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        arguments = [sys.executable, "-m", "local.host", "--app", str(folder), "--port", port]
+        arguments = [sys.executable, "-m", "local_azure.host", "--app", str(folder), "--port", port]
         ended = subprocess.run(arguments, cwd=project, capture_output=True, text=True, timeout=30, check=False)
     assert ended.returncode == 2
     assert ended.stderr.startswith(f"error: port {port} on 127.0.0.1 cannot be used")

@@ -11,8 +11,8 @@ from azure.core.exceptions import ClientAuthenticationError
 from azure.identity import CredentialUnavailableError, ManagedIdentityCredential
 from azure.identity.aio import ManagedIdentityCredential as AsyncManagedIdentityCredential
 
-from local.identity import AUDIENCE, IdentityError, object_id
-from local.identity.token import main
+from local_azure.identity import AUDIENCE, IdentityError, object_id
+from local_azure.identity.token import main
 from tests.integration.conftest import RunningIssuer, running_issuer
 
 VAULT = "https://vault.azure.net"

@@ -21,7 +21,7 @@ from azure.core.exceptions import (
 from azure.keyvault.secrets import SecretClient
 from azure.keyvault.secrets.aio import SecretClient as AsyncSecretClient
 
-from local.identity import object_id
+from local_azure.identity import object_id
 from tests.integration.conftest import RunningVault
 from tests.integration.keyvault.conftest import client_options, developer
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from azure.identity.aio import ManagedIdentityCredential
 
-from local.identity import object_id
+from local_azure.identity import object_id
 from shared.secrets import (
     Policy,
     SecretDisabled,

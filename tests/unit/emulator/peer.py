@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from local.emulator.amqp import Connection, Event
-from local.emulator.amqp.encode import encode
-from local.emulator.amqp.frames import AMQP_HEADER, SASL_FRAME, SASL_HEADER, FrameReader, frame
-from local.emulator.amqp.performatives import (
+from local_azure.broker.amqp import Connection, Event
+from local_azure.broker.amqp.encode import encode
+from local_azure.broker.amqp.frames import AMQP_HEADER, SASL_FRAME, SASL_HEADER, FrameReader, frame
+from local_azure.broker.amqp.performatives import (
     Attach,
     Begin,
     Flow,
@@ -18,7 +18,7 @@ from local.emulator.amqp.performatives import (
     Transfer,
     decode_performative,
 )
-from local.emulator.amqp.types import Described, Raw, ULong
+from local_azure.broker.amqp.types import Described, Raw, ULong
 
 __all__ = ["Peer", "source", "target"]
 

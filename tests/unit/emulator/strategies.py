@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from local.emulator.amqp.types import (
+from local_azure.broker.amqp.types import (
     Array,
     Byte,
     Char,

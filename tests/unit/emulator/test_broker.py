@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from local.emulator.amqp.encode import encode
-from local.emulator.amqp.message import BATCH_FORMAT, Properties, encode_message
-from local.emulator.amqp.performatives import ACCEPTED, Detach, Disposition, Terminus
-from local.emulator.amqp.types import Array, Described, Raw, Symbol, UInt, ULong
-from local.emulator.client import node_path
-from local.emulator.config import Namespace
-from local.emulator.entities import EntityStatus, EventHubDescription, QueueDescription, TopicDescription
+from local_azure.broker.amqp.encode import encode
+from local_azure.broker.amqp.message import BATCH_FORMAT, Properties, encode_message
+from local_azure.broker.amqp.performatives import ACCEPTED, Detach, Disposition, Terminus
+from local_azure.broker.amqp.types import Array, Described, Raw, Symbol, UInt, ULong
+from local_azure.broker.client import node_path
+from local_azure.broker.config import Namespace
+from local_azure.broker.entities import EntityStatus, EventHubDescription, QueueDescription, TopicDescription
 from tests.unit.emulator.world import BrokerWorld, Client, body
 
 DECLARED = Namespace(
@@ -93,7 +93,7 @@ def test_what_is_not_there_is_refused_at_attach(client: Client, address: str, re
 
 def test_transactions_are_refused(client: Client) -> None:
     """A coordinator as target has no address."""
-    from local.emulator.amqp.performatives import Attach
+    from local_azure.broker.amqp.performatives import Attach
 
     coordinator = Terminus(Raw(encode(Described(ULong(0x30), [None]))))
     client.send(Attach(name="tx", handle=0, role=False, target=coordinator, initial_delivery_count=0))
@@ -251,7 +251,7 @@ def test_a_waiting_receiver_is_granted_the_session_that_comes(world: BrokerWorld
     wait = {Symbol("com.microsoft:timeout"): UInt(5000)}
     assert client.attach("", 1, receives=True, source=_session_source(None), properties=wait) is None
     client.publish(0, body(group_id="s-1"))
-    from local.emulator.amqp.performatives import Attach
+    from local_azure.broker.amqp.performatives import Attach
 
     granted = client.take(Attach)
     assert granted.source.filters["com.microsoft:session-filter"] == "s-1"

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from local.emulator.amqp import DecodeError
-from local.emulator.amqp.decode import MAX_DEPTH, decode_one, skip
-from local.emulator.amqp.encode import encode
-from local.emulator.amqp.performatives import decode_performative
-from local.emulator.amqp.types import Array, Described, Float, Int, Symbol, Timestamp, UByte, UInt, ULong
+from local_azure.broker.amqp import DecodeError
+from local_azure.broker.amqp.decode import MAX_DEPTH, decode_one, skip
+from local_azure.broker.amqp.encode import encode
+from local_azure.broker.amqp.performatives import decode_performative
+from local_azure.broker.amqp.types import Array, Described, Float, Int, Symbol, Timestamp, UByte, UInt, ULong
 from tests.unit.emulator.strategies import values
 
 
@@ -154,7 +154,7 @@ def test_values_without_amqp_type_are_refused() -> None:
 def test_protocol_and_semantics_import_no_io(package: str, project: Path) -> None:
     """Codec, engine and broker know no sockets, event loop, clock or threads."""
     forbidden = {"asyncio", "socket", "ssl", "time", "threading", "sqlite3", "select", "selectors"}
-    for path in (project / "local" / "emulator" / package).rglob("*.py"):
+    for path in (project / "local-azure" / "src" / "local_azure" / "broker" / package).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = []
             if isinstance(node, ast.Import):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from local.emulator.entities import (
+from local_azure.broker.entities import (
     ConsumerGroup,
     CorrelationFilter,
     EntityStatus,
@@ -19,7 +19,7 @@ from local.emulator.entities import (
     SubscriptionDescription,
     TopicDescription,
 )
-from local.emulator.storage.descriptions import dump_description, load_description
+from local_azure.broker.storage.descriptions import dump_description, load_description
 
 
 @pytest.mark.parametrize(

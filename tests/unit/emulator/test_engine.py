@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from local.emulator.amqp import (
+from local_azure.broker.amqp import (
     ACCEPTED,
     AmqpError,
     Condition,
@@ -19,9 +19,9 @@ from local.emulator.amqp import (
     LinkAttached,
     LinkDetached,
 )
-from local.emulator.amqp.encode import encode
-from local.emulator.amqp.frames import AMQP_HEADER, SASL_FRAME, SASL_HEADER, frame
-from local.emulator.amqp.performatives import (
+from local_azure.broker.amqp.encode import encode
+from local_azure.broker.amqp.frames import AMQP_HEADER, SASL_FRAME, SASL_HEADER, frame
+from local_azure.broker.amqp.performatives import (
     Attach,
     Begin,
     Close,
@@ -35,7 +35,7 @@ from local.emulator.amqp.performatives import (
     SaslOutcome,
     Transfer,
 )
-from local.emulator.amqp.types import Described, Raw, ULong
+from local_azure.broker.amqp.types import Described, Raw, ULong
 from tests.unit.emulator.peer import Peer, source, target
 
 

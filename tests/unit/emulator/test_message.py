@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from local.emulator.amqp import DecodeError
-from local.emulator.amqp.encode import encode
-from local.emulator.amqp.message import BATCH_FORMAT, Properties, encode_message, scan
-from local.emulator.amqp.types import Described, Symbol, Timestamp, UInt, ULong
-from local.emulator.servicebus.message import parse_messages
+from local_azure.broker.amqp import DecodeError
+from local_azure.broker.amqp.encode import encode
+from local_azure.broker.amqp.message import BATCH_FORMAT, Properties, encode_message, scan
+from local_azure.broker.amqp.types import Described, Symbol, Timestamp, UInt, ULong
+from local_azure.broker.servicebus.message import parse_messages
 
 
 def _section(code: int, value: Any) -> bytes:

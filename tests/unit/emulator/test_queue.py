@@ -10,15 +10,15 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from local.emulator.amqp import AmqpError, Condition
-from local.emulator.amqp.encode import encode
-from local.emulator.amqp.message import Header
-from local.emulator.amqp.types import Described, ULong
-from local.emulator.journal import VolatileJournal
-from local.emulator.servicebus.consumers import Services
-from local.emulator.servicebus.message import Message, MessageState
-from local.emulator.servicebus.queue import Queue
-from local.emulator.servicebus.settings import QueueSettings
+from local_azure.broker.amqp import AmqpError, Condition
+from local_azure.broker.amqp.encode import encode
+from local_azure.broker.amqp.message import Header
+from local_azure.broker.amqp.types import Described, ULong
+from local_azure.broker.journal import VolatileJournal
+from local_azure.broker.servicebus.consumers import Services
+from local_azure.broker.servicebus.message import Message, MessageState
+from local_azure.broker.servicebus.queue import Queue
+from local_azure.broker.servicebus.settings import QueueSettings
 
 LOCK_MS = 30_000
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from local.emulator.amqp.encode import encode
-from local.emulator.amqp.frames import frame
-from local.emulator.amqp.message import Properties, encode_message, encode_properties, scan
-from local.emulator.amqp.performatives import Disposition, Flow, Transfer
-from local.emulator.amqp.types import Described, Raw, ULong
-from local.emulator.broker import Broker
-from local.emulator.catalogue import Catalogue
-from local.emulator.client import ClientConnection
-from local.emulator.config import Namespace
-from local.emulator.journal import VolatileJournal
+from local_azure.broker.amqp.encode import encode
+from local_azure.broker.amqp.frames import frame
+from local_azure.broker.amqp.message import Properties, encode_message, encode_properties, scan
+from local_azure.broker.amqp.performatives import Disposition, Flow, Transfer
+from local_azure.broker.amqp.types import Described, Raw, ULong
+from local_azure.broker.broker import Broker
+from local_azure.broker.catalogue import Catalogue
+from local_azure.broker.client import ClientConnection
+from local_azure.broker.config import Namespace
+from local_azure.broker.journal import VolatileJournal
 from tests.unit.emulator.peer import Peer
 
 __all__ = ["BrokerWorld", "Client", "body"]
@@ -70,7 +70,7 @@ class Client(Peer):
 
     def attach(self, address: str, handle: int, *, receives: bool, **fields: Any) -> Any:
         """Ask for a link and give the broker's attach."""
-        from local.emulator.amqp.performatives import Attach
+        from local_azure.broker.amqp.performatives import Attach
         from tests.unit.emulator.peer import source, target
 
         self.send(

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.emulator.admin import atom
-from local.emulator.admin.descriptions import created, queue_element, subscription_element, topic_element
-from local.emulator.admin.errors import RequestError
-from local.emulator.admin.rules import read_rule, rule_element
-from local.emulator.administration import RuntimeCounts
-from local.emulator.entities import (
+from local_azure.broker.admin import atom
+from local_azure.broker.admin.descriptions import created, queue_element, subscription_element, topic_element
+from local_azure.broker.admin.errors import RequestError
+from local_azure.broker.admin.rules import read_rule, rule_element
+from local_azure.broker.administration import RuntimeCounts
+from local_azure.broker.entities import (
     CorrelationFilter,
     EntityStatus,
     FalseFilter,

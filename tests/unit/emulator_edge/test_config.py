@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.emulator.config import ConfigError, Namespace, parse_config, read_config
-from local.emulator.entities import CorrelationFilter, FalseFilter, SqlAction, SqlFilter, TrueFilter
+from local_azure.broker.config import ConfigError, Namespace, parse_config, read_config
+from local_azure.broker.entities import CorrelationFilter, FalseFilter, SqlAction, SqlFilter, TrueFilter
 
 
 def service_bus(queues: Any = (), topics: Any = ()) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.emulator.entities import (
+from local_azure.broker.entities import (
     FOREVER,
     ConsumerGroup,
     CorrelationFilter,

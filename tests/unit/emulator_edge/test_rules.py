@@ -11,9 +11,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from local.emulator.amqp.decode import decode
-from local.emulator.amqp.encode import encode
-from local.emulator.amqp.types import (
+from local_azure.broker.amqp.decode import decode
+from local_azure.broker.amqp.encode import encode
+from local_azure.broker.amqp.types import (
     Byte,
     Char,
     Described,
@@ -27,8 +27,15 @@ from local.emulator.amqp.types import (
     ULong,
     UShort,
 )
-from local.emulator.entities import CorrelationFilter, FalseFilter, RuleDescription, SqlAction, SqlFilter, TrueFilter
-from local.emulator.rules import (
+from local_azure.broker.entities import (
+    CorrelationFilter,
+    FalseFilter,
+    RuleDescription,
+    SqlAction,
+    SqlFilter,
+    TrueFilter,
+)
+from local_azure.broker.rules import (
     Copy,
     MessageView,
     RuleEvaluationError,

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 
-from local.emulator.status import render_status
+from local_azure.broker.status import render_status
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 COUNTS = {"active": 1234567, "locked": 2, "scheduled": 0, "deferred": 0, "deadLetter": 3, "enqueuedTotal": 9}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from local.host.blobs.path import BlobPath, blob_of_url
+from local_azure.host.blobs.path import BlobPath, blob_of_url
 
 
 @pytest.mark.parametrize(

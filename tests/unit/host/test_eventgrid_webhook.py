@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from local.host.eventgrid.webhook import Delivery, Handshake, Refusal, read_request
+from local_azure.host.eventgrid.webhook import Delivery, Handshake, Refusal, read_request
 
 NOTIFICATION = {"aeg-event-type": "Notification"}
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from azure.functions.eventhub import EventHubTriggerConverter
 
-from local.host.eventhubs import wire
-from local.host.eventhubs.wire import Partition, ReceivedEvent
+from local_azure.host.eventhubs import wire
+from local_azure.host.eventhubs.wire import Partition, ReceivedEvent
 
 MOMENT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 

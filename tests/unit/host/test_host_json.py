@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from local.host.errors import SettingError
-from local.host.host_json import HostOptions, load_host_json
-from local.host.time_spans import format_time_span, parse_time_span
+from local_azure.host.errors import SettingError
+from local_azure.host.host_json import HostOptions, load_host_json
+from local_azure.host.time_spans import format_time_span, parse_time_span
 
 
 def read(tmp_path: Path, content: Any, **environment: str) -> HostOptions:

@@ -7,7 +7,7 @@ from typing import Any
 import azure.functions as func
 from azure.functions.http import HttpRequestConverter, HttpResponseConverter
 
-from local.host.http.classic import Answer, answer_of, request_datum
+from local_azure.host.http.classic import Answer, answer_of, request_datum
 
 
 def decoded(**given: Any) -> Any:

@@ -10,11 +10,11 @@ from typing import Any
 import azure.functions as func
 import pytest
 
-from local.host.errors import IndexingError, SettingError, StartError
-from local.host.functions import Function
-from local.host.indexing import index_app, load_app
-from local.host.listing import function_table
-from local.host.settings import AppSettings
+from local_azure.host.errors import IndexingError, SettingError, StartError
+from local_azure.host.functions import Function
+from local_azure.host.indexing import index_app, load_app
+from local_azure.host.listing import function_table
+from local_azure.host.settings import AppSettings
 
 SETTINGS = AppSettings({"LANE": "lane-high", "ServiceBus": "Endpoint=sb://x/;SharedAccessKeyName=a;SharedAccessKey=b"})
 

@@ -8,9 +8,9 @@ from typing import Any
 import azure.functions as func
 import pytest
 
-from local.host.context import Retry
-from local.host.functions import Function, Parameter
-from local.host.invocation import InvocationFailed, Invoker
+from local_azure.host.context import Retry
+from local_azure.host.functions import Function, Parameter
+from local_azure.host.invocation import InvocationFailed, Invoker
 
 
 def function(call: Any, *, wants_context: bool = False) -> Function:

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from local.host.eventhubs.listener import starting_position
-from local.host.functions import Function, Parameter, RetryPolicy
-from local.host.host_json import HostOptions, InitialOffset
-from local.host.invocation import Invoker
-from local.host.listener import Backoff, Services, pause, supervise
-from local.host.retrying import Interrupted, invoke_with_retries
-from local.host.settings import AppSettings
+from local_azure.host.eventhubs.listener import starting_position
+from local_azure.host.functions import Function, Parameter, RetryPolicy
+from local_azure.host.host_json import HostOptions, InitialOffset
+from local_azure.host.invocation import Invoker
+from local_azure.host.listener import Backoff, Services, pause, supervise
+from local_azure.host.retrying import Interrupted, invoke_with_retries
+from local_azure.host.settings import AppSettings
 
 
 def services() -> Services:

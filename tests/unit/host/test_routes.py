@@ -2,7 +2,7 @@
 
 import pytest
 
-from local.host.http.routes import RouteTable, RouteTemplate, decode_path
+from local_azure.host.http.routes import RouteTable, RouteTemplate, decode_path
 
 
 @pytest.mark.parametrize(

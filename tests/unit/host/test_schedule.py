@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from local.host.timers.schedule import Cron, Interval, parse_schedule
+from local_azure.host.timers.schedule import Cron, Interval, parse_schedule
 
 START = datetime(2026, 1, 30, 23, 59, 58, 500_000, tzinfo=UTC)
 

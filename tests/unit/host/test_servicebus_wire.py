@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from azure.functions.servicebus import ServiceBusMessageInConverter
 
-from local.host.servicebus import wire
-from local.host.servicebus.wire import ReceivedMessage
+from local_azure.host.servicebus import wire
+from local_azure.host.servicebus.wire import ReceivedMessage
 
 MOMENT = datetime(2026, 3, 4, 5, 6, 7, 120_000, tzinfo=UTC)
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from local.host.errors import SettingError
-from local.host.invocation import thread_count
-from local.host.settings import AppSettings, load_settings
+from local_azure.host.errors import SettingError
+from local_azure.host.invocation import thread_count
+from local_azure.host.settings import AppSettings, load_settings
 
 
 def write(folder: Path, content: Any) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 import jwt
 import pytest
 
-from local.identity import AUDIENCE, IdentityAddress, Registration, object_id
-from local.identity.issuer import Answer, Asked, Issuer
-from local.identity.keys import KeyRing, SigningKey, make_signing_key
+from local_azure.identity import AUDIENCE, IdentityAddress, Registration, object_id
+from local_azure.identity.issuer import Answer, Asked, Issuer
+from local_azure.identity.keys import KeyRing, SigningKey, make_signing_key
 
 TENANT = str(uuid.UUID(int=1))
 MANAGED = str(uuid.UUID(int=2))

@@ -13,17 +13,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from local.identity.issuer import Asked as IdentityAsked
-from local.identity.issuer import Issuer
-from local.identity.keys import KeyRing, make_signing_key
-from local.keyvault.access import Access
-from local.keyvault.errors import VaultError
-from local.keyvault.operations import find_operation
-from local.keyvault.storage import Storage
-from local.keyvault.throttle import Throttle
-from local.keyvault.tokens import Caller, TokenVerifier
-from local.keyvault.vault import Vault
-from local.keyvault.wire import Answer, Asked
+from local_azure.identity.issuer import Asked as IdentityAsked
+from local_azure.identity.issuer import Issuer
+from local_azure.identity.keys import KeyRing, make_signing_key
+from local_azure.keyvault.access import Access
+from local_azure.keyvault.errors import VaultError
+from local_azure.keyvault.operations import find_operation
+from local_azure.keyvault.storage import Storage
+from local_azure.keyvault.throttle import Throttle
+from local_azure.keyvault.tokens import Caller, TokenVerifier
+from local_azure.keyvault.vault import Vault
+from local_azure.keyvault.wire import Answer, Asked
 from tests.unit.identity.test_issuer import ADDRESS, REGISTRATION, TENANT
 
 FIELDS = [
@@ -151,7 +151,7 @@ def _code(answer: Answer) -> str:
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
-    from local.keyvault.storage import StorageError
+    from local_azure.keyvault.storage import StorageError
 
     (tmp_path / "vault.sqlite").write_bytes(b"no database" * 100)
     with pytest.raises(StorageError, match="cannot be used"):

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from local.keyvault.access import Access
-from local.keyvault.delivery import Delivery, NotTaken
-from local.keyvault.events import Subscription
-from local.keyvault.storage import Storage
-from local.keyvault.throttle import Throttle
-from local.keyvault.tokens import NoKeys, TokenVerifier
-from local.keyvault.vault import Vault
+from local_azure.keyvault.access import Access
+from local_azure.keyvault.delivery import Delivery, NotTaken
+from local_azure.keyvault.events import Subscription
+from local_azure.keyvault.storage import Storage
+from local_azure.keyvault.throttle import Throttle
+from local_azure.keyvault.tokens import NoKeys, TokenVerifier
+from local_azure.keyvault.vault import Vault
 
 
 class Subscriber:

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from local.keyvault.access import Access
-from local.keyvault.delivery import Delivery, NotTaken
-from local.keyvault.errors import VaultError
-from local.keyvault.events import Subscription
-from local.keyvault.faults import Fault, FaultKind, Faults
-from local.keyvault.operations import check_api_version, find_operation
-from local.keyvault.throttle import Throttle
-from local.keyvault.wire import Asked, page
+from local_azure.keyvault.access import Access
+from local_azure.keyvault.delivery import Delivery, NotTaken
+from local_azure.keyvault.errors import VaultError
+from local_azure.keyvault.events import Subscription
+from local_azure.keyvault.faults import Fault, FaultKind, Faults
+from local_azure.keyvault.operations import check_api_version, find_operation
+from local_azure.keyvault.throttle import Throttle
+from local_azure.keyvault.wire import Asked, page
 
 
 @pytest.mark.parametrize(

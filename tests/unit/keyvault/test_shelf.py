@@ -9,9 +9,9 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from local.keyvault.errors import VaultError
-from local.keyvault.items import Attributes, Item, Kind, Occurrence, Version, item_from_text, item_to_text
-from local.keyvault.shelf import RETENTION_SECONDS, Changes, Shelf
+from local_azure.keyvault.errors import VaultError
+from local_azure.keyvault.items import Attributes, Item, Kind, Occurrence, Version, item_from_text, item_to_text
+from local_azure.keyvault.shelf import RETENTION_SECONDS, Changes, Shelf
 
 NAMES = st.sampled_from(["a", "A", "b", "long-name-1"])
 BAD_NAMES = ["", "under_score", "dot.ted", "x" * 128, "slash/ed", "ümlaut"]

@@ -13,9 +13,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from local.identity.keys import SigningKey
-from local.keyvault.errors import VaultError
-from local.keyvault.tokens import AUDIENCE, Caller, NoKeys, TokenVerifier, resource_of
+from local_azure.identity.keys import SigningKey
+from local_azure.keyvault.errors import VaultError
+from local_azure.keyvault.tokens import AUDIENCE, Caller, NoKeys, TokenVerifier, resource_of
 
 ISSUER = "http://127.0.0.1:5310/tenant/v2.0"
 

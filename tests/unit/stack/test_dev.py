@@ -37,5 +37,5 @@ def test_the_emulator_gets_the_projects_entities_unless_told_otherwise() -> None
     given = dev.emulator(["--port", "0"])
     names = [Path(part).name for part in given if part.endswith(".json")]
     assert names == ["servicebus.json", "eventhubs.json"]
-    assert dev.emulator(["--config", "mine.json"]) == ["-m", "local.emulator", "--config", "mine.json"]
-    assert dev.emulator(["--config=mine.json"]) == ["-m", "local.emulator", "--config=mine.json"]
+    assert dev.emulator(["--config", "mine.json"]) == ["-m", "local_azure.broker", "--config", "mine.json"]
+    assert dev.emulator(["--config=mine.json"]) == ["-m", "local_azure.broker", "--config=mine.json"]

@@ -1,0 +1,220 @@
+"""Service Bus entities over AMQP links: senders, receivers, and receivers of sessions."""
+
+from __future__ import annotations
+
+import uuid
+from functools import partial
+from typing import Any, Final
+
+from local_azure.broker.amqp import (
+    ACCEPTED,
+    RELEASED,
+    AmqpError,
+    Condition,
+    DeliveryReceived,
+    DeliverySettled,
+    IncomingLink,
+    Outcome,
+    OutgoingLink,
+    rejected,
+)
+from local_azure.broker.amqp.encode import encode
+from local_azure.broker.amqp.types import Described, ULong
+from local_azure.broker.endpoints import Client, Ingress
+from local_azure.broker.journal import Journal
+from local_azure.broker.servicebus.message import Message, parse_messages
+from local_azure.broker.servicebus.queue import Queue
+from local_azure.broker.servicebus.sessions import Session, SessionQueue
+
+__all__ = ["SESSION_FILTER", "QueueReceiver", "QueueSender", "SessionReceiver", "open_receiver"]
+
+SESSION_FILTER: Final = "com.microsoft:session-filter"
+_SESSION_END: Final = "com.microsoft:locked-until-utc"
+_TIME_OUT: Final = "com.microsoft:timeout"
+_MAX_BATCH: Final = 1 << 20
+_DEFAULT_WAIT_MS: Final = 60_000
+_TICKS_AT_EPOCH: Final = 621_355_968_000_000_000
+"""The Unix epoch in .NET ticks (100 ns since year 1)."""
+
+_MODIFIED, _REJECTED, _RELEASED, _ACCEPTED = 0x27, 0x25, 0x26, 0x24
+
+
+class QueueSender(Ingress):
+    """A client that sends to a queue or topic."""
+
+    def __init__(self, link: IncomingLink, client: Client, queue: Queue, journal: Journal) -> None:
+        super().__init__(link, client, journal)
+        self._queue = queue
+
+    def take(self, payload: bytes, message_format: int) -> None:
+        """Put one message or a batch into the queue."""
+        self._queue.accept(parse_messages(payload, message_format, self._queue.services.new_token), self._client.now())
+
+    @classmethod
+    def attach(cls, link: IncomingLink, client: Client, queue: Queue, journal: Journal) -> QueueSender:
+        """Serve a link."""
+        if not queue.settings.status.can_send:
+            raise AmqpError(Condition.ENTITY_DISABLED, f"Messaging entity '{queue.path}' is disabled for sending")
+        sender = cls(link, client, queue, journal)
+        limit = queue.settings.max_message_bytes
+        sender.open(limit, min(limit, _MAX_BATCH))
+        return sender
+
+
+class QueueReceiver:
+    """A client that receives from a queue, under locks or for good."""
+
+    def __init__(self, link: OutgoingLink, client: Client, queue: Queue) -> None:
+        self.link = link
+        self.queue = queue
+        self._client = client
+        self._journal = queue.services.journal
+        self._leaving = 0
+        self.locks = not link.presettled
+
+    def open(self) -> None:
+        """Accept the link and get in line."""
+        self.queue.attach(self)
+        self.link.accept(max_message_size=self.queue.settings.max_message_bytes)
+
+    # -- as the queue sees it ----------------------------------------------------------------------
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is credit beyond what is on its way, and room in the connection."""
+        link = self.link
+        return link.credit > self._leaving and link.is_ready and self._client.is_writable
+
+    def deliver(self, message: Message) -> None:
+        """Send a message."""
+        if self.locks:
+            self.link.send(message.encode(), settled=False, tag=message.lock_token)
+        elif self.link.is_open:
+            self.link.send(message.encode(), settled=True, tag=uuid.uuid4().bytes)
+
+    def nothing_left(self) -> None:
+        """Answer a drain."""
+        if self.link.drain and not self._leaving and self._client.is_writable:
+            self.link.drained()
+
+    def lost(self, error: AmqpError) -> None:
+        """Close the link with the reason."""
+        self.link.detach(error)
+
+    # -- as the link sees it -----------------------------------------------------------------------
+    def on_credit(self) -> None:
+        """Ask the queue for messages."""
+        self.queue.services.wake(self.queue)
+
+    def on_settled(self, event: DeliverySettled) -> None:
+        """Settle with the queue, and confirm when that is durable."""
+        try:
+            state = settle(self.queue, event.tag, event.outcome, self._client.now())
+        except AmqpError as error:
+            if not event.settled:
+                self.link.settle(event.delivery_id, rejected(error))
+            return
+        if not event.settled:
+            self._journal.after_commit(partial(self.link.settle, event.delivery_id, state))
+
+    def on_detached(self) -> None:
+        """Leave the line; locks stay until they expire."""
+        self.queue.detach(self, self._client.now())
+
+    def on_delivery(self, event: DeliveryReceived) -> None:
+        """Does not happen on this side."""
+
+
+def settle(queue: Queue, token: bytes, outcome: Outcome, now: int) -> bytes:
+    """Apply an AMQP outcome to a locked message and give the state that confirms it."""
+    if outcome.code == _ACCEPTED:
+        queue.complete(token, now)
+        return ACCEPTED
+    if outcome.code == _RELEASED:
+        queue.release(token, now)
+        return RELEASED
+    if outcome.code == _REJECTED:
+        _reject(queue, token, outcome, now)
+        return rejected(None)
+    failed, elsewhere, changes = (*outcome.fields, None, None, None)[:3]
+    properties = changes if isinstance(changes, dict) else None
+    if elsewhere:
+        queue.defer(token, now, _plain(properties))
+    elif failed:
+        queue.abandon(token, now, _plain(properties))
+    else:
+        queue.release(token, now)
+    return encode(Described(ULong(_MODIFIED), [failed, elsewhere, changes]))
+
+
+def _reject(queue: Queue, token: bytes, outcome: Outcome, now: int) -> None:
+    error = outcome.fields[0] if outcome.fields else None
+    fields = error.value if isinstance(error, Described) and isinstance(error.value, list) else []
+    info = fields[2] if len(fields) > 2 and isinstance(fields[2], dict) else {}
+    changes = _plain(info) or {}
+    reason = changes.pop("DeadLetterReason", None)
+    description = changes.pop("DeadLetterErrorDescription", None)
+    queue.dead_letter(token, now, reason, description, changes)
+
+
+def _plain(changes: dict[Any, Any] | None) -> dict[Any, Any] | None:
+    """Property names as strings: they arrive as symbols, and application properties take strings only."""
+    return {str(key): value for key, value in changes.items()} if changes else None
+
+
+class SessionReceiver(QueueReceiver):
+    """A client that receives one session; the link opens when the session is its own."""
+
+    def __init__(self, link: OutgoingLink, client: Client, queue: SessionQueue, wanted: str | None) -> None:
+        super().__init__(link, client, queue)
+        wait = link.properties.get(_TIME_OUT)
+        self.wanted = wanted
+        self.give_up_at = client.now() + (wait if isinstance(wait, int) and wait > 0 else _DEFAULT_WAIT_MS)
+        self.session: Session | None = None
+
+    def open(self) -> None:
+        """Get in line; the answer to the client waits for a session."""
+        self.queue.attach(self)
+
+    def granted(self, session: Session) -> None:
+        """Open the link and name the session in it."""
+        self.session = session
+        source = self.link.attach.source
+        self.link.accept(
+            source=None if source is None else source.with_filter(SESSION_FILTER, session.id),
+            max_message_size=self.queue.settings.max_message_bytes,
+            properties={_SESSION_END: session.locked_until * 10_000 + _TICKS_AT_EPOCH},
+        )
+
+    def lost(self, error: AmqpError) -> None:
+        """Tell the client that it waited in vain, or that its lock is over."""
+        self.session = None
+        if self.link.is_open:
+            self.link.detach(error)
+        else:
+            self.link.refuse(error)
+
+
+def open_receiver(link: OutgoingLink, client: Client, queue: Queue) -> QueueReceiver:
+    """Serve a receiving link, with or without a session as the queue and the client's filter say."""
+    filters = link.attach.source.filters if link.attach.source else {}
+    has_filter = SESSION_FILTER in filters
+    if isinstance(queue, SessionQueue):
+        if not has_filter:
+            raise AmqpError(
+                Condition.NOT_ALLOWED,
+                f"It is not possible for an entity that requires sessions to create a non-sessionful message"
+                f" receiver: accept a session of '{queue.path}'",
+            )
+        value = filters[SESSION_FILTER]
+        wanted = value.value if isinstance(value, Described) else value
+        receiver: QueueReceiver = SessionReceiver(link, client, queue, wanted)
+    elif has_filter:
+        raise AmqpError(
+            Condition.NOT_ALLOWED,
+            f"A sessionful message receiver cannot be created on an entity that does not require sessions:"
+            f" '{queue.path}'",
+        )
+    else:
+        receiver = QueueReceiver(link, client, queue)
+    receiver.open()
+    return receiver

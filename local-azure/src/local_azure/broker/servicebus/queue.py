@@ -1,0 +1,470 @@
+"""A queue: takes messages, hands each to one receiver under a lock, and settles them.
+
+Pure: time is passed in (`now`, milliseconds since the epoch), changes are noted in a `Journal`, receivers are
+anything that fits `Consumer`. Messages become visible when the journal has committed them.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any
+
+from local_azure.broker.amqp.errors import AmqpError, Condition
+from local_azure.broker.servicebus.consumers import Consumer, Services
+from local_azure.broker.servicebus.duplicates import DuplicateHistory
+from local_azure.broker.servicebus.message import FOREVER, Message, MessageState
+from local_azure.broker.servicebus.ordering import Deadlines, ReadyNumbers, SequenceIndex
+from local_azure.broker.servicebus.settings import QueueSettings
+
+__all__ = ["Queue"]
+
+
+class Queue:
+    """One message store. `route`, if set, sends on what would become ready for receivers."""
+
+    def __init__(
+        self,
+        identity: int,
+        path: str,
+        settings: QueueSettings,
+        services: Services,
+        dead_letters: Queue | None = None,
+    ) -> None:
+        self.identity = identity
+        self.path = path
+        self.settings = settings
+        self.services = services
+        self.dead_letters = dead_letters
+        self.transfer_dead_letters: Queue | None = None
+        self.route: Callable[[Message, int], bool] | None = None
+        self.forward_dead_letter: Callable[[Message, int], bool] | None = None
+        self.next_sequence = 1
+        self.timer_at: int | None = None
+        self.accessed_at = 0
+        self.is_removed = False
+        self.size_elsewhere: Callable[[], int] = lambda: 0
+        """Bytes held outside this store that count against its quota: dead letters, a topic's subscriptions."""
+        self.enqueued_total = 0
+        self.size_bytes = 0
+        self.scheduled = 0
+        self.deferred = 0
+        self.messages: dict[int, Message] = {}
+        self.locked: OrderedDict[bytes, Message] = OrderedDict()
+        self.consumers: list[Consumer] = []
+        self._ready = ReadyNumbers()
+        self._index = SequenceIndex(self.messages)  # type: ignore[arg-type]
+        self._expiries = Deadlines(self._expires_at)
+        self._schedule = Deadlines(self._visible_at)
+        self.history = DuplicateHistory(identity, services.journal)
+
+    # -- taking in ---------------------------------------------------------------------------------
+    def accept(self, messages: Sequence[Message], now: int) -> list[int]:
+        """Take messages from a sender, all or none, and give their sequence numbers (0 for a duplicate).
+
+        Raises
+        ------
+        AmqpError
+            If the queue is disabled or full, or a message does not suit it.
+        """
+        self._check_admission(messages)
+        self.accessed_at = now
+        fresh = self._without_duplicates(messages, now)
+        for message in fresh:
+            self._number(message, now)
+        self._note_counters()
+        arriving = [message for message in fresh if not self._sent_on(message, now)]
+        journal = self.services.journal
+        for message in arriving:
+            message.row = journal.next_row()
+            journal.put_message(self.identity, message)
+            self.size_bytes += message.size
+        if arriving:
+            journal.after_commit(partial(self._appear, arriving))
+        return [message.sequence for message in messages]
+
+    def accept_copy(self, message: Message, now: int) -> None:
+        """Take a message that another entity sends on: a copy from a topic, or a forwarded one."""
+        self.accept((message,), now)
+
+    def remove(self) -> None:
+        """Be no more: receivers are sent away, senders are refused from now on."""
+        self.is_removed = True
+        for consumer in tuple(self.consumers):
+            consumer.lost(_gone(self.path))
+
+    def _check_admission(self, messages: Sequence[Message]) -> None:
+        if self.is_removed:
+            raise _gone(self.path)
+        if not self.settings.status.can_send:
+            raise AmqpError(Condition.ENTITY_DISABLED, f"Messaging entity '{self.path}' is disabled for sending")
+        limit = self.settings.max_size_bytes
+        if limit is None:
+            return
+        if self.size_bytes + self.size_elsewhere() + sum(message.size for message in messages) > limit:
+            raise AmqpError(
+                Condition.RESOURCE_LIMIT_EXCEEDED,
+                f"The maximum entity size of {limit} bytes has been reached for '{self.path}':"
+                " receive or remove messages",
+            )
+
+    def _without_duplicates(self, messages: Sequence[Message], now: int) -> Sequence[Message]:
+        window = self.settings.duplicate_window_ms
+        if window is None:
+            return messages
+        return [message for message in messages if self.history.admit(message, now, window)]
+
+    def _number(self, message: Message, now: int) -> None:
+        message.sequence = self.next_sequence
+        self.next_sequence += 1
+        message.enqueued_at = now
+        if message.visible_at > now:
+            message.state = MessageState.SCHEDULED
+        else:
+            self._start_life(message, now)
+
+    def _start_life(self, message: Message, now: int) -> None:
+        message.state = MessageState.ACTIVE
+        message.enqueued_at = now
+        self.enqueued_total += 1
+        life = message.header.ttl
+        own = self.settings.time_to_live_ms
+        if life is None or (own is not None and own < life):
+            life = own
+        message.expires_at = FOREVER if life is None else now + life
+
+    def _sent_on(self, message: Message, now: int) -> bool:
+        if self.route is None or message.state is MessageState.SCHEDULED:
+            return False
+        return self.route(message, now)
+
+    def _note_counters(self) -> None:
+        self.services.journal.put_counters(self.identity, self.next_sequence, self.enqueued_total)
+
+    def _appear(self, messages: Iterable[Message]) -> None:
+        """What was committed can be received."""
+        for message in messages:
+            self._hold(message)
+        self.services.wake(self)
+
+    def _hold(self, message: Message) -> None:
+        self.messages[message.sequence] = message
+        self._index.add(message.sequence)
+        if message.state is MessageState.SCHEDULED:
+            self.scheduled += 1
+            self._schedule.add(message.visible_at, message.sequence, len(self.messages))
+            return
+        if message.expires_at != FOREVER:
+            self._expiries.add(message.expires_at, message.sequence, len(self.messages))
+        if message.state is MessageState.DEFERRED:
+            self.deferred += 1
+        else:
+            self._make_ready(message)
+
+    def _make_ready(self, message: Message) -> None:
+        self._ready.push(message.sequence)
+        if len(self._ready) > 2 * len(self.messages) + 1024:
+            self._ready.keep(self.messages)
+
+    def restore(self, message: Message) -> None:
+        """Take back a message that storage kept; it is numbered already."""
+        self.size_bytes += message.size
+        self._hold(message)
+
+    def _take_over(self, message: Message) -> None:
+        """Receive a message that moved here from the parent queue and keeps its number."""
+        journal = self.services.journal
+        journal.put_message(self.identity, message)
+        self.size_bytes += message.size
+        self.enqueued_total += 1
+        self._note_counters()
+        journal.after_commit(partial(self._appear, (message,)))
+
+    # -- handing out -------------------------------------------------------------------------------
+    def attach(self, consumer: Consumer) -> None:
+        """Add a receiver."""
+        if not self.settings.status.can_receive:
+            raise AmqpError(Condition.ENTITY_DISABLED, f"Messaging entity '{self.path}' is disabled for receiving")
+        self.consumers.append(consumer)
+        self.services.wake(self)
+
+    def detach(self, consumer: Consumer, now: int) -> None:
+        """Remove a receiver; what it holds stays locked until the locks expire."""
+        if consumer in self.consumers:
+            self.consumers.remove(consumer)
+
+    def dispatch(self, now: int) -> None:
+        """Hand ready messages to receivers that can take them, in turn."""
+        served = self.settings.status.can_receive
+        while served and self._ready:
+            served = False
+            for consumer in tuple(self.consumers):
+                if not consumer.is_ready:
+                    continue
+                message = self._next(self._ready, now)
+                if message is None:
+                    break
+                self._hand_over(consumer, message, now)
+                served = True
+        for consumer in tuple(self.consumers):
+            consumer.nothing_left()
+
+    def _next(self, ready: ReadyNumbers, now: int) -> Message | None:
+        while ready:
+            message = self.messages.get(ready.pop())
+            if message is None or message.state or message.lock_token is not None:
+                continue
+            if message.expires_at <= now:
+                self._expire(message, now)
+                continue
+            return message
+        return None
+
+    def _hand_over(self, consumer: Consumer, message: Message, now: int) -> None:
+        if consumer.locks:
+            self._lock(message, now + self.settings.lock_ms)
+            consumer.deliver(message)
+        else:
+            self._remove(message)
+            self.services.journal.after_commit(partial(consumer.deliver, message))
+
+    def _lock(self, message: Message, until: int) -> None:
+        token = self.services.new_token()
+        message.lock_token = token
+        message.locked_until = until
+        self.locked[token] = message
+
+    # -- settling ----------------------------------------------------------------------------------
+    def complete(self, token: bytes, now: int) -> None:
+        """Remove a locked message. This and its siblings raise `AmqpError` if the lock is lost."""
+        self._remove(self._locked(token, now))
+
+    def abandon(self, token: bytes, now: int, changes: dict[Any, Any] | None = None) -> None:
+        """Give a locked message back; it counts as a failed delivery."""
+        message = self._locked(token, now)
+        self._change(message, changes)
+        self._unlock(message, now, failed=True)
+
+    def release(self, token: bytes, now: int) -> None:
+        """Give a locked message back as if it had never been delivered."""
+        self._unlock(self._locked(token, now), now, failed=False)
+
+    def defer(self, token: bytes, now: int, changes: dict[Any, Any] | None = None) -> None:
+        """Set a locked message aside until it is asked for by its sequence number."""
+        message = self._locked(token, now)
+        self._change(message, changes)
+        if message.state is not MessageState.DEFERRED:
+            message.state = MessageState.DEFERRED
+            self.deferred += 1
+        self._unlock(message, now, failed=True)
+
+    def dead_letter(
+        self, token: bytes, now: int, reason: str | None, description: str | None, changes: dict[Any, Any] | None
+    ) -> None:
+        """Move a locked message to the dead-letter queue."""
+        message = self._locked(token, now)
+        self._change(message, changes)
+        self._bury(message, now, reason, description)
+
+    def renew(self, token: bytes, now: int) -> int:
+        """Lengthen a lock from now on and give its new end."""
+        message = self._locked(token, now)
+        message.locked_until = now + self.settings.lock_ms
+        self.locked.move_to_end(token)
+        return message.locked_until
+
+    def _locked(self, token: bytes, now: int) -> Message:
+        message = self.locked.get(token)
+        if message is None or message.locked_until <= now:
+            raise _lock_lost()
+        return message
+
+    def _change(self, message: Message, changes: dict[Any, Any] | None) -> None:
+        if changes:
+            before = message.size
+            message.change_properties(changes)
+            self.size_bytes += message.size - before
+
+    def _clear_lock(self, message: Message) -> None:
+        if message.lock_token is not None:
+            self.locked.pop(message.lock_token, None)
+            message.lock_token = None
+            message.locked_until = 0
+
+    def _unlock(self, message: Message, now: int, *, failed: bool) -> None:
+        self._clear_lock(message)
+        message.delivery_count += failed
+        limit = self.settings.max_deliveries
+        if message.expires_at <= now:
+            self._expire(message, now)
+        elif limit is not None and message.delivery_count >= limit and message.state is MessageState.ACTIVE:
+            self._bury(
+                message,
+                now,
+                "MaxDeliveryCountExceeded",
+                f"Message could not be consumed after {limit} delivery attempts.",
+            )
+        else:
+            self.services.journal.put_message(self.identity, message)
+            if message.state is MessageState.ACTIVE:
+                self._make_ready(message)
+                self.services.wake(self)
+
+    def _remove(self, message: Message) -> None:
+        self._drop(message)
+        self.services.journal.delete_message(message)
+
+    def _drop(self, message: Message) -> None:
+        """Forget a message here; its row lives on elsewhere or is deleted by the caller."""
+        self._clear_lock(message)
+        if self.messages.pop(message.sequence, None) is not None:
+            self.scheduled -= message.state is MessageState.SCHEDULED
+            self.deferred -= message.state is MessageState.DEFERRED
+            self.size_bytes -= message.size
+
+    def _expire(self, message: Message, now: int) -> None:
+        if self.settings.dead_letter_expired:
+            self._bury(message, now, "TTLExpiredException", "The message expired and was dead lettered.")
+        else:
+            self._remove(message)
+
+    def bury_arrival(self, message: Message, now: int, reason: str, description: str) -> None:
+        """Take a message straight into the dead-letter queue, because it could not go where it should."""
+        self._number(message, now)
+        self._note_counters()
+        message.row = self.services.journal.next_row()
+        self._bury(message, now, reason, description)
+
+    def _bury(self, message: Message, now: int, reason: str | None, description: str | None) -> None:
+        """Move a message to the dead-letter queue, or to where dead letters are forwarded."""
+        self._drop(message)
+        message.change_properties(_reasons(reason, description))
+        message.state = MessageState.ACTIVE
+        message.expires_at = FOREVER
+        target = self.dead_letters
+        if self.forward_dead_letter is not None:
+            message.dead_letter_source = self.path
+            if self.forward_dead_letter(message, now):
+                self.services.journal.delete_message(message)
+                return
+            target = self.transfer_dead_letters
+        if target is None:  # this is a dead-letter queue: the message stays where it is
+            target = self
+        target._take_over(message)
+
+    # -- scheduling, deferring, peeking ------------------------------------------------------------
+    def cancel_scheduled(self, sequences: Sequence[int]) -> None:
+        """Remove scheduled messages, all or none."""
+        messages = [self.messages.get(sequence) for sequence in sequences]
+        if any(each is None or each.state is not MessageState.SCHEDULED for each in messages):
+            raise AmqpError(Condition.MESSAGE_NOT_FOUND, "No scheduled message has one of these numbers")
+        for message in messages:
+            if message is not None:
+                self._remove(message)
+
+    def take_deferred(
+        self, sequences: Sequence[int], now: int, *, locks: bool, session_id: str | None = None
+    ) -> list[Message]:
+        """Receive deferred messages by number, all or none."""
+        messages = []
+        for sequence in dict.fromkeys(sequences):
+            message = self.messages.get(sequence)
+            if (
+                message is None
+                or message.state is not MessageState.DEFERRED
+                or message.lock_token is not None
+                or (session_id is not None and message.session_id != session_id)
+            ):
+                raise AmqpError(
+                    Condition.MESSAGE_NOT_FOUND, f"No deferred message that is not locked has number {sequence}"
+                )
+            messages.append(message)
+        for message in messages:
+            if locks:
+                self._lock_deferred(message, now)
+            else:
+                self._remove(message)
+        self.services.wake(self)
+        return messages
+
+    def _lock_deferred(self, message: Message, now: int) -> None:
+        self._lock(message, now + self.settings.lock_ms)
+
+    def peek(self, start: int, count: int, session_id: str | None = None) -> list[Message]:
+        """Look at up to `count` messages in any state, from a sequence number on."""
+        found: list[Message] = []
+        for sequence in self._index.walk(start):
+            message = self.messages[sequence]
+            if session_id is not None and message.session_id != session_id:
+                continue
+            found.append(message)
+            if len(found) >= count:
+                break
+        return found
+
+    # -- time --------------------------------------------------------------------------------------
+    def next_deadline(self) -> int | None:
+        """When `tick` has something to do, or None."""
+        times = [self._expiries.next_time(), self._schedule.next_time(), self._first_lock_end()]
+        times.append(self.history.next_time())
+        return min((time for time in times if time is not None), default=None)
+
+    def tick(self, now: int) -> None:
+        """Let locks, lives and waits end that end by now."""
+        self._expire_locks(now)
+        for sequence in self._schedule.pop_due(now):
+            self._activate(self.messages[sequence], now)
+        for sequence in self._expiries.pop_due(now):
+            message = self.messages[sequence]
+            if message.lock_token is None:
+                self._expire(message, now)
+        self.history.forget(now)
+
+    def _first_lock_end(self) -> int | None:
+        return next(iter(self.locked.values())).locked_until if self.locked else None
+
+    def _expire_locks(self, now: int) -> None:
+        while self.locked:
+            message = next(iter(self.locked.values()))
+            if message.locked_until > now:
+                break
+            self._unlock(message, now, failed=True)
+
+    def _activate(self, message: Message, now: int) -> None:
+        self.scheduled -= 1
+        self._start_life(message, now)
+        self._note_counters()
+        if self._sent_on(message, now):
+            self._remove(message)
+            return
+        if message.expires_at != FOREVER:
+            self._expiries.add(message.expires_at, message.sequence, len(self.messages))
+        self.services.journal.put_message(self.identity, message)
+        self._make_ready(message)
+        self.services.wake(self)
+
+    def _expires_at(self, sequence: int, time: int) -> bool:
+        message = self.messages.get(sequence)
+        return message is not None and message.expires_at == time
+
+    def _visible_at(self, sequence: int, time: int) -> bool:
+        message = self.messages.get(sequence)
+        return message is not None and message.state is MessageState.SCHEDULED and message.visible_at == time
+
+
+def _lock_lost() -> AmqpError:
+    return AmqpError(
+        Condition.MESSAGE_LOCK_LOST,
+        "The lock supplied is invalid. Either the lock expired, or the message has already been removed from"
+        " the queue.",
+    )
+
+
+def _gone(path: str) -> AmqpError:
+    return AmqpError(Condition.NOT_FOUND, f"The messaging entity '{path}' was removed")
+
+
+def _reasons(reason: str | None, description: str | None) -> dict[Any, Any]:
+    given = {"DeadLetterReason": reason, "DeadLetterErrorDescription": description}
+    return {key: value for key, value in given.items() if value is not None}

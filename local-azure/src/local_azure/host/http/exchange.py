@@ -1,0 +1,201 @@
+"""One HTTP request and its response, between aiohttp's server and an ASGI application."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from typing import Any
+
+from aiohttp import ClientError, web
+from aiohttp.http_exceptions import HttpProcessingError
+from multidict import CIMultiDict
+
+from local_azure.host.errors import SettingError
+
+__all__ = ["BODY_LIMIT", "AsgiApplication", "AsgiExchange", "ConnectedRequest", "body_limit", "respond"]
+
+# The platform's documented default (FUNCTIONS_REQUEST_BODY_SIZE_LIMIT).
+BODY_LIMIT = 104_857_600
+
+# What the server itself decides about a connection.
+_HOP_BY_HOP = frozenset(("keep-alive", "transfer-encoding", "upgrade"))
+_BROKEN_BODY = (ConnectionError, ClientError, HttpProcessingError, web.PayloadAccessError, web.RequestPayloadError)
+
+Message = MutableMapping[str, Any]
+AsgiApplication = Callable[
+    [Message, Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]], Awaitable[None]
+]
+
+
+def body_limit(settings: Mapping[str, str]) -> int:
+    """Bytes that a request body may have.
+
+    Raises
+    ------
+    SettingError
+        FUNCTIONS_REQUEST_BODY_SIZE_LIMIT is no positive whole number.
+    """
+    text = settings.get("FUNCTIONS_REQUEST_BODY_SIZE_LIMIT", "").strip()
+    if not text:
+        return BODY_LIMIT
+    if not text.isdecimal() or int(text) < 1:
+        raise SettingError(f"FUNCTIONS_REQUEST_BODY_SIZE_LIMIT is {text!r}, it must be a number of bytes, 1 or more")
+    return int(text)
+
+
+class ConnectedRequest(web.BaseRequest):
+    """A request that knows when its client has gone."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.gone = asyncio.Event()
+
+    def _cancel(self, exc: BaseException) -> None:
+        """aiohttp's server calls this when the connection is lost before the response was complete."""
+        super()._cancel(exc)
+        self.gone.set()
+
+    async def confirm_continue(self) -> None:
+        """Ask a client that waits for it to send the body (RFC 9110, 10.1.1)."""
+        if self.headers.get("Expect", "").lower() == "100-continue" and self.transport is not None:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+async def respond(
+    request: web.BaseRequest, status: int, headers: Iterable[tuple[str, str]] = (), body: bytes = b""
+) -> web.Response:
+    """A complete response, without a body for HEAD requests and for statuses that have none."""
+    response = web.Response(status=status, body=body or None, headers=_kept(headers, drop="content-length"))
+    await response.prepare(request)
+    await response.write_eof()
+    return response
+
+
+class AsgiExchange:
+    """Carries one request through an ASGI application: the body in pieces, the answer as it comes.
+
+    The client's pace is kept both ways: a body is read from the connection only as the application asks for
+    it, and a send returns once the connection took it.
+    """
+
+    def __init__(
+        self, request: ConnectedRequest, *, path: str, extra_headers: Mapping[str, str], body_limit: int
+    ) -> None:
+        self._request = request
+        self._path = path
+        self._extra = extra_headers
+        self._limit = body_limit
+        self._received = 0
+        self._body_read = False
+        self._asked = False
+        self._start: Message | None = None
+        self._response: web.StreamResponse | None = None
+        self._complete = asyncio.Event()
+        self.too_large = False
+
+    def scope(self) -> dict[str, Any]:
+        """The connection scope (ASGI HTTP 2.3) as the worker's own server makes it."""
+        request = self._request
+        raw_path, _, query = request.message.path.partition("?")
+        headers = [(name.lower(), value) for name, value in request.raw_headers]
+        headers += [(name.encode(), value.encode()) for name, value in self._extra.items()]
+        peer = request.transport.get_extra_info("peername") if request.transport else None
+        own = request.transport.get_extra_info("sockname") if request.transport else None
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
+            "http_version": f"{request.version.major}.{request.version.minor}",
+            "method": request.method,
+            "scheme": "http",
+            "path": self._path,
+            "raw_path": raw_path.encode(),
+            "query_string": query.encode(),
+            "root_path": "",
+            "headers": headers,
+            "client": tuple(peer[:2]) if peer else None,
+            "server": tuple(own[:2]) if own else None,
+            "state": {},
+        }
+
+    async def receive(self) -> Message:
+        """The next piece of the body; after its end, waits for the client to leave or the answer to be complete."""
+        if self._body_read:
+            await self._wait_for_end()
+            return {"type": "http.disconnect"}
+        if not self._asked:
+            self._asked = True
+            await self._request.confirm_continue()
+        try:
+            chunk = await self._request.content.readany()
+        except _BROKEN_BODY:
+            self._body_read = True
+            return {"type": "http.disconnect"}
+        self._received += len(chunk)
+        if self._received > self._limit:
+            self.too_large = self._body_read = True
+            return {"type": "http.disconnect"}
+        self._body_read = not chunk or self._request.content.at_eof()
+        return {"type": "http.request", "body": chunk, "more_body": not self._body_read}
+
+    async def _wait_for_end(self) -> None:
+        if self._request.gone.is_set() or self._complete.is_set():
+            return
+        waits = [asyncio.ensure_future(self._request.gone.wait()), asyncio.ensure_future(self._complete.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def send(self, message: Message) -> None:
+        """Take the start or a piece of the answer; what is sent to a client that has gone is dropped."""
+        if message["type"] == "http.response.start":
+            self._start = message
+            return
+        if message["type"] != "http.response.body" or self._complete.is_set():
+            return
+        more = bool(message.get("more_body", False))
+        if not more:
+            self._complete.set()
+        if self._request.gone.is_set() or self.too_large:
+            return
+        try:
+            await self._write(bytes(message.get("body", b"")), more)
+        except ConnectionError:
+            self._request.gone.set()
+
+    async def _write(self, body: bytes, more: bool) -> None:
+        assert self._start is not None, "a response body before its start"
+        if self._response is None and not more:
+            self._response = await respond(self._request, self._start["status"], _texts(self._start), body)
+            return
+        if self._response is None:
+            self._response = web.StreamResponse(status=self._start["status"], headers=_kept(_texts(self._start)))
+            await self._response.prepare(self._request)
+        if body and self._request.method != "HEAD":
+            await self._response.write(body)
+        if not more:
+            await self._response.write_eof()
+
+    async def finish(self, error: BaseException | None) -> web.StreamResponse:
+        """The response for the server to conclude with, once the application has returned or failed.
+
+        An answer that broke off half-way breaks the connection too: its reader must not take it for whole.
+        """
+        self._complete.set()
+        if self._response is None:
+            return await respond(self._request, 413 if self.too_large else 500)
+        if error is not None or not self._response._eof_sent:
+            self._response.force_close()
+            if self._request.transport is not None:
+                self._request.transport.abort()
+        return self._response
+
+
+def _kept(headers: Iterable[tuple[str, str]], *, drop: str = "") -> CIMultiDict[str]:
+    kept = CIMultiDict((name, value) for name, value in headers if name.lower() not in _HOP_BY_HOP)
+    kept.popall(drop, None)
+    kept.setdefault("Server", "Kestrel")
+    return kept
+
+
+def _texts(start: Message) -> list[tuple[str, str]]:
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in start.get("headers", ())]

@@ -1,0 +1,101 @@
+"""The edge to azure-servicebus: a client per connection, a receiver per source, messages as plain values."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from azure.servicebus import NEXT_AVAILABLE_SESSION, ServiceBusReceivedMessage
+from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver
+
+from local_azure.host.functions import Function
+from local_azure.host.servicebus.wire import ReceivedMessage
+from local_azure.host.settings import Connection
+from local_azure.host.wire import text_of
+
+__all__ = ["make_client", "make_receiver", "plain"]
+
+# The SDK's own retries stay short: the listeners start again by themselves, for ever.
+_RETRIES: dict[str, Any] = {"retry_total": 2, "retry_backoff_factor": 0.2, "retry_backoff_max": 1.0}
+
+# How long a receive goes on after its first message, in seconds. The .NET client that the extension uses
+# waits 20 ms; the Python client's 200 ms would be latency that Azure does not have.
+_GATHER_SECONDS = 0.02
+
+
+def make_client(connection: Connection) -> tuple[ServiceBusClient, Any]:
+    """A client, and the credential to close after it if the connection is by identity."""
+    if connection.connection_string is not None:
+        return ServiceBusClient.from_connection_string(connection.connection_string, **_RETRIES), None
+    from azure.identity.aio import DefaultAzureCredential
+
+    credential = DefaultAzureCredential()
+    return ServiceBusClient(str(connection.fully_qualified_namespace), credential, **_RETRIES), credential
+
+
+def make_receiver(
+    client: ServiceBusClient, function: Function, *, prefetch: int, session_wait: float | None = None
+) -> ServiceBusReceiver:
+    """A peek-lock receiver of the function's queue or subscription.
+
+    Parameters
+    ----------
+    session_wait
+        For sessions: seconds to wait for the next available one.
+    """
+    options: dict[str, Any] = {"prefetch_count": prefetch}
+    if session_wait is not None:
+        options |= {"session_id": NEXT_AVAILABLE_SESSION, "max_wait_time": session_wait}
+    if topic := function.setting("topicName"):
+        receiver = client.get_subscription_receiver(topic, function.setting("subscriptionName"), **options)
+    else:
+        receiver = client.get_queue_receiver(function.setting("queueName"), **options)
+    receiver._further_pull_receive_timeout = _GATHER_SECONDS
+    return receiver
+
+
+def plain(message: ServiceBusReceivedMessage) -> ReceivedMessage:
+    """What a trigger can see of a message.
+
+    Raises
+    ------
+    TypeError
+        The body is an AMQP value or sequence; the extension's client cannot read those either.
+    """
+    body = message.body
+    if isinstance(body, str | int | float | bool | dict) or body is None:
+        raise TypeError("the message body is an AMQP value; Azure Functions reads AMQP data bodies only")
+    enqueued, expires = message.enqueued_time_utc, message.expires_at_utc
+    return ReceivedMessage(
+        body=_joined(body),
+        message_id=_text(message.message_id),
+        lock_token=str(message.lock_token or ""),
+        sequence_number=message.sequence_number or 0,
+        delivery_count=(message.delivery_count or 0) + 1,
+        enqueued_time=enqueued or datetime.min.replace(tzinfo=UTC),
+        expires_at=expires or datetime.max.replace(tzinfo=UTC),
+        content_type=_text(message.content_type),
+        correlation_id=_text(message.correlation_id),
+        subject=_text(message.subject),
+        to=_text(message.to),
+        reply_to=_text(message.reply_to),
+        session_id=_text(message.session_id),
+        reply_to_session_id=_text(message.reply_to_session_id),
+        partition_key=_text(message.partition_key),
+        dead_letter_source=message.dead_letter_source,
+        application_properties={
+            text_of(name): text_of(value) if isinstance(value, bytes) else value
+            for name, value in (message.application_properties or {}).items()
+        },
+    )
+
+
+def _joined(body: Any) -> bytes:
+    parts = [body] if isinstance(body, bytes) else list(body)
+    if len(parts) == 1 and isinstance(parts[0], bytes):
+        return parts[0]
+    if not all(isinstance(part, bytes | bytearray | memoryview) for part in parts):
+        raise TypeError("the message body is an AMQP sequence; Azure Functions reads AMQP data bodies only")
+    return b"".join(parts)
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else text_of(value)

@@ -1,0 +1,112 @@
+"""The vault: who asks, whether they may, what they get, and who is told of it."""
+
+from __future__ import annotations
+
+import inspect
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from local_azure.keyvault.access import Access
+from local_azure.keyvault.delivery import Delivery
+from local_azure.keyvault.errors import VaultError
+from local_azure.keyvault.events import Subscription, event_of
+from local_azure.keyvault.items import Item, Kind, Occurrence, Version
+from local_azure.keyvault.keys import Keys
+from local_azure.keyvault.operations import Operation, check_api_version
+from local_azure.keyvault.secrets import Secrets
+from local_azure.keyvault.shelf import Shelf
+from local_azure.keyvault.storage import Storage
+from local_azure.keyvault.throttle import Throttle
+from local_azure.keyvault.tokens import TokenVerifier
+from local_azure.keyvault.wire import Answer, Asked
+
+__all__ = ["Vault"]
+
+
+class Vault:
+    """Answers requests; `now` gives whole seconds since the epoch, `base` is the vault's own address."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        *,
+        base: str,
+        verifier: TokenVerifier,
+        access: Access,
+        throttle: Throttle,
+        now: Callable[[], int],
+    ) -> None:
+        self._storage = storage
+        self._base = base
+        self._verifier = verifier
+        self.access = access
+        self._throttle = throttle
+        self._now = now
+        self.delivery: Delivery | None = None
+        self._subscriptions = {each.name: each for each in storage.subscriptions()}
+        self.secrets = Secrets(self._shelf(Kind.SECRETS))
+        self.keys = Keys(self._shelf(Kind.KEYS), now)
+
+    def _shelf(self, kind: Kind) -> Shelf:
+        return Shelf(kind, self._storage.items(kind), keeper=self, now=self._now, new_id=lambda: uuid.uuid4().hex)
+
+    async def answer(self, asked: Asked, operation: Operation | None) -> Answer:
+        """Answer one request; whatever it holds, there is an answer."""
+        try:
+            check_api_version(asked.query)
+            self._throttle.take()
+            caller = await self._verifier.verify(asked.headers.get("authorization", ""))
+            if operation is None:
+                raise VaultError(404, "NotFound", "There is nothing here.")
+            self.access.check(caller.object_id, caller.application, operation.right, asked.path)
+            return await self._run(asked, operation)
+        except VaultError as error:
+            return Answer(error.status, error.body(), error.headers)
+
+    async def _run(self, asked: Asked, operation: Operation) -> Answer:
+        group: Any = self.secrets if operation.kind is Kind.SECRETS else self.keys
+        result = getattr(group, operation.name)(asked, operation.item, operation.version)
+        answer = await result if inspect.isawaitable(result) else result
+        assert isinstance(answer, Answer)
+        return answer
+
+    def sweep(self, near_seconds: int) -> None:
+        """Tell of what expires and purge what was deleted long ago; to be called now and then."""
+        self.secrets.shelf.sweep(near_seconds)
+        self.keys.shelf.sweep(near_seconds)
+
+    # -- subscribers -------------------------------------------------------------------------------
+    @property
+    def subscriptions(self) -> list[Subscription]:
+        """Who is told."""
+        return list(self._subscriptions.values())
+
+    def subscribe(self, subscriptions: list[Subscription]) -> None:
+        """Tell these from now on, and no others."""
+        self._storage.subscribe(subscriptions)
+        self._subscriptions = {each.name: each for each in subscriptions}
+
+    def deliver(self, delivery: Delivery) -> None:
+        """Deliver through this from now on, first what was left when the vault ended."""
+        self.delivery = delivery
+        for number, subscription, event in self._storage.undelivered():
+            delivery.add(number, self._subscriptions.get(subscription), event)
+
+    # -- the shelves' keeper -----------------------------------------------------------------------
+    def keep(self, kind: Kind, item: Item, told: tuple[Occurrence, Version] | None) -> None:
+        """Store an item, and its event for each subscriber, in one step; then begin to deliver."""
+        event: dict[str, Any] | None = None
+        if told is not None:
+            happened, version = told
+            identity = str(uuid.uuid4())
+            event = event_of(kind, item, version, happened, base=self._base, identity=identity, at=self._now())
+        receivers = [] if event is None else self.subscriptions
+        numbers = self._storage.put(kind, item, [(each.name, event or {}) for each in receivers])
+        if self.delivery is not None:
+            for number, receiver in zip(numbers, receivers, strict=True):
+                self.delivery.add(number, receiver, event or {})
+
+    def drop(self, kind: Kind, name: str) -> None:
+        """Forget an item."""
+        self._storage.remove(kind, name)

@@ -1,9 +1,0 @@
-"""The HTTP side of the emulator: the management API that Service Bus SDKs speak, and the status page.
-
-`AdminApi` answers requests without any I/O of its own; `start_admin` serves it, and the status page, on a port.
-"""
-
-from local.emulator.admin.api import AdminApi, AdminRequest, AdminResponse
-from local.emulator.admin.server import AdminServer, start_admin
-
-__all__ = ["AdminApi", "AdminRequest", "AdminResponse", "AdminServer", "start_admin"]
