@@ -10,13 +10,13 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from azure.core.exceptions import AzureError, ResourceNotFoundError
-from azure.data.tables.aio import TableClient
+from azure.core.exceptions import AzureError
 
 from shared.messages import Registry
 from shared.protection import Erasure, Found, Keyring, KeysUnavailable, TokenKeys, survey
 from shared.secrets import SecretError
 from shared.settings import Settings, WrongSettings
+from shared.tables import Query, Table
 
 from .protection import Protection
 from .services import Services
@@ -118,12 +118,13 @@ async def _survey(services: Services, protection: Protection, subjects: Sequence
     return [await survey(name, texts, subjects=subjects, keyring=keyring) for name, texts in stores.items()]
 
 
-async def _tables(tables: Sequence[TableClient]) -> AsyncIterator[tuple[str, str]]:
+async def _tables(tables: Sequence[Table]) -> AsyncIterator[tuple[str, str]]:
     for table in tables:
-        async with table:
-            with contextlib.suppress(ResourceNotFoundError):
-                async for row in table.list_entities():
-                    yield f"{row['PartitionKey']}/{row['RowKey']}", " ".join(_texts(row))
+        try:
+            async for row in table.query(Query()):
+                yield f"{row['PartitionKey']}/{row['RowKey']}", " ".join(_texts(row))
+        finally:
+            await table.close()
 
 
 def _texts(row: Mapping[str, Any]) -> list[str]:

@@ -5,8 +5,6 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from azure.data.tables.aio import TableClient
-
 from shared.messages import Lane
 from shared.protection import (
     DataKeys,
@@ -25,6 +23,7 @@ from shared.protection import (
 )
 from shared.secrets import SecretCache
 from shared.settings import Settings
+from shared.tables import Table
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
@@ -53,7 +52,7 @@ class Protection:
         *,
         secrets: Callable[[], SecretCache],
         credential: "Callable[[], AsyncTokenCredential]",
-        table: Callable[[str], TableClient],
+        table: Callable[[str], Table],
         lease: Callable[[str], PassLease],
         now: Callable[[], datetime],
     ) -> None:
@@ -108,7 +107,7 @@ class Protection:
         """Both, by the id in the header."""
         return Keyring(self.data_keys, self.subject_keys)
 
-    def table_of_tokens(self) -> TableClient:
+    def table_of_tokens(self) -> Table:
         """A client of the table of what tokens stand for."""
         return self._table(TOKENS_TABLE)
 
