@@ -73,7 +73,7 @@ export const eventHubs = {
       partitionId: given.partition,
     });
     for (const each of given.events)
-      if (!batch.tryAdd(encodeEvent(each))) throw Object.assign(new Error("full"), { code: "size-exceeded" });
+      if (!batch.tryAdd(encodeEvent(each))) throw Object.assign(new Error("full"), { code: "MessageSizeExceeded" });
     await producer(given.hub).sendBatch(batch);
   },
   async eh_hub(given) {
@@ -107,6 +107,7 @@ export const eventHubs = {
         ownerLevel: given.owner_level,
         maxBatchSize: given.batch ?? 100,
         maxWaitTimeInSeconds: 1,
+        skipParsingBodyAsJson: true,
       },
     );
     readers.set(given.handle, reader);
@@ -143,7 +144,7 @@ export const eventHubs = {
           errors.push(error);
         },
       },
-      { startPosition: { offset: "-1" }, maxWaitTimeInSeconds: 1 },
+      { startPosition: { offset: "-1" }, maxWaitTimeInSeconds: 1, skipParsingBodyAsJson: true },
     );
     await until(() => seen.length >= given.count, given.wait);
     await subscription.close();

@@ -172,19 +172,16 @@ export const serviceBus = {
     const manager = client.createRuleManager(given.topic, given.subscription);
     const filter = given.sql === undefined ? given.correlation : { sqlExpression: given.sql };
     await manager.createRule(given.name, filter, given.action && { sqlExpression: given.action });
-    await manager.close();
   },
   async rules(given) {
     const manager = client.createRuleManager(given.topic, given.subscription);
     const found = [];
     for await (const rule of manager.listRules()) found.push(rule.name);
-    await manager.close();
     return found;
   },
   async remove_rule(given) {
     const manager = client.createRuleManager(given.topic, given.subscription);
     await manager.deleteRule(given.name);
-    await manager.close();
   },
 
   async admin(given) {
