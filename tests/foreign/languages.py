@@ -124,5 +124,7 @@ def _run(
         check=False,
     )
     if check and done.returncode:
-        raise RuntimeError(f"{command[0]} ended with {done.returncode}: {(done.stderr or done.stdout)[-3000:].decode()}")
+        raise RuntimeError(
+            f"{command[0]} ended with {done.returncode}: {(done.stderr or done.stdout)[-3000:].decode()}"
+        )
     return done.returncode

@@ -41,7 +41,7 @@ def take(client: Driver, handle: str, count: int, wait: int = 3_000) -> list[dic
     return found
 
 
-@spoken_by(*SDKS, "rhea")
+@spoken_by(*SDKS)
 def test_events_keep_their_order_and_properties(events: Driver, make_hub: MakeHub, handle: str) -> None:
     hub = make_hub(1)
     sent = [{"body": str(number), "properties": {"number": number, "text": "ä"}} for number in range(3)]
@@ -79,7 +79,7 @@ def test_a_partition_tells_what_it_holds(events: Driver, make_hub: MakeHub) -> N
     assert (after["first"], after["last"], after["empty"]) == ("0", "2", False)
 
 
-@spoken_by(*SDKS, "rhea")
+@spoken_by(*SDKS)
 def test_reading_begins_at_a_position(events: Driver, make_hub: MakeHub, handle: str) -> None:
     hub = make_hub(1)
     send(events, hub, 2, partition="0")
@@ -108,7 +108,7 @@ def test_the_latest_position_gives_only_what_comes_after(events: Driver, make_hu
     events.call("eh_close", handle=handle)
 
 
-@spoken_by(*SDKS, "rhea")
+@spoken_by(*SDKS, wrong_in=SDKS, because="a position beyond the log is waited on")
 @pytest.mark.parametrize("position", [{"sequence": 100}, {"offset": "100000"}], ids=["sequence", "offset"])
 def test_a_position_beyond_the_log_is_refused(
     events: Driver, make_hub: MakeHub, handle: str, position: dict[str, Any]
@@ -137,7 +137,7 @@ def test_the_higher_owner_level_has_the_partition(events: Driver, make_hub: Make
 
 
 @spoken_by(*SDKS)
-def test_a_processor_goes_on_after_its_checkpoints(events: Driver, make_hub: MakeHub, handle: str) -> None:
+def test_a_processor_resumes_after_its_checkpoints(events: Driver, make_hub: MakeHub, handle: str) -> None:
     hub = make_hub(4)
     for partition in "0123":
         send(events, hub, 3, partition=partition)

@@ -86,7 +86,7 @@ def test_a_subscription_has_dead_letters(client: Driver, make_topic: MakeTopic, 
     assert (dead["id"], dead["dead_letter_reason"], dead["dead_letter_description"]) == ("red", "r", "d")
 
 
-@spoken_by("javascript", "java")
+@spoken_by("javascript")
 def test_rules_are_managed_over_amqp(client: Driver, make_topic: MakeTopic, handle: str) -> None:
     """Only these two libraries (and .NET's) have a rule manager."""
     topic = make_topic("one")
@@ -102,7 +102,11 @@ def test_rules_are_managed_over_amqp(client: Driver, make_topic: MakeTopic, hand
 
 @spoken_by(*SDKS, *RAW)
 def test_a_subscription_forwards(
-    client: Driver, make_topic: MakeTopic, make_queue: Callable[..., str], handle: str, admin: ServiceBusAdministrationClient
+    client: Driver,
+    make_topic: MakeTopic,
+    make_queue: Callable[..., str],
+    handle: str,
+    admin: ServiceBusAdministrationClient,
 ) -> None:
     queue, topic = make_queue(), make_topic()
     admin.create_subscription(topic, "moving", forward_to=queue)
@@ -112,7 +116,7 @@ def test_a_subscription_forwards(
     client.call("close", handle=handle)
 
 
-@spoken_by(*SDKS, *RAW)
+@spoken_by(*SDKS, *RAW, wrong_in=SDKS, because="receive-and-delete sends more than the credit")
 def test_receive_and_delete_of_a_subscription_takes_no_more_than_was_asked_for(
     client: Driver, make_topic: MakeTopic, handle: str, admin: ServiceBusAdministrationClient
 ) -> None:
