@@ -16,7 +16,7 @@ _START_SECONDS = 60.0
 _CALL_SECONDS = 60.0
 
 
-class Refused(Exception):  # noqa: N818
+class Refused(Exception):
     """The client raised; `code` is one word for all languages, such as `message-lock-lost`."""
 
     def __init__(self, code: str, message: str) -> None:

@@ -19,7 +19,7 @@ _BUILD_SECONDS = 600.0
 """For a first download of everything; later runs find it in the cache."""
 
 
-class Missing(Exception):  # noqa: N818
+class Missing(Exception):
     """The machine lacks what a language needs; the text names it."""
 
 

@@ -14,7 +14,7 @@ RAW: tuple[str, ...] = ()
 
 
 def spoken_by(*languages: str, wrong_in: tuple[str, ...] = (), because: str = "") -> pytest.MarkDecorator:
-    """Run a test once in each language; `because` is the broker's fault that these languages see, until it is mended."""
+    """Run a test once in each language; `because` is what the broker does wrong in these until it is mended."""
     fault = pytest.mark.xfail(strict=True, reason=because)
     return pytest.mark.parametrize(
         "language", [pytest.param(each, marks=fault if each in wrong_in else ()) for each in languages]

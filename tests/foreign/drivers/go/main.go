@@ -4,6 +4,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -123,6 +124,9 @@ func codeOf(err error) string {
 	}
 	if errors.Is(err, azservicebus.ErrMessageTooLarge) || errors.Is(err, azeventhubs.ErrEventDataTooLarge) {
 		return "size-exceeded"
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return "timeout"
 	}
 	var hubError *azeventhubs.Error
 	if errors.As(err, &hubError) && hubError.Code == azeventhubs.ErrorCodeOwnershipLost {

@@ -196,7 +196,7 @@ class SessionReceiver(QueueReceiver):
 
 
 def _as_asked(source: Terminus, session_id: str) -> Any:
-    """The session's name in the form of the client's filter: Go's client sends a described one and reads nothing else."""
+    """The session's name in the form of the client's filter: Go's client sends a described one and reads no other."""
     asked = source.filters.get(SESSION_FILTER)
     return Described(asked.descriptor, session_id) if isinstance(asked, Described) else session_id
 
