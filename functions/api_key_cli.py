@@ -5,7 +5,7 @@ import secrets
 import sys
 from collections.abc import Sequence
 
-from shared.identity import Role, api_key_entry
+from shared.authentication import Role, api_key_entry
 
 __all__ = ["main"]
 

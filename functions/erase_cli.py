@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, Any
 from azure.core.exceptions import AzureError, ResourceNotFoundError
 from azure.data.tables.aio import TableClient
 
+from shared.encryption import Erasure, Keyring, KeysUnavailable
 from shared.messages import Registry
-from shared.protection import Erasure, Found, Keyring, KeysUnavailable, TokenKeys, survey
+from shared.privacy import Found, survey
 from shared.secrets import SecretError
 from shared.settings import Settings, WrongSettings
+from shared.tokenization import TokenKeys
 
 from .protection import Protection
 from .services import Services

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from shared.blobs import BlobMissing, BlobReference
 from shared.classification import plan_of
 from shared.messages import CloudEvent, Headers, Letter
-from shared.protection import clear_text
+from shared.privacy import clear_text
 from shared.secrets import Secret, UnknownSecret
 from shared.telemetry import hide
 

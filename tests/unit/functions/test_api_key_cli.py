@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from functions.api_key_cli import main
-from shared.identity import ApiKeys, Caller, Role
+from shared.authentication import ApiKeys, Caller, Role
 
 
 def test_the_entry_lets_the_key_in(capsys: pytest.CaptureFixture[str]) -> None:
