@@ -27,12 +27,12 @@ from azure.servicebus.aio import ServiceBusClient
 import integrations
 from functions import Services
 from functions.dead_letters_cli import main, redrive_of
+from integration.host.conftest import HostStarter, wait_for
 from local.azurite import AzuriteEndpoints
 from shared.dead_letters import Filters, InboxRecords, Order, Ramp, RedriveRun, Status
 from shared.messages import Headers, Lane, discover
 from shared.settings import Settings
 from tests.integration.conftest import RunningEmulator
-from tests.integration.host.conftest import HostStarter, wait_for
 
 APP = """
 import azure.functions as func

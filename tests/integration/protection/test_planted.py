@@ -23,9 +23,9 @@ from azure.data.tables import TableServiceClient
 from azure.eventhub.aio import EventHubConsumerClient
 from azure.storage.blob import BlobServiceClient
 
+from integration.host.conftest import Broker, HostStarter, RunningHost, wait_for
 from local.azurite import AzuriteEndpoints
 from tests.integration.conftest import RunningIssuer, RunningVault
-from tests.integration.host.conftest import Broker, HostStarter, RunningHost, wait_for
 
 APP = """
 import azure.functions as func
