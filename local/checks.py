@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 __all__ = ["main"]
 
-_APP = ("function_app.py", "functions", "integrations", "shared")
+_APP = ("function_app.py", "functions", "integrations", "ops", "shared")
 _TYPED = (*_APP, "local", "local-azure/src", "local-azure/tests", "infra", "bench", "tests", "dev.py")
 
 

@@ -6,9 +6,7 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from .ramp import Ramp
-from .record import Status
-from .selection import Filters
+from shared.dead_letters import Filters, Ramp, Status
 
 __all__ = ["filters_of", "moment_of", "order_by", "parse", "ramp_of"]
 

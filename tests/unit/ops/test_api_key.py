@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from functions.api_key_cli import main
+from ops.api_key import main
 from shared.identity import ApiKeys, Caller, Role
 
 

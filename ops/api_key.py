@@ -2,7 +2,6 @@
 
 import argparse
 import secrets
-import sys
 from collections.abc import Sequence
 
 from shared.identity import Role, api_key_entry
@@ -27,7 +26,3 @@ def main(arguments: Sequence[str]) -> int:
     print(f"key for {given.client}, shown only now:\n  {key}\n")  # noqa: T201
     print(f"its entry in the list of SLUICE_API_KEYS (or of the secret it names):\n  {entry}")  # noqa: T201
     return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))

@@ -14,9 +14,8 @@ from azure.data.tables._serialize import _parameter_filter_substitution
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.dead_letters import DeadLetter, Filters, Note, Ramp, Report, Status, StoredLetter, replay_message
-from shared.dead_letters.arguments import filters_of, moment_of, order_by, parse, ramp_of
-from shared.dead_letters.rendering import (
+from ops.dead_letters.arguments import filters_of, moment_of, order_by, parse, ramp_of
+from ops.dead_letters.rendering import (
     group_json,
     groups_table,
     letter_json,
@@ -24,6 +23,7 @@ from shared.dead_letters.rendering import (
     letters_table,
     report_json,
 )
+from shared.dead_letters import DeadLetter, Filters, Note, Ramp, Report, Status, StoredLetter, replay_message
 from shared.dead_letters.rows import from_row, history_column, to_row
 from shared.dead_letters.selection import Group, grouped_into
 

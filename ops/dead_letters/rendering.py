@@ -6,9 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from .ramp import Report
-from .record import StoredLetter
-from .selection import Group
+from shared.dead_letters import Group, Report, StoredLetter
 
 __all__ = ["as_json", "group_json", "groups_table", "letter_json", "letter_text", "letters_table", "report_json"]
 

@@ -15,6 +15,8 @@ from uuid import UUID
 from azure.core.exceptions import AzureError, HttpResponseError
 from azure.servicebus.exceptions import ServiceBusError
 
+from functions import Services
+from ops.settings_file import load_settings
 from shared.dead_letters import (
     Action,
     Filters,
@@ -28,8 +30,13 @@ from shared.dead_letters import (
     StoredLetter,
     preview,
 )
-from shared.dead_letters.arguments import filters_of, order_by, parse, ramp_of
-from shared.dead_letters.rendering import (
+from shared.messages import Lane, MessageError, Registry, discover
+from shared.query import StreamEvent
+from shared.settings import Settings, WrongSettings
+from shared.state import StateMismatch
+
+from .arguments import filters_of, order_by, parse, ramp_of
+from .rendering import (
     as_json,
     group_json,
     groups_table,
@@ -38,13 +45,6 @@ from shared.dead_letters.rendering import (
     letters_table,
     report_json,
 )
-from shared.messages import Lane, MessageError, Registry, discover
-from shared.query import StreamEvent
-from shared.settings import Settings, WrongSettings
-from shared.state import StateMismatch
-
-from .services import Services
-from .settings_file import load_settings
 
 __all__ = ["main", "redrive_of"]
 
@@ -357,6 +357,3 @@ def _say(text: str, code: int) -> int:
 
 
 _COMMANDS = {"list": _list, "groups": _groups, "show": _show, "replay": _replay, "discard": _discard}
-
-if __name__ == "__main__":
-    raise SystemExit(main())

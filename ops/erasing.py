@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 from azure.core.exceptions import AzureError, ResourceNotFoundError
 from azure.data.tables.aio import TableClient
 
+from functions import Services
+from functions.protection import Protection
 from shared.messages import Registry
 from shared.protection import Erasure, Found, Keyring, KeysUnavailable, TokenKeys, survey
 from shared.secrets import SecretError
 from shared.settings import Settings, WrongSettings
 
-from .protection import Protection
-from .services import Services
 from .settings_file import WrongSettingsFile, load_settings
 
 if TYPE_CHECKING:
@@ -191,7 +191,3 @@ def _text(report: Mapping[str, Any], before: Sequence[Found], after: Sequence[Fo
 def _say(text: str, code: int) -> int:
     sys.stderr.write(f"{PROGRAM}: {text}\n")
     return code
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
