@@ -12,9 +12,9 @@ from azure.data.tables.aio import TableClient
 from azure.eventhub import EventData
 
 from functions import Services
-from functions.erase_cli import DONE, WRONG, _erase, _parse, main
 from functions.protection import Protection
 from local.azurite import AzuriteEndpoints
+from ops.erasing import DONE, WRONG, _erase, _parse, main
 from shared.encryption import seal_text
 from shared.messages import Registry
 from shared.settings import Settings

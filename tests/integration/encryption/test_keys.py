@@ -14,6 +14,7 @@ from azure.data.tables.aio import TableClient
 from azure.identity.aio import ManagedIdentityCredential
 from azure.keyvault.keys.aio import KeyClient
 
+from integration.keyvault.conftest import client_options, developer
 from local.azurite import AzuriteEndpoints
 from shared.encryption import (
     DataKeys,
@@ -32,7 +33,6 @@ from shared.encryption import (
     unseal,
 )
 from tests.integration.conftest import RunningVault
-from tests.integration.keyvault.conftest import client_options, developer
 from tests.unit.shared.encryption.vault import MemorySecrets
 
 

@@ -23,9 +23,9 @@ from azure.data.tables import TableServiceClient
 from azure.eventhub.aio import EventHubConsumerClient
 from azure.storage.blob import BlobServiceClient
 
+from integration.host.conftest import Broker, HostStarter, RunningHost, wait_for
 from local.azurite import AzuriteEndpoints
 from tests.integration.conftest import RunningIssuer, RunningVault
-from tests.integration.host.conftest import Broker, HostStarter, RunningHost, wait_for
 
 APP = """
 import azure.functions as func
@@ -205,7 +205,7 @@ def test_planted_values_are_nowhere_but_with_who_may_see_them(
     assert masked["$masked"] == ["/address", "/customerId", "/email", "/name"]
 
     def letters(*arguments: str) -> str:
-        command = [sys.executable, "-m", "functions.dead_letters_cli", *arguments]
+        command = [sys.executable, "-m", "ops", "dead-letters", *arguments]
         done = subprocess.run(
             command, cwd=project, env={**os.environ, **settings}, capture_output=True, text=True, timeout=60, check=True
         )
