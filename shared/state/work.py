@@ -78,7 +78,7 @@ class SealedText(Protocol):
 
 
 class Fields(Protocol):
-    """Seals the protected fields of what is kept and said, and opens them: `shared.protection.FieldProtection`."""
+    """Seals the protected fields of what is kept and said, and opens them: `shared.privacy.FieldProtection`."""
 
     async def seal(self, data: BaseModel, place: tuple[str, ...]) -> SealedText:
         """A model as JSON for a place."""
