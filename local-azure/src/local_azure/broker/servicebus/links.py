@@ -19,7 +19,7 @@ from local_azure.broker.amqp import (
     rejected,
 )
 from local_azure.broker.amqp.encode import encode
-from local_azure.broker.amqp.types import Described, ULong
+from local_azure.broker.amqp.types import Described, Fields, ULong
 from local_azure.broker.endpoints import Client, Ingress
 from local_azure.broker.journal import Journal
 from local_azure.broker.servicebus.message import Message, parse_messages
@@ -164,7 +164,8 @@ def settle(queue: Queue, token: bytes, outcome: Outcome, now: int) -> bytes:
         queue.defer(token, now, properties)
     else:
         queue.abandon(token, now, properties)
-    return encode(Described(ULong(_MODIFIED), [failed, elsewhere, changes]))
+    echoed = None if properties is None else Fields(properties)
+    return encode(Described(ULong(_MODIFIED), [failed, elsewhere, echoed]))
 
 
 def _reject(queue: Queue, token: bytes, outcome: Outcome, now: int) -> None:
