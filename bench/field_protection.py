@@ -94,8 +94,8 @@ def _rounds(rounds: int) -> Iterator[float]:
 BENCHMARKS = [
     Benchmark(
         name="field-protection",
-        claim=f"CPU of a batch of {BATCH} orders, each with three protected fields in its state and its event, encrypted"
-        " / the same in clear",
+        claim=f"CPU of a batch of {BATCH} orders, each with three protected fields in its state and its event,"
+        " encrypted / the same in clear",
         goal=1.25,
         better="lower",
         rounds=_rounds,
