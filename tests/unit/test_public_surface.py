@@ -19,6 +19,7 @@ from tests.unit.functions.conftest import ENVIRONMENT
 
 PACKAGES = [
     "functions",
+    "functions.composition",
     *(found.name for found in pkgutil.iter_modules(shared.__path__, "shared.")),
     *(found.name for found in pkgutil.iter_modules(integrations.__path__, "integrations.")),
 ]
