@@ -8,7 +8,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from shared.identity import Role
+from shared.authentication import Role
 
 __all__ = ["ANONYMOUS", "Access", "Route", "RouteTable", "WrongRoute"]
 

@@ -20,8 +20,8 @@ from functions.composition import (
     compose,
 )
 from functions.triggers import AppName, Function, HubTrigger, QueueTrigger, TimerTrigger
+from shared.authentication import Role
 from shared.http import Route
-from shared.identity import Role
 from shared.jobs import Job, parse_schedule
 from shared.messages import Registry
 from shared.settings import Settings
