@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from tests.foreign.driver import Driver, Refused
-from tests.foreign.spoken import RAW, SDKS, spoken_by
+from foreign.driver import Driver, Refused
+from foreign.spoken import RAW, SDKS, spoken_by
 
 MakeHub = Callable[[int], str]
 
 
 @pytest.fixture
-def events(drivers: Callable[[str], Driver], client: Driver, broker: Any) -> Iterator[Driver]:
+def events(drivers: Callable[[str], Driver], client: Driver, broker: Any) -> Driver:
     """The driver, connected to Event Hubs too."""
     client.call("eh_connect", connection_string=broker.connection_string)
     return client

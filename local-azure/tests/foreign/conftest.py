@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from azure.servicebus.management import ServiceBusAdministrationClient
 
-from tests.foreign.driver import Driver
-from tests.foreign.languages import Missing, build
-from tests.integration.emulator.process import EmulatorProcess
-from tests.integration.emulator_admin.certificate import Certificate, make_certificate
+from foreign.driver import Driver
+from foreign.languages import Missing, build
+from integration.broker.process import EmulatorProcess
+from integration.broker_admin.certificate import Certificate, make_certificate
 
 _HUBS = 60
 _numbers = count(1)

@@ -7,8 +7,8 @@ from itertools import count
 
 import pytest
 
-from tests.foreign.driver import Driver, Refused
-from tests.foreign.spoken import SDKS, spoken_by
+from foreign.driver import Driver, Refused
+from foreign.spoken import SDKS, spoken_by
 
 _numbers = count(1)
 
