@@ -11,9 +11,11 @@ from itertools import islice
 from typing import cast
 
 from functions import Services
-from shared.protection import DataKeys, FieldProtection, MemoryKeyRows, SecretWrapper, SubjectKeys, TokenKeys
+from shared.encryption import DataKeys, MemoryKeyRows, SecretWrapper, SubjectKeys
+from shared.privacy import FieldProtection
 from shared.telemetry.logs import configure_json
 from shared.testing import MemoryStore
+from shared.tokenization import TokenKeys
 
 from .dispatch import BATCH, BATCHES_A_ROUND, dispatched, in_memory, wire
 from .harness import Benchmark

@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 
-from shared.protection import DataKey, seal, unseal
+from shared.encryption import DataKey, seal, unseal
 
 from .harness import Benchmark
 

@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING
 
 from azure.data.tables.aio import TableClient
 
-from shared.messages import Lane
-from shared.protection import (
+from shared.encryption import (
     DataKeys,
     DataKeyWrapper,
-    Keyring,
     KeyTable,
     KeyWrapper,
     MessageSealer,
@@ -19,12 +17,12 @@ from shared.protection import (
     Rewrapping,
     SecretWrapper,
     SubjectKeys,
-    TokenKeys,
-    TokenVault,
     VaultWrapper,
 )
+from shared.messages import Lane
 from shared.secrets import SecretCache
 from shared.settings import Settings
+from shared.tokenization import TokenKeys
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
@@ -86,10 +84,6 @@ class Protection:
         return KeyTable(self._table(SUBJECT_KEYS_TABLE))
 
     @cached_property
-    def _token_rows(self) -> KeyTable:
-        return KeyTable(self._table(TOKENS_TABLE))
-
-    @cached_property
     def data_keys(self) -> DataKeys:
         """The keys that data is sealed under."""
         return DataKeys(self._data_rows, self._wrapper, now=self._now)
@@ -103,11 +97,6 @@ class Protection:
         """Subjects' keys as an instance sees them that has just started."""
         return SubjectKeys(self._subject_rows, DataKeyWrapper(self.data_keys), now=self._now)
 
-    @cached_property
-    def keyring(self) -> Keyring:
-        """Both, by the id in the header."""
-        return Keyring(self.data_keys, self.subject_keys)
-
     def table_of_tokens(self) -> TableClient:
         """A client of the table of what tokens stand for."""
         return self._table(TOKENS_TABLE)
@@ -117,11 +106,6 @@ class Protection:
         """What tokens are made with; None where SLUICE_TOKEN_KEY isn't set."""
         current, *earlier = self._settings.token_keys or ("",)
         return TokenKeys(self._secrets(), current, earlier=earlier) if current else None
-
-    @cached_property
-    def token_vault(self) -> TokenVault:
-        """What tokens stand for, sealed; for some roles only."""
-        return TokenVault(self._token_rows, self.keyring)
 
     @cached_property
     def messages(self) -> MessageSealer:
@@ -137,6 +121,6 @@ class Protection:
     async def close(self) -> None:
         """Close what was opened."""
         made = vars(self)
-        for name in ("_vault_wrapper", "_data_rows", "_subject_rows", "_token_rows"):
+        for name in ("_vault_wrapper", "_data_rows", "_subject_rows"):
             if name in made:
                 await made[name].close()

@@ -12,19 +12,20 @@ from uuid import uuid4
 from azure.data.tables.aio import TableClient
 from azure.servicebus.aio import ServiceBusClient, ServiceBusSender
 
+from shared.authentication import Authenticator, Fetcher, SigningKeys, TokenRules, TokenVerifier
+from shared.azure_clients import Credentials, proxied
 from shared.blobs import BlobSweeper, ValueStore
 from shared.claim_check import ClaimStore
 from shared.dead_letters import DeadLetterStore
+from shared.encryption import MessageSealer
 from shared.http import Intake, OperationIds
-from shared.identity import Authenticator, Credentials, Fetcher, SigningKeys, TokenRules, TokenVerifier
 from shared.messages import Lane, Registry
+from shared.privacy import FieldProtection
 from shared.processing import BatchProcessor, Decoder, Limits, OrderedKeys, ParkingDrain, Runner, Settler
-from shared.protection import FieldProtection, MessageSealer
-from shared.proxies import proxied
 from shared.query import Projector, ReadModels
 from shared.resilience import LaneGate, LaneTurns, RetryBudget, RetryPlan, Share
 from shared.rotation import AuditTrail, Renew, Rotator, SecretEvents, random_key
-from shared.secrets import KeyRing, Keys, Policy, SecretCache, Vault, VaultPair
+from shared.secrets import Keys, Policy, RotatingKey, SecretCache, Vault, VaultPair
 from shared.sending import CoalescingSender, EventPublisher, Lanes
 from shared.settings import MIN_KEY, Connection, Settings, WrongSettings
 from shared.state import InboxSweeper, Lease, Outbox, Parking, StateStore
@@ -72,7 +73,7 @@ class Services:
         self.now = _now
         self._credentials = Credentials(settings.cloud)
         self._fetcher = Fetcher()
-        self._operation_keys = KeyRing(settings.operation_key, lambda: self.secrets, least=MIN_KEY)
+        self._operation_keys = RotatingKey(settings.operation_key, lambda: self.secrets, least=MIN_KEY)
         self._operations: tuple[Keys, OperationIds] | None = None
         self._budgets: dict[str, RetryBudget] = {}
         if settings.data_key is None:

@@ -7,9 +7,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from shared.classification import Classification, Tokenized
+from shared.encryption import ProtectionError
 from shared.http import error
 from shared.messages import ErrorCode
-from shared.protection import ProtectionError, clearance_of, shown
+from shared.privacy import clearance_of, shown
 from shared.telemetry import log_event
 
 from .services import Services

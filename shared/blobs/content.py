@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from tempfile import SpooledTemporaryFile
 from typing import Protocol, TypeVar
 
-from shared.protection import StreamSealer
+from shared.encryption import StreamSealer
 
 from .encoding import PIECE, Encoder, encoding_for
 from .reference import SEALED, PayloadTooLarge

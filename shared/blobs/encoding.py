@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from shared.protection import DataKey, StreamOpener, StreamSealer, stream_size
+from shared.encryption import DataKey, StreamOpener, StreamSealer, stream_size
 
 from .reference import BlobChanged, BlobReference
 

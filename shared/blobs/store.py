@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 
-from shared.protection import DataKeys, StreamSealer, UnknownKey, stream_key_id
+from shared.encryption import DataKeys, StreamSealer, UnknownKey, stream_key_id
 
 from .content import Content, offload, prepared
 from .encoding import Decoder, Opener

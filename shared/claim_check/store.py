@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from shared.blobs import MAX_PAYLOAD, BlobChanged, BlobMissing, BlobStore, BlobSweeper, InUse
-from shared.protection import DataKeys
+from shared.encryption import DataKeys
 
 from .claim import Claim, ClaimChanged, ClaimMissing
 

@@ -21,8 +21,8 @@ from azure.core.exceptions import (
 from azure.data.tables import UpdateMode
 from azure.data.tables.aio import TableClient
 
+from shared.encryption import MessageSealer, UnknownKey
 from shared.messages import Headers
-from shared.protection import MessageSealer, UnknownKey
 from shared.state import etag_of
 from shared.tables import TableSession, TransactionFailed
 

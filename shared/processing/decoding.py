@@ -6,8 +6,8 @@ from contextlib import nullcontext
 from dataclasses import replace
 
 from shared.claim_check import Claim, ClaimStore
+from shared.encryption import MessageSealer, UnknownKey
 from shared.messages import Handler, Headers, InvalidMessage, Registry, fingerprint, parse_strict
-from shared.protection import MessageSealer, UnknownKey
 from shared.state import bucket_of
 
 from .outcomes import Delivery, Message

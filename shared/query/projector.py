@@ -9,8 +9,9 @@ from pydantic import ValidationError
 
 from shared.classification import plan_of
 from shared.dead_letters import DeadLetter, DeadLetterStore, stack_fingerprint
+from shared.encryption import KeysUnavailable
 from shared.messages import CloudEvent, ErrorCode, MessageError, Projection, Registry
-from shared.protection import FieldProtection, KeysUnavailable, Sealed, clear_text
+from shared.privacy import FieldProtection, Sealed, clear_text
 from shared.state import pack
 from shared.telemetry import error_told, hiding, link_to, log_event, span
 

@@ -12,7 +12,7 @@ from azure.data.tables import UpdateMode
 from azure.data.tables.aio import TableClient
 from pydantic_core import from_json
 
-from shared.protection import token_name
+from shared.privacy import token_name
 from shared.state import bucket_of, etag_of, pack, row_safe, unpack
 from shared.tables import TableSession, TransactionFailed
 

@@ -5,7 +5,6 @@ SecretError
 ├── SecretDisabled       definitive: its owner switched it off
 ├── SecretExpired        definitive: its own time is over
 ├── UnfitSecret          definitive: its value can't serve its purpose (too short, for example)
-├── NoKeyRule            no rule selects a key
 └── VaultUnavailable     the vault gave no usable answer: a value that is held goes on being used
     ├── VaultThrottled   too many reads, by the vault's word or our own guard's
     ├── VaultDenied      the app's identity may not read it, or not from here
@@ -16,7 +15,6 @@ from typing import Self
 
 __all__ = [
     "MalformedAnswer",
-    "NoKeyRule",
     "SecretDisabled",
     "SecretError",
     "SecretExpired",
@@ -85,10 +83,6 @@ class UnfitSecret(SecretError):
 
     definitive = True
     negative = True
-
-
-class NoKeyRule(SecretError):
-    """No rule selects a key for these facts."""
 
 
 class VaultUnavailable(SecretError):

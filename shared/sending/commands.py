@@ -5,8 +5,8 @@ from datetime import datetime
 
 from azure.servicebus import ServiceBusMessage
 
+from shared.encryption import MessageSealer
 from shared.messages import Headers, Lane
-from shared.protection import MessageSealer
 
 from .coalescing import CoalescingSender
 

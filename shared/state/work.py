@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from shared.blobs import BlobMissing, BlobReference
 from shared.classification import plan_of
 from shared.messages import CloudEvent, Headers, Letter
-from shared.protection import clear_text
+from shared.privacy import clear_text
 from shared.secrets import Secret, UnknownSecret
 from shared.telemetry import hide
 
@@ -78,7 +78,7 @@ class SealedText(Protocol):
 
 
 class Fields(Protocol):
-    """Seals the protected fields of what is kept and said, and opens them: `shared.protection.FieldProtection`."""
+    """Seals the protected fields of what is kept and said, and opens them: `shared.privacy.FieldProtection`."""
 
     async def seal(self, data: BaseModel, place: tuple[str, ...]) -> SealedText:
         """A model as JSON for a place."""

@@ -22,7 +22,7 @@ from azure.core.pipeline.policies import (
 from azure.core.rest import AsyncHttpResponse, HttpRequest
 from azure.data.tables.aio import TableClient
 
-from shared.proxies import proxied
+from shared.azure_clients import proxied
 
 from .entities import Entity, decode
 from .transactions import Operation, body, check, entity_path, failure

@@ -22,7 +22,7 @@ import asyncio, json, os, sys
 from uuid import uuid4
 from azure.storage.blob.aio import ContainerClient
 from shared.claim_check import ClaimStore
-from tests.unit.shared.protection.vault import World
+from tests.unit.shared.encryption.vault import World
 
 SIZE = 100_000_000
 PIECE = 1_000_000

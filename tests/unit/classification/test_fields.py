@@ -25,18 +25,11 @@ from shared.classification import (
     leaves,
     plan_of,
 )
+from shared.encryption import KeysUnavailable, ProtectionError, UnknownKey
 from shared.messages import Contract
-from shared.protection import (
-    FieldProtection,
-    KeysUnavailable,
-    ProtectionError,
-    TokenKeys,
-    UnknownKey,
-    clear_text,
-    clearance_of,
-    shown,
-)
-from tests.unit.shared.protection.vault import World
+from shared.privacy import FieldProtection, clear_text, clearance_of, shown
+from shared.tokenization import TokenKeys
+from tests.unit.shared.encryption.vault import World
 
 PLACE = ("state", "order", "1")
 
