@@ -223,7 +223,7 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, see:
 
 
 def _frames(way: _Way, data: bytes) -> Iterator[tuple[int, object, bytes]]:
-    """Channel, performative and payload of each AMQP frame that is whole now; protocol headers and SASL are left out."""
+    """Channel, performative and payload of each AMQP frame that is whole now; headers and SASL are left out."""
     way.unfinished += data
     while len(way.unfinished) >= _HEADER:
         size, offset, kind, channel = _unpack(way.unfinished)

@@ -1,4 +1,4 @@
-"""The integration whose operations are counted: one state row, one event, one view, and a first attempt that may fail."""
+"""The integration whose operations are counted: one state row, one event, one view; an attempt may fail."""
 
 from shared.messages import Contract, Integration, Retry
 from shared.state import Work
