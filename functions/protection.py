@@ -1,4 +1,4 @@
-"""The app's keys and what seals with them, made where the settings name a data key."""
+"""The app's keys and what encrypts with them, made where the settings name a data key."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -12,7 +12,7 @@ from shared.encryption import (
     DataKeyWrapper,
     KeyTable,
     KeyWrapper,
-    MessageSealer,
+    MessageEncryption,
     PassLease,
     Rewrapping,
     SecretWrapper,
@@ -35,7 +35,7 @@ TOKENS_TABLE = "tokens"
 
 
 class Protection:
-    """Data keys, subjects' keys, tokens and sealed messages of one app. Nothing connects before it is used.
+    """Data keys, subjects' keys, tokens and encrypted messages of one app. Nothing connects before it is used.
 
     Parameters
     ----------
@@ -85,7 +85,7 @@ class Protection:
 
     @cached_property
     def data_keys(self) -> DataKeys:
-        """The keys that data is sealed under."""
+        """The keys that data is encrypted under."""
         return DataKeys(self._data_rows, self._wrapper, now=self._now)
 
     @cached_property
@@ -108,10 +108,10 @@ class Protection:
         return TokenKeys(self._secrets(), current, earlier=earlier) if current else None
 
     @cached_property
-    def messages(self) -> MessageSealer:
-        """Seals whole messages, and bodies of dead letters."""
+    def messages(self) -> MessageEncryption:
+        """Encrypts whole messages, and bodies of dead letters."""
         lanes = [Lane(name) for name in self._settings.encrypted_lanes]
-        return MessageSealer(self.data_keys, lanes, required=self._settings.sealing_required)
+        return MessageEncryption(self.data_keys, lanes, required=self._settings.encryption_required)
 
     @cached_property
     def rewrapping(self) -> Rewrapping:

@@ -17,7 +17,7 @@ from shared.azure_clients import Credentials, proxied
 from shared.blobs import BlobSweeper, ValueStore
 from shared.claim_check import ClaimStore
 from shared.dead_letters import DeadLetterStore
-from shared.encryption import MessageSealer
+from shared.encryption import MessageEncryption
 from shared.http import Intake, OperationIds
 from shared.messages import Lane, Registry
 from shared.privacy import FieldProtection
@@ -205,7 +205,7 @@ class Services:
         )
 
     @property
-    def sealer(self) -> MessageSealer | None:
+    def encryption(self) -> MessageEncryption | None:
         """Seals and opens whole messages, where there is a key."""
         return None if self.protection is None else self.protection.messages
 
@@ -216,8 +216,8 @@ class Services:
             self.registry,
             self.claims,
             buckets=self.settings.state_buckets,
-            sealer=self.sealer,
-            fingerprints=None if self.fields is None else self.fields.fingerprints,
+            encryption=self.encryption,
+            fingerprints=None if self.fields is None else self.fields.payload_hashes,
         )
 
     @cached_property
@@ -325,7 +325,7 @@ class Services:
         }
         timeout = self.settings.send_timeout_seconds
         senders = {lane: CoalescingSender(self._opener(name), timeout=timeout) for lane, name in names.items()}
-        return Lanes(senders, self.sealer)
+        return Lanes(senders, self.encryption)
 
     def _opener(self, queue: str) -> "_Opener":
         return _Opener(self, queue)
@@ -389,14 +389,14 @@ class Services:
     def dead_letters(self) -> DeadLetterStore:
         """The dead-letter store."""
         table, bodies = self._first_table(DEAD_LETTERS_TABLE), self._container(DEAD_LETTERS_CONTAINER)
-        return DeadLetterStore(table, bodies, sealer=self.sealer)
+        return DeadLetterStore(table, bodies, encryption=self.encryption)
 
     @cached_property
     def claims(self) -> ClaimStore:
         """Large payloads."""
         keys = self.protection.data_keys if self.protection is not None else None
         container = self._container(self.settings.claim_container)
-        return ClaimStore(container, keys=keys, seal=self.settings.seals_claims)
+        return ClaimStore(container, keys=keys, encrypt=self.settings.encrypts_claims)
 
     @cached_property
     def values(self) -> ValueStore:

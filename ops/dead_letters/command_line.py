@@ -103,7 +103,7 @@ def redrive_of(services: Services) -> Redrive:
         renew=renew,
         now=services.now,
         resolved=resolved,
-        fingerprints=None if services.fields is None else services.fields.fingerprints,
+        fingerprints=None if services.fields is None else services.fields.payload_hashes,
     )
 
 

@@ -15,7 +15,7 @@ from functions import Services
 from functions.protection import Protection
 from local.azurite import AzuriteEndpoints
 from ops.erasing import DONE, WRONG, _erase, _parse, main
-from shared.encryption import seal_text
+from shared.encryption import encrypt_text
 from shared.messages import Registry
 from shared.settings import Settings
 from shared.tokenization import TokenKeys
@@ -33,19 +33,21 @@ class App:
         self.token_keys = tokens
 
     async def fill(self) -> None:
-        """Sealed values of each person in the state, the read models and the event log."""
+        """Encrypted values of each person in the state, the read models and the event log."""
         tokens = await self.token_keys.tokens()
         for customer in ("17850", "13047"):
             key = await self.protection.subject_keys.key_for(tokens.token("customer", customer))
             (state,) = self.services.tables_of_state()
             for table in (state, self.services.table_of_views()):
-                value = json.dumps({"name": seal_text(key, "Ada", aad=b"a"), "mail": seal_text(key, "a@b", aad=b"b")})
+                value = json.dumps(
+                    {"name": encrypt_text(key, "Ada", aad=b"a"), "mail": encrypt_text(key, "a@b", aad=b"b")}
+                )
                 async with table:
                     row = {"PartitionKey": "p", "RowKey": customer, "value": value}
                     await table.upsert_entity(row)
             producer = self.services._producer()
             async with producer:
-                event = EventData(json.dumps({"data": {"name": seal_text(key, "Ada", aad=b"c")}}))
+                event = EventData(json.dumps({"data": {"name": encrypt_text(key, "Ada", aad=b"c")}}))
                 await producer.send_batch([event], partition_id="0")
 
     async def erase(self, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, Any]]:

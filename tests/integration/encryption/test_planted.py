@@ -93,11 +93,11 @@ def broker(tmp_path: Path, project: Path) -> Iterator[Broker]:
 
 @pytest.fixture
 def settings(azurite: AzuriteEndpoints, broker: Broker, vault: RunningVault, project: Path) -> dict[str, str]:
-    """The app's, with everything sealed that can be."""
+    """The app's, with everything encrypted that can be."""
     values = json.loads((project / "local.settings.sample.json").read_text())["Values"]
     storage, messaging = azurite.connection_string, broker.connection_string
     connections = {"ServiceBus": messaging, "EventHubs": messaging, "State": storage, "Claims": storage}
-    sealing = {
+    encryption = {
         "SLUICE_DATA_KEY": "secret:data-key",
         "SLUICE_TOKEN_KEY": "secret:token-key",
         "SLUICE_ENCRYPTED_LANES": "high,normal,low,ordered",
@@ -105,7 +105,7 @@ def settings(azurite: AzuriteEndpoints, broker: Broker, vault: RunningVault, pro
         "SLUICE_CLAIM_THRESHOLD_BYTES": "16384",
     }
     own = {"AzureWebJobsStorage": storage, "SLUICE_OPERATION_KEY": "k" * 32}
-    return {**values, **vault.settings, **connections, **own, **sealing}
+    return {**values, **vault.settings, **connections, **own, **encryption}
 
 
 @dataclass
