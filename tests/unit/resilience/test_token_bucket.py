@@ -178,6 +178,4 @@ def test_an_empty_block_is_refused() -> None:
     """It would be asked for without end."""
     bucket = TokenBucket(capacity=1, rate=1, clock=Clock())
     with pytest.raises(ValueError, match="block"):
-        SharedTokenBucket(
-            MemoryTokenStore(lambda _: TokenBucket(capacity=1, rate=1, clock=Clock())), "a", block=0, clock=Clock()
-        )
+        SharedTokenBucket(MemoryTokenStore(lambda _: bucket), "a", block=0, clock=Clock())
