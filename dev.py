@@ -55,6 +55,11 @@ def module(name: str) -> Callable[[list[str]], list[str]]:
     return lambda arguments: ["-m", name, *arguments]
 
 
+def tests(arguments: list[str]) -> list[str]:
+    """The suite, its files side by side on all cores; what the user names runs in one process, as pytest does it."""
+    return ["-m", "pytest", *(arguments or ["-n", "auto", "--dist", "loadfile"])]
+
+
 def emulator(arguments: list[str]) -> list[str]:
     """The emulator, with the project's own entities unless the user names others."""
     if not any(part == "--config" or part.startswith("--config=") for part in arguments):
@@ -64,32 +69,31 @@ def emulator(arguments: list[str]) -> list[str]:
     return ["-m", "local_azure.broker", *arguments]
 
 
-def dead_letters(arguments: list[str]) -> list[str]:
-    """The dead letters of the stack that ran last in the project's own data folder, unless settings are named."""
-    kept = PROJECT / ".sluice" / "app-settings.json"
-    named = any(part == "--settings" or part.startswith("--settings=") for part in arguments)
-    settings = ["--settings", str(kept)] if kept.exists() and not named else []
-    return ["-m", "functions.dead_letters_cli", *settings, *arguments]
+def operate(verb: str) -> Callable[[list[str]], list[str]]:
+    """An operator's verb on the stack that ran last in the project's own data folder, unless settings are named."""
 
+    def command(arguments: list[str]) -> list[str]:
+        kept = PROJECT / ".sluice" / "app-settings.json"
+        named = any(part == "--settings" or part.startswith("--settings=") for part in arguments)
+        settings = ["--settings", str(kept)] if kept.exists() and not named else []
+        return ["-m", "ops", verb, *settings, *arguments]
 
-def erase(arguments: list[str]) -> list[str]:
-    """An erasure in the stack that ran last in the project's own data folder, unless settings are named."""
-    return ["-m", "functions.erase_cli", *dead_letters(arguments)[2:]]
+    return command
 
 
 VERBS = {
     "run": Verb(LOCAL, True, module("local.stack")),
-    "test": Verb(TESTS, True, module("pytest"), in_project=True),
+    "test": Verb(TESTS, True, tests, in_project=True),
     "check": Verb(TESTS, False, module("local.checks"), in_project=True),
     "bench": Verb(TESTS, True, module("bench")),
     "emulator": Verb(LOCAL, False, emulator),
     "token": Verb(LOCAL, False, module("local_azure.identity.token")),
-    "api-key": Verb(LOCAL, False, module("functions.api_key_cli")),
+    "api-key": Verb(LOCAL, False, lambda arguments: ["-m", "ops", "api-key", *arguments]),
     "vault": Verb(LOCAL, False, module("local_azure.keyvault.command_line")),
-    "dead-letters": Verb(LOCAL, False, dead_letters, in_project=True),
+    "dead-letters": Verb(LOCAL, False, operate("dead-letters"), in_project=True),
     "doctor": Verb(LOCAL, False, module("local.doctor")),
     "package": Verb(LOCAL, False, module("local.packaging")),
-    "erase": Verb(LOCAL, False, erase, in_project=True),
+    "erase": Verb(LOCAL, False, operate("erase"), in_project=True),
     "chaos": Verb(LOCAL, True, module("local.chaos")),
 }
 

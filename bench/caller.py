@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
-from shared.identity import SigningKeys, TokenRules, TokenVerifier
+from shared.authentication import SigningKeys, TokenRules, TokenVerifier
 
 from .harness import Benchmark
 

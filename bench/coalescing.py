@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import aiohttp
 
-from shared.identity import api_key_entry
+from shared.authentication import api_key_entry
 
 from .harness import Benchmark
 from .stack import ROOT, distant, emulator, functions_host, sample_settings

@@ -1,6 +1,6 @@
 """Who may do what over HTTP: one table from method and path to roles."""
 
-from shared.identity import Role
+from shared.authentication import Role
 
 __all__ = ["ANONYMOUS", "roles_for"]
 

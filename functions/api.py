@@ -13,6 +13,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from shared.authentication import Caller, Role
+from shared.encryption import KeysUnavailable
 from shared.health import Health
 from shared.http import (
     BadBody,
@@ -30,9 +32,7 @@ from shared.http import (
     read_body,
     success,
 )
-from shared.identity import Caller, Role
 from shared.messages import ErrorCode, Handler
-from shared.protection import KeysUnavailable
 from shared.secrets import SecretError
 from shared.sending import NotSent
 from shared.state import inbox_key

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from pydantic import SecretStr
 
-from shared.identity import ApiKeys, CannotTell
+from shared.authentication import ApiKeys, CannotTell
 from shared.secrets import Secret, SecretCache, SecretError
 from shared.settings import SecretReference, WrongSettings
 from shared.telemetry import log_event

@@ -1,29 +1,27 @@
-"""The app's keys and what seals with them, made where the settings name a data key."""
+"""The app's keys and what encrypts with them, made where the settings name a data key."""
 
 from collections.abc import Callable
 from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from shared.messages import Lane
-from shared.protection import (
+from shared.encryption import (
     DataKeys,
     DataKeyWrapper,
-    Keyring,
     KeyTable,
     KeyWrapper,
-    MessageSealer,
+    MessageEncryption,
     PassLease,
     Rewrapping,
     SecretWrapper,
     SubjectKeys,
-    TokenKeys,
-    TokenVault,
     VaultWrapper,
 )
+from shared.messages import Lane
 from shared.secrets import SecretCache
 from shared.settings import Settings
 from shared.tables import Table
+from shared.tokenization import TokenKeys
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
@@ -36,7 +34,7 @@ TOKENS_TABLE = "tokens"
 
 
 class Protection:
-    """Data keys, subjects' keys, tokens and sealed messages of one app. Nothing connects before it is used.
+    """Data keys, subjects' keys, tokens and encrypted messages of one app. Nothing connects before it is used.
 
     Parameters
     ----------
@@ -85,12 +83,8 @@ class Protection:
         return KeyTable(self._table(SUBJECT_KEYS_TABLE))
 
     @cached_property
-    def _token_rows(self) -> KeyTable:
-        return KeyTable(self._table(TOKENS_TABLE))
-
-    @cached_property
     def data_keys(self) -> DataKeys:
-        """The keys that data is sealed under."""
+        """The keys that data is encrypted under."""
         return DataKeys(self._data_rows, self._wrapper, now=self._now)
 
     @cached_property
@@ -101,11 +95,6 @@ class Protection:
     def fresh_subject_keys(self) -> SubjectKeys:
         """Subjects' keys as an instance sees them that has just started."""
         return SubjectKeys(self._subject_rows, DataKeyWrapper(self.data_keys), now=self._now)
-
-    @cached_property
-    def keyring(self) -> Keyring:
-        """Both, by the id in the header."""
-        return Keyring(self.data_keys, self.subject_keys)
 
     def table_of_tokens(self) -> Table:
         """A client of the table of what tokens stand for."""
@@ -118,15 +107,10 @@ class Protection:
         return TokenKeys(self._secrets(), current, earlier=earlier) if current else None
 
     @cached_property
-    def token_vault(self) -> TokenVault:
-        """What tokens stand for, sealed; for some roles only."""
-        return TokenVault(self._token_rows, self.keyring)
-
-    @cached_property
-    def messages(self) -> MessageSealer:
-        """Seals whole messages, and bodies of dead letters."""
+    def messages(self) -> MessageEncryption:
+        """Encrypts whole messages, and bodies of dead letters."""
         lanes = [Lane(name) for name in self._settings.encrypted_lanes]
-        return MessageSealer(self.data_keys, lanes, required=self._settings.sealing_required)
+        return MessageEncryption(self.data_keys, lanes, required=self._settings.encryption_required)
 
     @cached_property
     def rewrapping(self) -> Rewrapping:
@@ -136,6 +120,6 @@ class Protection:
     async def close(self) -> None:
         """Close what was opened."""
         made = vars(self)
-        for name in ("_vault_wrapper", "_data_rows", "_subject_rows", "_token_rows"):
+        for name in ("_vault_wrapper", "_data_rows", "_subject_rows"):
             if name in made:
                 await made[name].close()

@@ -11,19 +11,20 @@ from uuid import uuid4
 
 from azure.servicebus.aio import ServiceBusClient, ServiceBusSender
 
+from shared.authentication import Authenticator, Fetcher, SigningKeys, TokenRules, TokenVerifier
+from shared.azure_clients import Credentials, proxied
 from shared.blobs import BlobSweeper, ValueStore
 from shared.claim_check import ClaimStore
 from shared.dead_letters import DeadLetterStore
+from shared.encryption import MessageEncryption
 from shared.http import Intake, OperationIds
-from shared.identity import Authenticator, Credentials, Fetcher, SigningKeys, TokenRules, TokenVerifier
 from shared.messages import Lane, Registry
+from shared.privacy import FieldProtection
 from shared.processing import BatchProcessor, Decoder, Limits, OrderedKeys, ParkingDrain, Runner, Settler
-from shared.protection import FieldProtection, MessageSealer
-from shared.proxies import proxied
 from shared.query import Projector, ReadModels
-from shared.resilience import LaneGate, LaneTurns, RetryBudget, RetryPlan, Share
+from shared.resilience import LaneTurns, RetryBudget, RetryPlan, Share, WeightedBulkhead
 from shared.rotation import AuditTrail, Renew, Rotator, SecretEvents, random_key
-from shared.secrets import KeyRing, Keys, Policy, SecretCache, Vault, VaultPair
+from shared.secrets import Keys, Policy, RotatingKey, SecretCache, Vault, VaultPair
 from shared.sending import CoalescingSender, EventPublisher, Lanes
 from shared.settings import MIN_KEY, Connection, Settings, WrongSettings
 from shared.state import InboxSweeper, Lease, Outbox, Parking, StateStore
@@ -73,7 +74,7 @@ class Services:
         self.now = _now
         self._credentials = Credentials(settings.cloud)
         self._fetcher = Fetcher()
-        self._operation_keys = KeyRing(settings.operation_key, lambda: self.secrets, least=MIN_KEY)
+        self._operation_keys = RotatingKey(settings.operation_key, lambda: self.secrets, least=MIN_KEY)
         self._operations: tuple[Keys, OperationIds] | None = None
         self._budgets: dict[str, RetryBudget] = {}
         if settings.data_key is None:
@@ -205,7 +206,7 @@ class Services:
         )
 
     @property
-    def sealer(self) -> MessageSealer | None:
+    def encryption(self) -> MessageEncryption | None:
         """Seals and opens whole messages, where there is a key."""
         return None if self.protection is None else self.protection.messages
 
@@ -216,8 +217,8 @@ class Services:
             self.registry,
             self.claims,
             buckets=self.settings.state_buckets,
-            sealer=self.sealer,
-            fingerprints=None if self.fields is None else self.fields.fingerprints,
+            encryption=self.encryption,
+            fingerprints=None if self.fields is None else self.fields.payload_hashes,
         )
 
     @cached_property
@@ -237,7 +238,9 @@ class Services:
             registry=self.registry,
             load=self.state.find,
             buckets=settings.state_buckets,
-            gate=LaneGate(settings.handler_concurrency, {lane: share.weight for lane, share in LANE_SHARES.items()}),
+            gate=WeightedBulkhead(
+                settings.handler_concurrency, {lane: share.weight for lane, share in LANE_SHARES.items()}
+            ),
             plan=RetryPlan(
                 max_attempts=settings.retry_max_attempts,
                 base=settings.retry_base_seconds,
@@ -325,7 +328,7 @@ class Services:
         }
         timeout = self.settings.send_timeout_seconds
         senders = {lane: CoalescingSender(self._opener(name), timeout=timeout) for lane, name in names.items()}
-        return Lanes(senders, self.sealer)
+        return Lanes(senders, self.encryption)
 
     def _opener(self, queue: str) -> "_Opener":
         return _Opener(self, queue)
@@ -389,14 +392,14 @@ class Services:
     def dead_letters(self) -> DeadLetterStore:
         """The dead-letter store."""
         table, bodies = self._first_table(DEAD_LETTERS_TABLE), self._container(DEAD_LETTERS_CONTAINER)
-        return DeadLetterStore(table, bodies, sealer=self.sealer)
+        return DeadLetterStore(table, bodies, encryption=self.encryption)
 
     @cached_property
     def claims(self) -> ClaimStore:
         """Large payloads."""
         keys = self.protection.data_keys if self.protection is not None else None
         container = self._container(self.settings.claim_container)
-        return ClaimStore(container, keys=keys, seal=self.settings.seals_claims)
+        return ClaimStore(container, keys=keys, encrypt=self.settings.encrypts_claims)
 
     @cached_property
     def values(self) -> ValueStore:

@@ -7,9 +7,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from shared.classification import Classification, Tokenized
+from shared.encryption import ProtectionError
 from shared.http import error
 from shared.messages import ErrorCode
-from shared.protection import ProtectionError, clearance_of, shown
+from shared.privacy import access_level_of, shown
 from shared.telemetry import log_event
 
 from .services import Services
@@ -75,7 +76,7 @@ class Views:
 
 def _clearance(request: Request) -> Classification:
     caller = getattr(request.state, "caller", None)
-    return clearance_of(None if caller is None else caller.roles)
+    return access_level_of(None if caller is None else caller.roles)
 
 
 def _asked(request: Request, findable: dict[str, Tokenized]) -> tuple[str, str, int, str] | str:

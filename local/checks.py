@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 __all__ = ["main"]
 
-_APP = ("function_app.py", "functions", "integrations", "shared")
-_TYPED = (*_APP, "local", "local-azure/src", "infra", "bench", "tests", "dev.py")
+_APP = ("function_app.py", "functions", "integrations", "ops", "shared")
+_TYPED = (*_APP, "local", "local-azure/src", "local-azure/tests", "infra", "bench", "tests", "dev.py")
 
 
 class Check(NamedTuple):

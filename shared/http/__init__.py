@@ -7,9 +7,11 @@ from .guarded import Guarded
 from .intake import Intake
 from .observed import Observed, correlation_id
 from .operations import Operation, OperationIds, mark_of
+from .routing import ANONYMOUS, Route, RouteTable, WrongRoute
 from .streams import answer_with
 
 __all__ = [
+    "ANONYMOUS",
     "BadBody",
     "Command",
     "Guarded",
@@ -18,6 +20,9 @@ __all__ = [
     "Operation",
     "OperationIds",
     "Refused",
+    "Route",
+    "RouteTable",
+    "WrongRoute",
     "accepted",
     "answer_with",
     "correlation_id",

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from shared.identity import Caller, CannotTell, Forbidden, IdentityError, Role, Unauthenticated
+from shared.authentication import Caller, CannotTell, Forbidden, IdentityError, Role, Unauthenticated
 from shared.messages import ErrorCode
 
 from .answers import error

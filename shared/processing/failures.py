@@ -55,13 +55,12 @@ class Failure:
 
 MATRIX: tuple[tuple[str, Category], ...] = (
     # sealed, and nobody can open it: no other try will
-    ("shared.protection.errors.ProtectionError", Category.PERMANENT),
+    ("shared.encryption.errors.ProtectionError", Category.PERMANENT),
     # invalid data: fail at once
     ("shared.messages.errors.MessageError", Category.INVALID),
     ("pydantic_core._pydantic_core.ValidationError", Category.INVALID),
     ("shared.state.rows.TooLarge", Category.PERMANENT),
     # no key for these facts: another try meets the same rules
-    ("shared.secrets.errors.NoKeyRule", Category.PERMANENT),
     ("shared.secrets.errors.VaultThrottled", Category.THROTTLED),
     ("shared.secrets.errors.SecretError", Category.TRANSIENT),
     # timeouts: try again

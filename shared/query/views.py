@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from shared.protection import token_name
+from shared.privacy import token_name
 from shared.state import bucket_of, pack, row_safe, unpack
 from shared.tables import (
     MAX_OPERATIONS,

@@ -3,7 +3,6 @@
 from .cache import SecretCache, Source
 from .errors import (
     MalformedAnswer,
-    NoKeyRule,
     SecretDisabled,
     SecretError,
     SecretExpired,
@@ -13,20 +12,16 @@ from .errors import (
     VaultThrottled,
     VaultUnavailable,
 )
-from .keyring import KeyRing, Keys
 from .policy import Policy
-from .rules import KeyRule, KeyRules
+from .rotating_key import Keys, RotatingKey
 from .secret import Secret, Version
 from .vault import Vault, VaultPair
 
 __all__ = [
-    "KeyRing",
-    "KeyRule",
-    "KeyRules",
     "Keys",
     "MalformedAnswer",
-    "NoKeyRule",
     "Policy",
+    "RotatingKey",
     "Secret",
     "SecretCache",
     "SecretDisabled",

@@ -24,7 +24,7 @@ from azure.core.pipeline.policies import (
 from azure.core.rest import AsyncHttpResponse, HttpRequest
 from azure.data.tables.aio import TableClient
 
-from shared.proxies import proxied
+from shared.azure_clients import proxied
 
 from .entities import decode, decode_all
 from .operations import Condition, Conflict, Entity, Operation, Query, Rows

@@ -44,7 +44,7 @@ def test_the_table_of_lines_is_true(page: str, events: set[str]) -> None:
 
 def test_commands_are_understood(page: str, project: Path) -> None:
     """Each `dev.py dead-letters` line parses; what it would do needs a deployment."""
-    from shared.dead_letters.arguments import parse
+    from ops.dead_letters.arguments import parse
 
     lines = re.findall(r"^python3 dev\.py dead-letters (.+)$", page, re.MULTILINE)
     assert len(lines) == 5

@@ -14,11 +14,15 @@ import pytest
 
 import functions
 import integrations
+import ops
 import shared
 from tests.unit.functions.conftest import ENVIRONMENT
 
 PACKAGES = [
     "functions",
+    "functions.composition",
+    "ops",
+    *(found.name for found in pkgutil.iter_modules(ops.__path__, "ops.") if found.ispkg),
     *(found.name for found in pkgutil.iter_modules(shared.__path__, "shared.")),
     *(found.name for found in pkgutil.iter_modules(integrations.__path__, "integrations.")),
 ]

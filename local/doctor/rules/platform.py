@@ -16,7 +16,7 @@ _MOST_CORES = 250  # per subscription and region, until more is asked for
 _MOST_INSTANCES = 1_000
 _BUNDLE = "Microsoft.Azure.Functions.ExtensionBundle"
 _BUNDLE_RANGE = re.compile(r"\[4\.(\*|\d+\.\d+), 5\.0\.0\)")
-_DEPLOYED = {"function_app.py", "host.json", "requirements.txt", "functions", "integrations", "shared"}
+_DEPLOYED = {"function_app.py", "host.json", "requirements.txt", "functions", "integrations", "ops", "shared"}
 _ADDRESSES_OF_ONE_APP = 27
 
 

@@ -14,8 +14,8 @@ from azure.servicebus import ServiceBusMessage
 from azure.storage.blob.aio import ContainerClient
 
 from functions import Services
-from functions.dead_letters_cli import redrive_of
 from local.azurite import AzuriteEndpoints
+from ops.dead_letters import redrive_of
 from shared.dead_letters import (
     BrokerLetter,
     DeadLetter,

@@ -26,13 +26,13 @@ from azure.servicebus.aio import ServiceBusClient
 
 import integrations
 from functions import Services
-from functions.dead_letters_cli import main, redrive_of
+from integration.host.conftest import HostStarter, wait_for
 from local.azurite import AzuriteEndpoints
+from ops.dead_letters import main, redrive_of
 from shared.dead_letters import Filters, InboxRecords, Order, Ramp, RedriveRun, Status
 from shared.messages import Headers, Lane, discover
 from shared.settings import Settings
 from tests.integration.conftest import RunningEmulator
-from tests.integration.host.conftest import HostStarter, wait_for
 
 APP = """
 import azure.functions as func
@@ -279,7 +279,7 @@ def test_a_replay_that_is_killed_half_way_is_finished_by_the_next(
 
     until(lambda: statuses()["open"] == 30)
     chosen = ["--code", "MESSAGE_EXPIRED", "--reason", "still wanted", "--by", "operator"]
-    command = [sys.executable, "-m", "functions.dead_letters_cli", "replay", *chosen, "--rate", "10"]
+    command = [sys.executable, "-m", "ops", "dead-letters", "replay", *chosen, "--rate", "10"]
     killed = subprocess.Popen(command, cwd=project, env={**os.environ, **settings}, stdout=subprocess.DEVNULL)
     until(lambda: statuses()["replayed"] >= 4)
     killed.kill()
@@ -348,7 +348,7 @@ def test_wrong_settings_are_said_with_exit_code_2(settings: dict[str, str]) -> N
 
 
 def test_it_is_a_program(project: Path, settings: dict[str, str]) -> None:
-    command = [sys.executable, "-m", "functions.dead_letters_cli", "list", "--key", "nobody"]
+    command = [sys.executable, "-m", "ops", "dead-letters", "list", "--key", "nobody"]
     environment = {**os.environ, **settings}
     done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "no dead letters match\n"

@@ -15,15 +15,15 @@ import pytest
 from azure.servicebus.aio import ServiceBusClient
 
 from functions import Services
-from functions.dead_letters_cli import redrive_of
+from integration.host.conftest import HostStarter, wait_for
 from local.azurite import AzuriteEndpoints
+from ops.dead_letters import redrive_of
 from shared.dead_letters import Action, Filters, Order, StoredLetter
 from shared.messages import Headers, Lane, Registry
 from shared.sending import command
 from shared.settings import Settings
 from shared.state import bucket_of, state_key, unpack
 from tests.integration.conftest import RunningEmulator
-from tests.integration.host.conftest import HostStarter, wait_for
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ from local.packaging import PackageOptions, build
 from local.packaging.wheels import VENDORED
 
 PROJECT = Path(__file__).parents[3]
-DEPLOYED = {"function_app.py", "host.json", "requirements.txt", "functions", "integrations", "shared"}
+DEPLOYED = {"function_app.py", "host.json", "requirements.txt", "functions", "integrations", "ops", "shared"}
 
 
 @pytest.mark.timeout(300)  # wheels are fetched once on a new machine

@@ -20,7 +20,7 @@ from local.azurite import AzuriteEndpoints
 from shared.http import Operation
 from shared.messages import Integration, Registry
 from shared.rotation import random_key
-from shared.secrets import KeyRing, Secret
+from shared.secrets import RotatingKey, Secret
 from shared.settings import Settings
 from shared.state import StateStore
 from shared.tables import Query
@@ -62,7 +62,7 @@ class Instance:
         state = AzureTable.from_connection_string(azurite.connection_string, table)
         vars(self.services)["state"] = StateStore([state], buckets=4)  # other tests lay theirs out otherwise
         vars(self.services)["vaults"] = (client(vault),)
-        self._hmac = KeyRing(SecretStr(f"secret:{HMAC_KEY}"), lambda: self.services.secrets, least=32)
+        self._hmac = RotatingKey(SecretStr(f"secret:{HMAC_KEY}"), lambda: self.services.secrets, least=32)
 
     async def sign(self, identity: UUID) -> tuple[str, bytes]:
         """An operation id, and a signature as a partner would check it."""

@@ -11,12 +11,12 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 import integrations
+from shared.authentication import Caller, Role
 from shared.classification import Restricted
 from shared.dead_letters import preview
 from shared.dead_letters.rows import from_row, to_row
-from shared.identity import Caller, Role
+from shared.encryption import KeysUnavailable
 from shared.messages import Contract, Integration, Lane, Registry, discover
-from shared.protection import KeysUnavailable
 from shared.query import StreamEvent
 from shared.state import Work
 from shared.testing import Memory
@@ -24,7 +24,7 @@ from tests.unit.asgi import Answer, ask
 from tests.unit.functions.conftest import Running
 from tests.unit.functions.samples import envelope, order
 from tests.unit.functions.test_api_reading import delivered, work_off
-from tests.unit.shared.protection.vault import World
+from tests.unit.shared.encryption.vault import World
 
 from .test_fields import protection
 

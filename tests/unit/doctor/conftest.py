@@ -12,7 +12,7 @@ from local.app import AppDescription
 from local.doctor import Finding, examine, read_app, read_facts
 
 _LOOKED_AT = (
-    ".funcignore", "function_app.py", "functions", "host.json", "infra", "integrations",
+    ".funcignore", "function_app.py", "functions", "host.json", "infra", "integrations", "ops",
     "local.settings.sample.json", "local/config", "pyproject.toml", "requirements.in", "requirements.txt", "shared",
 )  # fmt: skip
 

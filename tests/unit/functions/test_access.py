@@ -12,7 +12,7 @@ import pytest
 import integrations
 from functions.api import build_api
 from functions.services import Services
-from shared.identity import CannotTell, api_key_entry
+from shared.authentication import CannotTell, api_key_entry
 from shared.messages import discover
 from shared.settings import Settings, WrongSettings
 from tests.unit.asgi import Answer, ask

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared.protection import KeysUnavailable
+from shared.encryption import KeysUnavailable
 
 from .conftest import Running
 from .samples import order

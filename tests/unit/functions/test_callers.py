@@ -9,7 +9,7 @@ import pytest
 from pydantic import SecretStr
 
 from functions.callers import ApiKeySource
-from shared.identity import CannotTell, Unauthenticated, api_key_entry
+from shared.authentication import CannotTell, Unauthenticated, api_key_entry
 from shared.secrets import Secret, SecretCache, VaultUnavailable
 
 OLD, NEW = secrets.token_urlsafe(32), secrets.token_urlsafe(32)

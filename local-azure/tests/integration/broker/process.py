@@ -1,0 +1,108 @@
+"""An emulator process that a test starts, stops and kills, over one data directory."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+__all__ = ["EmulatorProcess"]
+
+_PROJECT = Path(__file__).resolve().parents[4]
+_READY = re.compile(r'^ready amqp=(\d+) admin=(\d+) ServiceBus="([^"]+)"$', re.MULTILINE)
+
+
+class EmulatorProcess:
+    """`start` it, use `connection_string`; `kill` is SIGKILL, `stop` is SIGTERM. Ports stay over restarts."""
+
+    def __init__(self, folder: Path, config: dict[str, Any] | Sequence[dict[str, Any]], *arguments: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._arguments = list(arguments)
+        for number, each in enumerate([config] if isinstance(config, dict) else config):
+            path = folder / f"config-{number}.json"
+            path.write_text(json.dumps(each))
+            self._arguments += ["--config", str(path)]
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = 0
+        self.admin_port = 0
+        self.connection_string = ""
+        self.startup_seconds = 0.0
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def log(self) -> str:
+        """What it printed."""
+        return (self._folder / "log").read_text(errors="replace")
+
+    def start(self) -> EmulatorProcess:
+        """Run it until it is ready."""
+        command = [sys.executable, "-m", "local_azure.broker", "--port", str(self.port)]
+        command += ["--admin-port", str(self.admin_port), "--data-dir", str(self._folder / "data"), *self._arguments]
+        began = time.monotonic()
+        with (self._folder / "log").open("wb") as sink:
+            self._process = subprocess.Popen(command, cwd=_PROJECT, stdout=sink, stderr=subprocess.STDOUT)
+        while time.monotonic() < began + 30:
+            ready = _READY.search(self.log)
+            if ready:
+                self.startup_seconds = time.monotonic() - began
+                self.port, self.admin_port = int(ready[1]), int(ready[2])
+                self.connection_string = ready[3]
+                return self
+            if self._process.poll() is not None:
+                break
+            time.sleep(0.02)
+        raise RuntimeError(f"the emulator did not start: {self.log}")
+
+    def kill(self) -> None:
+        """End it with no chance to tidy up."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> int:
+        """End it politely and give its exit code."""
+        assert self._process is not None
+        self._process.terminate()
+        try:
+            return self._process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+
+    def status(self) -> dict[str, Any]:
+        """Its status.json."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.admin_port}/status.json", timeout=5) as answer:
+            found: dict[str, Any] = json.load(answer)
+            return found
+
+    @property
+    def resident_bytes(self) -> int:
+        """Memory that the process takes up (Linux)."""
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Processor time that the process has used (Linux)."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def __enter__(self) -> EmulatorProcess:
+        return self.start()
+
+    def __exit__(self, *exception: object) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self.stop()

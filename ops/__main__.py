@@ -1,0 +1,37 @@
+"""`python -m ops VERB`: hands over to the verb's own command line, and loads no other."""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+__all__ = ["VERBS", "main"]
+
+VERBS = {
+    "api-key": ("ops.api_key", "make an API key for a client"),
+    "dead-letters": ("ops.dead_letters", "list, group, show, replay or discard what could not be processed"),
+    "erase": ("ops.erasing", "forget a person"),
+}
+"""Each verb's module, which has a `main`, and what it is for."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the verb that the arguments begin with; return its exit code."""
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        sys.stdout.write(_usage())
+        return 0 if arguments else 2
+    verb = VERBS.get(arguments[0])
+    if verb is None:
+        sys.stderr.write(f"ops: {arguments[0]} is not a verb: use one of {', '.join(VERBS)}.\n")
+        return 2
+    code: int = import_module(verb[0]).main(list(arguments[1:]))
+    return code
+
+
+def _usage() -> str:
+    width = max(map(len, VERBS))
+    lines = [f"  {name:<{width}}  {meaning}" for name, (_, meaning) in VERBS.items()]
+    return "\n".join(["usage: python -m ops VERB [options]", "", *lines, ""])
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

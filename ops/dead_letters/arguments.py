@@ -1,0 +1,193 @@
+"""The command line's words: which dead letters are meant, who decides, and how fast."""
+
+import argparse
+import getpass
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from shared.dead_letters import Filters, Ramp, Status
+
+__all__ = ["filters_of", "moment_of", "order_by", "parse", "ramp_of"]
+
+_AGO = re.compile(r"(\d{1,6})([smhd])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_UNDECIDED = frozenset({Status.OPEN, Status.REPLAYING})
+_ANY = "any"
+
+_DESCRIPTION = """\
+Look at messages that could not be processed, play them again, or discard them.
+Works on the stores that the app's settings name, in Azure as on the local stack."""
+
+_EXIT_CODES = """\
+exit codes: 0 all done; 1 something failed, came back or wasn't found; 2 wrong use or settings; 3 nothing answers"""
+
+
+def parse(arguments: Sequence[str], *, program: str) -> argparse.Namespace:
+    """Read a command line; what is wrong ends the process with a clear line and exit code 2."""
+    parser = argparse.ArgumentParser(
+        prog=program,
+        description=_DESCRIPTION,
+        epilog=_EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--settings", metavar="FILE", help="a file like local.settings.json; the environment wins")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _looking(commands)
+    _deciding(commands)
+    known = parser.parse_args(arguments)
+    if known.command in ("replay", "discard"):
+        _require_choice(parser, known)
+    if known.command == "show" and known.reveal and not (known.reason or "").strip():
+        parser.error("show --reveal: --reason is needed; it is kept in the dead letter's history")
+    return known
+
+
+def _looking(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    listing = commands.add_parser("list", help="the newest dead letters that match")
+    _add_filters(listing)
+    listing.add_argument("--limit", type=_count, default=50, help="how many to show (default 50)")
+    groups = commands.add_parser("groups", help="dead letters counted by where they failed")
+    _add_filters(groups)
+    show = commands.add_parser("show", help="one dead letter, with its history and message")
+    show.add_argument("id", help="its id or the beginning of it, or a message id")
+    show.add_argument("--body", metavar="FILE", help="write the message byte for byte to a file, - for standard output")
+    show.add_argument("--reveal", action="store_true", help="show protected fields too; kept in its history")
+    show.add_argument("--reason", help="why they have to be seen")
+    show.add_argument("--by", help="who looks (default: your login name)")
+    for parser in (listing, groups, show):
+        _add_json(parser)
+
+
+def _deciding(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    replay = commands.add_parser("replay", help="send dead letters on their way again")
+    discard = commands.add_parser("discard", help="settle dead letters for good")
+    for parser in (replay, discard):
+        parser.add_argument("ids", nargs="*", metavar="ID", help="ids or the beginnings of them, or message ids")
+        _add_filters(parser)
+        parser.add_argument("--all", action="store_true", help="every dead letter that isn't settled")
+        parser.add_argument("--limit", type=_count, help="stop after this many")
+        parser.add_argument("--reason", help="why; kept in the history of each")
+        parser.add_argument("--by", help="who decides (default: your login name)")
+        parser.add_argument("--dry-run", action="store_true", help="say what would happen, change nothing")
+        _add_json(parser)
+    usual = Ramp()
+    replay.add_argument("--rate", type=float, default=usual.rate, help=f"messages a second (default {usual.rate:g})")
+    replay.add_argument(
+        "--canary",
+        type=_count,
+        default=usual.canary,
+        help=f"size of the first wave; each one after is twice as large (default {usual.canary})",
+    )
+    replay.add_argument(
+        "--max-failures",
+        type=float,
+        default=usual.max_share,
+        metavar="SHARE",
+        help=f"stop where more than this share of a wave comes back, 0 to 1 (default {usual.max_share:g})",
+    )
+    replay.add_argument(
+        "--patience",
+        type=float,
+        default=usual.patience,
+        metavar="SECONDS",
+        help=f"how long to wait for a wave's outcomes; 0: don't look (default {usual.patience:g})",
+    )
+
+
+def _add_filters(parser: argparse.ArgumentParser) -> None:
+    filters = parser.add_argument_group("filters (all given must hold)")
+    filters.add_argument(
+        "--status",
+        action="append",
+        choices=[*(status.value for status in Status), _ANY],
+        help="may be given more than once (default: open and replaying)",
+    )
+    for name, meaning in {
+        "category": "transient, throttled, partial, permanent, business, invalid, expired",
+        "code": "the error code, such as VALIDATION_ERROR",
+        "event-type": "the message's event type",
+        "key": "the aggregate's key",
+        "lane": "high, normal, low",
+        "source": "the road it came by: lane:<lane> or an event stream",
+        "fingerprint": "where it failed, as `groups` shows",
+        "message-id": "the message's id",
+    }.items():
+        filters.add_argument(f"--{name}", help=meaning)
+    for name, meaning in {"since": "failed last at or after", "until": "failed last before"}.items():
+        filters.add_argument(f"--{name}", metavar="WHEN", help=f"{meaning} this moment: RFC 3339, or 2h, 3d ago")
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _require_choice(parser: argparse.ArgumentParser, known: argparse.Namespace) -> None:
+    named = ("status", "category", "code", "event_type", "key", "lane", "source", "fingerprint", "message_id")
+    chosen = known.ids or known.all or any(getattr(known, name) for name in (*named, "since", "until"))
+    if not chosen:
+        parser.error(f"{known.command}: say which dead letters: ids, filters or --all")
+    if not known.dry_run and not (known.reason or "").strip():
+        parser.error(f"{known.command}: --reason is needed; it is kept in each dead letter's history")
+
+
+def filters_of(known: argparse.Namespace, *, now: datetime) -> Filters:
+    """The filters of a command line.
+
+    Raises
+    ------
+    ValueError
+        A moment that can't be read.
+    """
+    statuses = known.status or []
+    return Filters(
+        status=frozenset() if _ANY in statuses else frozenset(Status(status) for status in statuses) or _UNDECIDED,
+        category=known.category,
+        code=known.code,
+        event_type=known.event_type,
+        key=known.key,
+        lane=known.lane,
+        source=known.source,
+        fingerprint=known.fingerprint,
+        message_id=known.message_id,
+        since=moment_of(known.since, now=now),
+        until=moment_of(known.until, now=now),
+    )
+
+
+def ramp_of(known: argparse.Namespace) -> Ramp:
+    """How a replay grows; raises ValueError for what can't be."""
+    usual = Ramp()
+    return Ramp(
+        canary=known.canary,
+        largest=max(known.canary, usual.largest),
+        max_share=known.max_failures,
+        patience=known.patience,
+        rate=known.rate,
+    )
+
+
+def order_by(known: argparse.Namespace) -> str:
+    """Who decides: as given, else the login name."""
+    return known.by or getpass.getuser()
+
+
+def moment_of(text: str | None, *, now: datetime) -> datetime | None:
+    """A moment as RFC 3339, or as a time ago: 90s, 15m, 2h, 3d. Without an offset it is UTC."""
+    if text is None:
+        return None
+    try:
+        ago = _AGO.fullmatch(text.strip())
+        if ago is not None:
+            return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
+        moment = datetime.fromisoformat(text)
+    except (ValueError, OverflowError):
+        raise ValueError(f"{text!r} is no moment: write 2026-05-01T12:00:00Z, or 2h, 3d for a time ago") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= 1_000_000:
+        raise argparse.ArgumentTypeError("must be from 1 to 1000000")
+    return number

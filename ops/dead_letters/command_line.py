@@ -1,0 +1,359 @@
+"""The operator's command line for dead letters, on the same clients and settings as the app's own triggers."""
+
+import argparse
+import asyncio
+import contextlib
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from uuid import UUID
+
+from azure.core.exceptions import AzureError, HttpResponseError
+from azure.servicebus.exceptions import ServiceBusError
+
+from functions import Services
+from ops.settings_file import load_settings
+from shared.dead_letters import (
+    Action,
+    Filters,
+    InboxRecords,
+    Note,
+    Order,
+    Outcome,
+    Redrive,
+    RedriveRun,
+    Report,
+    StoredLetter,
+    preview,
+)
+from shared.messages import Lane, MessageError, Registry, discover
+from shared.query import StreamEvent
+from shared.settings import Settings, WrongSettings
+from shared.state import StateMismatch
+
+from .arguments import filters_of, order_by, parse, ramp_of
+from .rendering import (
+    as_json,
+    group_json,
+    groups_table,
+    letter_json,
+    letter_text,
+    letters_table,
+    report_json,
+)
+
+__all__ = ["main", "redrive_of"]
+
+PROGRAM = "dead-letters"
+OK, INCOMPLETE, WRONG, UNREACHABLE = 0, 1, 2, 3
+
+_PROBE_SECONDS = 12.0
+_SIDE_BY_SIDE = 16
+_SHOWN = 20
+_TRIES = 5
+
+
+class _Wrong(Exception):
+    """The command line can't be followed; the message says why."""
+
+
+def main(arguments: list[str] | None = None, environment: Mapping[str, str] | None = None) -> int:
+    """Do what the command line says; return the exit code."""
+    try:
+        known = parse(sys.argv[1:] if arguments is None else arguments, program=PROGRAM)
+        settings = load_settings(known.settings, environment)
+        return asyncio.run(_run(known, settings))
+    except SystemExit as ending:  # argparse has said what is wrong
+        return int(ending.code or 0)
+    except KeyboardInterrupt:
+        return _say("stopped; what was begun is gone on with when you run this again (after two minutes).", 130)
+    except (_Wrong, WrongSettings, StateMismatch, ValueError) as error:
+        return _say(str(error), WRONG)
+
+
+def redrive_of(services: Services) -> Redrive:
+    """Decisions about dead letters, with the app's own lanes, inbox and projector."""
+
+    async def project(letter: StoredLetter, body: bytes) -> None:
+        place = letter.position
+        event = StreamEvent(
+            body=body,
+            partition=str(place.get("partition", "")),
+            offset=str(place.get("offset", "")),
+            sequence_number=int(place.get("sequenceNumber", 0)),
+        )
+        await services.projector.project([event])
+
+    async def renew(claim: str) -> None:
+        await services.claims.renew(claim)
+
+    async def resolved(letter: StoredLetter, discarded: bool) -> None:
+        if letter.lane == Lane.ORDERED and letter.key is not None and letter.message_id is not None:
+            await services.parking.unblock(letter.key, letter.message_id, done_only=not discarded)
+
+    return Redrive(
+        services.dead_letters,
+        InboxRecords(services.state),
+        send=services.lanes.forward,
+        events={"events": project},
+        renew=renew,
+        now=services.now,
+        resolved=resolved,
+        fingerprints=None if services.fields is None else services.fields.payload_hashes,
+    )
+
+
+def _registry() -> Registry:
+    import integrations  # the users' modules: only a replay of events and a look at a message need them
+
+    return discover(integrations)
+
+
+async def _run(known: argparse.Namespace, settings: Settings) -> int:
+    services = Services(settings, _registry() if known.command in ("replay", "show") else Registry([]))
+    try:
+        async with asyncio.timeout(_PROBE_SECONDS):
+            await services.dead_letters.probe()
+        return await _COMMANDS[known.command](known, services)
+    except* (AzureError, ServiceBusError, OSError, TimeoutError) as group:
+        return_code = _unreachable(group)
+    finally:
+        with contextlib.suppress(Exception):
+            await services.close()
+    return return_code
+
+
+def _unreachable(group: BaseExceptionGroup[BaseException]) -> int:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, HttpResponseError) and error.response is not None:
+        first = (error.message or "").strip().splitlines() or [""]
+        return _say(f"the store refused this ({error.status_code}): {first[0]}", UNREACHABLE)
+    return _say(
+        f"the stores that the settings name don't answer ({type(error).__name__}). Is the stack running? Start it with "
+        "`python3 dev.py run`, or set ServiceBus, EventHubs, State and Claims to those of your app.",
+        UNREACHABLE,
+    )
+
+
+async def _list(known: argparse.Namespace, services: Services) -> int:
+    letters, total = await services.dead_letters.newest(filters_of(known, now=services.now()), known.limit)
+    if known.json:
+        _print(as_json({"total": total, "letters": [letter_json(letter) for letter in letters]}))
+    elif not letters:
+        _print("no dead letters match")
+    else:
+        _print(letters_table(letters))
+        _print(f"\n{len(letters)} of {total}, newest first")
+    return OK
+
+
+async def _groups(known: argparse.Namespace, services: Services) -> int:
+    groups = await services.dead_letters.groups(filters_of(known, now=services.now()))
+    if known.json:
+        _print(as_json({"groups": [group_json(group) for group in groups]}))
+    else:
+        _print(groups_table(groups) if groups else "no dead letters match")
+    return OK
+
+
+async def _show(known: argparse.Namespace, services: Services) -> int:
+    letters = await _named(services, known.id)
+    if len(letters) != 1:
+        return _say(_not_one(known.id, letters), INCOMPLETE)
+    try:
+        body = await services.dead_letters.message(letters[0])
+    except (LookupError, MessageError) as error:
+        return _say(str(error), INCOMPLETE)
+    letter = letters[0]
+    if known.reveal:
+        letter = await _revealed(letter, Order(by=order_by(known), reason=known.reason), services)
+    else:
+        told = preview(letter, body, services.registry)
+        if known.body is not None and told != body:
+            raise _Wrong("the message holds protected fields: add --reveal and --reason to write it as it is")
+        body = told
+    if known.body is not None:
+        _write(known.body, body)
+    elif known.json:
+        _print(as_json({**letter_json(letter), "body": body.decode("utf-8", "backslashreplace")}))
+    else:
+        _print(letter_text(letter, body))
+    return OK
+
+
+async def _revealed(letter: StoredLetter, order: Order, services: Services) -> StoredLetter:
+    """The dead letter with the note that somebody has seen all of it, which is kept before anything is shown."""
+    for _ in range(_TRIES):
+        note = Note(at=services.now(), action="revealed", by=order.by, reason=order.reason)
+        noted = await services.dead_letters.change(letter, status=letter.status, note=note, at=letter.changed_at)
+        if noted is not None:
+            return noted
+        (letter,) = await services.dead_letters.starting_with(letter.id)
+    raise _Wrong("the dead letter keeps changing, so that it can't be noted who has seen it; try again")
+
+
+def _write(file: str, body: bytes) -> None:
+    if file == "-":
+        sys.stdout.buffer.write(body)
+        return
+    try:
+        Path(file).write_bytes(body)
+    except OSError as error:
+        raise _Wrong(f"{file} can't be written: {error.strerror or error}") from None
+
+
+async def _replay(known: argparse.Namespace, services: Services) -> int:
+    redrive = redrive_of(services)
+    if known.dry_run:
+        return await _dry_run(known, services, redrive)
+    ramp, order = ramp_of(known), Order(by=order_by(known), reason=known.reason)
+    run = RedriveRun(redrive, ramp, clock=time.monotonic, watch=_show_progress)
+    report = await run.replay(_chosen(known, services), order)
+    _end_progress()
+    if known.json:
+        _print(as_json(report_json(report)))
+    else:
+        _print(_report_text(report))
+    bad = report.stopped or report.outcomes[Outcome.FAILED] or report.actions[Action.FAILED]
+    return INCOMPLETE if bad else OK
+
+
+async def _discard(known: argparse.Namespace, services: Services) -> int:
+    redrive = redrive_of(services)
+    actions: Counter[str] = Counter()
+    order = None if known.dry_run else Order(by=order_by(known), reason=known.reason)
+    letters = _chosen(known, services)
+    while some := [letter async for letter in _some(letters, _SIDE_BY_SIDE)]:
+        if order is None:
+            actions["would be discarded"] += len(some)
+            continue
+        for result in await asyncio.gather(*(redrive.discard(letter, order) for letter in some)):
+            actions["discarded" if result.action is Action.CLOSE else result.action.value] += 1
+    if known.json:
+        _print(as_json({"dryRun": known.dry_run, "actions": dict(actions)}))
+    else:
+        _print(_counted(actions) or "no dead letters match")
+    return OK
+
+
+async def _dry_run(known: argparse.Namespace, services: Services, redrive: Redrive) -> int:
+    actions: Counter[str] = Counter()
+    shown: list[tuple[StoredLetter, Action]] = []
+    letters = _chosen(known, services)
+    while some := [letter async for letter in _some(letters, _SIDE_BY_SIDE)]:
+        for plan in await asyncio.gather(*(redrive.plan(letter) for letter in some)):
+            actions[plan.action.value] += 1
+            if len(shown) < _SHOWN or known.json:
+                shown.append((plan.letter, plan.action))
+    if known.json:
+        planned = [{"id": letter.id, "messageId": letter.message_id, "action": action} for letter, action in shown]
+        _print(as_json({"dryRun": True, "actions": dict(actions), "letters": planned}))
+    elif not shown:
+        _print("no dead letters match")
+    else:
+        for letter, action in shown:
+            _print(f"{letter.id[:12]}  {letter.message_id or '':<36}  {action.value}")
+        _print(f"\nnothing was changed; a replay would do this:\n{_counted(actions)}")
+    return OK
+
+
+async def _chosen(known: argparse.Namespace, services: Services) -> AsyncIterator[StoredLetter]:
+    """The letters that ids or filters name; none that fails again while this runs is chosen twice."""
+    now = services.now()
+    left = known.limit
+    async for letter in _by_ids(known, services) if known.ids else _by_filters(known, services, now):
+        if left == 0:
+            return
+        yield letter
+        left = None if left is None else left - 1
+
+
+async def _by_ids(known: argparse.Namespace, services: Services) -> AsyncIterator[StoredLetter]:
+    found = [(name, await _named(services, name)) for name in known.ids]
+    for name, letters in found:
+        if len(letters) != 1:
+            raise _Wrong(_not_one(name, letters))
+    for _, letters in found:
+        yield letters[0]
+
+
+async def _by_filters(known: argparse.Namespace, services: Services, now: datetime) -> AsyncIterator[StoredLetter]:
+    filters = filters_of(known, now=now)
+    until = min(filters.until, now) if filters.until is not None else now
+    async for letter in services.dead_letters.select(replace(filters, until=until)):
+        yield letter
+
+
+async def _named(services: Services, name: str) -> list[StoredLetter]:
+    """By the id or its beginning, or by a message id."""
+    with contextlib.suppress(ValueError):
+        if "-" in name:
+            filters = Filters(message_id=str(UUID(name)))
+            return [letter async for letter in _some(services.dead_letters.select(filters), 10)]
+    wanted = name.lower()
+    if len(wanted) < 4 or not set(wanted) <= set("0123456789abcdef"):
+        raise _Wrong(f"{name!r} is no id of a dead letter: give 4 or more of its hex digits, or a message id")
+    return await services.dead_letters.starting_with(wanted)
+
+
+async def _some(letters: AsyncIterator[StoredLetter], count: int) -> AsyncIterator[StoredLetter]:
+    for _ in range(count):
+        try:
+            yield await anext(letters)
+        except StopAsyncIteration:
+            return
+
+
+def _not_one(name: str, letters: list[StoredLetter]) -> str:
+    if not letters:
+        return f"there is no dead letter {name}"
+    return f"{name} means more than one dead letter: {', '.join(letter.id for letter in letters)}"
+
+
+def _report_text(report: Report) -> str:
+    lines = [_counted({action.value: count for action, count in report.actions.items()}) or "no dead letters match"]
+    if report.handed_over:
+        found = report.outcomes
+        lines.append(
+            f"of {report.handed_over} handed over: {found[Outcome.DONE]} processed, "
+            f"{found[Outcome.FAILED]} failed again, {found[Outcome.PENDING]} without an outcome yet"
+        )
+    lines += [f"error: {error}" for error in report.errors]
+    if report.stopped is not None:
+        lines.append(f"stopped: {report.stopped}")
+    return "\n".join(lines)
+
+
+def _counted(actions: Mapping[str, int]) -> str:
+    return "\n".join(f"{count:>7}  {action}" for action, count in sorted(actions.items()))
+
+
+def _show_progress(report: Report) -> None:
+    if sys.stderr.isatty():
+        found = report.outcomes
+        done, failed = found[Outcome.DONE], found[Outcome.FAILED]
+        sys.stderr.write(f"\r{report.handed_over} handed over, {done} processed, {failed} failed again ")
+        sys.stderr.flush()
+
+
+def _end_progress() -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write("\n")
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
+def _say(text: str, code: int) -> int:
+    sys.stderr.write(f"{PROGRAM}: {text}\n")
+    return code
+
+
+_COMMANDS = {"list": _list, "groups": _groups, "show": _show, "replay": _replay, "discard": _discard}

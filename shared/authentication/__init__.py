@@ -1,0 +1,25 @@
+"""Authentication: who calls the API, by a bearer token or an API key."""
+
+from .api_keys import ApiKeys, api_key_entry
+from .authenticator import Authenticator
+from .callers import Caller, Role
+from .errors import CannotTell, Forbidden, IdentityError, Unauthenticated
+from .fetching import Fetcher
+from .signing_keys import SigningKeys
+from .tokens import TokenRules, TokenVerifier
+
+__all__ = [
+    "ApiKeys",
+    "Authenticator",
+    "Caller",
+    "CannotTell",
+    "Fetcher",
+    "Forbidden",
+    "IdentityError",
+    "Role",
+    "SigningKeys",
+    "TokenRules",
+    "TokenVerifier",
+    "Unauthenticated",
+    "api_key_entry",
+]

@@ -1,0 +1,163 @@
+"""Bearer tokens: Entra ID access tokens, checked here and not by asking anybody (RFC 7519, RFC 8725)."""
+
+import base64
+import binascii
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from shared.messages import MessageError, parse_strict
+from shared.resilience import BoundedCache
+
+from .callers import Caller, Role
+from .errors import Unauthenticated
+from .signing_keys import SigningKey, SigningKeys
+
+__all__ = ["TokenRules", "TokenVerifier", "key_id_of", "verified"]
+
+LONGEST = 16_384
+"""Characters of a token that is looked at: Entra ID's own stay far below."""
+LONGEST_KID = 256
+LEEWAY = 60
+"""Seconds by which clocks may differ."""
+KEPT_SECONDS = 300
+"""For how long a token is believed without looking at its signature again: a withdrawn signing key counts no longer."""
+BEFORE_EXPIRY = 5
+"""Seconds before its expiry from which a token is looked at in full again."""
+MOST_KEPT = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRules:
+    """What a token must say: who issued it, and for whom."""
+
+    issuer: str
+    audiences: Sequence[str]
+
+
+class TokenVerifier:
+    """Tells whose token it is; tokens that were checked a moment ago are known by their digest."""
+
+    def __init__(
+        self, rules: TokenRules, keys: SigningKeys, *, now: Callable[[], float] = time.time, size: int = MOST_KEPT
+    ) -> None:
+        self._rules = rules
+        self._keys = keys
+        self._now = now
+        self._known: BoundedCache[bytes, Caller] = BoundedCache(size, clock=now)
+
+    def known(self, token: bytes) -> Caller | None:
+        """Whose token it is, where that was found out a moment ago."""
+        if len(token) > LONGEST:
+            return None
+        return self._known.get(hashlib.sha256(token).digest())
+
+    async def caller(self, token: bytes) -> Caller:
+        """Whose token it is.
+
+        Raises
+        ------
+        Unauthenticated
+            It doesn't hold.
+        CannotTell
+            The issuer's keys can't be had.
+        """
+        found = self.known(token)
+        if found is not None:
+            return found
+        key = await self._keys.get(key_id_of(token, self._rules))
+        claims = verified(token, key, self._rules)
+        caller = _caller(claims)
+        until = min(int(claims["exp"]) - BEFORE_EXPIRY, int(self._now()) + KEPT_SECONDS)
+        return self._known.put(hashlib.sha256(token).digest(), caller, until=until)
+
+    async def close(self) -> None:
+        """Stop what is under way."""
+        await self._keys.close()
+
+
+def key_id_of(token: bytes, rules: TokenRules) -> str:
+    """The id of the key that a token says it is signed with. Nothing else that the token names is ever fetched.
+
+    Raises
+    ------
+    Unauthenticated
+        It isn't a token, or one that can't hold whatever its signature: the issuer isn't asked for its key.
+    """
+    if len(token) > LONGEST or token.count(b".") != 2:
+        raise Unauthenticated("This is not a token.")
+    header, claims, _ = token.split(b".")
+    head, said = _part(header), _part(claims)
+    kid = head.get("kid")
+    if head.get("alg") not in ("RS256", "ES256") or "crit" in head:
+        raise Unauthenticated("The token is signed in a way that isn't taken.")
+    if not isinstance(kid, str) or not 1 <= len(kid) <= LONGEST_KID:
+        raise Unauthenticated("The token doesn't name its key.")
+    if said.get("iss") != rules.issuer:
+        raise Unauthenticated("The token is from another issuer.")
+    return kid
+
+
+def verified(token: bytes, key: SigningKey, rules: TokenRules) -> dict[str, Any]:
+    """The claims of a token whose signature, issuer, audience and times hold.
+
+    Raises
+    ------
+    Unauthenticated
+        One of them doesn't.
+    """
+    import jwt  # loaded with the first token
+
+    try:
+        return jwt.decode(
+            token,
+            key.key,
+            algorithms=[key.algorithm],
+            audience=list(rules.audiences),
+            issuer=rules.issuer,
+            leeway=LEEWAY,
+            options={"require": ["exp", "iss", "aud"]},
+        )
+    except jwt.ExpiredSignatureError:
+        raise Unauthenticated("The token has expired.") from None
+    except jwt.InvalidAudienceError:
+        raise Unauthenticated("The token is for another audience.") from None
+    except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError):
+        raise Unauthenticated("The token doesn't hold.") from None
+
+
+def _part(encoded: bytes) -> dict[str, Any]:
+    """A part of a token as strict JSON: names are unique and nesting is bounded for every later reader."""
+    try:
+        parsed = parse_strict(base64.b64decode(encoded + b"=" * (-len(encoded) % 4), altchars=b"-_", validate=True))
+    except (binascii.Error, ValueError, MessageError):
+        raise Unauthenticated("This is not a token.") from None
+    if not isinstance(parsed, dict):
+        raise Unauthenticated("This is not a token.")
+    return parsed
+
+
+def _caller(claims: Mapping[str, Any]) -> Caller:
+    """App roles of an app, scopes of a user who came by one: what a user sends is the user's, not the app's."""
+    given = claims.get("roles")
+    names = {name for name in given if isinstance(name, str)} if isinstance(given, list) else set()
+    scopes = claims.get("scp")
+    delegated = isinstance(scopes, str)
+    if isinstance(scopes, str):
+        names |= set(scopes.split())
+    client = _text(claims, "azp", "appid")
+    user = _text(claims, "oid", "sub")
+    name = "/".join(part for part in (client, user if delegated or not client else "") if part)
+    if not name:
+        raise Unauthenticated("The token doesn't say whose it is.")
+    return Caller(name, frozenset(role for role in Role if role in names))
+
+
+def _text(claims: Mapping[str, Any], *names: str) -> str:
+    for name in names:
+        value = claims.get(name)
+        if isinstance(value, str) and value:
+            return value
+    return ""

@@ -1,0 +1,80 @@
+"""Encryption: envelope encryption under data keys and key-encryption keys, and crypto-shredding of a subject's key."""
+
+from .cipher import (
+    MAX_MESSAGES,
+    TEXT_PREFIX,
+    DataKey,
+    decrypt,
+    decrypt_text,
+    encrypt,
+    encrypt_text,
+    encrypted_bytes,
+    is_encrypted_text,
+    key_id_of,
+)
+from .data_keys import DataKeys
+from .errors import (
+    Erased,
+    KeysUnavailable,
+    NotEncrypted,
+    ProtectionError,
+    Tampered,
+    TooLong,
+    Truncated,
+    UnknownKey,
+    WrongVersion,
+)
+from .key_rows import KeyRow, KeyRows, KeyTable, MemoryKeyRows
+from .key_vault import VaultWrapper
+from .keyring import Keyring
+from .messages import MessageEncryption
+from .nesting import DataKeyWrapper
+from .rewrapping import PassLease, Rewrapped, Rewrapping
+from .streams import StreamDecryptor, StreamEncryptor, stream_key_id, stream_size
+from .subject_keys import Erasure, SubjectKeys
+from .wrapping import KeySecret, KeySecrets, KeyWrapper, SecretWrapper, Wrapped
+
+__all__ = [
+    "MAX_MESSAGES",
+    "TEXT_PREFIX",
+    "DataKey",
+    "DataKeyWrapper",
+    "DataKeys",
+    "Erased",
+    "Erasure",
+    "KeyRow",
+    "KeyRows",
+    "KeySecret",
+    "KeySecrets",
+    "KeyTable",
+    "KeyWrapper",
+    "Keyring",
+    "KeysUnavailable",
+    "MemoryKeyRows",
+    "MessageEncryption",
+    "NotEncrypted",
+    "PassLease",
+    "ProtectionError",
+    "Rewrapped",
+    "Rewrapping",
+    "SecretWrapper",
+    "StreamDecryptor",
+    "StreamEncryptor",
+    "SubjectKeys",
+    "Tampered",
+    "TooLong",
+    "Truncated",
+    "UnknownKey",
+    "VaultWrapper",
+    "Wrapped",
+    "WrongVersion",
+    "decrypt",
+    "decrypt_text",
+    "encrypt",
+    "encrypt_text",
+    "encrypted_bytes",
+    "is_encrypted_text",
+    "key_id_of",
+    "stream_key_id",
+    "stream_size",
+]

@@ -1,0 +1,204 @@
+"""A data key for each subject: without it, nothing that was encrypted about that subject can be decrypted any more.
+
+A subject is named by a token, never by its plain value. Its rows share a partition, so that an erasure is one
+transaction: the key goes, a tombstone and an audit record come.
+"""
+
+import os
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from shared.resilience import BoundedCache, SingleFlight
+from shared.telemetry import log_event
+
+from .cipher import DataKey
+from .errors import Erased, UnknownKey
+from .key_records import infrastructure, make_key, read_key
+from .key_rows import KeyRow, KeyRows
+from .wrapping import KeyWrapper
+
+__all__ = ["Erasure", "SubjectKeys"]
+
+_LIVE = "key"
+_SUBJECT = re.compile(r"[A-Za-z0-9_.-]{1,80}")
+_GENERATION_BYTES = 4
+_MAX_RACES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """An erasure that was done."""
+
+    subject: str
+    key_id: str
+    at: datetime
+
+
+class SubjectKeys:
+    """Hands out the keys of subjects, and erases them.
+
+    Parameters
+    ----------
+    fresh_seconds:
+        How long a key serves from memory before its row is looked at again. An erasure is effective everywhere
+        within this time; the instance that erases forgets at once.
+    capacity:
+        Keys that are kept in memory.
+    timeout:
+        Seconds for a key to be read or made.
+    """
+
+    def __init__(
+        self,
+        rows: KeyRows,
+        wrapper: KeyWrapper,
+        *,
+        now: Callable[[], datetime],
+        clock: Callable[[], float] = time.monotonic,
+        random_bytes: Callable[[int], bytes] = os.urandom,
+        fresh_seconds: float = 60.0,
+        capacity: int = 10_000,
+        timeout: float = 10.0,
+    ) -> None:
+        if fresh_seconds <= 0 or capacity < 1:
+            raise ValueError("fresh_seconds and capacity must be above 0")
+        self._rows = rows
+        self._wrapper = wrapper
+        self._now = now
+        self._clock = clock
+        self._random_bytes = random_bytes
+        self._fresh_seconds = fresh_seconds
+        self._timeout = timeout
+        self._cached: BoundedCache[str, DataKey] = BoundedCache(capacity, clock=clock)
+        self._calls: SingleFlight[DataKey | None] = SingleFlight()
+
+    async def key_for(self, subject_token: str, *, formerly: Sequence[str] = ()) -> DataKey:
+        """The key of a subject, made where it has none.
+
+        Parameters
+        ----------
+        formerly:
+            Tokens of the same subject under earlier token keys: a key that it has under one of them goes on.
+
+        Raises
+        ------
+        KeysUnavailable
+            The key isn't known yet, and storage or vault is away.
+        """
+        for token in (subject_token, *formerly):
+            found = await self.find(token)
+            if found is not None:
+                return found
+        made = await self._calls.call(f"make {subject_token}", lambda: self._make(subject_token))
+        if made is None:
+            raise LookupError("a key that was just made isn't there")
+        return made
+
+    async def find(self, subject_token: str) -> DataKey | None:
+        """The key of a subject, or None where it has none (yet, or any more)."""
+        _checked(subject_token)
+        found = self.peek_for(subject_token)
+        return found or await self._calls.call(subject_token, lambda: self._load(subject_token))
+
+    async def get(self, key_id: str) -> DataKey:
+        """The key with an id.
+
+        Raises
+        ------
+        Erased
+            The subject was erased.
+        UnknownKey
+            There never was one, or it can't be unwrapped any more.
+        KeysUnavailable
+        """
+        subject, _, generation = key_id.partition("~")
+        if not _SUBJECT.fullmatch(subject) or not generation.isalnum():
+            raise UnknownKey(f"There is no subject's key {key_id[:96]!r}.")
+        found = self.peek(key_id) or await self.find(subject)
+        if found is not None and found.id == key_id:
+            return found
+        async with infrastructure(f"the subject's key {key_id!r} can't be read now", self._timeout):
+            if await self._rows.get(subject, f"erased:{generation}") is not None:
+                raise Erased(f"The subject of the key {key_id!r} was erased.")
+        raise UnknownKey(f"There is no subject's key {key_id!r}.")
+
+    def peek_for(self, subject_token: str) -> DataKey | None:
+        """The key of a subject, where it is in memory and fresh."""
+        return self._cached.get(subject_token)
+
+    def peek(self, key_id: str) -> DataKey | None:
+        """The key with an id, where it is in memory and fresh."""
+        found = self.peek_for(key_id.partition("~")[0])
+        return found if found is not None and found.id == key_id else None
+
+    async def erase(self, subject_token: str, *, by: str, reason: str) -> Erasure | None:
+        """Delete the key of a subject for good; None where it has none.
+
+        What is encrypted about it later gets a new key. The tombstone and the audit record hold the token, who and
+        why, and nothing else about the subject.
+
+        Raises
+        ------
+        KeysUnavailable
+        """
+        _checked(subject_token)
+        async with infrastructure("the subject can't be erased now", self._timeout):
+            for _ in range(_MAX_RACES):
+                row = await self._rows.get(subject_token, _LIVE)
+                if row is None:
+                    self._cached.pop(subject_token)
+                    return None
+                at = self._now()
+                if await self._rows.swap(row, _traces(row, at=at, by=by, reason=reason)):
+                    self._cached.pop(subject_token)
+                    log_event("subject erased", subject=subject_token, by=by, reason=reason)
+                    return Erasure(subject_token, str(row.columns["keyId"]), at)
+            raise TimeoutError("the key keeps changing")
+
+    async def _load(self, subject: str) -> DataKey | None:
+        async with infrastructure("the subject's key can't be read now", self._timeout):
+            started = self._clock()
+            row = await self._rows.get(subject, _LIVE)
+            if row is None:
+                self._cached.pop(subject)
+                return None
+            stale = self._cached.stale(subject)
+            if stale is not None and stale.id == row.columns["keyId"]:  # no vault is asked for what is known
+                return self._keep(subject, stale, started)
+            return self._keep(subject, await read_key(row, self._wrapper), started)
+
+    async def _make(self, subject: str) -> DataKey | None:
+        async with infrastructure("no subject's key can be made now", self._timeout):
+            started = self._clock()
+            key, row = await make_key(
+                f"{subject}~{self._random_bytes(_GENERATION_BYTES).hex()}",
+                partition=subject,
+                row=_LIVE,
+                wrapper=self._wrapper,
+                now=self._now(),
+                random_bytes=self._random_bytes,
+            )
+            if await self._rows.create(row):
+                return self._keep(subject, key, started)
+        return await self._load(subject)  # somebody was faster
+
+    def _keep(self, subject: str, key: DataKey, since: float) -> DataKey:
+        return self._cached.put(subject, key, until=since + self._fresh_seconds)
+
+
+def _checked(subject_token: str) -> None:
+    if not _SUBJECT.fullmatch(subject_token):
+        raise ValueError("a subject's token has 1 to 80 letters, digits and _.-")
+
+
+def _traces(row: KeyRow, *, at: datetime, by: str, reason: str) -> list[KeyRow]:
+    key_id = str(row.columns["keyId"])
+    generation = key_id.partition("~")[2]
+    audit = {"action": "erased", "keyId": key_id, "at": at, "by": by, "reason": reason}
+    return [
+        KeyRow(row.partition, f"erased:{generation}", {"erasedAt": at}),
+        KeyRow(row.partition, f"audit:{generation}", audit),
+    ]
