@@ -56,6 +56,11 @@ def module(name: str) -> Callable[[list[str]], list[str]]:
     return lambda arguments: ["-m", name, *arguments]
 
 
+def tests(arguments: list[str]) -> list[str]:
+    """The suite, its files side by side on all cores; what the user names runs in one process, as pytest does it."""
+    return ["-m", "pytest", *(arguments or ["-n", "auto", "--dist", "loadfile"])]
+
+
 def emulator(arguments: list[str]) -> list[str]:
     """The emulator, with the project's own entities unless the user names others."""
     if not any(part == "--config" or part.startswith("--config=") for part in arguments):
@@ -79,7 +84,7 @@ def operate(verb: str) -> Callable[[list[str]], list[str]]:
 
 VERBS = {
     "run": Verb(LOCAL, True, module("local.stack")),
-    "test": Verb(TESTS, True, module("pytest"), in_project=True),
+    "test": Verb(TESTS, True, tests, in_project=True),
     "check": Verb(TESTS, False, module("local.checks"), in_project=True),
     "bench": Verb(TESTS, True, module("bench")),
     "emulator": Verb(LOCAL, False, emulator),

@@ -23,7 +23,7 @@ from shared.messages import Lane, Registry
 from shared.privacy import FieldProtection
 from shared.processing import BatchProcessor, Decoder, Limits, OrderedKeys, ParkingDrain, Runner, Settler
 from shared.query import Projector, ReadModels
-from shared.resilience import LaneGate, LaneTurns, RetryBudget, RetryPlan, Share
+from shared.resilience import LaneTurns, RetryBudget, RetryPlan, Share, WeightedBulkhead
 from shared.rotation import AuditTrail, Renew, Rotator, SecretEvents, random_key
 from shared.secrets import Keys, Policy, RotatingKey, SecretCache, Vault, VaultPair
 from shared.sending import CoalescingSender, EventPublisher, Lanes
@@ -237,7 +237,9 @@ class Services:
             registry=self.registry,
             load=self.state.find,
             buckets=settings.state_buckets,
-            gate=LaneGate(settings.handler_concurrency, {lane: share.weight for lane, share in LANE_SHARES.items()}),
+            gate=WeightedBulkhead(
+                settings.handler_concurrency, {lane: share.weight for lane, share in LANE_SHARES.items()}
+            ),
             plan=RetryPlan(
                 max_attempts=settings.retry_max_attempts,
                 base=settings.retry_base_seconds,
