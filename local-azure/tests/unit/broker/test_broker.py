@@ -240,7 +240,7 @@ def test_tokens_are_accepted_and_answered_first(client: Client) -> None:
     assert reply.application_properties["status-code"] == 202
 
 
-def _session_source(session_id: str | None) -> Terminus:
+def _session_source(session_id: object) -> Terminus:
     filters = {Symbol("com.microsoft:session-filter"): session_id}
     fields = ["sessions", None, None, None, None, None, None, filters]
     return Terminus(Raw(encode(Described(ULong(0x28), fields))), "sessions", filters)
@@ -264,6 +264,16 @@ def test_a_waiting_receiver_is_granted_the_session_that_comes(world: BrokerWorld
     named = client.attach("", 3, receives=True, source=_session_source("s-1"), properties=wait)
     assert named.source is None
     assert _refusal(client) == "com.microsoft:session-cannot-be-locked"
+
+
+@pytest.mark.parametrize("asked", ["s", None])
+def test_a_session_is_named_in_the_form_of_the_filter(client: Client, asked: str | None) -> None:
+    """Go's client sends a described value, as AMQP's filters are, and reads no other; the others send a bare one."""
+    client.attach("sessions", 0, receives=False)
+    client.publish(0, body(group_id="s"))
+    code = ULong(0x137000000C)
+    granted = client.attach("", 1, receives=True, source=_session_source(Described(code, asked)))
+    assert granted.source.filters["com.microsoft:session-filter"] == Described(code, "s")
 
 
 def test_a_session_passes_on_in_order_when_its_receiver_goes(world: BrokerWorld, client: Client) -> None:
