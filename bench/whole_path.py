@@ -24,6 +24,7 @@ import aiohttp
 from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from azure.data.tables.aio import TableClient
 
+from local.access import AUDIENCE
 from local.demo.invoices import Invoice, Message, compose, group_invoices
 from local.demo.rows import parse_rows
 from local.demo.sample import sample_csv
@@ -124,7 +125,12 @@ def parts() -> Iterator[Parts]:
         whole |= identity_settings(identity, registration) | vault_settings(vault, registration)
         del whole["SLUICE_AUTH"]
         asyncio.run(_make_tables(storage, ("barestate", "bareviews")))
-        yield Parts(storage, f"http://127.0.0.1:{port}", fetch_token(identity, registration), _sides(whole))
+        yield Parts(
+            storage,
+            f"http://127.0.0.1:{port}",
+            fetch_token(identity, registration, roles=("producer",), audience=AUDIENCE),
+            _sides(whole),
+        )
 
 
 def _sides(whole: Mapping[str, str]) -> dict[str, Side]:
