@@ -17,7 +17,9 @@ from shared.blobs import BlobSweeper, ValueStore
 from shared.claim_check import ClaimStore
 from shared.dead_letters import DeadLetterStore
 from shared.encryption import MessageEncryption
+from shared.environment import Connection, WrongSettings
 from shared.http import Intake, OperationIds
+from shared.http.settings import MIN_KEY
 from shared.messages import Lane, Registry
 from shared.privacy import FieldProtection
 from shared.processing import BatchProcessor, Decoder, Limits, OrderedKeys, ParkingDrain, Runner, Settler
@@ -26,7 +28,7 @@ from shared.resilience import LaneTurns, RetryBudget, RetryPlan, Share, Weighted
 from shared.rotation import AuditTrail, Renew, Rotator, SecretEvents, random_key
 from shared.secrets import Keys, Policy, RotatingKey, SecretCache, Vault, VaultPair
 from shared.sending import CoalescingSender, EventPublisher, Lanes
-from shared.settings import MIN_KEY, Connection, Settings, WrongSettings
+from shared.settings import Settings
 from shared.state import InboxSweeper, Lease, Outbox, Parking, StateStore
 from shared.tables import Table
 from shared.tables.azure import AzureTable

@@ -15,10 +15,11 @@ from azure.core.exceptions import AzureError
 from functions import Services
 from functions.protection import Protection
 from shared.encryption import Erasure, Keyring, KeysUnavailable
+from shared.environment import WrongSettings
 from shared.messages import Registry
 from shared.privacy import Found, survey
 from shared.secrets import SecretError
-from shared.settings import Settings, WrongSettings
+from shared.settings import Settings
 from shared.tables import Query, Table
 from shared.tokenization import TokenKeys
 
