@@ -18,16 +18,18 @@ from shared.blobs import BlobSweeper, ValueStore
 from shared.claim_check import ClaimStore
 from shared.dead_letters import DeadLetterStore
 from shared.encryption import MessageEncryption
+from shared.environment import Connection, WrongSettings
 from shared.http import Intake, OperationIds
+from shared.http.settings import MIN_KEY
 from shared.messages import Lane, Registry
 from shared.privacy import FieldProtection
 from shared.processing import BatchProcessor, Decoder, Limits, OrderedKeys, ParkingDrain, Runner, Settler
 from shared.query import Projector, ReadModels
-from shared.resilience import LaneGate, LaneTurns, RetryBudget, RetryPlan, Share
+from shared.resilience import LaneTurns, RetryBudget, RetryPlan, Share, WeightedBulkhead
 from shared.rotation import AuditTrail, Renew, Rotator, SecretEvents, random_key
 from shared.secrets import Keys, Policy, RotatingKey, SecretCache, Vault, VaultPair
 from shared.sending import CoalescingSender, EventPublisher, Lanes
-from shared.settings import MIN_KEY, Connection, Settings, WrongSettings
+from shared.settings import Settings
 from shared.state import InboxSweeper, Lease, Outbox, Parking, StateStore
 from shared.telemetry import log_event
 
@@ -237,7 +239,9 @@ class Services:
             registry=self.registry,
             load=self.state.find,
             buckets=settings.state_buckets,
-            gate=LaneGate(settings.handler_concurrency, {lane: share.weight for lane, share in LANE_SHARES.items()}),
+            gate=WeightedBulkhead(
+                settings.handler_concurrency, {lane: share.weight for lane, share in LANE_SHARES.items()}
+            ),
             plan=RetryPlan(
                 max_attempts=settings.retry_max_attempts,
                 base=settings.retry_base_seconds,

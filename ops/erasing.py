@@ -16,10 +16,11 @@ from azure.data.tables.aio import TableClient
 from functions import Services
 from functions.protection import Protection
 from shared.encryption import Erasure, Keyring, KeysUnavailable
+from shared.environment import WrongSettings
 from shared.messages import Registry
 from shared.privacy import Found, survey
 from shared.secrets import SecretError
-from shared.settings import Settings, WrongSettings
+from shared.settings import Settings
 from shared.tokenization import TokenKeys
 
 from .settings_file import WrongSettingsFile, load_settings

@@ -3,7 +3,8 @@
 from .capability import Capability, Command
 from .composing import WrongComposition, capabilities_of, compose, contradictions
 from .composition import Composition
-from .declaring import Access, Container, Hub, Key, Need, Queue, Resource, Table, Vault
+from .declarations import declarations
+from .declaring import Access, Container, Hub, Key, Need, Queue, Resource, Table, Vault, WrongDeclaration
 
 __all__ = [
     "Access",
@@ -19,7 +20,9 @@ __all__ = [
     "Table",
     "Vault",
     "WrongComposition",
+    "WrongDeclaration",
     "capabilities_of",
     "compose",
     "contradictions",
+    "declarations",
 ]

@@ -30,9 +30,10 @@ from shared.dead_letters import (
     StoredLetter,
     preview,
 )
+from shared.environment import WrongSettings
 from shared.messages import Lane, MessageError, Registry, discover
 from shared.query import StreamEvent
-from shared.settings import Settings, WrongSettings
+from shared.settings import Settings
 from shared.state import StateMismatch
 
 from .arguments import filters_of, order_by, parse, ramp_of

@@ -1,14 +1,13 @@
 """Turns telemetry on as the settings say; the exporter is imported only where it is used."""
 
-from shared.settings import Settings
-
 from .logs import configure_json, configure_platform
 from .redaction import guard_log_records
+from .settings import TelemetrySettings
 
 __all__ = ["configure"]
 
 
-def configure(settings: Settings) -> None:
+def configure(settings: TelemetrySettings) -> None:
     """Set up logs and the exporter; call once, when the app is composed."""
     guard_log_records()
     if settings.log_format == "json":

@@ -12,9 +12,10 @@ from azure.functions.meta import Datum
 
 from functions.rotation import rotation_blueprint
 from functions.services import Services
+from shared.environment import WrongSettings
 from shared.messages import Registry
 from shared.rotation import RotationFailed, random_key
-from shared.settings import Settings, WrongSettings
+from shared.settings import Settings
 from tests.unit.shared.rotation.world import Rotating
 
 from .conftest import ENVIRONMENT

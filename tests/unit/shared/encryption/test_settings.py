@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from functions import Services
+from shared.environment import WrongSettings
 from shared.messages import Registry
-from shared.settings import Settings, WrongSettings
+from shared.settings import Settings
 from tests.unit.functions.conftest import ENVIRONMENT
 
 VAULT = {"KeyVault__vaultUri": "https://vault.example", "SLUICE_DATA_KEY": "key:wrap"}
