@@ -413,7 +413,7 @@ async def write(surface: Any, stores: Stores) -> dict[str, Any]:
             events = sorted(app.hub.events, key=lambda one: (one["body"]["subject"], one["body"]["sequence"]))
     stored = await stores.dump()
     _forget_stacks(stored)
-    return plain({**stored, "sent": sent, "events": events})
+    return dict(plain({**stored, "sent": sent, "events": events}))
 
 
 async def _write(app: Any) -> None:
@@ -483,7 +483,7 @@ async def read(surface: Any, stores: Stores) -> dict[str, Any]:
             seen["erased"] = await app.has_key("C-13047"), await app.has_key("C-17850")
             app.clock.moment += timedelta(minutes=5)
             seen["lease later"] = await app.try_lease("golden")
-    return plain(seen)
+    return dict(plain(seen))
 
 
 def _said(app: Any) -> dict[str, Any]:

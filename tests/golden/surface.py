@@ -43,7 +43,7 @@ class App:
     def __init__(self, stores: Any, *, clock: Any, broker: Any, hub: Any, vault: Any, integration: Integration) -> None:
         self.stores, self.clock, self.broker, self.hub = stores, clock, broker, hub
         self.registry = Registry([integration])
-        self.tables: list[Any] = []
+        self.tables: list[AzureTable] = []
         self.key_rows = [KeyTable(self._table("datakeys")), KeyTable(self._table("subjectkeys"))]
         wrapper = SecretWrapper(vault, "data-key")
         self.data_keys = DataKeys(self.key_rows[0], wrapper, now=clock, random_bytes=lambda size: b"\x11" * size)
@@ -219,7 +219,7 @@ class App:
         return None if kept is None else await self._clear(view, key, kept)
 
     async def _clear(self, view: str, key: str, kept: str) -> str:
-        model = next(one.shown for one in self.registry.projections("parcel.packed") if one.view == view)
+        model = next(one.model for one in self.registry.projections("parcel.packed") if one.view == view)
         return await self.fields.decrypt(kept, model, ("view", view, key))
 
     async def find(self, view: str, name: str, value: str) -> list[str]:
