@@ -25,11 +25,12 @@ from shared.processing import (
     Runner,
     Settler,
 )
-from shared.query import Projector, ReadModels, StreamEvent
+from shared.query import Projector, ReadModels
 from shared.resilience import LaneTurns, RetryBudget, RetryPlan, Share, WeightedBulkhead
 from shared.rotation import AuditTrail
 from shared.sending import CoalescingSender, EventPublisher, Lanes
 from shared.state import Lease, Outbox, Parking, StateStore
+from shared.streams import StreamEvent
 from shared.tables.azure import AzureTable
 from shared.tokenization import TokenKeys
 
