@@ -19,7 +19,7 @@ from functions import Services
 from functions.lanes import delivery_of
 from local_azure.host.servicebus.wire import ReceivedMessage, batch
 from shared.messages import Envelope, Headers, Lane, discover
-from shared.sending import Fact
+from shared.sending import OutgoingEvent
 from shared.settings import Settings
 from shared.telemetry.logs import configure_json
 from shared.testing import MemoryStore
@@ -38,7 +38,7 @@ Wire = tuple[Datum, dict[str, Datum]]
 class _NoBroker:
     """Takes what is sent or published, and forgets it."""
 
-    async def publish(self, facts: Sequence[Fact]) -> None:
+    async def publish(self, facts: Sequence[OutgoingEvent]) -> None:
         """Taken."""
 
     async def send(self, headers: Headers, body: bytes) -> None:

@@ -15,8 +15,7 @@ from azure.servicebus.aio import ServiceBusClient
 
 import integrations
 from functions import Services
-from shared.messages import Lane, discover
-from shared.processing import Delivery
+from shared.messages import Delivery, Lane, discover
 from shared.sending import command
 from shared.settings import Settings
 from shared.telemetry.logs import configure_json

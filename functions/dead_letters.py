@@ -3,33 +3,21 @@
 import asyncio
 import time
 from datetime import timedelta
-from typing import Any, List  # noqa: UP035 - the worker refuses list[...] in a trigger's annotation
+from typing import List  # noqa: UP035 - the worker refuses list[...] in a trigger's annotation
 
 import azure.functions as func
 
-from shared.dead_letters import BrokerLetter, InboxRecords, QueueDrain
-from shared.messages import Headers, Lane, MessageError
-from shared.processing import Delivery
+from shared.dead_letters import InboxRecords, QueueDrain
+from shared.messages import Delivery, Headers, Lane, MessageError
 from shared.telemetry import log_event
 
+from .lanes import delivery_of
 from .services import Services
 
-__all__ = ["broker_letter", "dead_letters_blueprint", "queue_drain"]
+__all__ = ["dead_letters_blueprint", "queue_drain"]
 
 _SWEEP_SECONDS = 120.0
 _SWEEP_SCHEDULE = "0 17 3 * * *"
-
-
-def broker_letter(message: func.ServiceBusMessage) -> BrokerLetter:
-    """Body and application properties; the reason is among the latter, the host never sends its own array of them."""
-    properties: dict[str, Any] = dict(message.application_properties or {})
-    return BrokerLetter(
-        body=message.get_body(),
-        properties=properties,
-        message_id=message.message_id or "",
-        sequence_number=int(message.sequence_number or 0),
-        delivery_count=int(message.delivery_count or 1),
-    )
 
 
 def dead_letters_blueprint(services: Services) -> func.Blueprint:
@@ -38,16 +26,16 @@ def dead_letters_blueprint(services: Services) -> func.Blueprint:
     drains = _Drains(services)
 
     async def dead_letters_high(messages: List[func.ServiceBusMessage]) -> None:  # noqa: UP006
-        await drains.drain(Lane.HIGH, [broker_letter(message) for message in messages])
+        await drains.drain(Lane.HIGH, [delivery_of(message) for message in messages])
 
     async def dead_letters_normal(messages: List[func.ServiceBusMessage]) -> None:  # noqa: UP006
-        await drains.drain(Lane.NORMAL, [broker_letter(message) for message in messages])
+        await drains.drain(Lane.NORMAL, [delivery_of(message) for message in messages])
 
     async def dead_letters_low(messages: List[func.ServiceBusMessage]) -> None:  # noqa: UP006
-        await drains.drain(Lane.LOW, [broker_letter(message) for message in messages])
+        await drains.drain(Lane.LOW, [delivery_of(message) for message in messages])
 
     async def dead_letters_ordered(messages: List[func.ServiceBusMessage]) -> None:  # noqa: UP006
-        await drains.drain(Lane.ORDERED, [broker_letter(message) for message in messages])
+        await drains.drain(Lane.ORDERED, [delivery_of(message) for message in messages])
 
     queues = {
         dead_letters_high: "%SLUICE_LANE_HIGH%",
@@ -78,7 +66,7 @@ class _Drains:
         self._services = services
         self._drain: QueueDrain | None = None
 
-    async def drain(self, lane: Lane, messages: list[BrokerLetter]) -> None:
+    async def drain(self, lane: Lane, messages: list[Delivery]) -> None:
         if self._drain is None:
             self._drain = queue_drain(self._services)
         try:
@@ -92,21 +80,14 @@ def queue_drain(services: Services) -> QueueDrain:
     """The drain of all lanes, on the app's own stores."""
     decoder = services.decoder
 
-    async def has_fingerprint(letter: BrokerLetter, headers: Headers, known: str) -> bool:
-        delivery = Delivery(
-            body=letter.body,
-            properties=dict(letter.properties),
-            message_id=letter.message_id,
-            sequence_number=letter.sequence_number,
-            delivery_count=letter.delivery_count,
-        )
+    async def has_payload_hash(delivery: Delivery, headers: Headers, known: str) -> bool:
         try:
-            return (await decoder.decode(delivery, headers)).has_fingerprint(known)
+            return (await decoder.decode(delivery, headers)).has_payload_hash(known)
         except MessageError:
             return False
 
     inbox = InboxRecords(services.state)
-    return QueueDrain(services.dead_letters, inbox, has_fingerprint=has_fingerprint, now=services.now)
+    return QueueDrain(services.dead_letters, inbox, has_payload_hash=has_payload_hash, now=services.now)
 
 
 async def _sweep(services: Services) -> None:

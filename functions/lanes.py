@@ -4,8 +4,7 @@ from typing import Any, List  # noqa: UP035 - the worker refuses list[...] in a 
 
 import azure.functions as func
 
-from shared.messages import Lane
-from shared.processing import Delivery
+from shared.messages import Delivery, Lane
 
 from .services import Services
 

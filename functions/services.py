@@ -21,6 +21,8 @@ from shared.environment import Connection, WrongSettings
 from shared.http import Intake, OperationIds
 from shared.http.settings import MIN_KEY
 from shared.messages import Lane, Registry
+from shared.ordered import Parking
+from shared.outbox import Outbox
 from shared.privacy import FieldProtection
 from shared.processing import BatchProcessor, Decoder, Limits, OrderedKeys, ParkingDrain, Runner, Settler
 from shared.query import Projector, ReadModels
@@ -29,7 +31,7 @@ from shared.rotation import AuditTrail, Renew, Rotator, SecretEvents, random_key
 from shared.secrets import Keys, Policy, RotatingKey, SecretCache, Vault, VaultPair
 from shared.sending import CoalescingSender, EventPublisher, Lanes
 from shared.settings import Settings
-from shared.state import InboxSweeper, Lease, Outbox, Parking, StateStore
+from shared.state import InboxSweeper, Lease, StateStore
 from shared.tables import Table
 from shared.tables.azure import AzureTable
 from shared.telemetry import log_event
@@ -220,7 +222,7 @@ class Services:
             self.claims,
             buckets=self.settings.state_buckets,
             encryption=self.encryption,
-            fingerprints=None if self.fields is None else self.fields.payload_hashes,
+            payload_hashes=None if self.fields is None else self.fields.payload_hashes,
         )
 
     @cached_property
@@ -276,7 +278,6 @@ class Services:
             dead_letters=self.dead_letters,
             budget=self._budget,
             spent_delay=settings.retry_cap_seconds,
-            source=settings.event_source,
             now=self.now,
         )
 

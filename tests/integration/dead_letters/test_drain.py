@@ -10,12 +10,12 @@ from azure.core.exceptions import ServiceRequestError
 from azure.servicebus import ServiceBusMessage
 
 from functions.dead_letters import queue_drain
-from shared.dead_letters import DeadLetter, DeadLetterStore, Filters, InboxRecords, Order, Status
+from shared.dead_letters import DeadLetter, DeadLetterStore, Decision, Filters, InboxRecords, Status
 from shared.messages import Lane
 from tests.integration.dead_letters.conftest import Shop
 
 PARCEL = "parcel-1"
-ORDER = Order(by="operator", reason="the depot is open again")
+ORDER = Decision(by="operator", reason="the depot is open again")
 
 
 @pytest.mark.parametrize(

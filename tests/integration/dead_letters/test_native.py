@@ -29,7 +29,7 @@ from functions import Services
 from integration.host.conftest import HostStarter, wait_for
 from local.azurite import AzuriteEndpoints
 from ops.dead_letters import main, redrive_of
-from shared.dead_letters import Filters, InboxRecords, Order, Ramp, RedriveRun, Status
+from shared.dead_letters import Decision, Filters, InboxRecords, Ramp, RedriveRun, Status
 from shared.messages import Headers, Lane, discover
 from shared.settings import Settings
 from tests.integration.conftest import RunningEmulator
@@ -297,7 +297,7 @@ async def finish(settings: dict[str, str]) -> None:
     services.now = lambda: datetime.now(UTC) + timedelta(minutes=3)
     run = RedriveRun(redrive_of(services), Ramp(rate=1_000), clock=time.monotonic)
     undecided = Filters(code="MESSAGE_EXPIRED", status=frozenset({Status.OPEN, Status.REPLAYING}))
-    report = await run.replay(services.dead_letters.select(undecided), Order(by="grace", reason="go on"))
+    report = await run.replay(services.dead_letters.select(undecided), Decision(by="grace", reason="go on"))
     await services.close()
     assert report.stopped is None
 

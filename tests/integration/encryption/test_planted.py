@@ -34,7 +34,7 @@ from functions import Services, api_blueprint, dead_letters_blueprint, lanes_blu
 from integrations.orders.models import Order
 from shared.messages import Contract, Integration, Registry, Reject, discover
 from shared.settings import Settings
-from shared.state import Work
+from shared.work import Work
 from shared.telemetry import configure, log_event
 
 quoting = Integration("quoting")

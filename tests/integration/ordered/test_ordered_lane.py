@@ -18,7 +18,7 @@ from functions import Services
 from integration.host.conftest import HostStarter, wait_for
 from local.azurite import AzuriteEndpoints
 from ops.dead_letters import redrive_of
-from shared.dead_letters import Action, Filters, Order, StoredLetter
+from shared.dead_letters import Action, Decision, Filters, StoredLetter
 from shared.messages import Headers, Lane, Registry
 from shared.sending import command
 from shared.settings import Settings
@@ -250,7 +250,7 @@ class _Operator:
         """Play it again."""
 
         async def ask(services: Services) -> Action:
-            return (await redrive_of(services).replay(letter, Order(by="operator", reason="it is mended"))).action
+            return (await redrive_of(services).replay(letter, Decision(by="operator", reason="it is mended"))).action
 
         return self._with(ask)
 
@@ -258,7 +258,7 @@ class _Operator:
         """Settle it without doing it."""
 
         async def ask(services: Services) -> None:
-            await redrive_of(services).discard(letter, Order(by="operator", reason="it isn't needed"))
+            await redrive_of(services).discard(letter, Decision(by="operator", reason="it isn't needed"))
 
         self._with(ask)
 

@@ -11,8 +11,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 import integrations
-from shared.messages import CloudEvent, discover
-from shared.processing import Delivery
+from shared.messages import CloudEvent, Delivery, discover
 from shared.streams import StreamEvent
 from shared.telemetry import current_traceparent, link_to, span, tracing
 from tests.unit.functions.conftest import Running
