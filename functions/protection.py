@@ -5,8 +5,6 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from azure.data.tables.aio import TableClient
-
 from shared.encryption import (
     DataKeys,
     DataKeyWrapper,
@@ -22,6 +20,7 @@ from shared.encryption import (
 from shared.messages import Lane
 from shared.secrets import SecretCache
 from shared.settings import Settings
+from shared.tables import Table
 from shared.tokenization import TokenKeys
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ class Protection:
         *,
         secrets: Callable[[], SecretCache],
         credential: "Callable[[], AsyncTokenCredential]",
-        table: Callable[[str], TableClient],
+        table: Callable[[str], Table],
         lease: Callable[[str], PassLease],
         now: Callable[[], datetime],
     ) -> None:
@@ -97,7 +96,7 @@ class Protection:
         """Subjects' keys as an instance sees them that has just started."""
         return SubjectKeys(self._subject_rows, DataKeyWrapper(self.data_keys), now=self._now)
 
-    def table_of_tokens(self) -> TableClient:
+    def table_of_tokens(self) -> Table:
         """A client of the table of what tokens stand for."""
         return self._table(TOKENS_TABLE)
 

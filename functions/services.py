@@ -9,7 +9,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from azure.data.tables.aio import TableClient
 from azure.servicebus.aio import ServiceBusClient, ServiceBusSender
 
 from shared.authentication import Authenticator, Fetcher, SigningKeys, TokenRules, TokenVerifier
@@ -31,6 +30,8 @@ from shared.secrets import Keys, Policy, RotatingKey, SecretCache, Vault, VaultP
 from shared.sending import CoalescingSender, EventPublisher, Lanes
 from shared.settings import Settings
 from shared.state import InboxSweeper, Lease, Outbox, Parking, StateStore
+from shared.tables import Table
+from shared.tables.azure import AzureTable
 from shared.telemetry import log_event
 
 from .callers import ApiKeySource
@@ -368,12 +369,12 @@ class Services:
             connection.address or "", hub, "$Default", credential=self._credentials.get(connection)
         )
 
-    def tables_of_state(self) -> list[TableClient]:
+    def tables_of_state(self) -> list[Table]:
         """Clients of the state table, one for each account."""
         connection = self.settings.state
         return [self._table(connection, account, STATE_TABLE) for account in connection.accounts]
 
-    def table_of_views(self) -> TableClient:
+    def table_of_views(self) -> Table:
         """A client of the table of the read models."""
         return self._first_table(VIEWS_TABLE)
 
@@ -428,13 +429,13 @@ class Services:
         dead = {name async for name in self.dead_letters.claims() if name in names}
         return dead | {name async for name in self.parking.claims() if name in names}
 
-    def _first_table(self, name: str) -> TableClient:
+    def _first_table(self, name: str) -> Table:
         return self._table(self.settings.state, self.settings.state.accounts[0], name)
 
-    def _table(self, connection: Connection, account: str, name: str) -> TableClient:
+    def _table(self, connection: Connection, account: str, name: str) -> Table:
         if connection.connection_string is not None:
-            return TableClient.from_connection_string(account, name, use_env_settings=proxied())
-        return TableClient(account, name, credential=self._credentials.get(connection), use_env_settings=proxied())
+            return AzureTable.from_connection_string(account, name)
+        return AzureTable.at(account, name, self._credentials.get(connection))
 
     def _container(self, name: str) -> "ContainerClient":
         from azure.storage.blob.aio import ContainerClient  # loaded with the first claim

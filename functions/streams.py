@@ -5,7 +5,7 @@ from typing import Any, List  # noqa: UP035 - the worker refuses list[...] in a 
 
 import azure.functions as func
 
-from shared.query import StreamEvent
+from shared.streams import StreamEvent
 
 from .services import Services
 

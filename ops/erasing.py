@@ -10,8 +10,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from azure.core.exceptions import AzureError, ResourceNotFoundError
-from azure.data.tables.aio import TableClient
+from azure.core.exceptions import AzureError
 
 from functions import Services
 from functions.protection import Protection
@@ -21,6 +20,7 @@ from shared.messages import Registry
 from shared.privacy import Found, survey
 from shared.secrets import SecretError
 from shared.settings import Settings
+from shared.tables import Query, Table
 from shared.tokenization import TokenKeys
 
 from .settings_file import WrongSettingsFile, load_settings
@@ -121,12 +121,13 @@ async def _survey(services: Services, protection: Protection, subjects: Sequence
     return [await survey(name, texts, subjects=subjects, keyring=keyring) for name, texts in stores.items()]
 
 
-async def _tables(tables: Sequence[TableClient]) -> AsyncIterator[tuple[str, str]]:
+async def _tables(tables: Sequence[Table]) -> AsyncIterator[tuple[str, str]]:
     for table in tables:
-        async with table:
-            with contextlib.suppress(ResourceNotFoundError):
-                async for row in table.list_entities():
-                    yield f"{row['PartitionKey']}/{row['RowKey']}", " ".join(_texts(row))
+        try:
+            async for row in table.query(Query()):
+                yield f"{row['PartitionKey']}/{row['RowKey']}", " ".join(_texts(row))
+        finally:
+            await table.close()
 
 
 def _texts(row: Mapping[str, Any]) -> list[str]:

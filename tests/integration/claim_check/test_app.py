@@ -10,7 +10,6 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from azure.data.tables.aio import TableClient
 from azure.storage.blob.aio import ContainerClient
 
 from functions import Services
@@ -22,6 +21,7 @@ from shared.processing import Decoder, Delivery
 from shared.sending import Lanes
 from shared.settings import Settings
 from shared.state import StateStore
+from shared.tables.azure import AzureTable
 
 NOWHERE = "Endpoint=sb://127.0.0.1:9/;SharedAccessKeyName=none;SharedAccessKey=bm9uZQ=="
 """No broker answers there."""
@@ -44,7 +44,7 @@ async def services(azurite: AzuriteEndpoints, container: ContainerClient) -> Asy
     environment = {"ServiceBus": NOWHERE, "EventHubs": NOWHERE, "State": storage, "Claims": storage}
     environment |= {"SLUICE_OPERATION_KEY": "k" * 32, "SLUICE_CLAIM_CONTAINER": container.container_name}
     found = Services(Settings.load(environment), Registry([orders]))
-    table = TableClient.from_connection_string(storage, f"state{uuid4().hex}")  # other tests lay theirs out otherwise
+    table = AzureTable.from_connection_string(storage, f"state{uuid4().hex}")  # other tests lay theirs out otherwise
     vars(found)["state"] = StateStore([table], buckets=found.settings.state_buckets)
     yield found
     await found.close()

@@ -10,7 +10,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from azure.data.tables.aio import TableClient
 from azure.servicebus import ServiceBusMessage
 from azure.storage.blob.aio import ContainerClient
 
@@ -30,6 +29,7 @@ from shared.processing import Delivery
 from shared.query import ReadModels
 from shared.settings import Settings
 from shared.state import StateStore, Work, bucket_of, state_key, unpack
+from shared.tables.azure import AzureTable
 
 NOWHERE = "Endpoint=sb://127.0.0.1:9/;SharedAccessKeyName=none;SharedAccessKey=bm9uZQ=="
 """No broker answers there."""
@@ -62,11 +62,11 @@ class Shop:
         self.services.now = self.now
         name = uuid4().hex
         made: dict[str, Any] = vars(self.services)
-        made["state"] = StateStore([TableClient.from_connection_string(storage, f"state{name}")], buckets=4)
-        made["views"] = ReadModels(TableClient.from_connection_string(storage, f"views{name}"))
+        made["state"] = StateStore([AzureTable.from_connection_string(storage, f"state{name}")], buckets=4)
+        made["views"] = ReadModels(AzureTable.from_connection_string(storage, f"views{name}"))
         self.bodies = ContainerClient.from_connection_string(storage, f"letters-{name}")
         made["dead_letters"] = DeadLetterStore(
-            TableClient.from_connection_string(storage, f"letters{name}"), self.bodies
+            AzureTable.from_connection_string(storage, f"letters{name}"), self.bodies
         )
 
     @property

@@ -8,7 +8,6 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from azure.data.tables.aio import TableClient
 from azure.eventhub import EventData
 
 from functions import Services
@@ -18,6 +17,7 @@ from ops.erasing import DONE, WRONG, _erase, _parse, main
 from shared.encryption import encrypt_text
 from shared.messages import Registry
 from shared.settings import Settings
+from shared.tables import Query, Upsert
 from shared.tokenization import TokenKeys
 from tests.integration.conftest import RunningEmulator
 from tests.integration.encryption.test_keys import secret_wrapper
@@ -42,9 +42,8 @@ class App:
                 value = json.dumps(
                     {"name": encrypt_text(key, "Ada", aad=b"a"), "mail": encrypt_text(key, "a@b", aad=b"b")}
                 )
-                async with table:
-                    row = {"PartitionKey": "p", "RowKey": customer, "value": value}
-                    await table.upsert_entity(row)
+                await table.submit([Upsert({"PartitionKey": "p", "RowKey": customer, "value": value})])
+                await table.close()
             producer = self.services._producer()
             async with producer:
                 event = EventData(json.dumps({"data": {"name": encrypt_text(key, "Ada", aad=b"c")}}))
@@ -85,8 +84,8 @@ async def app(
     vars(protection)["_wrapper"] = secret_wrapper()
     tables = [*services.tables_of_state(), services.table_of_views()]
     for one in tables:
-        async with one:
-            await one.create_table()
+        await one.ensure_created()
+        await one.close()
     made = App(services, protection, TokenKeys(MemorySecrets(token_key="t" * 40), "token-key"))
     await made.fill()
     yield made
@@ -111,9 +110,9 @@ async def test_an_erasure_shows_what_was_readable_and_that_it_is_not_any_more(
     assert {found["store"]: found["openable"] for found in other["before"]} == expected
     assert other["erased"] == []
 
-    rows: TableClient = app.protection._table(app.protection._subject_rows._table.table_name)
-    async with rows:
-        found = [dict(row) async for row in rows.list_entities() if row["RowKey"].startswith("audit:")]
+    rows = app.protection._table(app.protection._subject_rows._table.name)
+    found = [dict(row) async for row in rows.query(Query()) if row["RowKey"].startswith("audit:")]
+    await rows.close()
     assert [(row["by"], row["reason"], row["action"]) for row in found] == [("ada", "asked for it", "erased")]
     assert "17850" not in json.dumps(found, default=str)
 

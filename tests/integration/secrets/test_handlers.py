@@ -6,14 +6,13 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import uuid4
 
-from azure.data.tables.aio import TableClient
-
 from functions import Services
 from local.azurite import AzuriteEndpoints
 from shared.messages import Contract, Integration, Lane, Registry, address
 from shared.processing import Delivery
 from shared.settings import Settings
 from shared.state import StateStore, Work
+from shared.tables.azure import AzureTable
 from tests.integration.conftest import RunningVault
 
 from .conftest import NewClient
@@ -60,7 +59,7 @@ async def test_a_handler_gets_the_current_version(
         Settings.load(environment | {"SLUICE_OPERATION_KEY": "-" * 40, "SLUICE_STATE_BUCKETS": "4"}),
         Registry([carrier]),
     )
-    table = TableClient.from_connection_string(azurite.connection_string, f"state{uuid4().hex}")
+    table = AzureTable.from_connection_string(azurite.connection_string, f"state{uuid4().hex}")
     vars(services)["state"] = StateStore([table], buckets=4)  # other tests lay theirs out otherwise
     vars(services)["vaults"] = (client(vault),)
     try:

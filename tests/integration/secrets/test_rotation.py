@@ -13,7 +13,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from azure.data.tables.aio import TableClient
 from pydantic import SecretStr
 
 from functions import Services
@@ -24,6 +23,8 @@ from shared.rotation import random_key
 from shared.secrets import RotatingKey, Secret
 from shared.settings import Settings
 from shared.state import StateStore
+from shared.tables import Query
+from shared.tables.azure import AzureTable
 from tests.integration.conftest import RunningVault
 
 from .conftest import NewClient
@@ -58,7 +59,7 @@ class Instance:
             "SLUICE_STATE_BUCKETS": "4",
         }
         self.services = Services(Settings.load(environment), Registry([partner]))
-        state = TableClient.from_connection_string(azurite.connection_string, table)
+        state = AzureTable.from_connection_string(azurite.connection_string, table)
         vars(self.services)["state"] = StateStore([state], buckets=4)  # other tests lay theirs out otherwise
         vars(self.services)["vaults"] = (client(vault),)
         self._hmac = RotatingKey(SecretStr(f"secret:{HMAC_KEY}"), lambda: self.services.secrets, least=32)
@@ -147,8 +148,8 @@ async def test_nothing_that_was_signed_is_refused_through_a_rotation(
     assert refused == 0
     assert next(asked) > 500
     assert len(macs) == 2  # the old key signed, then the new one
-    async with TableClient.from_connection_string(azurite.connection_string, "audit") as table:
-        records = [row async for row in table.list_entities()]
+    async with AzureTable.from_connection_string(azurite.connection_string, "audit") as table:
+        records = [row async for row in table.query(Query())]
     assert {(row["secret"], row["outcome"]) for row in records} == {(OPERATION_KEY, "rotated"), (HMAC_KEY, "rotated")}
     for name in (OPERATION_KEY, HMAC_KEY):
         for secret in await first.services.secrets.both(name):
