@@ -50,7 +50,7 @@ class DataKeys:
         Messages of one process after which a new key takes over. 2^24 keeps 256 processes together within the 2^32
         of `MAX_MESSAGES`.
     capacity:
-        Keys that are kept in memory.
+        Keys in memory.
     timeout:
         Seconds for a key to be read or made.
     """

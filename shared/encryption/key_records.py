@@ -1,4 +1,4 @@
-"""A data key and the row that keeps it: made, wrapped, read back."""
+"""A data key and the row that stores it: made, wrapped, read back."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -28,7 +28,7 @@ def columns_of(wrapped: Wrapped) -> dict[str, str | bytes]:
 
 
 def wrapped_of(row: KeyRow) -> Wrapped | None:
-    """The wrapped key of a row; None where the row keeps none."""
+    """The wrapped key of a row; None where the row has none."""
     columns = row.columns
     if "wrapped" not in columns:
         return None
@@ -39,7 +39,7 @@ async def read_key(row: KeyRow, wrapper: KeyWrapper) -> DataKey:
     """The data key of a row; raises UnknownKey where it can't be unwrapped for good."""
     wrapped = wrapped_of(row)
     if wrapped is None:
-        raise ValueError(f"the row {row.row!r} keeps no key")
+        raise ValueError(f"the row {row.row!r} has no key")
     return DataKey(str(row.columns["keyId"]), await wrapper.unwrap(wrapped))
 
 
@@ -51,7 +51,7 @@ def created_at(row: KeyRow) -> datetime:
 
 @asynccontextmanager
 async def infrastructure(what: str, seconds: float) -> AsyncIterator[None]:
-    """Within its seconds, and whatever is wrong with storage or vault is told as KeysUnavailable."""
+    """Within its seconds, and whatever is wrong with storage or vault is raised as KeysUnavailable."""
     try:
         async with asyncio.timeout(seconds):
             yield

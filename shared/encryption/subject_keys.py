@@ -46,7 +46,7 @@ class SubjectKeys:
         How long a key serves from memory before its row is looked at again. An erasure is effective everywhere
         within this time; the instance that erases forgets at once.
     capacity:
-        Keys that are kept in memory.
+        Keys in memory.
     timeout:
         Seconds for a key to be read or made.
     """

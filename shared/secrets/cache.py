@@ -43,7 +43,7 @@ def _now() -> datetime:
 
 
 def _check(key: str) -> None:
-    """Nothing that Key Vault wouldn't take is sent to it, nor told: it may be a value by mistake."""
+    """Nothing that Key Vault wouldn't take is sent to it, nor logged: it may be a value by mistake."""
     try:
         SecretReference.of(f"secret:{key}")
     except ValueError as error:
