@@ -18,8 +18,7 @@ from shared.telemetry import Metrics, log_event
 
 from .cipher import DataKey
 from .errors import KeysUnavailable, ProtectionError, UnknownKey
-from .key_records import created_at, infrastructure, make_key, read_key
-from .key_rows import KeyRow, KeyRows
+from .key_rows import KeyRow, KeyTable, created_at, infrastructure, make_key, read_key
 from .wrapping import KeyWrapper
 
 __all__ = ["DataKeys"]
@@ -57,7 +56,7 @@ class DataKeys:
 
     def __init__(
         self,
-        rows: KeyRows,
+        rows: KeyTable,
         wrapper: KeyWrapper,
         *,
         now: Callable[[], datetime],

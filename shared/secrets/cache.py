@@ -15,8 +15,7 @@ from .entry import ReadResult
 from .entry_cache import EntryCache
 from .errors import SecretError, SecretExpired, UnknownSecret, VaultUnavailable
 from .policy import Policy
-from .secret import Secret, Version
-from .versions import previous_of, signing_version, still_valid
+from .versions import Secret, Version, previous_of, signing_version, still_valid
 
 __all__ = ["SecretCache", "Source"]
 
