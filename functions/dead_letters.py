@@ -55,14 +55,13 @@ class Drains:
             raise
 
 
-def dead_letters_function(lane: Lane, drains: Drains, *, app: AppName) -> Function:
+def dead_letters_function(lane: Lane, drains: Drains, *, queue: str, app: AppName) -> Function:
     """The function that drains one lane's dead letters; a session queue's are read without sessions."""
 
     async def drain(messages: List[func.ServiceBusMessage]) -> None:  # noqa: UP006
         await drains.take(lane, [broker_letter(message) for message in messages])
 
     drain.__name__ = f"dead_letters_{lane}"
-    queue = f"%SLUICE_LANE_{lane.upper()}%"
     return Function(call=drain, trigger=QueueTrigger(queue=queue, dead_letters=True), app=app)
 
 

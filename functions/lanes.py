@@ -25,12 +25,12 @@ def delivery_of(message: func.ServiceBusMessage) -> Delivery:
     )
 
 
-def lane_function(lane: Lane, processor: Callable[[], BatchProcessor], *, app: AppName) -> Function:
+def lane_function(lane: Lane, processor: Callable[[], BatchProcessor], *, queue: str, app: AppName) -> Function:
     """The batch function of a lane; the ordered one takes a key's session at a time."""
 
     async def process(messages: List[func.ServiceBusMessage]) -> None:  # noqa: UP006
         await processor().process(lane, [delivery_of(message) for message in messages])
 
     process.__name__ = f"lane_{lane}"
-    trigger = QueueTrigger(queue=f"%SLUICE_LANE_{lane.upper()}%", sessions=lane is Lane.ORDERED)
+    trigger = QueueTrigger(queue=queue, sessions=lane is Lane.ORDERED)
     return Function(call=process, trigger=trigger, app=app)

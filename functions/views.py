@@ -12,7 +12,7 @@ from shared.classification import Classification, Tokenized
 from shared.encryption import ProtectionError
 from shared.http import READERS, Route, error
 from shared.messages import ErrorCode, Registry
-from shared.privacy import FieldProtection, clearance_of, shown
+from shared.privacy import FieldProtection, access_level_of, shown
 from shared.query import ReadModels
 from shared.telemetry import log_event
 
@@ -109,7 +109,7 @@ class Views:
 
 def _clearance(request: Request) -> Classification:
     caller = getattr(request.state, "caller", None)
-    return clearance_of(None if caller is None else caller.roles)
+    return access_level_of(None if caller is None else caller.roles)
 
 
 def _asked(request: Request, findable: dict[str, Tokenized]) -> tuple[str, str, int, str] | str:

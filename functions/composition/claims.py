@@ -6,7 +6,7 @@ from shared.processing import Decoder
 from .capability import Capability
 from .composition import Composition
 from .declaring import Container
-from .encryption import data_keys, fields, message_sealer
+from .encryption import data_keys, fields, message_encryption
 from .platform import platform
 
 __all__ = ["CLAIMS", "capability", "claim_store", "decoder"]
@@ -18,7 +18,7 @@ def claim_store(composition: Composition) -> ClaimStore:
     """Large payloads."""
     settings = composition.settings
     container = composition.get(platform).container(settings.claim_container)
-    made = ClaimStore(container, keys=composition.get(data_keys), seal=settings.seals_claims)
+    made = ClaimStore(container, keys=composition.get(data_keys), encrypt=settings.encrypts_claims)
     composition.on_close(made.close)
     return made
 
@@ -30,8 +30,8 @@ def decoder(composition: Composition) -> Decoder:
         composition.registry,
         composition.get(claim_store),
         buckets=composition.settings.state_buckets,
-        sealer=composition.get(message_sealer),
-        fingerprints=None if protection is None else protection.fingerprints,
+        encryption=composition.get(message_encryption),
+        fingerprints=None if protection is None else protection.payload_hashes,
     )
 
 

@@ -11,8 +11,9 @@ from .capability import Capability
 from .claims import CLAIMS, decoder
 from .composition import Composition
 from .declaring import Access, Container, Need, Table
-from .encryption import message_sealer
+from .encryption import message_encryption
 from .platform import platform
+from .sending import LANES
 from .state import STATE_TABLE, parking, state_store
 
 __all__ = ["capability", "dead_letter_store", "queue_drain"]
@@ -27,7 +28,7 @@ def dead_letter_store(composition: Composition) -> DeadLetterStore:
     """The dead-letter store."""
     clients = composition.get(platform)
     table, bodies = clients.table(DEAD_LETTERS_TABLE), clients.container(DEAD_LETTERS_CONTAINER)
-    made = DeadLetterStore(table, bodies, sealer=composition.get(message_sealer))
+    made = DeadLetterStore(table, bodies, encryption=composition.get(message_encryption))
     composition.on_close(made.close)
     return made
 
@@ -54,7 +55,7 @@ def capability(composition: Composition) -> Capability:
             now=composition.now,
         )
 
-    drain = [dead_letters_function(lane, drains, app=app) for lane, app in _APPS.items()]
+    drain = [dead_letters_function(lane, drains, queue=LANES[lane].name, app=app) for lane, app in _APPS.items()]
     bodies, records = Container(name=DEAD_LETTERS_CONTAINER), Table(name=DEAD_LETTERS_TABLE)
     return Capability(
         name="dead-letters",
@@ -65,18 +66,14 @@ def capability(composition: Composition) -> Capability:
         resources=[records, bodies],
         needs=[
             Need(access=Access.WRITE, to=records, why="Records what could not be processed, and sweeps old records."),
-            Need(
-                access=Access.WRITE, to=bodies, why="Keeps bodies of what could not be processed, sweeps old ones."
-            ),
+            Need(access=Access.WRITE, to=bodies, why="Keeps bodies of what could not be processed, sweeps old ones."),
             Need(
                 access=Access.READ,
                 to=CLAIMS,
                 why="Reads the payload of what the broker gave up.",
                 by=[one.name for one in drain],
             ),
-            Need(
-                access=Access.WRITE, to=Table(name=STATE_TABLE), why="Tells what became of messages, frees keys."
-            ),
+            Need(access=Access.WRITE, to=Table(name=STATE_TABLE), why="Tells what became of messages, frees keys."),
         ],
         settings=["SLUICE_DEAD_LETTER_RETENTION_DAYS"],
     )

@@ -8,7 +8,7 @@ from shared.encryption import (
     DataKeyWrapper,
     KeyTable,
     KeyWrapper,
-    MessageSealer,
+    MessageEncryption,
     Rewrapping,
     SecretWrapper,
     SubjectKeys,
@@ -28,12 +28,13 @@ from .secrets import secret_cache
 from .state import state_store
 
 __all__ = [
+    "SUBJECT_KEYS_TABLE",
     "TOKENS_TABLE",
     "capability",
     "data_keys",
     "fields",
     "fresh_subject_keys",
-    "message_sealer",
+    "message_encryption",
     "rewrapping",
     "subject_keys",
     "token_keys",
@@ -101,13 +102,13 @@ def token_keys(composition: Composition) -> TokenKeys | None:
     return TokenKeys(composition.get(secret_cache), current, earlier=earlier) if current else None
 
 
-def message_sealer(composition: Composition) -> MessageSealer | None:
+def message_encryption(composition: Composition) -> MessageEncryption | None:
     """Encrypts whole messages, and bodies of dead letters; None where SLUICE_DATA_KEY isn't set."""
     keys = composition.get(data_keys)
     if keys is None:
         return None
     lanes = [Lane(name) for name in composition.settings.encrypted_lanes]
-    return MessageSealer(keys, lanes, required=composition.settings.sealing_required)
+    return MessageEncryption(keys, lanes, required=composition.settings.encryption_required)
 
 
 def fields(composition: Composition) -> FieldProtection | None:

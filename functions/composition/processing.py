@@ -119,7 +119,10 @@ def capability(composition: Composition) -> Capability:
     return Capability(
         name="processing",
         functions=[
-            *(lane_function(lane, lambda: composition.get(processor), app=app) for lane, app in apps.items()),
+            *(
+                lane_function(lane, lambda: composition.get(processor), queue=LANES[lane].name, app=app)
+                for lane, app in apps.items()
+            ),
             Function(
                 call=drain_parked, trigger=TimerTrigger(schedule="%SLUICE_PARKING_SCHEDULE%"), app=AppName.ORDERED
             ),

@@ -71,9 +71,7 @@ def capability(composition: Composition) -> Capability:
                 to=Table(name=AUDIT_TABLE),
                 why="Records which secret was given its next version, when and why.",
             ),
-            Need(
-                access=Access.WRITE, to=Table(name=STATE_TABLE), why="Leases a secret while it is rotated."
-            ),
+            Need(access=Access.WRITE, to=Table(name=STATE_TABLE), why="Leases a secret while it is rotated."),
         ],
         settings=["SLUICE_ROTATION_QUEUE"],
     )

@@ -14,7 +14,7 @@ from shared.state import Outbox
 from .capability import Capability
 from .composition import Composition
 from .declaring import Access, Hub, Need, Queue, Table
-from .encryption import fields, message_sealer
+from .encryption import fields, message_encryption
 from .platform import platform
 from .state import STATE_TABLE, state_store
 
@@ -40,7 +40,7 @@ def lane_senders(composition: Composition) -> Lanes:
 
     timeout = settings.send_timeout_seconds
     senders = {lane: CoalescingSender(opener(name), timeout=timeout) for lane, name in names.items()}
-    made = Lanes(senders, composition.get(message_sealer))
+    made = Lanes(senders, composition.get(message_encryption))
     composition.on_close(made.close)
     return made
 

@@ -11,7 +11,7 @@ class Classification(IntEnum):
     """How sensitive a value is; a field without a marker is internal.
 
     Public and internal values are told and kept in clear. Confidential and restricted ones ("protected") are left out
-    of logs, traces and error details, and sealed field by field in state, events and read models; a reader sees
+    of logs, traces and error details, and encrypted field by field in state, events and read models; a reader sees
     confidential values, only an operator sees restricted ones.
     """
 

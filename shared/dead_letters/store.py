@@ -21,7 +21,7 @@ from azure.core.exceptions import (
 from azure.data.tables import UpdateMode
 from azure.data.tables.aio import TableClient
 
-from shared.encryption import MessageSealer, UnknownKey
+from shared.encryption import MessageEncryption, UnknownKey
 from shared.messages import Headers
 from shared.state import etag_of
 from shared.tables import TableSession, TransactionFailed
@@ -66,22 +66,24 @@ class DeadLetterStore:
 
     Parameters
     ----------
-    sealer:
+    encryption:
         Seals bodies at rest, each for its dead letter only, and opens them; what was kept plain is read all the same.
     """
 
-    def __init__(self, table: TableClient, bodies: "ContainerClient", *, sealer: MessageSealer | None = None) -> None:
+    def __init__(
+        self, table: TableClient, bodies: "ContainerClient", *, encryption: MessageEncryption | None = None
+    ) -> None:
         self._table = table
         self._bodies = bodies
-        self._sealer = sealer
+        self._encryption = encryption
         self._session: TableSession | None = None
 
     async def put(self, letter: DeadLetter) -> None:
         """Return when the dead letter is stored; one that is known keeps its first failure and its history."""
         row = to_row(letter)
         body = letter.body
-        if body and self._sealer is not None:
-            body = await self._sealer.seal_at(letter.id, body)
+        if body and self._encryption is not None:
+            body = await self._encryption.encrypt_for(letter.id, body)
             row["sealed"] = True
         if len(body) > INLINE_BYTES:
             row["bodyBlob"] = await self._upload(letter.id, body)
@@ -128,16 +130,16 @@ class DeadLetterStore:
         kept = await self._kept(letter)
         if not letter.sealed:
             return kept
-        if self._sealer is None:
+        if self._encryption is None:
             raise UnknownKey("The dead letter is sealed, and the settings name no data key.")
-        return await self._sealer.open_at(letter.id, kept)
+        return await self._encryption.decrypt_for(letter.id, kept)
 
     async def message(self, letter: StoredLetter) -> bytes:
         """The message that a body holds: opened, where its lane had sealed it; raises as `body` does."""
         body = await self.body(letter)
-        if self._sealer is None or letter.properties.get("sealed") is None:
+        if self._encryption is None or letter.properties.get("sealed") is None:
             return body
-        return await self._sealer.open(Headers.from_properties(letter.properties), body)
+        return await self._encryption.decrypt(Headers.from_properties(letter.properties), body)
 
     async def _kept(self, letter: StoredLetter) -> bytes:
         try:

@@ -1,4 +1,4 @@
-"""The app's data keys: one that seals now, and every earlier one for what was sealed before.
+"""The app's data keys: one that encrypts now, and every earlier one for what was encrypted before.
 
 Keys are numbered. A new one is made by whoever first finds the newest too old or used too often; its row can be made
 only once, so that of several instances one wins and the others take the winner's. Keys never change, so one that was
@@ -19,8 +19,8 @@ from shared.telemetry import log_event
 
 from .cipher import DataKey
 from .errors import KeysUnavailable, ProtectionError, UnknownKey
-from .rows import KeyRow, KeyRows
-from .stored import created_at, infrastructure, make_key, read_key
+from .key_records import created_at, infrastructure, make_key, read_key
+from .key_rows import KeyRow, KeyRows
 from .wrapping import KeyWrapper
 
 __all__ = ["DataKeys"]
@@ -30,7 +30,7 @@ _HIGHEST = 10**10
 _KEY_ID = re.compile(r"d([1-9]\d{0,9})")
 _TRY_AGAIN_SECONDS = 30.0
 _MOST_OVERDUE = 4
-"""How many times its messages a key may seal while no new one can be made."""
+"""How many times its messages a key may encrypt while no new one can be made."""
 
 
 @dataclass(slots=True)
@@ -86,14 +86,14 @@ class DataKeys:
         self._calls: SingleFlight[DataKey] = SingleFlight()
 
     async def current(self) -> DataKey:
-        """The key to seal with now.
+        """The key to encrypt with now.
 
         While a new one is being made, or can't be, the old one goes on.
 
         Raises
         ------
         KeysUnavailable
-            There is none yet, or the old one sealed far too much.
+            There is none yet, or the old one encrypted far too much.
         """
         found = self.peek_current()
         if found is not None:
@@ -112,7 +112,7 @@ class DataKeys:
             return current.key
 
     def peek_current(self) -> DataKey | None:
-        """The key to seal with now, where that needs no waiting; else await `current`."""
+        """The key to encrypt with now, where that needs no waiting; else await `current`."""
         current = self._current
         if current is None or current.key.messages >= self._rotate_after_messages or self._now() >= current.until:
             return None
@@ -165,7 +165,7 @@ class DataKeys:
             return None
         try:
             key = self.peek(str(row.columns["keyId"])) or await read_key(row, self._wrapper)
-        except ProtectionError as error:  # what it sealed is lost, but not what is sealed from now on
+        except ProtectionError as error:  # what it encrypted is lost, but not what is encrypted from now on
             log_event("data key lost", level=logging.ERROR, keyId=str(row.columns["keyId"]), error=error)
             return None
         self._current = _Current(self._keep(key), _number(row), until)

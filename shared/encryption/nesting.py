@@ -1,6 +1,6 @@
 """Wraps subjects' keys under data keys, so that a new subject costs no call of the vault."""
 
-from .cipher import seal, unseal
+from .cipher import decrypt, encrypt
 from .data_keys import DataKeys
 from .errors import UnknownKey
 from .wrapping import Wrapped
@@ -8,7 +8,7 @@ from .wrapping import Wrapped
 __all__ = ["DataKeyWrapper"]
 
 _NAME = "data"
-_PLACE = b"subject key"
+_AAD = b"subject key"
 
 
 class DataKeyWrapper:
@@ -24,10 +24,10 @@ class DataKeyWrapper:
     async def wrap(self, secret: bytes) -> Wrapped:
         """Wrap a subject's key."""
         key = await self._data_keys.current()
-        return Wrapped(seal(key, secret, aad=_PLACE), _NAME, key.id)
+        return Wrapped(encrypt(key, secret, aad=_AAD), _NAME, key.id)
 
     async def unwrap(self, wrapped: Wrapped) -> bytes:
         """The subject's key; raises UnknownKey where no data key unwraps it."""
         if wrapped.key != _NAME:
             raise UnknownKey(f"The subject's key is wrapped by {wrapped.key!r}, not by a data key.")
-        return unseal(await self._data_keys.get(wrapped.version), wrapped.data, aad=_PLACE)
+        return decrypt(await self._data_keys.get(wrapped.version), wrapped.data, aad=_AAD)

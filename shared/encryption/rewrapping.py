@@ -11,8 +11,8 @@ from typing import Protocol
 from shared.telemetry import log_event
 
 from .errors import KeysUnavailable, ProtectionError
-from .rows import KeyRow, KeyRows
-from .stored import columns_of, infrastructure, wrapped_of
+from .key_records import columns_of, infrastructure, wrapped_of
+from .key_rows import KeyRow, KeyRows
 from .wrapping import KeyWrapper
 
 __all__ = ["PassLease", "Rewrapped", "Rewrapping"]

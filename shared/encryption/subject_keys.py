@@ -1,4 +1,4 @@
-"""A data key for each subject: without it, nothing that was sealed about that subject can be opened any more.
+"""A data key for each subject: without it, nothing that was encrypted about that subject can be decrypted any more.
 
 A subject is named by a token, never by its plain value. Its rows share a partition, so that an erasure is one
 transaction: the key goes, a tombstone and an audit record come.
@@ -17,8 +17,8 @@ from shared.telemetry import log_event
 
 from .cipher import DataKey
 from .errors import Erased, UnknownKey
-from .rows import KeyRow, KeyRows
-from .stored import infrastructure, make_key, read_key
+from .key_records import infrastructure, make_key, read_key
+from .key_rows import KeyRow, KeyRows
 from .wrapping import KeyWrapper
 
 __all__ = ["Erasure", "SubjectKeys"]
@@ -149,7 +149,7 @@ class SubjectKeys:
     async def erase(self, subject_token: str, *, by: str, reason: str) -> Erasure | None:
         """Delete the key of a subject for good; None where it has none.
 
-        What is sealed about it later gets a new key. The tombstone and the audit record hold the token, who and
+        What is encrypted about it later gets a new key. The tombstone and the audit record hold the token, who and
         why, and nothing else about the subject.
 
         Raises

@@ -7,14 +7,14 @@ from pydantic_core import from_json, to_json
 
 from shared.classification import Classification, Found, Plan, leaves
 
-from .fields import FieldProtection, Place, require_clear, token_name
+from .fields import AssociatedData, FieldProtection, require_clear, token_name
 
-__all__ = ["clearance_of", "shown"]
+__all__ = ["access_level_of", "shown"]
 
 _OPERATOR = "operator"
 
 
-def clearance_of(roles: Collection[str] | None) -> Classification:
+def access_level_of(roles: Collection[str] | None) -> Classification:
     """The most sensitive class that roles may see; without callers (None) there is nobody to keep anything from."""
     if roles is None or _OPERATOR in roles:
         return Classification.RESTRICTED
@@ -22,7 +22,7 @@ def clearance_of(roles: Collection[str] | None) -> Classification:
 
 
 async def shown(
-    text: str, plans: Iterable[Plan], place: Place, *, clearance: Classification, fields: FieldProtection | None
+    text: str, plans: Iterable[Plan], aad: AssociatedData, *, clearance: Classification, fields: FieldProtection | None
 ) -> bytes:
     """A row's JSON as a caller with a clearance sees it.
 
@@ -33,7 +33,7 @@ async def shown(
     Raises
     ------
     ProtectionError
-        A field that the caller may see can't be opened.
+        A field that the caller may see can't be decrypted.
     KeysUnavailable
     """
     guarding = [plan for plan in plans if plan.protects]
@@ -45,7 +45,7 @@ async def shown(
     seen = [one for one in found.values() if one.leaf.level <= clearance]
     if fields is None:
         require_clear(seen)
-    erased = [] if fields is None else await fields.open_leaves(seen, place)
+    erased = [] if fields is None else await fields.decrypt_leaves(seen, aad)
     for one in above:
         _mask(one)
     if isinstance(parsed, dict):

@@ -11,9 +11,9 @@ from shared.classification import plan_of
 from shared.dead_letters import DeadLetter, DeadLetterStore, stack_fingerprint
 from shared.encryption import KeysUnavailable
 from shared.messages import CloudEvent, ErrorCode, MessageError, Projection, Registry
-from shared.privacy import FieldProtection, Sealed, clear_text
+from shared.privacy import EncryptedModel, FieldProtection, clear_text
 from shared.state import pack
-from shared.telemetry import error_told, hiding, link_to, log_event, span
+from shared.telemetry import hiding, link_to, log_event, redacted_error, span
 
 from .views import ReadModels, ViewRow
 
@@ -78,24 +78,24 @@ class Projector:
         if self._fields is None:
             text = clear_text(fact.data, projection.model)
         else:
-            text = await self._fields.open(fact.data, projection.model, ("event", fact.id, fact.type))
+            text = await self._fields.decrypt(fact.data, projection.model, ("event", fact.id, fact.type))
         data = projection.model.model_validate_json(text)
         with hiding(data):
             row = projection.call(data)
         if projection.shown is None and plan_of(type(row)).protects:
             raise TypeError(f"the projection into {projection.view} says nothing of its row: annotate what it returns")
         if self._fields is None:
-            sealed = Sealed(row.model_dump_json(by_alias=True), {})
+            encrypted = EncryptedModel(row.model_dump_json(by_alias=True), {})
         else:
-            sealed = await self._fields.seal(row, ("view", projection.view, fact.subject))
-        pack(sealed.text)  # a row that no table holds is this event's failure, not the batch's
+            encrypted = await self._fields.encrypt(row, ("view", projection.view, fact.subject))
+        pack(encrypted.text)  # a row that no table holds is this event's failure, not the batch's
         return ViewRow(
             view=projection.view,
             key=fact.subject,
-            value=sealed.text,
+            value=encrypted.text,
             event_id=fact.id,
             sequence=fact.sequence,
-            tokens=sealed.tokens,
+            tokens=encrypted.tokens,
         )
 
     async def _park(self, event: StreamEvent, fact: CloudEvent | None, error: Exception) -> None:
@@ -134,4 +134,4 @@ def _why(error: Exception) -> tuple[str, str]:
         return error.code, error.message
     if isinstance(error, ValidationError):
         return ErrorCode.VALIDATION_ERROR, f"{error.error_count()} fields of the event are wrong"
-    return ErrorCode.PROJECTION_ERROR, error_told(error)
+    return ErrorCode.PROJECTION_ERROR, redacted_error(error)

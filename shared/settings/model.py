@@ -96,7 +96,7 @@ class Settings(BaseModel):
     token_key: str = Field("", alias="SLUICE_TOKEN_KEY", max_length=4_096)
     encrypted_lane_names: str = Field("", alias="SLUICE_ENCRYPTED_LANES", max_length=64)
     encrypt_claims: bool | None = Field(None, alias="SLUICE_ENCRYPT_CLAIMS")
-    sealing_required: bool = Field(False, alias="SLUICE_SEALING_REQUIRED")
+    encryption_required: bool = Field(False, alias="SLUICE_SEALING_REQUIRED")
 
     auth: Literal["required", "none"] = Field("required", alias="SLUICE_AUTH")
     auth_issuer: Issuer | None = Field(None, alias="SLUICE_AUTH_ISSUER")
@@ -166,12 +166,12 @@ class Settings(BaseModel):
 
     @property
     def encrypted_lanes(self) -> tuple[str, ...]:
-        """Lanes whose messages are sealed."""
+        """Lanes whose messages are encrypted."""
         return _listed(self.encrypted_lane_names)
 
     @property
-    def seals_claims(self) -> bool:
-        """Claims are sealed: as said, else where any lane is."""
+    def encrypts_claims(self) -> bool:
+        """Claims are encrypted: as set, else where any lane is."""
         return bool(self.encrypted_lanes) if self.encrypt_claims is None else self.encrypt_claims
 
     @property
@@ -180,14 +180,14 @@ class Settings(BaseModel):
         return tuple(one.removeprefix("secret:") for one in _listed(self.token_key))
 
     @model_validator(mode="after")
-    def _keys_for_sealing(self) -> Self:
+    def _keys_for_encryption(self) -> Self:
         if self.data_key is None and (self.encrypted_lanes or self.encrypt_claims or self.token_key):
             raise ValueError("SLUICE_ENCRYPTED_LANES, SLUICE_ENCRYPT_CLAIMS and SLUICE_TOKEN_KEY need SLUICE_DATA_KEY")
         if self.data_key is not None and self.key_vault is None:
             raise ValueError("SLUICE_DATA_KEY names a key or a secret: KeyVault__vaultUri is missing")
-        if self.sealing_required and (set(self.encrypted_lanes) != set(_LANES) or not self.seals_claims):
+        if self.encryption_required and (set(self.encrypted_lanes) != set(_LANES) or not self.encrypts_claims):
             raise ValueError(
-                "SLUICE_SEALING_REQUIRED needs all four lanes in SLUICE_ENCRYPTED_LANES, and sealed claims"
+                "SLUICE_SEALING_REQUIRED needs all four lanes in SLUICE_ENCRYPTED_LANES, and encrypted claims"
             )
         return self
 

@@ -68,8 +68,8 @@ class Values(Protocol):
         ...
 
 
-class SealedText(Protocol):
-    """A model as JSON, its protected fields sealed."""
+class EncryptedText(Protocol):
+    """A model as JSON, its protected fields encrypted."""
 
     @property
     def text(self) -> str:
@@ -78,22 +78,22 @@ class SealedText(Protocol):
 
 
 class Fields(Protocol):
-    """Seals the protected fields of what is kept and said, and opens them: `shared.privacy.FieldProtection`."""
+    """Encrypts and decrypts protected fields: `shared.privacy.FieldProtection`."""
 
-    async def seal(self, data: BaseModel, place: tuple[str, ...]) -> SealedText:
+    async def encrypt(self, data: BaseModel, aad: tuple[str, ...]) -> EncryptedText:
         """A model as JSON for a place."""
         ...
 
-    async def open(self, text: str, model: type[BaseModel], place: tuple[str, ...]) -> str:
-        """JSON in clear of what was sealed for a place."""
+    async def decrypt(self, text: str, model: type[BaseModel], aad: tuple[str, ...]) -> str:
+        """JSON in clear of what was encrypted with the same additional data."""
         ...
 
-    async def seal_whole(self, text: str, place: tuple[str, ...]) -> str:
-        """A whole text, sealed for a place."""
+    async def encrypt_whole(self, text: str, aad: tuple[str, ...]) -> str:
+        """A whole text, encrypted."""
         ...
 
-    async def open_whole(self, text: str, place: tuple[str, ...]) -> str:
-        """What was sealed whole."""
+    async def decrypt_whole(self, text: str, aad: tuple[str, ...]) -> str:
+        """What was encrypted whole."""
         ...
 
 
@@ -210,14 +210,14 @@ class Work:
     async def _clear(self, text: str, kind: str, key: str, model: type[BaseModel]) -> str:
         if self._fields is None:
             return clear_text(text, model)
-        return await self._fields.open(text, model, ("state", kind, key))
+        return await self._fields.decrypt(text, model, ("state", kind, key))
 
     async def _columns(self, row_key: str, kind: str, key: str, value: BaseModel) -> dict[str, Any]:
         """The value in the entity's own columns, or where it is too large a reference to a blob that is put first."""
         if self._fields is None:
             text = value.model_dump_json(by_alias=True)
         else:
-            text = (await self._fields.seal(value, ("state", kind, key))).text
+            text = (await self._fields.encrypt(value, ("state", kind, key))).text
         try:
             return pack(text)
         except TooLarge:
@@ -281,9 +281,9 @@ class Work:
             said = self.said[number]
             if isinstance(content, Letter):
                 place = ("outbox", self._outbox_key(number))
-                self._letters[number] = await self._fields.seal_whole(content.to_json().decode(), place)
+                self._letters[number] = await self._fields.encrypt_whole(content.to_json().decode(), place)
             elif isinstance(said, CloudEvent):
-                sealed = await self._fields.seal(content, ("event", said.id, said.type))
+                sealed = await self._fields.encrypt(content, ("event", said.id, said.type))
                 self.said[number] = replace(said, data=sealed.text)
         self._unsealed.clear()
 

@@ -16,14 +16,14 @@ from pydantic import BaseModel
 from shared.classification import HIDDEN, Scrubber, plan_of, redacted, secrets_of
 
 __all__ = [
-    "error_told",
-    "fields_told",
     "guard_log_records",
     "hide",
     "hiding",
     "record_exception",
     "redact",
-    "stack_told",
+    "redacted_error",
+    "redacted_fields",
+    "redacted_stack",
 ]
 
 _INNERMOST: "ContextVar[hiding | None]" = ContextVar("hidden", default=None)
@@ -101,7 +101,7 @@ def redact(text: str) -> str:
     return text if hidden is None else hidden(text)
 
 
-def fields_told(fields: Mapping[str, Any]) -> dict[str, Any]:
+def redacted_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of a log line as they may be told."""
     hidden = _current()
     return {
@@ -123,13 +123,13 @@ def _told(value: Any, hidden: hiding) -> Any:
     return value if told == text else told
 
 
-def stack_told(error: BaseException) -> str | None:
+def redacted_stack(error: BaseException) -> str | None:
     """The error with its stack, where protected values had to be kept out of it; else None."""
     hidden = _hidden_of(error)
     return _without(hidden, "".join(traceback.format_exception(error))) if hidden else None
 
 
-def error_told(error: BaseException) -> str:
+def redacted_error(error: BaseException) -> str:
     """Name and text of an error without protected values."""
     try:
         return _without(_hidden_of(error), f"{type(error).__name__}: {error}"[:_READ])[:_SHOWN]
@@ -166,11 +166,11 @@ def _marks(error: BaseException) -> Iterator[hiding]:
 
 def record_exception(span: Span, error: BaseException) -> None:
     """Record an error on a span, without the protected values of the message that met it."""
-    stack = stack_told(error)
+    stack = redacted_stack(error)
     if stack is None:
         span.record_exception(error)
     else:
-        message = error_told(error).partition(": ")[2]
+        message = redacted_error(error).partition(": ")[2]
         span.record_exception(error, {"exception.message": message, "exception.stacktrace": stack})
 
 
@@ -190,7 +190,7 @@ def guard_log_records() -> None:
                 record.msg = HIDDEN
             record.args = None
             if record.exc_info and record.exc_info[1] is not None:
-                record.exc_text = stack_told(record.exc_info[1])
+                record.exc_text = redacted_stack(record.exc_info[1])
                 record.exc_info = None
         return record
 

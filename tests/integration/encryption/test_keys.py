@@ -29,8 +29,8 @@ from shared.encryption import (
     UnknownKey,
     VaultWrapper,
     Wrapped,
-    seal,
-    unseal,
+    decrypt,
+    encrypt,
 )
 from tests.integration.conftest import RunningVault
 from tests.unit.shared.encryption.vault import MemorySecrets
@@ -85,11 +85,11 @@ async def test_a_key_of_the_vault_wraps_and_its_new_version_wraps_anew(
 ) -> None:
     """Instances read the same key before and after, and the old version can then be given up."""
     keys = DataKeys(KeyTable(table), wrapper, now=now)
-    sealed = seal(await keys.current(), b"plain", aad=b"place")
+    encrypted = encrypt(await keys.current(), b"plain", aad=b"place")
     (before,) = await rows_of(table)
     assert before["wrappingKey"] == "key:data-key-wrap"
     other = DataKeys(KeyTable(table), wrapper, now=now)
-    assert unseal(await other.get("d1"), sealed, aad=b"place") == b"plain"
+    assert decrypt(await other.get("d1"), encrypted, aad=b"place") == b"plain"
 
     async with KeyClient(vault.url, _Async(vault), **client_options(vault)) as client:  # type: ignore[arg-type]
         await client.rotate_key("data-key-wrap")
@@ -99,7 +99,7 @@ async def test_a_key_of_the_vault_wraps_and_its_new_version_wraps_anew(
     (after,) = await rows_of(table)
     assert after["wrappingVersion"] != before["wrappingVersion"]
     assert after["wrapped"] != before["wrapped"]
-    assert unseal(await DataKeys(KeyTable(table), wrapper, now=now).get("d1"), sealed, aad=b"place") == b"plain"
+    assert decrypt(await DataKeys(KeyTable(table), wrapper, now=now).get("d1"), encrypted, aad=b"place") == b"plain"
     again = await Rewrapping(KeyTable(table), wrapper, lease=Free()).run()
     assert again is not None
     assert again.changed == 0
@@ -141,13 +141,13 @@ async def test_instances_that_start_together_make_one_key(table: TableClient, in
     made = [DataKeys(KeyTable(table), secret_wrapper(), now=now) for _ in range(instances)]
     keys = await asyncio.gather(*(one.current() for one in made))
     assert {key.id for key in keys} == {"d1"}
-    sealed = seal(keys[0], b"plain", aad=b"")
-    assert all(unseal(key, sealed, aad=b"") == b"plain" for key in keys)
+    encrypted = encrypt(keys[0], b"plain", aad=b"")
+    assert all(decrypt(key, encrypted, aad=b"") == b"plain" for key in keys)
     assert len(await rows_of(table)) == 1
 
 
 async def test_rotation_under_traffic_fails_nothing(table: TableClient) -> None:
-    """Four instances seal and open each other's messages while keys change every few of them."""
+    """Four instances encrypt and decrypt each other's messages while keys change every few of them."""
     instances = [DataKeys(KeyTable(table), secret_wrapper(), now=now, rotate_after_messages=25) for _ in range(4)]
     ids: set[str] = set()
 
@@ -155,9 +155,9 @@ async def test_rotation_under_traffic_fails_nothing(table: TableClient) -> None:
         for turn in range(60):
             key = await instances[number].current()
             ids.add(key.id)
-            sealed = seal(key, b"plain %d" % turn, aad=b"place")
+            encrypted = encrypt(key, b"plain %d" % turn, aad=b"place")
             reader = instances[(number + turn) % 4]
-            assert unseal(await reader.get(key.id), sealed, aad=b"place") == b"plain %d" % turn
+            assert decrypt(await reader.get(key.id), encrypted, aad=b"place") == b"plain %d" % turn
             await asyncio.sleep(0)
 
     await asyncio.gather(*(talk(number) for number in range(4)), *(talk(number) for number in range(4)))
@@ -170,10 +170,10 @@ async def test_a_pass_that_dies_is_gone_on_with_and_two_passes_at_once_are_harml
     secrets = MemorySecrets(data_key="k" * 40)
     wrapper = SecretWrapper(secrets, "data-key")
     keys = DataKeys(KeyTable(table), wrapper, now=now, rotate_after_messages=1)
-    sealed = {}
+    encrypted = {}
     for _ in range(6):
         key = await keys.current()
-        sealed[key.id] = seal(key, key.id.encode(), aad=b"")
+        encrypted[key.id] = encrypt(key, key.id.encode(), aad=b"")
     secrets.rotate("data-key", "n" * 40)
     dying = Rewrapping(KeyTable(table), _Dying(wrapper, after=2), lease=Free())
     with pytest.raises(KeysUnavailable):
@@ -185,8 +185,8 @@ async def test_a_pass_that_dies_is_gone_on_with_and_two_passes_at_once_are_harml
     assert sum(one.changed for one in done if one) == versions.count("v1")
     assert {row["wrappingVersion"] for row in await rows_of(table)} == {"v2"}
     reader = DataKeys(KeyTable(table), wrapper, now=now)
-    for key_id, data in sealed.items():
-        assert unseal(await reader.get(key_id), data, aad=b"") == key_id.encode()
+    for key_id, data in encrypted.items():
+        assert decrypt(await reader.get(key_id), data, aad=b"") == key_id.encode()
 
 
 class _Dying:
@@ -219,7 +219,7 @@ async def test_a_subject_has_one_key_until_it_is_erased(table: TableClient) -> N
     instances = [SubjectKeys(rows, DataKeyWrapper(data_keys), now=now) for _ in range(8)]
     keys = await asyncio.gather(*(one.key_for("tok_a") for one in instances))
     assert len({key.id for key in keys}) == 1
-    sealed = seal(keys[0], b"plain", aad=b"")
+    encrypted = encrypt(keys[0], b"plain", aad=b"")
     erased = await asyncio.gather(*(one.erase("tok_a", by="ada", reason="asked") for one in instances[:4]))
     assert len([one for one in erased if one is not None]) == 1
     with pytest.raises(Erased):
@@ -227,6 +227,6 @@ async def test_a_subject_has_one_key_until_it_is_erased(table: TableClient) -> N
     new = await instances[0].key_for("tok_a")
     assert new.id != keys[0].id
     with pytest.raises(UnknownKey):
-        unseal(new, sealed, aad=b"")
+        decrypt(new, encrypted, aad=b"")
     stored = await rows_of(table)
     assert sum(1 for row in stored if row["RowKey"].startswith("audit:")) == 1

@@ -36,8 +36,11 @@ class Receiver:
     def is_ready(self) -> bool:
         return self.credit > 0
 
-    def deliver(self, message: Message) -> None:
+    def reserve(self, message: Message) -> None:
         self.credit -= 1
+
+    def deliver(self, message: Message) -> None:
+        self.credit -= self.locks
         self.got.append(message)
 
     def nothing_left(self) -> None: ...

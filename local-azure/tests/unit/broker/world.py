@@ -61,12 +61,14 @@ class Client(Peer):
         self.client = ClientConnection(world.broker)
         super().__init__(self.client.engine)
         self._delivery = 0
+        self.is_reading = True
         self.open()
 
     def feed(self, data: bytes, *, piece: int | None = None) -> None:
         self.client.receive(data)
         self.world.run()
-        self.pull()
+        if self.is_reading:
+            self.pull()
 
     def attach(self, address: str, handle: int, *, receives: bool, **fields: Any) -> Any:
         """Ask for a link and give the broker's attach."""

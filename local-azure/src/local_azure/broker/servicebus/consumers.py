@@ -28,8 +28,12 @@ class Consumer(Protocol):
         """Whether it takes messages under a lock (peek-lock), or for good (receive-and-delete)."""
         ...
 
+    def reserve(self, message: Message) -> None:
+        """A message for good is on its way: it counts against the credit now, `deliver` follows its deletion."""
+        ...
+
     def deliver(self, message: Message) -> None:
-        """Take a message; for good ones, it is deleted already."""
+        """Take a message: one under a lock, or one that was reserved and is deleted durably."""
         ...
 
     def nothing_left(self) -> None:

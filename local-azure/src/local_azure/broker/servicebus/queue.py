@@ -227,6 +227,7 @@ class Queue:
             consumer.deliver(message)
         else:
             self._remove(message)
+            consumer.reserve(message)
             self.services.journal.after_commit(partial(consumer.deliver, message))
 
     def _lock(self, message: Message, until: int) -> None:
@@ -432,17 +433,20 @@ class Queue:
             self._unlock(message, now, failed=True)
 
     def _activate(self, message: Message, now: int) -> None:
-        self.scheduled -= 1
-        self._start_life(message, now)
+        """Append a scheduled message as if it were sent now, under a new number.
+
+        Source: "Message sequencing and timestamps", scheduled messages.
+        """
+        self._drop(message)
+        self._number(message, now)
         self._note_counters()
+        journal = self.services.journal
         if self._sent_on(message, now):
-            self._remove(message)
+            journal.delete_message(message)
             return
-        if message.expires_at != FOREVER:
-            self._expiries.add(message.expires_at, message.sequence, len(self.messages))
-        self.services.journal.put_message(self.identity, message)
-        self._make_ready(message)
-        self.services.wake(self)
+        journal.put_message(self.identity, message)
+        self.size_bytes += message.size
+        journal.after_commit(partial(self._appear, (message,)))
 
     def _expires_at(self, sequence: int, time: int) -> bool:
         message = self.messages.get(sequence)

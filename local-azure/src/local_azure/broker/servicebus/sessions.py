@@ -107,13 +107,16 @@ class SessionQueue(Queue):
         self.services.wake(self)
 
     def detach(self, consumer: Consumer, now: int) -> None:
-        """Remove a receiver; its session is free again, with what was not settled, in order."""
+        """Remove a receiver; its session is free again, with what was not settled, in order.
+
+        Closing a session counts no delivery, its lock's expiry does ("Message sessions", message delivery count).
+        """
         waiter: SessionWaiter = consumer  # type: ignore[assignment]
         if waiter in self._waiters:
             self._waiters.remove(waiter)
         super().detach(waiter, now)
         if waiter.session is not None and waiter.session.owner is waiter:
-            self._free(waiter.session, now)
+            self._free(waiter.session, now, failed=False)
 
     def dispatch(self, now: int) -> None:
         """Give sessions to those who wait, and messages to those who hold one."""
@@ -170,7 +173,7 @@ class SessionQueue(Queue):
                     del self.sessions[session.id]
                     self._available.pop(session.id, None)
 
-    def _free(self, session: Session, now: int) -> None:
+    def _free(self, session: Session, now: int, *, failed: bool) -> None:
         owner = session.owner
         session.owner = None
         session.locked_until = 0
@@ -178,7 +181,7 @@ class SessionQueue(Queue):
         if owner in self.consumers:
             self.consumers.remove(owner)
         for message in [each for each in self.locked.values() if each.session_id == session.id]:
-            self._unlock(message, now, failed=True)
+            self._unlock(message, now, failed=failed)
         if session.ready:
             self._available[session.id] = None
             self.services.wake(self)
@@ -258,7 +261,7 @@ class SessionQueue(Queue):
     def _expire_locks(self, now: int) -> None:
         for session in [each for each in self._owned.values() if each.locked_until <= now]:
             owner = session.owner
-            self._free(session, now)
+            self._free(session, now, failed=True)
             if owner is not None:
                 owner.lost(_session_lost())
         for message in [each for each in self.locked.values() if each.session_id not in self._owned]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from local_azure.broker.amqp.encode import encode_map_items
 from local_azure.broker.amqp.message import Sections
-from local_azure.broker.amqp.types import Symbol
+from local_azure.broker.amqp.types import Fields
 from local_azure.broker.entities import SubscriptionDescription, TopicDescription, TrueFilter, entity_key
 from local_azure.broker.rules import Copy, MessageView, compile_rule, select
 from local_azure.broker.servicebus.message import Message
@@ -123,7 +123,7 @@ def _changed(message: Message, copy: Copy) -> Message:
     if "ScheduledEnqueueTimeUtc" in copy.system:
         twin.visible_at = _milliseconds(copy.system["ScheduledEnqueueTimeUtc"]) or 0
     if "PartitionKey" in copy.system and copy.system["PartitionKey"] is not None:
-        twin.annotations += encode_map_items({Symbol(_PARTITION_KEY): str(copy.system["PartitionKey"])})
+        twin.annotations += encode_map_items(Fields({_PARTITION_KEY: str(copy.system["PartitionKey"])}))
         twin.annotations_count += 2
     return twin
 

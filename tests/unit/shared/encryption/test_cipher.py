@@ -1,4 +1,4 @@
-"""Sealing and opening: published vectors, and everything that must be refused."""
+"""Encryption and decryption: published vectors, and everything that must be refused."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from shared.encryption import (
     Truncated,
     UnknownKey,
     WrongVersion,
+    decrypt,
+    decrypt_text,
+    encrypt,
+    encrypt_text,
     key_id_of,
-    seal,
-    seal_text,
-    unseal,
-    unseal_text,
 )
 from shared.messages import ErrorCode
 from shared.processing import Category, classify
@@ -60,98 +60,98 @@ def test_the_cipher_is_the_published_one(
 @given(st.binary(max_size=3_000), st.binary(max_size=200))
 def test_the_format_is_header_nonce_ciphertext_and_tag(plaintext: bytes, aad: bytes) -> None:
     """As the module says, with header and additional data authenticated together."""
-    sealed = seal(KEY, plaintext, aad=aad)
-    header, nonce, rest = sealed[:7], sealed[7:19], sealed[19:]
+    encrypted = encrypt(KEY, plaintext, aad=aad)
+    header, nonce, rest = encrypted[:7], encrypted[7:19], encrypted[19:]
     assert header == b"SLP\x01\x02d1"
     assert KEY.aead.decrypt(nonce, rest, header + aad) == plaintext
-    assert unseal(KEY, sealed, aad=aad) == plaintext
-    assert key_id_of(sealed) == "d1"
+    assert decrypt(KEY, encrypted, aad=aad) == plaintext
+    assert key_id_of(encrypted) == "d1"
 
 
 @given(st.binary(max_size=200), st.data())
 def test_no_flipped_bit_goes_unseen(plaintext: bytes, data: st.DataObject) -> None:
     """Neither in the header nor in nonce, ciphertext or tag."""
-    sealed = bytearray(seal(KEY, plaintext, aad=b"place"))
-    bit = data.draw(st.integers(0, 8 * len(sealed) - 1))
-    sealed[bit // 8] ^= 1 << bit % 8
+    encrypted = bytearray(encrypt(KEY, plaintext, aad=b"place"))
+    bit = data.draw(st.integers(0, 8 * len(encrypted) - 1))
+    encrypted[bit // 8] ^= 1 << bit % 8
     with pytest.raises(ProtectionError):
-        unseal(KEY, bytes(sealed), aad=b"place")
+        decrypt(KEY, bytes(encrypted), aad=b"place")
 
 
 @given(st.binary(max_size=200), st.data())
 def test_no_truncation_goes_unseen(plaintext: bytes, data: st.DataObject) -> None:
     """Nor is anything added unseen."""
-    sealed = seal(KEY, plaintext, aad=b"place")
-    cut = data.draw(st.integers(0, len(sealed) - 1))
+    encrypted = encrypt(KEY, plaintext, aad=b"place")
+    cut = data.draw(st.integers(0, len(encrypted) - 1))
     with pytest.raises(ProtectionError):
-        unseal(KEY, sealed[:cut], aad=b"place")
+        decrypt(KEY, encrypted[:cut], aad=b"place")
     with pytest.raises(Tampered):
-        unseal(KEY, sealed + b"\0", aad=b"place")
+        decrypt(KEY, encrypted + b"\0", aad=b"place")
 
 
 @given(st.binary(max_size=300))
 def test_any_bytes_are_refused_with_one_tree_of_errors(data: bytes) -> None:
     """Whatever a hostile sender makes up, with the magic before it and without."""
-    for sealed in (data, b"SLP\x01" + data, b"SLP\x01\x02d1" + data):
+    for encrypted in (data, b"SLP\x01" + data, b"SLP\x01\x02d1" + data):
         with pytest.raises(ProtectionError):
-            unseal(KEY, sealed, aad=b"")
+            decrypt(KEY, encrypted, aad=b"")
         try:
-            assert key_id_of(sealed)
+            assert key_id_of(encrypted)
         except ProtectionError:
             continue
 
 
 def test_what_is_wrong_is_told_apart() -> None:
     """Another key, another place, another header, another version, a part."""
-    sealed = seal(KEY, b"plain", aad=b"place")
+    encrypted = encrypt(KEY, b"plain", aad=b"place")
     with pytest.raises(UnknownKey):
-        unseal(OTHER, sealed, aad=b"place")
+        decrypt(OTHER, encrypted, aad=b"place")
     with pytest.raises(Tampered):
-        unseal(KEY, sealed, aad=b"elsewhere")
+        decrypt(KEY, encrypted, aad=b"elsewhere")
     with pytest.raises(Tampered):
-        unseal(OTHER, OTHER.header + sealed[len(KEY.header) :], aad=b"place")
+        decrypt(OTHER, OTHER.header + encrypted[len(KEY.header) :], aad=b"place")
     with pytest.raises(WrongVersion):
-        unseal(KEY, b"SLP\x02" + sealed[4:], aad=b"place")
+        decrypt(KEY, b"SLP\x02" + encrypted[4:], aad=b"place")
     with pytest.raises(WrongVersion):
-        unseal(KEY, b'{"orderId": "1"}', aad=b"place")
+        decrypt(KEY, b'{"orderId": "1"}', aad=b"place")
     with pytest.raises(Truncated):
-        unseal(KEY, sealed[:20], aad=b"place")
+        decrypt(KEY, encrypted[:20], aad=b"place")
     with pytest.raises(Truncated):
-        unseal(KEY, b"", aad=b"place")
+        decrypt(KEY, b"", aad=b"place")
 
 
 def test_header_and_additional_data_have_one_border() -> None:
     """What the header loses, additional data can't replace."""
     longer = DataKey("d1x", bytes(range(32)))
-    sealed = seal(longer, b"plain", aad=b"place")
-    shorter = b"SLP\x01\x02d1" + sealed[len(longer.header) :]
+    encrypted = encrypt(longer, b"plain", aad=b"place")
+    shorter = b"SLP\x01\x02d1" + encrypted[len(longer.header) :]
     with pytest.raises(Tampered):
-        unseal(KEY, shorter, aad=b"xplace")
+        decrypt(KEY, shorter, aad=b"xplace")
 
 
 def test_every_message_has_a_nonce_of_its_own() -> None:
     """Under one key, for the same bytes."""
-    nonces = {seal(KEY, b"same", aad=b"place")[7:19] for _ in range(20_000)}
+    nonces = {encrypt(KEY, b"same", aad=b"place")[7:19] for _ in range(20_000)}
     assert len(nonces) == 20_000
 
 
 @given(st.text(max_size=100), st.data())
 def test_the_text_form_has_one_spelling(text: str, data: st.DataObject) -> None:
     """Any changed character is refused, also where base64 would read the same bytes from it."""
-    sealed = seal_text(KEY, text, aad=b"place")
-    assert sealed.startswith("slp1.")
-    assert unseal_text(KEY, sealed, aad=b"place") == text
-    place = data.draw(st.integers(0, len(sealed) - 1))
-    other = data.draw(st.sampled_from("ABab01-_=. \n").filter(lambda character: character != sealed[place]))
+    encrypted = encrypt_text(KEY, text, aad=b"place")
+    assert encrypted.startswith("slp1.")
+    assert decrypt_text(KEY, encrypted, aad=b"place") == text
+    place = data.draw(st.integers(0, len(encrypted) - 1))
+    other = data.draw(st.sampled_from("ABab01-_=. \n").filter(lambda character: character != encrypted[place]))
     with pytest.raises(ProtectionError):
-        unseal_text(KEY, sealed[:place] + other + sealed[place + 1 :], aad=b"place")
+        decrypt_text(KEY, encrypted[:place] + other + encrypted[place + 1 :], aad=b"place")
 
 
 def test_an_error_is_permanent_has_a_code_and_tells_nothing() -> None:
     """Neither plaintext nor key bytes."""
-    sealed = seal(KEY, b"hunter2", aad=b"place")
+    encrypted = encrypt(KEY, b"hunter2", aad=b"place")
     with pytest.raises(Tampered) as caught:
-        unseal(KEY, sealed, aad=b"elsewhere")
+        decrypt(KEY, encrypted, aad=b"elsewhere")
     failure = classify(caught.value)
     assert failure.category is Category.PERMANENT
     assert failure.code == ErrorCode.UNREADABLE

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from .cipher import KEY_BYTES, DataKey
 from .errors import KeysUnavailable, ProtectionError
-from .rows import KeyRow
+from .key_rows import KeyRow
 from .wrapping import KeyWrapper, Wrapped
 
 __all__ = ["columns_of", "created_at", "infrastructure", "make_key", "read_key", "wrapped_of"]
