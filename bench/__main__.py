@@ -1,15 +1,18 @@
-"""`python -m bench [NAME...] [--json FILE] [--rounds N] [--keep] [--list]`."""
+"""`python -m bench [NAME...] [--json FILE] [--rounds N] [--keep] [--list]`, and `python -m bench operations`."""
 
 import argparse
 import json
 import sys
 from pathlib import Path
 
+from . import operations
 from .harness import ROUNDS, discover, keep, run, table
 
 
 def main() -> int:
     """Run the named benchmarks, or all; exit code 1 where a goal is missed."""
+    if sys.argv[1:2] == ["operations"]:  # counts, not ratios
+        return operations.main(sys.argv[2:])
     benchmarks = discover()
     parser = argparse.ArgumentParser(prog="dev.py bench", description="Ratios against declared goals.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="which ones; all without")

@@ -4,7 +4,8 @@ from .capabilities import CAPABILITIES
 from .capability import Capability, Command
 from .composing import WrongComposition, capabilities_of, compose, contradictions
 from .composition import Composition
-from .declaring import Access, Container, Hub, Key, Need, Queue, Resource, Table, Vault
+from .declarations import declarations
+from .declaring import Access, Container, Hub, Key, Need, Queue, Resource, Table, Vault, WrongDeclaration
 
 __all__ = [
     "CAPABILITIES",
@@ -21,7 +22,9 @@ __all__ = [
     "Table",
     "Vault",
     "WrongComposition",
+    "WrongDeclaration",
     "capabilities_of",
     "compose",
     "contradictions",
+    "declarations",
 ]

@@ -9,7 +9,7 @@ from functions.lanes import lane_function
 from functions.triggers import AppName, Function, TimerTrigger
 from shared.messages import Lane
 from shared.processing import BatchProcessor, Limits, OrderedKeys, ParkingDrain, Runner, Settler
-from shared.resilience import LaneGate, LaneTurns, RetryBudget, RetryPlan, Share
+from shared.resilience import LaneTurns, RetryBudget, RetryPlan, Share, WeightedBulkhead
 from shared.state import Lease
 
 from .capability import Capability
@@ -71,7 +71,9 @@ def processor(composition: Composition) -> BatchProcessor:
         registry=composition.registry,
         load=store.find,
         buckets=settings.state_buckets,
-        gate=LaneGate(settings.handler_concurrency, {lane: share.weight for lane, share in LANE_SHARES.items()}),
+        gate=WeightedBulkhead(
+            settings.handler_concurrency, {lane: share.weight for lane, share in LANE_SHARES.items()}
+        ),
         plan=RetryPlan(
             max_attempts=settings.retry_max_attempts,
             base=settings.retry_base_seconds,

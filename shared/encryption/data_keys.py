@@ -9,12 +9,11 @@ import logging
 import os
 import re
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from shared.resilience import SingleFlight
+from shared.resilience import BoundedCache, SingleFlight
 from shared.telemetry import log_event
 
 from .cipher import DataKey
@@ -78,11 +77,10 @@ class DataKeys:
         self._random_bytes = random_bytes
         self._rotate_after = rotate_after
         self._rotate_after_messages = rotate_after_messages
-        self._capacity = capacity
         self._timeout = timeout
         self._current: _Current | None = None
         self._not_before = -1.0
-        self._known: OrderedDict[str, DataKey] = OrderedDict()
+        self._known: BoundedCache[str, DataKey] = BoundedCache(capacity)
         self._calls: SingleFlight[DataKey] = SingleFlight()
 
     async def current(self) -> DataKey:
@@ -100,7 +98,7 @@ class DataKeys:
             return found
         current = self._current
         spent = current is None or current.key.messages >= self._rotate_after_messages * _MOST_OVERDUE
-        if current is not None and not spent and (self._calls.in_progress("") or self._clock() < self._not_before):
+        if current is not None and not spent and (self._calls.get("") or self._clock() < self._not_before):
             return current.key
         try:
             return await self._calls.call("", self._next)
@@ -132,10 +130,7 @@ class DataKeys:
 
     def peek(self, key_id: str) -> DataKey | None:
         """The key with an id, where it is in memory."""
-        found = self._known.get(key_id)
-        if found is not None:
-            self._known.move_to_end(key_id)
-        return found
+        return self._known.get(key_id)
 
     async def _load(self, key_id: str) -> DataKey:
         number = _KEY_ID.fullmatch(key_id)
@@ -192,11 +187,7 @@ class DataKeys:
         return faster
 
     def _keep(self, key: DataKey) -> DataKey:
-        known = self._known.setdefault(key.id, key)
-        self._known.move_to_end(key.id)
-        if len(self._known) > self._capacity:
-            self._known.popitem(last=False)
-        return known
+        return self._known.get(key.id) or self._known.put(key.id, key)
 
 
 def _row_key(number: int) -> str:

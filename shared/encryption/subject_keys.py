@@ -7,12 +7,11 @@ transaction: the key goes, a tombstone and an audit record come.
 import os
 import re
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from shared.resilience import SingleFlight
+from shared.resilience import BoundedCache, SingleFlight
 from shared.telemetry import log_event
 
 from .cipher import DataKey
@@ -36,12 +35,6 @@ class Erasure:
     subject: str
     key_id: str
     at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class _Cached:
-    key: DataKey
-    until: float
 
 
 class SubjectKeys:
@@ -78,9 +71,8 @@ class SubjectKeys:
         self._clock = clock
         self._random_bytes = random_bytes
         self._fresh_seconds = fresh_seconds
-        self._capacity = capacity
         self._timeout = timeout
-        self._cached: OrderedDict[str, _Cached] = OrderedDict()
+        self._cached: BoundedCache[str, DataKey] = BoundedCache(capacity, clock=clock)
         self._calls: SingleFlight[DataKey | None] = SingleFlight()
 
     async def key_for(self, subject_token: str, *, formerly: Sequence[str] = ()) -> DataKey:
@@ -135,11 +127,7 @@ class SubjectKeys:
 
     def peek_for(self, subject_token: str) -> DataKey | None:
         """The key of a subject, where it is in memory and fresh."""
-        cached = self._cached.get(subject_token)
-        if cached is None or self._clock() >= cached.until:
-            return None
-        self._cached.move_to_end(subject_token)
-        return cached.key
+        return self._cached.get(subject_token)
 
     def peek(self, key_id: str) -> DataKey | None:
         """The key with an id, where it is in memory and fresh."""
@@ -161,11 +149,11 @@ class SubjectKeys:
             for _ in range(_MAX_RACES):
                 row = await self._rows.get(subject_token, _LIVE)
                 if row is None:
-                    self._cached.pop(subject_token, None)
+                    self._cached.pop(subject_token)
                     return None
                 at = self._now()
                 if await self._rows.swap(row, _traces(row, at=at, by=by, reason=reason)):
-                    self._cached.pop(subject_token, None)
+                    self._cached.pop(subject_token)
                     log_event("subject erased", subject=subject_token, by=by, reason=reason)
                     return Erasure(subject_token, str(row.columns["keyId"]), at)
             raise TimeoutError("the key keeps changing")
@@ -175,11 +163,11 @@ class SubjectKeys:
             started = self._clock()
             row = await self._rows.get(subject, _LIVE)
             if row is None:
-                self._cached.pop(subject, None)
+                self._cached.pop(subject)
                 return None
-            stale = self._cached.get(subject)
-            if stale is not None and stale.key.id == row.columns["keyId"]:  # no vault is asked for what is known
-                return self._keep(subject, stale.key, started)
+            stale = self._cached.stale(subject)
+            if stale is not None and stale.id == row.columns["keyId"]:  # no vault is asked for what is known
+                return self._keep(subject, stale, started)
             return self._keep(subject, await read_key(row, self._wrapper), started)
 
     async def _make(self, subject: str) -> DataKey | None:
@@ -198,11 +186,7 @@ class SubjectKeys:
         return await self._load(subject)  # somebody was faster
 
     def _keep(self, subject: str, key: DataKey, since: float) -> DataKey:
-        self._cached[subject] = _Cached(key, since + self._fresh_seconds)
-        self._cached.move_to_end(subject)
-        if len(self._cached) > self._capacity:
-            self._cached.popitem(last=False)
-        return key
+        return self._cached.put(subject, key, until=since + self._fresh_seconds)
 
 
 def _checked(subject_token: str) -> None:

@@ -31,6 +31,7 @@ from shared.encryption import (
     is_encrypted_text,
     key_id_of,
 )
+from shared.resilience import BoundedCache
 from shared.tokenization import TokenKeys, Tokens
 
 __all__ = ["AssociatedData", "EncryptedModel", "FieldProtection", "clear_text", "require_clear", "token_name"]
@@ -86,7 +87,7 @@ class FieldProtection:
         self._keyring = Keyring(data_keys, subject_keys)
         self._token_keys = token_keys
         self._named_by: Tokens | None = None
-        self._named: dict[tuple[Tokenized, str], str] = {}
+        self._named: BoundedCache[tuple[Tokenized, str], str] = BoundedCache(_REMEMBERED)
 
     async def encrypt(self, data: BaseModel, aad: AssociatedData) -> EncryptedModel:
         """A model as JSON, its protected fields encrypted.
@@ -132,13 +133,15 @@ class FieldProtection:
 
     def _token(self, tokens: Tokens, marker: Tokenized, value: str) -> str:
         """The token of a value; of those that were asked for last it is remembered."""
-        if tokens is not self._named_by or len(self._named) >= _REMEMBERED:
-            self._named_by, self._named = tokens, {}
+        if tokens is not self._named_by:
+            self._named_by = tokens
+            self._named.clear()
         token = self._named.get((marker, value))
         if token is None:
             if len(value) > _LONGEST:
                 raise TooLong(f"A value of {len(value)} characters has no token, at most {_LONGEST} have.")
-            token = self._named[marker, value] = tokens.token(marker.kind, value, keep_format=marker.keep_format)
+            made = tokens.token(marker.kind, value, keep_format=marker.keep_format)
+            token = self._named.put((marker, value), made)
         return token
 
     async def decrypt(self, text: str, model: type[BaseModel], aad: AssociatedData) -> str:

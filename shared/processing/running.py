@@ -9,7 +9,7 @@ from datetime import datetime
 from pydantic import BaseModel
 
 from shared.messages import ErrorCode, Headers, Lane, Letter, Partial, Registry, address
-from shared.resilience import LaneGate, RetryPlan
+from shared.resilience import RetryPlan, WeightedBulkhead
 from shared.state import Fields, LoadRows, Secrets, Values, Work
 from shared.telemetry import current_traceparent, hiding, record_exception, span
 
@@ -57,7 +57,7 @@ class Runner:
         registry: Registry,
         load: LoadRows,
         buckets: int,
-        gate: LaneGate[Lane],
+        gate: WeightedBulkhead[Lane],
         plan: RetryPlan,
         limits: Limits,
         source: str,

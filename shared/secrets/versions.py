@@ -38,7 +38,7 @@ def previous_of(
 
 
 def still_valid(previous: Secret, current: Secret, *, now: datetime, policy: Policy) -> bool:
-    """Whether a version that is held may go on being accepted, by what is known without asking."""
+    """Whether a version that is cached may go on being accepted, by what is known without asking."""
     expired = previous.expires is not None and previous.expires <= now
     return not expired and now - current.created <= timedelta(seconds=policy.overlap)
 

@@ -132,7 +132,7 @@ def _granted(deployment: Deployment, app: App) -> list[Grant]:
     "calls-have-roles",
     checks="every call that an app's functions make has a role on exactly that queue, hub, container, table or vault",
     consequence="the call is answered 403: messages are refused, retried without end, or never read",
-    remedy="grant the role in infra/grants.bicep; a new kind of call belongs into NEEDS of local/doctor/rules/roles.py",
+    remedy="say in the capability that needs it what for (`needs`), and run dev.py declare",
 )
 def calls_have_roles(facts: Facts) -> Iterator[Problem]:
     for deployment, app in facts.in_azure:
@@ -151,7 +151,7 @@ def calls_have_roles(facts: Facts) -> Iterator[Problem]:
     "roles-have-calls",
     checks="no app has a role that its functions don't use, or one that lets it write what it only reads",
     consequence="whoever breaks into the app can do with the role what the app never does",
-    remedy="take the grant out of infra/grants.bicep, or grant a lesser role",
+    remedy="take the need out of its capability and run dev.py declare, or grant a lesser role",
 )
 def roles_have_calls(facts: Facts) -> Iterator[Problem]:
     for deployment, app in facts.in_azure:

@@ -21,7 +21,7 @@ from shared.processing import (
     Runner,
 )
 from shared.processing import Settler as RealSettler
-from shared.resilience import LaneGate, LaneTurns, RetryBudget, RetryPlan, Share
+from shared.resilience import LaneTurns, RetryBudget, RetryPlan, Share, WeightedBulkhead
 from shared.sending import Lanes
 from shared.state import Conflict, Lease, Parking, Row, StateStore, inbox_key
 
@@ -66,7 +66,7 @@ class OrderedWorld(World):
             registry=self.registry,
             load=self.store.find,
             buckets=BUCKETS,
-            gate=LaneGate(4, {Lane.ORDERED: 1.0}),
+            gate=WeightedBulkhead(4, {Lane.ORDERED: 1.0}),
             plan=RetryPlan(max_attempts=50, base=1, cap=1),
             limits=limits,
             source="/test",

@@ -13,7 +13,7 @@ from shared.claim_check import ClaimStore
 from shared.dead_letters import DeadLetter, DeadLetterStore
 from shared.messages import CloudEvent, Contract, Headers, Integration, Lane, Partial, Registry, Reject, Retry
 from shared.processing import BatchFailed, BatchProcessor, Decoder, Delivery, Limits, Recent, Runner, Settler
-from shared.resilience import LaneGate, LaneTurns, RetryBudget, RetryPlan, Share
+from shared.resilience import LaneTurns, RetryBudget, RetryPlan, Share, WeightedBulkhead
 from shared.sending import EventPublisher, Fact, Lanes
 from shared.state import Conflict, Operation, Outbox, Row, StateStore, Work
 from shared.testing.memory import MemoryStore
@@ -266,7 +266,7 @@ class World:
             registry=self.registry,
             load=self.store.find,
             buckets=BUCKETS,
-            gate=LaneGate(4, {Lane.NORMAL: 1.0}),
+            gate=WeightedBulkhead(4, {Lane.NORMAL: 1.0}),
             plan=RetryPlan(max_attempts=50, base=1, cap=1),
             limits=limits,
             source="/test",

@@ -126,6 +126,8 @@ class Catalogue:
         self._journal.put_entity(identity, kind, path, dump_description(description))
 
     def _build(self, kind: str, identity: int, description: Any, created_at: int) -> None:
+        if kind in (_QUEUE, _TOPIC) and entity_key(description.name) in self._broker.hubs:
+            raise EntityAlreadyExistsError(f"An entity named '{description.name}' exists already")
         if kind == _QUEUE:
             self._namespace.add_queue(identity, description)
         elif kind == _TOPIC:
@@ -347,6 +349,19 @@ class Catalogue:
         if hub is None:
             raise EntityNotFoundError(f"Event hub '{name}' does not exist")
         return hub.description
+
+    async def create_event_hub(self, description: EventHubDescription) -> EventHubDescription:
+        """Add an event hub."""
+        self._create(_HUB, description.name, description)
+        await self._durable()
+        return self.event_hub(description.name)
+
+    async def delete_event_hub(self, name: str) -> None:
+        """Remove an event hub and its events."""
+        self.event_hub(name)
+        self._broker.hubs.pop(entity_key(name)).remove()
+        self._forget(_HUB, name)
+        await self._durable()
 
     def snapshot(self) -> Mapping[str, Any]:
         """Everything `/status.json` shows."""

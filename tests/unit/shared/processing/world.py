@@ -17,7 +17,7 @@ from shared.claim_check import ClaimStore
 from shared.dead_letters import DeadLetterStore
 from shared.messages import CloudEvent, Contract, Headers, Integration, Lane, Partial, Registry, Reject, Retry
 from shared.processing import BatchProcessor, Decoder, Delivery, Limits, Runner, Settler
-from shared.resilience import LaneGate, LaneTurns, RetryBudget, RetryPlan, Share
+from shared.resilience import LaneTurns, RetryBudget, RetryPlan, Share, WeightedBulkhead
 from shared.secrets import Secret, UnknownSecret
 from shared.sending import EventPublisher, Lanes
 from shared.state import Outbox, StateStore, Work
@@ -181,7 +181,7 @@ class World:
                 registry=self.registry,
                 load=self.state.find,
                 buckets=buckets,
-                gate=LaneGate(concurrency, dict.fromkeys(Lane, 1.0)),
+                gate=WeightedBulkhead(concurrency, dict.fromkeys(Lane, 1.0)),
                 plan=RetryPlan(max_attempts=attempts, base=2.0, cap=10.0),
                 limits=limits,
                 source="/sluice",

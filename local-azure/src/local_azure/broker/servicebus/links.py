@@ -19,6 +19,7 @@ from local_azure.broker.amqp import (
     rejected,
 )
 from local_azure.broker.amqp.encode import encode
+from local_azure.broker.amqp.performatives import Terminus
 from local_azure.broker.amqp.types import Described, Fields, ULong
 from local_azure.broker.endpoints import Client, Ingress
 from local_azure.broker.journal import Journal
@@ -202,7 +203,7 @@ class SessionReceiver(QueueReceiver):
         self.session = session
         source = self.link.attach.source
         self.link.accept(
-            source=None if source is None else source.with_filter(SESSION_FILTER, session.id),
+            source=None if source is None else source.with_filter(SESSION_FILTER, _as_asked(source, session.id)),
             max_message_size=self.queue.settings.max_message_bytes,
             properties={_SESSION_END: session.locked_until * 10_000 + _TICKS_AT_EPOCH},
         )
@@ -214,6 +215,12 @@ class SessionReceiver(QueueReceiver):
             self.link.detach(error)
         else:
             self.link.refuse(error)
+
+
+def _as_asked(source: Terminus, session_id: str) -> Any:
+    """The session's name in the form of the client's filter: Go's client sends a described one and reads no other."""
+    asked = source.filters.get(SESSION_FILTER)
+    return Described(asked.descriptor, session_id) if isinstance(asked, Described) else session_id
 
 
 def open_receiver(link: OutgoingLink, client: Client, queue: Queue) -> QueueReceiver:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.secrets import Policy, SecretDisabled, SecretError, VaultDenied, VaultUnavailable
-from shared.secrets.holding import Found, Held, Step, decide, failed, invalidated, succeeded
+from shared.secrets.entry import CacheEntry, ReadResult, Step, decide, failed, invalidated, succeeded
 
 POLICY = Policy(ttl=100, jitter=0.2, stale=500, negative=15, first_retry=1, last_retry=30)
 UNAVAILABLE = VaultUnavailable("a", "no answer")
@@ -25,11 +25,13 @@ WAITS = st.one_of(st.floats(0, 5), st.floats(0, 150), st.floats(0, 700))
 STEPS = st.lists(st.tuples(WAITS, ANSWERS, st.floats(0, 1, exclude_max=True)), min_size=1, max_size=60)
 
 
-def after(held: Held[int] | None, answer: SecretError | float, now: float, chance: float, value: int = 0) -> Held[int]:
+def after(
+    held: CacheEntry[int] | None, answer: SecretError | float, now: float, chance: float, value: int = 0
+) -> CacheEntry[int]:
     """The entry after an answer."""
     if isinstance(answer, SecretError):
         return failed(held, answer, now, POLICY, lambda: chance)
-    return succeeded(Found(value, answer), now, POLICY, lambda: chance)
+    return succeeded(ReadResult(value, answer), now, POLICY, lambda: chance)
 
 
 @given(STEPS)
@@ -64,7 +66,7 @@ def test_the_vault_sees_one_read_per_time_to_live_and_one_per_change(
     steps: list[tuple[float, SecretError | float, float]], changes: set[int]
 ) -> None:
     """However often it is asked for, and whatever the vault answers, while the value that is held may be used."""
-    held: Held[int] | None = after(None, inf, 0.0, 0.0)
+    held: CacheEntry[int] | None = after(None, inf, 0.0, 0.0)
     now, reads = 0.0, 0
     for number, (wait, answer, chance) in enumerate(steps):
         now += min(wait, 40)

@@ -1,4 +1,4 @@
-"""The gate in front of the handlers: high goes first, yet low always moves."""
+"""A weighted bulkhead in front of the handlers: high goes first, yet low always moves."""
 
 import asyncio
 from collections import deque
@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 from math import inf
 from typing import Generic, TypeVar
 
-__all__ = ["LaneGate"]
+__all__ = ["WeightedBulkhead"]
 
 Name = TypeVar("Name")
 
 
-class LaneGate(Generic[Name]):
+class WeightedBulkhead(Generic[Name]):
     """A bulkhead whose places are shared by weight.
 
     A free place goes to the waiting lane that has had the least for its weight (stride scheduling: Waldspurger and

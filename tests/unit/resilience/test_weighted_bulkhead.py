@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.resilience import LaneGate
+from shared.resilience import WeightedBulkhead
 
 WEIGHTS = {"high": 70.0, "normal": 20.0, "low": 10.0}
 
@@ -25,7 +25,7 @@ async def settle() -> None:
 class Crowd:
     """Guests at a gate: each notes its lane when it gets in, and stays until it is let out."""
 
-    def __init__(self, gate: LaneGate[str]) -> None:
+    def __init__(self, gate: WeightedBulkhead[str]) -> None:
         self.gate = gate
         self.entered: list[str] = []
         self.inside: list[asyncio.Event] = []
@@ -62,7 +62,7 @@ class Crowd:
 
 async def test_no_more_get_in_than_there_are_places() -> None:
     """And as many as there are."""
-    crowd = Crowd(LaneGate(3, WEIGHTS))
+    crowd = Crowd(WeightedBulkhead(3, WEIGHTS))
     crowd.come("low", 10)
     await settle()
     assert len(crowd.inside) == 3
@@ -74,7 +74,7 @@ async def test_no_more_get_in_than_there_are_places() -> None:
 @pytest.mark.parametrize("places", [1, 7])
 async def test_waiting_lanes_share_by_weight(places: int) -> None:
     """Of a hundred places seventy, twenty and ten, and low moves all along."""
-    crowd = Crowd(LaneGate(places, WEIGHTS))
+    crowd = Crowd(WeightedBulkhead(places, WEIGHTS))
     for lane in ("low", "normal", "high"):
         crowd.come(lane, 150)
     await settle()
@@ -89,7 +89,7 @@ async def test_waiting_lanes_share_by_weight(places: int) -> None:
 
 async def test_an_idle_lanes_share_goes_to_the_others() -> None:
     """A lane alone gets every place."""
-    crowd = Crowd(LaneGate(4, WEIGHTS))
+    crowd = Crowd(WeightedBulkhead(4, WEIGHTS))
     crowd.come("low", 20)
     await settle()
     await crowd.go(16)
@@ -99,7 +99,7 @@ async def test_an_idle_lanes_share_goes_to_the_others() -> None:
 
 async def test_a_lane_that_was_idle_saves_nothing_up() -> None:
     """It starts at the others' pace, not with all the places that it didn't take."""
-    crowd = Crowd(LaneGate(1, {"a": 1.0, "b": 1.0}))
+    crowd = Crowd(WeightedBulkhead(1, {"a": 1.0, "b": 1.0}))
     crowd.come("a", 200)
     await settle()
     await crowd.go(100)
@@ -113,7 +113,7 @@ async def test_a_lane_that_was_idle_saves_nothing_up() -> None:
 
 async def test_a_lane_that_was_alone_owes_nothing() -> None:
     """What it took while nobody wanted it isn't held against it."""
-    crowd = Crowd(LaneGate(1, {"a": 1.0, "b": 1.0}))
+    crowd = Crowd(WeightedBulkhead(1, {"a": 1.0, "b": 1.0}))
     crowd.come("a", 100)
     await settle()
     await crowd.go(99)
@@ -128,7 +128,7 @@ async def test_a_lane_that_was_alone_owes_nothing() -> None:
 
 async def test_who_gives_up_while_waiting_takes_no_place_and_holds_nobody_up() -> None:
     """The next in line gets in."""
-    crowd = Crowd(LaneGate(1, WEIGHTS))
+    crowd = Crowd(WeightedBulkhead(1, WEIGHTS))
     crowd.come("high")
     await settle()
     for task in crowd.come("high", 5):
@@ -143,7 +143,7 @@ async def test_who_gives_up_while_waiting_takes_no_place_and_holds_nobody_up() -
 
 async def test_who_is_cancelled_at_the_moment_of_entering_gives_the_place_back() -> None:
     """The place was given to it already; it must not be lost."""
-    gate = LaneGate(1, WEIGHTS)
+    gate = WeightedBulkhead(1, WEIGHTS)
     crowd = Crowd(gate)
     async with gate.place("high"):
         (unlucky,) = crowd.come("high")
@@ -158,7 +158,7 @@ async def test_who_is_cancelled_at_the_moment_of_entering_gives_the_place_back()
 
 async def test_an_error_inside_gives_the_place_back() -> None:
     """Whatever is raised."""
-    gate = LaneGate(1, WEIGHTS)
+    gate = WeightedBulkhead(1, WEIGHTS)
     for _ in range(3):
         with suppress(KeyError):
             async with asyncio.timeout(1), gate.place("low"):
@@ -183,7 +183,7 @@ def test_no_place_is_ever_lost_or_made(places: int, steps: list[tuple[str, Any]]
     """Guests come, leave and give up at any moment: nobody waits while a place is free, and it is never too full."""
 
     async def play() -> None:
-        crowd = Crowd(LaneGate(places, WEIGHTS))
+        crowd = Crowd(WeightedBulkhead(places, WEIGHTS))
         for verb, what in steps:
             if verb == "come":
                 crowd.come(what)
@@ -216,4 +216,4 @@ def test_no_place_is_ever_lost_or_made(places: int, steps: list[tuple[str, Any]]
 def test_a_gate_that_makes_no_sense_is_refused(places: int, weights: dict[str, float]) -> None:
     """When the app starts."""
     with pytest.raises(ValueError, match="must be"):
-        LaneGate(places, weights)
+        WeightedBulkhead(places, weights)

@@ -1,0 +1,3 @@
+package main
+
+var keyVault = map[string]operation{}
