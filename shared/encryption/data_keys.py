@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from shared.resilience import BoundedCache, SingleFlight
-from shared.telemetry import log_event
+from shared.telemetry import Metrics, log_event
 
 from .cipher import DataKey
 from .errors import KeysUnavailable, ProtectionError, UnknownKey
@@ -187,7 +187,9 @@ class DataKeys:
         return faster
 
     def _keep(self, key: DataKey) -> DataKey:
-        return self._known.get(key.id) or self._known.put(key.id, key)
+        known = self._known.get(key.id) or self._known.put(key.id, key)
+        Metrics.keys_cached.set(len(self._known), kind="data")
+        return known
 
 
 def _row_key(number: int) -> str:

@@ -1,14 +1,11 @@
 """Rows of wrapped keys: in Table storage, where every instance finds them, or in memory for tests."""
 
-import itertools
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import aclosing
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from azure.core import MatchConditions
-from azure.core.exceptions import ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
-from azure.data.tables import TableTransactionError, UpdateMode
-from azure.data.tables.aio import TableClient
+from shared.tables import Conflict, Create, Delete, Entity, MemoryTable, Operation, Query, Replace, Table
 
 __all__ = ["KeyRow", "KeyRows", "KeyTable", "MemoryKeyRows"]
 
@@ -52,145 +49,62 @@ class KeyRows(Protocol):
 
 
 class KeyTable:
-    """Rows in Table storage; the table is made when the first row is written."""
+    """Rows in a table; it is made when the first row is written."""
 
-    def __init__(self, table: TableClient) -> None:
+    def __init__(self, table: Table) -> None:
         self._table = table
 
     async def get(self, partition: str, row: str) -> KeyRow | None:
         """A row, or None."""
-        try:
-            return _read(await self._table.get_entity(partition, row))
-        except ResourceNotFoundError:
-            return None
+        found = await self._table.get(partition, row)
+        return None if found is None else _read(found)
 
     async def first(self, partition: str) -> KeyRow | None:
         """The row of a partition with the least row key, or None."""
-        rows = self._table.query_entities(
-            "PartitionKey eq @partition", parameters={"partition": partition}, results_per_page=1
-        )
-        try:
-            async for row in rows:
-                return _read(row)
-        except ResourceNotFoundError:
-            pass
-        return None
+        async with aclosing(self._table.query(Query(partition=partition, size=1))) as rows:
+            found = await anext(rows, None)
+        return None if found is None else _read(found)
 
     async def create(self, row: KeyRow) -> bool:
         """Write a new row; False where there is one."""
-        for _ in range(2):
-            try:
-                await self._table.create_entity(_write(row))
-                return True
-            except ResourceExistsError:
-                return False
-            except ResourceNotFoundError:  # the table
-                try:
-                    await self._table.create_table()
-                except ResourceExistsError:
-                    continue
-        await self._table.create_entity(_write(row))
-        return True
+        return await self._submit([Create(_write(row))])
 
     async def replace(self, row: KeyRow) -> bool:
         """Write a row over the version that was read; False where it has changed or gone."""
-        try:
-            await self._table.update_entity(
-                _write(row), UpdateMode.REPLACE, etag=row.etag, match_condition=MatchConditions.IfNotModified
-            )
-        except (ResourceModifiedError, ResourceNotFoundError):
-            return False
-        return True
+        return await self._submit([Replace(_write(row), row.etag)])
 
     async def swap(self, gone: KeyRow, instead: Sequence[KeyRow]) -> bool:
         """Delete the version of a row that was read and write new rows beside it, all or nothing; False as above."""
-        guard = {"etag": gone.etag, "match_condition": MatchConditions.IfNotModified}
-        try:
-            await self._table.submit_transaction(
-                [("delete", _place(gone), guard), *(("create", _write(row)) for row in instead)]
-            )
-        except TableTransactionError as error:
-            if error.status_code in (404, 409, 412):
-                return False
-            raise
-        return True
+        return await self._submit([Delete(_write(gone), gone.etag), *(Create(_write(row)) for row in instead)])
 
     async def every(self) -> AsyncIterator[KeyRow]:
         """All rows."""
+        async for row in self._table.query(Query()):
+            yield _read(row)
+
+    async def _submit(self, operations: Sequence[Operation]) -> bool:
         try:
-            async for row in self._table.list_entities():
-                yield _read(row)
-        except ResourceNotFoundError:
-            return
+            await self._table.submit(operations)
+        except Conflict:
+            return False
+        return True
 
     async def close(self) -> None:
         """Close the HTTP session."""
         await self._table.close()
 
 
-def _place(row: KeyRow) -> dict[str, Any]:
-    return {"PartitionKey": row.partition, "RowKey": row.row}
-
-
 def _write(row: KeyRow) -> dict[str, Any]:
-    return {**row.columns, **_place(row)}
+    return {**row.columns, "PartitionKey": row.partition, "RowKey": row.row}
 
 
-def _read(entity: Any) -> KeyRow:
-    columns = {name: value for name, value in entity.items() if name not in ("PartitionKey", "RowKey")}
-    return KeyRow(str(entity["PartitionKey"]), str(entity["RowKey"]), columns, str(entity.metadata["etag"]))
+def _read(row: Entity) -> KeyRow:
+    columns = {name: value for name, value in row.items() if name not in ("PartitionKey", "RowKey")}
+    return KeyRow(str(row["PartitionKey"]), str(row["RowKey"]), columns, row.etag)
 
 
-class MemoryKeyRows:
+class MemoryKeyRows(KeyTable):
     """Rows in memory, as atomic as the table's."""
 
     def __init__(self) -> None:
-        self._rows: dict[tuple[str, str], KeyRow] = {}
-        self._etags = itertools.count(1)
-
-    async def get(self, partition: str, row: str) -> KeyRow | None:
-        """A row, or None."""
-        return self._rows.get((partition, row))
-
-    async def first(self, partition: str) -> KeyRow | None:
-        """The row of a partition with the least row key, or None."""
-        found = [row for row in self._rows.values() if row.partition == partition]
-        return min(found, key=lambda row: row.row, default=None)
-
-    async def create(self, row: KeyRow) -> bool:
-        """Write a new row; False where there is one."""
-        if (row.partition, row.row) in self._rows:
-            return False
-        self._put(row)
-        return True
-
-    async def replace(self, row: KeyRow) -> bool:
-        """Write a row over the version that was read; False where it has changed or gone."""
-        if not self._is(row):
-            return False
-        self._put(row)
-        return True
-
-    async def swap(self, gone: KeyRow, instead: Sequence[KeyRow]) -> bool:
-        """Delete the version of a row that was read and write new rows beside it, all or nothing; False as above."""
-        if not self._is(gone) or any((row.partition, row.row) in self._rows for row in instead):
-            return False
-        del self._rows[gone.partition, gone.row]
-        for row in instead:
-            self._put(row)
-        return True
-
-    async def every(self) -> AsyncIterator[KeyRow]:
-        """All rows."""
-        for row in list(self._rows.values()):
-            yield row
-
-    def _is(self, row: KeyRow) -> bool:
-        known = self._rows.get((row.partition, row.row))
-        return known is not None and known.etag == row.etag
-
-    def _put(self, row: KeyRow) -> None:
-        self._rows[row.partition, row.row] = replace(row, etag=f"etag-{next(self._etags)}")
-
-    async def close(self) -> None:
-        """Nothing is open."""
+        super().__init__(MemoryTable())

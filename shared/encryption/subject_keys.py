@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from shared.resilience import BoundedCache, SingleFlight
-from shared.telemetry import log_event
+from shared.telemetry import Metrics, log_event
 
 from .cipher import DataKey
 from .errors import Erased, UnknownKey
@@ -186,7 +186,9 @@ class SubjectKeys:
         return await self._load(subject)  # somebody was faster
 
     def _keep(self, subject: str, key: DataKey, since: float) -> DataKey:
-        return self._cached.put(subject, key, until=since + self._fresh_seconds)
+        self._cached.put(subject, key, until=since + self._fresh_seconds)
+        Metrics.keys_cached.set(len(self._cached), kind="subject")
+        return key
 
 
 def _checked(subject_token: str) -> None:

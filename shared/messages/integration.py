@@ -12,8 +12,8 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic import ValidationError as PydanticError
 
 from shared.classification import Plan, Scrubber, WrongMarkers, plan_of, secrets_in, told
+from shared.environment import is_secret_name
 from shared.resilience import RetryPlan
-from shared.settings import is_secret_name
 
 from .envelope import Envelope, Told, describe
 from .errors import InvalidMessage

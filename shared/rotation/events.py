@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
 
-from shared.settings import SecretReference
+from shared.environment import SecretReference
 
 __all__ = ["BadEvent", "EventKind", "SecretEvent", "read_event"]
 

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from math import inf
 from typing import Any, Protocol, TypeVar
 
-from shared.settings import SecretReference
+from shared.environment import SecretReference
 
 from .entry import ReadResult
 from .entry_cache import EntryCache

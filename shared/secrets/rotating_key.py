@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from pydantic import SecretStr
 
-from shared.settings import SecretReference
+from shared.environment import SecretReference
 
 from .cache import SecretCache
 from .errors import UnfitSecret

@@ -18,6 +18,7 @@ from local_azure.broker.broker import Broker
 from local_azure.broker.config import Namespace as Declared
 from local_azure.broker.entities import (
     EventHubDescription,
+    InvalidEntityError,
     QueueDescription,
     RuleDescription,
     SubscriptionDescription,
@@ -59,9 +60,15 @@ class Catalogue:
     def restore(self, database: Database) -> None:
         """Bring back what storage kept. Call it before `declare`."""
         counters = {row[0]: (row[1], row[2]) for row in database.rows("counters")}
-        for identity, kind, _, text, created_at in sorted(database.rows("entities"), key=_topics_first):
+        for identity, kind, path, text, created_at in sorted(database.rows("entities"), key=_topics_first):
             self._next_identity = max(self._next_identity, identity + SPAN)
-            self._build(kind, identity, load_description(text), created_at)
+            try:
+                description = load_description(text)
+            except InvalidEntityError as error:
+                raise InvalidOperationError(
+                    f"{kind} '{path}' was kept under older limits: {error}. Take a new --data-dir to start afresh"
+                ) from error
+            self._build(kind, identity, description, created_at)
         stores = {queue.identity: queue for queue in self._namespace.stores()}
         for identity, queue in stores.items():
             queue.next_sequence, queue.enqueued_total = counters.get(identity, (1, 0))

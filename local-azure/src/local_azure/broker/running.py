@@ -112,10 +112,11 @@ async def running_broker(
             server.http = admin.protocol
         yield RunningBroker(catalogue, amqp, admin.port if admin else None, failed)
     finally:
-        await server.stop()
+        server.stop()
+        journal.close()
+        await server.cut()
         if admin is not None:
             await admin.close()
-        journal.close()
 
 
 def _now() -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import cast
 
@@ -167,7 +168,7 @@ async def test_a_key_that_is_lost_holds_up_nothing_new() -> None:
     await world.data_keys().current()
     row = await world.rows.first("data")
     assert row is not None
-    row.columns["wrapped"] = b"damaged" * 6  # type: ignore[index]
+    await world.rows.replace(replace(row, columns={**row.columns, "wrapped": b"damaged" * 6}))
     keys = world.data_keys()
     assert (await keys.current()).id == "d2"
     with pytest.raises(UnknownKey):

@@ -18,7 +18,7 @@ from local_azure.broker.servicebus.message import FOREVER, Message, MessageState
 from local_azure.broker.servicebus.ordering import Deadlines, ReadyNumbers, SequenceIndex
 from local_azure.broker.servicebus.settings import QueueSettings
 
-__all__ = ["Queue"]
+__all__ = ["Queue", "forwarded"]
 
 
 class Queue:
@@ -195,7 +195,11 @@ class Queue:
             self.consumers.remove(consumer)
 
     def dispatch(self, now: int) -> None:
-        """Hand ready messages to receivers that can take them, in turn."""
+        """Hand ready messages to receivers that can take them, in turn; with a `route`, send them on instead."""
+        if self.route is not None:
+            while (message := self._next(self._ready, now)) is not None:
+                self._remove(message)
+                self.route(message, now)
         served = self.settings.status.can_receive
         while served and self._ready:
             served = False
@@ -404,6 +408,27 @@ class Queue:
                 break
         return found
 
+    def delete_oldest(self, count: int, before: int, session_id: str | None = None) -> int:
+        """Delete up to `count` ready messages that were enqueued before a time, and tell how many there were.
+
+        What is locked stays, as in the service; so does what is deferred or scheduled.
+        """
+        chosen = []
+        for sequence in self._index.walk(0):
+            message = self.messages[sequence]
+            if (
+                message.state is MessageState.ACTIVE
+                and message.lock_token is None
+                and message.enqueued_at < before
+                and (session_id is None or message.session_id == session_id)
+            ):
+                chosen.append(message)
+                if len(chosen) == count:
+                    break
+        for message in chosen:
+            self._remove(message)
+        return len(chosen)
+
     # -- time --------------------------------------------------------------------------------------
     def next_deadline(self) -> int | None:
         """When `tick` has something to do, or None."""
@@ -462,6 +487,13 @@ def _lock_lost() -> AmqpError:
         Condition.MESSAGE_LOCK_LOST,
         "The lock supplied is invalid. Either the lock expired, or the message has already been removed from"
         " the queue.",
+    )
+
+
+def forwarded(kind: str) -> AmqpError:
+    """Why nobody takes messages out of an entity that sends them on; the service's own words."""
+    return AmqpError(
+        Condition.NOT_ALLOWED, f"Cannot create a message {kind} on an entity with auto-forwarding enabled."
     )
 
 

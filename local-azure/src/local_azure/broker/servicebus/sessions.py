@@ -227,8 +227,17 @@ class SessionQueue(Queue):
         return self._held(session_id, now).state
 
     def set_state(self, session_id: str, state: bytes | None, now: int) -> None:
-        """Store bytes with the session, None removes them."""
-        self._held(session_id, now).state = state
+        """Store bytes with the session, None removes them.
+
+        At most as many as a message of the tier may have ("Message sessions", session state).
+        """
+        session = self._held(session_id, now)
+        if state is not None and len(state) > self.settings.max_message_bytes:
+            raise AmqpError(
+                Condition.MESSAGE_SIZE_EXCEEDED,
+                f"The state of a session has at most {self.settings.max_message_bytes} bytes, not {len(state)}",
+            )
+        session.state = state
         self.services.journal.put_session_state(self.identity, session_id, state)
 
     def list_sessions(self, updated_after: int | None, skip: int, count: int) -> list[str]:
