@@ -11,8 +11,9 @@ from itertools import islice
 from typing import cast
 
 from functions import Services
-from shared.encryption import DataKeys, MemoryKeyRows, SecretWrapper, SubjectKeys
+from shared.encryption import DataKeys, KeyTable, SecretWrapper, SubjectKeys
 from shared.privacy import FieldProtection
+from shared.tables import MemoryTable
 from shared.telemetry.logs import configure_json
 from shared.testing import MemoryStore
 from shared.tokenization import TokenKeys
@@ -43,7 +44,7 @@ class _Secrets:
 
 
 def _protection() -> FieldProtection:
-    rows, secrets, wrapper = MemoryKeyRows(), _Secrets(), SecretWrapper(_Secrets(), "wrap")
+    rows, secrets, wrapper = KeyTable(MemoryTable()), _Secrets(), SecretWrapper(_Secrets(), "wrap")
 
     def now() -> datetime:
         return datetime.now(UTC)

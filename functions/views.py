@@ -10,7 +10,7 @@ from shared.classification import Classification, Tokenized
 from shared.encryption import ProtectionError
 from shared.http import error
 from shared.messages import ErrorCode
-from shared.privacy import access_level_of, shown
+from shared.privacy import access_level_of, masked
 from shared.telemetry import log_event
 
 from .services import Services
@@ -39,7 +39,7 @@ class Views:
         if found is None:
             return error(ErrorCode.NOT_FOUND, f"There is nothing under {view}/{key[:MAX_KEY]}.", now=services.now())
         try:
-            return Response(await self._shown(view, key, found, request), media_type="application/json")
+            return Response(await self._masked(view, key, found, request), media_type="application/json")
         except ProtectionError as failure:
             log_event("row unreadable", level=40, view=view, key=key, code=failure.code, reason=failure.message)
             return error(failure.code, "This row can't be opened.", now=services.now(), status=500)
@@ -47,7 +47,7 @@ class Views:
     async def find(self, view: str, request: Request) -> Response:
         """The rows of a read model with one value in a tokenized field; for who may see such a field only."""
         services = self._services
-        if _clearance(request) < Classification.RESTRICTED:
+        if _access_level(request) < Classification.RESTRICTED:
             return error(ErrorCode.FORBIDDEN, "Only an operator finds rows by such a value.", now=services.now())
         asked = _asked(request, self.findable(view))
         if isinstance(asked, str):
@@ -60,7 +60,7 @@ class Views:
         rows = []
         for key, text in page.rows:
             try:
-                rows.append(from_json(await self._shown(view, key, text, request)))
+                rows.append(from_json(await self._masked(view, key, text, request)))
             except ProtectionError as failure:  # one row that was tampered with doesn't hide the others
                 log_event("row unreadable", level=40, view=view, key=key, code=failure.code, reason=failure.message)
         body = {"value": rows, "count": len(rows)}
@@ -68,13 +68,13 @@ class Views:
             body["nextLink"] = f"/api/{view}?{urlencode({name: value, 'top': top, 'after': page.after})}"
         return Response(to_json(body), media_type="application/json")
 
-    async def _shown(self, view: str, key: str, text: str, request: Request) -> bytes:
+    async def _masked(self, view: str, key: str, text: str, request: Request) -> bytes:
         services = self._services
         plans = services.registry.plans(view)
-        return await shown(text, plans, ("view", view, key), clearance=_clearance(request), fields=services.fields)
+        return await masked(text, plans, ("view", view, key), level=_access_level(request), fields=services.fields)
 
 
-def _clearance(request: Request) -> Classification:
+def _access_level(request: Request) -> Classification:
     caller = getattr(request.state, "caller", None)
     return access_level_of(None if caller is None else caller.roles)
 

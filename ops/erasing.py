@@ -17,7 +17,7 @@ from functions.protection import Protection
 from shared.encryption import Erasure, Keyring, KeysUnavailable
 from shared.environment import WrongSettings
 from shared.messages import Registry
-from shared.privacy import Found, survey
+from shared.privacy import StoreSurvey, survey
 from shared.secrets import SecretError
 from shared.settings import Settings
 from shared.tables import Query, Table
@@ -109,7 +109,7 @@ async def _erase(known: argparse.Namespace, services: Services, protection: Prot
     return DONE if known.dry_run or (erased and left == 0) else INCOMPLETE
 
 
-async def _survey(services: Services, protection: Protection, subjects: Sequence[str]) -> list[Found]:
+async def _survey(services: Services, protection: Protection, subjects: Sequence[str]) -> list[StoreSurvey]:
     """Look through every store with keys that nobody has in memory."""
     keyring = Keyring(protection.data_keys, protection.fresh_subject_keys())
     stores = {
@@ -169,7 +169,9 @@ async def _partition(client: "EventHubConsumerClient", partition: str) -> AsyncI
         await asyncio.gather(reading, return_exceptions=True)
 
 
-def _text(report: Mapping[str, Any], before: Sequence[Found], after: Sequence[Found], erased: Sequence[Erasure]) -> str:
+def _text(
+    report: Mapping[str, Any], before: Sequence[StoreSurvey], after: Sequence[StoreSurvey], erased: Sequence[Erasure]
+) -> str:
     lines = [f"subject {report['subject']} ({report['kind']})", ""]
     lines.append(f"{'store':<12} {'looked at':>10} {'sealed':>8} {'readable':>9}" + ("" if erased else "  for example"))
     for index, found in enumerate(before):

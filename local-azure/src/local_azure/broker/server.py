@@ -68,7 +68,7 @@ class Server:
         def choose(first_bytes: bytes) -> asyncio.Protocol:
             if self.http is not None and first_bytes[:1] in _HTTP_METHODS:
                 return self.http()
-            return _Client(self, self._broker)
+            return self.client()
 
         self._server = await self._loop.create_server(lambda: Sniffer(choose, tls), host, port, backlog=512)
         self._check = self._loop.call_later(_CHECK_SECONDS, self._check_clients)
@@ -153,6 +153,10 @@ class Server:
         self._check = self._loop.call_later(_CHECK_SECONDS, self._check_clients)
 
     # -- clients -----------------------------------------------------------------------------------
+    def client(self) -> asyncio.Protocol:
+        """What goes on with a connection that speaks AMQP, however its bytes come."""
+        return _Client(self, self._broker)
+
     def add(self, client: _Client) -> None:
         """A client connected."""
         self._clients.add(client)

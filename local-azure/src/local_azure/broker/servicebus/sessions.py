@@ -92,6 +92,11 @@ class SessionQueue(Queue):
         self._waiters.clear()
         super().remove()
 
+    @property
+    def is_used(self) -> bool:
+        """As `Queue.is_used`; one who waits for a session receives too."""
+        return bool(self._waiters) or super().is_used
+
     # -- locking -----------------------------------------------------------------------------------
     def attach(self, consumer: Consumer) -> None:
         """Let a receiver wait for its session; a named one that is taken is refused at once."""
@@ -260,6 +265,8 @@ class SessionQueue(Queue):
     # -- time --------------------------------------------------------------------------------------
     def next_deadline(self) -> int | None:
         """As `Queue.next_deadline`, with the sessions' locks and those who wait."""
+        if self.is_removed:
+            return None
         times = [super().next_deadline()]
         times += [waiter.give_up_at for waiter in self._waiters]
         return min((time for time in times if time is not None), default=None)
