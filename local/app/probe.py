@@ -1,6 +1,6 @@
 """Imports an app's `function_app.py` and writes what it consists of as JSON; runs as a script of its own.
 
-`python probe.py FOLDER OUTPUT [--path DIR]... [--constant MODULE:NAME]...` needs nothing but the standard library,
+`python probe.py FOLDER OUTPUT [--path DIR]... [--constant MODULE:NAME]... [--declared]` needs nothing but the standard library,
 so that it can be run where only the app's requirements are installed.
 """
 
@@ -22,6 +22,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("output")
     parser.add_argument("--path", action="append", default=[])
     parser.add_argument("--constant", action="append", default=[])
+    parser.add_argument("--declared", action="store_true")
     given = parser.parse_args(arguments)
     sys.path[:0] = [given.folder, *given.path]
     began = time.perf_counter()
@@ -33,8 +34,19 @@ def main(arguments: list[str]) -> int:
         "settings": _settings(module.settings),
         "constants": {name: _constant(name) for name in given.constant},
     }
+    if given.declared:
+        described |= _declared(module)
     Path(given.output).write_text(json.dumps(described), encoding="utf-8")
     return 0
+
+
+def _declared(module: Any) -> dict[str, Any]:
+    """What the app says of itself, and how it describes its API to whoever asks."""
+    composition = importlib.import_module("functions.composition")
+    return {
+        "declarations": composition.declarations(module.capabilities, module.composition.registry),
+        "openapi": composition.described_api(module.composition, module.capabilities),
+    }
 
 
 def _function(indexed: Any) -> dict[str, Any]:

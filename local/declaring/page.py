@@ -11,8 +11,8 @@ _HEAD = """\
 # What the app consists of
 
 Written by `python3 dev.py declare` from the code, as are `infra/declarations.json`, the emulator's files and
-`infra/openapi.json`: a capability (`functions/composition/`) or an integration says it once. `python3 dev.py check` fails
-where one of them is stale.
+`infra/openapi.json`: a capability (`functions/composition/`) or an integration says it once. `python3 dev.py check`
+fails where one of them is stale.
 """
 
 
@@ -35,11 +35,7 @@ def _sections(declared: Mapping[str, Any]) -> Iterator[str]:
     ]
     yield from _table("Tables", ("name", "where"), tables)
     yield from _table("Containers", ("name",), [{"name": name} for name in declared["containers"]])
-    grants = [
-        {**one, "on": next((f"{kind} {one[kind]}" for kind in ("queue", "hub", "container", "table", "key") if kind in one), "the vault")}
-        for rows in declared["grants"].values()
-        for one in rows
-    ]
+    grants = [{**one, "on": _subject(one)} for rows in declared["grants"].values() for one in rows]
     yield from _table("Grants", ("app", "on", "role", "why"), grants)
     yield from _table("Settings", ("name", "of"), sorted(declared["settings"], key=lambda one: str(one["name"])))
     yield from _table("Commands of operators", ("name", "of"), declared["commands"])
@@ -58,6 +54,11 @@ def _table(title: str, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]
         yield f"|{'---|' * len(columns)}"
         yield from lines
         yield ""
+
+
+def _subject(grant: Mapping[str, Any]) -> str:
+    kinds = ("queue", "hub", "container", "table", "key")
+    return next((f"{kind} {grant[kind]}" for kind in kinds if kind in grant), "the vault")
 
 
 def _cell(value: Any) -> str:

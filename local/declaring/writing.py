@@ -50,6 +50,8 @@ def _lines(value: Any, depth: int = 0) -> str:
             members = (f"{indent} {json.dumps(name)}: {_lines(one, depth + 1)}" for name, one in value.items())
             return "{\n" + ",\n".join(members) + f"\n{indent}}}"
         case list() if any(isinstance(one, Mapping | list) for one in value):
-            return "[\n" + ",\n".join(f"{indent} {json.dumps(one, ensure_ascii=False)}" for one in value) + f"\n{indent}]"
+            return (
+                "[\n" + ",\n".join(f"{indent} {json.dumps(one, ensure_ascii=False)}" for one in value) + f"\n{indent}]"
+            )
         case _:
             return json.dumps(value, ensure_ascii=False)

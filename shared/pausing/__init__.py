@@ -1,7 +1,7 @@
 """Pauses: an operator stops a lane, an integration or a partner on all instances, and nothing is lost meanwhile.
 
-What is delivered while it may not be processed is set aside in a table, once, and goes back to its lane after the pause:
-no delivery and no attempt is counted, nothing expires, and a pause of days costs no more than one of a minute.
+What is delivered while it may not be processed is set aside in a table, once, and goes back to its lane after the
+pause: no delivery and no attempt is counted, nothing expires, and a pause of days costs no more than one of a minute.
 """
 
 from .book import PauseBook, PauseState

@@ -14,9 +14,10 @@ __all__ = ["PauseBook", "PauseState"]
 
 PARTITION = ROW = "pauses"
 MAX_ACTIVE = 40
-MAX_ENDED = 40
-MAX_TEXT = 200
-"""Characters of a name, a reason or who it was: 40 pauses fit the 64 KiB of a column with room to spare."""
+MAX_ENDED = 20
+MAX_REASON = 200
+MAX_BY = 64
+"""Characters: so many pauses fit the 64 KiB of a column, whatever they say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class PauseBook:
         ------
         TooManyPauses
         """
-        new = Pause(kind=kind, name=name, by=by[:MAX_TEXT], reason=reason[:MAX_TEXT], at=self._now())
+        new = Pause(kind=kind, name=name, by=by[:MAX_BY], reason=reason[:MAX_REASON], at=self._now())
 
         async def attempt() -> bool:
             row = await self._table.get(PARTITION, ROW)
@@ -63,6 +64,8 @@ class PauseBook:
                 return False
             if len(state.active) >= MAX_ACTIVE:
                 raise TooManyPauses(f"{MAX_ACTIVE} things are paused already: end some of these pauses first")
+            if len(state.unreleased) >= MAX_ENDED:
+                raise TooManyPauses(f"{MAX_ENDED} pauses ended just now: wait until their messages are back")
             await self._write(row, replace(state, active=[*state.active, new]))
             return True
 
@@ -82,7 +85,7 @@ class PauseBook:
             known = state.find(kind, name)
             if known is None:
                 raise NotPaused(f"the {kind.value} {name} isn't paused")
-            end = {"ended_by": by[:MAX_TEXT], "ended_reason": reason[:MAX_TEXT], "ended_at": self._now()}
+            end = {"ended_by": by[:MAX_BY], "ended_reason": reason[:MAX_REASON], "ended_at": self._now()}
             ended = replace(known, **end)  # type: ignore[arg-type]
             active = [one for one in state.active if one is not known]
             await self._write(row, PauseState(active, [ended, *state.ended]))
@@ -124,7 +127,7 @@ def _state(row: Entity | None) -> PauseState:
 
 
 def _json(pauses: Iterable[Pause]) -> str:
-    return json.dumps([one.to_json() for one in pauses], separators=(",", ":"))
+    return json.dumps([one.to_json() for one in pauses], ensure_ascii=False, separators=(",", ":"))
 
 
 def _pauses(text: str) -> list[Pause]:

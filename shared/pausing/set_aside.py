@@ -1,7 +1,7 @@
 """Messages that were delivered while they may not be processed, a row each, until their pause has ended.
 
-A row is named after the message, so that a second delivery of it changes nothing; it is deleted after its lane has taken
-the message back. Whatever dies in between leaves a message twice, which the inbox finds out, and never not at all.
+A row is named after the message, so that a second delivery of it changes nothing; it is deleted after its lane has
+taken the message back. Whatever dies in between leaves a message twice, which the inbox finds out, and never none.
 """
 
 import asyncio
