@@ -53,8 +53,8 @@ class AppDescription:
     """What importing the app gave.
 
     `functions` are dictionaries with `name`, `bindings` as in function.json, and `retry`; `seconds` is the time that
-    the import of `function_app` took. `declarations` is what the app says of itself, `openapi` how it describes its API;
-    both are there only where they were asked for.
+    the import of `function_app` took. `declarations` is what the app says of itself, `openapi` how it describes its
+    API; both are there only where they were asked for.
     """
 
     seconds: float

@@ -1,7 +1,7 @@
 """Imports an app's `function_app.py` and writes what it consists of as JSON; runs as a script of its own.
 
-`python probe.py FOLDER OUTPUT [--path DIR]... [--constant MODULE:NAME]... [--declared]` needs nothing but the standard library,
-so that it can be run where only the app's requirements are installed.
+`python probe.py FOLDER OUTPUT [--path DIR]... [--constant MODULE:NAME]... [--declared]` needs nothing but the standard
+library, so that it can be run where only the app's requirements are installed.
 """
 
 import argparse
