@@ -35,6 +35,7 @@ usage: python3 dev.py COMMAND [options]
   dead-letters  list, group, show, replay or discard what could not be processed
   doctor    check that code, settings, host.json, emulator and infrastructure say the same: [--json FILE] [--only RULE]
   package   build the one zip that is deployed, with a bill of materials: [--out FILE] [--with-packages]
+            or, with --local-azure, the wheel of local-azure for other projects
   erase     forget a person: SUBJECT [--kind customer] [--dry-run] --by WHO --reason WHY
   chaos     break a running stack on purpose and prove that nothing was lost: [--messages N] [--kills N] [--seed N]
 
@@ -87,9 +88,9 @@ VERBS = {
     "check": Verb(TESTS, False, module("local.checks"), in_project=True),
     "bench": Verb(TESTS, True, module("bench")),
     "emulator": Verb(LOCAL, False, emulator),
-    "token": Verb(LOCAL, False, module("local_azure.identity.token")),
+    "token": Verb(LOCAL, False, module("local.access.token")),
     "api-key": Verb(LOCAL, False, lambda arguments: ["-m", "ops", "api-key", *arguments]),
-    "vault": Verb(LOCAL, False, module("local_azure.keyvault.command_line")),
+    "vault": Verb(LOCAL, False, module("local.access.vault")),
     "dead-letters": Verb(LOCAL, False, operate("dead-letters"), in_project=True),
     "doctor": Verb(LOCAL, False, module("local.doctor")),
     "package": Verb(LOCAL, False, module("local.packaging")),

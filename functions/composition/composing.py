@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 import azure.functions as func
 
+from shared.settings import WrongSettings
+
+from .api import gathered
 from .capability import Capability
 from .composition import Composition
 from .declaring import Container, Hub, Queue, Table
@@ -20,17 +23,21 @@ class WrongComposition(ValueError):
 def capabilities_of(
     composition: Composition, makers: Sequence[Callable[[Composition], Capability]]
 ) -> tuple[Capability, ...]:
-    """What the makers offer, checked.
+    """What the makers offer, and the API that is gathered from it, checked.
 
     Raises
     ------
-    WrongComposition
+    WrongComposition, WrongSettings
         One can't be made, or two contradict each other. The line goes to stderr too: the Functions worker tells only
         that the module wasn't loaded.
     """
     try:
-        made = tuple(make(composition) for make in makers)
+        offered = tuple(make(composition) for make in makers)
+        made = (*offered, gathered(composition, offered))
         wrong = list(contradictions(made, known_settings=_known_settings(composition)))
+    except WrongSettings as error:
+        sys.stderr.write(f"{error}\n")
+        raise
     except ValueError as error:
         made, wrong = (), [str(error)]
     if wrong:

@@ -29,11 +29,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini("local_azure_scope", f"how long Azure services live: {', '.join(_SCOPES)}", default="session")
 
 
-def _scope(fixture_name: str, config: pytest.Config) -> Literal["session", "module", "function"]:
-    chosen = str(config.getini("local_azure_scope"))
+def pytest_configure(config: pytest.Config) -> None:
+    """Refuse a setting that is none."""
+    chosen = config.getini("local_azure_scope")
     if chosen not in _SCOPES:
         raise pytest.UsageError(f"local_azure_scope is {chosen!r}: use one of {', '.join(_SCOPES)}")
-    return _SCOPES[chosen]
+
+
+def _scope(fixture_name: str, config: pytest.Config) -> Literal["session", "module", "function"]:
+    return _SCOPES[config.getini("local_azure_scope")]
 
 
 @pytest.fixture(scope=_scope)

@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="emulator", description="Azure Service Bus and Event Hubs on this machine, over AMQP 1.0."
+        prog="local-azure broker", description="Azure Service Bus and Event Hubs on this machine, over AMQP 1.0."
     )
     parser.add_argument(
         "--config",

@@ -29,7 +29,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="identity", description="An OpenID issuer and a managed identity endpoint on this machine."
+        prog="local-azure identity", description="An OpenID issuer and a managed identity endpoint on this machine."
     )
     parser.add_argument("--data-dir", type=Path, default=Path(".identity"), help="where its keys are kept")
     parser.add_argument("--port", type=int, default=5310, help="HTTP port, 0 for any free one")

@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="keyvault", description="A Key Vault on this machine, over HTTPS.")
+    parser = argparse.ArgumentParser(prog="local-azure vault", description="A Key Vault on this machine, over HTTPS.")
     parser.add_argument("--data-dir", type=Path, default=Path(".keyvault"), help="where its items are kept")
     parser.add_argument("--port", type=int, default=5320, help="HTTPS port, 0 for any free one")
     parser.add_argument("--admin-port", type=int, default=0, help="HTTP port of the administration, 0 for any free one")

@@ -7,46 +7,20 @@ import json
 import secrets
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from azure.core.credentials import AccessToken
 from azure.core.exceptions import AzureError, HttpResponseError
 from azure.keyvault.keys import KeyClient
 from azure.keyvault.secrets import SecretClient
 
-from local_azure.identity import (
-    IdentityAddress,
-    IdentityError,
-    Registration,
-    RegistrationError,
-    fetch_token,
-    read_registration,
-)
+from local_azure.identity import IdentityAddress, IdentityError, RegistrationError, read_registration
+from local_azure.identity.credential import DeveloperCredential
 
-__all__ = ["DeveloperCredential", "main"]
+__all__ = ["main"]
 
 _PROJECT = Path(__file__).resolve().parents[2]
-_LIFETIME: Final = 3_600
 _BYTES: Final = 32
-
-
-class DeveloperCredential:
-    """The developer's own tokens, as `az login` would give them, from the local issuer."""
-
-    def __init__(self, address: IdentityAddress, registration: Registration, client: str = "developer") -> None:
-        self._address = address
-        self._registration = registration
-        self._client = client
-
-    def get_token(self, *scopes: str, **options: Any) -> AccessToken:
-        """A token for the resource of the scope."""
-        audience = scopes[0].removesuffix("/.default")
-        token = fetch_token(
-            self._address, self._registration, client=self._client, roles=(), audience=audience, lifetime=_LIFETIME
-        )
-        return AccessToken(token, int(datetime.now(UTC).timestamp()) + _LIFETIME)
 
 
 def main(arguments: Sequence[str]) -> int:

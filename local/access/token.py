@@ -8,14 +8,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from local_azure.identity.address import AUDIENCE, IdentityAddress
-from local_azure.identity.client import IdentityError, fetch_token
-from local_azure.identity.registration import RegistrationError, read_registration
+from local.access import AUDIENCE, ROLES
+from local_azure.identity import IdentityAddress, IdentityError, RegistrationError, fetch_token, read_registration
 
 __all__ = ["main"]
 
 _PROJECT = Path(__file__).resolve().parents[2]
-_ROLES = ("producer", "reader", "operator")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -23,8 +21,8 @@ def main(arguments: Sequence[str]) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     roles = [role.strip() for role in options.roles.split(",") if role.strip()]
-    if unknown := sorted(set(roles) - set(_ROLES)):
-        parser.error(f"no such role: {', '.join(unknown)}; use {', '.join(_ROLES)}.")
+    if unknown := sorted(set(roles) - set(ROLES)):
+        parser.error(f"no such role: {', '.join(unknown)}; use {', '.join(ROLES)}.")
     try:
         registration = read_registration(options.data_dir / "identity")
         address, audience = _issuer(options.data_dir)
@@ -41,7 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="dev.py token", description="Print a bearer token for the running local stack, valid for an hour."
     )
-    parser.add_argument("--roles", default=",".join(_ROLES), help=f"comma list (default: {','.join(_ROLES)})")
+    parser.add_argument("--roles", default=",".join(ROLES), help=f"comma list (default: {','.join(ROLES)})")
     parser.add_argument("--client", default="developer", metavar="NAME", help="who asks (default: developer)")
     parser.add_argument(
         "--data-dir", type=Path, default=_PROJECT / ".sluice", metavar="DIR", help="of the stack (default: .sluice)"
