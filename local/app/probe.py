@@ -5,6 +5,7 @@ library, so that it can be run where only the app's requirements are installed.
 """
 
 import argparse
+import asyncio
 import importlib
 import json
 import sys
@@ -42,11 +43,42 @@ def main(arguments: list[str]) -> int:
 
 def _declared(module: Any) -> dict[str, Any]:
     """What the app says of itself, and how it describes its API to whoever asks."""
-    composition = importlib.import_module("functions.composition")
+    composing = importlib.import_module("functions.composition")
+    api = importlib.import_module("functions.composition.api")
+    offered = [one for one in module.capabilities if one.name != api.NAME]
+    app = api.gathered_app(module.composition, offered)
     return {
-        "declarations": composition.declarations(module.capabilities, module.composition.registry),
-        "openapi": composition.described_api(module.composition, module.capabilities),
+        "declarations": composing.declarations(module.capabilities, module.composition.registry),
+        "openapi": json.loads(asyncio.run(_got(app, "/api/openapi.json"))),
     }
+
+
+async def _got(app: Any, path: str) -> bytes:
+    """The body of an answer of an ASGI app."""
+    body = bytearray()
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "headers": [],
+        "client": ("127.0.0.1", 1),
+        "server": ("localhost", 80),
+    }
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        body.extend(message.get("body", b""))
+
+    await app(scope, receive, send)
+    return bytes(body)
 
 
 def _function(indexed: Any) -> dict[str, Any]:
