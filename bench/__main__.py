@@ -32,12 +32,12 @@ def main() -> int:
             if unknown
             else f"--rounds must be {ROUNDS} or more"
         )
-    results = [run(benchmarks[name], arguments.rounds) for name in arguments.names or benchmarks]
-    print(table(results, benchmarks))
+    results = [one for name in arguments.names or benchmarks for one in run(benchmarks[name], arguments.rounds)]
+    print(table(results))
     if arguments.json:
         arguments.json.write_text(json.dumps([result.as_json() for result in results], indent=2) + "\n", "utf-8")
     if arguments.keep:
-        keep(results, benchmarks)
+        keep(results)
     return 0 if all(result.met for result in results) else 1
 
 

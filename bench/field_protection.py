@@ -13,8 +13,9 @@ from typing import cast
 from functions.composition import Composition
 from functions.composition.encryption import fields
 from functions.composition.state import state_store
-from shared.encryption import DataKeys, MemoryKeyRows, SecretWrapper, SubjectKeys
+from shared.encryption import DataKeys, KeyTable, SecretWrapper, SubjectKeys
 from shared.privacy import FieldProtection
+from shared.tables import MemoryTable
 from shared.telemetry.logs import configure_json
 from shared.testing import MemoryStore
 from shared.tokenization import TokenKeys
@@ -45,7 +46,7 @@ class _Secrets:
 
 
 def _protection() -> FieldProtection:
-    rows, secrets, wrapper = MemoryKeyRows(), _Secrets(), SecretWrapper(_Secrets(), "wrap")
+    rows, secrets, wrapper = KeyTable(MemoryTable()), _Secrets(), SecretWrapper(_Secrets(), "wrap")
 
     def now() -> datetime:
         return datetime.now(UTC)

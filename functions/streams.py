@@ -5,7 +5,8 @@ from typing import Any, List  # noqa: UP035 - the worker refuses list[...] in a 
 
 import azure.functions as func
 
-from shared.query import Projector, StreamEvent
+from shared.query import Projector
+from shared.streams import StreamEvent
 
 from .triggers import AppName, Function, HubTrigger
 

@@ -12,7 +12,7 @@ from shared.classification import Classification, Tokenized
 from shared.encryption import ProtectionError
 from shared.http import READERS, Route, error
 from shared.messages import ErrorCode, Registry
-from shared.privacy import FieldProtection, access_level_of, shown
+from shared.privacy import FieldProtection, access_level_of, masked
 from shared.query import ReadModels
 from shared.telemetry import log_event
 
@@ -73,14 +73,14 @@ class Views:
         if found is None:
             return error(ErrorCode.NOT_FOUND, f"There is nothing under {view}/{key[:MAX_KEY]}.", now=self._now())
         try:
-            return Response(await self._shown(view, key, found, request), media_type="application/json")
+            return Response(await self._masked(view, key, found, request), media_type="application/json")
         except ProtectionError as failure:
             log_event("row unreadable", level=40, view=view, key=key, code=failure.code, reason=failure.message)
             return error(failure.code, "This row can't be opened.", now=self._now(), status=500)
 
     async def find(self, view: str, request: Request) -> Response:
         """The rows of a read model with one value in a tokenized field; for who may see such a field only."""
-        if _clearance(request) < Classification.RESTRICTED:
+        if _access_level(request) < Classification.RESTRICTED:
             return error(ErrorCode.FORBIDDEN, "Only an operator finds rows by such a value.", now=self._now())
         asked = _asked(request, self.findable(view))
         if isinstance(asked, str):
@@ -94,7 +94,7 @@ class Views:
         rows = []
         for key, text in page.rows:
             try:
-                rows.append(from_json(await self._shown(view, key, text, request)))
+                rows.append(from_json(await self._masked(view, key, text, request)))
             except ProtectionError as failure:  # one row that was tampered with doesn't hide the others
                 log_event("row unreadable", level=40, view=view, key=key, code=failure.code, reason=failure.message)
         body = {"value": rows, "count": len(rows)}
@@ -102,12 +102,12 @@ class Views:
             body["nextLink"] = f"/api/{view}?{urlencode({name: value, 'top': top, 'after': page.after})}"
         return Response(to_json(body), media_type="application/json")
 
-    async def _shown(self, view: str, key: str, text: str, request: Request) -> bytes:
+    async def _masked(self, view: str, key: str, text: str, request: Request) -> bytes:
         plans = self._registry.plans(view)
-        return await shown(text, plans, ("view", view, key), clearance=_clearance(request), fields=self._fields())
+        return await masked(text, plans, ("view", view, key), level=_access_level(request), fields=self._fields())
 
 
-def _clearance(request: Request) -> Classification:
+def _access_level(request: Request) -> Classification:
     caller = getattr(request.state, "caller", None)
     return access_level_of(None if caller is None else caller.roles)
 

@@ -10,8 +10,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from azure.core.exceptions import AzureError, ResourceNotFoundError
-from azure.data.tables.aio import TableClient
+from azure.core.exceptions import AzureError
 
 from functions.composition import Composition
 from functions.composition.encryption import TOKENS_TABLE, data_keys, fresh_subject_keys, subject_keys, token_keys
@@ -19,10 +18,12 @@ from functions.composition.platform import platform
 from functions.composition.read_models import VIEWS_TABLE
 from functions.composition.state import STATE_TABLE
 from shared.encryption import Erasure, Keyring, KeysUnavailable
+from shared.environment import WrongSettings
 from shared.messages import Registry
-from shared.privacy import Found, survey
+from shared.privacy import StoreSurvey, survey
 from shared.secrets import SecretError
-from shared.settings import Settings, WrongSettings
+from shared.settings import Settings
+from shared.tables import Query, Table
 
 from .settings_file import WrongSettingsFile, load_settings
 
@@ -110,7 +111,7 @@ async def _erase(known: argparse.Namespace, composition: Composition) -> int:
     return DONE if known.dry_run or (erased and left == 0) else INCOMPLETE
 
 
-async def _survey(composition: Composition, subjects: Sequence[str]) -> list[Found]:
+async def _survey(composition: Composition, subjects: Sequence[str]) -> list[StoreSurvey]:
     """Look through every store with keys that nobody has in memory."""
     keys, subjects_keys = composition.get(data_keys), fresh_subject_keys(composition)
     assert keys is not None
@@ -125,12 +126,13 @@ async def _survey(composition: Composition, subjects: Sequence[str]) -> list[Fou
     return [await survey(name, texts, subjects=subjects, keyring=keyring) for name, texts in stores.items()]
 
 
-async def _tables(tables: Sequence[TableClient]) -> AsyncIterator[tuple[str, str]]:
+async def _tables(tables: Sequence[Table]) -> AsyncIterator[tuple[str, str]]:
     for table in tables:
-        async with table:
-            with contextlib.suppress(ResourceNotFoundError):
-                async for row in table.list_entities():
-                    yield f"{row['PartitionKey']}/{row['RowKey']}", " ".join(_texts(row))
+        try:
+            async for row in table.query(Query()):
+                yield f"{row['PartitionKey']}/{row['RowKey']}", " ".join(_texts(row))
+        finally:
+            await table.close()
 
 
 def _texts(row: Mapping[str, Any]) -> list[str]:
@@ -171,7 +173,9 @@ async def _partition(client: "EventHubConsumerClient", partition: str) -> AsyncI
         await asyncio.gather(reading, return_exceptions=True)
 
 
-def _text(report: Mapping[str, Any], before: Sequence[Found], after: Sequence[Found], erased: Sequence[Erasure]) -> str:
+def _text(
+    report: Mapping[str, Any], before: Sequence[StoreSurvey], after: Sequence[StoreSurvey], erased: Sequence[Erasure]
+) -> str:
     lines = [f"subject {report['subject']} ({report['kind']})", ""]
     lines.append(f"{'store':<12} {'looked at':>10} {'sealed':>8} {'readable':>9}" + ("" if erased else "  for example"))
     for index, found in enumerate(before):

@@ -4,7 +4,7 @@ import logging
 
 from functions.callers import ApiKeySource
 from shared.authentication import Authenticator, Fetcher, SigningKeys, TokenRules, TokenVerifier
-from shared.settings import WrongSettings
+from shared.environment import WrongSettings
 from shared.telemetry import log_event
 
 from .capability import Capability

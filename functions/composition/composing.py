@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import azure.functions as func
 
-from shared.settings import WrongSettings
+from shared.environment import WrongSettings
 
 from .api import gathered
 from .capability import Capability

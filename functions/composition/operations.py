@@ -1,8 +1,8 @@
 """Operations: the ids that say where to ask what became of a message, and the keys that sign them."""
 
 from shared.http import OperationSigner
+from shared.http.settings import MIN_KEY
 from shared.secrets import RotatingKey
-from shared.settings import MIN_KEY
 
 from .composition import Composition
 from .secrets import secret_cache

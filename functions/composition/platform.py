@@ -4,11 +4,13 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
-from azure.data.tables.aio import TableClient
 from azure.servicebus.aio import ServiceBusClient, ServiceBusSender
 
 from shared.azure_clients import Credentials, proxied
-from shared.settings import Connection, Settings
+from shared.environment import Connection
+from shared.settings import Settings
+from shared.tables import Table
+from shared.tables.azure import AzureTable
 
 from .composition import Composition
 
@@ -32,16 +34,16 @@ class Platform:
         self._settings = settings
         self._credentials = Credentials(settings.cloud)
 
-    def table(self, name: str, *, account: int = 0) -> TableClient:
+    def table(self, name: str, *, account: int = 0) -> Table:
         """A client of a table in one of the state accounts."""
         return self._connect(
             self._settings.state,
-            lambda text: TableClient.from_connection_string(text, name, use_env_settings=proxied()),
-            lambda uri, who: TableClient(uri, name, credential=who, use_env_settings=proxied()),
+            lambda text: AzureTable.from_connection_string(text, name),
+            lambda uri, who: AzureTable.at(uri, name, who),
             address=self._settings.state.accounts[account],
         )
 
-    def tables(self, name: str) -> list[TableClient]:
+    def tables(self, name: str) -> list[Table]:
         """Clients of a table that every state account has."""
         return [self.table(name, account=number) for number in range(len(self._settings.state.accounts))]
 

@@ -1,7 +1,7 @@
 """Secrets of the key vault, and the cache that all of the app reads them through."""
 
+from shared.environment import WrongSettings
 from shared.secrets import Policy, SecretCache, Vault, VaultPair
-from shared.settings import WrongSettings
 
 from .capability import Capability
 from .composition import Composition

@@ -36,10 +36,11 @@ from shared.dead_letters import (
     StoredLetter,
     preview,
 )
+from shared.environment import WrongSettings
 from shared.messages import Lane, MessageError, Registry, discover
-from shared.query import StreamEvent
-from shared.settings import Settings, WrongSettings
+from shared.settings import Settings
 from shared.state import StateMismatch
+from shared.streams import StreamEvent
 
 from .arguments import filters_of, order_by, parse, ramp_of
 from .rendering import (

@@ -1,7 +1,8 @@
 """Messages that were delivered while they may not be processed, a row each, until their pause has ended.
 
-A row is named after the message, so that a second delivery of it changes nothing; it is deleted after its lane has
-taken the message back. Whatever dies in between leaves a message twice, which the inbox finds out, and never none.
+A row is named after the message and its place in the queue, so that a second delivery changes nothing; it is deleted
+after its lane has taken the message back. Whatever dies in between leaves a message twice, which the inbox finds out,
+and never none.
 """
 
 import asyncio
@@ -39,6 +40,7 @@ class SetAsideMessage:
     lane: str
     integration: str
     broker_id: str
+    sequence_number: int
     body: bytes
     properties: Mapping[str, Any]
     since: datetime
@@ -46,7 +48,7 @@ class SetAsideMessage:
     @property
     def place(self) -> dict[str, str]:
         """The keys of its row."""
-        name = f"{self.lane}:{self.broker_id}"
+        name = f"{self.lane}:{self.sequence_number}:{self.broker_id}"
         partition = int.from_bytes(sha256(name.encode()).digest()[:2], "big") % PARTITIONS
         return {"PartitionKey": _partition(partition), "RowKey": row_safe(name)}
 
@@ -58,6 +60,7 @@ class SetAsideMessage:
             "lane": self.lane,
             "integration": self.integration,
             "brokerId": self.broker_id,
+            "sequenceNumber": str(self.sequence_number),
             "since": self.since,
             "claim": str(self.properties.get("claim") or ""),
             "properties": json.dumps(dict(self.properties), default=str, separators=(",", ":")),
@@ -74,6 +77,7 @@ class SetAsideMessage:
             lane=row["lane"],
             integration=row["integration"],
             broker_id=row["brokerId"],
+            sequence_number=int(row["sequenceNumber"]),
             body=b"".join(pieces),
             properties=json.loads(row["properties"]),
             since=row["since"].astimezone(UTC),

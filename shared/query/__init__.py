@@ -1,6 +1,6 @@
-"""Query: the read models and how facts become rows."""
+"""Query: the read models, how events become rows of them, and how rows are read."""
 
-from .projector import Projector, StreamEvent
+from .projector import Projector
 from .views import Page, ReadModels, ViewRow
 
-__all__ = ["Page", "Projector", "ReadModels", "StreamEvent", "ViewRow"]
+__all__ = ["Page", "Projector", "ReadModels", "ViewRow"]

@@ -10,7 +10,6 @@ from typing import Any, cast
 from uuid import uuid4
 
 import pytest
-from azure.data.tables.aio import TableClient
 from azure.storage.blob.aio import ContainerClient
 
 from functions.composition import Composition
@@ -28,6 +27,7 @@ from shared.processing import Decoder, Delivery
 from shared.sending import Lanes
 from shared.settings import Settings
 from shared.state import StateStore
+from shared.tables.azure import AzureTable
 
 NOWHERE = "Endpoint=sb://127.0.0.1:9/;SharedAccessKeyName=none;SharedAccessKey=bm9uZQ=="
 """No broker answers there."""
@@ -50,7 +50,7 @@ async def composition(azurite: AzuriteEndpoints, container: ContainerClient) -> 
     environment = {"ServiceBus": NOWHERE, "EventHubs": NOWHERE, "State": storage, "Claims": storage}
     environment |= {"SLUICE_OPERATION_KEY": "k" * 32, "SLUICE_CLAIM_CONTAINER": container.container_name}
     settings = Settings.load(environment)
-    table = TableClient.from_connection_string(storage, f"state{uuid4().hex}")  # other tests lay theirs out otherwise
+    table = AzureTable.from_connection_string(storage, f"state{uuid4().hex}")  # other tests lay theirs out otherwise
     store = StateStore([table], buckets=settings.state_buckets)
     found = Composition(settings, Registry([orders]), parts={state_store: store, lane_senders: Sent()})
     yield found

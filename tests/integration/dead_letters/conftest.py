@@ -10,7 +10,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from azure.data.tables.aio import TableClient
 from azure.servicebus import ServiceBusMessage
 from azure.storage.blob.aio import ContainerClient
 
@@ -34,6 +33,7 @@ from shared.processing import Delivery
 from shared.query import ReadModels
 from shared.settings import Settings
 from shared.state import StateStore, Work, bucket_of, state_key, unpack
+from shared.tables.azure import AzureTable
 
 NOWHERE = "Endpoint=sb://127.0.0.1:9/;SharedAccessKeyName=none;SharedAccessKey=bm9uZQ=="
 """No broker answers there."""
@@ -66,10 +66,10 @@ class Shop:
         self._registry = Registry([self._integration()])
         name = uuid4().hex
         self.bodies = ContainerClient.from_connection_string(storage, f"letters-{name}")
-        letters = TableClient.from_connection_string(storage, f"letters{name}")
+        letters = AzureTable.from_connection_string(storage, f"letters{name}")
         self._stores: dict[Any, Any] = {
-            state_store: StateStore([TableClient.from_connection_string(storage, f"state{name}")], buckets=4),
-            read_models: ReadModels(TableClient.from_connection_string(storage, f"views{name}")),
+            state_store: StateStore([AzureTable.from_connection_string(storage, f"state{name}")], buckets=4),
+            read_models: ReadModels(AzureTable.from_connection_string(storage, f"views{name}")),
             dead_letter_store: DeadLetterStore(letters, self.bodies),
         }
         self.composition = self.composed({})

@@ -31,8 +31,8 @@ from shared.dead_letters import (
 )
 from shared.messages import Lane
 from shared.processing import Delivery
-from shared.query import StreamEvent
 from shared.sending import NotSent
+from shared.streams import StreamEvent
 from tests.integration.dead_letters.conftest import Shop
 
 ORDER = Order(by="operator", reason="the depot is open again")

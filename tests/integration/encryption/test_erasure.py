@@ -8,7 +8,6 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from azure.data.tables.aio import TableClient
 from azure.eventhub import EventData
 
 from functions.composition import Composition
@@ -21,6 +20,7 @@ from ops.erasing import DONE, WRONG, _erase, _parse, main
 from shared.encryption import encrypt_text
 from shared.messages import Registry
 from shared.settings import Settings
+from shared.tables import Query, Table, Upsert
 from shared.tokenization import TokenKeys
 from tests.integration.conftest import RunningEmulator
 from tests.integration.encryption.test_keys import secret_wrapper
@@ -34,7 +34,7 @@ class OwnTables(Platform):
         super().__init__(settings)
         self._suffix = uuid4().hex[:12]
 
-    def table(self, name: str, *, account: int = 0) -> TableClient:
+    def table(self, name: str, *, account: int = 0) -> Table:
         """A table of this test."""
         return super().table(f"{name}{self._suffix}", account=account)
 
@@ -58,9 +58,8 @@ class App:
                 value = json.dumps(
                     {"name": encrypt_text(key, "Ada", aad=b"a"), "mail": encrypt_text(key, "a@b", aad=b"b")}
                 )
-                async with table:
-                    row = {"PartitionKey": "p", "RowKey": customer, "value": value}
-                    await table.upsert_entity(row)
+                await table.submit([Upsert({"PartitionKey": "p", "RowKey": customer, "value": value})])
+                await table.close()
             producer = self.clients.producer()
             async with producer:
                 event = EventData(json.dumps({"data": {"name": encrypt_text(key, "Ada", aad=b"c")}}))
@@ -96,8 +95,8 @@ async def app(azurite: AzuriteEndpoints, emulator: RunningEmulator) -> AsyncIter
     composition = Composition(settings, Registry([]), parts=parts)
     made = App(composition)
     for one in (made.clients.table(STATE_TABLE), made.clients.table(VIEWS_TABLE)):
-        async with one:
-            await one.create_table()
+        await one.ensure_created()
+        await one.close()
     await made.fill()
     yield made
     await composition.close()
@@ -122,8 +121,8 @@ async def test_an_erasure_shows_what_was_readable_and_that_it_is_not_any_more(
     assert other["erased"] == []
 
     rows = app.clients.table(SUBJECT_KEYS_TABLE)
-    async with rows:
-        found = [dict(row) async for row in rows.list_entities() if row["RowKey"].startswith("audit:")]
+    found = [dict(row) async for row in rows.query(Query()) if row["RowKey"].startswith("audit:")]
+    await rows.close()
     assert [(row["by"], row["reason"], row["action"]) for row in found] == [("ada", "asked for it", "erased")]
     assert "17850" not in json.dumps(found, default=str)
 

@@ -6,8 +6,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import uuid4
 
-from azure.data.tables.aio import TableClient
-
 from functions.composition import Composition
 from functions.composition.processing import processor
 from functions.composition.secrets import secret_cache, vaults
@@ -17,6 +15,7 @@ from shared.messages import Contract, Integration, Lane, Registry, address
 from shared.processing import Delivery
 from shared.settings import Settings
 from shared.state import StateStore, Work
+from shared.tables.azure import AzureTable
 from tests.integration.conftest import RunningVault
 
 from .conftest import NewClient
@@ -59,7 +58,7 @@ async def test_a_handler_gets_the_current_version(
     broker = f"Endpoint=sb://localhost;{access};UseDevelopmentEmulator=true"
     storage = dict.fromkeys(("State", "Claims"), azurite.connection_string)
     environment = {"ServiceBus": broker, "EventHubs": broker, "KeyVault__vaultUri": vault.url, **storage}
-    table = TableClient.from_connection_string(azurite.connection_string, f"state{uuid4().hex}")
+    table = AzureTable.from_connection_string(azurite.connection_string, f"state{uuid4().hex}")
     store = StateStore([table], buckets=4)  # other tests lay theirs out otherwise
     composition = Composition(
         Settings.load(environment | {"SLUICE_OPERATION_KEY": "-" * 40, "SLUICE_STATE_BUCKETS": "4"}),

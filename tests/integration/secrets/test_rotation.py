@@ -13,7 +13,6 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from azure.data.tables.aio import TableClient
 from pydantic import SecretStr
 
 from functions.composition import Composition
@@ -28,6 +27,8 @@ from shared.rotation import random_key
 from shared.secrets import RotatingKey, Secret
 from shared.settings import Settings
 from shared.state import StateStore
+from shared.tables import Query
+from shared.tables.azure import AzureTable
 from tests.integration.conftest import RunningVault
 
 from .conftest import NewClient
@@ -61,7 +62,7 @@ class Instance:
             "SLUICE_SECRET_TIMEOUT_SECONDS": "1",
             "SLUICE_STATE_BUCKETS": "4",
         }
-        state = TableClient.from_connection_string(azurite.connection_string, table)
+        state = AzureTable.from_connection_string(azurite.connection_string, table)
         self.state = StateStore([state], buckets=4)  # other tests lay theirs out otherwise
         parts = {state_store: self.state, vaults: (client(vault),)}
         self.composition = Composition(Settings.load(environment), Registry([partner]), parts=parts)
@@ -152,8 +153,8 @@ async def test_nothing_that_was_signed_is_refused_through_a_rotation(
     assert refused == 0
     assert next(asked) > 500
     assert len(macs) == 2  # the old key signed, then the new one
-    async with TableClient.from_connection_string(azurite.connection_string, "audit") as table:
-        records = [row async for row in table.list_entities()]
+    async with AzureTable.from_connection_string(azurite.connection_string, "audit") as table:
+        records = [row async for row in table.query(Query())]
     assert {(row["secret"], row["outcome"]) for row in records} == {(OPERATION_KEY, "rotated"), (HMAC_KEY, "rotated")}
     for name in (OPERATION_KEY, HMAC_KEY):
         for secret in await first.composition.get(secret_cache).both(name):

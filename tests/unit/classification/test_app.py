@@ -20,8 +20,8 @@ from shared.dead_letters import preview
 from shared.dead_letters.rows import from_row, to_row
 from shared.encryption import KeysUnavailable
 from shared.messages import Contract, Integration, Lane, Registry, discover
-from shared.query import StreamEvent
 from shared.state import Work
+from shared.streams import StreamEvent
 from shared.testing import Memory
 from tests.unit.asgi import Answer, ask
 from tests.unit.functions.conftest import Running

@@ -13,8 +13,9 @@ import integrations
 from functions.composition import Composition
 from functions.composition.authentication import authenticator
 from shared.authentication import ApiKeys, Authenticator, CannotTell, api_key_entry
+from shared.environment import WrongSettings
 from shared.messages import discover
-from shared.settings import Settings, WrongSettings
+from shared.settings import Settings
 from tests.unit.asgi import Answer, ask
 from tests.unit.functions.conftest import ENVIRONMENT, Running
 

@@ -15,7 +15,7 @@ from functions.lanes import delivery_of
 from functions.openapi import command_docs
 from shared.messages import CloudEvent, Contract, Integration, Registry
 from shared.processing import Delivery
-from shared.query import StreamEvent
+from shared.streams import StreamEvent
 from tests.unit.asgi import Answer, ask
 from tests.unit.memory import Sent
 

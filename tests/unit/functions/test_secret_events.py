@@ -12,9 +12,10 @@ from azure.functions.meta import Datum
 
 from functions.composition import Composition
 from functions.composition.rotation import capability, secret_events
+from shared.environment import WrongSettings
 from shared.messages import Registry
 from shared.rotation import RotationFailed, random_key
-from shared.settings import Settings, WrongSettings
+from shared.settings import Settings
 from tests.unit.shared.rotation.world import Rotating
 
 from .conftest import ENVIRONMENT

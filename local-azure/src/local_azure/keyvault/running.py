@@ -25,7 +25,7 @@ from local_azure.keyvault.seeding import seed
 from local_azure.keyvault.server import bind, serve_administration, serve_vault
 from local_azure.keyvault.storage import Storage
 from local_azure.keyvault.throttle import Throttle
-from local_azure.keyvault.tokens import NoKeys, TokenVerifier, resource_of
+from local_azure.keyvault.tokens import NoKeys, TokenVerifier
 from local_azure.keyvault.transports import NetworkTransport
 from local_azure.keyvault.vault import Vault
 
@@ -79,7 +79,7 @@ async def running_vault(
         verifier = TokenVerifier(
             identity.authority,
             (identity.first_issuer, identity.issuer),
-            resource_of(address.url),
+            (address.url, address.named_url),
             fetch_keys=_fetching(session, identity.jwks_uri),
             now=time.monotonic,
         )

@@ -6,8 +6,9 @@ import pytest
 
 from functions.composition import Composition
 from functions.composition.encryption import data_keys, fields, message_encryption
+from shared.environment import WrongSettings
 from shared.messages import Registry
-from shared.settings import Settings, WrongSettings
+from shared.settings import Settings
 from tests.unit.functions.conftest import ENVIRONMENT
 
 VAULT = {"KeyVault__vaultUri": "https://vault.example", "SLUICE_DATA_KEY": "key:wrap"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -85,7 +86,13 @@ def message(broker_id: str = "m1", *, lane: str = "low", integration: str = "", 
     """A message that was delivered."""
     known = {"attempt": 1, "firstAttemptAt": START.isoformat(), "key": "k", **properties}
     return SetAsideMessage(
-        lane=lane, integration=integration, broker_id=broker_id, body=b"{}", properties=known, since=START
+        lane=lane,
+        integration=integration,
+        broker_id=broker_id,
+        sequence_number=1,
+        body=b"{}",
+        properties=known,
+        since=START,
     )
 
 
@@ -157,7 +164,7 @@ async def test_a_store_that_fails_is_not_taken_for_no_pause(
     async def fail(*_: Any, **__: Any) -> None:
         raise OSError
 
-    table.get = fail  # type: ignore[method-assign,assignment]
+    table.get = fail  # type: ignore[method-assign]
     clock.move(seconds=5)
     with pytest.raises(OSError):  # noqa: PT011
         await watch.holding(lane="low")
@@ -277,9 +284,10 @@ async def test_large_messages_are_kept_whole_and_in_several_transactions(
     async def send(one: SetAsideMessage) -> None:
         sent.append(one)
 
-    large = [SetAsideMessage(
-        lane="high", integration="", broker_id=f"m{number}", body=body, properties={"claim": "c"}, since=START
-    ) for number in range(64)]  # fmt: skip
+    message_of = partial(
+        SetAsideMessage, lane="high", integration="", broker_id="m", body=body, properties={"claim": "c"}, since=START
+    )
+    large = [message_of(sequence_number=number) for number in range(64)]
     await aside.put(large)
     assert [name async for name in aside.claims()] == ["c"] * 64
     assert await aside.give_back(lambda lane, integration: True, send) == (64, True)

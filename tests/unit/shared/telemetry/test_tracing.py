@@ -15,7 +15,7 @@ from functions.composition.processing import processor
 from functions.composition.read_models import projector
 from shared.messages import CloudEvent, discover
 from shared.processing import Delivery
-from shared.query import StreamEvent
+from shared.streams import StreamEvent
 from shared.telemetry import current_traceparent, link_to, span, tracing
 from tests.unit.functions.conftest import Running
 from tests.unit.functions.samples import order

@@ -24,4 +24,6 @@ const codes = {
   InvalidOperationError: "invalid-operation",
 };
 
-serve({ ...serviceBus, ...eventHubs, ...keyVault }, (error) => codes[error?.code] ?? `other:${error?.code}`);
+const statuses = { 403: "forbidden", 404: "not-found", 409: "exists" };
+
+serve({ ...serviceBus, ...eventHubs, ...keyVault }, (error) => codes[error?.code] ?? statuses[error?.statusCode] ?? `other:${error?.code}`);

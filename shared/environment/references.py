@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 
-__all__ = ["SecretReference", "is_secret_name"]
+__all__ = ["SecretReference", "is_reference", "is_secret_name"]
 
 PREFIX = "secret:"
 _NAME = re.compile(r"[0-9A-Za-z-]{1,127}")
@@ -42,3 +42,11 @@ class SecretReference:
             return None
         name, slash, version = setting.removeprefix(PREFIX).partition("/")
         return cls(name, version if slash else None)
+
+
+def is_reference(setting: str) -> bool:
+    """Whether a setting names a secret, rightly."""
+    try:
+        return SecretReference.of(setting) is not None
+    except ValueError:
+        return False

@@ -47,6 +47,12 @@ class Connection(Identity):
             )
         return self
 
+    def addressed_by(self, part: str) -> Self:
+        """The connection itself, unless its address is one of another kind of service: then ValueError."""
+        if others := sorted(set(self.address_parts) - {part}):
+            raise ValueError(f"set its address with __{part}, not with __{others[0]}")
+        return self
+
     @property
     def address(self) -> str | None:
         """The host or URI to reach by identity; None with a connection string."""
