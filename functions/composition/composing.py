@@ -68,7 +68,7 @@ def contradictions(capabilities: Sequence[Capability], *, known_settings: frozen
     tables = {one.name for capability in capabilities for one in capability.resources if isinstance(one, Table)}
     containers = {one.name for capability in capabilities for one in capability.resources if isinstance(one, Container)}
     for capability in capabilities:
-        own = {one.name for one in (*capability.functions, *capability.jobs)}
+        own = {one.name for one in capability.functions} | {one.name for one in capability.jobs}
         own |= {ROUTES} if capability.routes else set()
         for function in capability.functions:
             queue, hub = getattr(function.trigger, "queue", None), getattr(function.trigger, "hub", None)

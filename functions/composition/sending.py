@@ -104,6 +104,7 @@ def capability(composition: Composition) -> Capability:
             "SLUICE_LANE_LOW",
             "SLUICE_LANE_ORDERED",
             "SLUICE_EVENT_HUB",
+            "SLUICE_READ_MODEL_GROUP",
             "SLUICE_EVENT_SOURCE",
             "SLUICE_SEND_TIMEOUT_SECONDS",
         ],

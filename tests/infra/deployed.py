@@ -1,6 +1,7 @@
 """What each environment deploys, line by line: `python -m tests.infra.deployed` renews `tests/infra/deployed/*.txt`.
 
-A change of the templates, or of what the app declares, shows there as what it is in Azure: a resource more, a role less.
+A change of the templates, or of what the app declares, shows there as what it is in Azure: a resource more, a role
+less.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from local.app import describe, sample_environment
 from local.bicep import Deployment, deploy, read_parameters
 from local.declaring import declared_files
 from local.doctor import examine, read_facts
-from local.doctor.readers.project import CONSTANTS
+from local.doctor.readers.app import CONSTANTS
 from local_azure.broker.config import Namespace, read_config
 from tests.unit.project_copy import copy_project
 
@@ -178,7 +178,7 @@ def test_an_event_consumer(grow: Callable[[str], Grown]) -> None:
     )
     groups = grown.production.of_type("Microsoft.EventHub/namespaces/eventhubs/consumergroups")
     assert {one.name.rsplit("/", 1)[-1] for one in groups} == {"read-models", "parcels"}
-    assert {group for hub in grown.emulator.event_hubs for group in hub.consumer_groups} >= {"parcels"}
+    assert {group.name for hub in grown.emulator.event_hubs for group in hub.consumer_groups} >= {"parcels"}
     assert {app for app, disabled in grown.switches("trace").items() if disabled == "false"} == {"streams"}
 
 
