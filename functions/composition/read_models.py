@@ -2,7 +2,7 @@
 
 from functions.streams import read_models_function
 from functions.views import Views
-from shared.query import Projector, ReadModels
+from shared.query import Projector, ReadModels, ViewReader
 
 from .capability import Capability
 from .composition import Composition
@@ -12,7 +12,7 @@ from .encryption import KEY_NEEDS, SUBJECT_KEYS_TABLE, fields
 from .platform import platform
 from .sending import EVENTS
 
-__all__ = ["VIEWS_TABLE", "capability", "projector", "read_models"]
+__all__ = ["VIEWS_TABLE", "capability", "projector", "read_models", "view_reader"]
 
 VIEWS_TABLE = "readmodels"
 
@@ -35,12 +35,16 @@ def projector(composition: Composition) -> Projector:
     )
 
 
+def view_reader(composition: Composition) -> ViewReader:
+    """Reads the rows as far as a caller may see them."""
+    return ViewReader(composition.registry, composition.get(read_models), composition.get(fields))
+
+
 def capability(composition: Composition) -> Capability:
     """A function for the event log, and the routes of every view."""
     views = Views(
         composition.registry,
-        lambda: composition.get(read_models),
-        lambda: composition.get(fields),
+        lambda: composition.get(view_reader),
         now=composition.now,
     )
     rows = Table(name=VIEWS_TABLE)
