@@ -18,8 +18,7 @@ from shared.telemetry import Metrics, log_event
 
 from .cipher import DataKey
 from .errors import KeysUnavailable, ProtectionError, UnknownKey
-from .key_records import created_at, infrastructure, make_key, read_key
-from .key_rows import KeyRow, KeyRows
+from .key_rows import KeyRow, KeyTable, created_at, infrastructure, make_key, read_key
 from .wrapping import KeyWrapper
 
 __all__ = ["DataKeys"]
@@ -50,14 +49,14 @@ class DataKeys:
         Messages of one process after which a new key takes over. 2^24 keeps 256 processes together within the 2^32
         of `MAX_MESSAGES`.
     capacity:
-        Keys that are kept in memory.
+        Keys in memory.
     timeout:
         Seconds for a key to be read or made.
     """
 
     def __init__(
         self,
-        rows: KeyRows,
+        rows: KeyTable,
         wrapper: KeyWrapper,
         *,
         now: Callable[[], datetime],

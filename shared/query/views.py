@@ -1,4 +1,4 @@
-"""Read models: one row per key, replaced by the newest fact, read by point look-up."""
+"""Read models: one row per key, replaced by the newest event, read by point look-up."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -37,7 +37,7 @@ _INDEX = "%3A"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ViewRow:
-    """One row of a view; `value` is its JSON, with protected fields sealed.
+    """One row of a view; `value` is its JSON, with protected fields encrypted.
 
     Attributes
     ----------
@@ -68,15 +68,15 @@ class ReadModels:
         self._table = table
 
     async def put(self, rows: Sequence[ViewRow]) -> None:
-        """Have every row show its newest fact: one with a lower sequence than what is shown changes nothing.
+        """Have every row hold its newest event: one with a lower sequence than the stored one changes nothing.
 
         So a repeated batch, a replayed event or two instances on one partition for a moment can't turn a row back.
         """
         newest: dict[tuple[str, str], ViewRow] = {}
         for row in rows:
-            place = (row.view, row.key)
-            if place not in newest or row.sequence >= newest[place].sequence:
-                newest[place] = row
+            named = (row.view, row.key)
+            if named not in newest or row.sequence >= newest[named].sequence:
+                newest[named] = row
         partitions: dict[str, list[ViewRow]] = {}
         for row in newest.values():
             partitions.setdefault(_partition(row.view, row.key), []).append(row)
@@ -86,7 +86,7 @@ class ReadModels:
                 tasks.create_task(self._put(group))
 
     async def _put(self, rows: Sequence[ViewRow]) -> None:
-        """A key's first fact is created without a look; only what was shown before is read."""
+        """A key's first event is created without a look; only what was stored before is read."""
         try:
             await self._write(rows, await self._known([row for row in rows if row.sequence > 1]))
         except Conflict:
@@ -101,19 +101,19 @@ class ReadModels:
 
     async def _known(self, rows: Sequence[ViewRow]) -> dict[str, Entity]:
         columns = ("PartitionKey", "RowKey", "sequence")
-        places = [(_partition(row.view, row.key), row_safe(row.key)) for row in rows]
-        found = await asyncio.gather(*(self._table.get(*place, select=columns) for place in places))
-        return {key: entity for (_, key), entity in zip(places, found, strict=True) if entity is not None}
+        keys = [(_partition(row.view, row.key), row_safe(row.key)) for row in rows]
+        found = await asyncio.gather(*(self._table.get(*key, select=columns) for key in keys))
+        return {key: entity for (_, key), entity in zip(keys, found, strict=True) if entity is not None}
 
     async def _write(self, rows: Sequence[ViewRow], known: Mapping[str, Entity]) -> None:
         """One transaction; a conflict where a row is there already or has changed since it was read."""
         operations: list[Operation] = []
         for row in rows:
-            shown = known.get(row_safe(row.key))
-            if shown is None:
+            stored = known.get(row_safe(row.key))
+            if stored is None:
                 operations.append(Create(_entity(row)))
-            elif row.sequence > int(shown.get("sequence", 0)):
-                operations.append(Replace(_entity(row), shown.etag))
+            elif row.sequence > int(stored.get("sequence", 0)):
+                operations.append(Replace(_entity(row), stored.etag))
             else:
                 continue
             operations += [Upsert(entry) for entry in _entries(row)]
@@ -128,7 +128,7 @@ class ReadModels:
     async def find(self, view: str, name: str, tokens: Sequence[str], *, top: int, after: str = "") -> Page:
         """The rows in which a tokenized field has one of some tokens, in the order of their row keys, from `after` on.
 
-        The index is written with its rows; of entries that an earlier value of a row left behind nothing is shown.
+        The index is written with its rows; of entries that an earlier value of a row left behind nothing is returned.
         """
         found = await asyncio.gather(
             *(

@@ -16,17 +16,17 @@ class AuditTrail:
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    async def write(self, secret: str, version: str, facts: Mapping[str, Any]) -> None:
-        """Add facts to the record: it is begun before the secret is changed, so that a crash leaves a trace."""
+    async def write(self, secret: str, version: str, columns: Mapping[str, Any]) -> None:
+        """Add columns to the record: it is begun before the secret is changed, so that a crash leaves a trace."""
         key = f"{secret}:{version}"
 
         async def add() -> None:
             known = await self._table.get(PARTITION, key)
             row = {"PartitionKey": PARTITION, "RowKey": key, "secret": secret, "fromVersion": version}
             if known is None:
-                await self._table.submit([Create({**row, **facts})])
+                await self._table.submit([Create({**row, **columns})])
             else:
-                await self._table.submit([Replace({**known, **row, **facts}, known.etag)])
+                await self._table.submit([Replace({**known, **row, **columns}, known.etag)])
 
         await again_on_conflict(add, subject=f"the record {key}")
 

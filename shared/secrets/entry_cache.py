@@ -100,7 +100,7 @@ class EntryCache(Generic[T]):
             error: SecretError = _too_long(key, self._policy.timeout)
         except SecretError as refused:
             error = refused.again()
-        except Exception as unexpected:  # its message may hold anything: only its kind is told
+        except Exception as unexpected:  # its message may hold anything: only its kind is logged
             error = VaultUnavailable(key, f"could not be read ({type(unexpected).__name__})")
         else:
             Metrics.vault_reads.add(outcome="read")

@@ -1,6 +1,6 @@
 """Metrics: what the app counts and measures, every name and unit in one place.
 
-Off, an instrument is one comparison (0.1 µs with two attributes on one core). Attributes have few values each: never a
+Off, an instrument is one comparison (0.13 µs with two attributes on one core). Attributes have few values each: never a
 key, an id or anything that a message holds.
 """
 

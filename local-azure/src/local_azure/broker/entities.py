@@ -19,6 +19,8 @@ __all__ = [
     "DEFAULT_CONSUMER_GROUP",
     "DEFAULT_RULE",
     "FOREVER",
+    "AccessRight",
+    "AuthorizationRule",
     "ConsumerGroup",
     "CorrelationFilter",
     "EntityStatus",
@@ -89,6 +91,36 @@ def property_name(field_name: str) -> str:
     return "".join(part.capitalize() for part in field_name.split("_"))
 
 
+class AccessRight(StrEnum):
+    """What a shared access key allows."""
+
+    MANAGE = "Manage"
+    SEND = "Send"
+    LISTEN = "Listen"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AuthorizationRule:
+    """A shared access policy: kept and returned, never enforced, as every credential is accepted here."""
+
+    key_name: str
+    rights: tuple[AccessRight, ...]
+    primary_key: str | None = None
+    secondary_key: str | None = None
+    claim_type: str = "SharedAccessKey"
+    claim_value: str = "None"
+
+    def __post_init__(self) -> None:
+        _check_text("key_name", self.key_name, "authorization rule name")
+        try:
+            object.__setattr__(self, "rights", tuple(AccessRight(right) for right in self.rights))
+        except ValueError:
+            raise InvalidEntityError("rights", self.rights, "Manage, Send or Listen") from None
+        needed = {AccessRight.SEND, AccessRight.LISTEN} if AccessRight.MANAGE in self.rights else set()
+        if not self.rights or not needed <= set(self.rights):
+            raise InvalidEntityError("rights", list(self.rights), "at least one right, and Send and Listen with Manage")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class QueueDescription:
     """A queue. `forward_*` name an entity of the same namespace; sizes are in the units of their names."""
@@ -111,6 +143,7 @@ class QueueDescription:
     enable_express: bool = False
     status: EntityStatus = EntityStatus.ACTIVE
     user_metadata: str | None = None
+    authorization_rules: tuple[AuthorizationRule, ...] = ()
 
     def __post_init__(self) -> None:
         _check_entity_name("name", self.name)
@@ -137,6 +170,7 @@ class TopicDescription:
     filtering_messages_before_publishing: bool = False
     status: EntityStatus = EntityStatus.ACTIVE
     user_metadata: str | None = None
+    authorization_rules: tuple[AuthorizationRule, ...] = ()
 
     def __post_init__(self) -> None:
         _check_entity_name("name", self.name)
@@ -361,6 +395,8 @@ def _check_storing(entity: QueueDescription | TopicDescription) -> None:
     _check_duration("duplicate_detection_history_time_window", entity.duplicate_detection_history_time_window)
     _check_range("max_size_in_megabytes", entity.max_size_in_megabytes)
     _check_range("max_message_size_in_kilobytes", entity.max_message_size_in_kilobytes)
+    _check_range("authorization_rules", len(entity.authorization_rules))
+    _check_distinct("authorization_rules", (rule.key_name for rule in entity.authorization_rules))
 
 
 def _check_common(entity: QueueDescription | TopicDescription | SubscriptionDescription) -> None:

@@ -55,6 +55,8 @@ LIMITS: Final[Mapping[str, Limit]] = {
     "retention_hours": Limit(1, 2_160, "1 to 168; premium to 2,160"),
     "retention_megabytes": Limit(1, 1_000_000, "no such property"),
     "consumer_groups": Limit(1, 1_000, "1 to 20; premium to 100"),
+    "authorization_rules": Limit(0, 12),
+    "authorization rule name": Limit(1, 256),
     "queue or topic name": Limit(1, 260),
     "event hub name": Limit(1, 256),
     "subscription, rule or consumer group name": Limit(1, 50),

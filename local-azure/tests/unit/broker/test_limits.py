@@ -36,7 +36,7 @@ PROPERTIES = [
     (kind, name)
     for kind in _KINDS
     for name in LIMITS
-    if name in {each.name for each in fields(kind)} and name != "user_metadata"
+    if name in {each.name for each in fields(kind)} and name not in ("user_metadata", "authorization_rules")
 ]
 
 

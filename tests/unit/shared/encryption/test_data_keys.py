@@ -9,7 +9,7 @@ from typing import cast
 
 import pytest
 
-from shared.encryption import DataKeys, KeyRow, KeyRows, KeysUnavailable, SubjectKeys, UnknownKey, decrypt, encrypt
+from shared.encryption import DataKeys, KeyRow, KeysUnavailable, KeyTable, SubjectKeys, UnknownKey, decrypt, encrypt
 
 from .vault import World
 
@@ -203,12 +203,12 @@ async def test_a_process_that_dies_while_it_makes_a_key_leaves_one_that_serves()
     """Whoever comes next takes what is written; neither a data key nor a subject's is made twice."""
     world = World()
     rows = _LosesAnswers(world)
-    dying = DataKeys(cast("KeyRows", rows), world.wrapper, now=world.clock)
+    dying = DataKeys(cast("KeyTable", rows), world.wrapper, now=world.clock)
     with pytest.raises(KeysUnavailable):
         await dying.current()
     assert (await world.data_keys().current()).id == "d1"
     assert (await dying.current()).id == "d1"
-    subjects = SubjectKeys(cast("KeyRows", rows), world.wrapper, now=world.clock)
+    subjects = SubjectKeys(cast("KeyTable", rows), world.wrapper, now=world.clock)
     with pytest.raises(KeysUnavailable):
         await subjects.key_for("tok_a")
     made = await world.subject_keys().key_for("tok_a")

@@ -17,7 +17,8 @@ from shared.claim_check import ClaimStore
 from shared.dead_letters import DeadLetterStore
 from shared.messages import CloudEvent, Contract, Delivery, Headers, Integration, Lane, Partial, Registry, Reject, Retry
 from shared.outbox import Outbox
-from shared.processing import BatchProcessor, Decoder, Limits, Runner, Settler
+from shared.pausing import PauseWatch
+from shared.processing import Admission, BatchProcessor, Decoder, Limits, Runner, Settler
 from shared.resilience import LaneTurns, RetryBudget, RetryPlan, Share, WeightedBulkhead
 from shared.secrets import Secret, UnknownSecret
 from shared.sending import EventPublisher, Lanes
@@ -158,7 +159,11 @@ class World:
         reserve: float = 100,
         state: MemoryState | None = None,
         dead: MemoryDeadLetters | None = None,
+        pauses: PauseWatch | None = None,
+        admission: Admission | None = None,
     ) -> None:
+        self.pauses = pauses
+        self.admission = admission
         self.state = state or MemoryState(buckets)
         self.lanes = MemoryLanes()
         self.publisher = MemoryPublisher()
@@ -188,6 +193,7 @@ class World:
                 limits=limits,
                 source="/sluice",
                 secrets=self.handlers_vault,
+                pauses=self.pauses,
                 now=lambda: NOW,
                 random=lambda: 1.0,
             ),
@@ -207,6 +213,7 @@ class World:
                 now=lambda: NOW,
             ),
             limits=limits,
+            admission=self.admission,
         )
 
     def _integration(self) -> Integration:

@@ -52,6 +52,7 @@ class EntityManagement:
 
     def answer(self, request: Request, respond: Callable[[bytes], None]) -> None:
         """Answer a request: what cannot be met gets a status, never a closed link."""
+        self._queue.accessed_at = self._now()
         try:
             handler = _OPERATIONS.get(request.operation.removeprefix(_VENDOR))
             if handler is None:

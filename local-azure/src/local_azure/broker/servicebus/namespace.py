@@ -148,7 +148,7 @@ class Namespace:
         kind = SessionQueue if settings.requires_session else Queue
         queue = kind(identity, path, settings, self._services, dead_letters)
         queue.transfer_dead_letters = transfer
-        queue.size_elsewhere = lambda: dead_letters.size_bytes + transfer.size_bytes
+        queue.parts = lambda: (dead_letters, transfer)
         self._wire(queue)
         for store in (queue, dead_letters, transfer):
             self._stores[entity_key(store.path)] = store

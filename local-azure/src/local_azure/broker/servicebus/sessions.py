@@ -69,6 +69,11 @@ class SessionQueue(Queue):
         message.session_id = message.sections.properties.group_id
         super().restore(message)
 
+    def restore_locked(self, message: Message, now: int) -> None:
+        """As `Queue.restore_locked`; a session whose connection broke counts no delivery."""
+        self.restore(message)
+        self._unlock(message, now, failed=False)
+
     def restore_state(self, session_id: str, state: bytes) -> None:
         """Take back a session's state."""
         self._session(session_id).state = state
@@ -91,6 +96,11 @@ class SessionQueue(Queue):
         self.consumers.extend(self._waiters)
         self._waiters.clear()
         super().remove()
+
+    @property
+    def is_used(self) -> bool:
+        """As `Queue.is_used`; one who waits for a session receives too."""
+        return bool(self._waiters) or super().is_used
 
     # -- locking -----------------------------------------------------------------------------------
     def attach(self, consumer: Consumer) -> None:
@@ -260,6 +270,8 @@ class SessionQueue(Queue):
     # -- time --------------------------------------------------------------------------------------
     def next_deadline(self) -> int | None:
         """As `Queue.next_deadline`, with the sessions' locks and those who wait."""
+        if self.is_removed:
+            return None
         times = [super().next_deadline()]
         times += [waiter.give_up_at for waiter in self._waiters]
         return min((time for time in times if time is not None), default=None)
