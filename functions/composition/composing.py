@@ -6,9 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 import azure.functions as func
 
+from shared.environment import WrongSettings
+
+from .api import gathered
 from .capability import Capability
 from .composition import Composition
-from .declaring import Container, Hub, Queue, Table
+from .declaring import ROUTES, Container, Hub, Queue, Table
 
 __all__ = ["WrongComposition", "capabilities_of", "compose", "contradictions"]
 
@@ -20,17 +23,21 @@ class WrongComposition(ValueError):
 def capabilities_of(
     composition: Composition, makers: Sequence[Callable[[Composition], Capability]]
 ) -> tuple[Capability, ...]:
-    """What the makers offer, checked.
+    """What the makers offer, and the API that is gathered from it, checked.
 
     Raises
     ------
-    WrongComposition
+    WrongComposition, WrongSettings
         One can't be made, or two contradict each other. The line goes to stderr too: the Functions worker tells only
         that the module wasn't loaded.
     """
     try:
-        made = tuple(make(composition) for make in makers)
+        offered = tuple(make(composition) for make in makers)
+        made = (*offered, gathered(composition, offered))
         wrong = list(contradictions(made, known_settings=_known_settings(composition)))
+    except WrongSettings as error:
+        sys.stderr.write(f"{error}\n")
+        raise
     except ValueError as error:
         made, wrong = (), [str(error)]
     if wrong:
@@ -62,6 +69,7 @@ def contradictions(capabilities: Sequence[Capability], *, known_settings: frozen
     containers = {one.name for capability in capabilities for one in capability.resources if isinstance(one, Container)}
     for capability in capabilities:
         own = {one.name for one in capability.functions} | {one.name for one in capability.jobs}
+        own |= {ROUTES} if capability.routes else set()
         for function in capability.functions:
             queue, hub = getattr(function.trigger, "queue", None), getattr(function.trigger, "hub", None)
             if queue is not None and queue not in queues:

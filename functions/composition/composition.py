@@ -39,7 +39,7 @@ class Composition:
         settings: Settings,
         registry: Registry,
         *,
-        parts: Mapping[Callable[["Composition"], Any], Any] | None = None,
+        parts: Mapping[Any, Any] | None = None,
         now: Callable[[], datetime] = _now,
     ) -> None:
         self.settings = settings

@@ -1,4 +1,4 @@
-"""The issuer's signing keys: fetched once for all, kept while it is down, asked for again at a bounded rate."""
+"""The issuer's signing keys: fetched once for all, used while it is down, asked for again at a bounded rate."""
 
 import logging
 import math

@@ -89,13 +89,13 @@ def key_id_of(token: bytes, rules: TokenRules) -> str:
     if len(token) > LONGEST or token.count(b".") != 2:
         raise Unauthenticated("This is not a token.")
     header, claims, _ = token.split(b".")
-    head, said = _part(header), _part(claims)
+    head, body = _part(header), _part(claims)
     kid = head.get("kid")
     if head.get("alg") not in ("RS256", "ES256") or "crit" in head:
         raise Unauthenticated("The token is signed in a way that isn't taken.")
     if not isinstance(kid, str) or not 1 <= len(kid) <= LONGEST_KID:
         raise Unauthenticated("The token doesn't name its key.")
-    if said.get("iss") != rules.issuer:
+    if body.get("iss") != rules.issuer:
         raise Unauthenticated("The token is from another issuer.")
     return kid
 

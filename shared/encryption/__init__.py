@@ -24,15 +24,13 @@ from .errors import (
     UnknownKey,
     WrongVersion,
 )
-from .key_rows import KeyRow, KeyRows, KeyTable, MemoryKeyRows
-from .key_vault import VaultWrapper
+from .key_rows import KeyRow, KeyTable
 from .keyring import Keyring
 from .messages import MessageEncryption
-from .nesting import DataKeyWrapper
 from .rewrapping import PassLease, Rewrapped, Rewrapping
 from .streams import StreamDecryptor, StreamEncryptor, stream_key_id, stream_size
-from .subject_keys import Erasure, SubjectKeys
-from .wrapping import KeySecret, KeySecrets, KeyWrapper, SecretWrapper, Wrapped
+from .subject_keys import DataKeyWrapper, Erasure, SubjectKeys
+from .wrapping import KeySecret, KeySecrets, KeyWrapper, SecretWrapper, VaultWrapper, Wrapped
 
 __all__ = [
     "MAX_MESSAGES",
@@ -43,14 +41,12 @@ __all__ = [
     "Erased",
     "Erasure",
     "KeyRow",
-    "KeyRows",
     "KeySecret",
     "KeySecrets",
     "KeyTable",
     "KeyWrapper",
     "Keyring",
     "KeysUnavailable",
-    "MemoryKeyRows",
     "MessageEncryption",
     "NotEncrypted",
     "PassLease",

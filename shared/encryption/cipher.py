@@ -172,7 +172,7 @@ def encrypt_text(key: DataKey, text: str, *, aad: bytes) -> str:
 
 
 def is_encrypted_text(text: str) -> bool:
-    """It looks like the text form; only decryption it tells whether it is."""
+    """It looks like the text form; only decrypting it tells whether it is."""
     return text.startswith(TEXT_PREFIX)
 
 

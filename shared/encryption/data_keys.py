@@ -14,12 +14,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from shared.resilience import BoundedCache, SingleFlight
-from shared.telemetry import log_event
+from shared.telemetry import Metrics, log_event
 
 from .cipher import DataKey
 from .errors import KeysUnavailable, ProtectionError, UnknownKey
-from .key_records import created_at, infrastructure, make_key, read_key
-from .key_rows import KeyRow, KeyRows
+from .key_rows import KeyRow, KeyTable, created_at, infrastructure, make_key, read_key
 from .wrapping import KeyWrapper
 
 __all__ = ["DataKeys"]
@@ -50,14 +49,14 @@ class DataKeys:
         Messages of one process after which a new key takes over. 2^24 keeps 256 processes together within the 2^32
         of `MAX_MESSAGES`.
     capacity:
-        Keys that are kept in memory.
+        Keys in memory.
     timeout:
         Seconds for a key to be read or made.
     """
 
     def __init__(
         self,
-        rows: KeyRows,
+        rows: KeyTable,
         wrapper: KeyWrapper,
         *,
         now: Callable[[], datetime],
@@ -187,7 +186,9 @@ class DataKeys:
         return faster
 
     def _keep(self, key: DataKey) -> DataKey:
-        return self._known.get(key.id) or self._known.put(key.id, key)
+        known = self._known.get(key.id) or self._known.put(key.id, key)
+        Metrics.keys_cached.set(len(self._known), kind="data")
+        return known
 
 
 def _row_key(number: int) -> str:

@@ -1,16 +1,19 @@
-"""Rows of wrapped keys: in Table storage, where every instance finds them, or in memory for tests."""
+"""Data keys and the rows that store them wrapped, where every instance finds them: made, read back, replaced."""
 
-import itertools
-from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
 
-from azure.core import MatchConditions
-from azure.core.exceptions import ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
-from azure.data.tables import TableTransactionError, UpdateMode
-from azure.data.tables.aio import TableClient
+from shared.tables import Conflict, Create, Delete, Entity, Operation, Query, Replace, Table
 
-__all__ = ["KeyRow", "KeyRows", "KeyTable", "MemoryKeyRows"]
+from .cipher import KEY_BYTES, DataKey
+from .errors import KeysUnavailable, ProtectionError
+from .wrapping import KeyWrapper, Wrapped
+
+__all__ = ["KeyRow", "KeyTable", "columns_of", "created_at", "infrastructure", "make_key", "read_key", "wrapped_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,174 +26,104 @@ class KeyRow:
     etag: str | None = None
 
 
-class KeyRows(Protocol):
-    """What the keys need of a table. Each verb is atomic."""
-
-    async def get(self, partition: str, row: str) -> KeyRow | None:
-        """A row, or None."""
-        ...
-
-    async def first(self, partition: str) -> KeyRow | None:
-        """The row of a partition with the least row key, or None."""
-        ...
-
-    async def create(self, row: KeyRow) -> bool:
-        """Write a new row; False where there is one."""
-        ...
-
-    async def replace(self, row: KeyRow) -> bool:
-        """Write a row over the version that was read; False where it has changed or gone."""
-        ...
-
-    async def swap(self, gone: KeyRow, instead: Sequence[KeyRow]) -> bool:
-        """Delete the version of a row that was read and write new rows beside it, all or nothing; False as above."""
-        ...
-
-    def every(self) -> AsyncIterator[KeyRow]:
-        """All rows."""
-        ...
-
-
 class KeyTable:
-    """Rows in Table storage; the table is made when the first row is written."""
+    """What the keys need of a table, which is made with its first row. Each verb is atomic."""
 
-    def __init__(self, table: TableClient) -> None:
+    def __init__(self, table: Table) -> None:
         self._table = table
 
     async def get(self, partition: str, row: str) -> KeyRow | None:
         """A row, or None."""
-        try:
-            return _read(await self._table.get_entity(partition, row))
-        except ResourceNotFoundError:
-            return None
+        found = await self._table.get(partition, row)
+        return None if found is None else _read(found)
 
     async def first(self, partition: str) -> KeyRow | None:
         """The row of a partition with the least row key, or None."""
-        rows = self._table.query_entities(
-            "PartitionKey eq @partition", parameters={"partition": partition}, results_per_page=1
-        )
-        try:
-            async for row in rows:
-                return _read(row)
-        except ResourceNotFoundError:
-            pass
-        return None
+        async with aclosing(self._table.query(Query(partition=partition, size=1))) as rows:
+            found = await anext(rows, None)
+        return None if found is None else _read(found)
 
     async def create(self, row: KeyRow) -> bool:
         """Write a new row; False where there is one."""
-        for _ in range(2):
-            try:
-                await self._table.create_entity(_write(row))
-                return True
-            except ResourceExistsError:
-                return False
-            except ResourceNotFoundError:  # the table
-                try:
-                    await self._table.create_table()
-                except ResourceExistsError:
-                    continue
-        await self._table.create_entity(_write(row))
-        return True
+        return await self._submit([Create(_write(row))])
 
     async def replace(self, row: KeyRow) -> bool:
         """Write a row over the version that was read; False where it has changed or gone."""
-        try:
-            await self._table.update_entity(
-                _write(row), UpdateMode.REPLACE, etag=row.etag, match_condition=MatchConditions.IfNotModified
-            )
-        except (ResourceModifiedError, ResourceNotFoundError):
-            return False
-        return True
+        return await self._submit([Replace(_write(row), row.etag)])
 
     async def swap(self, gone: KeyRow, instead: Sequence[KeyRow]) -> bool:
         """Delete the version of a row that was read and write new rows beside it, all or nothing; False as above."""
-        guard = {"etag": gone.etag, "match_condition": MatchConditions.IfNotModified}
-        try:
-            await self._table.submit_transaction(
-                [("delete", _place(gone), guard), *(("create", _write(row)) for row in instead)]
-            )
-        except TableTransactionError as error:
-            if error.status_code in (404, 409, 412):
-                return False
-            raise
-        return True
+        return await self._submit([Delete(_write(gone), gone.etag), *(Create(_write(row)) for row in instead)])
 
     async def every(self) -> AsyncIterator[KeyRow]:
         """All rows."""
+        async for row in self._table.query(Query()):
+            yield _read(row)
+
+    async def _submit(self, operations: Sequence[Operation]) -> bool:
         try:
-            async for row in self._table.list_entities():
-                yield _read(row)
-        except ResourceNotFoundError:
-            return
+            await self._table.submit(operations)
+        except Conflict:
+            return False
+        return True
 
     async def close(self) -> None:
         """Close the HTTP session."""
         await self._table.close()
 
 
-def _place(row: KeyRow) -> dict[str, Any]:
-    return {"PartitionKey": row.partition, "RowKey": row.row}
-
-
 def _write(row: KeyRow) -> dict[str, Any]:
-    return {**row.columns, **_place(row)}
+    return {**row.columns, "PartitionKey": row.partition, "RowKey": row.row}
 
 
-def _read(entity: Any) -> KeyRow:
-    columns = {name: value for name, value in entity.items() if name not in ("PartitionKey", "RowKey")}
-    return KeyRow(str(entity["PartitionKey"]), str(entity["RowKey"]), columns, str(entity.metadata["etag"]))
+def _read(row: Entity) -> KeyRow:
+    columns = {name: value for name, value in row.items() if name not in ("PartitionKey", "RowKey")}
+    return KeyRow(str(row["PartitionKey"]), str(row["RowKey"]), columns, row.etag)
 
 
-class MemoryKeyRows:
-    """Rows in memory, as atomic as the table's."""
+async def make_key(
+    key_id: str, *, partition: str, row: str, wrapper: KeyWrapper, now: datetime, random_bytes: Callable[[int], bytes]
+) -> tuple[DataKey, KeyRow]:
+    """A new data key, and the row to keep it by."""
+    secret = random_bytes(KEY_BYTES)
+    wrapped = await wrapper.wrap(secret)
+    return DataKey(key_id, secret), KeyRow(partition, row, {"keyId": key_id, "created": now, **columns_of(wrapped)})
 
-    def __init__(self) -> None:
-        self._rows: dict[tuple[str, str], KeyRow] = {}
-        self._etags = itertools.count(1)
 
-    async def get(self, partition: str, row: str) -> KeyRow | None:
-        """A row, or None."""
-        return self._rows.get((partition, row))
+def columns_of(wrapped: Wrapped) -> dict[str, str | bytes]:
+    """The columns that a wrapped key takes."""
+    return {"wrapped": wrapped.data, "wrappingKey": wrapped.key, "wrappingVersion": wrapped.version}
 
-    async def first(self, partition: str) -> KeyRow | None:
-        """The row of a partition with the least row key, or None."""
-        found = [row for row in self._rows.values() if row.partition == partition]
-        return min(found, key=lambda row: row.row, default=None)
 
-    async def create(self, row: KeyRow) -> bool:
-        """Write a new row; False where there is one."""
-        if (row.partition, row.row) in self._rows:
-            return False
-        self._put(row)
-        return True
+def wrapped_of(row: KeyRow) -> Wrapped | None:
+    """The wrapped key of a row; None where the row has none."""
+    columns = row.columns
+    if "wrapped" not in columns:
+        return None
+    return Wrapped(bytes(columns["wrapped"]), str(columns["wrappingKey"]), str(columns["wrappingVersion"]))
 
-    async def replace(self, row: KeyRow) -> bool:
-        """Write a row over the version that was read; False where it has changed or gone."""
-        if not self._is(row):
-            return False
-        self._put(row)
-        return True
 
-    async def swap(self, gone: KeyRow, instead: Sequence[KeyRow]) -> bool:
-        """Delete the version of a row that was read and write new rows beside it, all or nothing; False as above."""
-        if not self._is(gone) or any((row.partition, row.row) in self._rows for row in instead):
-            return False
-        del self._rows[gone.partition, gone.row]
-        for row in instead:
-            self._put(row)
-        return True
+async def read_key(row: KeyRow, wrapper: KeyWrapper) -> DataKey:
+    """The data key of a row; raises UnknownKey where it can't be unwrapped for good."""
+    wrapped = wrapped_of(row)
+    if wrapped is None:
+        raise ValueError(f"the row {row.row!r} has no key")
+    return DataKey(str(row.columns["keyId"]), await wrapper.unwrap(wrapped))
 
-    async def every(self) -> AsyncIterator[KeyRow]:
-        """All rows."""
-        for row in list(self._rows.values()):
-            yield row
 
-    def _is(self, row: KeyRow) -> bool:
-        known = self._rows.get((row.partition, row.row))
-        return known is not None and known.etag == row.etag
+def created_at(row: KeyRow) -> datetime:
+    """When the key of a row was made."""
+    moment: datetime = row.columns["created"]
+    return moment
 
-    def _put(self, row: KeyRow) -> None:
-        self._rows[row.partition, row.row] = replace(row, etag=f"etag-{next(self._etags)}")
 
-    async def close(self) -> None:
-        """Nothing is open."""
+@asynccontextmanager
+async def infrastructure(what: str, seconds: float) -> AsyncIterator[None]:
+    """Within its seconds, and whatever is wrong with storage or vault is raised as KeysUnavailable."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except ProtectionError:
+        raise
+    except Exception as error:
+        raise KeysUnavailable(f"{what}: {type(error).__name__}") from error

@@ -12,20 +12,22 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from shared.resilience import BoundedCache, SingleFlight
-from shared.telemetry import log_event
+from shared.telemetry import Metrics, log_event
 
-from .cipher import DataKey
+from .cipher import DataKey, decrypt, encrypt
+from .data_keys import DataKeys
 from .errors import Erased, UnknownKey
-from .key_records import infrastructure, make_key, read_key
-from .key_rows import KeyRow, KeyRows
-from .wrapping import KeyWrapper
+from .key_rows import KeyRow, KeyTable, infrastructure, make_key, read_key
+from .wrapping import KeyWrapper, Wrapped
 
-__all__ = ["Erasure", "SubjectKeys"]
+__all__ = ["DataKeyWrapper", "Erasure", "SubjectKeys"]
 
 _LIVE = "key"
 _SUBJECT = re.compile(r"[A-Za-z0-9_.-]{1,80}")
 _GENERATION_BYTES = 4
-_MAX_RACES = 20
+_MAX_TRIES = 20
+_WRAPPED_BY = "data"
+_WRAPPING_AAD = b"subject key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,28 @@ class Erasure:
     at: datetime
 
 
+class DataKeyWrapper:
+    """Wraps under the current data key. When the vault's key changes, only the data keys are wrapped anew."""
+
+    def __init__(self, data_keys: DataKeys) -> None:
+        self._data_keys = data_keys
+
+    async def version(self) -> str:
+        """The id of the data key that wraps now."""
+        return (await self._data_keys.current()).id
+
+    async def wrap(self, secret: bytes) -> Wrapped:
+        """Wrap a subject's key."""
+        key = await self._data_keys.current()
+        return Wrapped(encrypt(key, secret, aad=_WRAPPING_AAD), _WRAPPED_BY, key.id)
+
+    async def unwrap(self, wrapped: Wrapped) -> bytes:
+        """The subject's key; raises UnknownKey where no data key unwraps it."""
+        if wrapped.key != _WRAPPED_BY:
+            raise UnknownKey(f"The subject's key is wrapped by {wrapped.key!r}, not by a data key.")
+        return decrypt(await self._data_keys.get(wrapped.version), wrapped.data, aad=_WRAPPING_AAD)
+
+
 class SubjectKeys:
     """Hands out the keys of subjects, and erases them.
 
@@ -46,14 +70,14 @@ class SubjectKeys:
         How long a key serves from memory before its row is looked at again. An erasure is effective everywhere
         within this time; the instance that erases forgets at once.
     capacity:
-        Keys that are kept in memory.
+        Keys in memory.
     timeout:
         Seconds for a key to be read or made.
     """
 
     def __init__(
         self,
-        rows: KeyRows,
+        rows: KeyTable,
         wrapper: KeyWrapper,
         *,
         now: Callable[[], datetime],
@@ -146,7 +170,7 @@ class SubjectKeys:
         """
         _checked(subject_token)
         async with infrastructure("the subject can't be erased now", self._timeout):
-            for _ in range(_MAX_RACES):
+            for _ in range(_MAX_TRIES):
                 row = await self._rows.get(subject_token, _LIVE)
                 if row is None:
                     self._cached.pop(subject_token)
@@ -186,7 +210,9 @@ class SubjectKeys:
         return await self._load(subject)  # somebody was faster
 
     def _keep(self, subject: str, key: DataKey, since: float) -> DataKey:
-        return self._cached.put(subject, key, until=since + self._fresh_seconds)
+        self._cached.put(subject, key, until=since + self._fresh_seconds)
+        Metrics.keys_cached.set(len(self._cached), kind="subject")
+        return key
 
 
 def _checked(subject_token: str) -> None:

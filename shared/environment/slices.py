@@ -31,7 +31,7 @@ def contradiction(*fields: str) -> Callable[[T], T]:
     Parameters
     ----------
     fields:
-        Attributes that it looks at: where one of them is wrong or missing by itself, that alone is told.
+        Attributes that it looks at: where one of them is wrong or missing by itself, that alone is named.
     """
 
     def mark(rule: T) -> T:

@@ -10,13 +10,16 @@ from starlette.responses import Response
 
 from shared.authentication import Role
 
-__all__ = ["ANONYMOUS", "Access", "Route", "RouteTable", "WrongRoute"]
+__all__ = ["ANONYMOUS", "EVERY_ROLE", "PRODUCERS", "READERS", "Access", "Route", "RouteTable", "WrongRoute"]
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 Access = frozenset[Role] | None
 """The roles of which a caller needs one; None lets everybody in, or leaves the check to the endpoint itself."""
 
 ANONYMOUS: Access = None
+PRODUCERS: Access = frozenset({Role.PRODUCER})
+READERS: Access = frozenset({Role.READER, Role.OPERATOR})
+EVERY_ROLE: Access = frozenset(Role)
 _PREFIX = "/api/"
 _PATH = re.compile(r"[A-Za-z0-9._~-]+|\{[A-Za-z]\w*\}")
 
@@ -63,6 +66,11 @@ class Route:
         return _PREFIX + self.path
 
     @property
+    def is_anonymous(self) -> bool:
+        """Everybody may call it, and nobody has to say who they are."""
+        return self.access is None and self.scheme is None
+
+    @property
     def shape(self) -> str:
         """Two routes of one shape can't be told apart: the path with its parameters' names left out."""
         return re.sub(r"\{\w+\}", "{}", self.path)
@@ -71,15 +79,15 @@ class Route:
 class RouteTable:
     """Who may call what, from the routes; made once, asked for every request.
 
-    Parameters
-    ----------
-    reading, writing:
-        Who may ask for what no route has, and so is told that there is nothing.
+    What no route has, readers may ask for and producers may send: they are told that it isn't there, a stranger isn't.
+
+    Example
+    -------
+    >>> sorted(RouteTable([]).access("POST", "/api/nothing") or ())
+    [<Role.PRODUCER: 'producer'>]
     """
 
-    def __init__(self, routes: Iterable[Route], *, reading: frozenset[Role], writing: frozenset[Role]) -> None:
-        self._reading = reading
-        self._writing = writing
+    def __init__(self, routes: Iterable[Route]) -> None:
         self._exact: dict[tuple[str, str], Access] = {}
         self._patterns: list[tuple[str, re.Pattern[str], Access]] = []
         self._anonymous: set[str] = set()
@@ -89,7 +97,7 @@ class RouteTable:
                 self._patterns.append((route.method, re.compile(pattern), route.access))
             else:
                 self._exact[(route.method, route.full_path)] = route.access
-                if route.access is None and route.scheme is None:
+                if route.is_anonymous:
                     self._anonymous.add(route.full_path)
 
     def access(self, method: str, path: str) -> Access:
@@ -103,4 +111,4 @@ class RouteTable:
         for route_method, pattern, access in self._patterns:
             if route_method == asked and pattern.fullmatch(path):
                 return access
-        return self._reading if asked == "GET" else self._writing
+        return READERS if asked == "GET" else PRODUCERS

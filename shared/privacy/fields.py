@@ -14,7 +14,7 @@ from typing import NamedTuple
 from pydantic import BaseModel
 from pydantic_core import from_json, to_json
 
-from shared.classification import Found, Tokenized, leaves, plan_of
+from shared.classification import ProtectedValue, Tokenized, leaves, plan_of
 from shared.encryption import (
     TEXT_PREFIX,
     DataKey,
@@ -57,7 +57,7 @@ def token_name(name: str) -> str:
     return f"{name}$token"
 
 
-def require_clear(found: Iterable[Found]) -> None:
+def require_clear(found: Iterable[ProtectedValue]) -> None:
     """Raise UnknownKey where a field is encrypted: for an app that has no keys any more."""
     for one in found:
         if _encrypted_text(one) is not None:
@@ -162,7 +162,7 @@ class FieldProtection:
         await self.decrypt_leaves(leaves(plan, parsed), aad)
         return to_json(parsed).decode()
 
-    async def decrypt_leaves(self, found: Iterable[Found], aad: AssociatedData) -> list[str]:
+    async def decrypt_leaves(self, found: Iterable[ProtectedValue], aad: AssociatedData) -> list[str]:
         """Decrypt fields where they stand, and take away their tokens; returns the paths of those that were erased."""
         encrypted = [(one, encrypted_bytes(text)) for one in found if (text := _encrypted_text(one)) is not None]
         ids = [key_id_of(content) for _, content in encrypted]
@@ -208,7 +208,7 @@ class FieldProtection:
         return (digest,) if tokens is None else (*tokens.candidates("payload", digest), digest)
 
 
-def _encrypted_text(found: Found) -> str | None:
+def _encrypted_text(found: ProtectedValue) -> str | None:
     value = found.holder[found.name]
     return value if isinstance(value, str) and is_encrypted_text(value) else None
 

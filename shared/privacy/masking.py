@@ -1,15 +1,15 @@
-"""What a caller sees of a row: everything up to its clearance, and of the rest that it is there."""
+"""Masking: a caller sees of a row everything up to its access level, and of the rest that it is there."""
 
 from collections.abc import Collection, Iterable
 from typing import Any
 
 from pydantic_core import from_json, to_json
 
-from shared.classification import Classification, Found, Plan, leaves
+from shared.classification import Classification, Plan, ProtectedValue, leaves
 
 from .fields import AssociatedData, FieldProtection, require_clear, token_name
 
-__all__ = ["access_level_of", "shown"]
+__all__ = ["access_level_of", "masked"]
 
 _OPERATOR = "operator"
 
@@ -21,12 +21,12 @@ def access_level_of(roles: Collection[str] | None) -> Classification:
     return Classification.CONFIDENTIAL
 
 
-async def shown(
-    text: str, plans: Iterable[Plan], aad: AssociatedData, *, clearance: Classification, fields: FieldProtection | None
+async def masked(
+    text: str, plans: Iterable[Plan], aad: AssociatedData, *, level: Classification, fields: FieldProtection | None
 ) -> bytes:
-    """A row's JSON as a caller with a clearance sees it.
+    """A row's JSON as a caller with an access level sees it.
 
-    A value above the clearance is replaced by its token, or by null where it has none, and its path (a JSON pointer)
+    A value above the level is replaced by its token, or by null where it has none, and its path (a JSON pointer)
     is listed under `$masked`; no key is asked for it. A value whose person was erased is null and listed under
     `$erased`. A row without protected fields comes as it is.
 
@@ -41,8 +41,8 @@ async def shown(
         return text.encode()
     parsed = from_json(text)
     found = {one.path: one for plan in guarding for one in leaves(plan, parsed)}
-    above = [one for one in found.values() if one.leaf.level > clearance]
-    seen = [one for one in found.values() if one.leaf.level <= clearance]
+    above = [one for one in found.values() if one.leaf.level > level]
+    seen = [one for one in found.values() if one.leaf.level <= level]
     if fields is None:
         require_clear(seen)
     erased = [] if fields is None else await fields.decrypt_leaves(seen, aad)
@@ -54,7 +54,7 @@ async def shown(
     return to_json(parsed)
 
 
-def _mask(found: Found) -> None:
+def _mask(found: ProtectedValue) -> None:
     holder: Any = found.holder
     tokenized = found.leaf.token is not None and isinstance(holder, dict)
     holder[found.name] = holder.pop(token_name(found.name), None) if tokenized else None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from shared.encryption import TEXT_PREFIX, Keyring, ProtectionError, key_id_of
 
-__all__ = ["Found", "encrypted_key_ids", "survey"]
+__all__ = ["StoreSurvey", "encrypted_key_ids", "survey"]
 
 _SEALED = re.compile(re.escape(TEXT_PREFIX) + r"([A-Za-z0-9_-]{40,})")
 _HEAD = 176
@@ -27,7 +27,7 @@ def encrypted_key_ids(text: str) -> Iterator[str]:
 
 
 @dataclass(slots=True)
-class Found:
+class StoreSurvey:
     """What a store holds about a subject.
 
     Attributes
@@ -52,14 +52,14 @@ class Found:
 
 async def survey(
     store: str, texts: AsyncIterable[tuple[str, str]], *, subjects: Collection[str], keyring: Keyring
-) -> Found:
+) -> StoreSurvey:
     """Look through the texts of a store, each with its name, for what is encrypted under the keys of some subjects.
 
     Raises
     ------
     KeysUnavailable
     """
-    found = Found(store)
+    found = StoreSurvey(store)
     answers: dict[str, str | None] = {}
     async for name, text in texts:
         found.seen += 1

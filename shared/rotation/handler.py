@@ -92,9 +92,9 @@ class SecretEvents:
                 return "out of order"
         return "read anew" if await self._cache.changed(event.name) else "not held"
 
-    def _count(self, outcome: str, *, level: int = logging.INFO, **facts: Any) -> str:
+    def _count(self, outcome: str, *, level: int = logging.INFO, **fields: Any) -> str:
         self.counts[outcome] += 1
-        log_event("secret event", level=level, outcome=outcome, **facts)
+        log_event("secret event", level=level, outcome=outcome, **fields)
         return outcome
 
 

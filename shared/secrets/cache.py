@@ -15,8 +15,7 @@ from .entry import ReadResult
 from .entry_cache import EntryCache
 from .errors import SecretError, SecretExpired, UnknownSecret, VaultUnavailable
 from .policy import Policy
-from .secret import Secret, Version
-from .versions import previous_of, signing_version, still_valid
+from .versions import Secret, Version, previous_of, signing_version, still_valid
 
 __all__ = ["SecretCache", "Source"]
 
@@ -43,7 +42,7 @@ def _now() -> datetime:
 
 
 def _check(key: str) -> None:
-    """Nothing that Key Vault wouldn't take is sent to it, nor told: it may be a value by mistake."""
+    """Nothing that Key Vault wouldn't take is sent to it, nor logged: it may be a value by mistake."""
     try:
         SecretReference.of(f"secret:{key}")
     except ValueError as error:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 from shared.resilience import Call, SingleFlight
-from shared.telemetry import log_event
+from shared.telemetry import Metrics, log_event
 
 from .entry import CacheEntry, ReadResult, Step, decide, failed, invalidated, succeeded
 from .errors import SecretError, VaultUnavailable
@@ -92,7 +92,7 @@ class EntryCache(Generic[T]):
         return self._reads.start(key, lambda: self._read_now(key))
 
     async def _read_now(self, key: str) -> None:
-        before = self.entries.get(key)
+        before, began = self.entries.get(key), self._clock()
         try:
             async with asyncio.timeout(self._policy.timeout):
                 result = await self._read(key, before.value if before is not None else None)
@@ -100,14 +100,17 @@ class EntryCache(Generic[T]):
             error: SecretError = _too_long(key, self._policy.timeout)
         except SecretError as refused:
             error = refused.again()
-        except Exception as unexpected:  # its message may hold anything: only its kind is told
+        except Exception as unexpected:  # its message may hold anything: only its kind is logged
             error = VaultUnavailable(key, f"could not be read ({type(unexpected).__name__})")
         else:
+            Metrics.vault_reads.add(outcome="read")
+            Metrics.vault_duration.record(self._clock() - began)
             self._put(key, succeeded(result, self._clock(), self._policy, self._random))
             return
         # what was invalidated meanwhile counts, not the entry when the read began
         after = failed(self.entries.get(key), error, self._clock(), self._policy, self._random)
         self._put(key, after)
+        Metrics.vault_reads.add(outcome=type(error).__name__)
         log_event("secret not read", level=30, secret=error.name, reason=error.reason, kept=after.value is not None)
 
     def _put(self, key: str, entry: CacheEntry[T]) -> None:

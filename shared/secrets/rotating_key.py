@@ -9,7 +9,7 @@ from shared.environment import SecretReference
 
 from .cache import SecretCache
 from .errors import UnfitSecret
-from .secret import Secret
+from .versions import Secret
 
 __all__ = ["Keys", "RotatingKey"]
 

@@ -18,7 +18,7 @@ from .errors import (
     VaultThrottled,
     VaultUnavailable,
 )
-from .secret import Secret, Version
+from .versions import Secret, Version
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential

@@ -5,8 +5,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
-from azure.core import MatchConditions
-from azure.data.tables import UpdateMode
 from pydantic import BaseModel
 
 from shared.blobs import BlobMissing, BlobReference
@@ -14,13 +12,14 @@ from shared.classification import plan_of
 from shared.messages import CloudEvent, Headers, Letter
 from shared.privacy import clear_text
 from shared.secrets import Secret, UnknownSecret
+from shared.tables import Create, Delete, Operation, Replace, Upsert, etag_of
 from shared.telemetry import hide
 
 from .buckets import bucket_of, partition_key
 from .rows import TooLarge, head_key, inbox_key, outbox_key, pack, state_key, unpack
-from .store import REPLACE, Operation, Row
+from .store import Row
 
-__all__ = ["Aggregate", "Fields", "LoadRows", "Secrets", "Values", "Work", "etag_of"]
+__all__ = ["Aggregate", "Fields", "LoadRows", "Secrets", "Values", "Work"]
 
 _RACES = 3
 
@@ -305,7 +304,7 @@ class Work:
         result: list[Operation] = [self._inbox_operation(), *self.progress()]
         if self.said:
             result.append(self._head_operation())
-            result += [("create", row) for row in self.outbox_rows()]
+            result += [Create(row) for row in self.outbox_rows()]
         return result
 
     def progress(self) -> list[Operation]:
@@ -366,8 +365,8 @@ class Work:
     def _inbox_operation(self) -> Operation:
         row = self.inbox_row("done")
         if self.aggregate.replayed is None:
-            return ("create", row)
-        return ("update", row, _unchanged(self.aggregate.replayed))
+            return Create(row)
+        return Replace(row, self.aggregate.replayed)
 
     def _head_operation(self) -> Operation:
         counts = {
@@ -376,20 +375,18 @@ class Work:
         }
         row = self._row(head_key(self.headers.key), counts)
         if self.aggregate.etag is None:
-            return ("create", row)
-        return ("update", row, _unchanged(self.aggregate.etag))
+            return Create(row)
+        return Replace(row, self.aggregate.etag)
 
     def _operation(self, row_key: str, columns: dict[str, Any] | None) -> Operation | None:
         loaded = row_key in self._loaded
         etag = self._loaded.get(row_key)
         if columns is None:
-            guard = {"etag": etag, "match_condition": MatchConditions.IfNotModified}
-            return None if etag is None else ("delete", self._row(row_key, {}), guard)
+            return None if etag is None else Delete(self._row(row_key, {}), etag)
+        row = self._row(row_key, columns)
         if not loaded:
-            return ("upsert", self._row(row_key, columns), REPLACE)
-        if etag is None:
-            return ("create", self._row(row_key, columns))
-        return ("update", self._row(row_key, columns), _unchanged(etag))
+            return Upsert(row)
+        return Create(row) if etag is None else Replace(row, etag)
 
     async def _read(self, row_key: str) -> Row | None:
         row = (await self._load(self.bucket, [row_key])).get(row_key)
@@ -406,14 +403,3 @@ class Work:
 
     def _row(self, row_key: str, columns: dict[str, Any]) -> dict[str, Any]:
         return {"PartitionKey": partition_key(self.bucket), "RowKey": row_key, **columns}
-
-
-def etag_of(row: Row) -> str | None:
-    """The ETag that the service gave a row."""
-    metadata = getattr(row, "metadata", None) or {}
-    etag = metadata.get("etag")
-    return None if etag is None else str(etag)
-
-
-def _unchanged(etag: str) -> dict[str, Any]:
-    return {"mode": UpdateMode.REPLACE, "etag": etag, "match_condition": MatchConditions.IfNotModified}

@@ -1,11 +1,13 @@
-"""Telemetry: spans, trace context and structured logs."""
+"""Telemetry: spans, trace context, metrics and structured logs."""
 
 from .logs import log_event
+from .metrics import Metrics
 from .redaction import hide, hiding, record_exception, redact, redacted_error
 from .setup import configure
 from .tracing import current_traceparent, link_to, span
 
 __all__ = [
+    "Metrics",
     "configure",
     "current_traceparent",
     "hide",

@@ -11,7 +11,7 @@ __all__ = ["TelemetrySettings"]
 
 
 class TelemetrySettings(SettingsSlice):
-    """What the app tells of itself, and to whom."""
+    """What the app reports of itself, and to whom."""
 
     log_format: Literal["platform", "json"] = Field("platform", alias="SLUICE_LOG_FORMAT")
     app_insights: SecretStr | None = Field(None, alias="APPLICATIONINSIGHTS_CONNECTION_STRING")

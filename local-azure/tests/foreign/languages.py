@@ -7,7 +7,6 @@ import hashlib
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,10 +25,6 @@ class Missing(Exception):
 def build(language: str, cache: Path) -> list[str]:
     """The command that starts a language's driver, built if need be in a folder of `cache`."""
     return BUILDERS[language](cache)
-
-
-def _python(_: Path) -> list[str]:
-    return [sys.executable, str(_DRIVERS / "python" / "sdk.py")]
 
 
 def _proton(_: Path) -> list[str]:
@@ -83,7 +78,6 @@ def _java(cache: Path) -> list[str]:
 
 
 BUILDERS: Mapping[str, Callable[[Path], list[str]]] = {
-    "python": _python,
     "javascript": _node("sdk.mjs"),
     "java": _java,
     "go": _go,

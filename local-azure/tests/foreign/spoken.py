@@ -6,8 +6,8 @@ import pytest
 
 __all__ = ["RAW", "SDKS", "spoken_by"]
 
-SDKS = ("javascript", "go")
-"""Those with a client library of the service's vendor."""
+SDKS = ("javascript", "java", "go")
+"""Those with a client library of the service's vendor, but Python: tests of its own are in `integration`."""
 
 RAW: tuple[str, ...] = ()
 """AMQP libraries that know nothing of the service."""

@@ -88,7 +88,7 @@ def test_the_state_outlives_its_receiver(client: Driver, sessions: str, handle: 
     client.call("close", handle=handle)
 
 
-@spoken_by(*SDKS, wrong_in=SDKS, because="the size of a session state has no limit")
+@spoken_by(*SDKS)
 def test_a_state_over_256_kilobytes_is_refused(client: Driver, sessions: str, handle: str) -> None:
     """ "Service Bus quotas": the size of a session's state is that of a message, 256 KB in the standard tier."""
     client.call("accept", handle=handle, queue=sessions, session="a")

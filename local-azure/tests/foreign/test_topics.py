@@ -85,7 +85,7 @@ def test_a_subscription_has_dead_letters(client: Driver, make_topic: MakeTopic, 
     assert (dead["id"], dead["dead_letter_reason"], dead["dead_letter_description"]) == ("red", "r", "d")
 
 
-@spoken_by("javascript")
+@spoken_by("javascript", "java")
 def test_rules_are_managed_over_amqp(client: Driver, make_topic: MakeTopic, handle: str) -> None:
     """Only these two libraries (and .NET's) have a rule manager."""
     topic = make_topic("one")

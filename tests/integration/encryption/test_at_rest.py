@@ -8,7 +8,6 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from azure.data.tables.aio import TableClient
 from azure.storage.blob.aio import ContainerClient
 
 from local.azurite import AzuriteEndpoints
@@ -16,6 +15,8 @@ from shared.claim_check import ClaimChanged, ClaimStore
 from shared.dead_letters import DeadLetter, DeadLetterStore
 from shared.encryption import DataKeys, MessageEncryption, ProtectionError, UnknownKey
 from shared.messages import Lane
+from shared.tables import Query
+from shared.tables.azure import AzureTable
 from tests.unit.shared.encryption.vault import World
 
 PLANTED = b"planted-value-of-ada"
@@ -30,10 +31,10 @@ async def container(azurite: AzuriteEndpoints) -> AsyncIterator[ContainerClient]
 
 
 @pytest.fixture
-async def table(azurite: AzuriteEndpoints) -> AsyncIterator[TableClient]:
+async def table(azurite: AzuriteEndpoints) -> AsyncIterator[AzureTable]:
     """An empty table."""
-    async with TableClient.from_connection_string(azurite.connection_string, f"letters{uuid4().hex}") as client:
-        await client.create_table()
+    async with AzureTable.from_connection_string(azurite.connection_string, f"letters{uuid4().hex}") as client:
+        await client.ensure_created()
         yield client
 
 
@@ -118,7 +119,7 @@ def letter(body: bytes, **changed: Any) -> DeadLetter:
 
 @pytest.mark.parametrize("size", [0, 20, 65_500, 200_000])
 async def test_a_dead_letters_body_is_encrypted_at_rest_and_whole_when_it_is_read(
-    table: TableClient, container: ContainerClient, size: int
+    table: AzureTable, container: ContainerClient, size: int
 ) -> None:
     """In the row or beside it; written twice it is one letter; without keys it isn't readable."""
     body = (PLANTED * (size // len(PLANTED) + 1))[:size]
@@ -126,7 +127,7 @@ async def test_a_dead_letters_body_is_encrypted_at_rest_and_whole_when_it_is_rea
     store = DeadLetterStore(table, container, encryption=encryption)
     for _ in range(2):
         await store.put(letter(body))
-    (row,) = [dict(row) async for row in table.list_entities()]
+    (row,) = [dict(row) async for row in table.query(Query())]
     assert PLANTED not in str(row).encode()
     if "bodyBlob" in row:
         assert PLANTED not in await (await container.download_blob(row["bodyBlob"])).readall()
@@ -138,10 +139,10 @@ async def test_a_dead_letters_body_is_encrypted_at_rest_and_whole_when_it_is_rea
             await DeadLetterStore(table, container).body(kept)
 
 
-async def test_a_plain_dead_letter_is_read_after_sealing_began(table: TableClient, container: ContainerClient) -> None:
+async def test_a_plain_dead_letter_is_read_after_sealing_began(table: AzureTable, container: ContainerClient) -> None:
     """What was kept before stays readable."""
     await DeadLetterStore(table, container).put(letter(b"plain"))
     store = DeadLetterStore(table, container, encryption=MessageEncryption(keys(), list(Lane)))
-    (row,) = [dict(row) async for row in table.list_entities()]
+    (row,) = [dict(row) async for row in table.query(Query())]
     (kept,) = await store.starting_with(row["RowKey"][:8])
     assert await store.body(kept) == b"plain"

@@ -10,7 +10,6 @@ from uuid import uuid4
 
 import pytest
 from azure.core.exceptions import ServiceRequestError
-from azure.data.tables.aio import TableClient
 from azure.identity.aio import ManagedIdentityCredential
 from azure.keyvault.keys.aio import KeyClient
 
@@ -32,6 +31,8 @@ from shared.encryption import (
     decrypt,
     encrypt,
 )
+from shared.tables import Query
+from shared.tables.azure import AzureTable
 from tests.integration.conftest import RunningVault
 from tests.unit.shared.encryption.vault import MemorySecrets
 
@@ -48,9 +49,9 @@ class Free:
 
 
 @pytest.fixture
-async def table(azurite: AzuriteEndpoints) -> AsyncIterator[TableClient]:
+async def table(azurite: AzuriteEndpoints) -> AsyncIterator[AzureTable]:
     """A table that isn't there yet."""
-    async with TableClient.from_connection_string(azurite.connection_string, f"keys{uuid4().hex}") as client:
+    async with AzureTable.from_connection_string(azurite.connection_string, f"keys{uuid4().hex}") as client:
         yield client
 
 
@@ -75,13 +76,13 @@ def secret_wrapper() -> SecretWrapper:
     return SecretWrapper(MemorySecrets(data_key="k" * 40), "data-key")
 
 
-async def rows_of(table: TableClient) -> list[dict[str, Any]]:
+async def rows_of(table: AzureTable) -> list[dict[str, Any]]:
     """Whatever the table holds."""
-    return [dict(row) async for row in table.list_entities()]
+    return [dict(row) async for row in table.query(Query())]
 
 
 async def test_a_key_of_the_vault_wraps_and_its_new_version_wraps_anew(
-    vault: RunningVault, table: TableClient, wrapper: VaultWrapper
+    vault: RunningVault, table: AzureTable, wrapper: VaultWrapper
 ) -> None:
     """Instances read the same key before and after, and the old version can then be given up."""
     keys = DataKeys(KeyTable(table), wrapper, now=now)
@@ -120,7 +121,7 @@ class _Async:
 
 
 async def test_what_the_vault_refuses_for_good_and_what_it_cannot_answer_are_told_apart(
-    vault: RunningVault, table: TableClient, wrapper: VaultWrapper
+    vault: RunningVault, table: AzureTable, wrapper: VaultWrapper
 ) -> None:
     """A damaged key or an unknown version is permanent; a vault that fails is infrastructure."""
     good = await wrapper.wrap(b"s" * 32)
@@ -136,7 +137,7 @@ async def test_what_the_vault_refuses_for_good_and_what_it_cannot_answer_are_tol
 
 
 @pytest.mark.parametrize("instances", [2, 8])
-async def test_instances_that_start_together_make_one_key(table: TableClient, instances: int) -> None:
+async def test_instances_that_start_together_make_one_key(table: AzureTable, instances: int) -> None:
     """The table itself is made in the same race."""
     made = [DataKeys(KeyTable(table), secret_wrapper(), now=now) for _ in range(instances)]
     keys = await asyncio.gather(*(one.current() for one in made))
@@ -146,7 +147,7 @@ async def test_instances_that_start_together_make_one_key(table: TableClient, in
     assert len(await rows_of(table)) == 1
 
 
-async def test_rotation_under_traffic_fails_nothing(table: TableClient) -> None:
+async def test_rotation_under_traffic_fails_nothing(table: AzureTable) -> None:
     """Four instances encrypt and decrypt each other's messages while keys change every few of them."""
     instances = [DataKeys(KeyTable(table), secret_wrapper(), now=now, rotate_after_messages=25) for _ in range(4)]
     ids: set[str] = set()
@@ -165,7 +166,7 @@ async def test_rotation_under_traffic_fails_nothing(table: TableClient) -> None:
     assert len(await rows_of(table)) >= len(ids)
 
 
-async def test_a_pass_that_dies_is_gone_on_with_and_two_passes_at_once_are_harmless(table: TableClient) -> None:
+async def test_a_pass_that_dies_is_gone_on_with_and_two_passes_at_once_are_harmless(table: AzureTable) -> None:
     """Each row holds the same key in either form."""
     secrets = MemorySecrets(data_key="k" * 40)
     wrapper = SecretWrapper(secrets, "data-key")
@@ -212,7 +213,7 @@ class _Dying:
         return await self._wrapper.unwrap(wrapped)
 
 
-async def test_a_subject_has_one_key_until_it_is_erased(table: TableClient) -> None:
+async def test_a_subject_has_one_key_until_it_is_erased(table: AzureTable) -> None:
     """Eight makers and four erasers at once, on real rows."""
     rows = KeyTable(table)
     data_keys = DataKeys(KeyTable(table), secret_wrapper(), now=now)

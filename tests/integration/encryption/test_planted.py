@@ -28,9 +28,8 @@ from local.azurite import AzuriteEndpoints
 from tests.integration.conftest import RunningIssuer, RunningVault
 
 APP = """
-import azure.functions as func
 import integrations
-from functions import Services, api_blueprint, dead_letters_blueprint, lanes_blueprint, streams_blueprint
+from functions.composition import CAPABILITIES, Composition, capabilities_of, compose
 from integrations.orders.models import Order
 from shared.messages import Contract, Integration, Registry, Reject, discover
 from shared.settings import Settings
@@ -60,10 +59,8 @@ async def forward(order: Order, work: Work) -> None:
 settings = Settings.load()
 configure(settings)
 registry = Registry([*discover(integrations).integrations, quoting])
-services = Services(settings, registry)
-app = func.FunctionApp()
-for blueprint in (api_blueprint, lanes_blueprint, streams_blueprint, dead_letters_blueprint):
-    app.register_functions(blueprint(services))
+made = capabilities_of(Composition(settings, registry), CAPABILITIES)
+app = compose([one for one in made if one.name in ("api", "processing", "read-models", "dead-letters")])
 """
 PLANTED = "Planted-7f31"
 ZSTD = b"\x28\xb5\x2f\xfd"

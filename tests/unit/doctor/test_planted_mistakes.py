@@ -52,6 +52,9 @@ TOO_MUCH = json.dumps({"app": "api", "queue": "lane-low", "role": "Azure Service
 READER = '"table": "state", "role": "Storage Table Data Reader"'
 WRITER = '"table": "state", "role": "Storage Table Data Contributor"'
 
+TRIGGERS, DRAINS = "functions/triggers.py", "functions/composition/dead_letters.py"
+SENDING = "functions/composition/sending.py"
+
 
 def everywhere(emulated: str, declared: str, old: str, new: str, file: str = QUEUES) -> tuple[Edit, Edit]:
     """The same mistake on the laptop and in the infrastructure, by the name of the property in each."""
@@ -93,11 +96,11 @@ PLANTED: list[tuple[str, *tuple[Edit, ...]]] = [
     ("inbox-outlives-messages", (PROD, "inboxDays: 60", "inboxDays: 40")),
     ("lifecycle-keeps-what-is-needed", (MAIN, "retention.claimDays + retention.deadLetterDays", "30")),
     # bindings
-    ("messages-are-binary", ("functions/lanes.py", 'data_type="binary"', 'data_type="string"')),
-    ("messages-come-in-batches", ("functions/streams.py", 'cardinality="many"', 'cardinality="one"')),
-    ("streams-retry-for-ever", ("functions/streams.py", 'max_retry_count="-1"', 'max_retry_count="5"')),
-    ("names-come-from-settings", ("functions/lanes.py", '"%SLUICE_LANE_ORDERED%"', '"lane-ordered"')),
-    ("dead-letters-are-drained", ("functions/dead_letters.py", '"%SLUICE_LANE_LOW%"', '"%SLUICE_LANE_NORMAL%"')),
+    ("messages-are-binary", (TRIGGERS, 'data_type="binary"', 'data_type="string"')),
+    ("messages-come-in-batches", (TRIGGERS, 'cardinality="many"', 'cardinality="one"')),
+    ("streams-retry-for-ever", (TRIGGERS, 'max_retry_count="-1"', 'max_retry_count="5"')),
+    ("names-come-from-settings", (SENDING, 'name="%SLUICE_EVENT_HUB%"', 'name="events"')),
+    ("dead-letters-are-drained", (DRAINS, "LANES[lane]", "LANES[Lane.NORMAL if lane is Lane.LOW else lane]")),
     # settings
     ("bindings-settings-are-set", (MAIN, "SLUICE_PARKING_SCHEDULE: '*/5 * * * * *'", "")),
     ("required-settings-are-set", (MAIN, "SLUICE_OPERATION_KEY: 'secret:operation-key'", "")),

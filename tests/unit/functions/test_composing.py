@@ -172,7 +172,7 @@ def test_functions_get_their_triggers(composition: Composition) -> None:
         resources=[Queue(name="%Q%", sessions=True)],
     )
     found = compose(capabilities_of(composition, [lambda _: capability])).get_functions()
-    assert [one.get_function_name() for one in found] == ["parcels", "tick"]
+    assert [one.get_function_name() for one in found] == ["parcels", "tick", "api"]
     trigger = found[0].get_trigger().get_dict_repr()  # type: ignore[union-attr]
     assert (trigger["queueName"], trigger["isSessionsEnabled"]) == ("%Q%/$deadletterqueue", True)
 

@@ -1,7 +1,6 @@
 """The ordered lane in memory: a queue with sessions, an operator, and a record of what took effect in which order."""
 
 from collections import defaultdict
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import cast
@@ -23,18 +22,9 @@ from shared.processing import (
 from shared.processing import Settler as RealSettler
 from shared.resilience import LaneTurns, RetryBudget, RetryPlan, Share, WeightedBulkhead
 from shared.sending import Lanes
-from shared.state import Conflict, Lease, Parking, Row, StateStore, inbox_key
+from shared.state import Conflict, Lease, Parking, StateStore, inbox_key
 
-from .world import BUCKETS, Crash, Store, World, _meant, integration
-
-
-class SteppingStore(Store):
-    """The scan for parked keys is a step as well."""
-
-    async def parked(self, bucket: int) -> AsyncIterator[Row]:
-        await self.steps.step(lambda: None)
-        async for row in super().parked(bucket):
-            yield row
+from .world import BUCKETS, Crash, World, _meant, integration
 
 
 class OrderedWorld(World):
@@ -42,7 +32,6 @@ class OrderedWorld(World):
 
     def __init__(self, seed: int) -> None:
         super().__init__(seed)
-        self.store = SteppingStore(self.steps)
         self.mended: set[str] = set()
         self.registry = Registry([integration(self.mended, Lane.ORDERED)])
         self.order: dict[str, list[str]] = defaultdict(list)

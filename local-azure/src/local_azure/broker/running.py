@@ -108,14 +108,17 @@ async def running_broker(
         if admin_port is not None:
             from local_azure.broker.admin import start_admin  # takes long to import: AMQP clients need not wait for it
 
-            admin = await start_admin(catalogue, host=host, port=admin_port, ssl_context=tls, name=broker.name)
+            admin = await start_admin(
+                catalogue, host=host, port=admin_port, ssl_context=tls, name=broker.name, amqp=server.client
+            )
             server.http = admin.protocol
         yield RunningBroker(catalogue, amqp, admin.port if admin else None, failed)
     finally:
-        await server.stop()
+        server.stop()
+        journal.close()
+        await server.cut()
         if admin is not None:
             await admin.close()
-        journal.close()
 
 
 def _now() -> int:

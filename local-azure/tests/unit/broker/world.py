@@ -18,6 +18,9 @@ from unit.broker.peer import Peer
 
 __all__ = ["BrokerWorld", "Client", "body"]
 
+_PIECE = 60_000
+"""Bytes of a message in one frame."""
+
 
 def body(data: bytes = b"x", **properties: Any) -> bytes:
     """An encoded message."""
@@ -90,8 +93,10 @@ class Client(Peer):
         return self.take(Attach) if self.count(Attach) else None
 
     def publish(self, handle: int, message: bytes, **fields: Any) -> None:
-        """Send a message."""
-        self.transfer(handle, self._delivery, message, **fields)
+        """Send a message, in as many frames as it takes."""
+        for start in range(0, max(len(message), 1), _PIECE):
+            more = start + _PIECE < len(message)
+            self.transfer(handle, self._delivery, message[start : start + _PIECE], more=more, **fields)
         self._delivery += 1
 
     def grant(self, handle: int, credit: int) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import cast
 
 import pytest
 
-from shared.encryption import DataKeys, KeyRow, KeyRows, KeysUnavailable, SubjectKeys, UnknownKey, decrypt, encrypt
+from shared.encryption import DataKeys, KeyRow, KeysUnavailable, KeyTable, SubjectKeys, UnknownKey, decrypt, encrypt
 
 from .vault import World
 
@@ -167,7 +168,7 @@ async def test_a_key_that_is_lost_holds_up_nothing_new() -> None:
     await world.data_keys().current()
     row = await world.rows.first("data")
     assert row is not None
-    row.columns["wrapped"] = b"damaged" * 6  # type: ignore[index]
+    await world.rows.replace(replace(row, columns={**row.columns, "wrapped": b"damaged" * 6}))
     keys = world.data_keys()
     assert (await keys.current()).id == "d2"
     with pytest.raises(UnknownKey):
@@ -202,12 +203,12 @@ async def test_a_process_that_dies_while_it_makes_a_key_leaves_one_that_serves()
     """Whoever comes next takes what is written; neither a data key nor a subject's is made twice."""
     world = World()
     rows = _LosesAnswers(world)
-    dying = DataKeys(cast("KeyRows", rows), world.wrapper, now=world.clock)
+    dying = DataKeys(cast("KeyTable", rows), world.wrapper, now=world.clock)
     with pytest.raises(KeysUnavailable):
         await dying.current()
     assert (await world.data_keys().current()).id == "d1"
     assert (await dying.current()).id == "d1"
-    subjects = SubjectKeys(cast("KeyRows", rows), world.wrapper, now=world.clock)
+    subjects = SubjectKeys(cast("KeyTable", rows), world.wrapper, now=world.clock)
     with pytest.raises(KeysUnavailable):
         await subjects.key_for("tok_a")
     made = await world.subject_keys().key_for("tok_a")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from functions import Services
+from functions.composition import Composition
+from functions.composition.encryption import data_keys, fields, message_encryption
 from shared.environment import WrongSettings
 from shared.messages import Registry
 from shared.settings import Settings
@@ -21,9 +22,10 @@ def load(**changed: str) -> Settings:
 
 def test_without_a_data_key_nothing_is_encrypted() -> None:
     """And nothing of protection is made."""
-    services = Services(load(), Registry([]))
-    assert services.protection is None
-    assert services.encryption is None
+    composition = Composition(load(), Registry([]))
+    assert composition.get(data_keys) is None
+    assert composition.get(fields) is None
+    assert composition.get(message_encryption) is None
 
 
 def test_claims_are_sealed_where_any_lane_is_unless_it_is_said_otherwise() -> None:

@@ -48,9 +48,18 @@ class Consumer(Protocol):
 class Services:
     """What queues use of the world around them, passed in once."""
 
-    __slots__ = ("journal", "new_token", "wake")
+    __slots__ = ("idle", "journal", "new_token", "wake")
 
-    def __init__(self, *, journal: Journal, new_token: Callable[[], bytes], wake: Callable[[Queue], None]) -> None:
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        new_token: Callable[[], bytes],
+        wake: Callable[[Queue], None],
+        idle: Callable[[Queue], None] = lambda queue: None,
+    ) -> None:
         self.journal = journal
         self.new_token = new_token
         self.wake = wake
+        self.idle = idle
+        """Told of an entity that nobody used for as long as `AutoDeleteOnIdle` says."""

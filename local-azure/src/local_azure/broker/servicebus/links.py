@@ -23,8 +23,9 @@ from local_azure.broker.amqp.performatives import Terminus
 from local_azure.broker.amqp.types import Described, Fields, ULong
 from local_azure.broker.endpoints import Client, Ingress
 from local_azure.broker.journal import Journal
+from local_azure.broker.limits import MAX_IDENTIFIER
 from local_azure.broker.servicebus.message import Message, parse_messages
-from local_azure.broker.servicebus.queue import Queue
+from local_azure.broker.servicebus.queue import Queue, forwarded
 from local_azure.broker.servicebus.sessions import Session, SessionQueue
 
 __all__ = ["SESSION_FILTER", "QueueReceiver", "QueueSender", "SessionReceiver", "open_receiver"]
@@ -225,6 +226,8 @@ def _as_asked(source: Terminus, session_id: str) -> Any:
 
 def open_receiver(link: OutgoingLink, client: Client, queue: Queue) -> QueueReceiver:
     """Serve a receiving link, with or without a session as the queue and the client's filter say."""
+    if queue.settings.forward_to is not None:
+        raise forwarded("receiver")
     filters = link.attach.source.filters if link.attach.source else {}
     has_filter = SESSION_FILTER in filters
     if isinstance(queue, SessionQueue):
@@ -236,6 +239,8 @@ def open_receiver(link: OutgoingLink, client: Client, queue: Queue) -> QueueRece
             )
         value = filters[SESSION_FILTER]
         wanted = value.value if isinstance(value, Described) else value
+        if wanted is not None and (not isinstance(wanted, str) or len(wanted) > MAX_IDENTIFIER):
+            raise AmqpError(Condition.ARGUMENT_ERROR, f"A session id is text of at most {MAX_IDENTIFIER} characters")
         receiver: QueueReceiver = SessionReceiver(link, client, queue, wanted)
     elif has_filter:
         raise AmqpError(

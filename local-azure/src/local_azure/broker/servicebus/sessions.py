@@ -92,6 +92,11 @@ class SessionQueue(Queue):
         self._waiters.clear()
         super().remove()
 
+    @property
+    def is_used(self) -> bool:
+        """As `Queue.is_used`; one who waits for a session receives too."""
+        return bool(self._waiters) or super().is_used
+
     # -- locking -----------------------------------------------------------------------------------
     def attach(self, consumer: Consumer) -> None:
         """Let a receiver wait for its session; a named one that is taken is refused at once."""
@@ -227,8 +232,17 @@ class SessionQueue(Queue):
         return self._held(session_id, now).state
 
     def set_state(self, session_id: str, state: bytes | None, now: int) -> None:
-        """Store bytes with the session, None removes them."""
-        self._held(session_id, now).state = state
+        """Store bytes with the session, None removes them.
+
+        At most as many as a message of the tier may have ("Message sessions", session state).
+        """
+        session = self._held(session_id, now)
+        if state is not None and len(state) > self.settings.max_message_bytes:
+            raise AmqpError(
+                Condition.MESSAGE_SIZE_EXCEEDED,
+                f"The state of a session has at most {self.settings.max_message_bytes} bytes, not {len(state)}",
+            )
+        session.state = state
         self.services.journal.put_session_state(self.identity, session_id, state)
 
     def list_sessions(self, updated_after: int | None, skip: int, count: int) -> list[str]:
@@ -251,6 +265,8 @@ class SessionQueue(Queue):
     # -- time --------------------------------------------------------------------------------------
     def next_deadline(self) -> int | None:
         """As `Queue.next_deadline`, with the sessions' locks and those who wait."""
+        if self.is_removed:
+            return None
         times = [super().next_deadline()]
         times += [waiter.give_up_at for waiter in self._waiters]
         return min((time for time in times if time is not None), default=None)

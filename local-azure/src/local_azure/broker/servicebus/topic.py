@@ -71,7 +71,7 @@ class Topic:
         self.entrance = entrance
         self.subscriptions: dict[str, Subscription] = {}
         entrance.route = self.distribute
-        entrance.size_elsewhere = self._size
+        entrance.parts = lambda: [each.queue for each in self.subscriptions.values()]
 
     def distribute(self, message: Message, now: int) -> bool:
         """Copy a message into the subscriptions; the entrance need not keep it."""
@@ -82,10 +82,6 @@ class Topic:
         for subscription in tuple(self.subscriptions.values()):
             subscription.take(message, view, now)
         return True
-
-    def _size(self) -> int:
-        queues = [each.queue for each in self.subscriptions.values()]
-        return sum(queue.size_bytes + queue.size_elsewhere() for queue in queues)
 
     def subscription(self, name: str) -> Subscription | None:
         """A subscription by name, whatever its case."""

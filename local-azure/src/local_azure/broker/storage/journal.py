@@ -50,6 +50,7 @@ class DurableJournal:
         self._now = now
         self._row = database.last_message_row()
         self._is_writing = False
+        self._is_closed = False
         self._committed_at = 0.0
         self._work: queue.SimpleQueue[tuple[Batch, list[Callable[[], None]]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write_batches, name="storage", daemon=True)
@@ -141,7 +142,7 @@ class DurableJournal:
     # -- committing --------------------------------------------------------------------------------
     def flush(self) -> None:
         """Hand what was noted to the writer, unless it is busy: then it goes with the next commit."""
-        while not self._is_writing and self._has_work:
+        while not self._is_writing and not self._is_closed and self._has_work:
             batch, actions = self._take_batch(), self._actions
             self._reset()
             if batch is None:
@@ -220,11 +221,14 @@ class DurableJournal:
         self.flush()
 
     def close(self) -> None:
-        """Commit what is noted, without its actions, and stop the thread (waits for it)."""
-        batch = self._take_batch()
+        """Commit what is noted and stop the thread (waits for it); the actions that follow are left to the loop.
+
+        What they note in their turn is not kept.
+        """
+        batch, actions = self._take_batch() or Batch(), self._actions
+        self._is_closed = True
         self._reset()
-        if batch is not None:
-            self._work.put((batch, []))
+        self._work.put((batch, actions))
         self._work.put(None)
         self._thread.join(timeout=30)
         self._database.close()

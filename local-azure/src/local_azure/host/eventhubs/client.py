@@ -9,12 +9,15 @@ from azure.eventhub import EventData
 from azure.eventhub.aio import EventHubConsumerClient
 from azure.eventhub.extensions.checkpointstoreblobaio import BlobCheckpointStore
 
+from local_azure.host.amqp_values import keep_types, property_value
 from local_azure.host.eventhubs.wire import ReceivedEvent
 from local_azure.host.host_json import EventHubsOptions
 from local_azure.host.settings import Connection
 from local_azure.host.wire import net_datetime_offset, text_of
 
 __all__ = ["CHECKPOINT_CONTAINER", "InstanceCheckpointStore", "make_checkpoint_store", "make_consumer", "plain"]
+
+keep_types("azure.eventhub")
 
 # Where the extension keeps ownership and checkpoints, in AzureWebJobsStorage.
 CHECKPOINT_CONTAINER = "azure-webjobs-eventhub"
@@ -105,7 +108,7 @@ def plain(event: EventData) -> ReceivedEvent:
         offset=None if event.offset is None else text_of(event.offset),
         enqueued_time=event.enqueued_time or datetime.min.replace(tzinfo=UTC),
         partition_key=None if event.partition_key is None else text_of(event.partition_key),
-        properties={text_of(name): _value(value) for name, value in (event.properties or {}).items()},
+        properties={text_of(name): property_value(value) for name, value in (event.properties or {}).items()},
         system_properties={text_of(name): _system(name, value) for name, value in event.system_properties.items()},
     )
 

@@ -6,12 +6,15 @@ from typing import Any
 from azure.servicebus import NEXT_AVAILABLE_SESSION, ServiceBusReceivedMessage
 from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver
 
+from local_azure.host.amqp_values import keep_types, property_value
 from local_azure.host.functions import Function
 from local_azure.host.servicebus.wire import ReceivedMessage
 from local_azure.host.settings import Connection
 from local_azure.host.wire import text_of
 
 __all__ = ["make_client", "make_receiver", "plain"]
+
+keep_types("azure.servicebus")
 
 # The SDK's own retries stay short: the listeners start again by themselves, for ever.
 _RETRIES: dict[str, Any] = {"retry_total": 2, "retry_backoff_factor": 0.2, "retry_backoff_max": 1.0}
@@ -82,8 +85,7 @@ def plain(message: ServiceBusReceivedMessage) -> ReceivedMessage:
         partition_key=_text(message.partition_key),
         dead_letter_source=message.dead_letter_source,
         application_properties={
-            text_of(name): text_of(value) if isinstance(value, bytes) else value
-            for name, value in (message.application_properties or {}).items()
+            text_of(name): property_value(value) for name, value in (message.application_properties or {}).items()
         },
     )
 
