@@ -48,6 +48,7 @@ def test_all_places_state_the_same_versions() -> None:
     (matrix,) = re.findall(r"python: \[(.*)\]", text(".github/workflows/ci.yml"))
     assert matrix.replace('"', "").split(", ") == VERSIONS
     assert re.findall(r'py3\d+: \{ python: "(.*)" \}', text("azure-pipelines.yml")) == VERSIONS
+    assert f'_NEWEST = "{VERSIONS[-1]}"' in text("local/checks.py")
     for place in ("local/setup/environment.py", "local/packaging/building.py"):
         (supported,) = re.findall(r"_SUPPORTED = \((.*)\)", text(place))
         assert supported.replace('"', "").split(", ") == VERSIONS, place
