@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from foreign.driver import Driver, Refused
-from foreign.spoken import RAW, SDKS, spoken_by
+from foreign.spoken import SDKS, spoken_by
 
 MakeHub = Callable[[int], str]
 
@@ -160,7 +160,7 @@ def test_an_unknown_consumer_group_is_refused(events: Driver, make_hub: MakeHub,
     events.call("eh_close", handle=handle)
 
 
-@spoken_by(*SDKS, *RAW)
+@spoken_by(*SDKS)
 def test_an_event_over_a_megabyte_is_refused(events: Driver, make_hub: MakeHub) -> None:
     hub = make_hub(1)
     with pytest.raises(Refused) as error:
