@@ -40,7 +40,8 @@ OUTSIDE = re.compile(
             r"\bsealed: (str|bool)\b|^    sealed:$",  # attributes named for the property and the column
             r"nothing is sealed|event parked|parking (not )?drained|`parked`",  # events of the log
             r"seal-1kb",
-            r"\bstack_fingerprint\b|[\"`]fingerprint[\"`]|--fingerprint( \S+)?|\bfingerprint=|error fingerprint",  # of an error, for grouping
+            # the fingerprint of an error groups dead letters; a payload's is its hash
+            r"\bstack_fingerprint\b|[\"`]fingerprint[\"`]|--fingerprint( \S+)?|\bfingerprint=|error fingerprint",
             r"dead[-_ ]letters?|DeadLetters?\w*|dead_letters?\w*",
             r"(lower-case|small and capital|capital) letters|letters?( of ASCII|, (a|each)|, digits| for each letter)",
         )
@@ -48,11 +49,18 @@ OUTSIDE = re.compile(
     re.MULTILINE,
 )
 ROOMS = (
+    "integrations",
     "shared/authentication",
     "shared/azure_clients",
+    "shared/blobs",
+    "shared/claim_check",
     "shared/classification",
     "shared/encryption",
     "shared/environment",
+    "shared/health",
+    "shared/http",
+    "shared/jobs",
+    "shared/pausing",
     "shared/privacy",
     "shared/query",
     "shared/resilience",
@@ -60,6 +68,7 @@ ROOMS = (
     "shared/secrets",
     "shared/settings",
     "shared/streams",
+    "shared/tables",
     "shared/telemetry",
     "shared/tokenization",
 )
