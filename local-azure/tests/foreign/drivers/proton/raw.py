@@ -1,4 +1,4 @@
-"""Qpid Proton, driven by the tests: an AMQP library that knows nothing of the service. Runs under the system's Python."""
+"""Qpid Proton, driven by the tests: an AMQP library that knows nothing of the service; for the system's Python."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Refused(Exception):
         self.condition = condition
 
 
-class Incoming(MessagingHandler):
+class Incoming(MessagingHandler):  # type: ignore[misc]
     """Collects what a link is sent."""
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class Incoming(MessagingHandler):
         """The next use of the link raises it."""
 
 
-class Mode(ReceiverOption):
+class Mode(ReceiverOption):  # type: ignore[misc]
     """Peek-lock waits for the answer to a settlement; receive-and-delete needs none."""
 
     def __init__(self, delete: bool) -> None:
@@ -144,7 +144,7 @@ def receive(handle: str, max: int, wait: int) -> list[dict[str, Any]]:
             raise
     if not incoming.found and closed(receiver.link):
         raise Refused(receiver.link.remote_condition.name, receiver.link.remote_condition.description)
-    found = []
+    found: list[dict[str, Any]] = []
     while incoming.found and len(found) < max:
         found.append(show(*incoming.found.popleft()))
     return found
