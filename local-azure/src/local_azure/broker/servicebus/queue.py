@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from local_azure.broker.amqp.errors import AmqpError, Condition
@@ -424,18 +425,14 @@ class Queue:
 
         What is locked stays, as in the service; so does what is deferred or scheduled.
         """
-        chosen = []
-        for sequence in self._index.walk(0):
-            message = self.messages[sequence]
-            if (
-                message.state is MessageState.ACTIVE
-                and message.lock_token is None
-                and message.enqueued_at < before
-                and (session_id is None or message.session_id == session_id)
-            ):
-                chosen.append(message)
-                if len(chosen) == count:
-                    break
+        held = map(self.messages.__getitem__, self._index.walk(0))
+        ready = (
+            message
+            for message in held
+            if message.state is MessageState.ACTIVE and message.lock_token is None and message.enqueued_at < before
+        )
+        of_session = (each for each in ready if session_id is None or each.session_id == session_id)
+        chosen = list(islice(of_session, count))
         for message in chosen:
             self._remove(message)
         return len(chosen)
