@@ -34,7 +34,7 @@ def encoding_for(sample: "bytes | memoryview") -> str | None:
 
 
 def largest_stored(reference: BlobReference) -> int:
-    """Most bytes that a payload may take in storage: what can't be compressed grows by its frame's overhead."""
+    """Most bytes of storage that a payload may take: what can't be compressed grows by its frame's overhead."""
     size = reference.size if reference.compression is None else reference.size + reference.size // 128 + 1024
     return stream_size(size) if reference.is_encrypted else size
 
