@@ -1,7 +1,7 @@
 """Pauses: what an operator has stopped, what waits meanwhile, and how it comes back."""
 
 import time
-from typing import Any
+from typing import Any, cast
 
 import azure.functions as func
 from azure.servicebus import ServiceBusMessage
@@ -74,7 +74,7 @@ def release(composition: Composition) -> Release:
 
     async def send(waited: SetAsideMessage) -> None:
         lane = Lane(waited.lane)
-        properties: dict[str | bytes, Any] = {**waited.properties}
+        properties = cast(dict[str | bytes, Any], dict(waited.properties))
         message = ServiceBusMessage(
             waited.body,
             message_id=waited.broker_id or None,
