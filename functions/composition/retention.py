@@ -21,10 +21,11 @@ __all__ = ["capability", "claim_sweeper", "value_sweeper"]
 
 def claim_sweeper(composition: Composition) -> BlobSweeper:
     """Deletes the payloads of messages that are long gone."""
-    letters, parked, aside = composition.get(dead_letter_store), composition.get(parking), composition.get(set_aside)
+    dead_letters, parked = composition.get(dead_letter_store), composition.get(parking)
+    aside = composition.get(set_aside)
 
     async def in_use(names: Collection[str]) -> Collection[str]:
-        dead = {name async for name in letters.claims() if name in names}
+        dead = {name async for name in dead_letters.claims() if name in names}
         waiting = {name async for name in parked.claims() if name in names}
         return dead | waiting | {name async for name in aside.claims() if name in names}
 
