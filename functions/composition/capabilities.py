@@ -11,6 +11,7 @@ __all__ = ["CAPABILITIES"]
 _MODULES = (
     "ingestion",
     "processing",
+    "pausing",
     "read_models",
     "dead_letters",
     "state",
