@@ -13,6 +13,7 @@ __all__ = ["CAPABILITIES", "SETTINGS"]
 _MODULES = (
     "ingestion",
     "processing",
+    "pausing",
     "read_models",
     "dead_letters",
     "state",

@@ -19,6 +19,7 @@ from .composition import Composition
 from .dead_letters import DEAD_LETTERS_CONTAINER, DEAD_LETTERS_TABLE, dead_letter_store
 from .declaring import Access, Container, Need, Table, Vault
 from .encryption import KEY_NEEDS, SUBJECT_KEYS_TABLE, fields
+from .pausing import pause_gate, pause_watch
 from .secrets import secret_cache
 from .sending import EVENTS, LANES, lane_senders, outbox
 from .state import STATE_TABLE, VALUES_CONTAINER, large_values, parking, state_store
@@ -85,6 +86,7 @@ def processor(composition: Composition) -> BatchProcessor:
         values=composition.get(large_values),
         fields=composition.get(fields),
         secrets=composition.get(secret_cache) if settings.key_vault is not None else None,
+        pauses=composition.get(pause_watch),
         now=composition.now,
         random=random.random,
     )
@@ -96,6 +98,7 @@ def processor(composition: Composition) -> BatchProcessor:
         settler=composition.get(settler),
         limits=limits,
         ordered=composition.get(ordered_keys),
+        admission=composition.get(pause_gate),
         turns=LaneTurns(LANE_SHARES),
     )
 
@@ -108,6 +111,7 @@ def parking_drain(composition: Composition) -> ParkingDrain:
         composition.get(ordered_keys),
         composition.get(processor),
         lease=lease,
+        pauses=composition.get(pause_watch),
         now=composition.now,
     )
 
