@@ -23,7 +23,7 @@ from functions.composition.state import state_store
 from functions.lanes import delivery_of
 from local_azure.host.servicebus.wire import ReceivedMessage, batch
 from shared.messages import Envelope, Headers, Lane, discover
-from shared.sending import Fact
+from shared.sending import OutgoingEvent
 from shared.settings import Settings
 from shared.tables import MemoryTable
 from shared.telemetry.logs import configure_json
@@ -43,7 +43,7 @@ Wire = tuple[Datum, dict[str, Datum]]
 class _NoBroker:
     """Takes what is sent or published, and forgets it."""
 
-    async def publish(self, facts: Sequence[Fact]) -> None:
+    async def publish(self, facts: Sequence[OutgoingEvent]) -> None:
         """Taken."""
 
     async def send(self, headers: Headers, body: bytes) -> None:

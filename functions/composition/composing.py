@@ -113,4 +113,4 @@ def _claimed_twice(what: str, claims: Sequence[tuple[str, str]] | Iterator[tuple
 
 
 def _known_settings(composition: Composition) -> frozenset[str]:
-    return frozenset(field.alias or name for name, field in type(composition.settings).model_fields.items())
+    return frozenset(composition.settings.variables())

@@ -9,6 +9,7 @@ from functions.lanes import lane_function
 from functions.triggers import AppName, Function, TimerTrigger
 from shared.messages import Lane
 from shared.processing import BatchProcessor, Limits, OrderedKeys, ParkingDrain, Runner, Settler
+from shared.processing.settings import ProcessingSettings
 from shared.resilience import LaneTurns, RetryBudget, RetryPlan, Share, WeightedBulkhead
 from shared.state import Lease
 
@@ -53,7 +54,6 @@ def settler(composition: Composition) -> Settler:
         dead_letters=composition.get(dead_letter_store),
         budget=budget,
         spent_delay=settings.retry_cap_seconds,
-        source=settings.event_source,
         now=composition.now,
     )
 
@@ -166,14 +166,5 @@ def capability(composition: Composition) -> Capability:
             ),
             *KEY_NEEDS,
         ],
-        settings=[
-            "SLUICE_HANDLER_TIMEOUT_SECONDS",
-            "SLUICE_BATCH_BUDGET_SECONDS",
-            "SLUICE_HANDLER_CONCURRENCY",
-            "SLUICE_RETRY_MAX_ATTEMPTS",
-            "SLUICE_RETRY_BASE_SECONDS",
-            "SLUICE_RETRY_CAP_SECONDS",
-            "SLUICE_RETRY_BUDGET_SHARE",
-            "SLUICE_QUEUE_TTL_DAYS",
-        ],
+        settings=ProcessingSettings.variables(),
     )
