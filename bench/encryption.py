@@ -36,8 +36,8 @@ def _rounds(count: int) -> Iterator[float]:
 
 BENCHMARKS = [
     Benchmark(
-        name="encrypt-1kb",
-        claim="encryption and decryption 1 KB, divided by AES-256-GCM alone on the same bytes with one nonce for all",
+        name="seal-1kb",
+        claim="encrypting and decrypting 1 KB, divided by AES-256-GCM alone on the same bytes with one nonce for all",
         goal=3.0,
         better="lower",
         rounds=_rounds,
