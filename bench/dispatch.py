@@ -4,7 +4,7 @@ import asyncio
 import gc
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Any, cast
@@ -17,7 +17,7 @@ from pydantic import BaseModel
 import integrations
 from functions import Services
 from functions.lanes import delivery_of
-from local_azure.host.servicebus.wire import ReceivedMessage, batch
+from local_azure.host.trigger_data.service_bus import ReceivedMessage, batch
 from shared.messages import Envelope, Headers, Lane, discover
 from shared.sending import Fact
 from shared.settings import Settings
@@ -32,7 +32,7 @@ BATCH = 200
 BATCHES_A_ROUND = 5
 NOWHERE = "Endpoint=sb://localhost;SharedAccessKeyName=x;SharedAccessKey=x"
 
-Wire = tuple[Datum, dict[str, Datum]]
+Wire = tuple[Datum, Mapping[str, Datum]]
 
 
 class _NoBroker:
@@ -76,7 +76,7 @@ def wire(samples: Sequence[Sample]) -> Wire:
         )
         for number, sample in enumerate(samples, 1)
     ]
-    return batch(received, "binary", "lane_normal")
+    return batch(received, "binary")
 
 
 def decode(sent: Wire) -> list[func.ServiceBusMessage]:

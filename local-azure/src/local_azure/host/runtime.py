@@ -12,7 +12,7 @@ from local_azure.host.host_json import HostOptions, load_host_json
 from local_azure.host.http.exchange import body_limit
 from local_azure.host.http.server import HttpServer
 from local_azure.host.indexing import index_app, load_app
-from local_azure.host.invocation import Invoker, thread_count
+from local_azure.host.invocation import Invoker, is_traced, thread_count
 from local_azure.host.listener import Listener, Services, supervise
 from local_azure.host.listing import function_table
 from local_azure.host.logs import HOST_LOGGER, capture_app_logs, keep_app_logs_single, say
@@ -47,7 +47,7 @@ async def run_host(arguments: HostArguments, stop: asyncio.Event) -> None:
     """
     settings = load_settings(arguments.app)
     options = load_host_json(arguments.app / "host.json", settings)
-    invoker = Invoker(threads=thread_count(settings), timeout=options.function_timeout)
+    invoker = Invoker(threads=thread_count(settings), timeout=options.function_timeout, traced=is_traced(settings))
     capture_app_logs()
     functions, warnings = index_app(load_app(arguments.app, settings), settings)
     keep_app_logs_single()

@@ -7,12 +7,15 @@ from typing import Any
 from azure.core.exceptions import ResourceExistsError
 from azure.eventhub import EventData
 from azure.eventhub.aio import EventHubConsumerClient
+from azure.eventhub.amqp import AmqpMessageBodyType
 from azure.eventhub.extensions.checkpointstoreblobaio import BlobCheckpointStore
 
-from local_azure.host.eventhubs.wire import ReceivedEvent
+from local_azure.host.amqp_types import AmqpTimestamp, keep_types
+from local_azure.host.amqp_values import property_value, text_of
 from local_azure.host.host_json import EventHubsOptions
 from local_azure.host.settings import Connection
-from local_azure.host.wire import net_datetime_offset, text_of
+from local_azure.host.trigger_data.event_hubs import ReceivedEvent
+from local_azure.host.trigger_data.net_json import net_datetime_offset
 
 __all__ = ["CHECKPOINT_CONTAINER", "InstanceCheckpointStore", "make_checkpoint_store", "make_consumer", "plain"]
 
@@ -87,14 +90,28 @@ def make_consumer(
         "retry_backoff_factor": 0.2,
     }
     if connection.connection_string is not None:
-        return EventHubConsumerClient.from_connection_string(
-            connection.connection_string, eventhub_name=event_hub, **settings
+        return _with_types(
+            EventHubConsumerClient.from_connection_string(
+                connection.connection_string, eventhub_name=event_hub, **settings
+            )
         ), None
     from azure.identity.aio import DefaultAzureCredential
 
     credential = DefaultAzureCredential()
     namespace = str(connection.fully_qualified_namespace)
-    return EventHubConsumerClient(namespace, event_hub, credential=credential, **settings), credential
+    return _with_types(EventHubConsumerClient(namespace, event_hub, credential=credential, **settings)), credential
+
+
+def _with_types(client: EventHubConsumerClient) -> EventHubConsumerClient:
+    create = client._create_consumer
+
+    def create_consumer(*args: Any, **options: Any) -> Any:
+        consumer = create(*args, **options)
+        keep_types(consumer)
+        return consumer
+
+    client._create_consumer = create_consumer  # type: ignore[method-assign]
+    return client
 
 
 def plain(event: EventData) -> ReceivedEvent:
@@ -105,25 +122,17 @@ def plain(event: EventData) -> ReceivedEvent:
         offset=None if event.offset is None else text_of(event.offset),
         enqueued_time=event.enqueued_time or datetime.min.replace(tzinfo=UTC),
         partition_key=None if event.partition_key is None else text_of(event.partition_key),
-        properties={text_of(name): _value(value) for name, value in (event.properties or {}).items()},
-        system_properties={text_of(name): _system(name, value) for name, value in event.system_properties.items()},
+        properties={text_of(name): property_value(value) for name, value in (event.properties or {}).items()},
+        system_properties={text_of(name): _system(value) for name, value in event.system_properties.items()},
     )
 
 
-def _body(event: EventData) -> bytes:
+def _body(event: EventData) -> bytes | None:
+    if event.body_type is not AmqpMessageBodyType.DATA:
+        return None
     body: Any = event.body
-    if isinstance(body, bytes):
-        return body
-    if isinstance(body, str | int | float | dict | list) or body is None:
-        return text_of(body).encode()
-    return b"".join(bytes(part) for part in body)
+    return body if isinstance(body, bytes) else b"".join(bytes(part) for part in body)
 
 
-def _value(value: Any) -> Any:
-    return text_of(value) if isinstance(value, bytes) else value
-
-
-def _system(name: bytes | str, value: Any) -> Any:
-    if text_of(name) == "x-opt-enqueued-time" and isinstance(value, int):
-        return net_datetime_offset(datetime.fromtimestamp(value / 1000, UTC))
-    return _value(value)
+def _system(value: Any) -> Any:
+    return net_datetime_offset(value.moment()) if isinstance(value, AmqpTimestamp) else property_value(value)

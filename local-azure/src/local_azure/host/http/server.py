@@ -178,12 +178,11 @@ class HttpServer:
             route_values=route_values,
             body=body,
         )
-        headers = datum.value["headers"]
-        trace = {name: headers[name].value for name in ("traceparent", "tracestate") if name in headers}
         try:
             invocation = await self._invoker.invoke(
-                function, lambda: decode(function.trigger, datum, {}), reason=_REASON, trace=trace
-            )
+                function, lambda: decode(function.trigger, datum, {}), reason=_REASON,
+                trace=self._invoker.trace(incoming=request.headers),
+            )  # fmt: skip
         except InvocationFailed:
             return Answer(500)
         given = [invocation.outputs[each.name] for each in function.outputs

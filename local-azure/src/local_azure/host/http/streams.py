@@ -3,6 +3,7 @@
 import importlib
 from typing import Any
 
+from local_azure.host.context import Trace
 from local_azure.host.functions import Function
 from local_azure.host.http.exchange import AsgiExchange, ConnectedRequest
 from local_azure.host.invocation import InvocationFailed, Invoker
@@ -24,7 +25,7 @@ class HttpStreams:
         from azurefunctions.extensions.base import ModuleTrackerMeta, RequestTrackerMeta
 
         self._invoker = invoker
-        self._pending: dict[str, tuple[Function, dict[str, str], dict[str, str]]] = {}
+        self._pending: dict[str, tuple[Function, dict[str, str], Trace]] = {}
         web_app = importlib.import_module(ModuleTrackerMeta.get_module()).WebApp()
         self._synchronizer = RequestTrackerMeta.get_synchronizer()
         request_type = RequestTrackerMeta.get_request_type()
@@ -56,7 +57,7 @@ class HttpStreams:
         invocation_id: str, body_limit: int,
     ) -> Any:  # fmt: skip
         """Run one request through a function and stream its answer."""
-        trace = {name: request.headers[name] for name in ("traceparent", "tracestate") if name in request.headers}
+        trace = self._invoker.trace(incoming=request.headers)
         self._pending[invocation_id] = (function, route_values, trace)
         exchange = AsgiExchange(
             request, path=path, extra_headers={INVOCATION_HEADER: invocation_id}, body_limit=body_limit
