@@ -1,9 +1,9 @@
 """Lets this host's receivers keep what Azure's Python clients lose of AMQP types.
 
-The clients decode strings and binary alike to bytes, numbers of both precisions to float, timestamps to int, and fail
-at a char and at most decimals. .NET's clients tell them apart, so the host must. A copy of the client's decoder, of our own and with marked
-types, is put behind the links of our receivers alone: the app's clients in the same process stay as they are. The
-marked types are subclasses, so the client itself sees no difference.
+The clients decode strings and binary alike to bytes, numbers of both precisions to float, timestamps to int, and fail at
+a char and at most decimals. .NET's clients tell them apart, so the host must. A copy of the client's decoder, of our
+own and with marked types, is put behind the links of our receivers alone: the app's clients in the same process stay as
+they are. The marked types are subclasses, so the client itself sees no difference.
 """
 
 import importlib.util
@@ -27,6 +27,7 @@ _DESCRIBED, _SINGLE, _CHAR, _TIMESTAMP, _DECIMAL = 0x00, 0x72, 0x73, 0x83, 0x94
 _SERVICE_BUS = b"com.microsoft:"
 _DECIMAL_BIAS = 6176
 _COEFFICIENT_BITS = 113
+_EARLIEST, _LATEST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 _STRINGS = (0xA1, 0xB1)
 _SYMBOLS = (0xA3, 0xB3)
 
@@ -43,7 +44,7 @@ class AmqpTimestamp(int):
         try:
             return datetime.fromtimestamp(self / 1000, UTC)
         except (ValueError, OverflowError, OSError):
-            return (datetime.max if self > 0 else datetime.min).replace(tzinfo=UTC)
+            return _LATEST if self > 0 else _EARLIEST
 
 
 @dataclass(frozen=True, slots=True)

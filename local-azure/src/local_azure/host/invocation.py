@@ -178,9 +178,7 @@ class Invoker:
             )
         return result
 
-    async def _call(
-        self, function: Function, argument: Any, id_: str, retry: Retry, trace: Trace
-    ) -> Invocation:
+    async def _call(self, function: Function, argument: Any, id_: str, retry: Retry, trace: Trace) -> Invocation:
         arguments: dict[str, Any] = {function.trigger.name: argument}
         outputs = {parameter.name: Out() for parameter in function.outputs}
         arguments.update(outputs)

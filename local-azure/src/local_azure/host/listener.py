@@ -56,6 +56,14 @@ class WebhookListener(Protocol):
 
     webhook: str
 
+    @property
+    def webhook_name(self) -> str:
+        """What `functionName` must be for it, case included."""
+
+    @property
+    def function(self) -> Function:
+        """The function that is invoked."""
+
     async def deliver(self, events: Sequence[Any]) -> bool:
         """Process events; False to have them sent again."""
 

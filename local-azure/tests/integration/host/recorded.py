@@ -142,7 +142,9 @@ def _offsets(value: dict[str, Any]) -> dict[str, Any]:
 def comparable(value: Any) -> Any:
     """A value without what no two runs share: times, ids and ports become a word, in their place and form."""
     if isinstance(value, dict):
-        return {name: comparable(_offsets(inner) if name.startswith("Offset") else inner) for name, inner in value.items()}
+        return {
+            name: comparable(_offsets(inner) if name.startswith("Offset") else inner) for name, inner in value.items()
+        }
     if isinstance(value, list):
         return [comparable(inner) for inner in value]
     if isinstance(value, str):
@@ -217,15 +219,15 @@ def context_differences(where: str, record: dict[str, Any], context: dict[str, A
     for name, text in error.items():
         if text.endswith(_CUT) and actual[name].startswith(text.removesuffix(_CUT)):
             actual[name] = text
-    yield from differences(f"{where}.retry_context", {**retry, "exception": error}, {**context["retry"], "exception": actual})
+    yield from differences(
+        f"{where}.retry_context", {**retry, "exception": error}, {**context["retry"], "exception": actual}
+    )
 
 
 def _traced(trace: dict[str, Any]) -> dict[str, Any]:
     parent = trace["trace_parent"]
-    if _KEPT not in parent:
-        parent = _SPAN.sub("TRACE-SPAN", parent)
-    else:
-        parent = re.sub(r"(?<=1-)[0-9a-f]{16}", "SPAN", parent)
+    kept = _KEPT in parent
+    parent = re.sub(r"(?<=1-)[0-9a-f]{16}", "SPAN", parent) if kept else _SPAN.sub("TRACE-SPAN", parent)
     tags = dict(trace["attributes"])
     if "FunctionExecutionTimeMs" in tags:
         tags["FunctionExecutionTimeMs"] = re.sub(r"\d+\.\d+", "MILLISECONDS", tags["FunctionExecutionTimeMs"])

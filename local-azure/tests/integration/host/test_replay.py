@@ -26,9 +26,7 @@ def recording_broker(tmp_path_factory: pytest.TempPathFactory, project: Path) ->
     """The entities of the app that was recorded."""
     folder = tmp_path_factory.mktemp("broker")
     queues: list[dict[str, Any]] = [{"Name": f"rec-{name}", "Properties": {}} for name in QUEUES]
-    queues += [
-        {"Name": f"rec-session-{name}", "Properties": {"RequiresSession": True}} for name in ("batch", "single")
-    ]
+    queues += [{"Name": f"rec-session-{name}", "Properties": {"RequiresSession": True}} for name in ("batch", "single")]
     topics = [{"Name": "rec-topic", "Properties": {}, "Subscriptions": [{"Name": "sub1", "Properties": {}}]}]
     bus = {"Namespaces": [{"Name": "sbemulatorns", "Queues": queues, "Topics": topics}], "Logging": {"Type": "File"}}
     (folder / "servicebus.json").write_text(json.dumps({"UserConfig": bus}))
@@ -49,7 +47,7 @@ async def send_messages(broker: Broker) -> None:
         return [full(session=session) if kind == "full" else bare(kind, name, session=session) for kind, name in four]
 
     singles = [full(), bare("bare", "bare-text"), bare("binary", "binary"), bare("empty", "empty")]
-    plain = [("[1,2,\"x\"]", "array"), ("\"text\"", "json-string"), ("12.5", "number")]
+    plain = [('[1,2,"x"]', "array"), ('"text"', "json-string"), ("12.5", "number")]
     value = AmqpAnnotatedMessage(value_body="an AMQP value string", properties={"message_id": "value-string"})
     sent: dict[str, list[Any]] = {
         "rec-single-binary": singles,
@@ -175,4 +173,4 @@ def test_messages_events_and_blobs(host: RunningHost) -> None:
         for name in ("service-bus-single", "service-bus-batch", "event-hubs", "retries", "blob")
         for each in compare(name, host)
     ]
-    assert records.unexplained(found, "session lock", "stack trace") == ""
+    assert records.unexplained(found, "session lock", "stack trace").splitlines() == []

@@ -53,6 +53,10 @@ class BlobListener:
     def name(self) -> str:
         return self.function.name
 
+    @property
+    def webhook_name(self) -> str:
+        return f"Host.Functions.{self.function.name}"
+
     async def run(self) -> None:
         """Scan until the host ends, or wait for its end if Event Grid tells of blobs."""
         if self._by_event_grid:

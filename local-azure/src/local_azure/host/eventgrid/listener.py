@@ -30,6 +30,10 @@ class EventGridListener:
     def name(self) -> str:
         return self.function.name
 
+    @property
+    def webhook_name(self) -> str:
+        return self.function.name
+
     async def run(self) -> None:
         """Events arrive by HTTP; there is nothing to wait for but the end."""
         await self._services.stopping.wait()

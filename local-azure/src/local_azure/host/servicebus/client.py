@@ -7,9 +7,9 @@ from azure.servicebus import NEXT_AVAILABLE_SESSION, ServiceBusReceivedMessage
 from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver
 from azure.servicebus.amqp import AmqpMessageBodyType
 
-from local_azure.host.functions import Function
 from local_azure.host.amqp_types import AmqpText, keep_types
 from local_azure.host.amqp_values import property_value, text_of
+from local_azure.host.functions import Function
 from local_azure.host.settings import Connection
 from local_azure.host.trigger_data.service_bus import ReceivedMessage
 

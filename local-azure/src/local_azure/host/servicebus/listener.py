@@ -86,9 +86,7 @@ class ServiceBusListener:
         """Invoke with one message of a given body, as the admin endpoint does."""
         function = self.function
         await self._invoke(
-            lambda: service_bus.started_by_hand(
-                text, function.trigger.name, self._data_type, many=function.is_batch
-            ),
+            lambda: service_bus.started_by_hand(text, function.trigger.name, self._data_type, many=function.is_batch),
             reason=BY_HAND,
         )
 
@@ -285,4 +283,8 @@ class ServiceBusListener:
 
     def _entity(self) -> str:
         topic = self.function.setting("topicName")
-        return f"{topic}/Subscriptions/{self.function.setting('subscriptionName')}" if topic else self.function.setting("queueName")
+        return (
+            f"{topic}/Subscriptions/{self.function.setting('subscriptionName')}"
+            if topic
+            else self.function.setting("queueName")
+        )

@@ -135,12 +135,12 @@ class TimerListener:
 
     async def _invoke(self, status: dict[str, Any] | None, *, past_due: bool, by_hand: str | None = None) -> None:
         now, trigger = self._now(), self.function.trigger
-        given = timer(
-            status, past_due=past_due, now=now, by_hand=None if by_hand is None else (trigger.name, by_hand)
-        )
+        given = timer(status, past_due=past_due, now=now, by_hand=None if by_hand is None else (trigger.name, by_hand))
         tags = {"OperationName": self.name} if by_hand is None else None
         reason = f"Timer fired at {now.isoformat()}" if by_hand is None else BY_HAND
-        await invoke_with_retries(self.function, self._services, lambda: decode(trigger, *given), reason=reason, attributes=tags)
+        await invoke_with_retries(
+            self.function, self._services, lambda: decode(trigger, *given), reason=reason, attributes=tags
+        )
 
 
 def _is_past_due(status: dict[str, Any] | None, now: datetime) -> bool:

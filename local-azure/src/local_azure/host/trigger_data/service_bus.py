@@ -156,9 +156,7 @@ def started_by_hand(text: str, parameter: str, data_type: str, *, many: bool) ->
     Unbound
         A batch without `dataType` was given a text that is no JSON.
     """
-    message = ReceivedMessage(
-        body=text.encode(), lock_token=str(UUID(int=0)), sequence_number=-1, delivery_count=0
-    )
+    message = ReceivedMessage(body=text.encode(), lock_token=str(UUID(int=0)), sequence_number=-1, delivery_count=0)
     metadata = {**_of_one(message), parameter: values.text(text)}
     body = text.encode()
     return values.collection([body], data_type) if many else values.data_of(body, data_type), metadata
