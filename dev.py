@@ -33,8 +33,10 @@ usage: python3 dev.py COMMAND [options]
   api-key   make an API key for a client: CLIENT [--roles producer]
   vault     look into the running local Key Vault: list | get NAME | set NAME [VALUE] | rotate NAME [--key]
   dead-letters  list, group, show, replay or discard what could not be processed
+  declare   write what the code declares for infrastructure, emulator, gateway and docs: [--check]
   doctor    check that code, settings, host.json, emulator and infrastructure say the same: [--json FILE] [--only RULE]
   package   build the one zip that is deployed, with a bill of materials: [--out FILE] [--with-packages]
+            or, with --local-azure, the wheel of local-azure for other projects
   erase     forget a person: SUBJECT [--kind customer] [--dry-run] --by WHO --reason WHY
   chaos     break a running stack on purpose and prove that nothing was lost: [--messages N] [--kills N] [--seed N]
 
@@ -53,6 +55,11 @@ class Verb(NamedTuple):
 def module(name: str) -> Callable[[list[str]], list[str]]:
     """A command that is `python -m name` with everything the user gave after it."""
     return lambda arguments: ["-m", name, *arguments]
+
+
+def tests(arguments: list[str]) -> list[str]:
+    """The suite, its files side by side on all cores; what the user names runs in one process, as pytest does it."""
+    return ["-m", "pytest", *(arguments or ["-n", "auto", "--dist", "loadfile"])]
 
 
 def emulator(arguments: list[str]) -> list[str]:
@@ -78,14 +85,15 @@ def operate(verb: str) -> Callable[[list[str]], list[str]]:
 
 VERBS = {
     "run": Verb(LOCAL, True, module("local.stack")),
-    "test": Verb(TESTS, True, module("pytest"), in_project=True),
+    "test": Verb(TESTS, True, tests, in_project=True),
     "check": Verb(TESTS, False, module("local.checks"), in_project=True),
     "bench": Verb(TESTS, True, module("bench")),
     "emulator": Verb(LOCAL, False, emulator),
-    "token": Verb(LOCAL, False, module("local_azure.identity.token")),
+    "token": Verb(LOCAL, False, module("local.access.token")),
     "api-key": Verb(LOCAL, False, lambda arguments: ["-m", "ops", "api-key", *arguments]),
-    "vault": Verb(LOCAL, False, module("local_azure.keyvault.command_line")),
+    "vault": Verb(LOCAL, False, module("local.access.vault")),
     "dead-letters": Verb(LOCAL, False, operate("dead-letters"), in_project=True),
+    "declare": Verb(LOCAL, False, module("local.declaring")),
     "doctor": Verb(LOCAL, False, module("local.doctor")),
     "package": Verb(LOCAL, False, module("local.packaging")),
     "erase": Verb(LOCAL, False, operate("erase"), in_project=True),

@@ -1,15 +1,18 @@
-"""`python -m bench [NAME...] [--json FILE] [--rounds N] [--keep] [--list]`."""
+"""`python -m bench [NAME...] [--json FILE] [--rounds N] [--keep] [--list]`, and `python -m bench operations`."""
 
 import argparse
 import json
 import sys
 from pathlib import Path
 
+from . import operations
 from .harness import ROUNDS, discover, keep, run, table
 
 
 def main() -> int:
     """Run the named benchmarks, or all; exit code 1 where a goal is missed."""
+    if sys.argv[1:2] == ["operations"]:  # counts, not ratios
+        return operations.main(sys.argv[2:])
     benchmarks = discover()
     parser = argparse.ArgumentParser(prog="dev.py bench", description="Ratios against declared goals.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="which ones; all without")
@@ -29,12 +32,12 @@ def main() -> int:
             if unknown
             else f"--rounds must be {ROUNDS} or more"
         )
-    results = [run(benchmarks[name], arguments.rounds) for name in arguments.names or benchmarks]
-    print(table(results, benchmarks))
+    results = [one for name in arguments.names or benchmarks for one in run(benchmarks[name], arguments.rounds)]
+    print(table(results))
     if arguments.json:
         arguments.json.write_text(json.dumps([result.as_json() for result in results], indent=2) + "\n", "utf-8")
     if arguments.keep:
-        keep(results, benchmarks)
+        keep(results)
     return 0 if all(result.met for result in results) else 1
 
 

@@ -15,7 +15,10 @@ from azure.functions.meta import Datum
 from pydantic import BaseModel
 
 import integrations
-from functions import Services
+from functions.composition import Composition
+from functions.composition.processing import processor
+from functions.composition.sending import lane_senders, publisher
+from functions.composition.state import state_store
 from functions.lanes import delivery_of
 from local_azure.host.trigger_data.service_bus import ReceivedMessage, batch
 from shared.messages import Envelope, Headers, Lane, discover
@@ -48,17 +51,15 @@ class _NoBroker:
         """Taken."""
 
 
-def in_memory() -> Services:
-    """The app as it is composed, with state in memory and no broker."""
+def in_memory(parts: Mapping[Any, Any] | None = None) -> Composition:
+    """The app as it is composed, with state in memory and no broker; and with other parts where they are given."""
     storage = dict.fromkeys(("State", "Claims"), "UseDevelopmentStorage=true")
     settings = Settings.load(
         sample_settings() | storage | {"ServiceBus": NOWHERE, "EventHubs": NOWHERE, "SLUICE_OPERATION_KEY": "-" * 40}
     )
-    services = Services(settings, discover(integrations))
-    made = vars(services)  # a cached property that has its value is not made again
-    made["state"] = MemoryStore(buckets=settings.state_buckets)
-    made["publisher"] = made["lanes"] = _NoBroker()
-    return services
+    broker = _NoBroker()
+    edges = {state_store: MemoryStore(buckets=settings.state_buckets), publisher: broker, lane_senders: broker}
+    return Composition(settings, discover(integrations), parts={**edges, **(parts or {})})
 
 
 def wire(samples: Sequence[Sample]) -> Wire:
@@ -93,16 +94,16 @@ def _bare(batches: Sequence[Wire], envelope: type[BaseModel]) -> float:
     return time.process_time() - started
 
 
-async def dispatched(batches: Sequence[Wire], services: Services) -> float:
+async def dispatched(batches: Sequence[Wire], composition: Composition) -> float:
     """CPU seconds that the app takes for some batches."""
-    processor = services.processor
+    batches_of = composition.get(processor)
     started = time.process_time()
     for sent in batches:
-        await processor.process(Lane.NORMAL, [delivery_of(message) for message in decode(sent)])
+        await batches_of.process(Lane.NORMAL, [delivery_of(message) for message in decode(sent)])
     return time.process_time() - started
 
 
-async def _round(services: Services, envelope: type[BaseModel]) -> float:
+async def _round(composition: Composition, envelope: type[BaseModel]) -> float:
     """Both sides see the same batches, one after the other, so that a slow moment of the machine hits both."""
     samples = orders()
     bare = ours = 0.0
@@ -111,8 +112,8 @@ async def _round(services: Services, envelope: type[BaseModel]) -> float:
         gc.collect()
         bare += _bare(batches, envelope)
         gc.collect()
-        ours += await dispatched(batches, services)
-    rows = cast("MemoryStore", services.state).rows
+        ours += await dispatched(batches, composition)
+    rows = cast("MemoryStore", composition.get(state_store)).rows
     done = sum(row.get("status") == "done" for row in rows.values())
     if done != BATCH * BATCHES_A_ROUND:
         raise RuntimeError(f"{done} of {BATCH * BATCHES_A_ROUND} messages were done: this is no measurement")
@@ -123,12 +124,12 @@ async def _round(services: Services, envelope: type[BaseModel]) -> float:
 def _rounds(rounds: int) -> Iterator[float]:
     with open(os.devnull, "w", encoding="utf-8") as nowhere, asyncio.Runner() as runner:
         configure_json(nowhere)
-        services = in_memory()
-        handler = services.registry.handler("order.placed", "1.0")
+        composition = in_memory()
+        handler = composition.registry.handler("order.placed", "1.0")
         envelope = Envelope[handler.model]  # type: ignore[name-defined]
-        runner.run(_round(services, envelope))  # code warms up
+        runner.run(_round(composition, envelope))  # code warms up
         for _ in range(rounds):
-            yield runner.run(_round(services, envelope))
+            yield runner.run(_round(composition, envelope))
 
 
 BENCHMARKS = [

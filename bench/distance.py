@@ -6,6 +6,7 @@ is only passed on later.
 
 import asyncio
 import sys
+from contextlib import suppress
 
 __all__ = ["main"]
 
@@ -19,7 +20,10 @@ async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, s
 
     async def read() -> None:
         while True:
-            data = await reader.read(_PIECE)
+            try:
+                data = await reader.read(_PIECE)
+            except ConnectionError:  # whoever was there has gone: the same as an end
+                data = b""
             await pieces.put((loop.time() + seconds, data))
             if not data:
                 return
@@ -34,7 +38,8 @@ async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, s
             writer.write(data)
             await writer.drain()
 
-    await asyncio.gather(read(), write(), return_exceptions=True)
+    with suppress(ConnectionError):
+        await asyncio.gather(read(), write())
     writer.close()
 
 

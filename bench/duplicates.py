@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import integrations
-from functions import Services
+from functions.composition import Composition
+from functions.composition.processing import processor
 from shared.messages import Lane, discover
 from shared.processing import BatchProcessor, Delivery
 
@@ -37,17 +38,17 @@ async def _seconds(rig: Rig, count: int, again: BatchProcessor, counted: Counted
         return whole if counted == "receive to complete" else sum(handed)
 
     sent = await fill(rig.client, queue, orders(), count)
-    first = await drained(rig.services.processor)
+    first = await drained(rig.composition.get(processor))
     await refill(rig.client, queue, sent)
     return first, await drained(again)
 
 
 def _rounds(rounds: int, *, elsewhere: bool, counted: Counted) -> Iterator[float]:
     with rig() as bed:
-        other = Services(bed.settings, discover(integrations)) if elsewhere else bed.services
-        bed.run(_seconds(bed, WARM_UP, other.processor, counted))
+        other = Composition(bed.settings, discover(integrations)) if elsewhere else bed.composition
+        bed.run(_seconds(bed, WARM_UP, other.get(processor), counted))
         for _ in range(rounds):
-            turns = [bed.run(_seconds(bed, MESSAGES, other.processor, counted)) for _ in range(TURNS)]
+            turns = [bed.run(_seconds(bed, MESSAGES, other.get(processor), counted)) for _ in range(TURNS)]
             yield sum(again for _, again in turns) / sum(first for first, _ in turns)
         if elsewhere:
             bed.run(other.close())

@@ -14,7 +14,8 @@ from azure.servicebus import ServiceBusMessage
 from azure.servicebus.aio import ServiceBusClient
 
 import integrations
-from functions import Services
+from functions.composition import Composition
+from functions.composition.processing import processor
 from shared.messages import Lane, discover
 from shared.processing import Delivery
 from shared.sending import command
@@ -39,12 +40,12 @@ Deliver = Callable[[Sequence[Delivery]], Awaitable[None]]
 
 @dataclass(frozen=True)
 class Rig:
-    """A broker, a storage, and the app's services on them, in this process."""
+    """A broker, a storage, and the app's composition on them, in this process."""
 
     broker: str
     storage: str
     settings: Settings
-    services: Services
+    composition: Composition
     client: ServiceBusClient
     runner: asyncio.Runner
 
@@ -54,7 +55,7 @@ class Rig:
 
     async def process(self, deliveries: Sequence[Delivery]) -> None:
         """Process a batch as the app does."""
-        await self.services.processor.process(Lane.NORMAL, deliveries)
+        await self.composition.get(processor).process(Lane.NORMAL, deliveries)
 
 
 @contextmanager
@@ -64,12 +65,12 @@ def rig() -> Iterator[Rig]:
         configure_json(stack.enter_context(open(os.devnull, "w", encoding="utf-8")))
         broker, storage = stack.enter_context(emulator("--volatile")), stack.enter_context(azurite())
         settings = Settings.load(app_settings(storage=storage, broker=broker))
-        services = Services(settings, discover(integrations))
+        composition = Composition(settings, discover(integrations))
         runner = stack.enter_context(asyncio.Runner())
         client = ServiceBusClient.from_connection_string(broker)
         stack.callback(lambda: runner.run(client.close()))
-        stack.callback(lambda: runner.run(services.close()))
-        yield Rig(broker, storage, settings, services, client, runner)
+        stack.callback(lambda: runner.run(composition.close()))
+        yield Rig(broker, storage, settings, composition, client, runner)
 
 
 async def fill(

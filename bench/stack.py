@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
-__all__ = ["ROOT", "distant", "emulator", "functions_host", "sample_settings"]
+__all__ = ["ROOT", "distant", "distant_port", "emulator", "functions_host", "sample_settings", "started"]
 
 ROOT = Path(__file__).parent.parent
 START_SECONDS = 60
@@ -22,7 +22,7 @@ def emulator(*options: str) -> Iterator[str]:
     """A Service Bus and Event Hubs emulator on free ports; yields its connection string."""
     configs = [f"--config={ROOT / 'local' / 'config' / name}" for name in ("servicebus.json", "eventhubs.json")]
     command = [sys.executable, "-m", "local_azure.broker", *configs, "--port=0", "--admin-port=0", *options]
-    with _started(command, {}, r'ServiceBus="([^"]+)"') as found:
+    with started(command, {}, r'ServiceBus="([^"]+)"') as found:
         yield found
 
 
@@ -32,16 +32,23 @@ def distant(broker: str, milliseconds: float) -> Iterator[str]:
     port = re.search(r":(\d+);", broker)
     if port is None:
         raise ValueError("the connection string names no port")
-    command = [sys.executable, "-m", "bench.distance", port.group(1), str(milliseconds)]
-    with _started(command, {}, r"ready port=(\d+)") as far:
+    with distant_port(port.group(1), milliseconds) as far:
         yield broker.replace(f":{port.group(1)};", f":{far};")
+
+
+@contextmanager
+def distant_port(port: str, milliseconds: float) -> Iterator[str]:
+    """A port that leads to another one, a round trip of some milliseconds away."""
+    command = [sys.executable, "-m", "bench.distance", port, str(milliseconds)]
+    with started(command, {}, r"ready port=(\d+)") as far:
+        yield far
 
 
 @contextmanager
 def functions_host(app: Path, settings: Mapping[str, str]) -> Iterator[str]:
     """A functions host with an app on a free port; yields its base URL."""
     command = [sys.executable, "-m", "local_azure.host", "--app", str(app), "--port", "0", "--quiet"]
-    with _started(command, settings, r"ready http=(\d+)") as port:
+    with started(command, settings, r"ready http=(\d+)") as port:
         yield f"http://127.0.0.1:{port}"
 
 
@@ -52,7 +59,8 @@ def sample_settings() -> dict[str, str]:
 
 
 @contextmanager
-def _started(command: list[str], settings: Mapping[str, str], ready: str) -> Iterator[str]:
+def started(command: list[str], settings: Mapping[str, str], ready: str) -> Iterator[str]:
+    """Run a command until the block ends; yields what the one group of `ready` matches in what it prints."""
     with ExitStack() as stack:
         process = stack.enter_context(
             subprocess.Popen(

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -15,14 +15,14 @@ from tempfile import TemporaryDirectory
 from uuid import uuid4
 
 import aiohttp
-from azure.core.exceptions import ResourceExistsError
 from azure.data.tables.aio import TableClient
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from shared.tables import Operation, TableSession
+from shared.tables import Create, Delete, Operation
+from shared.tables.azure import AzureTable
 
 from .harness import Benchmark
 from .messages import orders
@@ -138,22 +138,20 @@ async def _bare_rate(storage: str, count: int) -> float:
     run = uuid4().hex
     view = "v" * 300
 
-    async def batch(session: TableSession, first: int) -> None:
+    async def batch(session: AzureTable, first: int) -> None:
         made: dict[str, list[Operation]] = {}
         outbox: dict[str, list[Operation]] = {}
         for number in range(first, first + BATCH):
             bucket, name = f"{number % BUCKETS:04d}", f"{run}-{number}"
             kinds = ("inbox", "state", "head", "outbox")
             rows = [{"PartitionKey": bucket, "RowKey": f"{kind}:{name}", "value": view} for kind in kinds]
-            made.setdefault(bucket, []).extend(("create", row) for row in rows)
-            outbox.setdefault(bucket, []).append(("delete", rows[-1]))
+            made.setdefault(bucket, []).extend(Create(row) for row in rows)
+            outbox.setdefault(bucket, []).append(Delete(rows[-1]))
         await asyncio.gather(*(session.submit(operations) for operations in made.values()))
         await asyncio.gather(*(session.submit(operations) for operations in outbox.values()))
 
-    async with TableClient.from_connection_string(storage, "bare") as table:
-        with suppress(ResourceExistsError):
-            await table.create_table()
-        session = TableSession(table)
+    async with AzureTable.from_connection_string(storage, "bare") as session:
+        await session.ensure_created()
         firsts = iter(range(0, count, BATCH))
         started = time.perf_counter()
 
@@ -163,7 +161,6 @@ async def _bare_rate(storage: str, count: int) -> float:
 
         await asyncio.gather(*(work() for _ in range(4)))
         seconds = time.perf_counter() - started
-        await session.close()
     return count / seconds
 
 

@@ -1,10 +1,7 @@
-"""The HTTP API: a FastAPI app behind one HTTP trigger."""
+"""The HTTP API: a FastAPI app behind one HTTP trigger, put together from routes."""
 
-import logging
-import time
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
-from uuid import UUID
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 
 import azure.functions as func
 from azure.core.exceptions import AzureError
@@ -13,160 +10,21 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from shared.authentication import Caller, Role
-from shared.encryption import KeysUnavailable
-from shared.health import Health
-from shared.http import (
-    BadBody,
-    Guarded,
-    Observed,
-    Operation,
-    Refused,
-    accepted,
-    answer_with,
-    correlation_id,
-    declared_length,
-    error,
-    mark_of,
-    media_type,
-    read_body,
-    success,
-)
-from shared.messages import ErrorCode, Handler
+from shared.authentication import Caller
+from shared.health import Health, Probe
+from shared.http import ANONYMOUS, Guarded, Observed, Route, RouteTable, answer_with, error
+from shared.messages import ErrorCode
 from shared.secrets import SecretError
-from shared.sending import NotSent
-from shared.state import inbox_key
-from shared.telemetry import log_event
 
-from .access import ANONYMOUS, roles_for
-from .openapi import command_docs, describe_callers, find_docs, view_docs
-from .services import Services
-from .views import Views
+from .openapi import describe_callers, view_docs
+from .triggers import AppName, Function, HttpTrigger
+from .unavailable import NOT_READ, secret_failed, storage_failed
 
-__all__ = ["Api", "api_blueprint", "build_api"]
-
-METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
-RETRY_AFTER_SECONDS = 2
-LARGE_BODY = 256 * 1024
-
-_STATUS = {"done": "succeeded", "dead": "failed"}
-"""Inbox status → what an operation says; not there, or open again for a replay, is accepted."""
-NOT_READ = "This can't be read just now. Ask again."
-NOT_KEPT = "The message could not be kept just now. Send it again with the same message id."
+__all__ = ["Authenticate", "api_function", "build_api", "health_routes", "own_routes"]
 
 Endpoint = Callable[[Request], Awaitable[Response]]
-
-
-class Api:
-    """The endpoints. Each returns a Response; what goes wrong on purpose is answered in the one error format."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
-        self._health = Health(
-            {"service-bus": services_probe(services, "lanes"), "state": services_probe(services, "state")},
-            now=services.now,
-        )
-
-    async def command(self, request: Request, route: Handler | None) -> Response:
-        """Take a command in."""
-        started = time.perf_counter()
-        services = self._services
-        try:
-            operations = await services.operations()  # what can't be signed isn't taken in
-            kind = media_type(request)
-            asked = _asked_id(request)
-            declared = declared_length(request)
-            if declared is not None and declared <= LARGE_BODY:
-                operation = await self._take(request, kind, route, asked)
-            else:
-                async with services.intake.large:  # few at once: a large body costs many times its size in memory
-                    operation = await self._take(request, kind, route, asked)
-        except BadBody as refused:
-            return error(refused.code, refused.message, now=services.now())
-        except Refused as refused:
-            return error(
-                refused.error.code,
-                refused.error.message,
-                now=services.now(),
-                message_id=refused.message_id,
-                details=refused.error.details,
-            )
-        except NotSent as failure:
-            log_event("not sent", level=logging.WARNING, reason=str(failure))
-            return _unavailable(services)
-        except SecretError as failure:
-            return secret_failed(services, failure)
-        except (AzureError, TimeoutError, KeysUnavailable) as failure:
-            return storage_failed(services, failure)
-        milliseconds = round((time.perf_counter() - started) * 1_000)
-        location = f"/api/operations/{operations.make(operation)}"
-        return accepted(operation.message_id, location=location, now=services.now(), milliseconds=milliseconds)
-
-    async def _take(self, request: Request, kind: str, route: Handler | None, asked: UUID | None) -> Operation:
-        services = self._services
-        body = await read_body(request, limit=services.settings.max_body_bytes)
-        command = await services.intake.read(body, kind=kind, route=route, asked_id=asked)
-        caller = _caller(request)
-        client = None if caller is None else caller.client
-        return await services.intake.accept(command, correlation_id=correlation_id(), client=client)
-
-    async def operation(self, request: Request) -> Response:
-        """What became of a message: one point read."""
-        services = self._services
-        started = time.perf_counter()
-        operation = (await services.operations()).read(request.path_params["operationId"])
-        if operation is None or not _may_see(_caller(request), operation):  # another client's isn't told from none
-            return _no_operation(services)
-        key = inbox_key(operation.message_id)
-        row = (await services.state.find(operation.bucket, [key])).get(key)
-        if row is not None and not _sent_by(_caller(request), row):
-            return _no_operation(services)
-        status = _STATUS.get(row["status"] if row is not None else "", "accepted")
-        more: dict[str, Any] = {}
-        if row is not None and status == "failed":
-            more["error"] = {"code": row.get("code", ""), "message": row.get("reason", ""), "details": {}}
-        return success(
-            status,
-            message_id=operation.message_id,
-            now=services.now(),
-            milliseconds=round((time.perf_counter() - started) * 1_000),
-            processed=status != "accepted",
-            more=more,
-        )
-
-    async def health(self) -> Response:
-        """The process answers."""
-        return self._health.alive()
-
-    async def ready(self) -> Response:
-        """What a message needs on its way in can be reached."""
-        return await self._health.ready()
-
-
-def _caller(request: Request) -> Caller | None:
-    """Who sent the request; None only where callers aren't checked at all."""
-    caller: Caller | None = getattr(request.state, "caller", None)
-    return caller
-
-
-def _may_see(caller: Caller | None, operation: Operation) -> bool:
-    client = _confined_to(caller)
-    return client is None or operation.is_of(client)
-
-
-def _sent_by(caller: Caller | None, row: Mapping[str, Any]) -> bool:
-    """Whether a caller may see a record: an id that another client had used before shows nothing of its message."""
-    client = _confined_to(caller)
-    return client is None or bool(row.get("sender") == mark_of(client).hex())
-
-
-def _confined_to(caller: Caller | None) -> str | None:
-    """The client whose operations alone the caller sees: its own, where it only produces; None where it sees all."""
-    return caller.client if caller is not None and caller.roles == {Role.PRODUCER} else None
-
-
-def _no_operation(services: Services) -> Response:
-    return error(ErrorCode.NOT_FOUND, "There is no such operation.", now=services.now())
+Authenticate = Callable[[Iterable[tuple[bytes, bytes]]], Awaitable[Caller]]
+"""From a request's headers to the caller; raises IdentityError."""
 
 
 class Direct:
@@ -175,13 +33,13 @@ class Direct:
     A command uses nothing of FastAPI's middleware and dependencies, which cost more than all of its own work.
     """
 
-    def __init__(self, app: ASGIApp, commands: Mapping[str, Endpoint]) -> None:
+    def __init__(self, app: ASGIApp, commands: Mapping[tuple[str, str], Endpoint]) -> None:
         self._app = app
         self._commands = dict(commands)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        endpoint = self._commands.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        endpoint = self._commands.get((scope["method"], scope["path"])) if scope["type"] == "http" else None
         if endpoint is None:
             await self._app(scope, receive, send)
         else:
@@ -189,19 +47,42 @@ class Direct:
             await answer(scope, receive, send)
 
 
-def services_probe(services: Services, name: str) -> Any:
-    """A probe that makes the client on its first run."""
+def own_routes() -> list[Route]:
+    """Pages that the library makes: what the API is, for everybody."""
 
-    async def probe() -> None:
-        target = getattr(services, name)
-        await (target.open() if name == "state" else target.probe())
+    async def made_by_the_library(_: Request) -> Response:
+        raise HTTPException(404)
 
-    return probe
+    return [
+        Route(method="GET", path=path, endpoint=made_by_the_library, access=ANONYMOUS)
+        for path in ("openapi.json", "docs")
+    ]
 
 
-def build_api(services: Services) -> Observed:
-    """The API as an ASGI app, with paths as the platform hands them over."""
-    api, views = Api(services), Views(services)
+def health_routes(probes: Mapping[str, Probe], *, now: Callable[[], datetime]) -> list[Route]:
+    """Whether the process answers, and whether what a message needs on its way in can be reached."""
+    health = Health(probes, now=now)
+
+    async def alive(_: Request) -> Response:
+        return health.alive()
+
+    async def ready(_: Request) -> Response:
+        return await health.ready()
+
+    return [
+        Route(method="GET", path="health", endpoint=alive, access=ANONYMOUS, docs=view_docs("health")),
+        Route(method="GET", path="health/ready", endpoint=ready, access=ANONYMOUS, docs=view_docs("readiness")),
+    ]
+
+
+def build_api(routes: Sequence[Route], *, authenticate: Authenticate | None, now: Callable[[], datetime]) -> Observed:
+    """The API as an ASGI app, with paths as the platform hands them over.
+
+    Parameters
+    ----------
+    authenticate:
+        None where callers aren't checked at all.
+    """
     app = FastAPI(
         title="Sluice",
         version="0.1.0",
@@ -210,98 +91,42 @@ def build_api(services: Services) -> Observed:
         redoc_url=None,
         redirect_slashes=False,  # behind a gateway the redirect would name the wrong host
     )
-
-    def take(route: Handler | None) -> Any:
-        async def endpoint(request: Request) -> Response:
-            return await api.command(request, route)
-
-        return endpoint
-
-    def show(name: str) -> Any:
-        async def endpoint(request: Request) -> Response:
-            return await views.one(name, request.path_params["key"], request)
-
-        return endpoint
-
-    def find(name: str) -> Any:
-        async def endpoint(request: Request) -> Response:
-            return await views.find(name, request)
-
-        return endpoint
-
-    commands: dict[str, Endpoint] = {}
-    for path, handler in {"messages": None, **services.registry.routes}.items():
-        commands[f"/api/{path}"] = take(handler)
-        app.add_api_route(f"/api/{path}", commands[f"/api/{path}"], methods=["POST"], **command_docs(handler))
-    app.add_api_route(
-        "/api/operations/{operationId}", api.operation, methods=["GET"], **view_docs("operation", "operationId")
-    )
-    app.add_api_route("/api/health", api.health, methods=["GET"], **view_docs("health"))
-    app.add_api_route("/api/health/ready", api.ready, methods=["GET"], **view_docs("readiness"))
-    for name in services.registry.views:
-        app.add_api_route(f"/api/{name}/{{key}}", show(name), methods=["GET"], **view_docs(name, "key"))
-        if findable := views.findable(name):
-            app.add_api_route(f"/api/{name}", find(name), methods=["GET"], **find_docs(name, findable))
+    own = {route.path for route in own_routes()}
+    for route in routes:
+        if route.path not in own:
+            app.add_api_route(route.full_path, route.endpoint, methods=[route.method], **route.docs)
 
     @app.exception_handler(HTTPException)
     async def no_route(_: Request, failure: HTTPException) -> Response:
         codes = {404: ErrorCode.NOT_FOUND, 405: ErrorCode.METHOD_NOT_ALLOWED}
         code = codes.get(failure.status_code, ErrorCode.BAD_REQUEST)
-        return error(code, failure.detail, now=services.now(), status=failure.status_code, headers=failure.headers)
+        return error(code, failure.detail, now=now(), status=failure.status_code, headers=failure.headers)
 
     async def not_read(_: Request, failure: Exception) -> Response:
         if isinstance(failure, SecretError):
-            return secret_failed(services, failure, NOT_READ)
-        return storage_failed(services, failure, NOT_READ)
+            return secret_failed(failure, NOT_READ, now=now())
+        return storage_failed(failure, NOT_READ, now=now())
 
     app.add_exception_handler(AzureError, not_read)
     app.add_exception_handler(SecretError, not_read)
     app.add_exception_handler(TimeoutError, not_read)
-    direct = Direct(app, commands)
-    if services.authenticator is None:
-        return Observed(direct, now=services.now)
-    describe_callers(app, anonymous=ANONYMOUS)
-    authenticate = services.authenticator.caller
-    return Observed(Guarded(direct, access=roles_for, authenticate=authenticate, now=services.now), now=services.now)
+    direct = Direct(app, {(one.method, one.full_path): one.endpoint for one in routes if one.direct})
+    if authenticate is None:
+        return Observed(direct, now=now)
+    describe_callers(app, anonymous={route.full_path for route in routes if route.is_anonymous})
+    access = RouteTable(routes).access
+    return Observed(Guarded(direct, access=access, authenticate=authenticate, now=now), now=now)
 
 
-def storage_failed(services: Services, failure: Exception, message: str = NOT_KEPT) -> Response:
-    """What a client is told while storage can't be reached."""
-    log_event("storage failed", level=logging.WARNING, reason=f"{type(failure).__name__}: {failure}"[:500])
-    return _unavailable(services, message)
+def api_function(app: Observed, *, streams: bool) -> Function:
+    """One HTTP trigger for the whole API.
 
-
-def secret_failed(services: Services, failure: SecretError, message: str = NOT_KEPT) -> Response:
-    """What a client is told while a secret can't be had."""
-    log_event("no secret", level=logging.ERROR, secret=failure.name, reason=failure.reason)
-    return _unavailable(services, message)
-
-
-def _unavailable(services: Services, message: str = NOT_KEPT) -> Response:
-    return error(
-        ErrorCode.UNAVAILABLE,
-        message,
-        now=services.now(),
-        retry_after=RETRY_AFTER_SECONDS,
-    )
-
-
-def _asked_id(request: Request) -> UUID | None:
-    text = request.headers.get("idempotency-key")
-    if text is None:
-        return None
-    try:
-        return UUID(text)
-    except ValueError:
-        raise BadBody(ErrorCode.BAD_REQUEST, "Idempotency-Key must be a UUID.") from None
-
-
-def api_blueprint(services: Services) -> func.Blueprint:
-    """One HTTP trigger for the whole API; callers are checked by the app."""
-    blueprint = func.Blueprint()
-    app = build_api(services)
-    route = blueprint.route("{*path}", methods=METHODS, auth_level=func.AuthLevel.ANONYMOUS)
-    if services.settings.http_streams:
+    Parameters
+    ----------
+    streams:
+        Bodies come as streams; otherwise whole, over the classic bridge.
+    """
+    if streams:
         from azurefunctions.extensions.http.fastapi import Request as StreamedRequest
         from azurefunctions.extensions.http.fastapi import Response as StreamedResponse
 
@@ -315,5 +140,4 @@ def api_blueprint(services: Services) -> func.Blueprint:
             answer: func.HttpResponse = await bridge.handle_async(req, context)
             return answer
 
-    route(api)
-    return blueprint
+    return Function(call=api, trigger=HttpTrigger(path="{*path}"), app=AppName.API)

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from pydantic import SecretStr
 
 from shared.authentication import ApiKeys, CannotTell
+from shared.environment import SecretReference, WrongSettings
 from shared.secrets import Secret, SecretCache, SecretError
-from shared.settings import SecretReference, WrongSettings
 from shared.telemetry import log_event
 
 __all__ = ["ApiKeySource"]

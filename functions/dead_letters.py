@@ -2,22 +2,23 @@
 
 import asyncio
 import time
-from datetime import timedelta
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
 from typing import Any, List  # noqa: UP035 - the worker refuses list[...] in a trigger's annotation
 
 import azure.functions as func
 
-from shared.dead_letters import BrokerLetter, InboxRecords, QueueDrain
+from shared.dead_letters import BrokerLetter, DeadLetterStore, QueueDrain
 from shared.messages import Headers, Lane, MessageError
-from shared.processing import Delivery
+from shared.processing import Decoder, Delivery
+from shared.state import Parking
 from shared.telemetry import log_event
 
-from .services import Services
+from .triggers import AppName, Function, QueueTrigger
 
-__all__ = ["broker_letter", "dead_letters_blueprint", "queue_drain"]
+__all__ = ["Drains", "broker_letter", "dead_letters_function", "has_fingerprint", "sweep"]
 
 _SWEEP_SECONDS = 120.0
-_SWEEP_SCHEDULE = "0 17 3 * * *"
 
 
 def broker_letter(message: func.ServiceBusMessage) -> BrokerLetter:
@@ -32,67 +33,42 @@ def broker_letter(message: func.ServiceBusMessage) -> BrokerLetter:
     )
 
 
-def dead_letters_blueprint(services: Services) -> func.Blueprint:
-    """One drain per lane, and a daily sweep."""
-    blueprint = func.Blueprint()
-    drains = _Drains(services)
+class Drains:
+    """Takes the dead letters of every lane.
 
-    async def dead_letters_high(messages: List[func.ServiceBusMessage]) -> None:  # noqa: UP006
-        await drains.drain(Lane.HIGH, [broker_letter(message) for message in messages])
+    Parameters
+    ----------
+    drain:
+        Called with the first message, so that nothing connects before.
+    """
 
-    async def dead_letters_normal(messages: List[func.ServiceBusMessage]) -> None:  # noqa: UP006
-        await drains.drain(Lane.NORMAL, [broker_letter(message) for message in messages])
+    def __init__(self, drain: Callable[[], QueueDrain]) -> None:
+        self._drain = drain
 
-    async def dead_letters_low(messages: List[func.ServiceBusMessage]) -> None:  # noqa: UP006
-        await drains.drain(Lane.LOW, [broker_letter(message) for message in messages])
-
-    async def dead_letters_ordered(messages: List[func.ServiceBusMessage]) -> None:  # noqa: UP006
-        await drains.drain(Lane.ORDERED, [broker_letter(message) for message in messages])
-
-    queues = {
-        dead_letters_high: "%SLUICE_LANE_HIGH%",
-        dead_letters_normal: "%SLUICE_LANE_NORMAL%",
-        dead_letters_low: "%SLUICE_LANE_LOW%",
-        dead_letters_ordered: "%SLUICE_LANE_ORDERED%",  # a session queue's dead letters are read without sessions
-    }
-    for function, queue in queues.items():
-        blueprint.service_bus_queue_trigger(
-            arg_name="messages",
-            connection="ServiceBus",
-            queue_name=f"{queue}/$deadletterqueue",
-            data_type="binary",
-            cardinality="many",
-        )(function)
-
-    async def sweep_dead_letters(timer: func.TimerRequest) -> None:
-        await _sweep(services)
-
-    blueprint.timer_trigger(arg_name="timer", schedule=_SWEEP_SCHEDULE)(sweep_dead_letters)
-    return blueprint
-
-
-class _Drains:
-    """Made when the first message comes, so that nothing connects before."""
-
-    def __init__(self, services: Services) -> None:
-        self._services = services
-        self._drain: QueueDrain | None = None
-
-    async def drain(self, lane: Lane, messages: list[BrokerLetter]) -> None:
-        if self._drain is None:
-            self._drain = queue_drain(self._services)
+    async def take(self, lane: Lane, messages: list[BrokerLetter]) -> None:
+        """Keep dead letters of a lane."""
+        drain = self._drain()
         try:
-            await self._drain.drain(lane, messages)
+            await drain.drain(lane, messages)
         except Exception:
             await asyncio.sleep(2.0)  # what fails comes again at once, and a dead-letter queue never gives up on it
             raise
 
 
-def queue_drain(services: Services) -> QueueDrain:
-    """The drain of all lanes, on the app's own stores."""
-    decoder = services.decoder
+def dead_letters_function(lane: Lane, drains: Drains, *, queue: str, app: AppName) -> Function:
+    """The function that drains one lane's dead letters; a session queue's are read without sessions."""
 
-    async def has_fingerprint(letter: BrokerLetter, headers: Headers, known: str) -> bool:
+    async def drain(messages: List[func.ServiceBusMessage]) -> None:  # noqa: UP006
+        await drains.take(lane, [broker_letter(message) for message in messages])
+
+    drain.__name__ = f"dead_letters_{lane}"
+    return Function(call=drain, trigger=QueueTrigger(queue=queue, dead_letters=True), app=app)
+
+
+def has_fingerprint(decoder: Decoder) -> Callable[[BrokerLetter, Headers, str], Awaitable[bool]]:
+    """Whether a letter is the payload that the inbox knows by a fingerprint; what can't be read isn't."""
+
+    async def has(letter: BrokerLetter, headers: Headers, known: str) -> bool:
         delivery = Delivery(
             body=letter.body,
             properties=dict(letter.properties),
@@ -105,17 +81,13 @@ def queue_drain(services: Services) -> QueueDrain:
         except MessageError:
             return False
 
-    inbox = InboxRecords(services.state)
-    return QueueDrain(services.dead_letters, inbox, has_fingerprint=has_fingerprint, now=services.now)
+    return has
 
 
-async def _sweep(services: Services) -> None:
-    """Delete what is past its retention, within a budget of time; what is left goes with the next sweep."""
-    days = services.settings.dead_letter_retention_days
+async def sweep(store: DeadLetterStore, parking: Parking, *, retention_days: int, now: Callable[[], datetime]) -> bool:
+    """Delete what is past its retention, within a budget of time; False: what is left goes with the next sweep."""
     deadline = time.monotonic() + _SWEEP_SECONDS
-    swept = await services.dead_letters.sweep(
-        services.now() - timedelta(days=days), time_left=lambda: time.monotonic() < deadline
-    )
+    swept = await store.sweep(now() - timedelta(days=retention_days), time_left=lambda: time.monotonic() < deadline)
     log_event(
         "dead letters swept",
         level=30 if swept.open else 20,
@@ -123,8 +95,11 @@ async def _sweep(services: Services) -> None:
         open=swept.open,
         bodies=swept.bodies,
         finished=swept.finished,
-        retentionDays=days,
+        retentionDays=retention_days,
     )
-    given_up = await services.parking.give_up(timedelta(days=days + 1))
+    given_up = await parking.give_up(timedelta(days=retention_days + 1))
     for parked in given_up:
-        log_event("key goes on undecided", level=40, key=parked.key, messageId=parked.blocked_by, retentionDays=days)
+        log_event(
+            "key goes on undecided", level=40, key=parked.key, messageId=parked.blocked_by, retentionDays=retention_days
+        )
+    return swept.finished

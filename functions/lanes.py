@@ -1,15 +1,16 @@
 """The lanes' batch triggers: one function per lane, so that each can be scaled or served by an app of its own."""
 
+from collections.abc import Callable
 from typing import Any, List  # noqa: UP035 - the worker refuses list[...] in a trigger's annotation
 
 import azure.functions as func
 
 from shared.messages import Lane
-from shared.processing import Delivery
+from shared.processing import BatchProcessor, Delivery
 
-from .services import Services
+from .triggers import AppName, Function, QueueTrigger
 
-__all__ = ["delivery_of", "lanes_blueprint"]
+__all__ = ["delivery_of", "lane_function"]
 
 
 def delivery_of(message: func.ServiceBusMessage) -> Delivery:
@@ -24,37 +25,12 @@ def delivery_of(message: func.ServiceBusMessage) -> Delivery:
     )
 
 
-def lanes_blueprint(services: Services) -> func.Blueprint:
-    """Four batch functions; `%…%` names each queue in the settings. The ordered one takes a key's session at a time."""
-    blueprint = func.Blueprint()
+def lane_function(lane: Lane, processor: Callable[[], BatchProcessor], *, queue: str, app: AppName) -> Function:
+    """The batch function of a lane; the ordered one takes a key's session at a time."""
 
-    async def lane_high(messages: List[func.ServiceBusMessage]) -> None:  # noqa: UP006
-        await services.processor.process(Lane.HIGH, [delivery_of(message) for message in messages])
+    async def process(messages: List[func.ServiceBusMessage]) -> None:  # noqa: UP006
+        await processor().process(lane, [delivery_of(message) for message in messages])
 
-    async def lane_normal(messages: List[func.ServiceBusMessage]) -> None:  # noqa: UP006
-        await services.processor.process(Lane.NORMAL, [delivery_of(message) for message in messages])
-
-    async def lane_low(messages: List[func.ServiceBusMessage]) -> None:  # noqa: UP006
-        await services.processor.process(Lane.LOW, [delivery_of(message) for message in messages])
-
-    async def lane_ordered(messages: List[func.ServiceBusMessage]) -> None:  # noqa: UP006
-        await services.processor.process(Lane.ORDERED, [delivery_of(message) for message in messages])
-
-    queues = {lane_high: "%SLUICE_LANE_HIGH%", lane_normal: "%SLUICE_LANE_NORMAL%", lane_low: "%SLUICE_LANE_LOW%"}
-    for function, queue in queues.items():
-        blueprint.service_bus_queue_trigger(
-            arg_name="messages",
-            connection="ServiceBus",
-            queue_name=queue,
-            data_type="binary",
-            cardinality="many",
-        )(function)
-    blueprint.service_bus_queue_trigger(
-        arg_name="messages",
-        connection="ServiceBus",
-        queue_name="%SLUICE_LANE_ORDERED%",
-        data_type="binary",
-        cardinality="many",
-        is_sessions_enabled=True,
-    )(lane_ordered)
-    return blueprint
+    process.__name__ = f"lane_{lane}"
+    trigger = QueueTrigger(queue=queue, sessions=lane is Lane.ORDERED)
+    return Function(call=process, trigger=trigger, app=app)

@@ -1,9 +1,11 @@
 """What the API says of itself: the pieces that FastAPI can't see, since bodies are read by our own strict parser."""
 
 from collections.abc import Collection, Iterable
+from functools import cache
 from typing import Any
 
 from fastapi import FastAPI
+from pydantic import BaseModel
 
 from shared.messages import CLOUD_EVENT_TYPE, Handler
 
@@ -79,7 +81,7 @@ def command_docs(handler: Handler | None) -> dict[str, Any]:
     """Route options of an endpoint that takes a command; with a handler its bare data is a second form."""
     forms: list[dict[str, Any]] = [_ENVELOPE]
     if handler is not None:
-        forms.append(_inlined(handler.model.model_json_schema(by_alias=True)))
+        forms.append(_data_schema(handler.model))
     body = {
         "application/json": {"schema": {"anyOf": forms} if len(forms) > 1 else _ENVELOPE},
         CLOUD_EVENT_TYPE: {"schema": {"type": "object", "required": ["specversion", "id", "source", "type", "data"]}},
@@ -165,6 +167,11 @@ def describe_callers(app: FastAPI, *, anonymous: Collection[str]) -> None:
         return app.openapi_schema or {}
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend it
+
+
+@cache
+def _data_schema(model: type[BaseModel]) -> dict[str, Any]:
+    return _inlined(model.model_json_schema(by_alias=True))
 
 
 def _inlined(schema: dict[str, Any]) -> dict[str, Any]:

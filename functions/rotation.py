@@ -1,14 +1,17 @@
 """What the key vault tells of its secrets: from Event Grid, or from a queue where the network is private."""
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, List  # noqa: UP035 - the worker refuses list[...] in a trigger's annotation
 
 import azure.functions as func
 
-from .services import Services
+from shared.rotation import SecretEvents
 
-__all__ = ["event_of", "rotation_blueprint"]
+from .triggers import AppName, EventGridTrigger, Function, QueueTrigger
+
+__all__ = ["event_of", "rotation_functions"]
 
 _RETRY_SECONDS = 2.0
 """A queue brings a message that failed at once."""
@@ -40,27 +43,21 @@ def _text(time: datetime | None) -> str | None:
     return (time if time.tzinfo is not None else time.replace(tzinfo=UTC)).isoformat()
 
 
-def rotation_blueprint(services: Services) -> func.Blueprint:
-    """Two ways in, one handler. Which one is used depends on what the vault's events are subscribed to."""
-    blueprint = func.Blueprint()
+def rotation_functions(events: Callable[[], SecretEvents], *, queue: str) -> list[Function]:
+    """A function for Event Grid, and one for the queue; `events` is called when the first event comes."""
 
     async def secret_events(event: func.EventGridEvent) -> None:
-        await services.secret_events.take(event_of(event))
+        await events().take(event_of(event))
 
     async def secret_events_queue(messages: List[func.ServiceBusMessage]) -> None:  # noqa: UP006
         try:
             for message in messages:
-                await services.secret_events.take_body(message.get_body())
+                await events().take_body(message.get_body())
         except Exception:
             await asyncio.sleep(_RETRY_SECONDS)
             raise
 
-    blueprint.event_grid_trigger(arg_name="event")(secret_events)
-    blueprint.service_bus_queue_trigger(
-        arg_name="messages",
-        connection="ServiceBus",
-        queue_name="%SLUICE_ROTATION_QUEUE%",
-        data_type="binary",
-        cardinality="many",
-    )(secret_events_queue)
-    return blueprint
+    return [
+        Function(call=secret_events, trigger=EventGridTrigger(), app=AppName.STREAMS),
+        Function(call=secret_events_queue, trigger=QueueTrigger(queue=queue), app=AppName.STREAMS),
+    ]

@@ -1,19 +1,21 @@
 """The read models over HTTP: one row by its key, or the rows of a person by token, as far as the caller may see."""
 
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from urllib.parse import urlencode
 
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
 
 from shared.classification import Classification, Tokenized
 from shared.encryption import ProtectionError
-from shared.http import error
-from shared.messages import ErrorCode
-from shared.privacy import clearance_of, shown
-from shared.telemetry import log_event
+from shared.http import READERS, Route, error
+from shared.messages import ErrorCode, Registry
+from shared.privacy import access_level_of
+from shared.query import ViewReader, findable
 
-from .services import Services
+from .openapi import find_docs, view_docs
 
 __all__ = ["Views"]
 
@@ -23,60 +25,74 @@ MAX_VALUE = 256
 
 
 class Views:
-    """The endpoints of the read models."""
+    """The endpoints of the read models.
 
-    def __init__(self, services: Services) -> None:
-        self._services = services
+    Parameters
+    ----------
+    reader:
+        Called with the first request, so that nothing connects before.
+    """
 
-    def findable(self, view: str) -> dict[str, Tokenized]:
-        """By JSON name the fields by which rows of a view are found."""
-        return {name: marker for plan in self._services.registry.plans(view) for name, marker in plan.tokenized.items()}
+    def __init__(
+        self,
+        registry: Registry,
+        reader: Callable[[], ViewReader],
+        *,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._registry = registry
+        self._reader = reader
+        self._now = now
+
+    def routes(self) -> list[Route]:
+        """For each read model: a row by its key and, where it has fields to find by, rows by a value."""
+        return [route for name in self._registry.views for route in self._routes(name)]
+
+    def _routes(self, name: str) -> Iterator[Route]:
+        async def show(request: Request) -> Response:
+            return await self.one(name, request.path_params["key"], request)
+
+        async def find(request: Request) -> Response:
+            return await self.find(name, request)
+
+        docs = view_docs(name, "key")
+        yield Route(method="GET", path=f"{name}/{{key}}", endpoint=show, access=READERS, docs=docs)
+        if fields := findable(self._registry, name):
+            yield Route(method="GET", path=name, endpoint=find, access=READERS, docs=find_docs(name, fields))
 
     async def one(self, view: str, key: str, request: Request) -> Response:
         """One row of a read model."""
-        services = self._services
-        found = await services.views.get(view, key) if 1 <= len(key) <= MAX_KEY else None
-        if found is None:
-            return error(ErrorCode.NOT_FOUND, f"There is nothing under {view}/{key[:MAX_KEY]}.", now=services.now())
         try:
-            return Response(await self._shown(view, key, found, request), media_type="application/json")
+            row = (
+                await self._reader().one(view, key, level=_access_level(request)) if 1 <= len(key) <= MAX_KEY else None
+            )
         except ProtectionError as failure:
-            log_event("row unreadable", level=40, view=view, key=key, code=failure.code, reason=failure.message)
-            return error(failure.code, "This row can't be opened.", now=services.now(), status=500)
+            return error(failure.code, "This row can't be decrypted.", now=self._now(), status=500)
+        if row is None:
+            return error(ErrorCode.NOT_FOUND, f"There is nothing under {view}/{key[:MAX_KEY]}.", now=self._now())
+        return Response(row, media_type="application/json")
 
     async def find(self, view: str, request: Request) -> Response:
         """The rows of a read model with one value in a tokenized field; for who may see such a field only."""
-        services = self._services
-        if _clearance(request) < Classification.RESTRICTED:
-            return error(ErrorCode.FORBIDDEN, "Only an operator finds rows by such a value.", now=services.now())
-        asked = _asked(request, self.findable(view))
+        level = _access_level(request)
+        if level < Classification.RESTRICTED:
+            return error(ErrorCode.FORBIDDEN, "Only an operator finds rows by such a value.", now=self._now())
+        asked = _asked(request, findable(self._registry, view))
         if isinstance(asked, str):
-            return error(ErrorCode.BAD_REQUEST, asked, now=services.now())
+            return error(ErrorCode.BAD_REQUEST, asked, now=self._now())
         name, value, top, after = asked
-        if services.fields is None:
-            return error(ErrorCode.NOT_FOUND, "Rows are found so only where fields are sealed.", now=services.now())
-        tokens = await services.fields.candidates(self.findable(view)[name], value)
-        page = await services.views.find(view, name, tokens, top=top, after=after)
-        rows = []
-        for key, text in page.rows:
-            try:
-                rows.append(from_json(await self._shown(view, key, text, request)))
-            except ProtectionError as failure:  # one row that was tampered with doesn't hide the others
-                log_event("row unreadable", level=40, view=view, key=key, code=failure.code, reason=failure.message)
-        body = {"value": rows, "count": len(rows)}
+        page = await self._reader().find(view, name, value, level=level, top=top, after=after)
+        if page is None:
+            return error(ErrorCode.NOT_FOUND, "Rows are found so only where fields are encrypted.", now=self._now())
+        body = {"value": page.rows, "count": len(page.rows)}
         if page.after is not None:
             body["nextLink"] = f"/api/{view}?{urlencode({name: value, 'top': top, 'after': page.after})}"
         return Response(to_json(body), media_type="application/json")
 
-    async def _shown(self, view: str, key: str, text: str, request: Request) -> bytes:
-        services = self._services
-        plans = services.registry.plans(view)
-        return await shown(text, plans, ("view", view, key), clearance=_clearance(request), fields=services.fields)
 
-
-def _clearance(request: Request) -> Classification:
+def _access_level(request: Request) -> Classification:
     caller = getattr(request.state, "caller", None)
-    return clearance_of(None if caller is None else caller.roles)
+    return access_level_of(None if caller is None else caller.roles)
 
 
 def _asked(request: Request, findable: dict[str, Tokenized]) -> tuple[str, str, int, str] | str:

@@ -3,9 +3,8 @@ metadata description = 'Sluice in Azure. This file wires modules together and de
 targetScope = 'subscription'
 
 import { Addresses, AppSizes, Cloud, EventHubsSize, Gateway, Retention } from 'types.bicep'
-import { ServiceBusSize, Stage, Thresholds, functions } from 'types.bicep'
-import { accountGrants, containerGrants, firstStateGrants, greenGrants, hubGrants } from 'grants.bicep'
-import { keyGrants, queueGrants, stateGrants, telemetryGrants, vaultGrants } from 'grants.bicep'
+import { ServiceBusSize, Stage, Thresholds } from 'types.bicep'
+import { accountGrants, greenGrants, packageGrants, telemetryGrants } from 'grants.bicep'
 
 @description('Name of the environment, as azd calls it; part of every name.')
 @minLength(2)
@@ -105,6 +104,9 @@ param deployerPrincipalId string = ''
 @description('Whether a user or a service principal deploys.')
 param deployerPrincipalType 'User' | 'ServicePrincipal' = 'User'
 
+// What the app says of itself, written by `dev.py declare`: functions, queues, hubs, tables, containers, grants.
+var declared = loadJsonContent('declarations.json')
+
 var token = uniqueString(subscription().subscriptionId, environmentName, location)
 var short = take(token, 6)
 var tags = union(extraTags, {
@@ -172,7 +174,7 @@ var connections = [
 ]
 
 // App settings of every app. The app checks at start that they fit together; `dev.py doctor` checks before that.
-var settings = {
+var settings = union(declared.entitySettings, {
   AzureWebJobsStorage__accountName: accounts.host
   ServiceBus__fullyQualifiedNamespace: '${names.serviceBus}.${busSuffixes[cloud]}'
   EventHubs__fullyQualifiedNamespace: '${names.eventHubs}.${busSuffixes[cloud]}'
@@ -182,24 +184,16 @@ var settings = {
   PYTHON_ENABLE_INIT_INDEXING: '1'
   FUNCTIONS_REQUEST_BODY_SIZE_LIMIT: '1073741824'
   SLUICE_CLOUD: cloud
-  SLUICE_LANE_HIGH: 'lane-high'
-  SLUICE_LANE_NORMAL: 'lane-normal'
-  SLUICE_LANE_LOW: 'lane-low'
-  SLUICE_LANE_ORDERED: 'lane-ordered'
-  SLUICE_ROTATION_QUEUE: 'secret-events'
-  SLUICE_EVENT_HUB: 'events'
-  SLUICE_READ_MODEL_GROUP: 'read-models'
   SLUICE_OPERATION_KEY: 'secret:operation-key'
   SLUICE_AUTH_ISSUER: authIssuer
   SLUICE_AUTH_AUDIENCE: authAudience
   #disable-next-line SEC003 // the name of a secret in the vault, not a secret
   SLUICE_API_KEYS: 'secret:api-keys'
-  SLUICE_DATA_KEY: 'key:data-key-wrap'
+  SLUICE_DATA_KEY: 'key:${wrappingKey}'
   SLUICE_TOKEN_KEY: 'secret:token-key'
   SLUICE_ENCRYPTED_LANES: encryptedLanes
   SLUICE_ENCRYPT_CLAIMS: string(encryptClaims)
   SLUICE_STATE_BUCKETS: string(stateBuckets)
-  SLUICE_CLAIM_CONTAINER: 'claims'
   SLUICE_CLAIM_RETENTION_DAYS: string(retention.claimDays)
   SLUICE_INBOX_RETENTION_DAYS: string(retention.inboxDays)
   SLUICE_DEAD_LETTER_RETENTION_DAYS: string(retention.deadLetterDays)
@@ -208,7 +202,7 @@ var settings = {
   SLUICE_PARKING_SCHEDULE: '*/5 * * * * *'
   SLUICE_CLAIM_SWEEP_SCHEDULE: '0 30 3 * * *'
   SLUICE_INBOX_SWEEP_SCHEDULE: '0 0 4 * * *'
-}
+})
 
 // Smaller batches on the urgent lane: a message waits for fewer others, and scaling out begins at half the backlog.
 var highSettings = {
@@ -432,7 +426,7 @@ module state 'modules/storage.bicep' = [for (name, i) in stateNames: {
     purpose: 'state'
     sku: storageSku
     containers: []
-    tables: i == 0 ? ['state', 'readmodels', 'deadletters', 'datakeys', 'subjectkeys', 'audit'] : ['state']
+    tables: i == 0 ? concat(declared.tables.everyAccount, declared.tables.firstAccount) : declared.tables.everyAccount
     hierarchical: false
     versioning: false
     softDeleteDays: retention.softDeleteDays
@@ -455,7 +449,7 @@ module claims 'modules/storage.bicep' = {
     tags: tags
     purpose: 'claims'
     sku: storageSku
-    containers: ['claims', 'state-values', 'dead-letters']
+    containers: declared.containers
     tables: []
     hierarchical: false
     versioning: true
@@ -560,6 +554,11 @@ module vault 'modules/keyvault.bicep' = {
   }
 }
 
+var claimGrants = [for one in declared.grants.containers: union(one, { account: 'claims' })]
+
+// Which key of the vault it is, only a stage knows.
+var keyGrants = [for one in declared.grants.keys: union(one, { key: wrappingKey })]
+
 var principals = {
   api: identities[0].outputs.principalId
   high: identities[1].outputs.principalId
@@ -582,11 +581,11 @@ module roles 'modules/rbac.bicep' = {
     }
     vaultName: vault.outputs.name
     componentName: monitoring.outputs.componentName
-    queueGrants: queueGrants
-    hubGrants: hubGrants
-    containerGrants: twoColours ? concat(containerGrants, greenGrants) : containerGrants
+    queueGrants: declared.grants.queues
+    hubGrants: declared.grants.hubs
+    containerGrants: concat(claimGrants, packageGrants, twoColours ? greenGrants : [])
     accountGrants: accountGrants
-    vaultGrants: vaultGrants
+    vaultGrants: declared.grants.vault
     keyGrants: keyGrants
     telemetryGrants: telemetryGrants
   }
@@ -598,7 +597,7 @@ module tableRoles 'modules/rbac-tables.bicep' = [for (name, i) in stateNames: {
   params: {
     principals: principals
     accountName: state[i].outputs.name
-    tableGrants: i == 0 ? concat(stateGrants, firstStateGrants) : stateGrants
+    tableGrants: i == 0 ? concat(declared.grants.tablesOfEveryAccount, declared.grants.tablesOfFirstAccount) : declared.grants.tablesOfEveryAccount
   }
 }]
 
@@ -620,7 +619,7 @@ module app 'modules/functionapp.bicep' = [for (one, i) in apps: {
     httpConcurrency: one.size.httpConcurrency
     zoneRedundant: zoneRedundant
     pythonVersion: '3.12'
-    functions: functions
+    functions: declared.functions
     app: one.key
     settings: settings
     ownSettings: one.own
@@ -658,7 +657,7 @@ module green 'modules/functionapp.bicep' = [for (one, i) in apps: if (twoColours
     httpConcurrency: one.size.httpConcurrency
     zoneRedundant: zoneRedundant
     pythonVersion: '3.12'
-    functions: functions
+    functions: declared.functions
     app: one.key
     settings: settings
     ownSettings: one.own
@@ -685,7 +684,7 @@ module secretEvents 'modules/secret-events.bicep' = {
     tags: tags
     vaultName: vault.outputs.name
     serviceBusName: bus.outputs.name
-    queueName: settings.SLUICE_ROTATION_QUEUE
+    queueName: declared.entitySettings.SLUICE_ROTATION_QUEUE
     workspaceId: monitoring.outputs.workspaceId
   }
 }

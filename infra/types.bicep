@@ -171,30 +171,3 @@ type Thresholds = {
   @description('Whether silence is a fault: no message for half an hour.')
   expectsTraffic: bool
 }
-
-// Every function of the package runs in exactly one app. Lanes are apart so that none takes another's instances,
-// identity or deployment with it: `high` alone, because it is the one that pays for always-ready instances; `normal`
-// and `low` together, because both may wait, and Flex scales each function by itself anyway; `ordered` alone, because
-// its sessions scale by keys instead of by messages, and a parked key must not hold up a deployment of the others.
-@export()
-@description('Function to the app that runs it.')
-var functions = [
-  { name: 'api', app: 'api' }
-  { name: 'lane_high', app: 'high' }
-  { name: 'dead_letters_high', app: 'high' }
-  { name: 'lane_normal', app: 'bulk' }
-  { name: 'lane_low', app: 'bulk' }
-  { name: 'dead_letters_normal', app: 'bulk' }
-  { name: 'dead_letters_low', app: 'bulk' }
-  { name: 'lane_ordered', app: 'ordered' }
-  { name: 'dead_letters_ordered', app: 'ordered' }
-  { name: 'drain_parked', app: 'ordered' }
-  { name: 'read_models', app: 'streams' }
-  { name: 'sweep_outbox', app: 'streams' }
-  { name: 'sweep_claims', app: 'streams' }
-  { name: 'sweep_dead_letters', app: 'streams' }
-  { name: 'sweep_inbox', app: 'streams' }
-  { name: 'rewrap_data_keys', app: 'streams' }
-  { name: 'secret_events', app: 'streams' }
-  { name: 'secret_events_queue', app: 'streams' }
-]

@@ -10,17 +10,20 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from azure.core.exceptions import AzureError, ResourceNotFoundError
-from azure.data.tables.aio import TableClient
+from azure.core.exceptions import AzureError
 
-from functions import Services
-from functions.protection import Protection
+from functions.composition import Composition
+from functions.composition.encryption import TOKENS_TABLE, data_keys, fresh_subject_keys, subject_keys, token_keys
+from functions.composition.platform import platform
+from functions.composition.read_models import VIEWS_TABLE
+from functions.composition.state import STATE_TABLE
 from shared.encryption import Erasure, Keyring, KeysUnavailable
+from shared.environment import WrongSettings
 from shared.messages import Registry
-from shared.privacy import Found, survey
+from shared.privacy import StoreSurvey, survey
 from shared.secrets import SecretError
-from shared.settings import Settings, WrongSettings
-from shared.tokenization import TokenKeys
+from shared.settings import Settings
+from shared.tables import Query, Table
 
 from .settings_file import WrongSettingsFile, load_settings
 
@@ -73,27 +76,27 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 
 
 async def _run(known: argparse.Namespace, settings: Settings) -> int:
-    services = Services(settings, Registry([]))
+    composition = Composition(settings, Registry([]))
     try:
-        protection = services.protection
-        if protection is None or protection.token_keys is None:
-            raise _Wrong("nobody can be erased: SLUICE_DATA_KEY and SLUICE_TOKEN_KEY aren't set")
-        return await _erase(known, services, protection, protection.token_keys)
+        return await _erase(known, composition)
     finally:
         with contextlib.suppress(Exception):
-            await services.close()
+            await composition.close()
 
 
-async def _erase(known: argparse.Namespace, services: Services, protection: Protection, tokens: TokenKeys) -> int:
+async def _erase(known: argparse.Namespace, composition: Composition) -> int:
+    tokens, keys = composition.get(token_keys), composition.get(subject_keys)
+    if tokens is None or keys is None:
+        raise _Wrong("nobody can be erased: SLUICE_DATA_KEY and SLUICE_TOKEN_KEY aren't set")
     subjects = (await tokens.tokens()).candidates(known.kind, known.subject)
-    before = await _survey(services, protection, subjects)
+    before = await _survey(composition, subjects)
     erased: list[Erasure] = []
     if not known.dry_run:
         for subject in subjects:
-            done = await protection.subject_keys.erase(subject, by=known.by, reason=known.reason)
+            done = await keys.erase(subject, by=known.by, reason=known.reason)
             if done is not None:
                 erased.append(done)
-    after = before if known.dry_run else await _survey(services, protection, subjects)
+    after = before if known.dry_run else await _survey(composition, subjects)
     left = sum(found.openable for found in after)
     report = {
         "subject": subjects[0],
@@ -108,24 +111,28 @@ async def _erase(known: argparse.Namespace, services: Services, protection: Prot
     return DONE if known.dry_run or (erased and left == 0) else INCOMPLETE
 
 
-async def _survey(services: Services, protection: Protection, subjects: Sequence[str]) -> list[Found]:
+async def _survey(composition: Composition, subjects: Sequence[str]) -> list[StoreSurvey]:
     """Look through every store with keys that nobody has in memory."""
-    keyring = Keyring(protection.data_keys, protection.fresh_subject_keys())
+    keys, subjects_keys = composition.get(data_keys), fresh_subject_keys(composition)
+    assert keys is not None
+    assert subjects_keys is not None
+    keyring, clients = Keyring(keys, subjects_keys), composition.get(platform)
     stores = {
-        "state": _tables(services.tables_of_state()),
-        "read models": _tables([services.table_of_views()]),
-        "tokens": _tables([protection.table_of_tokens()]),
-        "event log": _events(services),
+        "state": _tables(clients.tables(STATE_TABLE)),
+        "read models": _tables([clients.table(VIEWS_TABLE)]),
+        "tokens": _tables([clients.table(TOKENS_TABLE)]),
+        "event log": _events(clients.event_reader()),
     }
     return [await survey(name, texts, subjects=subjects, keyring=keyring) for name, texts in stores.items()]
 
 
-async def _tables(tables: Sequence[TableClient]) -> AsyncIterator[tuple[str, str]]:
+async def _tables(tables: Sequence[Table]) -> AsyncIterator[tuple[str, str]]:
     for table in tables:
-        async with table:
-            with contextlib.suppress(ResourceNotFoundError):
-                async for row in table.list_entities():
-                    yield f"{row['PartitionKey']}/{row['RowKey']}", " ".join(_texts(row))
+        try:
+            async for row in table.query(Query()):
+                yield f"{row['PartitionKey']}/{row['RowKey']}", " ".join(_texts(row))
+        finally:
+            await table.close()
 
 
 def _texts(row: Mapping[str, Any]) -> list[str]:
@@ -136,9 +143,8 @@ def _texts(row: Mapping[str, Any]) -> list[str]:
     ]
 
 
-async def _events(services: Services) -> AsyncIterator[tuple[str, str]]:
+async def _events(client: "EventHubConsumerClient") -> AsyncIterator[tuple[str, str]]:
     """Every event that the hub still has, partition by partition, as far as it went when this began."""
-    client = services.event_reader()
     async with client, asyncio.timeout(_EVENTS_SECONDS):
         for partition in await client.get_partition_ids():
             async for name, text in _partition(client, partition):
@@ -167,7 +173,9 @@ async def _partition(client: "EventHubConsumerClient", partition: str) -> AsyncI
         await asyncio.gather(reading, return_exceptions=True)
 
 
-def _text(report: Mapping[str, Any], before: Sequence[Found], after: Sequence[Found], erased: Sequence[Erasure]) -> str:
+def _text(
+    report: Mapping[str, Any], before: Sequence[StoreSurvey], after: Sequence[StoreSurvey], erased: Sequence[Erasure]
+) -> str:
     lines = [f"subject {report['subject']} ({report['kind']})", ""]
     lines.append(f"{'store':<12} {'looked at':>10} {'sealed':>8} {'readable':>9}" + ("" if erased else "  for example"))
     for index, found in enumerate(before):

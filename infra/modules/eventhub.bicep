@@ -9,7 +9,7 @@ param name string
 @description('How many partitions; Standard can not change it later.')
 param partitionCount int
 
-@description('Consumer groups, each with its Name; $Default is always there.')
+@description('Names of the consumer groups; $Default is always there.')
 param consumerGroups array
 
 @description('How long events are kept, in hours.')
@@ -60,7 +60,7 @@ resource hub 'Microsoft.EventHub/namespaces/eventhubs@2024-01-01' = {
 
 resource group 'Microsoft.EventHub/namespaces/eventhubs/consumergroups@2024-01-01' = [for one in consumerGroups: {
   parent: hub
-  name: one.Name
+  name: one
 }]
 
 output name string = hub.name

@@ -1,4 +1,4 @@
-metadata description = 'Event Hubs with the hubs and consumer groups of the emulator\'s own file.'
+metadata description = 'Event Hubs with the hubs and consumer groups that the app declares.'
 
 @description('Name of the namespace.')
 param name string
@@ -54,7 +54,7 @@ param zoneId string
 @description('Id of the workspace that takes logs and metrics.')
 param workspaceId string
 
-var hubs = loadJsonContent('../../local/config/eventhubs.json').UserConfig.NamespaceConfig[0].Entities
+var hubs = loadJsonContent('../declarations.json').hubs
 var inflates = sku == 'Standard' && maximumCapacity > capacity
 
 resource namespace 'Microsoft.EventHub/namespaces@2024-01-01' = {
@@ -89,12 +89,12 @@ module captureRole 'capture-role.bicep' = if (capture) {
 }
 
 module hub 'eventhub.bicep' = [for one in hubs: {
-  name: 'hub-${one.Name}'
+  name: 'hub-${one.name}'
   params: {
     namespaceName: namespace.name
-    name: one.Name
-    partitionCount: one.PartitionCount
-    consumerGroups: one.ConsumerGroups
+    name: one.name
+    partitionCount: one.partitions
+    consumerGroups: one.groups
     retentionHours: retentionHours
     capture: capture
     captureAccountId: captureAccountId
@@ -151,4 +151,4 @@ resource lock 'Microsoft.Authorization/locks@2020-05-01' = if (locked) {
 
 output id string = namespace.id
 output name string = namespace.name
-output consumerGroups array = hubs[0].ConsumerGroups
+output consumerGroups array = hubs[0].groups

@@ -1,4 +1,4 @@
-metadata description = 'Service Bus with the queues of the emulator\'s own file: what runs on a laptop is what is deployed.'
+metadata description = 'Service Bus with the queues that the app declares: what runs on a laptop is what is deployed.'
 
 @description('Name of the namespace.')
 param name string
@@ -37,9 +37,9 @@ param zoneId string
 @description('Id of the workspace that takes logs and metrics.')
 param workspaceId string
 
-// Dead letters are not forwarded: each lane's own function drains them with their reason. Duplicate detection is off as
-// the file says, on purpose: docs/decisions/no-duplicate-detection.md.
-var queues = loadJsonContent('../../local/config/servicebus.json').UserConfig.Namespaces[0].Queues
+// Dead letters are not forwarded: each lane's own function drains them with their reason. Duplicate detection is off
+// on purpose: docs/decisions/no-duplicate-detection.md.
+var queues = loadJsonContent('../declarations.json').queues
 
 resource namespace 'Microsoft.ServiceBus/namespaces@2024-01-01' = {
   name: name
@@ -71,15 +71,15 @@ resource network 'Microsoft.ServiceBus/namespaces/networkRuleSets@2024-01-01' = 
 
 resource queue 'Microsoft.ServiceBus/namespaces/queues@2024-01-01' = [for one in queues: {
   parent: namespace
-  name: one.Name
+  name: one.name
   properties: {
-    lockDuration: one.Properties.LockDuration
-    defaultMessageTimeToLive: one.Properties.DefaultMessageTimeToLive
-    deadLetteringOnMessageExpiration: one.Properties.DeadLetteringOnMessageExpiration
-    maxDeliveryCount: one.Properties.MaxDeliveryCount
-    requiresDuplicateDetection: one.Properties.RequiresDuplicateDetection
-    duplicateDetectionHistoryTimeWindow: one.Properties.DuplicateDetectionHistoryTimeWindow
-    requiresSession: one.Properties.RequiresSession
+    lockDuration: one.lock
+    defaultMessageTimeToLive: one.timeToLive
+    deadLetteringOnMessageExpiration: one.deadLettersExpired
+    maxDeliveryCount: one.deliveries
+    requiresDuplicateDetection: one.duplicateDetection
+    duplicateDetectionHistoryTimeWindow: 'PT10M'
+    requiresSession: one.sessions
     maxSizeInMegabytes: queueSizeMb
   }
 }]

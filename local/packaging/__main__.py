@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from local.packaging.building import Built, PackageOptions, build
+from local.packaging.distribution import build_distribution
 from local.packaging.errors import PackageError
 
 __all__ = ["main"]
@@ -19,10 +20,12 @@ def main(arguments: Sequence[str]) -> int:
     """Build the package; 0, or 2 after saying in one line why there is none."""
     parser = _parser()
     given = parser.parse_args(arguments)
+    if given.local_azure:
+        return _build_local_azure(given.out)
     try:
         options = PackageOptions(
             project=_PROJECT,
-            out=given.out.absolute(),
+            out=(given.out or _PROJECT / "dist" / "sluice.zip").absolute(),
             allow_dirty=given.allow_dirty,
             with_packages=given.with_packages,
             python=given.python,
@@ -36,6 +39,17 @@ def main(arguments: Sequence[str]) -> int:
         print(f"dev.py: {error}", file=sys.stderr, flush=True)  # noqa: T201
         return 2
     print(_told(options, built), flush=True)  # noqa: T201
+    return 0
+
+
+def _build_local_azure(folder: Path | None) -> int:
+    try:
+        built = build_distribution(_PROJECT, folder or _PROJECT / "dist", _PROJECT / ".sluice" / "backends")
+    except PackageError as error:
+        print(f"dev.py: {error}", file=sys.stderr, flush=True)  # noqa: T201
+        return 2
+    for path in (built.wheel, built.source):
+        print(f"{path}  {path.stat().st_size:,} bytes", flush=True)  # noqa: T201
     return 0
 
 
@@ -60,7 +74,10 @@ def _parser() -> argparse.ArgumentParser:
         description="Build one zip to deploy, the same bytes for the same commit, with a CycloneDX bill of materials.",
     )
     parser.add_argument(
-        "--out", type=Path, default=_PROJECT / "dist" / "sluice.zip", metavar="FILE", help="(default: dist/sluice.zip)"
+        "--out", type=Path, metavar="FILE", help="(default: dist/sluice.zip; with --local-azure a folder, dist)"
+    )
+    parser.add_argument(
+        "--local-azure", action="store_true", help="build wheel and source distribution of local-azure instead"
     )
     parser.add_argument(
         "--with-packages", action="store_true", help="put the third-party packages in: no build in Azure is needed"

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import aiohttp
 
+from local.access import AUDIENCE
 from local.azurite import AzuriteEndpoints, azurite_command, parse_endpoints
 from local.stack.child import Child, Service
 from local.stack.data_directory import DataDirectory
-from local_azure.identity import AUDIENCE, IdentityAddress, Registration, object_id, parse_identity
+from local_azure.identity import IdentityAddress, Registration, object_id, parse_identity
 from local_azure.keyvault import VaultAddress, parse_vault
 
 __all__ = [

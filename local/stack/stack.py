@@ -12,6 +12,7 @@ from typing import Literal
 
 import aiohttp
 
+from local.access import AUDIENCE
 from local.azurite import AzuriteEndpoints, parse_endpoints
 from local.setup import Environment, find_node
 from local.stack.child import Child, Service
@@ -124,7 +125,13 @@ class Stack:
         registration = open_registration(self.data.identity)
         try:
             return await asyncio.to_thread(
-                fetch_token, self.identity, registration, client=client, roles=("producer",), lifetime=_TOKEN_SECONDS
+                fetch_token,
+                self.identity,
+                registration,
+                client=client,
+                roles=("producer",),
+                audience=AUDIENCE,
+                lifetime=_TOKEN_SECONDS,
             )
         except IdentityError as error:
             raise StackError(str(error)) from error

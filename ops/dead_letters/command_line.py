@@ -15,7 +15,13 @@ from uuid import UUID
 from azure.core.exceptions import AzureError, HttpResponseError
 from azure.servicebus.exceptions import ServiceBusError
 
-from functions import Services
+from functions.composition import Composition
+from functions.composition.claims import claim_store
+from functions.composition.dead_letters import dead_letter_store
+from functions.composition.encryption import fields
+from functions.composition.read_models import projector
+from functions.composition.sending import lane_senders
+from functions.composition.state import parking, state_store
 from ops.settings_file import load_settings
 from shared.dead_letters import (
     Action,
@@ -30,10 +36,11 @@ from shared.dead_letters import (
     StoredLetter,
     preview,
 )
+from shared.environment import WrongSettings
 from shared.messages import Lane, MessageError, Registry, discover
-from shared.query import StreamEvent
-from shared.settings import Settings, WrongSettings
+from shared.settings import Settings
 from shared.state import StateMismatch
+from shared.streams import StreamEvent
 
 from .arguments import filters_of, order_by, parse, ramp_of
 from .rendering import (
@@ -75,7 +82,7 @@ def main(arguments: list[str] | None = None, environment: Mapping[str, str] | No
         return _say(str(error), WRONG)
 
 
-def redrive_of(services: Services) -> Redrive:
+def redrive_of(composition: Composition) -> Redrive:
     """Decisions about dead letters, with the app's own lanes, inbox and projector."""
 
     async def project(letter: StoredLetter, body: bytes) -> None:
@@ -86,24 +93,25 @@ def redrive_of(services: Services) -> Redrive:
             offset=str(place.get("offset", "")),
             sequence_number=int(place.get("sequenceNumber", 0)),
         )
-        await services.projector.project([event])
+        await composition.get(projector).project([event])
 
     async def renew(claim: str) -> None:
-        await services.claims.renew(claim)
+        await composition.get(claim_store).renew(claim)
 
     async def resolved(letter: StoredLetter, discarded: bool) -> None:
         if letter.lane == Lane.ORDERED and letter.key is not None and letter.message_id is not None:
-            await services.parking.unblock(letter.key, letter.message_id, done_only=not discarded)
+            await composition.get(parking).unblock(letter.key, letter.message_id, done_only=not discarded)
 
+    protection = composition.get(fields)
     return Redrive(
-        services.dead_letters,
-        InboxRecords(services.state),
-        send=services.lanes.forward,
+        composition.get(dead_letter_store),
+        InboxRecords(composition.get(state_store)),
+        send=composition.get(lane_senders).forward,
         events={"events": project},
         renew=renew,
-        now=services.now,
+        now=composition.now,
         resolved=resolved,
-        fingerprints=None if services.fields is None else services.fields.fingerprints,
+        fingerprints=None if protection is None else protection.payload_hashes,
     )
 
 
@@ -114,16 +122,16 @@ def _registry() -> Registry:
 
 
 async def _run(known: argparse.Namespace, settings: Settings) -> int:
-    services = Services(settings, _registry() if known.command in ("replay", "show") else Registry([]))
+    composition = Composition(settings, _registry() if known.command in ("replay", "show") else Registry([]))
     try:
         async with asyncio.timeout(_PROBE_SECONDS):
-            await services.dead_letters.probe()
-        return await _COMMANDS[known.command](known, services)
+            await composition.get(dead_letter_store).probe()
+        return await _COMMANDS[known.command](known, composition)
     except* (AzureError, ServiceBusError, OSError, TimeoutError) as group:
         return_code = _unreachable(group)
     finally:
         with contextlib.suppress(Exception):
-            await services.close()
+            await composition.close()
     return return_code
 
 
@@ -141,8 +149,10 @@ def _unreachable(group: BaseExceptionGroup[BaseException]) -> int:
     )
 
 
-async def _list(known: argparse.Namespace, services: Services) -> int:
-    letters, total = await services.dead_letters.newest(filters_of(known, now=services.now()), known.limit)
+async def _list(known: argparse.Namespace, composition: Composition) -> int:
+    letters, total = await composition.get(dead_letter_store).newest(
+        filters_of(known, now=composition.now()), known.limit
+    )
     if known.json:
         _print(as_json({"total": total, "letters": [letter_json(letter) for letter in letters]}))
     elif not letters:
@@ -153,8 +163,8 @@ async def _list(known: argparse.Namespace, services: Services) -> int:
     return OK
 
 
-async def _groups(known: argparse.Namespace, services: Services) -> int:
-    groups = await services.dead_letters.groups(filters_of(known, now=services.now()))
+async def _groups(known: argparse.Namespace, composition: Composition) -> int:
+    groups = await composition.get(dead_letter_store).groups(filters_of(known, now=composition.now()))
     if known.json:
         _print(as_json({"groups": [group_json(group) for group in groups]}))
     else:
@@ -162,19 +172,19 @@ async def _groups(known: argparse.Namespace, services: Services) -> int:
     return OK
 
 
-async def _show(known: argparse.Namespace, services: Services) -> int:
-    letters = await _named(services, known.id)
+async def _show(known: argparse.Namespace, composition: Composition) -> int:
+    letters = await _named(composition, known.id)
     if len(letters) != 1:
         return _say(_not_one(known.id, letters), INCOMPLETE)
     try:
-        body = await services.dead_letters.message(letters[0])
+        body = await composition.get(dead_letter_store).message(letters[0])
     except (LookupError, MessageError) as error:
         return _say(str(error), INCOMPLETE)
     letter = letters[0]
     if known.reveal:
-        letter = await _revealed(letter, Order(by=order_by(known), reason=known.reason), services)
+        letter = await _revealed(letter, Order(by=order_by(known), reason=known.reason), composition)
     else:
-        told = preview(letter, body, services.registry)
+        told = preview(letter, body, composition.registry)
         if known.body is not None and told != body:
             raise _Wrong("the message holds protected fields: add --reveal and --reason to write it as it is")
         body = told
@@ -187,14 +197,16 @@ async def _show(known: argparse.Namespace, services: Services) -> int:
     return OK
 
 
-async def _revealed(letter: StoredLetter, order: Order, services: Services) -> StoredLetter:
+async def _revealed(letter: StoredLetter, order: Order, composition: Composition) -> StoredLetter:
     """The dead letter with the note that somebody has seen all of it, which is kept before anything is shown."""
     for _ in range(_TRIES):
-        note = Note(at=services.now(), action="revealed", by=order.by, reason=order.reason)
-        noted = await services.dead_letters.change(letter, status=letter.status, note=note, at=letter.changed_at)
+        note = Note(at=composition.now(), action="revealed", by=order.by, reason=order.reason)
+        noted = await composition.get(dead_letter_store).change(
+            letter, status=letter.status, note=note, at=letter.changed_at
+        )
         if noted is not None:
             return noted
-        (letter,) = await services.dead_letters.starting_with(letter.id)
+        (letter,) = await composition.get(dead_letter_store).starting_with(letter.id)
     raise _Wrong("the dead letter keeps changing, so that it can't be noted who has seen it; try again")
 
 
@@ -208,13 +220,13 @@ def _write(file: str, body: bytes) -> None:
         raise _Wrong(f"{file} can't be written: {error.strerror or error}") from None
 
 
-async def _replay(known: argparse.Namespace, services: Services) -> int:
-    redrive = redrive_of(services)
+async def _replay(known: argparse.Namespace, composition: Composition) -> int:
+    redrive = redrive_of(composition)
     if known.dry_run:
-        return await _dry_run(known, services, redrive)
+        return await _dry_run(known, composition, redrive)
     ramp, order = ramp_of(known), Order(by=order_by(known), reason=known.reason)
     run = RedriveRun(redrive, ramp, clock=time.monotonic, watch=_show_progress)
-    report = await run.replay(_chosen(known, services), order)
+    report = await run.replay(_chosen(known, composition), order)
     _end_progress()
     if known.json:
         _print(as_json(report_json(report)))
@@ -224,11 +236,11 @@ async def _replay(known: argparse.Namespace, services: Services) -> int:
     return INCOMPLETE if bad else OK
 
 
-async def _discard(known: argparse.Namespace, services: Services) -> int:
-    redrive = redrive_of(services)
+async def _discard(known: argparse.Namespace, composition: Composition) -> int:
+    redrive = redrive_of(composition)
     actions: Counter[str] = Counter()
     order = None if known.dry_run else Order(by=order_by(known), reason=known.reason)
-    letters = _chosen(known, services)
+    letters = _chosen(known, composition)
     while some := [letter async for letter in _some(letters, _SIDE_BY_SIDE)]:
         if order is None:
             actions["would be discarded"] += len(some)
@@ -242,10 +254,10 @@ async def _discard(known: argparse.Namespace, services: Services) -> int:
     return OK
 
 
-async def _dry_run(known: argparse.Namespace, services: Services, redrive: Redrive) -> int:
+async def _dry_run(known: argparse.Namespace, composition: Composition, redrive: Redrive) -> int:
     actions: Counter[str] = Counter()
     shown: list[tuple[StoredLetter, Action]] = []
-    letters = _chosen(known, services)
+    letters = _chosen(known, composition)
     while some := [letter async for letter in _some(letters, _SIDE_BY_SIDE)]:
         for plan in await asyncio.gather(*(redrive.plan(letter) for letter in some)):
             actions[plan.action.value] += 1
@@ -263,19 +275,19 @@ async def _dry_run(known: argparse.Namespace, services: Services, redrive: Redri
     return OK
 
 
-async def _chosen(known: argparse.Namespace, services: Services) -> AsyncIterator[StoredLetter]:
+async def _chosen(known: argparse.Namespace, composition: Composition) -> AsyncIterator[StoredLetter]:
     """The letters that ids or filters name; none that fails again while this runs is chosen twice."""
-    now = services.now()
+    now = composition.now()
     left = known.limit
-    async for letter in _by_ids(known, services) if known.ids else _by_filters(known, services, now):
+    async for letter in _by_ids(known, composition) if known.ids else _by_filters(known, composition, now):
         if left == 0:
             return
         yield letter
         left = None if left is None else left - 1
 
 
-async def _by_ids(known: argparse.Namespace, services: Services) -> AsyncIterator[StoredLetter]:
-    found = [(name, await _named(services, name)) for name in known.ids]
+async def _by_ids(known: argparse.Namespace, composition: Composition) -> AsyncIterator[StoredLetter]:
+    found = [(name, await _named(composition, name)) for name in known.ids]
     for name, letters in found:
         if len(letters) != 1:
             raise _Wrong(_not_one(name, letters))
@@ -283,23 +295,25 @@ async def _by_ids(known: argparse.Namespace, services: Services) -> AsyncIterato
         yield letters[0]
 
 
-async def _by_filters(known: argparse.Namespace, services: Services, now: datetime) -> AsyncIterator[StoredLetter]:
+async def _by_filters(
+    known: argparse.Namespace, composition: Composition, now: datetime
+) -> AsyncIterator[StoredLetter]:
     filters = filters_of(known, now=now)
     until = min(filters.until, now) if filters.until is not None else now
-    async for letter in services.dead_letters.select(replace(filters, until=until)):
+    async for letter in composition.get(dead_letter_store).select(replace(filters, until=until)):
         yield letter
 
 
-async def _named(services: Services, name: str) -> list[StoredLetter]:
+async def _named(composition: Composition, name: str) -> list[StoredLetter]:
     """By the id or its beginning, or by a message id."""
     with contextlib.suppress(ValueError):
         if "-" in name:
             filters = Filters(message_id=str(UUID(name)))
-            return [letter async for letter in _some(services.dead_letters.select(filters), 10)]
+            return [letter async for letter in _some(composition.get(dead_letter_store).select(filters), 10)]
     wanted = name.lower()
     if len(wanted) < 4 or not set(wanted) <= set("0123456789abcdef"):
         raise _Wrong(f"{name!r} is no id of a dead letter: give 4 or more of its hex digits, or a message id")
-    return await services.dead_letters.starting_with(wanted)
+    return await composition.get(dead_letter_store).starting_with(wanted)
 
 
 async def _some(letters: AsyncIterator[StoredLetter], count: int) -> AsyncIterator[StoredLetter]:

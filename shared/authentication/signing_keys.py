@@ -1,7 +1,5 @@
-"""The issuer's signing keys: fetched once for all, kept while it is down, asked for again at a bounded rate."""
+"""The issuer's signing keys: fetched once for all, used while it is down, asked for again at a bounded rate."""
 
-import asyncio
-import contextlib
 import logging
 import math
 import time
@@ -10,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.messages import MessageError, parse_strict
+from shared.resilience import Call, SingleFlight, TokenBucket
 from shared.telemetry import log_event
 
 from .errors import CannotTell, Unauthenticated
@@ -64,8 +63,9 @@ class SigningKeys:
         self._clock = clock
         self._keys: Mapping[str, SigningKey] = {}
         self._fresh_until = -math.inf
-        self._not_before = -math.inf
-        self._fetching: asyncio.Task[None] | None = None
+        self._paid = TokenBucket(capacity=BURST, rate=1 / PAUSE, clock=clock)
+        self._first = TokenBucket(capacity=1, rate=1 / FIRST_PAUSE, clock=clock)
+        self._fetching: SingleFlight[None] = SingleFlight(clock)
 
     async def get(self, kid: str) -> SigningKey:
         """The key of an id. A known one never waits.
@@ -84,24 +84,21 @@ class SigningKeys:
             return found
         fetching = self._refresh()
         if fetching is not None:
-            await asyncio.wait([fetching])  # a caller who leaves doesn't take it away from the others
+            await fetching.wait()
         if not self._keys:
-            wait = max(1, math.ceil(self._not_before - self._clock()))
+            wait = max(1, math.ceil(self._first.wait()))
             raise CannotTell("Tokens can't be checked just now.", retry_after=wait)
         found = self._keys.get(kid)
         if found is None:
             raise Unauthenticated("The token is signed with a key that isn't the issuer's.")
         return found
 
-    def _refresh(self) -> asyncio.Task[None] | None:
-        """The fetch under way, a new one, or None where it is too early for one."""
-        now = self._clock()
-        if self._fetching is None and now >= self._not_before:
-            # The time from which on a fetch is paid for lags behind by up to a burst's worth (a token bucket).
-            paid = max(self._not_before, now - (BURST - 1) * PAUSE) + PAUSE
-            self._not_before = paid if self._keys else now + FIRST_PAUSE
-            self._fetching = asyncio.create_task(self._fetch_keys(), name="signing-keys")
-        return self._fetching
+    def _refresh(self) -> Call[None] | None:
+        """The fetch in progress, a new one, or None where it is too early for one."""
+        fetching = self._fetching.get(self._issuer)
+        if fetching is None and (self._paid if self._keys else self._first).take():
+            return self._fetching.start(self._issuer, self._fetch_keys)
+        return fetching
 
     async def _fetch_keys(self) -> None:
         try:
@@ -109,23 +106,16 @@ class SigningKeys:
                 discovery = await self._fetch(f"{self._issuer.rstrip('/')}/.well-known/openid-configuration")
                 self._jwks_uri = _jwks_uri(discovery, self._issuer)
             keys = signing_keys_of(await self._fetch(self._jwks_uri))
-            if not self._keys:
-                self._not_before = -math.inf
             self._keys = keys
             self._fresh_until = self._clock() + TTL
         except Exception as failure:  # whatever it was: what is known stays, and it is tried again
             log_event(
                 "signing keys not had", level=logging.WARNING, reason=f"{type(failure).__name__}: {failure}"[:300]
             )
-        finally:
-            self._fetching = None
 
     async def close(self) -> None:
-        """Stop a fetch that is under way."""
-        if self._fetching is not None:
-            self._fetching.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._fetching
+        """Stop a fetch that is in progress."""
+        await self._fetching.close()
 
 
 def signing_keys_of(document: bytes) -> dict[str, SigningKey]:

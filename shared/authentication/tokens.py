@@ -4,12 +4,12 @@ import base64
 import binascii
 import hashlib
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from shared.messages import MessageError, parse_strict
+from shared.resilience import BoundedCache
 
 from .callers import Caller, Role
 from .errors import Unauthenticated
@@ -46,22 +46,13 @@ class TokenVerifier:
         self._rules = rules
         self._keys = keys
         self._now = now
-        self._size = size
-        self._known: OrderedDict[bytes, tuple[int, Caller]] = OrderedDict()
+        self._known: BoundedCache[bytes, Caller] = BoundedCache(size, clock=now)
 
     def known(self, token: bytes) -> Caller | None:
         """Whose token it is, where that was found out a moment ago."""
         if len(token) > LONGEST:
             return None
-        digest = hashlib.sha256(token).digest()
-        entry = self._known.get(digest)
-        if entry is None:
-            return None
-        if entry[0] <= self._now():
-            del self._known[digest]
-            return None
-        self._known.move_to_end(digest)
-        return entry[1]
+        return self._known.get(hashlib.sha256(token).digest())
 
     async def caller(self, token: bytes) -> Caller:
         """Whose token it is.
@@ -80,10 +71,7 @@ class TokenVerifier:
         claims = verified(token, key, self._rules)
         caller = _caller(claims)
         until = min(int(claims["exp"]) - BEFORE_EXPIRY, int(self._now()) + KEPT_SECONDS)
-        self._known[hashlib.sha256(token).digest()] = (until, caller)
-        if len(self._known) > self._size:
-            self._known.popitem(last=False)
-        return caller
+        return self._known.put(hashlib.sha256(token).digest(), caller, until=until)
 
     async def close(self) -> None:
         """Stop what is under way."""
@@ -101,13 +89,13 @@ def key_id_of(token: bytes, rules: TokenRules) -> str:
     if len(token) > LONGEST or token.count(b".") != 2:
         raise Unauthenticated("This is not a token.")
     header, claims, _ = token.split(b".")
-    head, said = _part(header), _part(claims)
+    head, body = _part(header), _part(claims)
     kid = head.get("kid")
     if head.get("alg") not in ("RS256", "ES256") or "crit" in head:
         raise Unauthenticated("The token is signed in a way that isn't taken.")
     if not isinstance(kid, str) or not 1 <= len(kid) <= LONGEST_KID:
         raise Unauthenticated("The token doesn't name its key.")
-    if said.get("iss") != rules.issuer:
+    if body.get("iss") != rules.issuer:
         raise Unauthenticated("The token is from another issuer.")
     return kid
 

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from shared.settings import Cloud, Identity
+from shared.environment import Cloud, Identity
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential

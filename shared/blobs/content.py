@@ -7,10 +7,10 @@ from contextlib import asynccontextmanager
 from tempfile import SpooledTemporaryFile
 from typing import Protocol, TypeVar
 
-from shared.encryption import StreamSealer
+from shared.encryption import StreamEncryptor
 
 from .encoding import PIECE, Encoder, encoding_for
-from .reference import SEALED, PayloadTooLarge
+from .reference import ENCRYPTED, PayloadTooLarge
 
 __all__ = ["BLOCK", "WHOLE", "Content", "offload", "prepared"]
 
@@ -24,7 +24,7 @@ _GATHERED = 256 * 1024
 
 T = TypeVar("T")
 
-Sealing = Callable[[], StreamSealer]
+NewEncryptor = Callable[[], StreamEncryptor]
 
 
 class Content(Protocol):
@@ -57,18 +57,18 @@ async def offload(size: int, work: Callable[[], T]) -> T:
 
 @asynccontextmanager
 async def prepared(
-    payload: bytes | AsyncIterable[bytes], *, limit: int, seal: Sealing | None = None
+    payload: bytes | AsyncIterable[bytes], *, limit: int, encrypt: NewEncryptor | None = None
 ) -> AsyncIterator[Content]:
     """Make a payload ready.
 
     A stream's name depends on its digest, which is known at its end only. So it is compressed into a temporary
     file first (memory, while it is small), and a stream that breaks off leaves nothing in storage. Where it is
-    sealed, it is sealed on its way into the file too.
+    encrypted, it is encrypted on its way into the file too.
 
     Parameters
     ----------
-    seal:
-        Begins a sealed stream; each time that the payload is encoded it is another one.
+    encrypt:
+        Begins an encrypted stream; each time that the payload is encoded it is another one.
 
     Raises
     ------
@@ -78,9 +78,9 @@ async def prepared(
     if isinstance(payload, bytes):
         if len(payload) > limit:
             raise PayloadTooLarge(f"The payload has {len(payload)} bytes; {limit} are taken.")
-        yield await offload(len(payload), lambda: _InMemory(payload, seal))
+        yield await offload(len(payload), lambda: _InMemory(payload, encrypt))
         return
-    spool = _Spool(limit, seal)
+    spool = _Spool(limit, encrypt)
     try:
         async for gathered in _gathered(payload):
             await asyncio.to_thread(spool.feed, gathered)
@@ -106,20 +106,20 @@ async def _gathered(pieces: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
 class _InMemory:
     """A payload that is in memory already."""
 
-    def __init__(self, payload: bytes, seal: Sealing | None) -> None:
+    def __init__(self, payload: bytes, encrypt: NewEncryptor | None) -> None:
         self._payload = payload
-        self._seal = seal
+        self._encrypt = encrypt
         self.size = len(payload)
         self.sha256 = hashlib.sha256(payload).hexdigest()
         self._compression = encoding_for(payload)
-        self.encoding = _named(self._compression, sealed=seal is not None)
+        self.encoding = _named(self._compression, encrypted=encrypt is not None)
         self.whole: bytes | None = None
         if self.size <= WHOLE:
             encoder = self._encoder()
             self.whole = payload if self.encoding is None else encoder.feed(payload) + encoder.finish()
 
     def _encoder(self) -> Encoder:
-        return Encoder(self._compression, self._seal() if self._seal is not None else None)
+        return Encoder(self._compression, self._encrypt() if self._encrypt is not None else None)
 
     async def blocks(self) -> AsyncGenerator[bytes, None]:
         """Compressed as they go."""
@@ -149,9 +149,9 @@ def _pieces(payload: bytes) -> Iterator[memoryview]:
 class _Spool:
     """A stream on its way through a temporary file."""
 
-    def __init__(self, limit: int, seal: Sealing | None) -> None:
+    def __init__(self, limit: int, encrypt: NewEncryptor | None) -> None:
         self._limit = limit
-        self._seal = seal
+        self._encrypt = encrypt
         self._hash = hashlib.sha256()
         self._encoder: Encoder | None = None
         self._file = SpooledTemporaryFile[bytes](max_size=WHOLE)
@@ -169,8 +169,8 @@ class _Spool:
             raise PayloadTooLarge(f"The payload has more than the {self._limit} bytes that are taken.")
         if self._encoder is None:
             compression = encoding_for(gathered)
-            self.encoding = _named(compression, sealed=self._seal is not None)
-            self._encoder = Encoder(compression, self._seal() if self._seal is not None else None)
+            self.encoding = _named(compression, encrypted=self._encrypt is not None)
+            self._encoder = Encoder(compression, self._encrypt() if self._encrypt is not None else None)
         for piece in _pieces(gathered):
             self._hash.update(piece)
             self._file.write(self._encoder.feed(piece))
@@ -191,7 +191,7 @@ class _Spool:
         self._file.close()
 
 
-def _named(compression: str | None, *, sealed: bool) -> str | None:
-    if not sealed:
+def _named(compression: str | None, *, encrypted: bool) -> str | None:
+    if not encrypted:
         return compression
-    return SEALED if compression is None else f"{compression}+{SEALED}"
+    return ENCRYPTED if compression is None else f"{compression}+{ENCRYPTED}"

@@ -4,14 +4,14 @@ import hashlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from shared.encryption import DataKey, StreamOpener, StreamSealer, stream_size
+from shared.encryption import DataKey, StreamDecryptor, StreamEncryptor, stream_size
 
 from .reference import BlobChanged, BlobReference
 
 if TYPE_CHECKING:
     from backports.zstd import ZstdDecompressor
 
-__all__ = ["PIECE", "SAMPLE", "ZSTD", "Decoder", "Encoder", "Opener", "encoding_for", "largest_stored"]
+__all__ = ["PIECE", "SAMPLE", "ZSTD", "Decoder", "Decryptor", "Encoder", "encoding_for", "largest_stored"]
 
 ZSTD = "zstd"
 SAMPLE = 64 * 1024
@@ -36,43 +36,43 @@ def encoding_for(sample: "bytes | memoryview") -> str | None:
 def largest_stored(reference: BlobReference) -> int:
     """Most bytes that a payload may take in storage: what can't be compressed grows by its frame's overhead."""
     size = reference.size if reference.compression is None else reference.size + reference.size // 128 + 1024
-    return stream_size(size) if reference.is_sealed else size
+    return stream_size(size) if reference.is_encrypted else size
 
 
 class Encoder:
-    """Turns a payload, piece by piece, into what is stored: compressed first, then sealed."""
+    """Turns a payload, piece by piece, into what is stored: compressed first, then encrypted."""
 
-    def __init__(self, compression: str | None, sealer: StreamSealer | None = None) -> None:
+    def __init__(self, compression: str | None, encryptor: StreamEncryptor | None = None) -> None:
         from backports import zstd
 
         self._compressor = zstd.ZstdCompressor(_LEVEL) if compression == ZSTD else None
-        self._sealer = sealer
+        self._encryptor = encryptor
 
     def feed(self, piece: "bytes | memoryview") -> bytes:
         """What can be stored so far; often less than was given, or nothing."""
         if self._compressor is not None:
             piece = self._compressor.compress(piece)
-        return bytes(piece) if self._sealer is None else self._sealer.feed(piece)
+        return bytes(piece) if self._encryptor is None else self._encryptor.feed(piece)
 
     def finish(self) -> bytes:
         """The rest."""
         rest = b"" if self._compressor is None else self._compressor.flush()
-        return rest if self._sealer is None else self._sealer.feed(rest) + self._sealer.finish()
+        return rest if self._encryptor is None else self._encryptor.feed(rest) + self._encryptor.finish()
 
 
-class Opener:
-    """Takes the seal off what is stored; without a key it is passed on as it is."""
+class Decryptor:
+    """Decrypts what is stored; without a key it is passed on as it is."""
 
     def __init__(self, key: DataKey | None, *, place: bytes) -> None:
-        self._opener = None if key is None else StreamOpener(key, aad=place)
+        self._decryptor = None if key is None else StreamDecryptor(key, aad=place)
 
     def feed(self, block: bytes) -> Iterator[bytes]:
         """The stored bytes of a block; raises ProtectionError."""
-        return iter([block]) if self._opener is None else self._opener.feed(block)
+        return iter([block]) if self._decryptor is None else self._decryptor.feed(block)
 
     def finish(self) -> Iterator[bytes]:
         """The last stored bytes; raises ProtectionError where some are missing."""
-        return iter([]) if self._opener is None else iter([self._opener.finish()])
+        return iter([]) if self._decryptor is None else iter([self._decryptor.finish()])
 
 
 class Decoder:

@@ -12,8 +12,8 @@ from typing import Any, Self
 
 __all__ = ["BlobChanged", "BlobError", "BlobMissing", "BlobReference", "PayloadTooLarge"]
 
-SEALED = "sealed"
-"""How what is stored says that it is sealed."""
+ENCRYPTED = "sealed"
+"""How what is stored says that it is encrypted."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -56,12 +56,12 @@ class BlobReference:
     @property
     def compression(self) -> str | None:
         """The name of the compression, if any."""
-        return None if self.encoding == SEALED else (self.encoding and self.encoding.removesuffix(f"+{SEALED}"))
+        return None if self.encoding == ENCRYPTED else (self.encoding and self.encoding.removesuffix(f"+{ENCRYPTED}"))
 
     @property
-    def is_sealed(self) -> bool:
-        """It is stored sealed."""
-        return self.encoding == SEALED or (self.encoding or "").endswith(f"+{SEALED}")
+    def is_encrypted(self) -> bool:
+        """It is stored encrypted."""
+        return self.encoding == ENCRYPTED or (self.encoding or "").endswith(f"+{ENCRYPTED}")
 
     def check(self, *, limit: int) -> None:
         """Refuse what no store of ours ever gave out; raises BlobChanged."""

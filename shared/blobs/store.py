@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 
-from shared.encryption import DataKeys, StreamSealer, UnknownKey, stream_key_id
+from shared.encryption import DataKeys, StreamEncryptor, UnknownKey, stream_key_id
 
 from .content import Content, offload, prepared
-from .encoding import Decoder, Opener
+from .encoding import Decoder, Decryptor
 from .reference import BlobMissing, BlobReference
 from .sweeping import BlobSweeper, InUse
 from .transfer import download, upload
@@ -39,9 +39,9 @@ class BlobStore:
     timeout:
         Seconds that one request may take, its retries included.
     keys:
-        What payloads are sealed and opened with; without them none is sealed, and a sealed one can't be read.
-    seal:
-        Seal what is kept from now on. What isn't sealed is read all the same.
+        What payloads are encrypted and opened with; without them none is encrypted, and an encrypted one can't be read.
+    encrypt:
+        Encrypt what is kept from now on. What isn't encrypted is read all the same.
     """
 
     def __init__(
@@ -51,13 +51,13 @@ class BlobStore:
         max_payload: int = MAX_PAYLOAD,
         timeout: float = 60.0,
         keys: DataKeys | None = None,
-        seal: bool = False,
+        encrypt: bool = False,
     ) -> None:
-        if seal and keys is None:
-            raise ValueError("sealing needs keys")
+        if encrypt and keys is None:
+            raise ValueError("encryption needs keys")
         self._container = container
         self._keys = keys
-        self._seal = seal
+        self._encrypt = encrypt
         self._max_payload = max_payload
         self._timeout = timeout
 
@@ -76,29 +76,29 @@ class BlobStore:
         name:
             Makes the blob's name of the payload's SHA-256.
         place:
-            Whose payload it is; one that is sealed can be opened as theirs only.
+            Whose payload it is; one that is encrypted can be opened as theirs only.
 
         Raises
         ------
         PayloadTooLarge
             Nothing was kept. Errors of the storage are passed on, as are those of the stream.
         """
-        sealing = await self._sealing(place)
-        async with prepared(payload, limit=self._max_payload, seal=sealing) as content:
+        encryption = await self._encryption(place)
+        async with prepared(payload, limit=self._max_payload, encrypt=encryption) as content:
             reference = BlobReference(name(content.sha256), content.sha256, content.size, content.encoding)
             return await self._keep(reference, content, metadata or {})
 
-    async def _sealing(self, place: str) -> Callable[[], StreamSealer] | None:
-        if not self._seal or self._keys is None:
+    async def _encryption(self, place: str) -> Callable[[], StreamEncryptor] | None:
+        if not self._encrypt or self._keys is None:
             return None
-        return partial(StreamSealer, await self._keys.current(), aad=_aad(place))
+        return partial(StreamEncryptor, await self._keys.current(), aad=_aad(place))
 
-    async def _opener(self, reference: BlobReference, place: str, beginning: bytes) -> Opener:
-        if not reference.is_sealed:
-            return Opener(None, place=b"")
+    async def _decryptor(self, reference: BlobReference, place: str, beginning: bytes) -> Decryptor:
+        if not reference.is_encrypted:
+            return Decryptor(None, place=b"")
         if self._keys is None:
-            raise UnknownKey("The payload is sealed, and the settings name no data key.")
-        return Opener(await self._keys.get(stream_key_id(beginning)), place=_aad(place))
+            raise UnknownKey("The payload is encrypted, and the settings name no data key.")
+        return Decryptor(await self._keys.get(stream_key_id(beginning)), place=_aad(place))
 
     async def _keep(self, reference: BlobReference, content: Content, metadata: Mapping[str, str]) -> BlobReference:
         blob = self._container.get_blob_client(reference.name)
@@ -156,14 +156,14 @@ class BlobStore:
         reference.check(limit=self._max_payload)
         decoder = Decoder(reference)
         blob = self._container.get_blob_client(reference.name)
-        opener: Opener | None = None
+        decryptor: Decryptor | None = None
         async with aclosing(download(blob, reference, seconds=self._timeout)) as blocks:
             async for block in blocks:
-                if opener is None:
-                    opener = await self._opener(reference, place, block)
-                yield _decoded(decoder, opener.feed(block))
-        if opener is not None:
-            yield _decoded(decoder, opener.finish())
+                if decryptor is None:
+                    decryptor = await self._decryptor(reference, place, block)
+                yield _decoded(decoder, decryptor.feed(block))
+        if decryptor is not None:
+            yield _decoded(decoder, decryptor.finish())
         decoder.finish()
 
     async def renew(self, name: str) -> None:
@@ -197,11 +197,11 @@ class BlobStore:
 
 
 def _step(reference: BlobReference) -> int:
-    """How large the work on one piece is: a sealed chunk takes a fraction of a millisecond, so it is done where it is.
+    """How large the work on one piece is: a chunk is decrypted in a fraction of a millisecond, so where it is.
 
     In threads each would be made in memory of its thread's own, which the next thread can't use.
     """
-    return 0 if reference.is_sealed else reference.size
+    return 0 if reference.is_encrypted else reference.size
 
 
 def _aad(place: str) -> bytes:

@@ -26,8 +26,8 @@ class ClaimStore:
         Bytes of the largest payload that is kept or read.
     timeout:
         Seconds that one request to the storage may take, its retries included.
-    keys, seal:
-        What sealed payloads are opened with, and whether new ones are sealed, each for its message only.
+    keys, encrypt:
+        What encrypted payloads are opened with, and whether new ones are encrypted, each for its message only.
     """
 
     def __init__(
@@ -37,9 +37,9 @@ class ClaimStore:
         max_payload: int = MAX_PAYLOAD,
         timeout: float = 60.0,
         keys: DataKeys | None = None,
-        seal: bool = False,
+        encrypt: bool = False,
     ) -> None:
-        self._blobs = BlobStore(container, max_payload=max_payload, timeout=timeout, keys=keys, seal=seal)
+        self._blobs = BlobStore(container, max_payload=max_payload, timeout=timeout, keys=keys, encrypt=encrypt)
 
     async def put(self, message_id: UUID, payload: bytes | AsyncIterable[bytes]) -> Claim:
         """Return when Blob storage has the payload; the same message and payload is uploaded once.

@@ -2,17 +2,17 @@
 
 from .markers import Classification, Confidential, Internal, Public, Restricted, Subject, Tokenized
 from .plan import Leaf, Plan, WrongMarkers, plan_of
-from .redaction import HIDDEN, Scrubber, redacted, secrets_in, secrets_of, told
-from .walking import Found, leaves
+from .redaction import HIDDEN, Scrubber, redacted, redacted_finding, secrets_in, secrets_of
+from .walking import ProtectedValue, leaves
 
 __all__ = [
     "HIDDEN",
     "Classification",
     "Confidential",
-    "Found",
     "Internal",
     "Leaf",
     "Plan",
+    "ProtectedValue",
     "Public",
     "Restricted",
     "Scrubber",
@@ -22,7 +22,7 @@ __all__ = [
     "leaves",
     "plan_of",
     "redacted",
+    "redacted_finding",
     "secrets_in",
     "secrets_of",
-    "told",
 ]

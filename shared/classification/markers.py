@@ -10,8 +10,8 @@ __all__ = ["Classification", "Confidential", "Internal", "Public", "Restricted",
 class Classification(IntEnum):
     """How sensitive a value is; a field without a marker is internal.
 
-    Public and internal values are told and kept in clear. Confidential and restricted ones ("protected") are left out
-    of logs, traces and error details, and sealed field by field in state, events and read models; a reader sees
+    Public and internal values are logged and stored in clear. Confidential and restricted ones ("protected") are left
+    out of logs, traces and error details, and encrypted field by field in state, events and read models; a reader sees
     confidential values, only an operator sees restricted ones.
     """
 
@@ -22,7 +22,7 @@ class Classification(IntEnum):
 
     @property
     def protected(self) -> bool:
-        """Never told in telemetry, never kept in clear."""
+        """Never in telemetry, never stored in clear."""
         return self >= Classification.CONFIDENTIAL
 
 

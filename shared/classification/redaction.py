@@ -1,4 +1,4 @@
-"""What may not be told: protected values taken out of JSON, of texts, and of what validation says about them."""
+"""Redaction: protected values are taken out of JSON, of texts, and of what validation says about them."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from .plan import Plan, plan_of
 from .walking import leaves
 
-__all__ = ["HIDDEN", "Scrubber", "redacted", "secrets_in", "secrets_of", "told"]
+__all__ = ["HIDDEN", "Scrubber", "redacted", "redacted_finding", "secrets_in", "secrets_of"]
 
 HIDDEN = "[redacted]"
 """Stands where a protected value was."""
@@ -68,20 +68,20 @@ def secrets_of(data: BaseModel) -> set[str]:
 
 def _scalars(value: Any) -> Iterable[str]:
     if isinstance(value, Mapping):
-        for name, held in value.items():
+        for name, inner in value.items():
             yield from _scalars(name)
-            yield from _scalars(held)
+            yield from _scalars(inner)
     elif isinstance(value, list | tuple | set | frozenset):
-        for held in value:
-            yield from _scalars(held)
+        for inner in value:
+            yield from _scalars(inner)
     elif value is not None and not isinstance(value, bool):
         yield str(value)
 
 
-def told(
+def redacted_finding(
     plan: Plan, scrub: Callable[[str], str], location: Sequence[str | int], kind: str, message: str
 ) -> tuple[Sequence[str | int], str]:
-    """A finding of validation as it may be told: where it is, and what is wrong.
+    """A finding of validation, redacted: where it is, and what is wrong.
 
     Within a protected value the place ends at the value, and only messages that pydantic words itself, without the
     value, are passed on; a message of the model's own may quote anything, so known secrets are taken out of it.

@@ -4,12 +4,12 @@ from typing import Any, NamedTuple
 
 from .plan import Leaf, Plan
 
-__all__ = ["Found", "leaves"]
+__all__ = ["ProtectedValue", "leaves"]
 
 Person = tuple[str, str]
 
 
-class Found(NamedTuple):
+class ProtectedValue(NamedTuple):
     """A protected value that isn't None, and where it is.
 
     Attributes
@@ -29,7 +29,7 @@ class Found(NamedTuple):
     person: Person | None
 
 
-def leaves(plan: Plan, parsed: Any, *, spellings: bool = False) -> list[Found]:
+def leaves(plan: Plan, parsed: Any, *, spellings: bool = False) -> list[ProtectedValue]:
     """Every protected value in parsed JSON; what doesn't have the form of its plan is passed over.
 
     Parameters
@@ -37,12 +37,14 @@ def leaves(plan: Plan, parsed: Any, *, spellings: bool = False) -> list[Found]:
     spellings:
         Also look at fields under the other names that their model takes.
     """
-    found: list[Found] = []
+    found: list[ProtectedValue] = []
     _gather(plan, parsed, "", None, spellings, found)
     return found
 
 
-def _gather(plan: Plan, value: Any, path: str, person: Person | None, spellings: bool, found: list[Found]) -> None:
+def _gather(
+    plan: Plan, value: Any, path: str, person: Person | None, spellings: bool, found: list[ProtectedValue]
+) -> None:
     if isinstance(value, dict):
         if plan.subject is not None:
             named = value.get(plan.subject[0])
@@ -62,13 +64,13 @@ def _gather(plan: Plan, value: Any, path: str, person: Person | None, spellings:
 
 
 def _at(
-    plan: Plan, holder: Any, name: Any, path: str, person: Person | None, spellings: bool, found: list[Found]
+    plan: Plan, holder: Any, name: Any, path: str, person: Person | None, spellings: bool, found: list[ProtectedValue]
 ) -> None:
     value = holder[name]
     if value is None:
         return
     if plan.leaf is not None:
-        found.append(Found(holder, name, plan.leaf, path, person))
+        found.append(ProtectedValue(holder, name, plan.leaf, path, person))
     else:
         _gather(plan, value, path, person, spellings, found)
 

@@ -4,15 +4,13 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from azure.core import MatchConditions
-from azure.data.tables import UpdateMode
-
 from shared.messages import Headers, Lane
-from shared.state import Conflict, Parking, Row, StateStore, bucket_of, etag_of, inbox_key, partition_key
+from shared.state import Parking, Row, StateStore, bucket_of, etag_of, inbox_key, partition_key
+from shared.tables import Conflict, Create, Replace, again_on_conflict
 
 __all__ = ["InboxRecords"]
 
-_MAX_RACES = 10
+_TRIES = 10
 
 
 class InboxRecords:
@@ -32,24 +30,26 @@ class InboxRecords:
 
     async def reopen(self, message_id: str, key: str, *, replay: int) -> str | None:
         """Let a dead message be processed again; return what the row says after: None, `replaying` or `done`."""
-        for _ in range(_MAX_RACES):
+
+        async def reopen() -> str | None:
             row = await self.find(message_id, key)
             status = None if row is None else str(row["status"])
             if row is None or status == "done" or (status == "replaying" and row.get("replay") == replay):
                 return status
-            if await self._update(key, {**row, "status": "replaying", "replay": replay}, row):
-                return "replaying"
-        raise TimeoutError(f"the inbox record of {message_id} keeps changing")
+            await self._update(key, {**row, "status": "replaying", "replay": replay}, row)
+            return "replaying"
+
+        return await again_on_conflict(reopen, subject=f"the inbox record of {message_id}", tries=_TRIES)
 
     async def close(self, message_id: str, key: str, *, replay: int) -> None:
         """Take back what `reopen` did for this replay: its message was not sent, or shall have no effect any more."""
-        for _ in range(_MAX_RACES):
+
+        async def close() -> None:
             row = await self.find(message_id, key)
-            if row is None or row["status"] != "replaying" or row.get("replay") != replay:
-                return
-            if await self._update(key, {**row, "status": "dead"}, row):
-                return
-        raise TimeoutError(f"the inbox record of {message_id} keeps changing")
+            if row is not None and row["status"] == "replaying" and row.get("replay") == replay:
+                await self._update(key, {**row, "status": "dead"}, row)
+
+        await again_on_conflict(close, subject=f"the inbox record of {message_id}", tries=_TRIES)
 
     async def bury(self, key: str, row: Mapping[str, Any], *, its_turn: bool = True) -> str:
         """Record a death unless the message was dealt with; return the status that the inbox has then.
@@ -59,26 +59,24 @@ class InboxRecords:
         if row["lane"] == Lane.ORDERED:
             parking = Parking(self._store, now=lambda: row["processedAt"])
             return await parking.block(key, row, its_turn=its_turn)
-        for _ in range(_MAX_RACES):
+
+        async def bury() -> str:
+            """Without a look at first: hardly any death was recorded before."""
             try:
-                await self._store.commit(self._bucket(key), [("create", row)])
+                await self._store.commit(self._bucket(key), [Create(row)])
             except Conflict:
                 known = (await self._store.find(self._bucket(key), [row["RowKey"]])).get(row["RowKey"])
-                if known is not None and known["status"] != "replaying":
+                if known is None:
+                    raise
+                if known["status"] != "replaying":
                     return str(known["status"])
-                if known is not None and await self._update(key, row, known):
-                    return "dead"
-            else:
-                return "dead"
-        raise TimeoutError(f"the inbox record {row['RowKey']} keeps changing")
+                await self._update(key, row, known)
+            return "dead"
 
-    async def _update(self, key: str, row: Mapping[str, Any], known: Row) -> bool:
-        guard = {"etag": etag_of(known), "match_condition": MatchConditions.IfNotModified}
-        try:
-            await self._store.commit(self._bucket(key), [("update", row, {"mode": UpdateMode.REPLACE, **guard})])
-        except Conflict:
-            return False
-        return True
+        return await again_on_conflict(bury, subject=f"the inbox record {row['RowKey']}", tries=_TRIES)
+
+    async def _update(self, key: str, row: Mapping[str, Any], known: Row) -> None:
+        await self._store.commit(self._bucket(key), [Replace(row, etag_of(known))])
 
     def _bucket(self, key: str) -> int:
         return bucket_of(key, self._store.buckets)

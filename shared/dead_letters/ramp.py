@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
+from shared.resilience import TokenBucket
+
 from .record import StoredLetter
 from .redrive import Action, Order, Outcome, Redrive, Result
 
@@ -92,7 +94,7 @@ class RedriveRun:
         self._clock = clock
         self._sleep = sleep
         self._watch = watch
-        self._next = clock()
+        self._rate = TokenBucket(capacity=1, rate=ramp.rate, clock=clock)
         self._report = Report()
 
     async def replay(self, letters: AsyncIterator[StoredLetter], order: Order) -> Report:
@@ -123,11 +125,9 @@ class RedriveRun:
         return wave
 
     async def _replay(self, letter: StoredLetter, order: Order) -> Result:
-        now = self._clock()
-        slot = max(now, self._next)
-        self._next = slot + 1 / self._ramp.rate
-        if slot > now:
-            await self._sleep(slot - now)
+        wait = self._rate.reserve()
+        if wait:
+            await self._sleep(wait)
         return await self._redrive.replay(letter, order)
 
     async def _judge(self, wave: list[StoredLetter]) -> None:

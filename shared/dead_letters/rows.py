@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from shared.state import etag_of
+from shared.tables import etag_of
 
 from .record import DeadLetter, Note, Status, StoredLetter
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from shared.tables import Condition
+
 from .record import Status
 
 __all__ = ["GROUP_COLUMNS", "Filters", "Group", "grouped_into"]
@@ -29,8 +31,8 @@ class Filters:
     since: datetime | None = None
     until: datetime | None = None
 
-    def query(self) -> tuple[str, dict[str, Any]]:
-        """An OData filter and its parameters; values never become part of the filter's text."""
+    def conditions(self) -> list[Condition]:
+        """What the columns must be."""
         equal = {
             "category": self.category,
             "code": self.code,
@@ -41,20 +43,14 @@ class Filters:
             "fingerprint": self.fingerprint,
             "messageId": self.message_id,
         }
-        parameters: dict[str, Any] = {name: value for name, value in equal.items() if value is not None}
-        terms = [f"{name} eq @{name}" for name in parameters]
+        conditions = [Condition(name, "eq", value) for name, value in equal.items() if value is not None]
         if self.status:
-            names = {f"status{number}": status.value for number, status in enumerate(sorted(self.status))}
-            # The SDK takes a parameter's name to end at a space only.
-            terms.append("( " + " or ".join(f"status eq @{name}" for name in names) + " )")
-            parameters |= names
+            conditions.append(Condition("status", "in", tuple(sorted(status.value for status in self.status))))
         if self.since is not None:
-            terms.append("lastFailure ge @since")
-            parameters["since"] = self.since
+            conditions.append(Condition("lastFailure", "ge", self.since))
         if self.until is not None:
-            terms.append("lastFailure lt @until")
-            parameters["until"] = self.until
-        return " and ".join(terms), parameters
+            conditions.append(Condition("lastFailure", "lt", self.until))
+        return conditions
 
 
 @dataclass(kw_only=True, slots=True)

@@ -6,25 +6,17 @@ written before the row and deleted after it, and only while it is old, so no row
 
 import asyncio
 import heapq
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
-from azure.core import MatchConditions
-from azure.core.exceptions import (
-    ResourceExistsError,
-    ResourceModifiedError,
-    ResourceNotFoundError,
-)
-from azure.data.tables import UpdateMode
-from azure.data.tables.aio import TableClient
+from azure.core.exceptions import ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
 
-from shared.encryption import MessageSealer, UnknownKey
+from shared.encryption import MessageEncryption, UnknownKey
 from shared.messages import Headers
-from shared.state import etag_of
-from shared.tables import TableSession, TransactionFailed
+from shared.tables import Condition, Conflict, Create, Delete, Entity, Query, Replace, Table, again_on_conflict
 
 from .record import DeadLetter, Note, Status, StoredLetter
 from .rows import COLUMNS, INLINE_BYTES, from_row, history_column, merged, partition_of, to_row
@@ -35,11 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DeadLetterStore", "Page", "Swept"]
 
-T = TypeVar("T")
-
 _PAGE = 500
 _SIDE_BY_SIDE = 16
-_MAX_RACES = 20
 _BLOB_GRACE = timedelta(days=1)
 
 
@@ -66,35 +55,38 @@ class DeadLetterStore:
 
     Parameters
     ----------
-    sealer:
+    encryption:
         Seals bodies at rest, each for its dead letter only, and opens them; what was kept plain is read all the same.
     """
 
-    def __init__(self, table: TableClient, bodies: "ContainerClient", *, sealer: MessageSealer | None = None) -> None:
+    def __init__(self, table: Table, bodies: "ContainerClient", *, encryption: MessageEncryption | None = None) -> None:
         self._table = table
         self._bodies = bodies
-        self._sealer = sealer
-        self._session: TableSession | None = None
+        self._encryption = encryption
 
     async def put(self, letter: DeadLetter) -> None:
         """Return when the dead letter is stored; one that is known keeps its first failure and its history."""
         row = to_row(letter)
         body = letter.body
-        if body and self._sealer is not None:
-            body = await self._sealer.seal_at(letter.id, body)
+        if body and self._encryption is not None:
+            body = await self._encryption.encrypt_for(letter.id, body)
             row["sealed"] = True
         if len(body) > INLINE_BYTES:
             row["bodyBlob"] = await self._upload(letter.id, body)
         elif body:
             row["body"] = body
-        for _ in range(_MAX_RACES):
-            with suppress(ResourceExistsError):
-                await self._create(row)
-                return
-            known = await self._row(letter.id)
-            if known is not None and await self._replace(merged(known, row), etag_of(known)):
-                return
-        raise TimeoutError(f"the dead letter {letter.id} keeps changing")
+
+        async def put() -> None:
+            """Without a look at first: hardly any came before."""
+            try:
+                await self._table.submit([Create(row)])
+            except Conflict:
+                known = await self._row(letter.id)
+                if known is None:
+                    raise
+                await self._table.submit([Replace(merged(known, row), known.etag)])
+
+        await again_on_conflict(put, subject=f"the dead letter {letter.id}")
 
     async def get(self, identity: str) -> StoredLetter | None:
         """The dead letter with this id, or None."""
@@ -103,13 +95,13 @@ class DeadLetterStore:
 
     async def starting_with(self, prefix: str, *, limit: int = 10) -> list[StoredLetter]:
         """Dead letters whose ids begin with two or more hex digits."""
-        text = "PartitionKey eq @partition and RowKey ge @first and RowKey lt @after"
-        parameters = {"partition": partition_of(prefix), "first": prefix, "after": f"{prefix}g"}
+        query = Query(partition=partition_of(prefix), first=prefix, end=f"{prefix}g", select=COLUMNS)
         found: list[StoredLetter] = []
-        async for row in self._rows(text, parameters, COLUMNS):
-            found.append(from_row(row))
-            if len(found) == limit:
-                break
+        async with aclosing(self._table.query(query)) as rows:
+            async for row in rows:
+                found.append(from_row(row))
+                if len(found) == limit:
+                    break
         return found
 
     async def body(self, letter: StoredLetter) -> bytes:
@@ -128,42 +120,34 @@ class DeadLetterStore:
         kept = await self._kept(letter)
         if not letter.sealed:
             return kept
-        if self._sealer is None:
+        if self._encryption is None:
             raise UnknownKey("The dead letter is sealed, and the settings name no data key.")
-        return await self._sealer.open_at(letter.id, kept)
+        return await self._encryption.decrypt_for(letter.id, kept)
 
     async def message(self, letter: StoredLetter) -> bytes:
         """The message that a body holds: opened, where its lane had sealed it; raises as `body` does."""
         body = await self.body(letter)
-        if self._sealer is None or letter.properties.get("sealed") is None:
+        if self._encryption is None or letter.properties.get("sealed") is None:
             return body
-        return await self._sealer.open(Headers.from_properties(letter.properties), body)
+        return await self._encryption.decrypt(Headers.from_properties(letter.properties), body)
 
     async def _kept(self, letter: StoredLetter) -> bytes:
-        try:
-            if letter.body_blob is not None:
+        if letter.body_blob is not None:
+            with suppress(ResourceNotFoundError):
                 stream = await self._bodies.download_blob(letter.body_blob)
                 return await stream.readall()
-            row = await self._table.get_entity(partition_of(letter.id), letter.id, select=["body"])
+        elif (row := await self._row(letter.id, ("body",))) is not None and "body" in row:
             return bytes(row["body"])
-        except (ResourceNotFoundError, KeyError):
-            raise LookupError(f"the body of the dead letter {letter.id} is gone") from None
+        raise LookupError(f"the body of the dead letter {letter.id} is gone")
 
     async def page(self, filters: Filters, *, size: int = 100, start: Mapping[str, str] | None = None) -> Page:
         """Up to `size` matching dead letters from `start` on, in the order of their ids."""
-        text, parameters = filters.query()
-        pages = self._query(text, parameters, COLUMNS, size).by_page(continuation_token=dict(start) if start else None)
-        try:
-            rows = await anext(pages)
-            letters = [from_row(row) async for row in rows]
-        except (StopAsyncIteration, ResourceNotFoundError):
-            return Page([], None)
-        return Page(letters, pages.continuation_token or None)
+        found = await self._table.page(Query(where=filters.conditions(), select=COLUMNS, size=size), start)
+        return Page([from_row(row) for row in found.rows], found.next)
 
     async def select(self, filters: Filters) -> AsyncIterator[StoredLetter]:
         """Every matching dead letter, read page by page, in the order of their ids."""
-        text, parameters = filters.query()
-        async for row in self._rows(text, parameters, COLUMNS):
+        async for row in self._rows(filters.conditions(), COLUMNS):
             yield from_row(row)
 
     async def newest(self, filters: Filters, count: int) -> tuple[list[StoredLetter], int]:
@@ -186,14 +170,13 @@ class DeadLetterStore:
     async def groups(self, filters: Filters) -> list[Group]:
         """Matching dead letters counted by fingerprint, the largest group first."""
         groups: dict[str, Group] = {}
-        text, parameters = filters.query()
-        async for row in self._rows(text, parameters, GROUP_COLUMNS):
+        async for row in self._rows(filters.conditions(), GROUP_COLUMNS):
             grouped_into(groups, [row])
         return sorted(groups.values(), key=lambda group: (-group.count, group.fingerprint))
 
     async def claims(self) -> AsyncIterator[str]:
         """The blob name of every claim that a dead letter still refers to."""
-        async for row in self._rows("claim gt @nothing", {"nothing": ""}, ("claim",)):
+        async for row in self._rows([Condition("claim", "gt", "")], ("claim",)):
             yield row["claim"]
 
     async def change(
@@ -208,50 +191,38 @@ class DeadLetterStore:
         """Set the status and note who did it; None where somebody else has changed the dead letter meanwhile."""
         history = (*letter.history, note) if note else letter.history
         count = letter.replays if replays is None else replays
-        row = {
-            "PartitionKey": partition_of(letter.id),
-            "RowKey": letter.id,
-            "status": status.value,
-            "replays": count,
-            "changedAt": at,
-            "history": history_column(history),
-        }
-        try:
-            answer = await self._table.update_entity(
-                row, UpdateMode.MERGE, etag=letter.etag, match_condition=MatchConditions.IfNotModified
-            )
-        except (ResourceModifiedError, ResourceNotFoundError):
+        known = await self._row(letter.id)
+        if known is None or known.etag != letter.etag:
             return None
-        return replace(letter, status=status, replays=count, changed_at=at, history=history, etag=str(answer["etag"]))
+        columns = {"status": status.value, "replays": count, "changedAt": at, "history": history_column(history)}
+        try:
+            (etag,) = await self._table.submit([Replace({**known, **columns}, letter.etag)])
+        except Conflict:
+            return None
+        return replace(letter, status=status, replays=count, changed_at=at, history=history, etag=etag)
 
     async def sweep(self, before: datetime, *, time_left: Callable[[], bool]) -> Swept:
         """Delete what failed last before `before`, and bodies that no row refers to; stop when no time is left."""
         swept = Swept()
-        text, parameters = Filters(until=before).query()
         columns = ("PartitionKey", "RowKey", "status", "bodyBlob")
-        pages = self._query(text, parameters, columns, _PAGE).by_page()
-        try:
-            async for page in pages:
-                rows = [row async for row in page]
-                for start in range(0, len(rows), _SIDE_BY_SIDE):
-                    await _all(*(self._sweep_row(row, before, swept) for row in rows[start : start + _SIDE_BY_SIDE]))
-                    if not time_left():
-                        swept.finished = False
-                        return swept
-        except ResourceNotFoundError:  # there is no table, so there never was a dead letter
-            return swept
+        query = Query(where=Filters(until=before).conditions(), select=columns, size=_PAGE)
+        page = await self._table.page(query)
+        while True:
+            for start in range(0, len(page.rows), _SIDE_BY_SIDE):
+                await _all(*(self._sweep_row(row, before, swept) for row in page.rows[start : start + _SIDE_BY_SIDE]))
+                if not time_left():
+                    swept.finished = False
+                    return swept
+            if page.next is None:
+                break
+            page = await self._table.page(query, page.next)
         await self._sweep_bodies(before - _BLOB_GRACE, swept, time_left)
         return swept
 
-    async def _sweep_row(self, row: Mapping[str, Any], before: datetime, swept: Swept) -> None:
+    async def _sweep_row(self, row: Entity, before: datetime, swept: Swept) -> None:
         try:
-            await self._table.delete_entity(
-                row["PartitionKey"],
-                row["RowKey"],
-                etag=etag_of(row) or "*",
-                match_condition=MatchConditions.IfNotModified,
-            )
-        except (ResourceModifiedError, ResourceNotFoundError):  # it failed again just now, or is gone
+            await self._table.submit([Delete(row, row.etag)])
+        except Conflict:  # it failed again just now, or is gone
             return
         swept.records += 1
         swept.open += row["status"] == Status.OPEN
@@ -276,78 +247,31 @@ class DeadLetterStore:
 
     async def probe(self) -> None:
         """Fail with an Azure error where the table can't be reached."""
-        with suppress(ResourceNotFoundError):
-            await self._table.get_entity("00", "00", select=["RowKey"])
+        await self._table.probe()
 
     async def close(self) -> None:
         """Close the HTTP sessions."""
-        if self._session is not None:
-            await self._session.close()
         await self._table.close()
         await self._bodies.close()
 
-    def _query(self, text: str, parameters: Mapping[str, Any], columns: tuple[str, ...], size: int) -> Any:
-        if not text:
-            return self._table.list_entities(select=list(columns), results_per_page=size)
-        return self._table.query_entities(
-            text, parameters=dict(parameters), select=list(columns), results_per_page=size
-        )
+    async def _rows(self, where: Sequence[Condition], columns: tuple[str, ...]) -> AsyncIterator[Entity]:
+        async for row in self._table.query(Query(where=where, select=columns, size=_PAGE)):
+            yield row
 
-    async def _rows(
-        self, text: str, parameters: Mapping[str, Any], columns: tuple[str, ...]
-    ) -> AsyncIterator[Mapping[str, Any]]:
-        with suppress(ResourceNotFoundError):  # no table, no dead letters
-            async for row in self._query(text, parameters, columns, _PAGE):
-                yield row
-
-    async def _row(self, identity: str, columns: tuple[str, ...] | None = None) -> Mapping[str, Any] | None:
-        select = {"select": list(columns)} if columns else {}
-        try:
-            row: Mapping[str, Any] = await self._table.get_entity(partition_of(identity), identity, **select)
-        except ResourceNotFoundError:
-            return None
-        return row
-
-    async def _create(self, row: Mapping[str, Any]) -> None:
-        await _making(self._table.create_table, lambda: self._insert(row))
-
-    async def _insert(self, row: Mapping[str, Any]) -> None:
-        """Every poison message comes this way: the SDK's own insert would cost twice as much."""
-        if self._session is None:
-            self._session = TableSession(self._table)
-        try:
-            await self._session.submit([("create", row)])
-        except TransactionFailed as error:
-            kind = {404: ResourceNotFoundError, 409: ResourceExistsError}.get(error.status_code or 0)
-            if kind is None:
-                raise
-            raise kind(str(error)) from error
-
-    async def _replace(self, row: Mapping[str, Any], etag: str | None) -> bool:
-        try:
-            await self._table.update_entity(
-                row, UpdateMode.REPLACE, etag=etag, match_condition=MatchConditions.IfNotModified
-            )
-        except (ResourceModifiedError, ResourceNotFoundError):
-            return False
-        return True
+    async def _row(self, identity: str, columns: Sequence[str] = ()) -> Entity | None:
+        return await self._table.get(partition_of(identity), identity, select=columns)
 
     async def _upload(self, name: str, body: bytes) -> str:
-        await _making(
-            self._bodies.create_container,
-            lambda: self._bodies.upload_blob(name, body, length=len(body), overwrite=True),
-        )
+        for last in (False, True):
+            try:
+                await self._bodies.upload_blob(name, body, length=len(body), overwrite=True)
+                break
+            except ResourceNotFoundError:
+                if last:
+                    raise
+                with suppress(ResourceExistsError):
+                    await self._bodies.create_container()
         return name
-
-
-async def _making(make: Callable[[], Awaitable[Any]], use: Callable[[], Awaitable[T]]) -> T:
-    """Use a table or container; where it isn't there yet, make it first."""
-    try:
-        return await use()
-    except ResourceNotFoundError:
-        with suppress(ResourceExistsError):
-            await make()
-        return await use()
 
 
 async def _all(*calls: Awaitable[None]) -> None:

@@ -4,19 +4,19 @@ from .cipher import (
     MAX_MESSAGES,
     TEXT_PREFIX,
     DataKey,
-    is_sealed_text,
+    decrypt,
+    decrypt_text,
+    encrypt,
+    encrypt_text,
+    encrypted_bytes,
+    is_encrypted_text,
     key_id_of,
-    seal,
-    seal_text,
-    sealed_bytes,
-    unseal,
-    unseal_text,
 )
 from .data_keys import DataKeys
 from .errors import (
     Erased,
     KeysUnavailable,
-    NotSealed,
+    NotEncrypted,
     ProtectionError,
     Tampered,
     TooLong,
@@ -24,15 +24,13 @@ from .errors import (
     UnknownKey,
     WrongVersion,
 )
-from .key_vault import VaultWrapper
+from .key_rows import KeyRow, KeyTable
 from .keyring import Keyring
-from .messages import MessageSealer
-from .nesting import DataKeyWrapper
+from .messages import MessageEncryption
 from .rewrapping import PassLease, Rewrapped, Rewrapping
-from .rows import KeyRow, KeyRows, KeyTable, MemoryKeyRows
-from .streams import StreamOpener, StreamSealer, stream_key_id, stream_size
-from .subject_keys import Erasure, SubjectKeys
-from .wrapping import KeySecret, KeySecrets, KeyWrapper, SecretWrapper, Wrapped
+from .streams import StreamDecryptor, StreamEncryptor, stream_key_id, stream_size
+from .subject_keys import DataKeyWrapper, Erasure, SubjectKeys
+from .wrapping import KeySecret, KeySecrets, KeyWrapper, SecretWrapper, VaultWrapper, Wrapped
 
 __all__ = [
     "MAX_MESSAGES",
@@ -43,23 +41,21 @@ __all__ = [
     "Erased",
     "Erasure",
     "KeyRow",
-    "KeyRows",
     "KeySecret",
     "KeySecrets",
     "KeyTable",
     "KeyWrapper",
     "Keyring",
     "KeysUnavailable",
-    "MemoryKeyRows",
-    "MessageSealer",
-    "NotSealed",
+    "MessageEncryption",
+    "NotEncrypted",
     "PassLease",
     "ProtectionError",
     "Rewrapped",
     "Rewrapping",
     "SecretWrapper",
-    "StreamOpener",
-    "StreamSealer",
+    "StreamDecryptor",
+    "StreamEncryptor",
     "SubjectKeys",
     "Tampered",
     "TooLong",
@@ -68,13 +64,13 @@ __all__ = [
     "VaultWrapper",
     "Wrapped",
     "WrongVersion",
-    "is_sealed_text",
+    "decrypt",
+    "decrypt_text",
+    "encrypt",
+    "encrypt_text",
+    "encrypted_bytes",
+    "is_encrypted_text",
     "key_id_of",
-    "seal",
-    "seal_text",
-    "sealed_bytes",
     "stream_key_id",
     "stream_size",
-    "unseal",
-    "unseal_text",
 ]

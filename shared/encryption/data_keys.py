@@ -1,4 +1,4 @@
-"""The app's data keys: one that seals now, and every earlier one for what was sealed before.
+"""The app's data keys: one that encrypts now, and every earlier one for what was encrypted before.
 
 Keys are numbered. A new one is made by whoever first finds the newest too old or used too often; its row can be made
 only once, so that of several instances one wins and the others take the winner's. Keys never change, so one that was
@@ -9,18 +9,16 @@ import logging
 import os
 import re
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from shared.resilience import SingleFlight
-from shared.telemetry import log_event
+from shared.resilience import BoundedCache, SingleFlight
+from shared.telemetry import Metrics, log_event
 
 from .cipher import DataKey
 from .errors import KeysUnavailable, ProtectionError, UnknownKey
-from .rows import KeyRow, KeyRows
-from .stored import created_at, infrastructure, make_key, read_key
+from .key_rows import KeyRow, KeyTable, created_at, infrastructure, make_key, read_key
 from .wrapping import KeyWrapper
 
 __all__ = ["DataKeys"]
@@ -30,7 +28,7 @@ _HIGHEST = 10**10
 _KEY_ID = re.compile(r"d([1-9]\d{0,9})")
 _TRY_AGAIN_SECONDS = 30.0
 _MOST_OVERDUE = 4
-"""How many times its messages a key may seal while no new one can be made."""
+"""How many times its messages a key may encrypt while no new one can be made."""
 
 
 @dataclass(slots=True)
@@ -51,14 +49,14 @@ class DataKeys:
         Messages of one process after which a new key takes over. 2^24 keeps 256 processes together within the 2^32
         of `MAX_MESSAGES`.
     capacity:
-        Keys that are kept in memory.
+        Keys in memory.
     timeout:
         Seconds for a key to be read or made.
     """
 
     def __init__(
         self,
-        rows: KeyRows,
+        rows: KeyTable,
         wrapper: KeyWrapper,
         *,
         now: Callable[[], datetime],
@@ -78,29 +76,28 @@ class DataKeys:
         self._random_bytes = random_bytes
         self._rotate_after = rotate_after
         self._rotate_after_messages = rotate_after_messages
-        self._capacity = capacity
         self._timeout = timeout
         self._current: _Current | None = None
         self._not_before = -1.0
-        self._known: OrderedDict[str, DataKey] = OrderedDict()
+        self._known: BoundedCache[str, DataKey] = BoundedCache(capacity)
         self._calls: SingleFlight[DataKey] = SingleFlight()
 
     async def current(self) -> DataKey:
-        """The key to seal with now.
+        """The key to encrypt with now.
 
         While a new one is being made, or can't be, the old one goes on.
 
         Raises
         ------
         KeysUnavailable
-            There is none yet, or the old one sealed far too much.
+            There is none yet, or the old one encrypted far too much.
         """
         found = self.peek_current()
         if found is not None:
             return found
         current = self._current
         spent = current is None or current.key.messages >= self._rotate_after_messages * _MOST_OVERDUE
-        if current is not None and not spent and (self._calls.in_progress("") or self._clock() < self._not_before):
+        if current is not None and not spent and (self._calls.get("") or self._clock() < self._not_before):
             return current.key
         try:
             return await self._calls.call("", self._next)
@@ -112,7 +109,7 @@ class DataKeys:
             return current.key
 
     def peek_current(self) -> DataKey | None:
-        """The key to seal with now, where that needs no waiting; else await `current`."""
+        """The key to encrypt with now, where that needs no waiting; else await `current`."""
         current = self._current
         if current is None or current.key.messages >= self._rotate_after_messages or self._now() >= current.until:
             return None
@@ -132,10 +129,7 @@ class DataKeys:
 
     def peek(self, key_id: str) -> DataKey | None:
         """The key with an id, where it is in memory."""
-        found = self._known.get(key_id)
-        if found is not None:
-            self._known.move_to_end(key_id)
-        return found
+        return self._known.get(key_id)
 
     async def _load(self, key_id: str) -> DataKey:
         number = _KEY_ID.fullmatch(key_id)
@@ -165,7 +159,7 @@ class DataKeys:
             return None
         try:
             key = self.peek(str(row.columns["keyId"])) or await read_key(row, self._wrapper)
-        except ProtectionError as error:  # what it sealed is lost, but not what is sealed from now on
+        except ProtectionError as error:  # what it encrypted is lost, but not what is encrypted from now on
             log_event("data key lost", level=logging.ERROR, keyId=str(row.columns["keyId"]), error=error)
             return None
         self._current = _Current(self._keep(key), _number(row), until)
@@ -192,10 +186,8 @@ class DataKeys:
         return faster
 
     def _keep(self, key: DataKey) -> DataKey:
-        known = self._known.setdefault(key.id, key)
-        self._known.move_to_end(key.id)
-        if len(self._known) > self._capacity:
-            self._known.popitem(last=False)
+        known = self._known.get(key.id) or self._known.put(key.id, key)
+        Metrics.keys_cached.set(len(self._known), kind="data")
         return known
 
 

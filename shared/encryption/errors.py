@@ -1,14 +1,14 @@
-"""What can be wrong with something sealed, and with the keys that open it.
+"""What can be wrong with something encrypted, and with the keys that decrypt it.
 
 Exception
 ├── MessageError
-│   └── ProtectionError   it can't be opened, now or later; the failure matrix calls it permanent
+│   └── ProtectionError   it can't be decrypted, now or later; the failure matrix calls it permanent
 │       ├── UnknownKey        no key with the id in its header
-│       ├── Tampered          it isn't what was sealed, or was sealed for another place
+│       ├── Tampered          it isn't what was encrypted, or was encrypted with other additional data
 │       ├── Truncated         a part of it is missing
 │       ├── WrongVersion      not this format, or a version of it that this app doesn't know
-│       ├── TooLong           more than is sealed or opened in one piece
-│       ├── NotSealed         it had to be sealed, and isn't
+│       ├── TooLong           more than is encrypted or decrypted in one piece
+│       ├── NotEncrypted      it had to be encrypted, and isn't
 │       └── Erased            the key of its subject was deleted
 └── ConnectionError
     └── KeysUnavailable   the key service or the key table is away: infrastructure, try again
@@ -21,7 +21,7 @@ from shared.messages import ErrorCode, MessageError
 __all__ = [
     "Erased",
     "KeysUnavailable",
-    "NotSealed",
+    "NotEncrypted",
     "ProtectionError",
     "Tampered",
     "TooLong",
@@ -32,7 +32,7 @@ __all__ = [
 
 
 class ProtectionError(MessageError):
-    """It can't be opened; another try with the same bytes can't help."""
+    """It can't be decrypted; another try with the same bytes can't help."""
 
     code = ErrorCode.UNREADABLE
 
@@ -42,7 +42,7 @@ class UnknownKey(ProtectionError):
 
 
 class Tampered(ProtectionError):
-    """Not what was sealed, or sealed for another place: the authentication tag doesn't fit."""
+    """Not what was encrypted, or encrypted with other additional data: the authentication tag doesn't fit."""
 
 
 class Truncated(ProtectionError):
@@ -54,20 +54,20 @@ class WrongVersion(ProtectionError):
 
 
 class TooLong(ProtectionError):
-    """More than is sealed or opened in one piece."""
+    """More than is encrypted or decrypted in one piece."""
 
 
-class NotSealed(ProtectionError):
-    """It had to be sealed, and isn't."""
+class NotEncrypted(ProtectionError):
+    """It had to be encrypted, and isn't."""
 
     code = ErrorCode.NOT_SEALED
 
 
 class Erased(ProtectionError):
-    """The key of its subject was deleted: nobody can open it any more."""
+    """The key of its subject was deleted: nobody can decrypt it any more."""
 
     code = ErrorCode.SUBJECT_ERASED
 
 
 class KeysUnavailable(ConnectionError):
-    """The key service or the key table can't be reached: nothing is wrong with what should be opened or sealed."""
+    """The key service or the key table can't be reached: nothing is wrong with the data."""

@@ -1,6 +1,6 @@
-"""Finds the key that something was sealed under, whoever's key it is."""
+"""Finds the key that something was encrypted under, whoever's key it is."""
 
-from .cipher import DataKey, key_id_of, sealed_bytes, unseal
+from .cipher import DataKey, decrypt, encrypted_bytes, key_id_of
 from .data_keys import DataKeys
 from .subject_keys import SubjectKeys
 
@@ -22,18 +22,18 @@ class Keyring:
         """The key with an id, where it is in memory and fresh."""
         return (self._subject_keys if "~" in key_id else self._data_keys).peek(key_id)
 
-    async def open(self, sealed: bytes, *, aad: bytes) -> bytes:
-        """What was sealed for the place that `aad` names.
+    async def decrypt(self, encrypted: bytes, *, aad: bytes) -> bytes:
+        """The plaintext of what was encrypted with this additional authenticated data.
 
         Raises
         ------
         ProtectionError
-            It can't be opened, now or later.
+            It can't be decrypted, now or later.
         KeysUnavailable
         """
-        key_id = key_id_of(sealed)
-        return unseal(self.peek(key_id) or await self.get(key_id), sealed, aad=aad)
+        key_id = key_id_of(encrypted)
+        return decrypt(self.peek(key_id) or await self.get(key_id), encrypted, aad=aad)
 
-    async def open_text(self, text: str, *, aad: bytes) -> str:
-        """The text that was sealed into a text; raises as `open` does."""
-        return (await self.open(sealed_bytes(text), aad=aad)).decode("utf-8", "surrogatepass")
+    async def decrypt_text(self, text: str, *, aad: bytes) -> str:
+        """The text that was encrypted into a text; raises as `decrypt` does."""
+        return (await self.decrypt(encrypted_bytes(text), aad=aad)).decode("utf-8", "surrogatepass")

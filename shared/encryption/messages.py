@@ -1,6 +1,6 @@
-"""Whole messages: sealed on their way into chosen lanes, opened when they are decoded.
+"""Whole messages: encrypted on their way into chosen lanes, decrypted when they are decoded.
 
-What is sealed is bound to its message id and event type, so no message can carry another one's ciphertext.
+What is encrypted is bound to its message id and event type, so no message can carry another one's ciphertext.
 """
 
 from collections.abc import Collection
@@ -8,22 +8,22 @@ from dataclasses import replace
 
 from shared.messages import Headers, Lane
 
-from .cipher import key_id_of, seal, unseal
+from .cipher import decrypt, encrypt, key_id_of
 from .data_keys import DataKeys
-from .errors import NotSealed, Tampered
+from .errors import NotEncrypted, Tampered
 
-__all__ = ["MessageSealer"]
+__all__ = ["MessageEncryption"]
 
 
-class MessageSealer:
-    """Seals bodies on some lanes, and opens what is sealed on any.
+class MessageEncryption:
+    """Encrypts bodies on some lanes, and decrypts what is encrypted on any.
 
     Parameters
     ----------
     lanes:
-        Where bodies are sealed. What a claim holds is sealed by the store of claims.
+        Where bodies are encrypted. What a claim holds is encrypted by the store of claims.
     required:
-        Refuse what isn't sealed. Without it, plain messages that were in the queues when sealing began are read.
+        Refuse what isn't encrypted. Without it, plain messages that were in the queues when encryption began are read.
     """
 
     def __init__(self, data_keys: DataKeys, lanes: Collection[Lane], *, required: bool = False) -> None:
@@ -31,49 +31,49 @@ class MessageSealer:
         self._lanes = frozenset(lanes)
         self._required = required
 
-    async def seal(self, headers: Headers, body: bytes) -> tuple[Headers, bytes]:
+    async def encrypt(self, headers: Headers, body: bytes) -> tuple[Headers, bytes]:
         """Headers and body as they travel; raises KeysUnavailable."""
         if headers.lane not in self._lanes or headers.claim is not None or headers.sealed is not None:
             return headers, body
         key = self._data_keys.peek_current() or await self._data_keys.current()
-        return replace(headers, sealed=key.id), seal(key, body, aad=place_of(headers))
+        return replace(headers, sealed=key.id), encrypt(key, body, aad=aad_of(headers))
 
-    async def open(self, headers: Headers, body: bytes) -> bytes:
-        """The body as it was before it was sealed.
+    async def decrypt(self, headers: Headers, body: bytes) -> bytes:
+        """The body as it was before it was encrypted.
 
         Raises
         ------
         ProtectionError
-            It can't be opened, or it isn't sealed and has to be.
+            It can't be decrypted, or it isn't encrypted and has to be.
         KeysUnavailable
             Its key isn't known yet, and storage or vault is away: nothing is wrong with the message.
         """
         if headers.sealed is None:
-            self.check(sealed=False)
+            self.check(encrypted=False)
             return body
         key_id = key_id_of(body)
         if key_id != headers.sealed:
-            raise Tampered("The message was sealed under another key than its properties say.")
+            raise Tampered("The message was encrypted under another key than its properties say.")
         key = self._data_keys.peek(key_id) or await self._data_keys.get(key_id)
-        return unseal(key, body, aad=place_of(headers))
+        return decrypt(key, body, aad=aad_of(headers))
 
-    async def seal_at(self, place: str, body: bytes) -> bytes:
-        """A body to be kept at a place of its own, whatever lane it came by; raises KeysUnavailable."""
+    async def encrypt_for(self, owner: str, body: bytes) -> bytes:
+        """A body to be stored under the name of its owner, whatever lane it came by; raises KeysUnavailable."""
         key = self._data_keys.peek_current() or await self._data_keys.current()
-        return seal(key, body, aad=f"kept\0{place}".encode())
+        return encrypt(key, body, aad=f"kept\0{owner}".encode())
 
-    async def open_at(self, place: str, sealed: bytes) -> bytes:
-        """What is kept at a place; raises as `open` does."""
-        key_id = key_id_of(sealed)
+    async def decrypt_for(self, owner: str, encrypted: bytes) -> bytes:
+        """What is stored under an owner's name; raises as `decrypt` does."""
+        key_id = key_id_of(encrypted)
         key = self._data_keys.peek(key_id) or await self._data_keys.get(key_id)
-        return unseal(key, sealed, aad=f"kept\0{place}".encode())
+        return decrypt(key, encrypted, aad=f"kept\0{owner}".encode())
 
-    def check(self, *, sealed: bool) -> None:
-        """Raise NotSealed for what isn't sealed and has to be."""
-        if self._required and not sealed:
-            raise NotSealed("The message isn't sealed, and SLUICE_SEALING_REQUIRED says it must be.")
+    def check(self, *, encrypted: bool) -> None:
+        """Raise NotEncrypted for what isn't encrypted and has to be."""
+        if self._required and not encrypted:
+            raise NotEncrypted("The message isn't encrypted, and SLUICE_SEALING_REQUIRED says it must be.")
 
 
-def place_of(headers: Headers) -> bytes:
-    """Where a sealed body belongs."""
+def aad_of(headers: Headers) -> bytes:
+    """The additional authenticated data of a message's body."""
     return f"message\0{headers.message_id}\0{headers.event_type}".encode()

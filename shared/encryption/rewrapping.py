@@ -11,8 +11,7 @@ from typing import Protocol
 from shared.telemetry import log_event
 
 from .errors import KeysUnavailable, ProtectionError
-from .rows import KeyRow, KeyRows
-from .stored import columns_of, infrastructure, wrapped_of
+from .key_rows import KeyRow, KeyTable, columns_of, infrastructure, wrapped_of
 from .wrapping import KeyWrapper
 
 __all__ = ["PassLease", "Rewrapped", "Rewrapping"]
@@ -54,7 +53,7 @@ class Rewrapped:
 class Rewrapping:
     """Passes over the rows of wrapped keys, on one instance at a time."""
 
-    def __init__(self, rows: KeyRows, wrapper: KeyWrapper, *, lease: PassLease) -> None:
+    def __init__(self, rows: KeyTable, wrapper: KeyWrapper, *, lease: PassLease) -> None:
         self._rows = rows
         self._wrapper = wrapper
         self._lease = lease

@@ -1,4 +1,4 @@
-"""A data key for each subject: without it, nothing that was sealed about that subject can be opened any more.
+"""A data key for each subject: without it, nothing that was encrypted about that subject can be decrypted any more.
 
 A subject is named by a token, never by its plain value. Its rows share a partition, so that an erasure is one
 transaction: the key goes, a tombstone and an audit record come.
@@ -7,26 +7,27 @@ transaction: the key goes, a tombstone and an audit record come.
 import os
 import re
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from shared.resilience import SingleFlight
-from shared.telemetry import log_event
+from shared.resilience import BoundedCache, SingleFlight
+from shared.telemetry import Metrics, log_event
 
-from .cipher import DataKey
+from .cipher import DataKey, decrypt, encrypt
+from .data_keys import DataKeys
 from .errors import Erased, UnknownKey
-from .rows import KeyRow, KeyRows
-from .stored import infrastructure, make_key, read_key
-from .wrapping import KeyWrapper
+from .key_rows import KeyRow, KeyTable, infrastructure, make_key, read_key
+from .wrapping import KeyWrapper, Wrapped
 
-__all__ = ["Erasure", "SubjectKeys"]
+__all__ = ["DataKeyWrapper", "Erasure", "SubjectKeys"]
 
 _LIVE = "key"
 _SUBJECT = re.compile(r"[A-Za-z0-9_.-]{1,80}")
 _GENERATION_BYTES = 4
-_MAX_RACES = 20
+_MAX_TRIES = 20
+_WRAPPED_BY = "data"
+_WRAPPING_AAD = b"subject key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +39,26 @@ class Erasure:
     at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class _Cached:
-    key: DataKey
-    until: float
+class DataKeyWrapper:
+    """Wraps under the current data key. When the vault's key changes, only the data keys are wrapped anew."""
+
+    def __init__(self, data_keys: DataKeys) -> None:
+        self._data_keys = data_keys
+
+    async def version(self) -> str:
+        """The id of the data key that wraps now."""
+        return (await self._data_keys.current()).id
+
+    async def wrap(self, secret: bytes) -> Wrapped:
+        """Wrap a subject's key."""
+        key = await self._data_keys.current()
+        return Wrapped(encrypt(key, secret, aad=_WRAPPING_AAD), _WRAPPED_BY, key.id)
+
+    async def unwrap(self, wrapped: Wrapped) -> bytes:
+        """The subject's key; raises UnknownKey where no data key unwraps it."""
+        if wrapped.key != _WRAPPED_BY:
+            raise UnknownKey(f"The subject's key is wrapped by {wrapped.key!r}, not by a data key.")
+        return decrypt(await self._data_keys.get(wrapped.version), wrapped.data, aad=_WRAPPING_AAD)
 
 
 class SubjectKeys:
@@ -53,14 +70,14 @@ class SubjectKeys:
         How long a key serves from memory before its row is looked at again. An erasure is effective everywhere
         within this time; the instance that erases forgets at once.
     capacity:
-        Keys that are kept in memory.
+        Keys in memory.
     timeout:
         Seconds for a key to be read or made.
     """
 
     def __init__(
         self,
-        rows: KeyRows,
+        rows: KeyTable,
         wrapper: KeyWrapper,
         *,
         now: Callable[[], datetime],
@@ -78,9 +95,8 @@ class SubjectKeys:
         self._clock = clock
         self._random_bytes = random_bytes
         self._fresh_seconds = fresh_seconds
-        self._capacity = capacity
         self._timeout = timeout
-        self._cached: OrderedDict[str, _Cached] = OrderedDict()
+        self._cached: BoundedCache[str, DataKey] = BoundedCache(capacity, clock=clock)
         self._calls: SingleFlight[DataKey | None] = SingleFlight()
 
     async def key_for(self, subject_token: str, *, formerly: Sequence[str] = ()) -> DataKey:
@@ -135,11 +151,7 @@ class SubjectKeys:
 
     def peek_for(self, subject_token: str) -> DataKey | None:
         """The key of a subject, where it is in memory and fresh."""
-        cached = self._cached.get(subject_token)
-        if cached is None or self._clock() >= cached.until:
-            return None
-        self._cached.move_to_end(subject_token)
-        return cached.key
+        return self._cached.get(subject_token)
 
     def peek(self, key_id: str) -> DataKey | None:
         """The key with an id, where it is in memory and fresh."""
@@ -149,7 +161,7 @@ class SubjectKeys:
     async def erase(self, subject_token: str, *, by: str, reason: str) -> Erasure | None:
         """Delete the key of a subject for good; None where it has none.
 
-        What is sealed about it later gets a new key. The tombstone and the audit record hold the token, who and
+        What is encrypted about it later gets a new key. The tombstone and the audit record hold the token, who and
         why, and nothing else about the subject.
 
         Raises
@@ -158,14 +170,14 @@ class SubjectKeys:
         """
         _checked(subject_token)
         async with infrastructure("the subject can't be erased now", self._timeout):
-            for _ in range(_MAX_RACES):
+            for _ in range(_MAX_TRIES):
                 row = await self._rows.get(subject_token, _LIVE)
                 if row is None:
-                    self._cached.pop(subject_token, None)
+                    self._cached.pop(subject_token)
                     return None
                 at = self._now()
                 if await self._rows.swap(row, _traces(row, at=at, by=by, reason=reason)):
-                    self._cached.pop(subject_token, None)
+                    self._cached.pop(subject_token)
                     log_event("subject erased", subject=subject_token, by=by, reason=reason)
                     return Erasure(subject_token, str(row.columns["keyId"]), at)
             raise TimeoutError("the key keeps changing")
@@ -175,11 +187,11 @@ class SubjectKeys:
             started = self._clock()
             row = await self._rows.get(subject, _LIVE)
             if row is None:
-                self._cached.pop(subject, None)
+                self._cached.pop(subject)
                 return None
-            stale = self._cached.get(subject)
-            if stale is not None and stale.key.id == row.columns["keyId"]:  # no vault is asked for what is known
-                return self._keep(subject, stale.key, started)
+            stale = self._cached.stale(subject)
+            if stale is not None and stale.id == row.columns["keyId"]:  # no vault is asked for what is known
+                return self._keep(subject, stale, started)
             return self._keep(subject, await read_key(row, self._wrapper), started)
 
     async def _make(self, subject: str) -> DataKey | None:
@@ -198,10 +210,8 @@ class SubjectKeys:
         return await self._load(subject)  # somebody was faster
 
     def _keep(self, subject: str, key: DataKey, since: float) -> DataKey:
-        self._cached[subject] = _Cached(key, since + self._fresh_seconds)
-        self._cached.move_to_end(subject)
-        if len(self._cached) > self._capacity:
-            self._cached.popitem(last=False)
+        self._cached.put(subject, key, until=since + self._fresh_seconds)
+        Metrics.keys_cached.set(len(self._cached), kind="subject")
         return key
 
 

@@ -1,5 +1,5 @@
 """Health: liveness and readiness."""
 
-from .checks import Health
+from .checks import Health, Probe
 
-__all__ = ["Health"]
+__all__ = ["Health", "Probe"]

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 
 from shared.messages import rfc3339
 
-__all__ = ["Health"]
+__all__ = ["Health", "Probe"]
 
 Probe = Callable[[], Awaitable[None]]
 

@@ -6,10 +6,16 @@ from .commands import Command, Refused, read_command
 from .guarded import Guarded
 from .intake import Intake
 from .observed import Observed, correlation_id
-from .operations import Operation, OperationIds, mark_of
+from .operations import Operation, OperationIds, OperationSigner, mark_of
+from .routing import ANONYMOUS, EVERY_ROLE, PRODUCERS, READERS, Access, Route, RouteTable, WrongRoute
 from .streams import answer_with
 
 __all__ = [
+    "ANONYMOUS",
+    "EVERY_ROLE",
+    "PRODUCERS",
+    "READERS",
+    "Access",
     "BadBody",
     "Command",
     "Guarded",
@@ -17,7 +23,11 @@ __all__ = [
     "Observed",
     "Operation",
     "OperationIds",
+    "OperationSigner",
     "Refused",
+    "Route",
+    "RouteTable",
+    "WrongRoute",
     "accepted",
     "answer_with",
     "correlation_id",

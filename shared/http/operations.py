@@ -12,7 +12,9 @@ import struct
 from dataclasses import dataclass, field
 from uuid import UUID
 
-__all__ = ["Operation", "OperationIds", "mark_of"]
+from shared.secrets import Keys, RotatingKey
+
+__all__ = ["Operation", "OperationIds", "OperationSigner", "mark_of"]
 
 _BODY = struct.Struct(">16sH8s")
 _SIGNATURE = 12
@@ -69,6 +71,27 @@ class OperationIds:
             return None
         message_id, bucket, mark = _BODY.unpack(body)
         return Operation(UUID(bytes=message_id), bucket, mark=mark)
+
+
+class OperationSigner:
+    """Operation ids with the keys of the moment, which may be a secret that is changed for another."""
+
+    def __init__(self, keys: RotatingKey) -> None:
+        self._keys = keys
+        self._made: tuple[Keys, OperationIds] | None = None
+
+    async def ids(self) -> OperationIds:
+        """What makes and reads ids now; the same object until the keys are others.
+
+        Raises
+        ------
+        SecretError
+            The key is a secret that can't be had.
+        """
+        keys = await self._keys.keys()
+        if self._made is None or self._made[0] is not keys:
+            self._made = (keys, OperationIds(*keys.accepted))
+        return self._made[1]
 
 
 def mark_of(client: str) -> bytes:

@@ -11,9 +11,9 @@ from typing import Any, TypeVar, get_type_hints
 from pydantic import BaseModel, TypeAdapter
 from pydantic import ValidationError as PydanticError
 
-from shared.classification import Plan, Scrubber, WrongMarkers, plan_of, secrets_in, told
+from shared.classification import Plan, Scrubber, WrongMarkers, plan_of, redacted_finding, secrets_in
+from shared.environment import is_secret_name
 from shared.resilience import RetryPlan
-from shared.settings import is_secret_name
 
 from .envelope import Envelope, Told, describe
 from .errors import InvalidMessage
@@ -89,7 +89,7 @@ class Handler:
         def tell(location: Sequence[str | int], kind: str, message: str) -> tuple[Sequence[str | int], str]:
             if location[:1] != ("data",):
                 return location, scrub(message)
-            below, message = told(self.plan, scrub, location[1:], kind, message)
+            below, message = redacted_finding(self.plan, scrub, location[1:], kind, message)
             return ("data", *below), message
 
         return tell

@@ -1,19 +1,19 @@
-"""Privacy: how protected fields are kept, what a reader sees of them, and the proof of an erasure."""
+"""Privacy: how protected fields are stored, what a reader sees of them, and the proof of an erasure."""
 
-from .fields import FieldProtection, Place, Sealed, clear_text, require_clear, token_name
-from .masking import clearance_of, shown
-from .survey import Found, sealed_key_ids, survey
+from .fields import AssociatedData, EncryptedModel, FieldProtection, clear_text, require_clear, token_name
+from .masking import access_level_of, masked
+from .survey import StoreSurvey, encrypted_key_ids, survey
 
 __all__ = [
+    "AssociatedData",
+    "EncryptedModel",
     "FieldProtection",
-    "Found",
-    "Place",
-    "Sealed",
+    "StoreSurvey",
+    "access_level_of",
     "clear_text",
-    "clearance_of",
+    "encrypted_key_ids",
+    "masked",
     "require_clear",
-    "sealed_key_ids",
-    "shown",
     "survey",
     "token_name",
 ]

@@ -1,7 +1,8 @@
-"""Seals the protected fields of a model one by one, and opens them: what is kept of them at rest, and nothing else.
+"""Encrypts the protected fields of a model one by one, and decrypts them: how they are stored, and nothing else.
 
-A protected value becomes a text, `slp1.…`, that opens only at its own place: the additional data names the row or
-event and the field. Beside a tokenized field stands its token, under the field's name and `$token`. None stays None.
+A protected value becomes a text, `slp1.…`, that decrypts only where it belongs: the additional authenticated data
+(AAD) names the row or event and the field. Beside a tokenized field stands its token, under the field's name and
+`$token`. None stays None.
 
 The key is that of the person whom the object is about, where its model says so and the value is known, else the
 app's own. Keys are asked for once for each text; the fields themselves take no waiting.
@@ -13,7 +14,7 @@ from typing import NamedTuple
 from pydantic import BaseModel
 from pydantic_core import from_json, to_json
 
-from shared.classification import Found, Tokenized, leaves, plan_of
+from shared.classification import ProtectedValue, Tokenized, leaves, plan_of
 from shared.encryption import (
     TEXT_PREFIX,
     DataKey,
@@ -24,18 +25,19 @@ from shared.encryption import (
     SubjectKeys,
     TooLong,
     UnknownKey,
-    is_sealed_text,
+    decrypt,
+    encrypt_text,
+    encrypted_bytes,
+    is_encrypted_text,
     key_id_of,
-    seal_text,
-    sealed_bytes,
-    unseal,
 )
+from shared.resilience import BoundedCache
 from shared.tokenization import TokenKeys, Tokens
 
-__all__ = ["FieldProtection", "Place", "Sealed", "clear_text", "require_clear", "token_name"]
+__all__ = ["AssociatedData", "EncryptedModel", "FieldProtection", "clear_text", "require_clear", "token_name"]
 
-Place = tuple[str, ...]
-"""Where sealed fields belong: what kind of row or event it is, and its names; none of them holds U+001F."""
+AssociatedData = tuple[str, ...]
+"""What encrypted fields are bound to: what kind of row or event holds them, and its names; none has U+001F in it."""
 
 
 _REMEMBERED = 4_096
@@ -43,8 +45,8 @@ _LONGEST = 4_096
 """Characters of the longest value that has a token."""
 
 
-class Sealed(NamedTuple):
-    """A model as JSON with its protected fields sealed, and the tokens of its own tokenized fields by JSON name."""
+class EncryptedModel(NamedTuple):
+    """A model as JSON with its protected fields encrypted, and the tokens of its own tokenized fields by JSON name."""
 
     text: str
     tokens: Mapping[str, str]
@@ -55,28 +57,28 @@ def token_name(name: str) -> str:
     return f"{name}$token"
 
 
-def require_clear(found: Iterable[Found]) -> None:
-    """Raise UnknownKey where a field is sealed: for an app that has no keys any more."""
+def require_clear(found: Iterable[ProtectedValue]) -> None:
+    """Raise UnknownKey where a field is encrypted: for an app that has no keys any more."""
     for one in found:
-        if _sealed_text(one) is not None:
-            raise UnknownKey(f"The field {one.path} is sealed, and no keys are configured here.")
+        if _encrypted_text(one) is not None:
+            raise UnknownKey(f"The field {one.path} is encrypted, and no keys are configured here.")
 
 
 def clear_text(text: str, model: type[BaseModel]) -> str:
-    """JSON that is read without keys; raises UnknownKey where a field of it is sealed."""
+    """JSON that is read without keys; raises UnknownKey where a field of it is encrypted."""
     if TEXT_PREFIX in text and (plan := plan_of(model)).protects:
         require_clear(leaves(plan, from_json(text)))
     return text
 
 
 class FieldProtection:
-    """Seals and opens models field by field.
+    """Encrypts and decrypts models field by field.
 
     Parameters
     ----------
     token_keys:
         What names people and tokenized values; a person's key is found by the token. Without it there are no tokens,
-        every field is sealed under the app's own key, and nobody can be erased.
+        every field is encrypted under the app's own key, and nobody can be erased.
     """
 
     def __init__(self, data_keys: DataKeys, subject_keys: SubjectKeys, token_keys: TokenKeys | None) -> None:
@@ -85,10 +87,10 @@ class FieldProtection:
         self._keyring = Keyring(data_keys, subject_keys)
         self._token_keys = token_keys
         self._named_by: Tokens | None = None
-        self._named: dict[tuple[Tokenized, str], str] = {}
+        self._named: BoundedCache[tuple[Tokenized, str], str] = BoundedCache(_REMEMBERED)
 
-    async def seal(self, data: BaseModel, place: Place) -> Sealed:
-        """A model as JSON for a place.
+    async def encrypt(self, data: BaseModel, aad: AssociatedData) -> EncryptedModel:
+        """A model as JSON, its protected fields encrypted.
 
         Raises
         ------
@@ -96,19 +98,21 @@ class FieldProtection:
         """
         plan = plan_of(type(data))
         if not plan.protects:
-            return Sealed(data.model_dump_json(by_alias=True), {})
+            return EncryptedModel(data.model_dump_json(by_alias=True), {})
         parsed = data.model_dump(mode="json", by_alias=True)
         tokens = await self._tokens()
         found = leaves(plan, parsed)
         keys = {person: await self._key_of(person, tokens) for person in {one.person for one in found}}
-        prefix = _aad(place)
+        prefix = _aad(aad)
         for holder, name, leaf, path, person in found:
             value = holder[name]
-            holder[name] = seal_text(keys[person], to_json(value).decode(), aad=prefix + path.encode())
+            holder[name] = encrypt_text(keys[person], to_json(value).decode(), aad=prefix + path.encode())
             if leaf.token is not None and tokens is not None:
                 holder[token_name(name)] = self._token(tokens, leaf.token, str(value))
         named = {name: parsed.get(token_name(name)) for name in plan.tokenized}
-        return Sealed(to_json(parsed).decode(), {name: token for name, token in named.items() if token is not None})
+        return EncryptedModel(
+            to_json(parsed).decode(), {name: token for name, token in named.items() if token is not None}
+        )
 
     async def _tokens(self) -> Tokens | None:
         if self._token_keys is None:
@@ -129,41 +133,45 @@ class FieldProtection:
 
     def _token(self, tokens: Tokens, marker: Tokenized, value: str) -> str:
         """The token of a value; of those that were asked for last it is remembered."""
-        if tokens is not self._named_by or len(self._named) >= _REMEMBERED:
-            self._named_by, self._named = tokens, {}
+        if tokens is not self._named_by:
+            self._named_by = tokens
+            self._named.clear()
         token = self._named.get((marker, value))
         if token is None:
             if len(value) > _LONGEST:
                 raise TooLong(f"A value of {len(value)} characters has no token, at most {_LONGEST} have.")
-            token = self._named[marker, value] = tokens.token(marker.kind, value, keep_format=marker.keep_format)
+            made = tokens.token(marker.kind, value, keep_format=marker.keep_format)
+            token = self._named.put((marker, value), made)
         return token
 
-    async def open(self, text: str, model: type[BaseModel], place: Place) -> str:
-        """JSON in clear of what was sealed for a place; what was kept before fields were sealed is passed on.
+    async def decrypt(self, text: str, model: type[BaseModel], aad: AssociatedData) -> str:
+        """JSON in clear of what was encrypted with the same additional data.
+
+        What was stored before fields were encrypted is passed on.
 
         Raises
         ------
         ProtectionError
-            A field was changed, moved, or sealed under a key that isn't there.
+            A field was changed, moved, or encrypted under a key that isn't there.
         KeysUnavailable
         """
         plan = plan_of(model)
         if not plan.protects:
             return text
         parsed = from_json(text)
-        await self.open_leaves(leaves(plan, parsed), place)
+        await self.decrypt_leaves(leaves(plan, parsed), aad)
         return to_json(parsed).decode()
 
-    async def open_leaves(self, found: Iterable[Found], place: Place) -> list[str]:
-        """Open fields where they stand, and take away their tokens; returns the paths of those that were erased."""
-        sealed = [(one, sealed_bytes(text)) for one in found if (text := _sealed_text(one)) is not None]
-        ids = [key_id_of(content) for _, content in sealed]
+    async def decrypt_leaves(self, found: Iterable[ProtectedValue], aad: AssociatedData) -> list[str]:
+        """Decrypt fields where they stand, and take away their tokens; returns the paths of those that were erased."""
+        encrypted = [(one, encrypted_bytes(text)) for one in found if (text := _encrypted_text(one)) is not None]
+        ids = [key_id_of(content) for _, content in encrypted]
         keys = {key_id: await self._find(key_id) for key_id in dict.fromkeys(ids)}
         erased: list[str] = []
-        prefix = _aad(place)
-        for ((holder, name, leaf, path, _), content), key_id in zip(sealed, ids, strict=True):
+        prefix = _aad(aad)
+        for ((holder, name, leaf, path, _), content), key_id in zip(encrypted, ids, strict=True):
             key = keys[key_id]
-            holder[name] = None if key is None else from_json(unseal(key, content, aad=prefix + path.encode()))
+            holder[name] = None if key is None else from_json(decrypt(key, content, aad=prefix + path.encode()))
             if key is None:
                 erased.append(path)
             if leaf.token is not None:
@@ -177,22 +185,22 @@ class FieldProtection:
         except Erased:
             return None
 
-    async def seal_whole(self, text: str, place: Place) -> str:
-        """A whole text, sealed under the app's own key for a place."""
+    async def encrypt_whole(self, text: str, aad: AssociatedData) -> str:
+        """A whole text, encrypted under the app's own key."""
         key = self._data_keys.peek_current() or await self._data_keys.current()
-        return seal_text(key, text, aad=_aad(place))
+        return encrypt_text(key, text, aad=_aad(aad))
 
-    async def open_whole(self, text: str, place: Place) -> str:
-        """What was sealed whole; a text that isn't sealed is passed on."""
-        return await self._keyring.open_text(text, aad=_aad(place)) if is_sealed_text(text) else text
+    async def decrypt_whole(self, text: str, aad: AssociatedData) -> str:
+        """What was encrypted whole; a text that isn't encrypted is passed on."""
+        return await self._keyring.decrypt_text(text, aad=_aad(aad)) if is_encrypted_text(text) else text
 
     async def candidates(self, marker: Tokenized, value: str) -> tuple[str, ...]:
         """The tokens by which a tokenized value may be found: the current one, then those under earlier keys."""
         tokens = await self._tokens()
         return () if tokens is None else tokens.candidates(marker.kind, value)
 
-    async def fingerprints(self, digest: str) -> tuple[str, ...]:
-        """A payload's digest as it is kept, then as it was kept under earlier keys.
+    async def payload_hashes(self, digest: str) -> tuple[str, ...]:
+        """A payload's hash as it is stored, then as it was stored under earlier keys.
 
         Under the token key: whoever sees it can't try which payload it belongs to. Without one it stays as it is.
         """
@@ -200,10 +208,10 @@ class FieldProtection:
         return (digest,) if tokens is None else (*tokens.candidates("payload", digest), digest)
 
 
-def _sealed_text(found: Found) -> str | None:
+def _encrypted_text(found: ProtectedValue) -> str | None:
     value = found.holder[found.name]
-    return value if isinstance(value, str) and is_sealed_text(value) else None
+    return value if isinstance(value, str) and is_encrypted_text(value) else None
 
 
-def _aad(place: Place) -> bytes:
-    return "\x1f".join((*place, "")).encode()
+def _aad(aad: AssociatedData) -> bytes:
+    return "\x1f".join((*aad, "")).encode()

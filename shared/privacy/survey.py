@@ -1,4 +1,4 @@
-"""Counts what is sealed about a subject, store by store, and how much of it can be opened: the proof of an erasure."""
+"""The proof of an erasure: what is encrypted about a subject, store by store, and how much of it can be decrypted."""
 
 import base64
 import binascii
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from shared.encryption import TEXT_PREFIX, Keyring, ProtectionError, key_id_of
 
-__all__ = ["Found", "sealed_key_ids", "survey"]
+__all__ = ["StoreSurvey", "encrypted_key_ids", "survey"]
 
 _SEALED = re.compile(re.escape(TEXT_PREFIX) + r"([A-Za-z0-9_-]{40,})")
 _HEAD = 176
@@ -16,8 +16,8 @@ _HEAD = 176
 _SAMPLES = 5
 
 
-def sealed_key_ids(text: str) -> Iterator[str]:
-    """The key ids of the sealed values in a text, in their order; what only looks like one is passed over."""
+def encrypted_key_ids(text: str) -> Iterator[str]:
+    """The key ids of the encrypted values in a text, in their order; what only looks like one is passed over."""
     for found in _SEALED.finditer(text):
         head = found[1][:_HEAD]
         try:
@@ -27,13 +27,13 @@ def sealed_key_ids(text: str) -> Iterator[str]:
 
 
 @dataclass(slots=True)
-class Found:
+class StoreSurvey:
     """What a store holds about a subject.
 
     Attributes
     ----------
     values:
-        Sealed values under the subject's keys.
+        Encrypted values under the subject's keys.
     openable:
         Those of them whose key can be had.
     refused:
@@ -52,18 +52,18 @@ class Found:
 
 async def survey(
     store: str, texts: AsyncIterable[tuple[str, str]], *, subjects: Collection[str], keyring: Keyring
-) -> Found:
-    """Look through the texts of a store, each with its name, for what is sealed under the keys of some subjects.
+) -> StoreSurvey:
+    """Look through the texts of a store, each with its name, for what is encrypted under the keys of some subjects.
 
     Raises
     ------
     KeysUnavailable
     """
-    found = Found(store)
+    found = StoreSurvey(store)
     answers: dict[str, str | None] = {}
     async for name, text in texts:
         found.seen += 1
-        for key_id in sealed_key_ids(text):
+        for key_id in encrypted_key_ids(text):
             if key_id.partition("~")[0] not in subjects:
                 continue
             found.values += 1

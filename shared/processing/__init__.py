@@ -1,15 +1,16 @@
 """Processing: batches in, an outcome for every message out."""
 
-from .batch import BatchFailed, BatchProcessor
+from .batch import Admission, BatchFailed, BatchProcessor
 from .decoding import Decoder
 from .failures import Category, Failure, classify
 from .ordered import OrderedKeys, ParkingDrain
 from .outcomes import Dead, Delivery, Done, Duplicate, Outcome, Parked, RetryLater
 from .recent import Recent
-from .running import Limits, Runner
+from .running import Limits, Pauses, Runner
 from .settling import Settler
 
 __all__ = [
+    "Admission",
     "BatchFailed",
     "BatchProcessor",
     "Category",
@@ -24,6 +25,7 @@ __all__ = [
     "Outcome",
     "Parked",
     "ParkingDrain",
+    "Pauses",
     "Recent",
     "RetryLater",
     "Runner",

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Iterable, Sequence
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 from opentelemetry.trace import SpanKind
@@ -24,7 +24,7 @@ from .recent import Recent
 from .running import Limits, Runner
 from .settling import Settler
 
-__all__ = ["BatchFailed", "BatchProcessor"]
+__all__ = ["Admission", "BatchFailed", "BatchProcessor"]
 
 
 GRACE_SECONDS = 5.0
@@ -35,6 +35,14 @@ PART_BYTES = 64 * 1024 * 1024
 
 class BatchFailed(Exception):
     """Storage or the broker failed: the batch goes back to its queue, what was committed is remembered."""
+
+
+class Admission(Protocol):
+    """Decides what may be processed now; `shared.pausing` has one."""
+
+    async def admit(self, lane: Lane, deliveries: Sequence[Delivery]) -> list[int]:
+        """The numbers of those that may; the others wait safely when this returns, and count as dealt with."""
+        ...
 
 
 class BatchProcessor:
@@ -51,6 +59,7 @@ class BatchProcessor:
         limits: Limits,
         turns: LaneTurns[Lane],
         ordered: OrderedKeys | None = None,
+        admission: Admission | None = None,
         recent: Recent | None = None,
     ) -> None:
         self._decoder = decoder
@@ -62,6 +71,7 @@ class BatchProcessor:
         self._limits = limits
         self._ordered = ordered
         self._turns = turns
+        self._admission = admission
         self._committer = Committer(store, self._look_up, self._recent, runner.rerun)
 
     async def process(self, lane: Lane, deliveries: Sequence[Delivery]) -> None:
@@ -75,23 +85,28 @@ class BatchProcessor:
         started = asyncio.get_running_loop().time()
         ends = started + self._limits.batch_budget + GRACE_SECONDS
         items = [Item(delivery) for delivery in deliveries]
+        received = len(items)
         links = [link for item in items if (link := link_to(item.delivery.properties.get("traceparent")))]
         attributes = {"messaging.destination.name": lane.value, "messaging.batch.message_count": len(items)}
         with span("batch", kind=SpanKind.CONSUMER, links=links, attributes=attributes):
             try:
                 async with asyncio.timeout_at(ends):
+                    if self._admission is not None:
+                        admitted = await self._admission.admit(lane, deliveries)
+                        items = [items[number] for number in admitted]
                     with self._turns.at_work(lane):
                         async for piece in self._turns.slices(lane, items):
                             await self._process(lane, piece, deadline=started + self._limits.batch_budget)
             except Exception as error:
-                log_event("batch failed", level=logging.ERROR, error=error, lane=lane.value, received=len(items))
+                log_event("batch failed", level=logging.ERROR, error=error, lane=lane.value, received=received)
                 await _hold(items, ends)
                 raise BatchFailed(f"{type(error).__name__}: the batch goes back to its queue") from error
         outcomes = Counter(type(item.outcome) for item in items)
         log_event(
             "batch",
             lane=lane.value,
-            received=len(items),
+            received=received,
+            paused=received - len(items),
             done=outcomes[Done],
             duplicates=outcomes[Duplicate],
             retried=outcomes[RetryLater],

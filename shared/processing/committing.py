@@ -100,5 +100,5 @@ def _groups(items: Sequence[Item]) -> list[list[Item]]:
 
 def _size(operation: Operation) -> int:
     """Bytes of a row on the wire, roughly: binary goes as base64, every column has a name and a type."""
-    values = operation[1].values()
+    values = operation.row.values()
     return 400 + sum(100 + (len(value) * 4 // 3 if isinstance(value, str | bytes) else 40) for value in values)

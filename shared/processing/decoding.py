@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 
 from shared.claim_check import Claim, ClaimStore
-from shared.encryption import MessageSealer, UnknownKey
+from shared.encryption import MessageEncryption, UnknownKey
 from shared.messages import Handler, Headers, InvalidMessage, Registry, fingerprint, parse_strict
 from shared.state import bucket_of
 
@@ -26,7 +26,7 @@ class Decoder:
 
     Parameters
     ----------
-    sealer:
+    encryption:
         Opens what is sealed; without one a sealed message can't be read.
     fingerprints:
         Given the digest of what a message with protected fields says: how the inbox keeps it, and kept it earlier.
@@ -38,13 +38,13 @@ class Decoder:
         claims: ClaimStore,
         *,
         buckets: int,
-        sealer: MessageSealer | None = None,
+        encryption: MessageEncryption | None = None,
         fingerprints: Callable[[str], Awaitable[tuple[str, ...]]] | None = None,
     ) -> None:
         self._registry = registry
         self._claims = claims
         self._buckets = buckets
-        self._sealer = sealer
+        self._encryption = encryption
         self._fingerprints = fingerprints
         self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
 
@@ -89,13 +89,13 @@ class Decoder:
         if headers.claim_sha256 is None or headers.claim_size is None:
             raise InvalidMessage("The claim is incomplete: claimSha256 and claimSize belong to it.")
         claim = Claim(headers.claim, headers.claim_sha256, headers.claim_size, headers.claim_encoding)
-        if self._sealer is not None:
-            self._sealer.check(sealed=claim.is_sealed)
+        if self._encryption is not None:
+            self._encryption.check(encrypted=claim.is_encrypted)
         return await self._claims.get(headers.message_id, claim)
 
     async def _opened(self, body: bytes, headers: Headers) -> bytes:
-        if self._sealer is not None:
-            return await self._sealer.open(headers, body)
+        if self._encryption is not None:
+            return await self._encryption.decrypt(headers, body)
         if headers.sealed is not None:
             raise UnknownKey("The message is sealed, and the settings name no data key.")
         return body

@@ -14,6 +14,7 @@ from shared.state import Head, Lease, Parking, Waiting
 from shared.telemetry import log_event
 
 from .outcomes import Dead, Delivery, Done, Duplicate, Item, Parked, RetryLater
+from .running import Pauses
 from .settling import Settler
 
 __all__ = ["OrderedKeys", "ParkingDrain"]
@@ -106,6 +107,7 @@ class ParkingDrain:
         processor: Processor,
         *,
         lease: Lease,
+        pauses: Pauses | None = None,
         now: Callable[[], datetime],
         budget: float = 20.0,
         clock: Callable[[], float] = time.monotonic,
@@ -114,6 +116,7 @@ class ParkingDrain:
         self._ordered = ordered
         self._processor = processor
         self._lease = lease
+        self._pauses = pauses
         self._now = now
         self._budget = budget
         self._clock = clock
@@ -127,6 +130,8 @@ class ParkingDrain:
         ExceptionGroup
             Some keys could not be drained; they wait as before. The others were drained.
         """
+        if self._pauses is not None and await self._pauses.holding(lane=Lane.ORDERED.value) is not None:
+            return 0
         if not await self._lease.acquire():
             return 0
         outcomes: Counter[type] = Counter()

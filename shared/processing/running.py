@@ -5,11 +5,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Protocol
 
 from pydantic import BaseModel
 
 from shared.messages import ErrorCode, Headers, Lane, Letter, Partial, Registry, address
-from shared.resilience import LaneGate, RetryPlan
+from shared.resilience import RetryPlan, WeightedBulkhead
 from shared.state import Fields, LoadRows, Secrets, Values, Work
 from shared.telemetry import current_traceparent, hiding, record_exception, span
 
@@ -17,7 +18,10 @@ from .committing import ensure_fits
 from .failures import Category, Failure, classify
 from .outcomes import Dead, Item, Message, RetryLater
 
-__all__ = ["Limits", "Runner"]
+__all__ = ["Limits", "Pauses", "Runner"]
+
+PAUSED_SECONDS = 15.0
+"""A message whose batch was under way when the pause began comes back after so long, and is set aside then."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +44,14 @@ class Limits:
             raise ValueError(f"handler_timeout {self.handler_timeout} must be above 0, batch_budget not below it")
 
 
+class Pauses(Protocol):
+    """Knows what an operator has paused; `shared.pausing` has one."""
+
+    async def holding(self, *, lane: str, integration: str | None = None) -> object | None:
+        """What keeps a message of this lane and integration from its handler, if anything does."""
+        ...
+
+
 class Runner:
     """Runs one handler for one item; never raises what the handler raised.
 
@@ -57,13 +69,14 @@ class Runner:
         registry: Registry,
         load: LoadRows,
         buckets: int,
-        gate: LaneGate[Lane],
+        gate: WeightedBulkhead[Lane],
         plan: RetryPlan,
         limits: Limits,
         source: str,
         values: Values | None = None,
         fields: Fields | None = None,
         secrets: Secrets | None = None,
+        pauses: Pauses | None = None,
         now: Callable[[], datetime],
         random: Callable[[], float],
     ) -> None:
@@ -77,6 +90,7 @@ class Runner:
         self._values = values
         self._fields = fields
         self._secrets = secrets
+        self._pauses = pauses
         self._now = now
         self._random = random
 
@@ -88,7 +102,17 @@ class Runner:
                 late = Failure(Category.TRANSIENT, ErrorCode.HANDLER_ERROR, "the batch ran out of time")
                 item.outcome = RetryLater(0.0, late, counts=False)
                 return
+            if await self._is_paused(lane, item):
+                paused = Failure(Category.TRANSIENT, ErrorCode.HANDLER_ERROR, "paused by an operator")
+                item.outcome = RetryLater(PAUSED_SECONDS, paused, counts=False)
+                return
             await self._handle(item, min(left, self._limits.handler_timeout))
+
+    async def _is_paused(self, lane: Lane, item: Item) -> bool:
+        if self._pauses is None:
+            return False
+        integration = item.read.handler.integration
+        return await self._pauses.holding(lane=lane.value, integration=integration) is not None
 
     async def rerun(self, item: Item) -> None:
         """Run the handler again on what is known now."""

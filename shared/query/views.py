@@ -1,20 +1,28 @@
-"""Read models: one row per key, replaced by the newest fact, read by point look-up."""
+"""Read models: one row per key, replaced by the newest event, read by point look-up."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any
 
-from azure.core import MatchConditions
-from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
-from azure.data.tables import UpdateMode
-from azure.data.tables.aio import TableClient
 from pydantic_core import from_json
 
 from shared.privacy import token_name
-from shared.state import bucket_of, etag_of, pack, row_safe, unpack
-from shared.tables import TableSession, TransactionFailed
+from shared.state import bucket_of, pack, row_safe, unpack
+from shared.tables import (
+    MAX_OPERATIONS,
+    Condition,
+    Conflict,
+    Create,
+    Entity,
+    Operation,
+    Query,
+    Replace,
+    Table,
+    Upsert,
+    again_on_conflict,
+)
 
 __all__ = ["Page", "ReadModels", "ViewRow"]
 
@@ -22,16 +30,14 @@ _SHARDS = 16
 _GROUP = 50
 _GROUP_BYTES = 1024 * 1024
 """Characters and bytes of values: three bytes each on the wire still fit the 4 MiB of a transaction."""
-_MAX_OPERATIONS = 100
-_RACES = 5
+_TRIES = 5
 _INDEX = "%3A"
 """How the row keys of the index begin: never a row's own, since `row_safe` doesn't encode a colon."""
-_REPLACE = {"mode": UpdateMode.REPLACE}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ViewRow:
-    """One row of a view; `value` is its JSON, with protected fields sealed.
+    """One row of a view; `value` is its JSON, with protected fields encrypted.
 
     Attributes
     ----------
@@ -58,20 +64,19 @@ class Page:
 class ReadModels:
     """The table of all views."""
 
-    def __init__(self, table: TableClient) -> None:
+    def __init__(self, table: Table) -> None:
         self._table = table
-        self._session = TableSession(table)
 
     async def put(self, rows: Sequence[ViewRow]) -> None:
-        """Have every row show its newest fact: one with a lower sequence than what is shown changes nothing.
+        """Have every row hold its newest event: one with a lower sequence than the stored one changes nothing.
 
         So a repeated batch, a replayed event or two instances on one partition for a moment can't turn a row back.
         """
         newest: dict[tuple[str, str], ViewRow] = {}
         for row in rows:
-            place = (row.view, row.key)
-            if place not in newest or row.sequence >= newest[place].sequence:
-                newest[place] = row
+            named = (row.view, row.key)
+            if named not in newest or row.sequence >= newest[named].sequence:
+                newest[named] = row
         partitions: dict[str, list[ViewRow]] = {}
         for row in newest.values():
             partitions.setdefault(_partition(row.view, row.key), []).append(row)
@@ -81,70 +86,49 @@ class ReadModels:
                 tasks.create_task(self._put(group))
 
     async def _put(self, rows: Sequence[ViewRow]) -> None:
-        """A key's first fact is created without a look; only what was shown before is read."""
-        known = await self._known([row for row in rows if row.sequence > 1])
-        if await self._write(rows, known):
-            return
-        for row in rows:
-            for _ in range(_RACES):
-                if await self._write([row], await self._known([row])):
-                    break
-            else:
-                raise RuntimeError(f"the row {row.view}/{row.key} keeps changing")
-
-    async def _known(self, rows: Sequence[ViewRow]) -> dict[str, Mapping[str, Any]]:
-        found = await asyncio.gather(*(self._get(row) for row in rows))
-        return {row_safe(row.key): entity for row, entity in zip(rows, found, strict=True) if entity is not None}
-
-    async def _get(self, row: ViewRow) -> Mapping[str, Any] | None:
+        """A key's first event is created without a look; only what was stored before is read."""
         try:
-            return await self._table.get_entity(
-                _partition(row.view, row.key), row_safe(row.key), select=["PartitionKey", "RowKey", "sequence"]
-            )
-        except ResourceNotFoundError:
-            return None
+            await self._write(rows, await self._known([row for row in rows if row.sequence > 1]))
+        except Conflict:
+            for row in rows:
+                await self._put_alone(row)
 
-    async def _write(self, rows: Sequence[ViewRow], known: Mapping[str, Mapping[str, Any]]) -> bool:
-        """One transaction; False where a row is there already or has changed since it was read."""
-        operations: list[Any] = []
+    async def _put_alone(self, row: ViewRow) -> None:
+        async def put() -> None:
+            await self._write([row], await self._known([row]))
+
+        await again_on_conflict(put, subject=f"the row {row.view}/{row.key}", tries=_TRIES)
+
+    async def _known(self, rows: Sequence[ViewRow]) -> dict[str, Entity]:
+        columns = ("PartitionKey", "RowKey", "sequence")
+        keys = [(_partition(row.view, row.key), row_safe(row.key)) for row in rows]
+        found = await asyncio.gather(*(self._table.get(*key, select=columns) for key in keys))
+        return {key: entity for (_, key), entity in zip(keys, found, strict=True) if entity is not None}
+
+    async def _write(self, rows: Sequence[ViewRow], known: Mapping[str, Entity]) -> None:
+        """One transaction; a conflict where a row is there already or has changed since it was read."""
+        operations: list[Operation] = []
         for row in rows:
-            shown = known.get(row_safe(row.key))
-            if shown is None:
-                operations.append(("create", _entity(row)))
-            elif row.sequence > int(shown.get("sequence", 0)):
-                guard = {"etag": etag_of(shown), "match_condition": MatchConditions.IfNotModified}
-                operations.append(("update", _entity(row), {**_REPLACE, **guard}))
+            stored = known.get(row_safe(row.key))
+            if stored is None:
+                operations.append(Create(_entity(row)))
+            elif row.sequence > int(stored.get("sequence", 0)):
+                operations.append(Replace(_entity(row), stored.etag))
             else:
                 continue
-            operations += [("upsert", entry, _REPLACE) for entry in _entries(row)]
-        if not operations:
-            return True
-        for _ in range(2):
-            try:
-                await self._session.submit(operations)
-            except TransactionFailed as error:
-                if error.status_code in (409, 412):
-                    return False
-                if error.status_code != 404:
-                    raise
-                with suppress(ResourceExistsError):
-                    await self._table.create_table()
-            else:
-                return True
-        raise RuntimeError(f"the table {self._table.table_name} can't be made")
+            operations += [Upsert(entry) for entry in _entries(row)]
+        if operations:
+            await self._table.submit(operations)
 
     async def get(self, view: str, key: str) -> str | None:
         """The JSON of a row, or None."""
-        try:
-            row = await self._table.get_entity(_partition(view, key), row_safe(key))
-        except ResourceNotFoundError:
-            return None
-        return unpack(row)
+        row = await self._table.get(_partition(view, key), row_safe(key))
+        return None if row is None else unpack(row)
 
     async def find(self, view: str, name: str, tokens: Sequence[str], *, top: int, after: str = "") -> Page:
         """The rows in which a tokenized field has one of some tokens, in the order of their row keys, from `after` on.
 
-        The index is written with its rows; of entries that an earlier value of a row left behind nothing is shown.
+        The index is written with its rows; of entries that an earlier value of a row left behind nothing is returned.
         """
         found = await asyncio.gather(
             *(
@@ -167,25 +151,23 @@ class ReadModels:
 
     async def _indexed(self, partition: str, name: str, token: str, top: int, after: str) -> list[str]:
         prefix = f"{_INDEX}{name}:{token}:"
-        rows = self._table.query_entities(
-            "PartitionKey eq @partition and RowKey gt @first and RowKey lt @end",
-            parameters={"partition": partition, "first": prefix + row_safe(after), "end": f"{prefix[:-1]};"},
+        query = Query(
+            partition=partition,
+            end=f"{prefix[:-1]};",
+            where=[Condition("RowKey", "gt", prefix + row_safe(after))],
             select=["key"],
-            results_per_page=top,
+            size=top,
         )
         keys: list[str] = []
-        try:
+        async with aclosing(self._table.query(query)) as rows:
             async for row in rows:
                 keys.append(str(row["key"]))
                 if len(keys) == top:
                     break
-        except ResourceNotFoundError:  # nothing was shown yet
-            pass
         return keys
 
     async def close(self) -> None:
         """Close the table's HTTP sessions."""
-        await self._session.close()
         await self._table.close()
 
 
@@ -199,7 +181,7 @@ def _groups(rows: Sequence[ViewRow]) -> list[list[ViewRow]]:
     for row in rows:
         more = 2 * len(row.value)
         writes = 1 + len(row.tokens)
-        full = groups and (len(groups[-1]) == _GROUP or operations + writes > _MAX_OPERATIONS)
+        full = groups and (len(groups[-1]) == _GROUP or operations + writes > MAX_OPERATIONS)
         if not groups or full or size + more > _GROUP_BYTES:
             groups.append([])
             size = operations = 0

@@ -1,9 +1,25 @@
-"""Resilience: when to try again, how often in all, and who goes first."""
+"""Resilience: when to try again, how often in all, who goes first, and what is asked once for many."""
 
+from .bounded_cache import BoundedCache
 from .budget import RetryBudget
-from .lane_gate import LaneGate
 from .lane_turns import LaneTurns, Share
 from .retry_plan import RetryPlan
-from .single_flight import SingleFlight
+from .single_flight import Call, SingleFlight
+from .token_bucket import MemoryTokenStore, SharedTokenBucket, TokenBlock, TokenBucket, TokenStore
+from .weighted_bulkhead import WeightedBulkhead
 
-__all__ = ["LaneGate", "LaneTurns", "RetryBudget", "RetryPlan", "Share", "SingleFlight"]
+__all__ = [
+    "BoundedCache",
+    "Call",
+    "LaneTurns",
+    "MemoryTokenStore",
+    "RetryBudget",
+    "RetryPlan",
+    "Share",
+    "SharedTokenBucket",
+    "SingleFlight",
+    "TokenBlock",
+    "TokenBucket",
+    "TokenStore",
+    "WeightedBulkhead",
+]

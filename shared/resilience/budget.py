@@ -5,11 +5,13 @@ Source of the idea: "Addressing Cascading Failures", Site Reliability Engineerin
 
 from collections.abc import Callable
 
+from .token_bucket import TokenBucket
+
 __all__ = ["RetryBudget"]
 
 
 class RetryBudget:
-    """Tokens: each first try earns a share of one, each retry spends one.
+    """Each first try earns a share of a token, each retry spends one.
 
     Parameters
     ----------
@@ -27,22 +29,12 @@ class RetryBudget:
         if not (0 <= share <= 10 and reserve >= 1 and trickle >= 0):
             raise ValueError("share must be 0 to 10, reserve 1 or more, trickle 0 or more")
         self._share = share
-        self._reserve = reserve
-        self._trickle = trickle
-        self._clock = clock
-        self._tokens = reserve
-        self._seen = clock()
+        self._bucket = TokenBucket(capacity=reserve, rate=trickle, clock=clock)
 
     def earn(self, first_tries: int = 1) -> None:
         """Count first tries."""
-        self._tokens = min(self._reserve, self._tokens + self._share * first_tries)
+        self._bucket.add(self._share * first_tries)
 
     def spend(self) -> bool:
         """Whether a retry may come at its planned time; if not, it should wait as long as the plan allows."""
-        now = self._clock()
-        self._tokens = min(self._reserve, self._tokens + self._trickle * (now - self._seen))
-        self._seen = now
-        if self._tokens < 1:
-            return False
-        self._tokens -= 1
-        return True
+        return self._bucket.take()

@@ -1,13 +1,9 @@
 """Who changed which secret when and why, one row per rotation, in the table `audit`. Never a value."""
 
-import asyncio
 from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
-from azure.core.exceptions import ResourceExistsError
-from azure.data.tables import UpdateMode
-from azure.data.tables.aio import TableClient
+from shared.tables import Create, Replace, Table, again_on_conflict
 
 __all__ = ["AuditTrail"]
 
@@ -17,20 +13,22 @@ PARTITION = "rotation"
 class AuditTrail:
     """Keeps the record of a rotation; its key is the secret and the version that was replaced."""
 
-    def __init__(self, table: TableClient) -> None:
+    def __init__(self, table: Table) -> None:
         self._table = table
-        self._there = False
-        self._opening = asyncio.Lock()
 
-    async def write(self, secret: str, version: str, facts: Mapping[str, Any]) -> None:
-        """Add facts to the record: it is begun before the secret is changed, so that a crash leaves a trace."""
-        async with self._opening:
-            if not self._there:
-                with suppress(ResourceExistsError):
-                    await self._table.create_table()
-                self._there = True
-        row = {"PartitionKey": PARTITION, "RowKey": f"{secret}:{version}", "secret": secret, "fromVersion": version}
-        await self._table.upsert_entity({**row, **facts}, mode=UpdateMode.MERGE)
+    async def write(self, secret: str, version: str, columns: Mapping[str, Any]) -> None:
+        """Add columns to the record: it is begun before the secret is changed, so that a crash leaves a trace."""
+        key = f"{secret}:{version}"
+
+        async def add() -> None:
+            known = await self._table.get(PARTITION, key)
+            row = {"PartitionKey": PARTITION, "RowKey": key, "secret": secret, "fromVersion": version}
+            if known is None:
+                await self._table.submit([Create({**row, **columns})])
+            else:
+                await self._table.submit([Replace({**known, **row, **columns}, known.etag)])
+
+        await again_on_conflict(add, subject=f"the record {key}")
 
     async def close(self) -> None:
         """Close the HTTP session."""

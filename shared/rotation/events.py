@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
 
-from shared.settings import SecretReference
+from shared.environment import SecretReference
 
 __all__ = ["BadEvent", "EventKind", "SecretEvent", "read_event"]
 
@@ -83,7 +83,7 @@ def read_event(content: object, *, vaults: Collection[str], now: datetime) -> Se
         (_text(fields, "version"), secret.version),
         (_text(content, "subject"), secret.name),
     )
-    if any(told.lower() != named.lower() for told, named in same):
+    if any(given.lower() != named.lower() for given, named in same):
         raise BadEvent("Id, ObjectName, Version and subject name different secrets")
     return SecretEvent(identity, EventKind(kind.removeprefix(PREFIX)), secret.name, secret.version, time)
 

@@ -2,11 +2,12 @@
 
 import json
 import logging
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Collection
 from datetime import datetime
 from typing import Any
 
+from shared.resilience import BoundedCache
 from shared.secrets import SecretCache
 from shared.telemetry import log_event
 
@@ -36,7 +37,7 @@ class SecretEvents:
         self._rotator = rotator
         self._vaults = frozenset(vaults)
         self._now = now
-        self._seen: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._seen: BoundedCache[tuple[str, str], bool] = BoundedCache(REMEMBERED)
 
     async def take_body(self, body: bytes) -> None:
         """An event, or an array of events, as Event Grid brings them to a queue.
@@ -70,9 +71,7 @@ class SecretEvents:
         if seen in self._seen:
             return self._count("repeated", secret=event.name)
         outcome = await self._act(event)
-        self._seen[seen] = None
-        if len(self._seen) > REMEMBERED:
-            self._seen.popitem(last=False)
+        self._seen.put(seen, True)
         return self._count(outcome, secret=event.name, version=event.version, kind=event.kind.value)
 
     async def _act(self, event: SecretEvent) -> str:
@@ -93,9 +92,9 @@ class SecretEvents:
                 return "out of order"
         return "read anew" if await self._cache.changed(event.name) else "not held"
 
-    def _count(self, outcome: str, *, level: int = logging.INFO, **facts: Any) -> str:
+    def _count(self, outcome: str, *, level: int = logging.INFO, **fields: Any) -> str:
         self.counts[outcome] += 1
-        log_event("secret event", level=level, outcome=outcome, **facts)
+        log_event("secret event", level=level, outcome=outcome, **fields)
         return outcome
 
 

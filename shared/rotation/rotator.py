@@ -52,8 +52,8 @@ class Guard(Protocol):
 class Audit(Protocol):
     """Keeps a record."""
 
-    async def write(self, secret: str, version: str, facts: Mapping[str, Any]) -> None:
-        """Add facts to the record of a version that is replaced."""
+    async def write(self, secret: str, version: str, columns: Mapping[str, Any]) -> None:
+        """Add columns to the record of a version that is replaced."""
 
 
 class RotationFailed(RuntimeError):
@@ -68,7 +68,7 @@ class Rotator:
     lease:
         Makes the lease of a secret.
     changed:
-        Told of a secret with a new version, so that this instance reads it.
+        Called with a secret with a new version, so that this instance reads it.
     overlap:
         A version is switched off only when its successor is older than this.
     actor:
@@ -173,8 +173,8 @@ class Rotator:
             self._log(current.name, current.version, logging.WARNING, outcome="not retired", reason=error.reason)
         return retired
 
-    def _log(self, name: str, version: str, level: int, **facts: Any) -> None:
-        log_event("secret rotation", level=level, secret=name, fromVersion=version, actor=self._actor, **facts)
+    def _log(self, name: str, version: str, level: int, **fields: Any) -> None:
+        log_event("secret rotation", level=level, secret=name, fromVersion=version, actor=self._actor, **fields)
 
 
 def _reason(error: BaseException) -> str:

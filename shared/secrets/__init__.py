@@ -14,8 +14,8 @@ from .errors import (
 )
 from .policy import Policy
 from .rotating_key import Keys, RotatingKey
-from .secret import Secret, Version
 from .vault import Vault, VaultPair
+from .versions import Secret, Version
 
 __all__ = [
     "Keys",

@@ -9,14 +9,13 @@ from datetime import UTC, datetime
 from math import inf
 from typing import Any, Protocol, TypeVar
 
-from shared.settings import SecretReference
+from shared.environment import SecretReference
 
+from .entry import ReadResult
+from .entry_cache import EntryCache
 from .errors import SecretError, SecretExpired, UnknownSecret, VaultUnavailable
-from .holding import Found
 from .policy import Policy
-from .secret import Secret, Version
-from .shelf import Shelf
-from .versions import previous_of, signing_version, still_valid
+from .versions import Secret, Version, previous_of, signing_version, still_valid
 
 __all__ = ["SecretCache", "Source"]
 
@@ -43,17 +42,17 @@ def _now() -> datetime:
 
 
 def _check(key: str) -> None:
-    """Nothing that Key Vault wouldn't take is sent to it, nor told: it may be a value by mistake."""
+    """Nothing that Key Vault wouldn't take is sent to it, nor logged: it may be a value by mistake."""
     try:
         SecretReference.of(f"secret:{key}")
     except ValueError as error:
         raise UnknownSecret("", str(error)) from None
 
 
-def _newer(found: Secret, held: Secret | None) -> Secret:
-    """What was found, unless it is another vault's older copy of what is held."""
-    older = held is not None and held.vault != found.vault and held.created > found.created
-    return held if older and held is not None else found
+def _newer(found: Secret, cached: Secret | None) -> Secret:
+    """What was found, unless it is another vault's older copy of what is cached."""
+    older = cached is not None and cached.vault != found.vault and cached.created > found.created
+    return cached if older and cached is not None else found
 
 
 class SecretCache:
@@ -79,27 +78,27 @@ class SecretCache:
         self._source = source
         self._clock = clock
         self._now = now
-        self._single = Shelf(self._read, policy=policy, random=random, clock=clock)
-        self._pairs = Shelf(self._read_pair, policy=policy, random=random, clock=clock)
-        self._held = self._single.held
+        self._single = EntryCache(self._read, policy=policy, random=random, clock=clock)
+        self._pairs = EntryCache(self._read_pair, policy=policy, random=random, clock=clock)
+        self._entries = self._single.entries
         self._to_preload = tuple(preload)
         self._preloading: asyncio.Task[None] | None = None
 
     async def get(self, name: str) -> Secret:
         """The current version of a secret, or with `name/version` that one.
 
-        Returns at once where a value is held; waits at most `patience` where it has expired, and at most `timeout`
+        Returns at once where a value is cached; waits at most `patience` where it has expired, and at most `timeout`
         where there is none.
 
         Raises
         ------
         SecretError
-            It is unknown, disabled or expired, or nothing is held and the vault doesn't answer.
+            It is unknown, disabled or expired, or nothing is cached and the vault doesn't answer.
         """
-        try:  # costs nothing where the name is held, which it nearly always is
-            held = self._held[name]
-            if self._clock() < held.refresh_at:
-                return held.value  # type: ignore[return-value]  # what is fresh has a value
+        try:  # costs nothing where the name is cached, which it nearly always is
+            entry = self._entries[name]
+            if self._clock() < entry.refresh_at:
+                return entry.value  # type: ignore[return-value]  # what is fresh has a value
         except KeyError:
             pass
         _check(name)
@@ -114,9 +113,9 @@ class SecretCache:
         SecretError
             As `get`.
         """
-        held = self._pairs.held.get(name)
-        if held is not None and self._clock() < held.refresh_at:
-            return held.value  # type: ignore[return-value]
+        entry = self._pairs.entries.get(name)
+        if entry is not None and self._clock() < entry.refresh_at:
+            return entry.value  # type: ignore[return-value]
         _check(name)
         self._begin_preload()
         return await self._pairs.get(name)
@@ -136,27 +135,29 @@ class SecretCache:
         return signing_version(versions, now=self._now(), policy=self.policy)
 
     def known_version(self, name: str) -> Secret | None:
-        """The current version as far as it is held, without asking; the oldest one where several are."""
-        known: list[Secret | None] = [held.value for held in self._spelled(self._single.held, name).values()]
-        known += [held.value[0] if held.value else None for held in self._spelled(self._pairs.held, name).values()]
+        """The current version as far as it is cached, without asking; the oldest one where several are."""
+        known: list[Secret | None] = [entry.value for entry in self._spelled(self._single.entries, name).values()]
+        known += [
+            entry.value[0] if entry.value else None for entry in self._spelled(self._pairs.entries, name).values()
+        ]
         return min((one for one in known if one), key=lambda one: one.created, default=None)
 
     @staticmethod
-    def _spelled(held: dict[str, T], name: str) -> dict[str, T]:
+    def _spelled(entries: dict[str, T], name: str) -> dict[str, T]:
         """Entries of a secret in every spelling: Key Vault doesn't tell upper from lower case."""
-        return {key: entry for key, entry in held.items() if key.lower() == name.lower()}
+        return {key: entry for key, entry in entries.items() if key.lower() == name.lower()}
 
     async def changed(self, name: str) -> bool:
-        """Read a secret anew where it is held: its owner has changed it. Waits at most `timeout`.
+        """Read a secret anew where it is cached: its owner has changed it. Waits at most `timeout`.
 
-        Returns whether it is held at all. Callers meanwhile get what is held, or wait at most `patience`.
+        Returns whether it is cached at all. Callers meanwhile get what is cached, or wait at most `patience`.
         """
-        shelves: tuple[Shelf[Any], ...] = (self._single, self._pairs)
-        changed = [(shelf, key) for shelf in shelves for key in self._spelled(shelf.held, name)]
-        for shelf, key in changed:
-            shelf.invalidate(key)
+        caches: tuple[EntryCache[Any], ...] = (self._single, self._pairs)
+        changed = [(cache, key) for cache in caches for key in self._spelled(cache.entries, name)]
+        for cache, key in changed:
+            cache.invalidate(key)
         with suppress(VaultUnavailable):  # closing
-            await asyncio.gather(*(shelf.refresh(key) for shelf, key in changed))
+            await asyncio.gather(*(cache.refresh(key) for cache, key in changed))
         return bool(changed)
 
     async def preload(self, names: Sequence[str]) -> None:
@@ -177,10 +178,10 @@ class SecretCache:
             names, self._to_preload = self._to_preload, ()
             self._preloading = asyncio.create_task(self.preload(names), name="preload secrets")
 
-    async def _read(self, key: str, held: Secret | None) -> Found[Secret]:
+    async def _read(self, key: str, cached: Secret | None) -> ReadResult[Secret]:
         name, _, version = key.partition("/")
-        secret = _newer(await self._source.read(name, version or None), held)
-        return Found(secret, self._spent_in(secret))
+        secret = _newer(await self._source.read(name, version or None), cached)
+        return ReadResult(secret, self._spent_in(secret))
 
     def _spent_in(self, secret: Secret) -> float:
         if secret.expires is None:
@@ -190,10 +191,10 @@ class SecretCache:
             raise SecretExpired(secret.name, f"expired at {secret.expires.isoformat()}")
         return seconds
 
-    async def _read_pair(self, name: str, held: tuple[Secret, ...] | None) -> Found[tuple[Secret, ...]]:
-        current = _newer(await self._source.read(name, None), held[0] if held else None)
+    async def _read_pair(self, name: str, cached: tuple[Secret, ...] | None) -> ReadResult[tuple[Secret, ...]]:
+        current = _newer(await self._source.read(name, None), cached[0] if cached else None)
         spent_in = self._spent_in(current)
-        known = {secret.version: secret for secret in held or ()}
+        known = {secret.version: secret for secret in cached or ()}
         try:
             previous = await self._previous(current, known)
         except VaultUnavailable:
@@ -202,7 +203,7 @@ class SecretCache:
             previous = next((one for version, one in known.items() if version != current.version), None)
             if previous is not None and not still_valid(previous, current, now=self._now(), policy=self.policy):
                 previous = None
-        return Found((current,) if previous is None else (current, previous), spent_in)
+        return ReadResult((current,) if previous is None else (current, previous), spent_in)
 
     async def _previous(self, current: Secret, known: dict[str, Secret]) -> Secret | None:
         found = previous_of(

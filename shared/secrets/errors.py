@@ -5,7 +5,7 @@ SecretError
 ├── SecretDisabled       definitive: its owner switched it off
 ├── SecretExpired        definitive: its own time is over
 ├── UnfitSecret          definitive: its value can't serve its purpose (too short, for example)
-└── VaultUnavailable     the vault gave no usable answer: a value that is held goes on being used
+└── VaultUnavailable     the vault gave no usable answer: a value that is cached goes on being used
     ├── VaultThrottled   too many reads, by the vault's word or our own guard's
     ├── VaultDenied      the app's identity may not read it, or not from here
     └── MalformedAnswer  an answer that no vault gives
@@ -36,9 +36,9 @@ class SecretError(Exception):
     reason:
         What is wrong, for people.
     definitive:
-        The vault has spoken: a value that is held must not be used any more.
+        The vault has spoken: a value that is cached must not be used any more.
     negative:
-        Where nothing is held, asking again soon is no use.
+        Where nothing is cached, asking again soon is no use.
     """
 
     definitive = False

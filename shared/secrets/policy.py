@@ -26,11 +26,11 @@ class Policy:
     negative:
         An unknown, disabled, expired or denied secret is asked for again after this long.
     patience:
-        The longest that a caller waits whose value has expired and is being read; then it gets the one that is held.
+        The longest that a caller waits whose value has expired and is being read; then it gets the one that is cached.
     timeout:
         The longest that a caller waits who has nothing, and that a read takes.
     first_retry, last_retry:
-        The delay between tries for a secret of which nothing is held begins with the one and doubles up to the other.
+        The delay between tries for a secret of which nothing is cached begins with the one and doubles up to the other.
     overlap:
         The version before the current one is accepted for this long after the current one was made.
     """

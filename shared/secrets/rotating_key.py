@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 from pydantic import SecretStr
 
-from shared.settings import SecretReference
+from shared.environment import SecretReference
 
 from .cache import SecretCache
 from .errors import UnfitSecret
-from .secret import Secret
+from .versions import Secret
 
 __all__ = ["Keys", "RotatingKey"]
 

@@ -4,7 +4,10 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
+from math import ceil
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from shared.resilience import TokenBucket
 
 from .errors import (
     MalformedAnswer,
@@ -15,20 +18,21 @@ from .errors import (
     VaultThrottled,
     VaultUnavailable,
 )
-from .guard import RateGuard
-from .secret import Secret, Version
+from .versions import Secret, Version
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
     from azure.keyvault.secrets import KeyVaultSecret
     from azure.keyvault.secrets.aio import SecretClient
 
-__all__ = ["Vault", "VaultPair"]
+__all__ = ["Vault", "VaultPair", "read_bucket"]
 
 T = TypeVar("T")
 
 LONGEST_PAUSE = 60.0
 """Seconds of a Retry-After that are believed."""
+WINDOW = 10.0
+"""Seconds over which Key Vault counts (4,000 secret reads per vault: "Key Vault service limits")."""
 WRITE_WAIT = 2.0
 """Seconds for which a write waits for its turn behind the reads."""
 MOST_VERSIONS = 1_000
@@ -59,8 +63,7 @@ class Vault:
     ) -> None:
         self.address = address
         self._credential = credential
-        self._guard = RateGuard(reads_per_10_seconds)
-        self._clock = clock
+        self._reads = read_bucket(reads_per_10_seconds, clock)
         self._options = dict(options or {})
         self._client: SecretClient | None = None
 
@@ -133,7 +136,7 @@ class Vault:
         understand: Callable[[str, Any], T],
         within: float,
     ) -> T:
-        wait = self._guard.reserve(self._clock(), within=within)
+        wait = self._reads.reserve(within=within)
         if wait is None:
             raise VaultThrottled(name, "too many reads on this instance, or the vault asked for a pause")
         if wait > 0:
@@ -161,12 +164,23 @@ class Vault:
 
     def pause(self, seconds: float) -> None:
         """Send nothing for a while."""
-        self._guard.pause(self._clock() + seconds)
+        self._reads.pause(seconds)
 
     async def close(self) -> None:
         """Close the HTTP session."""
         if self._client is not None:
             await self._client.close()
+
+
+def read_bucket(limit: int, clock: Callable[[], float]) -> TokenBucket:
+    """A bucket of at most `limit` reads within any ten seconds, four fifths of them at once.
+
+    Of n reads and one more the last comes at least a window after the first: capacity + rate × window is n + 1.
+    """
+    if isinstance(limit, bool) or limit < 1:
+        raise ValueError(f"limit is {limit!r}, must be 1 or more")
+    capacity = ceil(0.8 * limit)
+    return TokenBucket(capacity=capacity, rate=(limit + 1 - capacity) / WINDOW, clock=clock)
 
 
 class VaultPair:

@@ -1,12 +1,45 @@
-"""Current and previous: which version is accepted beside the current one, and which one signs. Pure."""
+"""Secrets in a form that may be logged by mistake; which version is accepted beside the current one, which signs."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from .policy import Policy
-from .secret import Secret, Version
 
-__all__ = ["previous_of", "signing_version", "still_valid"]
+__all__ = ["Secret", "Version", "previous_of", "signing_version", "still_valid"]
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """One version of a secret. Its repr leaves the value out.
+
+    Attributes
+    ----------
+    created, expires:
+        As the vault tells them, in UTC; whole seconds.
+    vault:
+        The address of the vault that it came from.
+    """
+
+    name: str
+    value: str = field(repr=False)
+    version: str
+    created: datetime
+    expires: datetime | None = None
+    vault: str = ""
+
+    def __reduce__(self) -> str:
+        raise TypeError("a secret is not pickled: its value would leave the process")
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A version in a secret's history, without its value."""
+
+    version: str
+    created: datetime
+    enabled: bool = True
+    expires: datetime | None = None
 
 
 def previous_of(
@@ -38,7 +71,7 @@ def previous_of(
 
 
 def still_valid(previous: Secret, current: Secret, *, now: datetime, policy: Policy) -> bool:
-    """Whether a version that is held may go on being accepted, by what is known without asking."""
+    """Whether a version that is cached may go on being accepted, by what is known without asking."""
     expired = previous.expires is not None and previous.expires <= now
     return not expired and now - current.created <= timedelta(seconds=policy.overlap)
 

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from azure.servicebus import ServiceBusMessage
 
-from shared.encryption import MessageSealer
+from shared.encryption import MessageEncryption
 from shared.messages import Headers, Lane
 
 from .coalescing import CoalescingSender
@@ -29,18 +29,18 @@ class Lanes:
 
     Parameters
     ----------
-    sealer:
+    encryption:
         Seals bodies on their way in. A copy that is sent later, and what is forwarded, go as they came.
     """
 
-    def __init__(self, senders: Mapping[Lane, CoalescingSender], sealer: MessageSealer | None = None) -> None:
+    def __init__(self, senders: Mapping[Lane, CoalescingSender], encryption: MessageEncryption | None = None) -> None:
         self._senders = dict(senders)
-        self._sealer = sealer
+        self._encryption = encryption
 
     async def send(self, headers: Headers, body: bytes) -> None:
         """Return when the lane's queue has taken the command; raises NotSent, or KeysUnavailable."""
-        if self._sealer is not None:
-            headers, body = await self._sealer.seal(headers, body)
+        if self._encryption is not None:
+            headers, body = await self._encryption.encrypt(headers, body)
         await self._senders[headers.lane].send(command(headers, body))
 
     async def send_later(self, headers: Headers, body: bytes, when: datetime) -> None:

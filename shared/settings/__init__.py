@@ -1,18 +1,5 @@
-"""Settings: read once from the environment, validated at start."""
+"""Settings: the slices of all packages in one model, read once from the environment and validated at start."""
 
-from .clouds import Cloud
-from .connections import Connection, Identity, VaultConnection
-from .model import MIN_KEY, Settings, WrongSettings
-from .references import SecretReference, is_secret_name
+from .model import Settings
 
-__all__ = [
-    "MIN_KEY",
-    "Cloud",
-    "Connection",
-    "Identity",
-    "SecretReference",
-    "Settings",
-    "VaultConnection",
-    "WrongSettings",
-    "is_secret_name",
-]
+__all__ = ["Settings"]

@@ -1,5 +1,7 @@
 """State: the unit of work, the table that holds it, and how keys spread over buckets."""
 
+from shared.tables import etag_of
+
 from .buckets import bucket_of, partition_key
 from .leases import Lease
 from .outbox import Outbox
@@ -18,7 +20,7 @@ from .rows import (
     waiting_key,
 )
 from .store import Conflict, Operation, Row, StateMismatch, StateStore
-from .work import Aggregate, Fields, LoadRows, Secrets, Values, Work, etag_of
+from .work import Aggregate, Fields, LoadRows, Secrets, Values, Work
 
 __all__ = [
     "Aggregate",

@@ -4,12 +4,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
-from azure.core import MatchConditions
-from azure.data.tables import UpdateMode
+from shared.tables import Create, Replace, etag_of
 
 from .buckets import partition_key
 from .store import Conflict, StateStore
-from .work import etag_of
 
 __all__ = ["Lease"]
 
@@ -43,11 +41,7 @@ class Lease:
             "until": now + timedelta(seconds=self._seconds),
         }
         try:
-            if found is None:
-                await self._store.commit(0, [("create", row)])
-            else:
-                guard = {"etag": etag_of(found), "match_condition": MatchConditions.IfNotModified}
-                await self._store.commit(0, [("update", row, {"mode": UpdateMode.REPLACE, **guard})])
+            await self._store.commit(0, [Create(row) if found is None else Replace(row, etag_of(found))])
         except Conflict:
             return False
         return True

@@ -157,7 +157,7 @@ class Outbox:
     async def _letter(self, row: Row) -> Letter:
         text = unpack(row)
         return Letter.from_json(
-            text if self._fields is None else await self._fields.open_whole(text, ("outbox", row["RowKey"]))
+            text if self._fields is None else await self._fields.decrypt_whole(text, ("outbox", row["RowKey"]))
         )
 
     async def _send_in_order(self, letters: Sequence[Letter]) -> None:

@@ -6,24 +6,23 @@ a queue without gaps and without swaps. What is put there twice is found out by 
 """
 
 import json
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
-from azure.core import MatchConditions
-from azure.data.tables import UpdateMode
+from shared.tables import Create, Delete, Replace, again_on_conflict, etag_of
 
 from .buckets import bucket_of, partition_key
 from .rows import inbox_key, parked_key, waiting_key
-from .store import Conflict, Operation, Row, StateStore
-from .work import etag_of
+from .store import Operation, Row, StateStore
 
 __all__ = ["Head", "Parked", "Parking", "Waiting"]
 
+T = TypeVar("T")
+
 FIRST = 10**9
 """Number of the first message: there is room before it for one that comes back to the front."""
-_MAX_RACES = 20
 _CHUNK = 65_536
 
 
@@ -179,14 +178,16 @@ class Parking:
 
     async def add(self, key: str, waiting: Waiting) -> bool:
         """Have a message wait behind the others; False where the key is parked no more."""
-        for _ in range(_MAX_RACES):
+
+        async def add() -> bool:
             parked = (await self.find([key])).get(key)
             if parked is None:
                 return False
-            after = replace(parked, after=parked.after + 1)
-            if await self._commit(parked, after, [("create", self._row(key, parked.after, waiting))]):
-                return True
-        raise _races(key)
+            new = replace(parked, after=parked.after + 1)
+            await self._commit(parked, new, [Create(self._row(key, parked.after, waiting))])
+            return True
+
+        return await _again(key, add)
 
     async def park(self, key: str, waiting: Waiting, *, message_id: str, until: datetime, reason: str) -> bool:
         """Put a message that is to be tried again before all others; False where it was dealt with meanwhile.
@@ -194,46 +195,44 @@ class Parking:
         The parked row is read before the inbox: whoever deals with the message after that and parks the key for a later
         one changes the parked row, and is found out by its ETag.
         """
-        for _ in range(_MAX_RACES):
+
+        async def park() -> bool:
             parked = (await self.find([key])).get(key)
             if await self._is_settled(key, message_id):
                 return False
             if parked is not None and parked.blocked_by not in (None, message_id):
                 return await self.add(key, waiting)  # somebody else's turn: it can't go before that
-            if parked is None:
-                known = None
-                first, last = FIRST, FIRST + 1
-            else:
-                known = parked
-                first, last = parked.first - 1, parked.after
-            new = Parked(key=key, first=first, after=last, until=until, reason=reason, since=self._now())
-            if await self._commit(known, new, [("create", self._row(key, first, waiting))]):
-                return True
-        raise _races(key)
+            first, after = (FIRST, FIRST + 1) if parked is None else (parked.first - 1, parked.after)
+            new = Parked(key=key, first=first, after=after, until=until, reason=reason, since=self._now())
+            await self._commit(parked, new, [Create(self._row(key, first, waiting))])
+            return True
+
+        return await _again(key, park)
 
     async def postpone(self, head: Head, waiting: Waiting, *, until: datetime, reason: str) -> bool:
         """Try the first message again later, as it is now; False where it is another one meanwhile."""
-        operation: Operation = ("update", self._row(head.key, head.number, waiting), _unchanged(head.etag))
+        operation = Replace(self._row(head.key, head.number, waiting), head.etag)
         return await self._change_head(head, operation, lambda parked: replace(parked, until=until, reason=reason))
 
     async def release(self, head: Head) -> bool:
         """Forget the first message, which was dealt with; the key is free when nothing waits and nothing blocks."""
-        guard = {"etag": head.etag, "match_condition": MatchConditions.IfNotModified}
-        operation: Operation = ("delete", self._place(head.key, waiting_key(head.key, head.number)), guard)
+        operation = Delete(self._place(head.key, waiting_key(head.key, head.number)), head.etag)
         return await self._change_head(head, operation, lambda parked: replace(parked, first=head.number + 1))
 
     async def _change_head(self, head: Head, operation: Operation, change: Callable[[Parked], Parked]) -> bool:
         """A number may be given again to another message once the key was free: the ETag tells them apart."""
-        for _ in range(_MAX_RACES):
+
+        async def change_head() -> bool:
             parked = (await self.find([head.key])).get(head.key)
             if parked is None or parked.first != head.number:
                 return False
             found = await self.head(parked)
             if found is None or found.etag != head.etag:
                 return False
-            if await self._commit(parked, change(parked), [operation]):
-                return True
-        raise _races(head.key)
+            await self._commit(parked, change(parked), [operation])
+            return True
+
+        return await _again(head.key, change_head)
 
     async def block(self, key: str, inbox_row: Mapping[str, Any], *, its_turn: bool = True) -> str:
         """Record a message's death and hold its key, both or neither; return the status that the inbox has then.
@@ -242,37 +241,38 @@ class Parking:
         while its key is parked: the key is held already.
         """
         message = str(inbox_row["RowKey"])
-        bucket = self._bucket(key)
-        for _ in range(_MAX_RACES):
-            rows = await self._store.find(bucket, [parked_key(key), message])
+
+        async def block() -> str:
+            rows = await self._store.find(self._bucket(key), [parked_key(key), message])
             known = rows.get(message)
             if known is not None and known["status"] != "replaying":
                 return str(known["status"])
-            death: Operation = (
-                ("create", inbox_row) if known is None else ("update", inbox_row, _unchanged(etag_of(known)))
-            )
+            death = Create(inbox_row) if known is None else Replace(inbox_row, etag_of(known))
             parked = Parked.from_row(rows[parked_key(key)]) if parked_key(key) in rows else None
             new = parked or Parked(key=key, since=self._now())
             blocked_by = message.partition(":")[2]
             if parked is None or (its_turn and parked.blocked_by in (None, blocked_by)):
                 reason = str(inbox_row.get("reason", ""))
                 new = replace(new, until=None, blocked_by=blocked_by, reason=reason, since=self._now())
-            if await self._commit(parked, new, [death]):
-                return "dead"
-        raise _races(key)
+            await self._commit(parked, new, [death])
+            return "dead"
+
+        return await _again(key, block)
 
     async def unblock(self, key: str, message_id: str, *, done_only: bool) -> bool:
         """Let a key go on that a message has blocked; with `done_only` just where the inbox says that it is done."""
-        for _ in range(_MAX_RACES):
+
+        async def unblock() -> bool:
             parked = (await self.find([key])).get(key)
             if parked is None or parked.blocked_by != message_id:
                 return False
             if done_only and await self._status(key, message_id) != "done":
                 return False
             now = self._now()
-            if await self._commit(parked, replace(parked, until=now, blocked_by=None, reason="", since=now), []):
-                return True
-        raise _races(key)
+            await self._commit(parked, replace(parked, until=now, blocked_by=None, reason="", since=now), [])
+            return True
+
+        return await _again(key, unblock)
 
     async def give_up(self, older_than: timedelta) -> list[Parked]:
         """Let keys go on whose dead letters are past their retention, so that nobody can decide about them any more."""
@@ -292,20 +292,16 @@ class Parking:
         row = (await self._store.find(self._bucket(key), [row_key])).get(row_key)
         return None if row is None else str(row["status"])
 
-    async def _commit(self, known: Parked | None, new: Parked, others: Sequence[Operation]) -> bool:
-        place = self._place(new.key, parked_key(new.key))
+    async def _commit(self, known: Parked | None, new: Parked, others: Sequence[Operation]) -> None:
+        row = {**self._place(new.key, parked_key(new.key)), **new.columns()}
         change: Operation
         if known is None:
-            change = ("create", {**place, **new.columns()})
+            change = Create(row)
         elif new.is_empty and new.blocked_by is None:
-            change = ("delete", place, {"etag": known.etag, "match_condition": MatchConditions.IfNotModified})
+            change = Delete(row, known.etag)
         else:
-            change = ("update", {**place, **new.columns()}, _unchanged(known.etag))
-        try:
-            await self._store.commit(self._bucket(new.key), [change, *others])
-        except Conflict:
-            return False
-        return True
+            change = Replace(row, known.etag)
+        await self._store.commit(self._bucket(new.key), [change, *others])
 
     def _row(self, key: str, number: int, waiting: Waiting) -> dict[str, Any]:
         return {**self._place(key, waiting_key(key, number)), **waiting.columns()}
@@ -317,9 +313,5 @@ class Parking:
         return bucket_of(key, self._store.buckets)
 
 
-def _unchanged(etag: str | None) -> dict[str, Any]:
-    return {"mode": UpdateMode.REPLACE, "etag": etag, "match_condition": MatchConditions.IfNotModified}
-
-
-def _races(key: str) -> TimeoutError:
-    return TimeoutError(f"the parked key {key!r} keeps changing; the message goes back to its queue")
+async def _again(key: str, attempt: Callable[[], Awaitable[T]]) -> T:
+    return await again_on_conflict(attempt, subject=f"the parked key {key!r}")

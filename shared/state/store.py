@@ -1,16 +1,12 @@
 """The state table behind a few verbs: grouped look-ups and one transaction per bucket."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
-from azure.data.tables import UpdateMode
-from azure.data.tables.aio import TableClient
-
-from shared.tables import Operation, TableSession, TransactionFailed
+from shared.tables import MAX_OPERATIONS, Condition, Conflict, Create, Delete, Operation, Query, Table
 
 from .buckets import partition_key
 from .rows import inbox_range, outbox_range, parked_range, waiting_range
@@ -18,26 +14,8 @@ from .rows import inbox_range, outbox_range, parked_range, waiting_range
 __all__ = ["Conflict", "Operation", "Row", "StateMismatch", "StateStore"]
 
 Row = Mapping[str, Any]
-MAX_OPERATIONS = 100
-"""Operations in one entity-group transaction."""
 MAX_READS = 64
 """Point reads side by side."""
-
-REPLACE: Mapping[str, Any] = {"mode": UpdateMode.REPLACE}
-
-
-class Conflict(Exception):
-    """A transaction met a row that it didn't expect; nothing of it was written.
-
-    Attributes
-    ----------
-    row_key:
-        The row of the operation that failed, where the service says which.
-    """
-
-    def __init__(self, row_key: str | None) -> None:
-        super().__init__(f"conflict at {row_key}")
-        self.row_key = row_key
 
 
 class StateMismatch(RuntimeError):
@@ -47,9 +25,8 @@ class StateMismatch(RuntimeError):
 class StateStore:
     """Reads and writes the buckets, spread over one or more accounts."""
 
-    def __init__(self, tables: Sequence[TableClient], *, buckets: int) -> None:
+    def __init__(self, tables: Sequence[Table], *, buckets: int) -> None:
         self._tables = tuple(tables)
-        self._sessions: list[TableSession] = []
         self.buckets = buckets
         self._ready = False
         self._opening = asyncio.Lock()
@@ -68,35 +45,25 @@ class StateStore:
         async with self._opening:
             if not self._ready:
                 await asyncio.gather(*(self._open(number) for number in range(len(self._tables))))
-                self._sessions = [TableSession(table) for table in self._tables]
                 self._ready = True
 
     async def _open(self, number: int) -> None:
         table = self._tables[number]
         layout = {"buckets": self.buckets, "accounts": len(self._tables), "account": number}
-        row = {"PartitionKey": "layout", "RowKey": "layout", **layout}
-        for _ in range(2):
-            try:
-                found = await table.get_entity("layout", "layout")
-                break
-            except ResourceNotFoundError as error:
-                if getattr(error, "error_code", None) == "TableNotFound":
-                    await _ignoring_existing(table.create_table())
-                await _ignoring_existing(table.create_entity(row))
-        else:
-            found = await table.get_entity("layout", "layout")
-        born = {name: found[name] for name in layout}
+        found = await table.get("layout", "layout")
+        if found is None:
+            with suppress(Conflict):  # another instance starts at the same moment
+                await table.submit([Create({"PartitionKey": "layout", "RowKey": "layout", **layout})])
+            found = await table.get("layout", "layout")
+        born = None if found is None else {name: found.get(name) for name in layout}
         if born != layout:
             raise StateMismatch(
                 f"The state table was laid out with {born}, the settings say {layout}: set SLUICE_STATE_BUCKETS and "
                 "State as they were, or move the state to a new table first."
             )
 
-    def _table(self, bucket: int) -> TableClient:
+    def _table(self, bucket: int) -> Table:
         return self._tables[bucket % len(self._tables)]
-
-    def _session(self, bucket: int) -> TableSession:
-        return self._sessions[bucket % len(self._sessions)]
 
     async def find(self, bucket: int, row_keys: Collection[str]) -> dict[str, Row]:
         """The rows of a bucket that exist, by row key.
@@ -111,7 +78,7 @@ class StateStore:
 
     async def _get(self, bucket: int, row_key: str) -> Row | None:
         async with self._reading:
-            return await self._session(bucket).get(partition_key(bucket), row_key)
+            return await self._table(bucket).get(partition_key(bucket), row_key)
 
     async def commit(self, bucket: int, operations: Sequence[Operation]) -> None:
         """Do all operations or none.
@@ -119,15 +86,12 @@ class StateStore:
         Raises
         ------
         Conflict
-            A row to create exists, or a row to update has changed.
+            A row to create exists, or a row to replace or delete has changed or gone.
         """
         await self.open()
-        try:
-            await self._session(bucket).submit(operations)
-        except TransactionFailed as error:
-            if error.status_code in (404, 409, 412):
-                raise Conflict(_row_key(operations, error.index)) from error
-            raise
+        if operations and operations[0].row["PartitionKey"] != partition_key(bucket):
+            raise ValueError("one transaction changes rows of one bucket")
+        await self._table(bucket).submit(operations)
 
     async def delete(self, bucket: int, row_keys: Iterable[str]) -> None:
         """Delete rows in groups; a row that is gone already is fine."""
@@ -136,10 +100,11 @@ class StateStore:
             group = keys[start : start + MAX_OPERATIONS]
             rows = [{"PartitionKey": partition_key(bucket), "RowKey": key} for key in group]
             try:
-                await self.commit(bucket, [("delete", row) for row in rows])
+                await self.commit(bucket, [Delete(row) for row in rows])
             except Conflict:  # somebody else was first with one of them: one at a time
                 for row in rows:
-                    await self._table(bucket).delete_entity(row["PartitionKey"], row["RowKey"])
+                    with suppress(Conflict):
+                        await self.commit(bucket, [Delete(row)])
 
     async def outbox(self, bucket: int, key: str | None = None) -> AsyncIterator[Row]:
         """The rows of a bucket, or of one aggregate in it, that are still to be published, in order."""
@@ -148,15 +113,11 @@ class StateStore:
                 yield row
 
     async def _range(
-        self, bucket: int, first: str, after: str, *, select: list[str] | None = None
+        self, bucket: int, first: str, end: str, *, where: Sequence[Condition] = (), select: Sequence[str] = ()
     ) -> AsyncIterator[Row]:
         await self.open()
-        rows = self._table(bucket).query_entities(
-            "PartitionKey eq @bucket and RowKey ge @first and RowKey lt @after",
-            parameters={"bucket": partition_key(bucket), "first": first, "after": after},
-            select=select,
-        )
-        async for row in rows:
+        query = Query(partition=partition_key(bucket), first=first, end=end, where=where, select=select)
+        async for row in self._table(bucket).query(query):
             yield row
 
     async def parked(self, bucket: int) -> AsyncIterator[Row]:
@@ -172,21 +133,8 @@ class StateStore:
 
     async def settled(self, bucket: int, *, before: datetime) -> AsyncIterator[str]:
         """Row keys of the inbox records that were settled before a moment; open replays are left out."""
-        await self.open()
-        first, after = inbox_range()
-        rows = self._table(bucket).query_entities(
-            "PartitionKey eq @bucket and RowKey ge @first and RowKey lt @after "
-            "and processedAt lt @before and status ne @open",
-            parameters={
-                "bucket": partition_key(bucket),
-                "first": first,
-                "after": after,
-                "before": before,
-                "open": "replaying",
-            },
-            select=["RowKey"],
-        )
-        async for row in rows:
+        where = [Condition("processedAt", "lt", before), Condition("status", "ne", "replaying")]
+        async for row in self._range(bucket, *inbox_range(), where=where, select=["RowKey"]):
             yield str(row["RowKey"])
 
     async def values_in_use(self, names: Collection[str]) -> set[str]:
@@ -209,18 +157,5 @@ class StateStore:
 
     async def close(self) -> None:
         """Close the tables' HTTP sessions."""
-        for session in self._sessions:
-            await session.close()
         for table in self._tables:
             await table.close()
-
-
-async def _ignoring_existing(call: Any) -> None:
-    with contextlib.suppress(ResourceExistsError):
-        await call
-
-
-def _row_key(operations: Sequence[Operation], index: int | None) -> str | None:
-    if index is None or not 0 <= index < len(operations):
-        return None
-    return str(operations[index][1]["RowKey"])

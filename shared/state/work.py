@@ -5,8 +5,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
-from azure.core import MatchConditions
-from azure.data.tables import UpdateMode
 from pydantic import BaseModel
 
 from shared.blobs import BlobMissing, BlobReference
@@ -14,13 +12,14 @@ from shared.classification import plan_of
 from shared.messages import CloudEvent, Headers, Letter
 from shared.privacy import clear_text
 from shared.secrets import Secret, UnknownSecret
+from shared.tables import Create, Delete, Operation, Replace, Upsert, etag_of
 from shared.telemetry import hide
 
 from .buckets import bucket_of, partition_key
 from .rows import TooLarge, head_key, inbox_key, outbox_key, pack, state_key, unpack
-from .store import REPLACE, Operation, Row
+from .store import Row
 
-__all__ = ["Aggregate", "Fields", "LoadRows", "Secrets", "Values", "Work", "etag_of"]
+__all__ = ["Aggregate", "Fields", "LoadRows", "Secrets", "Values", "Work"]
 
 _RACES = 3
 
@@ -68,8 +67,8 @@ class Values(Protocol):
         ...
 
 
-class SealedText(Protocol):
-    """A model as JSON, its protected fields sealed."""
+class EncryptedText(Protocol):
+    """A model as JSON, its protected fields encrypted."""
 
     @property
     def text(self) -> str:
@@ -78,22 +77,22 @@ class SealedText(Protocol):
 
 
 class Fields(Protocol):
-    """Seals the protected fields of what is kept and said, and opens them: `shared.privacy.FieldProtection`."""
+    """Encrypts and decrypts protected fields: `shared.privacy.FieldProtection`."""
 
-    async def seal(self, data: BaseModel, place: tuple[str, ...]) -> SealedText:
+    async def encrypt(self, data: BaseModel, aad: tuple[str, ...]) -> EncryptedText:
         """A model as JSON for a place."""
         ...
 
-    async def open(self, text: str, model: type[BaseModel], place: tuple[str, ...]) -> str:
-        """JSON in clear of what was sealed for a place."""
+    async def decrypt(self, text: str, model: type[BaseModel], aad: tuple[str, ...]) -> str:
+        """JSON in clear of what was encrypted with the same additional data."""
         ...
 
-    async def seal_whole(self, text: str, place: tuple[str, ...]) -> str:
-        """A whole text, sealed for a place."""
+    async def encrypt_whole(self, text: str, aad: tuple[str, ...]) -> str:
+        """A whole text, encrypted."""
         ...
 
-    async def open_whole(self, text: str, place: tuple[str, ...]) -> str:
-        """What was sealed whole."""
+    async def decrypt_whole(self, text: str, aad: tuple[str, ...]) -> str:
+        """What was encrypted whole."""
         ...
 
 
@@ -210,14 +209,14 @@ class Work:
     async def _clear(self, text: str, kind: str, key: str, model: type[BaseModel]) -> str:
         if self._fields is None:
             return clear_text(text, model)
-        return await self._fields.open(text, model, ("state", kind, key))
+        return await self._fields.decrypt(text, model, ("state", kind, key))
 
     async def _columns(self, row_key: str, kind: str, key: str, value: BaseModel) -> dict[str, Any]:
         """The value in the entity's own columns, or where it is too large a reference to a blob that is put first."""
         if self._fields is None:
             text = value.model_dump_json(by_alias=True)
         else:
-            text = (await self._fields.seal(value, ("state", kind, key))).text
+            text = (await self._fields.encrypt(value, ("state", kind, key))).text
         try:
             return pack(text)
         except TooLarge:
@@ -281,9 +280,9 @@ class Work:
             said = self.said[number]
             if isinstance(content, Letter):
                 place = ("outbox", self._outbox_key(number))
-                self._letters[number] = await self._fields.seal_whole(content.to_json().decode(), place)
+                self._letters[number] = await self._fields.encrypt_whole(content.to_json().decode(), place)
             elif isinstance(said, CloudEvent):
-                sealed = await self._fields.seal(content, ("event", said.id, said.type))
+                sealed = await self._fields.encrypt(content, ("event", said.id, said.type))
                 self.said[number] = replace(said, data=sealed.text)
         self._unsealed.clear()
 
@@ -305,7 +304,7 @@ class Work:
         result: list[Operation] = [self._inbox_operation(), *self.progress()]
         if self.said:
             result.append(self._head_operation())
-            result += [("create", row) for row in self.outbox_rows()]
+            result += [Create(row) for row in self.outbox_rows()]
         return result
 
     def progress(self) -> list[Operation]:
@@ -366,8 +365,8 @@ class Work:
     def _inbox_operation(self) -> Operation:
         row = self.inbox_row("done")
         if self.aggregate.replayed is None:
-            return ("create", row)
-        return ("update", row, _unchanged(self.aggregate.replayed))
+            return Create(row)
+        return Replace(row, self.aggregate.replayed)
 
     def _head_operation(self) -> Operation:
         counts = {
@@ -376,20 +375,18 @@ class Work:
         }
         row = self._row(head_key(self.headers.key), counts)
         if self.aggregate.etag is None:
-            return ("create", row)
-        return ("update", row, _unchanged(self.aggregate.etag))
+            return Create(row)
+        return Replace(row, self.aggregate.etag)
 
     def _operation(self, row_key: str, columns: dict[str, Any] | None) -> Operation | None:
         loaded = row_key in self._loaded
         etag = self._loaded.get(row_key)
         if columns is None:
-            guard = {"etag": etag, "match_condition": MatchConditions.IfNotModified}
-            return None if etag is None else ("delete", self._row(row_key, {}), guard)
+            return None if etag is None else Delete(self._row(row_key, {}), etag)
+        row = self._row(row_key, columns)
         if not loaded:
-            return ("upsert", self._row(row_key, columns), REPLACE)
-        if etag is None:
-            return ("create", self._row(row_key, columns))
-        return ("update", self._row(row_key, columns), _unchanged(etag))
+            return Upsert(row)
+        return Create(row) if etag is None else Replace(row, etag)
 
     async def _read(self, row_key: str) -> Row | None:
         row = (await self._load(self.bucket, [row_key])).get(row_key)
@@ -406,14 +403,3 @@ class Work:
 
     def _row(self, row_key: str, columns: dict[str, Any]) -> dict[str, Any]:
         return {"PartitionKey": partition_key(self.bucket), "RowKey": row_key, **columns}
-
-
-def etag_of(row: Row) -> str | None:
-    """The ETag that the service gave a row."""
-    metadata = getattr(row, "metadata", None) or {}
-    etag = metadata.get("etag")
-    return None if etag is None else str(etag)
-
-
-def _unchanged(etag: str) -> dict[str, Any]:
-    return {"mode": UpdateMode.REPLACE, "etag": etag, "match_condition": MatchConditions.IfNotModified}

@@ -1,7 +1,38 @@
-"""Tables: the two requests of the hot path, point reads and entity-group transactions, without the SDK's detours."""
+"""Tables: one seam, two stores behind it: `shared.tables.azure` and memory."""
 
-from .entities import Entity, decode, encode
-from .session import TableSession
-from .transactions import Operation, TransactionFailed
+from .memory import MemoryTable
+from .operations import (
+    MAX_OPERATIONS,
+    Condition,
+    Conflict,
+    Create,
+    Delete,
+    Entity,
+    Operation,
+    Query,
+    Replace,
+    Rows,
+    Upsert,
+    etag_of,
+)
+from .table import Table, again_on_conflict
+from .transactions import TransactionFailed
 
-__all__ = ["Entity", "Operation", "TableSession", "TransactionFailed", "decode", "encode"]
+__all__ = [
+    "MAX_OPERATIONS",
+    "Condition",
+    "Conflict",
+    "Create",
+    "Delete",
+    "Entity",
+    "MemoryTable",
+    "Operation",
+    "Query",
+    "Replace",
+    "Rows",
+    "Table",
+    "TransactionFailed",
+    "Upsert",
+    "again_on_conflict",
+    "etag_of",
+]

@@ -12,21 +12,15 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-__all__ = ["Entity", "decode", "encode"]
+from .operations import Entity
+
+__all__ = ["decode", "decode_all", "encode"]
 
 _TYPE = "@odata.type"
 _INT32 = 2**31
 _INT64 = 2**63
 _MICROSECONDS = 26
 """Characters of a time up to its microseconds; the service writes tenths of them after that."""
-
-
-class Entity(dict[str, Any]):
-    """A stored row: its columns, and as metadata what the service says of it."""
-
-    def __init__(self, columns: Mapping[str, Any], etag: str | None) -> None:
-        super().__init__(columns)
-        self.metadata = {"etag": etag}
 
 
 def encode(columns: Mapping[str, Any]) -> str:
@@ -69,7 +63,15 @@ def _typed(name: str, value: Any) -> tuple[str, Any]:
 
 def decode(body: bytes | str) -> Entity:
     """The entity of a point read's answer; a naive time is UTC."""
-    answer: dict[str, Any] = json.loads(body)
+    return _entity(json.loads(body))
+
+
+def decode_all(body: bytes | str) -> list[Entity]:
+    """The entities of a query's answer."""
+    return [_entity(found) for found in json.loads(body)["value"]]
+
+
+def _entity(answer: dict[str, Any]) -> Entity:
     etag = answer.get("odata.etag")
     columns = {
         name: _decoded(value, answer.get(name + _TYPE))

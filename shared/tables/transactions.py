@@ -10,17 +10,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from azure.core import MatchConditions
 from azure.core.exceptions import HttpResponseError
-from azure.data.tables import UpdateMode
 
 from .entities import encode
+from .operations import Create, Delete, Operation, Replace, Upsert
 
-__all__ = ["Operation", "TransactionFailed", "body", "check", "entity_path"]
+__all__ = ["TransactionFailed", "body", "check", "entity_path", "failure", "quoted", "require_one_partition"]
 
-Operation = tuple[str, Mapping[str, Any]] | tuple[str, Mapping[str, Any], Mapping[str, Any]]
-
-_PART = re.compile(rb"(?:^|\r?\n)HTTP/1\.1 (\d{3})\b[^\r\n]*\r?\n")
+_PART = re.compile(rb"(?:^|\r?\n)HTTP/1\.1 (\d{3})\b[^\r\n]*\r?\n((?:[^\r\n]+\r?\n)*)")
+_ETAG = re.compile(rb"^etag:[ \t]*([^\r\n]+?)[ \t]*\r?$", re.IGNORECASE | re.MULTILINE)
 _LINE = "\r\n"
 
 
@@ -43,12 +41,17 @@ class TransactionFailed(HttpResponseError):
         self.index = int(number) if number.isdecimal() else None
 
 
+def quoted(text: str) -> str:
+    """A text as a literal of OData."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 def entity_path(table: str, partition: str, row: str) -> str:
     """Where an entity lies, below the account's address; any key is quoted."""
-    return f"/{table}(PartitionKey='{_quoted(partition)}',RowKey='{_quoted(row)}')"
+    return f"/{table}(PartitionKey='{_in_path(partition)}',RowKey='{_in_path(row)}')"
 
 
-def _quoted(key: str) -> str:
+def _in_path(key: str) -> str:
     return quote(key.replace("'", "''"), safe="")
 
 
@@ -61,20 +64,26 @@ def body(account: str, table: str, operations: Sequence[Operation], boundary: st
     return "".join(parts).encode()
 
 
+def require_one_partition(operations: Sequence[Operation]) -> None:
+    """Raise TransactionFailed for rows of several partitions: Azure does, the local one would do half of it."""
+    if len({operation.row["PartitionKey"] for operation in operations}) > 1:
+        raise TransactionFailed(400, "CommandsInBatchActOnDifferentPartitions", "rows of several partitions")
+
+
 def _request(account: str, table: str, operation: Operation) -> str:
-    kind, row = operation[0], operation[1]
-    options = operation[2] if len(operation) == 3 else {}
-    path = entity_path(table, row["PartitionKey"], row["RowKey"])
-    match kind:
-        case "create":
-            return _written(f"POST {account}/{table}", ["Prefer: return-no-content"], row)
-        case "upsert" | "update" if options.get("mode") is UpdateMode.REPLACE:
-            match_etag = [] if kind == "upsert" else [_if_match(options)]
-            return _written(f"PUT {account}{path}", match_etag, row)
-        case "delete":
-            head = [f"DELETE {account}{path} HTTP/1.1", "Accept: application/json;odata=minimalmetadata"]
-            return _LINE.join([*head, _if_match(options), "", "", ""])
-    raise ValueError(f"{kind}: a transaction creates, replaces or deletes rows")
+    row = operation.row
+    if isinstance(operation, Create):
+        return _written(f"POST {account}/{table}", ["Prefer: return-no-content"], row)
+    place = account + entity_path(table, row["PartitionKey"], row["RowKey"])
+    match operation:
+        case Upsert():
+            return _written(f"PUT {place}", [], row)
+        case Replace(etag=etag):
+            return _written(f"PUT {place}", [_if_match(etag)], row)
+        case Delete(etag=etag):
+            head = [f"DELETE {place} HTTP/1.1", "Accept: application/json;odata=minimalmetadata"]
+            return _LINE.join([*head, "If-Match: *" if etag is None else _if_match(etag), "", "", ""])
+    raise TypeError(f"{operation!r}: a transaction creates, replaces or deletes rows")
 
 
 def _written(line: str, headers: Sequence[str], row: Mapping[str, Any]) -> str:
@@ -83,16 +92,14 @@ def _written(line: str, headers: Sequence[str], row: Mapping[str, Any]) -> str:
     return _LINE.join([*head, *headers, f"Content-Length: {len(text)}", "DataServiceVersion: 3.0", "", text, ""])
 
 
-def _if_match(options: Mapping[str, Any]) -> str:
-    if options.get("match_condition") is MatchConditions.IfNotModified:
-        if not options.get("etag"):
-            raise ValueError("a row that must be unchanged needs its ETag")
-        return f"If-Match: {options['etag']}"
-    return "If-Match: *"
+def _if_match(etag: str | None) -> str:
+    if not etag:
+        raise ValueError("a row that must be unchanged needs its ETag")
+    return f"If-Match: {etag}"
 
 
-def check(answer: bytes, operations: int) -> None:
-    """Return where the service did all operations.
+def check(answer: bytes, operations: int) -> list[str | None]:
+    """The new ETag of each operation's row, where the service did all of them.
 
     Raises
     ------
@@ -105,6 +112,8 @@ def check(answer: bytes, operations: int) -> None:
             raise failure(status, answer[part.end() :])
     if len(found) != operations:
         raise TransactionFailed(502, "", f"the answer tells of {len(found)} operations, {operations} were asked for")
+    etags = [_ETAG.search(part.group(2)) for part in found]
+    return [None if etag is None else etag.group(1).decode("latin-1") for etag in etags]
 
 
 def failure(status: int, answer: bytes) -> TransactionFailed:

@@ -1,19 +1,21 @@
-"""Telemetry: spans, trace context and structured logs."""
+"""Telemetry: spans, trace context, metrics and structured logs."""
 
 from .logs import log_event
-from .redaction import error_told, hide, hiding, record_exception, redact
+from .metrics import Metrics
+from .redaction import hide, hiding, record_exception, redact, redacted_error
 from .setup import configure
 from .tracing import current_traceparent, link_to, span
 
 __all__ = [
+    "Metrics",
     "configure",
     "current_traceparent",
-    "error_told",
     "hide",
     "hiding",
     "link_to",
     "log_event",
     "record_exception",
     "redact",
+    "redacted_error",
     "span",
 ]

@@ -6,7 +6,7 @@ import sys
 from datetime import UTC, datetime
 from typing import IO, Any
 
-from .redaction import fields_told, stack_told
+from .redaction import redacted_fields, redacted_stack
 
 __all__ = ["JsonFormatter", "configure_json", "log_event"]
 
@@ -21,18 +21,18 @@ def log_event(event: str, *, level: int = logging.INFO, error: BaseException | N
     logger = logging.getLogger(ROOT)
     if not logger.isEnabledFor(level):
         return
-    told = fields_told(fields)
+    redacted = redacted_fields(fields)
     exc_info = (type(error), error, error.__traceback__) if error is not None else None
-    if error is not None and (stack := stack_told(error)) is not None:
-        told["error"], exc_info = stack, None
-    logger.log(level, event, extra={"fields": told}, exc_info=exc_info)
+    if error is not None and (stack := redacted_stack(error)) is not None:
+        redacted["error"], exc_info = stack, None
+    logger.log(level, event, extra={"fields": redacted}, exc_info=exc_info)
 
 
 class JsonFormatter(logging.Formatter):
     """One JSON object a line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as a line of JSON; what can't be told in JSON is told as text."""
+        """The record as a line of JSON; what JSON doesn't have is written as text."""
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),

@@ -1,4 +1,4 @@
-"""What a message holds that may not be told: while it is worked on, its protected values are kept out of telemetry."""
+"""Redaction of telemetry: while a message is processed, its protected values stay out of logs, spans and stacks."""
 
 import json
 import logging
@@ -16,14 +16,14 @@ from pydantic import BaseModel
 from shared.classification import HIDDEN, Scrubber, plan_of, redacted, secrets_of
 
 __all__ = [
-    "error_told",
-    "fields_told",
     "guard_log_records",
     "hide",
     "hiding",
     "record_exception",
     "redact",
-    "stack_told",
+    "redacted_error",
+    "redacted_fields",
+    "redacted_stack",
 ]
 
 _INNERMOST: "ContextVar[hiding | None]" = ContextVar("hidden", default=None)
@@ -37,8 +37,8 @@ _READ, _SHOWN = 16_000, 2_000
 class hiding:  # noqa: N801 - a context manager, named for what it does
     """While it is entered, the protected values of a model stay out of log lines, span attributes and stacks.
 
-    So do values that `hide` adds. An error that leaves it keeps out of them for good, wherever it is told later. Costs
-    nothing where there is nothing to hide; the values are gathered only once something is told.
+    So do values that `hide` adds. An error that leaves it keeps out of them for good, wherever it is logged later.
+    Costs nothing where there is nothing to hide; the values are gathered only once something is logged.
     """
 
     __slots__ = ("__dict__", "_also", "_data", "_outer", "_protects", "_token")
@@ -101,35 +101,39 @@ def redact(text: str) -> str:
     return text if hidden is None else hidden(text)
 
 
-def fields_told(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a log line as they may be told."""
+def redacted_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a log line redacted."""
     hidden = _current()
     return {
-        name: _model_told(value) if isinstance(value, BaseModel) else value if hidden is None else _told(value, hidden)
+        name: _redacted_model(value)
+        if isinstance(value, BaseModel)
+        else value
+        if hidden is None
+        else _redacted(value, hidden)
         for name, value in fields.items()
     }
 
 
-def _model_told(data: BaseModel) -> Any:
+def _redacted_model(data: BaseModel) -> Any:
     return redacted(plan_of(type(data)), data.model_dump(mode="json", by_alias=True))
 
 
-def _told(value: Any, hidden: hiding) -> Any:
+def _redacted(value: Any, hidden: hiding) -> Any:
     """Text without protected values; what isn't text stays as it is where there was nothing to take out."""
     if value is None or isinstance(value, bool):
         return value
     text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
-    told = hidden(text)
-    return value if told == text else told
+    redacted_text = hidden(text)
+    return value if redacted_text == text else redacted_text
 
 
-def stack_told(error: BaseException) -> str | None:
-    """The error with its stack, where protected values had to be kept out of it; else None."""
+def redacted_stack(error: BaseException) -> str | None:
+    """The error with its stack, where protected values had to be redacted; else None."""
     hidden = _hidden_of(error)
     return _without(hidden, "".join(traceback.format_exception(error))) if hidden else None
 
 
-def error_told(error: BaseException) -> str:
+def redacted_error(error: BaseException) -> str:
     """Name and text of an error without protected values."""
     try:
         return _without(_hidden_of(error), f"{type(error).__name__}: {error}"[:_READ])[:_SHOWN]
@@ -149,7 +153,7 @@ def _without(hidden: "list[hiding]", text: str) -> str:
 
 
 def _marks(error: BaseException) -> Iterator[hiding]:
-    """What an error, those behind it and those grouped in it must not tell."""
+    """What an error, those behind it and those grouped in it must redact."""
     pending: list[BaseException] = [error]
     seen: set[int] = set()
     while pending and len(seen) < _CHAIN:
@@ -166,11 +170,11 @@ def _marks(error: BaseException) -> Iterator[hiding]:
 
 def record_exception(span: Span, error: BaseException) -> None:
     """Record an error on a span, without the protected values of the message that met it."""
-    stack = stack_told(error)
+    stack = redacted_stack(error)
     if stack is None:
         span.record_exception(error)
     else:
-        message = error_told(error).partition(": ")[2]
+        message = redacted_error(error).partition(": ")[2]
         span.record_exception(error, {"exception.message": message, "exception.stacktrace": stack})
 
 
@@ -190,7 +194,7 @@ def guard_log_records() -> None:
                 record.msg = HIDDEN
             record.args = None
             if record.exc_info and record.exc_info[1] is not None:
-                record.exc_text = stack_told(record.exc_info[1])
+                record.exc_text = redacted_stack(record.exc_info[1])
                 record.exc_info = None
         return record
 

@@ -8,7 +8,7 @@ from opentelemetry.trace import Link, Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from opentelemetry.util.types import AttributeValue
 
-from .redaction import error_told, fields_told, record_exception
+from .redaction import record_exception, redacted_error, redacted_fields
 
 __all__ = ["current_traceparent", "link_to", "span"]
 
@@ -35,7 +35,7 @@ def span(
         context=context,
         kind=kind,
         links=links,
-        attributes=fields_told(attributes) if attributes else None,
+        attributes=redacted_fields(attributes) if attributes else None,
         record_exception=False,
         set_status_on_exception=False,
     ) as opened:
@@ -45,7 +45,7 @@ def span(
             if opened.is_recording():
                 with suppress(Exception):  # it may not even be able to say what it is
                     record_exception(opened, error)
-                opened.set_status(Status(StatusCode.ERROR, error_told(error)))
+                opened.set_status(Status(StatusCode.ERROR, redacted_error(error)))
             raise
 
 

@@ -76,7 +76,7 @@ async def open_work(
     )
     message = Message(headers=headers, handler=handler, data=data, fingerprint=fingerprint, bucket=bucket)
     item = Item(delivery, headers=headers, message=message)
-    look_up = LookUp(store, Recent(), _cleared)  # type: ignore[arg-type]  # it has the verbs that a look-up needs
+    look_up = LookUp(store, Recent(), _cleared)
     await look_up.again(bucket, item)
     if isinstance(item.outcome, Duplicate | Dead):
         return item.outcome

@@ -61,7 +61,7 @@ def test_the_emulators_hubs_are_deployed(project: Path, environment: Deployment)
 def test_every_function_runs_in_exactly_one_app(environment: Deployment) -> None:
     """Each app has a switch for each function; one of them is on."""
     sites = [settings_of(site) for site in environment.of_type("Microsoft.Web/sites")]
-    functions = [one["name"] for one in environment.value("functions")]
+    functions = [one["name"] for one in environment.value("declared")["functions"]]
     assert len(set(functions)) == len(functions)
     for name in functions:
         switches = [site[f"AzureWebJobs.{name}.Disabled"] for site in sites]
@@ -102,7 +102,7 @@ def test_who_waits_finds_an_instance(environments: dict[str, Deployment], stage:
 
 def test_always_ready_names_a_function_that_runs_there(environment: Deployment) -> None:
     """`http`, or a function that the app runs: anything else would be refused at deployment."""
-    runs = {(one["app"], one["name"]) for one in environment.value("functions")}
+    runs = {(one["app"], one["name"]) for one in environment.value("declared")["functions"]}
     for app, size in environment.value("sizes").items():
         for ready in size["alwaysReady"]:
             kind, _, name = ready["name"].partition(":")

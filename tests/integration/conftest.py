@@ -17,11 +17,11 @@ from typing import Any, TypeVar
 
 import pytest
 
+from local.access import AUDIENCE, ROLES
 from local.azurite import AzuriteEndpoints, azurite_command, parse_endpoints
 from local.setup import Environment, find_node
 from local.stack.services import identity_settings, vault_settings
 from local_azure.identity import (
-    AUDIENCE,
     IdentityAddress,
     Registration,
     fetch_token,
@@ -98,7 +98,7 @@ class RunningIssuer:
         self,
         *,
         client: str = "developer",
-        roles: tuple[str, ...] = ("producer", "reader", "operator"),
+        roles: tuple[str, ...] = ROLES,
         audience: str = AUDIENCE,
         lifetime: int = 3_600,
     ) -> str:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import itertools
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
-
-from azure.core import MatchConditions
 
 from shared.claim_check import Claim, ClaimMissing
 from shared.dead_letters import DeadLetter
@@ -19,7 +16,9 @@ from shared.dead_letters.rows import to_row
 from shared.messages import Headers
 from shared.query import ViewRow
 from shared.sending import Fact
-from shared.state import Conflict, Operation, Row, partition_key
+from shared.state import Operation, Row, partition_key
+from shared.tables import Entity
+from shared.testing import MemoryStore
 
 __all__ = [
     "Edge",
@@ -29,17 +28,8 @@ __all__ = [
     "MemoryPublisher",
     "MemoryState",
     "MemoryViews",
-    "StoredRow",
     "claim_of",
 ]
-
-
-class StoredRow(dict[str, Any]):
-    """A row as the Table SDK hands it over: its etag is beside it."""
-
-    def __init__(self, columns: Mapping[str, Any], etag: str) -> None:
-        super().__init__(columns)
-        self.metadata = {"etag": etag}
 
 
 class Edge:
@@ -70,97 +60,42 @@ class Edge:
         """Nothing is open."""
 
 
-class MemoryState(Edge):
-    """The state table: a transaction is done whole or not at all, and refuses what the service refuses."""
-
-    MAX_OPERATIONS = 100
+class MemoryState(Edge, MemoryStore):
+    """The state store over a table in memory, whose calls may fail."""
 
     def __init__(self, buckets: int = 4) -> None:
-        super().__init__()
-        self.buckets = buckets
-        self.rows: dict[tuple[str, str], StoredRow] = {}
+        Edge.__init__(self)
+        MemoryStore.__init__(self, buckets=buckets)
         self.transactions: list[list[Operation]] = []
         self.finds = 0
-        self._etags = itertools.count(1)
+
+    async def open(self) -> None:
+        """Its layout is nobody's concern here."""
+        self._meet()
 
     async def find(self, bucket: int, row_keys: Collection[str]) -> dict[str, Row]:
         """The rows that exist."""
         self.finds += 1
         await asyncio.sleep(0)
-        self._meet()
-        partition = partition_key(bucket)
-        return {key: self.rows[partition, key] for key in row_keys if (partition, key) in self.rows}
+        return await super().find(bucket, row_keys)
 
     async def commit(self, bucket: int, operations: Sequence[Operation]) -> None:
         """All or nothing."""
         await asyncio.sleep(0)
-        self._meet()
-        keys = [(row["PartitionKey"], row["RowKey"]) for _, row, *_ in operations]
-        if len(operations) > self.MAX_OPERATIONS or len(set(keys)) < len(keys):
-            raise ValueError("400: too many rows, or the same row twice")
-        if {partition for partition, _ in keys} != {partition_key(bucket)}:
-            raise ValueError("400: rows of different partitions")
-        if sum(self._size(row) for _, row, *_ in operations) > 4 * 1024 * 1024:
-            raise ValueError("413: the transaction is too large")
-        for operation in operations:
-            self._check(operation)
-        for verb, row, *_ in operations:
-            place = (row["PartitionKey"], row["RowKey"])
-            if verb == "delete":
-                del self.rows[place]
-            else:
-                self.rows[place] = StoredRow(row, f"etag-{next(self._etags)}")
+        await super().commit(bucket, operations)
         self.transactions.append(list(operations))
-
-    def _check(self, operation: Operation) -> None:
-        verb, row, options = operation if len(operation) == 3 else (*operation, {})
-        existing = self.rows.get((row["PartitionKey"], row["RowKey"]))
-        guarded = options.get("match_condition") is MatchConditions.IfNotModified
-        if verb == "create" and existing is not None:
-            raise Conflict(row["RowKey"])
-        if verb in ("update", "delete") and existing is None:
-            raise Conflict(row["RowKey"])
-        if guarded and (existing is None or existing.metadata["etag"] != options["etag"]):
-            raise Conflict(row["RowKey"])
-
-    @staticmethod
-    def _size(row: Row) -> int:
-        """Bytes of a row, where its columns and it are within the service's limits."""
-        texts = [value.encode("utf-16-le") for value in row.values() if isinstance(value, str)]
-        sizes = [len(value) for value in (*texts, *row.values()) if isinstance(value, bytes)]
-        if max(sizes) > 65_536 or sum(sizes) > 1_048_576:
-            raise ValueError("400: a column or the row is too large")
-        return sum(sizes)
 
     async def delete(self, bucket: int, row_keys: Iterable[str]) -> None:
         """What is gone already is fine."""
         self._meet()
         for key in row_keys:
-            self.rows.pop((partition_key(bucket), key), None)
-
-    async def outbox(self, bucket: int, key: str | None = None) -> AsyncIterator[Row]:
-        """What waits to be published, of one aggregate or all."""
-        self._meet()
-        for (partition, row_key), row in sorted(self.rows.items(), key=lambda place: place[0]):
-            if partition != partition_key(bucket) or not row_key.startswith("outbox:"):
-                continue
-            if key is None or row["subject"] == key:
-                yield row
-
-    async def settled(self, bucket: int, *, before: datetime) -> AsyncIterator[str]:
-        """Inbox records that were settled before a moment."""
-        self._meet()
-        for (partition, row_key), row in sorted(self.rows.items(), key=lambda place: place[0]):
-            if partition != partition_key(bucket) or not row_key.startswith("inbox:"):
-                continue
-            if row["processedAt"] < before and row["status"] != "replaying":
-                yield row_key
+            self.table.rows.pop((partition_key(bucket), key), None)
 
     def keys(self, prefix: str) -> list[str]:
         """Row keys that begin so, of every bucket."""
         return sorted(key for _, key in self.rows if key.startswith(prefix))
 
-    def inbox(self, message_id: UUID) -> StoredRow | None:
+    def inbox(self, message_id: UUID) -> Entity | None:
         """The inbox record of a message, whatever its bucket."""
         found = [row for (_, key), row in self.rows.items() if key == f"inbox:{message_id}"]
         return found[0] if found else None

@@ -20,6 +20,7 @@ from tests.unit.functions.conftest import ENVIRONMENT
 
 PACKAGES = [
     "functions",
+    "functions.composition",
     "ops",
     *(found.name for found in pkgutil.iter_modules(ops.__path__, "ops.") if found.ispkg),
     *(found.name for found in pkgutil.iter_modules(shared.__path__, "shared.")),

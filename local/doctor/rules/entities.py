@@ -36,7 +36,7 @@ def _ordered(facts: Facts, deployment: Deployment) -> set[str]:
     "queue-exists",
     checks="every queue that a function reads or the app sends to is there",
     consequence="the function never starts, or every request for that lane is answered 503",
-    remedy="name the queue alike in the settings, local/config/servicebus.json and the infrastructure",
+    remedy="declare the queue in its capability and run dev.py declare, or name in the setting one that is there",
 )
 def queue_exists(facts: Facts) -> Iterator[Problem]:
     for deployment in facts.deployments:
@@ -57,7 +57,7 @@ def queue_exists(facts: Facts) -> Iterator[Problem]:
     "queue-is-read",
     checks="every queue has a function that reads it",
     consequence="messages pile up there until they expire",
-    remedy="add the function that reads it, or take the queue out of local/config/servicebus.json",
+    remedy="add the function that reads it, or take the queue out of its capability",
 )
 def queue_is_read(facts: Facts) -> Iterator[Problem]:
     for deployment in facts.deployments:
@@ -154,7 +154,7 @@ def deliveries_cover_crashes(facts: Facts) -> Iterator[Problem]:
     "hub-and-group-exist",
     checks="every hub and consumer group that a function reads is there, and the hub that the app publishes to",
     consequence="facts can't be published and stay in the outbox, or a read model is never filled",
-    remedy="name hub and group alike in the settings, local/config/eventhubs.json and the infrastructure",
+    remedy="declare hub and group in a capability and run dev.py declare, or name in the settings those that are there",
 )
 def hub_and_group_exist(facts: Facts) -> Iterator[Problem]:
     for deployment in facts.deployments:
@@ -197,7 +197,7 @@ def group_has_one_reader(facts: Facts) -> Iterator[Problem]:
     severity="warning",
     checks="every consumer group has a function that reads it",
     consequence="a group that nobody reads counts against the namespace's limit and looks like a consumer that hangs",
-    remedy="take the group out of local/config/eventhubs.json, or add its function",
+    remedy="take the group out of its capability, or add its function",
 )
 def group_is_read(facts: Facts) -> Iterator[Problem]:
     for deployment in facts.deployments:
@@ -230,7 +230,7 @@ def buckets_cover_partitions(facts: Facts) -> Iterator[Problem]:
     "deployments-agree",
     checks="queues, hubs and their properties are the same on a laptop and in every stage",
     consequence="what was tried on a laptop is not what runs: other locks, other retries, other names",
-    remedy="state it once, in local/config, and let the infrastructure read it from there",
+    remedy="run dev.py declare: both are written from the code",
 )
 def deployments_agree(facts: Facts) -> Iterator[Problem]:
     local = [one for one in facts.deployments if not one.azure]

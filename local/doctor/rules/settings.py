@@ -109,7 +109,7 @@ def required_settings_are_set(facts: Facts) -> Iterator[Problem]:
     "settings-are-read",
     checks="every setting that is set is read by the app or the platform",
     consequence="somebody relies on a setting that does nothing: a misspelt name leaves the default in force",
-    remedy="spell it as in shared/settings/model.py, or take it out",
+    remedy="spell it as in the settings module of its package, or take it out",
 )
 def settings_are_read(facts: Facts) -> Iterator[Problem]:
     read = {*facts.settings, *_in_triggers(facts), *(one.text("connection") for one in facts.triggers)}

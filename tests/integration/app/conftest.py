@@ -6,21 +6,21 @@ from collections.abc import AsyncIterator, Callable
 from uuid import uuid4
 
 import pytest
-from azure.data.tables.aio import TableClient
 from azure.storage.blob.aio import ContainerClient
 
 from local.azurite import AzuriteEndpoints
+from shared.tables.azure import AzureTable
 
-NewTable = Callable[..., TableClient]
+NewTable = Callable[..., AzureTable]
 
 
 @pytest.fixture
 async def new_table(azurite: AzuriteEndpoints) -> AsyncIterator[NewTable]:
     """Makes clients of tables that don't exist yet; the same name gives a second client of the same table."""
-    made: list[TableClient] = []
+    made: list[AzureTable] = []
 
-    def make(name: str | None = None) -> TableClient:
-        made.append(TableClient.from_connection_string(azurite.connection_string, name or f"t{uuid4().hex}"))
+    def make(name: str | None = None) -> AzureTable:
+        made.append(AzureTable.from_connection_string(azurite.connection_string, name or f"t{uuid4().hex}"))
         return made[-1]
 
     yield make

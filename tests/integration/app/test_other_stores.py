@@ -8,13 +8,13 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from azure.data.tables.aio import TableClient
 from azure.storage.blob.aio import ContainerClient
 
 from shared.claim_check import Claim, ClaimChanged, ClaimMissing, ClaimStore
 from shared.dead_letters import DeadLetter, DeadLetterStore
 from shared.query import ReadModels, ViewRow
 from shared.state import bucket_of
+from shared.tables import Query, Table
 from tests.integration.app.test_state_store import KEYS
 from tests.unit.memory import claim_of
 
@@ -102,9 +102,9 @@ def letter(**changed: Any) -> DeadLetter:
     return DeadLetter(**(plain | changed))
 
 
-async def rows_of(table: TableClient) -> list[dict[str, Any]]:
+async def rows_of(table: Table) -> list[dict[str, Any]]:
     """Every row."""
-    return [dict(row) async for row in table.list_entities()]
+    return [dict(row) async for row in table.query(Query())]
 
 
 async def test_a_dead_letter_is_kept_once_with_its_reason(new_table: NewTable, container: ContainerClient) -> None:

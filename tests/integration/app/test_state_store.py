@@ -27,6 +27,7 @@ from shared.state import (
     state_key,
     unpack,
 )
+from shared.tables import Create, Query
 from tests.unit.memory import MemoryLanes, MemoryPublisher
 
 from .conftest import NewTable
@@ -89,16 +90,16 @@ def store(new_table: NewTable) -> StateStore:
 async def test_the_first_use_makes_the_table_and_many_first_uses_do_no_harm(new_table: NewTable) -> None:
     """Two instances start at the same moment."""
     table = new_table()
-    stores = [StateStore([new_table(table.table_name)], buckets=4) for _ in range(2)]
+    stores = [StateStore([new_table(table.name)], buckets=4) for _ in range(2)]
     await asyncio.gather(*(store.open() for store in stores for _ in range(5)))
     assert await stores[0].find(0, ["nothing"]) == {}
 
 
 async def test_a_transaction_is_done_whole_or_not_at_all(store: StateStore) -> None:
     """And says which row stood in the way."""
-    await store.commit(1, [("create", row(1, "there"))])
+    await store.commit(1, [Create(row(1, "there"))])
     with pytest.raises(Conflict) as caught:
-        await store.commit(1, [("create", row(1, "one")), ("create", row(1, "there")), ("create", row(1, "two"))])
+        await store.commit(1, [Create(row(1, "one")), Create(row(1, "there")), Create(row(1, "two"))])
     assert caught.value.row_key == "there"
     assert (await store.find(1, ["one", "two", "there"])).keys() == {"there"}
 
@@ -106,7 +107,7 @@ async def test_a_transaction_is_done_whole_or_not_at_all(store: StateStore) -> N
 async def test_a_hundred_rows_are_one_transaction(store: StateStore) -> None:
     """The service's limit."""
     keys = [f"k{number}" for number in range(100)]
-    await store.commit(1, [("create", row(1, key)) for key in keys])
+    await store.commit(1, [Create(row(1, key)) for key in keys])
     found = await store.find(1, keys)
     assert found.keys() == set(keys)
     await store.delete(1, [*keys, "never there"])
@@ -118,7 +119,7 @@ async def test_any_number_of_rows_is_found_at_once(store: StateStore, count: int
     """In as many look-ups as the filter's limit asks for; twice the same key is one row."""
     keys = [f"it's {number}" for number in range(count)]
     if keys:
-        await store.commit(2, [("create", row(2, key)) for key in keys])
+        await store.commit(2, [Create(row(2, key)) for key in keys])
     assert (await store.find(2, [*keys, *keys, "absent"])).keys() == set(keys)
     assert await store.find(3, keys) == {}
 
@@ -126,7 +127,7 @@ async def test_any_number_of_rows_is_found_at_once(store: StateStore, count: int
 async def test_deleting_with_a_rival_deletes_the_rest(store: StateStore) -> None:
     """Some rows are gone already."""
     keys = [f"k{number}" for number in range(10)]
-    await store.commit(0, [("create", row(0, key)) for key in keys])
+    await store.commit(0, [Create(row(0, key)) for key in keys])
     await store.delete(0, keys[:3])
     await asyncio.gather(store.delete(0, keys), store.delete(0, keys))
     assert await store.find(0, keys) == {}
@@ -159,7 +160,7 @@ async def test_any_key_of_an_aggregate_keeps_its_state(store: StateStore, key: s
 )
 async def test_a_value_of_any_size_that_is_taken_is_kept(store: StateStore, text: str) -> None:
     """Through one text column or several binary ones."""
-    await store.commit(0, [("create", row(0, "value", **pack(text)))])
+    await store.commit(0, [Create(row(0, "value", **pack(text)))])
     found = await store.find(0, ["value"])
     assert unpack(found["value"]) == text
 
@@ -188,14 +189,14 @@ async def test_another_layout_than_the_tables_own_is_refused(new_table: NewTable
     """Every key would be looked up in the wrong place."""
     first = new_table()
     await StateStore([first], buckets=4).open()
-    tables = [new_table(first.table_name), *(new_table() for _ in range(accounts - 1))]
+    tables = [new_table(first.name), *(new_table() for _ in range(accounts - 1))]
     with pytest.raises(StateMismatch, match="SLUICE_STATE_BUCKETS"):
         await StateStore(tables, buckets=buckets).find(0, ["x"])
 
 
 async def test_accounts_in_another_order_are_refused(new_table: NewTable) -> None:
     """The second is not the first."""
-    names = [new_table().table_name, new_table().table_name]
+    names = [new_table().name, new_table().name]
     await StateStore([new_table(name) for name in names], buckets=4).open()
     with pytest.raises(StateMismatch):
         await StateStore([new_table(name) for name in reversed(names)], buckets=4).open()
@@ -206,9 +207,9 @@ async def test_buckets_spread_over_accounts(new_table: NewTable) -> None:
     tables = [new_table(), new_table()]
     store = StateStore(tables, buckets=4)
     for bucket in range(4):
-        await store.commit(bucket, [("create", row(bucket, "x"))])
+        await store.commit(bucket, [Create(row(bucket, "x"))])
     for number, table in enumerate(tables):
-        rows = [found["PartitionKey"] async for found in table.query_entities("RowKey eq 'x'")]
+        rows = [found["PartitionKey"] async for found in table.query(Query(first="x", end="y"))]
         assert sorted(rows) == [partition_key(number), partition_key(number + 2)]
 
 
@@ -218,8 +219,8 @@ async def test_the_outbox_is_listed_and_swept_in_the_order_of_its_facts(store: S
     for key, sequence in (("A", 10), ("A", 9), ("A:B", 1), ("A;", 1), ("AB", 1), ("a", 1)):
         columns = {"kind": "event", "subject": key, "createdAt": NOW - timedelta(seconds=30)}
         columns |= pack(f"{key} {sequence}")
-        await store.commit(bucket, [("create", row(bucket, outbox_key(key, sequence), **columns))])
-    await store.commit(bucket, [("create", row(bucket, key)) for key in ("outboy", "outbox", "inbox:x", "head:A")])
+        await store.commit(bucket, [Create(row(bucket, outbox_key(key, sequence), **columns))])
+    await store.commit(bucket, [Create(row(bucket, key)) for key in ("outboy", "outbox", "inbox:x", "head:A")])
     assert [unpack(found) async for found in store.outbox(bucket, "A")] == ["A 9", "A 10"]
     assert [unpack(found) async for found in store.outbox(bucket, "A:B")] == ["A:B 1"]
     listed: list[Row] = [found async for found in store.outbox(bucket)]
@@ -255,7 +256,7 @@ async def test_inbox_records_go_after_their_retention(store: StateStore) -> None
             "inboxes": {"status": "done", "processedAt": NOW - timedelta(days=61)},
             "state:x:A": {"status": "done", "processedAt": NOW - timedelta(days=61)},
         }
-        await store.commit(bucket, [("create", row(bucket, key, **columns)) for key, columns in rows.items()])
+        await store.commit(bucket, [Create(row(bucket, key, **columns)) for key, columns in rows.items()])
     sweeper = InboxSweeper(store, retention=timedelta(days=60), now=lambda: NOW)
     assert await sweeper.sweep() == 2 * store.buckets
     assert await sweeper.sweep() == 0

@@ -15,11 +15,9 @@ from uuid import uuid4
 
 import jwt
 import pytest
-from azure.core import MatchConditions
 from azure.core.credentials import AccessToken, AzureNamedKeyCredential, AzureSasCredential
 from azure.core.exceptions import HttpResponseError
-from azure.data.tables import AccountSasPermissions, ResourceTypes, UpdateMode, generate_account_sas
-from azure.data.tables.aio import TableClient
+from azure.data.tables import AccountSasPermissions, ResourceTypes, generate_account_sas
 from azure.storage.blob.aio import ContainerClient
 
 from local.azurite import AzuriteEndpoints
@@ -27,7 +25,8 @@ from local.azurite.account import ACCOUNT, WELL_KNOWN_DEVELOPMENT_KEY
 from local_azure.keyvault.authority import server_context, write_bundle
 from shared.claim_check import ClaimStore
 from shared.state import Conflict, StateStore
-from shared.tables import TableSession, TransactionFailed
+from shared.tables import Create, Delete, Query, Replace
+from shared.tables.azure import AzureTable
 from tests.integration.conftest import running_azurite
 
 
@@ -66,39 +65,35 @@ def encrypted(tmp_path_factory: pytest.TempPathFactory, project: Path) -> Iterat
         yield endpoints, write_bundle(folder / "tls")
 
 
-async def use_table(table: TableClient) -> None:
-    """What the state store does with a table, through the SDK and through our own requests."""
-    session = TableSession(table)
-    await table.create_table()
+async def use_table(table: AzureTable) -> None:
+    """What the stores do with a table."""
+    await table.ensure_created()
     rows = [{"PartitionKey": "0001", "RowKey": f"state:o'rder {number}ü", "value": "x" * number} for number in (1, 2)]
-    await session.submit([("create", row) for row in rows])
-    found = await session.get("0001", rows[1]["RowKey"])
+    await table.submit([Create(row) for row in rows])
+    found = await table.get("0001", rows[1]["RowKey"])
     assert found is not None
     assert found["value"] == "xx"
-    assert await session.get("0001", "state:another") is None
+    assert await table.get("0001", "state:another") is None
     newer = {**rows[1], "value": "new"}
-    etag = found.metadata["etag"]
-    unchanged = {"mode": UpdateMode.REPLACE, "etag": etag, "match_condition": MatchConditions.IfNotModified}
-    await session.submit([("update", newer, unchanged)])
-    with pytest.raises(TransactionFailed) as stale:
-        await session.submit([("delete", rows[0]), ("update", newer, unchanged)])
-    assert (stale.value.status_code, stale.value.index) == (412, 1)
-    with pytest.raises(TransactionFailed) as there:
-        await session.submit([("create", rows[0])])
-    assert there.value.error_code == "EntityAlreadyExists"
-    left = [row["value"] async for row in table.query_entities("PartitionKey eq '0001'")]
+    await table.submit([Replace(newer, found.etag)])
+    with pytest.raises(Conflict) as stale:
+        await table.submit([Delete(rows[0]), Replace(newer, found.etag)])
+    assert stale.value.row_key == rows[1]["RowKey"]
+    with pytest.raises(Conflict) as there:
+        await table.submit([Create(rows[0])])
+    assert there.value.row_key == rows[0]["RowKey"]
+    left = [row["value"] async for row in table.query(Query(partition="0001", size=1))]
     assert left == ["x", "new"]
-    await session.close()
     await table.close()
 
 
 async def use_stores(tables: str, blobs: str, identity: Any) -> None:
     """The app's own stores, as it opens them with an identity."""
-    store = StateStore([TableClient(tables, "state", credential=identity)], buckets=4)
+    store = StateStore([AzureTable.at(tables, "state", identity)], buckets=4)
     row = {"PartitionKey": "0002", "RowKey": "outbox:A:1", "subject": "A", "value": "said"}
-    await store.commit(2, [("create", row)])
+    await store.commit(2, [Create(row)])
     with pytest.raises(Conflict):
-        await store.commit(2, [("create", row)])
+        await store.commit(2, [Create(row)])
     assert [found["value"] async for found in store.outbox(2, "A")] == ["said"]
     await store.delete(2, ["outbox:A:1", "outbox:A:2"])
     assert await store.find(2, ["outbox:A:1"]) == {}
@@ -113,15 +108,13 @@ async def use_stores(tables: str, blobs: str, identity: Any) -> None:
 async def run_with_token(tables: str, blobs: str) -> dict[str, Any]:
     """Everything with a token, and what a token for something else gives."""
     identity = Identity()
-    await use_table(TableClient(tables, "rows", credential=identity))
+    await use_table(AzureTable.at(tables, "rows", identity))
     await use_stores(tables, blobs, identity)
-    stranger = TableClient(tables, "rows", credential=Identity(audience="https://vault.azure.net"))
-    session = TableSession(stranger)
+    stranger = AzureTable.at(tables, "rows", Identity(audience="https://vault.azure.net"))
     try:
-        await session.get("0001", "r")
+        await stranger.get("0001", "r")
     except HttpResponseError as error:
         refused = error.status_code
-    await session.close()
     await stranger.close()
     return {"scopes": sorted({scope for scopes in identity.asked for scope in scopes}), "refused": refused}
 
@@ -162,6 +155,6 @@ async def test_a_shared_access_signature(azurite: AzuriteEndpoints, where: str) 
     )
     address, name = f"http://127.0.0.1:{azurite.table}/{ACCOUNT}", f"sas{uuid4().hex}"
     if where == "in the address":
-        await use_table(TableClient(f"{address}?{signature}", name))
+        await use_table(AzureTable.at(f"{address}?{signature}", name))
     else:
-        await use_table(TableClient(address, name, credential=AzureSasCredential(signature)))
+        await use_table(AzureTable.at(address, name, AzureSasCredential(signature)))

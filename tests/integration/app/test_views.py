@@ -9,6 +9,7 @@ import pytest
 
 from shared.query import ReadModels, ViewRow
 from shared.state import bucket_of
+from shared.tables import Create
 
 from .conftest import NewTable
 
@@ -46,7 +47,7 @@ async def test_instances_on_one_partition_at_once_end_with_the_newest(new_table:
     keys = [f"k{number}" for number in range(12)]
 
     async def instance() -> None:
-        views = ReadModels(new_table(table.table_name))
+        views = ReadModels(new_table(table.name))
         facts = [row(key, sequence) for key in keys for sequence in range(1, 6)]
         facts += chance.sample(facts, 20)
         chance.shuffle(facts)
@@ -54,16 +55,15 @@ async def test_instances_on_one_partition_at_once_end_with_the_newest(new_table:
             await views.put(facts[start : start + 16])
 
     await asyncio.gather(*(instance() for _ in range(3)))
-    views = ReadModels(new_table(table.table_name))
+    views = ReadModels(new_table(table.name))
     assert [await views.get("orders", key) for key in keys] == [f"{key}-5" for key in keys]
 
 
 async def test_a_row_from_before_there_were_sequences_is_replaced(new_table: NewTable) -> None:
     """By the first fact that has one."""
     table = new_table()
-    await table.create_table()
     place = {"PartitionKey": f"orders:{bucket_of('A', 16):02d}", "RowKey": "A"}
-    await table.create_entity({**place, "value": "old"})
+    await table.submit([Create({**place, "value": "old"})])
     views = ReadModels(table)
     await views.put([row("A", 1)])
     assert await views.get("orders", "A") == "A-1"

@@ -6,14 +6,19 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import pytest
-from azure.data.tables.aio import TableClient
 from azure.storage.blob.aio import ContainerClient
 
-from functions import Services
+from functions.composition import Composition
+from functions.composition.claims import claim_store
+from functions.composition.dead_letters import dead_letter_store
+from functions.composition.ingestion import intake
+from functions.composition.retention import claim_sweeper
+from functions.composition.sending import lane_senders
+from functions.composition.state import state_store
 from integrations.orders import orders
 from local.azurite import AzuriteEndpoints
 from shared.dead_letters import DeadLetter
@@ -22,6 +27,7 @@ from shared.processing import Decoder, Delivery
 from shared.sending import Lanes
 from shared.settings import Settings
 from shared.state import StateStore
+from shared.tables.azure import AzureTable
 
 NOWHERE = "Endpoint=sb://127.0.0.1:9/;SharedAccessKeyName=none;SharedAccessKey=bm9uZQ=="
 """No broker answers there."""
@@ -39,15 +45,17 @@ class Sent(Lanes):
 
 
 @pytest.fixture
-async def services(azurite: AzuriteEndpoints, container: ContainerClient) -> AsyncIterator[Services]:
+async def composition(azurite: AzuriteEndpoints, container: ContainerClient) -> AsyncIterator[Composition]:
     storage = azurite.connection_string
     environment = {"ServiceBus": NOWHERE, "EventHubs": NOWHERE, "State": storage, "Claims": storage}
     environment |= {"SLUICE_OPERATION_KEY": "k" * 32, "SLUICE_CLAIM_CONTAINER": container.container_name}
-    found = Services(Settings.load(environment), Registry([orders]))
-    table = TableClient.from_connection_string(storage, f"state{uuid4().hex}")  # other tests lay theirs out otherwise
-    vars(found)["state"] = StateStore([table], buckets=found.settings.state_buckets)
+    settings = Settings.load(environment)
+    table = AzureTable.from_connection_string(storage, f"state{uuid4().hex}")  # other tests lay theirs out otherwise
+    store = StateStore([table], buckets=settings.state_buckets)
+    found = Composition(settings, Registry([orders]), parts={state_store: store, lane_senders: Sent()})
     yield found
     await found.close()
+    await store.close()
 
 
 def order(lines: int) -> bytes:
@@ -58,10 +66,10 @@ def order(lines: int) -> bytes:
     return json.dumps(envelope).encode()
 
 
-async def accepted(services: Services, body: bytes) -> tuple[Headers, bytes]:
-    sent: Sent = vars(services).setdefault("lanes", Sent())
-    command = await services.intake.read(body, kind="application/json", route=None, asked_id=None)
-    await services.intake.accept(command, correlation_id="c")
+async def accepted(composition: Composition, body: bytes) -> tuple[Headers, bytes]:
+    sent = cast("Sent", composition.get(lane_senders))
+    command = await composition.get(intake).read(body, kind="application/json", route=None, asked_id=None)
+    await composition.get(intake).accept(command, correlation_id="c")
     return sent.messages[-1]
 
 
@@ -71,28 +79,28 @@ def delivered(headers: Headers, body: bytes) -> Delivery:
 
 
 @pytest.mark.parametrize(("lines", "claimed"), [(1, False), (2_000, True), (15_000, True)])
-async def test_a_large_order_travels_as_a_claim(services: Services, lines: int, claimed: bool) -> None:
-    headers, travelling = await accepted(services, order(lines))
+async def test_a_large_order_travels_as_a_claim(composition: Composition, lines: int, claimed: bool) -> None:
+    headers, travelling = await accepted(composition, order(lines))
     assert (headers.claim is not None) == claimed == (travelling == b"")
     assert headers.claim_encoding == ("zstd" if claimed else None)
     delivery = delivered(headers, travelling)
-    decoder = Decoder(services.registry, services.claims, buckets=4)
+    decoder = Decoder(composition.registry, composition.get(claim_store), buckets=4)
     read = Headers.from_properties(delivery.properties)
     messages = await asyncio.gather(*(decoder.decode(delivery, read) for _ in range(4)))
     assert {len(message.data.lines) for message in messages} == {lines}  # type: ignore[attr-defined]
 
 
 async def test_a_payload_is_kept_as_long_as_its_message_may_live_or_a_dead_letter_refers_to_it(
-    services: Services, container: ContainerClient
+    composition: Composition, container: ContainerClient
 ) -> None:
-    kept, orphan = [(await accepted(services, order(2_000)))[0] for _ in range(2)]
+    kept, orphan = [(await accepted(composition, order(2_000)))[0] for _ in range(2)]
     start = datetime.now(UTC)
-    await services.dead_letters.put(dead(kept, start))
+    await composition.get(dead_letter_store).put(dead(kept, start))
     days = 59
-    services.now = lambda: start + timedelta(days=days)
-    assert (await services.claim_sweeper.sweep()).deleted == 0
+    composition.now = lambda: start + timedelta(days=days)
+    assert (await composition.get(claim_sweeper).sweep()).deleted == 0
     days = 61
-    await services.claim_sweeper.sweep()
+    await composition.get(claim_sweeper).sweep()
     assert [blob.name async for blob in container.list_blobs()] == [kept.claim]
     assert orphan.claim != kept.claim
 

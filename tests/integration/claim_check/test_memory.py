@@ -27,7 +27,7 @@ from tests.unit.shared.encryption.vault import World
 SIZE = 100_000_000
 PIECE = 1_000_000
 kind, way = sys.argv[3:]
-sealing = {"keys": World().data_keys(), "seal": True} if "sealed" in kind else {}
+sealing = {"keys": World().data_keys(), "encrypt": True} if "sealed" in kind else {}
 unit = os.urandom(PIECE) if "noise" in kind else (b'{"sku":"85123A","quantity":6,"unitPrice":2.55},' * 30_000)[:PIECE]
 
 def kilobytes(name):

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from azure.data.tables.aio import TableClient
 from azure.servicebus import ServiceBusMessage
 from azure.storage.blob.aio import ContainerClient
 
-from functions import Services
+from functions.composition import Composition
+from functions.composition.dead_letters import dead_letter_store
+from functions.composition.processing import processor
+from functions.composition.read_models import read_models
+from functions.composition.state import state_store
 from local.azurite import AzuriteEndpoints
 from ops.dead_letters import redrive_of
 from shared.dead_letters import (
@@ -30,6 +33,7 @@ from shared.processing import Delivery
 from shared.query import ReadModels
 from shared.settings import Settings
 from shared.state import StateStore, Work, bucket_of, state_key, unpack
+from shared.tables.azure import AzureTable
 
 NOWHERE = "Endpoint=sb://127.0.0.1:9/;SharedAccessKeyName=none;SharedAccessKey=bm9uZQ=="
 """No broker answers there."""
@@ -58,20 +62,31 @@ class Shop:
         self.sent: list[ServiceBusMessage] = []
         connections = {"ServiceBus": broker, "EventHubs": broker, "State": storage, "Claims": storage}
         own = {"SLUICE_OPERATION_KEY": "k" * 32, "SLUICE_STATE_BUCKETS": "4", "SLUICE_RETRY_MAX_ATTEMPTS": "1"}
-        self.services = Services(Settings.load(connections | own), Registry([self._integration()]))
-        self.services.now = self.now
+        self._settings = Settings.load(connections | own)
+        self._registry = Registry([self._integration()])
         name = uuid4().hex
-        made: dict[str, Any] = vars(self.services)
-        made["state"] = StateStore([TableClient.from_connection_string(storage, f"state{name}")], buckets=4)
-        made["views"] = ReadModels(TableClient.from_connection_string(storage, f"views{name}"))
         self.bodies = ContainerClient.from_connection_string(storage, f"letters-{name}")
-        made["dead_letters"] = DeadLetterStore(
-            TableClient.from_connection_string(storage, f"letters{name}"), self.bodies
-        )
+        letters = AzureTable.from_connection_string(storage, f"letters{name}")
+        self._stores: dict[Any, Any] = {
+            state_store: StateStore([AzureTable.from_connection_string(storage, f"state{name}")], buckets=4),
+            read_models: ReadModels(AzureTable.from_connection_string(storage, f"views{name}")),
+            dead_letter_store: DeadLetterStore(letters, self.bodies),
+        }
+        self.composition = self.composed({})
+
+    def composed(self, parts: Mapping[Any, Any]) -> Composition:
+        """An instance of the app on the stores of this test, with other parts where they are given."""
+        return Composition(self._settings, self._registry, parts={**self._stores, **parts}, now=self.now)
+
+    async def close(self) -> None:
+        """Close the app and its stores."""
+        await self.composition.close()
+        for store in self._stores.values():
+            await store.close()
 
     @property
     def store(self) -> DeadLetterStore:
-        return self.services.dead_letters
+        return self.composition.get(dead_letter_store)
 
     def now(self) -> datetime:
         """Every look at the clock is a millisecond later."""
@@ -149,7 +164,7 @@ class Shop:
     async def deliver(self, lane: Lane, message: ServiceBusMessage) -> None:
         """Stands for broker and trigger: what is sent to a lane is processed at once."""
         self.sent.append(message)
-        await self.services.processor.process(lane, [self.delivery(message)])
+        await self.composition.get(processor).process(lane, [self.delivery(message)])
 
     async def die(self, parcel: str, *, reason: str = "the depot is closed", **more: Any) -> StoredLetter:
         """Have a message refused; return its dead letter."""
@@ -168,12 +183,12 @@ class Shop:
     async def effects(self, parcel: str) -> int:
         """How often the parcel's message took effect."""
         key = state_key("count", parcel)
-        row = (await self.services.state.find(bucket_of(parcel, 4), [key])).get(key)
+        row = (await self.composition.get(state_store).find(bucket_of(parcel, 4), [key])).get(key)
         return 0 if row is None else int(json.loads(unpack(row))["effects"])
 
     def redrive(self, send: Callable[..., Any] | None = None, **changes: Any) -> Redrive:
         """As the command line makes it, but handing messages to `send`."""
-        redrive = redrive_of(self.services)
+        redrive = redrive_of(self.composition)
         vars(redrive)["_send"] = send or self.deliver
         vars(redrive).update(changes)
         return redrive
@@ -204,4 +219,4 @@ async def shop(azurite: AzuriteEndpoints) -> AsyncIterator[Shop]:
     """An app with tables of its own; no broker is behind it."""
     made = Shop(azurite.connection_string, NOWHERE, datetime(2026, 5, 1, 12, tzinfo=UTC))
     yield made
-    await made.services.close()
+    await made.close()

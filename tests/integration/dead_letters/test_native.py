@@ -25,7 +25,9 @@ from azure.servicebus import ServiceBusMessage
 from azure.servicebus.aio import ServiceBusClient
 
 import integrations
-from functions import Services
+from functions.composition import Composition
+from functions.composition.dead_letters import dead_letter_store
+from functions.composition.state import state_store
 from integration.host.conftest import HostStarter, wait_for
 from local.azurite import AzuriteEndpoints
 from ops.dead_letters import main, redrive_of
@@ -35,17 +37,13 @@ from shared.settings import Settings
 from tests.integration.conftest import RunningEmulator
 
 APP = """
-import azure.functions as func
 import integrations
-from functions import Services, lanes_blueprint, streams_blueprint
-from functions.dead_letters import dead_letters_blueprint
+from functions.composition import CAPABILITIES, Composition, capabilities_of, compose
 from shared.messages import discover
 from shared.settings import Settings
 
-services = Services(Settings.load(), discover(integrations))
-app = func.FunctionApp()
-for blueprint in (lanes_blueprint, streams_blueprint, dead_letters_blueprint):
-    app.register_functions(blueprint(services))
+made = capabilities_of(Composition(Settings.load(), discover(integrations)), CAPABILITIES)
+app = compose([one for one in made if one.name in ("processing", "read-models", "dead-letters")])
 """
 
 
@@ -293,25 +291,25 @@ def test_a_replay_that_is_killed_half_way_is_finished_by_the_next(
 
 async def finish(settings: dict[str, str]) -> None:
     """Another run, by a clock that is three minutes on."""
-    services = Services(Settings.load(settings), discover(integrations))
-    services.now = lambda: datetime.now(UTC) + timedelta(minutes=3)
-    run = RedriveRun(redrive_of(services), Ramp(rate=1_000), clock=time.monotonic)
+    later = timedelta(minutes=3)
+    composition = Composition(Settings.load(settings), discover(integrations), now=lambda: datetime.now(UTC) + later)
+    run = RedriveRun(redrive_of(composition), Ramp(rate=1_000), clock=time.monotonic)
     undecided = Filters(code="MESSAGE_EXPIRED", status=frozenset({Status.OPEN, Status.REPLAYING}))
-    report = await run.replay(services.dead_letters.select(undecided), Order(by="grace", reason="go on"))
-    await services.close()
+    report = await run.replay(composition.get(dead_letter_store).select(undecided), Order(by="grace", reason="go on"))
+    await composition.close()
     assert report.stopped is None
 
 
 async def processed(settings: dict[str, str], messages: list[ServiceBusMessage]) -> int:
     """How many of the messages the inbox knows as done."""
-    services = Services(Settings.load(settings), discover(integrations))
-    inbox = InboxRecords(services.state)
+    composition = Composition(Settings.load(settings), discover(integrations))
+    inbox = InboxRecords(composition.get(state_store))
     done = 0
     for message in messages:
         key = str((message.application_properties or {})["key"])
         row = await inbox.find(str(message.message_id), key)
         done += row is not None and row["status"] == "done"
-    await services.close()
+    await composition.close()
     return done
 
 

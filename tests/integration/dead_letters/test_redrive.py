@@ -12,6 +12,10 @@ from uuid import UUID, uuid4
 import pytest
 from azure.servicebus import ServiceBusMessage
 
+from functions.composition.claims import claim_store
+from functions.composition.processing import processor
+from functions.composition.read_models import projector, read_models
+from functions.composition.state import state_store
 from shared.dead_letters import (
     Action,
     DeadLetterStore,
@@ -27,8 +31,8 @@ from shared.dead_letters import (
 )
 from shared.messages import Lane
 from shared.processing import Delivery
-from shared.query import StreamEvent
 from shared.sending import NotSent
+from shared.streams import StreamEvent
 from tests.integration.dead_letters.conftest import Shop
 
 ORDER = Order(by="operator", reason="the depot is open again")
@@ -42,7 +46,7 @@ class Killed(BaseException):
 async def inbox_status(shop: Shop, letter: StoredLetter) -> str | None:
     assert letter.message_id is not None
     assert letter.key is not None
-    row = await InboxRecords(shop.services.state).find(letter.message_id, letter.key)
+    row = await InboxRecords(shop.composition.get(state_store)).find(letter.message_id, letter.key)
     return None if row is None else str(row["status"])
 
 
@@ -119,7 +123,7 @@ def dying_at(step: str, shop: Shop) -> Redrive:
 
     match step:
         case "before the inbox gives way":
-            return shop.redrive(_inbox=DyingInbox(shop.services.state))
+            return shop.redrive(_inbox=DyingInbox(shop.composition.get(state_store)))
         case "before it is sent":
             return shop.redrive(before_sending)
         case _:
@@ -241,13 +245,13 @@ async def test_discarding_what_a_killed_replay_left_takes_the_message_out_of_eff
     shop.clock += timedelta(minutes=3)
     assert (await shop.redrive().discard(letter, ORDER)).action is Action.CLOSE
     assert await inbox_status(shop, letter) == "dead"
-    await shop.services.processor.process(Lane.HIGH, [await again(shop, letter)])
+    await shop.composition.get(processor).process(Lane.HIGH, [await again(shop, letter)])
     assert await shop.effects(PARCEL) == 0
 
 
 async def test_an_inbox_record_is_closed_for_its_own_replay_only(shop: Shop) -> None:
     letter = await shop.die(PARCEL)
-    inbox, name = InboxRecords(shop.services.state), str(letter.message_id)
+    inbox, name = InboxRecords(shop.composition.get(state_store)), str(letter.message_id)
     assert await inbox.reopen(name, PARCEL, replay=1) == "replaying"
     assert await inbox.reopen(name, PARCEL, replay=2) == "replaying"
     await inbox.close(name, PARCEL, replay=1)
@@ -270,10 +274,10 @@ async def test_a_message_id_conflict_is_not_replayed(shop: Shop) -> None:
 async def test_a_letter_whose_message_was_processed_meanwhile_is_closed(shop: Shop) -> None:
     letter = await shop.die(PARCEL)
     shop.broken.clear()
-    await InboxRecords(shop.services.state).reopen(str(letter.message_id), PARCEL, replay=1)
+    await InboxRecords(shop.composition.get(state_store)).reopen(str(letter.message_id), PARCEL, replay=1)
     await shop.deliver(Lane.HIGH, shop.message(PARCEL, message_id=uuid4()))
     shop.sent.clear()
-    await shop.services.processor.process(Lane.HIGH, [await again(shop, letter)])
+    await shop.composition.get(processor).process(Lane.HIGH, [await again(shop, letter)])
     plan = await shop.redrive().plan(letter)
     assert plan.action is Action.CLOSE
     assert (await shop.redrive().replay(letter, ORDER)).action is Action.CLOSE
@@ -310,7 +314,7 @@ async def test_a_claim_travels_with_its_replay(shop: Shop) -> None:
     shop.broken[PARCEL] = ValueError("not yet")
     message = shop.message(PARCEL)
     payload = b"".join(message.body)
-    claim = await shop.services.claims.put(UUID(message.message_id or ""), payload)
+    claim = await shop.composition.get(claim_store).put(UUID(message.message_id or ""), payload)
     claimed = ServiceBusMessage(
         b"",
         message_id=message.message_id,
@@ -366,11 +370,11 @@ def event(parcel: str, number: int) -> StreamEvent:
 
 async def test_a_poison_event_is_replayed_through_its_projector(shop: Shop) -> None:
     shop.broken[PARCEL] = KeyError("a bug in the projection")
-    await shop.services.projector.project([event(PARCEL, 7), event("parcel-2", 8)])
+    await shop.composition.get(projector).project([event(PARCEL, 7), event("parcel-2", 8)])
     letter = await shop.only(Filters(source="events"))
     assert dict(letter.position) == {"partition": "3", "offset": "700", "sequenceNumber": 7}
     assert (letter.code, letter.category, letter.key) == ("PROJECTION_ERROR", "permanent", PARCEL)
-    assert await shop.services.views.get("parcels", PARCEL) is None
+    assert await shop.composition.get(read_models).get("parcels", PARCEL) is None
 
     still_broken = await shop.redrive().replay(letter, ORDER)
     assert await shop.redrive().outcome(still_broken.letter) is Outcome.FAILED
@@ -380,7 +384,7 @@ async def test_a_poison_event_is_replayed_through_its_projector(shop: Shop) -> N
     result = await shop.redrive().replay(letter, ORDER)
     assert result.action is Action.PROJECT
     assert await shop.redrive().outcome(result.letter) is Outcome.DONE
-    assert await shop.services.views.get("parcels", PARCEL) is not None
+    assert await shop.composition.get(read_models).get("parcels", PARCEL) is not None
     found = await shop.only(Filters())
     assert (found.status, found.replays) == (Status.REPLAYED, 2)
     assert shop.sent == []

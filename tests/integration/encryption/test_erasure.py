@@ -8,63 +8,73 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from azure.data.tables.aio import TableClient
 from azure.eventhub import EventData
 
-from functions import Services
-from functions.protection import Protection
+from functions.composition import Composition
+from functions.composition.encryption import SUBJECT_KEYS_TABLE, subject_keys, token_keys, wrapper
+from functions.composition.platform import Platform, platform
+from functions.composition.read_models import VIEWS_TABLE
+from functions.composition.state import STATE_TABLE
 from local.azurite import AzuriteEndpoints
 from ops.erasing import DONE, WRONG, _erase, _parse, main
-from shared.encryption import seal_text
+from shared.encryption import encrypt_text
 from shared.messages import Registry
 from shared.settings import Settings
+from shared.tables import Query, Table, Upsert
 from shared.tokenization import TokenKeys
 from tests.integration.conftest import RunningEmulator
 from tests.integration.encryption.test_keys import secret_wrapper
 from tests.unit.shared.encryption.vault import MemorySecrets
 
 
+class OwnTables(Platform):
+    """Azurite and broker with tables that no other test has."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._suffix = uuid4().hex[:12]
+
+    def table(self, name: str, *, account: int = 0) -> Table:
+        """A table of this test."""
+        return super().table(f"{name}{self._suffix}", account=account)
+
+
 class App:
     """The app's stores, with two people in them."""
 
-    def __init__(self, services: Services, protection: Protection, tokens: TokenKeys) -> None:
-        self.services = services
-        self.protection = protection
-        self.token_keys = tokens
+    def __init__(self, composition: Composition) -> None:
+        self.composition = composition
+        self.clients = composition.get(platform)
 
     async def fill(self) -> None:
-        """Sealed values of each person in the state, the read models and the event log."""
-        tokens = await self.token_keys.tokens()
+        """Encrypted values of each person in the state, the read models and the event log."""
+        found, keys = self.composition.get(token_keys), self.composition.get(subject_keys)
+        assert found is not None
+        assert keys is not None
+        tokens = await found.tokens()
         for customer in ("17850", "13047"):
-            key = await self.protection.subject_keys.key_for(tokens.token("customer", customer))
-            (state,) = self.services.tables_of_state()
-            for table in (state, self.services.table_of_views()):
-                value = json.dumps({"name": seal_text(key, "Ada", aad=b"a"), "mail": seal_text(key, "a@b", aad=b"b")})
-                async with table:
-                    row = {"PartitionKey": "p", "RowKey": customer, "value": value}
-                    await table.upsert_entity(row)
-            producer = self.services._producer()
+            key = await keys.key_for(tokens.token("customer", customer))
+            for table in (self.clients.table(STATE_TABLE), self.clients.table(VIEWS_TABLE)):
+                value = json.dumps(
+                    {"name": encrypt_text(key, "Ada", aad=b"a"), "mail": encrypt_text(key, "a@b", aad=b"b")}
+                )
+                await table.submit([Upsert({"PartitionKey": "p", "RowKey": customer, "value": value})])
+                await table.close()
+            producer = self.clients.producer()
             async with producer:
-                event = EventData(json.dumps({"data": {"name": seal_text(key, "Ada", aad=b"c")}}))
+                event = EventData(json.dumps({"data": {"name": encrypt_text(key, "Ada", aad=b"c")}}))
                 await producer.send_batch([event], partition_id="0")
 
     async def erase(self, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, Any]]:
         """The command's exit code and report."""
         known = _parse([*arguments, "--json"])
-        code = await _erase(known, self.services, self.protection, self.token_keys)
+        code = await _erase(known, self.composition)
         return code, json.loads(capsys.readouterr().out)
 
 
 @pytest.fixture
-async def app(
-    azurite: AzuriteEndpoints, emulator: RunningEmulator, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[App]:
+async def app(azurite: AzuriteEndpoints, emulator: RunningEmulator) -> AsyncIterator[App]:
     """On tables of its own."""
-    name = uuid4().hex[:12]
-    for table in ("STATE_TABLE", "VIEWS_TABLE"):
-        monkeypatch.setattr(f"functions.services.{table}", f"{table[:5]}{name}".replace("_", ""))
-    for table in ("DATA_KEYS_TABLE", "SUBJECT_KEYS_TABLE", "TOKENS_TABLE"):
-        monkeypatch.setattr(f"functions.protection.{table}", f"{table[:6]}{name}".replace("_", ""))
     settings = Settings.load(
         {
             "ServiceBus": str(emulator),
@@ -77,18 +87,19 @@ async def app(
             "SLUICE_OPERATION_KEY": "k" * 40,
         }
     )
-    services = Services(settings, Registry([]))
-    protection = services.protection
-    assert protection is not None
-    vars(protection)["_wrapper"] = secret_wrapper()
-    tables = [*services.tables_of_state(), services.table_of_views()]
-    for one in tables:
-        async with one:
-            await one.create_table()
-    made = App(services, protection, TokenKeys(MemorySecrets(token_key="t" * 40), "token-key"))
+    parts = {
+        platform: OwnTables(settings),
+        wrapper: secret_wrapper(),
+        token_keys: TokenKeys(MemorySecrets(token_key="t" * 40), "token-key"),
+    }
+    composition = Composition(settings, Registry([]), parts=parts)
+    made = App(composition)
+    for one in (made.clients.table(STATE_TABLE), made.clients.table(VIEWS_TABLE)):
+        await one.ensure_created()
+        await one.close()
     await made.fill()
     yield made
-    await services.close()
+    await composition.close()
 
 
 async def test_an_erasure_shows_what_was_readable_and_that_it_is_not_any_more(
@@ -109,9 +120,9 @@ async def test_an_erasure_shows_what_was_readable_and_that_it_is_not_any_more(
     assert {found["store"]: found["openable"] for found in other["before"]} == expected
     assert other["erased"] == []
 
-    rows: TableClient = app.protection._table(app.protection._subject_rows._table.table_name)
-    async with rows:
-        found = [dict(row) async for row in rows.list_entities() if row["RowKey"].startswith("audit:")]
+    rows = app.clients.table(SUBJECT_KEYS_TABLE)
+    found = [dict(row) async for row in rows.query(Query()) if row["RowKey"].startswith("audit:")]
+    await rows.close()
     assert [(row["by"], row["reason"], row["action"]) for row in found] == [("ada", "asked for it", "erased")]
     assert "17850" not in json.dumps(found, default=str)
 

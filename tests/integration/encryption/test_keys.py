@@ -10,7 +10,6 @@ from uuid import uuid4
 
 import pytest
 from azure.core.exceptions import ServiceRequestError
-from azure.data.tables.aio import TableClient
 from azure.identity.aio import ManagedIdentityCredential
 from azure.keyvault.keys.aio import KeyClient
 
@@ -29,9 +28,11 @@ from shared.encryption import (
     UnknownKey,
     VaultWrapper,
     Wrapped,
-    seal,
-    unseal,
+    decrypt,
+    encrypt,
 )
+from shared.tables import Query
+from shared.tables.azure import AzureTable
 from tests.integration.conftest import RunningVault
 from tests.unit.shared.encryption.vault import MemorySecrets
 
@@ -48,9 +49,9 @@ class Free:
 
 
 @pytest.fixture
-async def table(azurite: AzuriteEndpoints) -> AsyncIterator[TableClient]:
+async def table(azurite: AzuriteEndpoints) -> AsyncIterator[AzureTable]:
     """A table that isn't there yet."""
-    async with TableClient.from_connection_string(azurite.connection_string, f"keys{uuid4().hex}") as client:
+    async with AzureTable.from_connection_string(azurite.connection_string, f"keys{uuid4().hex}") as client:
         yield client
 
 
@@ -75,21 +76,21 @@ def secret_wrapper() -> SecretWrapper:
     return SecretWrapper(MemorySecrets(data_key="k" * 40), "data-key")
 
 
-async def rows_of(table: TableClient) -> list[dict[str, Any]]:
+async def rows_of(table: AzureTable) -> list[dict[str, Any]]:
     """Whatever the table holds."""
-    return [dict(row) async for row in table.list_entities()]
+    return [dict(row) async for row in table.query(Query())]
 
 
 async def test_a_key_of_the_vault_wraps_and_its_new_version_wraps_anew(
-    vault: RunningVault, table: TableClient, wrapper: VaultWrapper
+    vault: RunningVault, table: AzureTable, wrapper: VaultWrapper
 ) -> None:
     """Instances read the same key before and after, and the old version can then be given up."""
     keys = DataKeys(KeyTable(table), wrapper, now=now)
-    sealed = seal(await keys.current(), b"plain", aad=b"place")
+    encrypted = encrypt(await keys.current(), b"plain", aad=b"place")
     (before,) = await rows_of(table)
     assert before["wrappingKey"] == "key:data-key-wrap"
     other = DataKeys(KeyTable(table), wrapper, now=now)
-    assert unseal(await other.get("d1"), sealed, aad=b"place") == b"plain"
+    assert decrypt(await other.get("d1"), encrypted, aad=b"place") == b"plain"
 
     async with KeyClient(vault.url, _Async(vault), **client_options(vault)) as client:  # type: ignore[arg-type]
         await client.rotate_key("data-key-wrap")
@@ -99,7 +100,7 @@ async def test_a_key_of_the_vault_wraps_and_its_new_version_wraps_anew(
     (after,) = await rows_of(table)
     assert after["wrappingVersion"] != before["wrappingVersion"]
     assert after["wrapped"] != before["wrapped"]
-    assert unseal(await DataKeys(KeyTable(table), wrapper, now=now).get("d1"), sealed, aad=b"place") == b"plain"
+    assert decrypt(await DataKeys(KeyTable(table), wrapper, now=now).get("d1"), encrypted, aad=b"place") == b"plain"
     again = await Rewrapping(KeyTable(table), wrapper, lease=Free()).run()
     assert again is not None
     assert again.changed == 0
@@ -120,7 +121,7 @@ class _Async:
 
 
 async def test_what_the_vault_refuses_for_good_and_what_it_cannot_answer_are_told_apart(
-    vault: RunningVault, table: TableClient, wrapper: VaultWrapper
+    vault: RunningVault, table: AzureTable, wrapper: VaultWrapper
 ) -> None:
     """A damaged key or an unknown version is permanent; a vault that fails is infrastructure."""
     good = await wrapper.wrap(b"s" * 32)
@@ -136,18 +137,18 @@ async def test_what_the_vault_refuses_for_good_and_what_it_cannot_answer_are_tol
 
 
 @pytest.mark.parametrize("instances", [2, 8])
-async def test_instances_that_start_together_make_one_key(table: TableClient, instances: int) -> None:
+async def test_instances_that_start_together_make_one_key(table: AzureTable, instances: int) -> None:
     """The table itself is made in the same race."""
     made = [DataKeys(KeyTable(table), secret_wrapper(), now=now) for _ in range(instances)]
     keys = await asyncio.gather(*(one.current() for one in made))
     assert {key.id for key in keys} == {"d1"}
-    sealed = seal(keys[0], b"plain", aad=b"")
-    assert all(unseal(key, sealed, aad=b"") == b"plain" for key in keys)
+    encrypted = encrypt(keys[0], b"plain", aad=b"")
+    assert all(decrypt(key, encrypted, aad=b"") == b"plain" for key in keys)
     assert len(await rows_of(table)) == 1
 
 
-async def test_rotation_under_traffic_fails_nothing(table: TableClient) -> None:
-    """Four instances seal and open each other's messages while keys change every few of them."""
+async def test_rotation_under_traffic_fails_nothing(table: AzureTable) -> None:
+    """Four instances encrypt and decrypt each other's messages while keys change every few of them."""
     instances = [DataKeys(KeyTable(table), secret_wrapper(), now=now, rotate_after_messages=25) for _ in range(4)]
     ids: set[str] = set()
 
@@ -155,9 +156,9 @@ async def test_rotation_under_traffic_fails_nothing(table: TableClient) -> None:
         for turn in range(60):
             key = await instances[number].current()
             ids.add(key.id)
-            sealed = seal(key, b"plain %d" % turn, aad=b"place")
+            encrypted = encrypt(key, b"plain %d" % turn, aad=b"place")
             reader = instances[(number + turn) % 4]
-            assert unseal(await reader.get(key.id), sealed, aad=b"place") == b"plain %d" % turn
+            assert decrypt(await reader.get(key.id), encrypted, aad=b"place") == b"plain %d" % turn
             await asyncio.sleep(0)
 
     await asyncio.gather(*(talk(number) for number in range(4)), *(talk(number) for number in range(4)))
@@ -165,15 +166,15 @@ async def test_rotation_under_traffic_fails_nothing(table: TableClient) -> None:
     assert len(await rows_of(table)) >= len(ids)
 
 
-async def test_a_pass_that_dies_is_gone_on_with_and_two_passes_at_once_are_harmless(table: TableClient) -> None:
+async def test_a_pass_that_dies_is_gone_on_with_and_two_passes_at_once_are_harmless(table: AzureTable) -> None:
     """Each row holds the same key in either form."""
     secrets = MemorySecrets(data_key="k" * 40)
     wrapper = SecretWrapper(secrets, "data-key")
     keys = DataKeys(KeyTable(table), wrapper, now=now, rotate_after_messages=1)
-    sealed = {}
+    encrypted = {}
     for _ in range(6):
         key = await keys.current()
-        sealed[key.id] = seal(key, key.id.encode(), aad=b"")
+        encrypted[key.id] = encrypt(key, key.id.encode(), aad=b"")
     secrets.rotate("data-key", "n" * 40)
     dying = Rewrapping(KeyTable(table), _Dying(wrapper, after=2), lease=Free())
     with pytest.raises(KeysUnavailable):
@@ -185,8 +186,8 @@ async def test_a_pass_that_dies_is_gone_on_with_and_two_passes_at_once_are_harml
     assert sum(one.changed for one in done if one) == versions.count("v1")
     assert {row["wrappingVersion"] for row in await rows_of(table)} == {"v2"}
     reader = DataKeys(KeyTable(table), wrapper, now=now)
-    for key_id, data in sealed.items():
-        assert unseal(await reader.get(key_id), data, aad=b"") == key_id.encode()
+    for key_id, data in encrypted.items():
+        assert decrypt(await reader.get(key_id), data, aad=b"") == key_id.encode()
 
 
 class _Dying:
@@ -212,14 +213,14 @@ class _Dying:
         return await self._wrapper.unwrap(wrapped)
 
 
-async def test_a_subject_has_one_key_until_it_is_erased(table: TableClient) -> None:
+async def test_a_subject_has_one_key_until_it_is_erased(table: AzureTable) -> None:
     """Eight makers and four erasers at once, on real rows."""
     rows = KeyTable(table)
     data_keys = DataKeys(KeyTable(table), secret_wrapper(), now=now)
     instances = [SubjectKeys(rows, DataKeyWrapper(data_keys), now=now) for _ in range(8)]
     keys = await asyncio.gather(*(one.key_for("tok_a") for one in instances))
     assert len({key.id for key in keys}) == 1
-    sealed = seal(keys[0], b"plain", aad=b"")
+    encrypted = encrypt(keys[0], b"plain", aad=b"")
     erased = await asyncio.gather(*(one.erase("tok_a", by="ada", reason="asked") for one in instances[:4]))
     assert len([one for one in erased if one is not None]) == 1
     with pytest.raises(Erased):
@@ -227,6 +228,6 @@ async def test_a_subject_has_one_key_until_it_is_erased(table: TableClient) -> N
     new = await instances[0].key_for("tok_a")
     assert new.id != keys[0].id
     with pytest.raises(UnknownKey):
-        unseal(new, sealed, aad=b"")
+        decrypt(new, encrypted, aad=b"")
     stored = await rows_of(table)
     assert sum(1 for row in stored if row["RowKey"].startswith("audit:")) == 1

@@ -28,9 +28,8 @@ from local.azurite import AzuriteEndpoints
 from tests.integration.conftest import RunningIssuer, RunningVault
 
 APP = """
-import azure.functions as func
 import integrations
-from functions import Services, api_blueprint, dead_letters_blueprint, lanes_blueprint, streams_blueprint
+from functions.composition import CAPABILITIES, Composition, capabilities_of, compose
 from integrations.orders.models import Order
 from shared.messages import Contract, Integration, Registry, Reject, discover
 from shared.settings import Settings
@@ -60,10 +59,8 @@ async def forward(order: Order, work: Work) -> None:
 settings = Settings.load()
 configure(settings)
 registry = Registry([*discover(integrations).integrations, quoting])
-services = Services(settings, registry)
-app = func.FunctionApp()
-for blueprint in (api_blueprint, lanes_blueprint, streams_blueprint, dead_letters_blueprint):
-    app.register_functions(blueprint(services))
+made = capabilities_of(Composition(settings, registry), CAPABILITIES)
+app = compose([one for one in made if one.name in ("api", "processing", "read-models", "dead-letters")])
 """
 PLANTED = "Planted-7f31"
 ZSTD = b"\x28\xb5\x2f\xfd"
@@ -93,11 +90,11 @@ def broker(tmp_path: Path, project: Path) -> Iterator[Broker]:
 
 @pytest.fixture
 def settings(azurite: AzuriteEndpoints, broker: Broker, vault: RunningVault, project: Path) -> dict[str, str]:
-    """The app's, with everything sealed that can be."""
+    """The app's, with everything encrypted that can be."""
     values = json.loads((project / "local.settings.sample.json").read_text())["Values"]
     storage, messaging = azurite.connection_string, broker.connection_string
     connections = {"ServiceBus": messaging, "EventHubs": messaging, "State": storage, "Claims": storage}
-    sealing = {
+    encryption = {
         "SLUICE_DATA_KEY": "secret:data-key",
         "SLUICE_TOKEN_KEY": "secret:token-key",
         "SLUICE_ENCRYPTED_LANES": "high,normal,low,ordered",
@@ -105,7 +102,7 @@ def settings(azurite: AzuriteEndpoints, broker: Broker, vault: RunningVault, pro
         "SLUICE_CLAIM_THRESHOLD_BYTES": "16384",
     }
     own = {"AzureWebJobsStorage": storage, "SLUICE_OPERATION_KEY": "k" * 32}
-    return {**values, **vault.settings, **connections, **own, **sealing}
+    return {**values, **vault.settings, **connections, **own, **encryption}
 
 
 @dataclass

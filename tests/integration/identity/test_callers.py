@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import integrations
-from functions.api import build_api
-from functions.services import Services
+from functions.composition import CAPABILITIES, Composition
+from functions.composition.api import gathered_app
 from shared.messages import discover
 from shared.settings import Settings
 from tests.integration.conftest import RunningIssuer, running_issuer
@@ -30,8 +30,8 @@ class Api:
     """The app, called in memory; what it asks of the issuer goes over the wire."""
 
     def __init__(self, issuer: RunningIssuer) -> None:
-        self.services = Services(Settings.load({**NOWHERE, **issuer.settings}), discover(integrations))
-        self._app = build_api(self.services)
+        self.composition = Composition(Settings.load({**NOWHERE, **issuer.settings}), discover(integrations))
+        self._app = gathered_app(self.composition, [make(self.composition) for make in CAPABILITIES])
 
     async def status(self, token: str) -> int:
         """What a request for an operation that isn't there is answered: 404 for whoever is let in."""
@@ -46,7 +46,7 @@ async def api(issuer: RunningIssuer) -> AsyncIterator[Api]:
     try:
         yield found
     finally:
-        await found.services.close()
+        await found.composition.close()
 
 
 async def test_tokens_of_the_issuer_are_taken(issuer: RunningIssuer) -> None:

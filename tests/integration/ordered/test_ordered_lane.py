@@ -14,7 +14,9 @@ from uuid import UUID, uuid4
 import pytest
 from azure.servicebus.aio import ServiceBusClient
 
-from functions import Services
+from functions.composition import Composition
+from functions.composition.dead_letters import dead_letter_store
+from functions.composition.state import parking, state_store
 from integration.host.conftest import HostStarter, wait_for
 from local.azurite import AzuriteEndpoints
 from ops.dead_letters import redrive_of
@@ -30,9 +32,7 @@ T = TypeVar("T")
 APP = """
 from pathlib import Path
 
-import azure.functions as func
-from functions import Services, lanes_blueprint, timers_blueprint
-from functions.dead_letters import dead_letters_blueprint
+from functions.composition import CAPABILITIES, Composition, capabilities_of, compose
 from shared.messages import Contract, Integration, Lane, Registry, Reject, Retry
 from shared.settings import Settings
 from shared.telemetry import configure
@@ -63,10 +63,8 @@ async def take(step: Step, work) -> None:
 
 settings = Settings.load()
 configure(settings)
-services = Services(settings, Registry([steps]))
-app = func.FunctionApp()
-for blueprint in (lanes_blueprint, dead_letters_blueprint, timers_blueprint):
-    app.register_functions(blueprint(services))
+made = capabilities_of(Composition(settings, Registry([steps])), CAPABILITIES)
+app = compose([one for one in made if one.name not in ("api", "read-models", "rotation")])
 """
 
 
@@ -221,9 +219,9 @@ class _Operator:
     def numbers(self, machine: str) -> list[int]:
         """The steps that took effect, in their order."""
 
-        async def ask(services: Services) -> list[int]:
-            bucket, row_key = bucket_of(machine, services.settings.state_buckets), state_key("steps", machine)
-            row = (await services.state.find(bucket, [row_key])).get(row_key)
+        async def ask(composition: Composition) -> list[int]:
+            bucket, row_key = bucket_of(machine, composition.settings.state_buckets), state_key("steps", machine)
+            row = (await composition.get(state_store).find(bucket, [row_key])).get(row_key)
             return [] if row is None else json.loads(unpack(row))["numbers"]
 
         return self._with(ask)
@@ -231,8 +229,8 @@ class _Operator:
     def waiting(self, machine: str) -> int:
         """How many messages wait behind a key."""
 
-        async def ask(services: Services) -> int:
-            parked = (await services.parking.find([machine])).get(machine)
+        async def ask(composition: Composition) -> int:
+            parked = (await composition.get(parking).find([machine])).get(machine)
             return 0 if parked is None else parked.after - parked.first
 
         return self._with(ask)
@@ -240,8 +238,8 @@ class _Operator:
     def letter(self, machine: str) -> StoredLetter | None:
         """The dead letter of a key."""
 
-        async def ask(services: Services) -> StoredLetter | None:
-            found = [one async for one in services.dead_letters.select(Filters()) if one.key == machine]
+        async def ask(composition: Composition) -> StoredLetter | None:
+            found = [one async for one in composition.get(dead_letter_store).select(Filters()) if one.key == machine]
             return found[0] if found else None
 
         return self._with(ask)
@@ -249,25 +247,25 @@ class _Operator:
     def replay(self, letter: StoredLetter) -> Action:
         """Play it again."""
 
-        async def ask(services: Services) -> Action:
-            return (await redrive_of(services).replay(letter, Order(by="operator", reason="it is mended"))).action
+        async def ask(composition: Composition) -> Action:
+            return (await redrive_of(composition).replay(letter, Order(by="operator", reason="it is mended"))).action
 
         return self._with(ask)
 
     def discard(self, letter: StoredLetter) -> None:
         """Settle it without doing it."""
 
-        async def ask(services: Services) -> None:
-            await redrive_of(services).discard(letter, Order(by="operator", reason="it isn't needed"))
+        async def ask(composition: Composition) -> None:
+            await redrive_of(composition).discard(letter, Order(by="operator", reason="it isn't needed"))
 
         self._with(ask)
 
-    def _with(self, ask: Callable[[Services], Awaitable[T]]) -> T:
+    def _with(self, ask: Callable[[Composition], Awaitable[T]]) -> T:
         async def run() -> T:
-            services = Services(self._settings, Registry([]))
+            composition = Composition(self._settings, Registry([]))
             try:
-                return await ask(services)
+                return await ask(composition)
             finally:
-                await services.close()
+                await composition.close()
 
         return asyncio.run(run())

@@ -1,4 +1,4 @@
-"""A handler asks for a secret: through the app's own services, from the local vault, by the managed identity."""
+"""A handler asks for a secret: through the app's own composition, from the local vault, by the managed identity."""
 
 from __future__ import annotations
 
@@ -6,14 +6,16 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import uuid4
 
-from azure.data.tables.aio import TableClient
-
-from functions import Services
+from functions.composition import Composition
+from functions.composition.processing import processor
+from functions.composition.secrets import secret_cache, vaults
+from functions.composition.state import state_store
 from local.azurite import AzuriteEndpoints
 from shared.messages import Contract, Integration, Lane, Registry, address
 from shared.processing import Delivery
 from shared.settings import Settings
 from shared.state import StateStore, Work
+from shared.tables.azure import AzureTable
 from tests.integration.conftest import RunningVault
 
 from .conftest import NewClient
@@ -56,22 +58,25 @@ async def test_a_handler_gets_the_current_version(
     broker = f"Endpoint=sb://localhost;{access};UseDevelopmentEmulator=true"
     storage = dict.fromkeys(("State", "Claims"), azurite.connection_string)
     environment = {"ServiceBus": broker, "EventHubs": broker, "KeyVault__vaultUri": vault.url, **storage}
-    services = Services(
+    table = AzureTable.from_connection_string(azurite.connection_string, f"state{uuid4().hex}")
+    store = StateStore([table], buckets=4)  # other tests lay theirs out otherwise
+    composition = Composition(
         Settings.load(environment | {"SLUICE_OPERATION_KEY": "-" * 40, "SLUICE_STATE_BUCKETS": "4"}),
         Registry([carrier]),
+        parts={state_store: store, vaults: (client(vault),)},
     )
-    table = TableClient.from_connection_string(azurite.connection_string, f"state{uuid4().hex}")
-    vars(services)["state"] = StateStore([table], buckets=4)  # other tests lay theirs out otherwise
-    vars(services)["vaults"] = (client(vault),)
     try:
         await client(vault).write(SECRET, "the first value", tags={}, expires=None)
         vault.administer("DELETE", "requests")
-        await services.processor.process(Lane.NORMAL, [delivery(carrier, f"parcel-{number}") for number in range(20)])
+        await composition.get(processor).process(
+            Lane.NORMAL, [delivery(carrier, f"parcel-{number}") for number in range(20)]
+        )
         assert seen == ["the first value"] * 20
         assert vault.requests()["items"]["secrets/get"] == {SECRET: 1}
         await client(vault).write(SECRET, "the second value", tags={}, expires=None)
-        assert await services.secrets.changed(SECRET)
-        await services.processor.process(Lane.NORMAL, [delivery(carrier, "parcel-20")])
+        assert await composition.get(secret_cache).changed(SECRET)
+        await composition.get(processor).process(Lane.NORMAL, [delivery(carrier, "parcel-20")])
         assert seen[20:] == ["the second value"]
     finally:
-        await services.close()
+        await composition.close()
+        await store.close()

@@ -13,10 +13,13 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from azure.data.tables.aio import TableClient
 from pydantic import SecretStr
 
-from functions import Services
+from functions.composition import Composition
+from functions.composition.operations import operation_signer
+from functions.composition.rotation import secret_events
+from functions.composition.secrets import secret_cache, vaults
+from functions.composition.state import state_store
 from local.azurite import AzuriteEndpoints
 from shared.http import Operation
 from shared.messages import Integration, Registry
@@ -24,6 +27,8 @@ from shared.rotation import random_key
 from shared.secrets import RotatingKey, Secret
 from shared.settings import Settings
 from shared.state import StateStore
+from shared.tables import Query
+from shared.tables.azure import AzureTable
 from tests.integration.conftest import RunningVault
 
 from .conftest import NewClient
@@ -57,16 +62,16 @@ class Instance:
             "SLUICE_SECRET_TIMEOUT_SECONDS": "1",
             "SLUICE_STATE_BUCKETS": "4",
         }
-        self.services = Services(Settings.load(environment), Registry([partner]))
-        state = TableClient.from_connection_string(azurite.connection_string, table)
-        vars(self.services)["state"] = StateStore([state], buckets=4)  # other tests lay theirs out otherwise
-        vars(self.services)["vaults"] = (client(vault),)
-        self._hmac = RotatingKey(SecretStr(f"secret:{HMAC_KEY}"), lambda: self.services.secrets, least=32)
+        state = AzureTable.from_connection_string(azurite.connection_string, table)
+        self.state = StateStore([state], buckets=4)  # other tests lay theirs out otherwise
+        parts = {state_store: self.state, vaults: (client(vault),)}
+        self.composition = Composition(Settings.load(environment), Registry([partner]), parts=parts)
+        self._hmac = RotatingKey(SecretStr(f"secret:{HMAC_KEY}"), lambda: self.composition.get(secret_cache), least=32)
 
     async def sign(self, identity: UUID) -> tuple[str, bytes]:
         """An operation id, and a signature as a partner would check it."""
         keys = await self._hmac.keys()
-        operations = await self.services.operations()
+        operations = await self.composition.get(operation_signer).ids()
         mac = hmac.new(keys.signing.encode(), identity.bytes, hashlib.sha256).digest()
         return operations.make(Operation(identity, 1)), mac
 
@@ -74,7 +79,7 @@ class Instance:
         """Whether it takes both for true."""
         keys = await self._hmac.keys()
         macs = [hmac.new(key.encode(), identity.bytes, hashlib.sha256).digest() for key in keys.accepted]
-        read = (await self.services.operations()).read(operation)
+        read = (await self.composition.get(operation_signer).ids()).read(operation)
         return read is not None and any(hmac.compare_digest(mac, one) for one in macs)
 
 
@@ -90,7 +95,8 @@ async def instances(
     both = Instance(vault, azurite, client, table), Instance(vault, azurite, client, table)
     yield both
     for one in both:
-        await one.services.close()
+        await one.composition.close()
+        await one.state.close()
 
 
 def event(vault: RunningVault, name: str, version: str, *, cloud: bool) -> dict[str, Any]:
@@ -132,24 +138,24 @@ async def test_nothing_that_was_signed_is_refused_through_a_rotation(
     await asyncio.sleep(0.5)
     first, second = instances
     for name, cloud in ((OPERATION_KEY, False), (HMAC_KEY, True)):
-        known = first.services.secrets.known_version(name)
+        known = first.composition.get(secret_cache).known_version(name)
         assert known is not None
         word = event(vault, name, known.version, cloud=cloud)
         outcomes = await asyncio.gather(
-            first.services.secret_events.take(word),
-            second.services.secret_events.take({**word, "id": "the other way in"}),
+            first.composition.get(secret_events).take(word),
+            second.composition.get(secret_events).take({**word, "id": "the other way in"}),
             return_exceptions=True,
         )
         assert [str(one) for one in outcomes].count("rotated") == 1, outcomes
-    await asyncio.sleep(first.services.secrets.policy.settling + 1.0)
+    await asyncio.sleep(first.composition.get(secret_cache).policy.settling + 1.0)
     done.set()
     await asyncio.gather(*running)
     assert refused == 0
     assert next(asked) > 500
     assert len(macs) == 2  # the old key signed, then the new one
-    async with TableClient.from_connection_string(azurite.connection_string, "audit") as table:
-        records = [row async for row in table.list_entities()]
+    async with AzureTable.from_connection_string(azurite.connection_string, "audit") as table:
+        records = [row async for row in table.query(Query())]
     assert {(row["secret"], row["outcome"]) for row in records} == {(OPERATION_KEY, "rotated"), (HMAC_KEY, "rotated")}
     for name in (OPERATION_KEY, HMAC_KEY):
-        for secret in await first.services.secrets.both(name):
+        for secret in await first.composition.get(secret_cache).both(name):
             assert secret.value not in str(records)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from shared.settings import Settings, WrongSettings
+from shared.environment import WrongSettings
+from shared.settings import Settings
 
 NEEDED = {
     "ServiceBus": "Endpoint=sb://localhost",

@@ -11,14 +11,17 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 import integrations
+from functions.composition.encryption import fields
+from functions.composition.processing import processor
+from functions.composition.read_models import projector
 from shared.authentication import Caller, Role
 from shared.classification import Restricted
 from shared.dead_letters import preview
 from shared.dead_letters.rows import from_row, to_row
 from shared.encryption import KeysUnavailable
 from shared.messages import Contract, Integration, Lane, Registry, discover
-from shared.query import StreamEvent
 from shared.state import Work
+from shared.streams import StreamEvent
 from shared.testing import Memory
 from tests.unit.asgi import Answer, ask
 from tests.unit.functions.conftest import Running
@@ -74,9 +77,7 @@ def world() -> World:
 @pytest.fixture
 def running(world: World) -> Running:
     """The app with the hotel in it, and sealed fields."""
-    found = Running(Registry([*discover(integrations).integrations, hotel]))
-    vars(found.services)["fields"] = protection(world)
-    return found
+    return Running(Registry([*discover(integrations).integrations, hotel]), parts={fields: protection(world)})
 
 
 async def came(running: Running, key: str, name: str, message_id: str | None = None) -> str:
@@ -144,7 +145,7 @@ async def test_a_question_that_cant_be_answered_is_refused(
 
 async def test_without_keys_there_is_no_index(running: Running) -> None:
     """The app says so."""
-    vars(running.services)["fields"] = None
+    running = running.another({fields: None})
     assert (await read_as(running, None, "/api/orders?customerId=1")).status == 404
 
 
@@ -161,7 +162,7 @@ async def test_a_row_that_was_tampered_with_fails_its_own_message_only(running: 
     for key in ("1", "2", "3"):
         await came(running, key, f"Planted {key}")
     waiting = [delivered(sent) for sent in running.lanes.sent]
-    await running.services.processor.process(Lane.NORMAL, waiting)
+    await running.composition.get(processor).process(Lane.NORMAL, waiting)
     (dead,) = running.dead_letters.letters.values()
     assert (dead.key, dead.code, dead.category) == ("1", "UNREADABLE", "permanent")
     assert "Planted" not in dead.reason
@@ -174,7 +175,7 @@ async def test_an_event_that_was_tampered_with_is_parked_alone(running: Running)
     for key in ("1", "2", "3"):
         await came(running, key, "poison" if key == "3" else f"Planted {key}")
     waiting = [delivered(sent) for sent in running.lanes.sent]
-    await running.services.processor.process(Lane.NORMAL, waiting)
+    await running.composition.get(processor).process(Lane.NORMAL, waiting)
     facts = [json.loads(fact.body) for fact in running.publisher.facts]
     one, two = (next(fact for fact in facts if fact["subject"] == key) for key in "12")
     two["data"]["name"] = one["data"]["name"]
@@ -182,7 +183,7 @@ async def test_an_event_that_was_tampered_with_is_parked_alone(running: Running)
         StreamEvent(body=json.dumps(fact).encode(), partition="0", offset="0", sequence_number=number)
         for number, fact in enumerate(facts)
     ]
-    await running.services.projector.project(events)
+    await running.composition.get(projector).project(events)
     assert {letter.key: letter.code for letter in running.dead_letters.letters.values()} == {
         "2": "UNREADABLE",
         "3": "PROJECTION_ERROR",
@@ -206,18 +207,16 @@ async def test_keys_that_are_away_hold_events_up_and_lose_none(running: Running,
     """The trigger's retry policy goes on with them; a reader is told to come again."""
     await came(running, "1", "Planted")
     waiting = [delivered(sent) for sent in running.lanes.sent]
-    await running.services.processor.process(Lane.NORMAL, waiting)
+    await running.composition.get(processor).process(Lane.NORMAL, waiting)
     fact = running.publisher.facts[0].body
-    for name in ("projector", "fields"):
-        vars(running.services).pop(name, None)
-    vars(running.services)["fields"] = protection(world)
+    running = running.another({fields: protection(world)})
     world.secrets.away = True
     event = StreamEvent(body=fact, partition="0", offset="0", sequence_number=1)
     with pytest.raises(KeysUnavailable):
-        await running.services.projector.project([event])
+        await running.composition.get(projector).project([event])
     assert running.dead_letters.letters == {}
     world.secrets.away = False
-    await running.services.projector.project([event])
+    await running.composition.get(projector).project([event])
     assert (await running.get("/api/guests/1")).json["name"] == "Planted"
 
 
@@ -227,9 +226,7 @@ async def test_an_erased_person_stops_nothing(running: Running, world: World) ->
     await work_off(running)
     token = json.loads(running.views.rows["orders", "536365"])["customerId$token"]
     await world.subject_keys().erase(token, by="a test", reason="asked for")
-    for name in ("projector", "fields", "processor", "decoder"):
-        vars(running.services).pop(name, None)
-    vars(running.services)["fields"] = protection(world)
+    running = running.another({fields: protection(world)})
     gone = ["/address", "/customerId", "/email", "/name"]
     seen = (await read_as(running, Role.OPERATOR, "/api/orders/536365")).json
     assert (seen["$erased"], seen["name"], seen["country"]) == (gone, None, "United Kingdom")
@@ -249,7 +246,7 @@ async def test_a_command_waits_sealed_and_travels_as_it_was(running: Running) ->
     await came(running, "1", "Planted")
     sent = running.lanes.sent.pop()
     running.lanes.broken = ConnectionError("the broker is away")
-    await running.services.processor.process(sent.headers.lane, [delivered(sent)])
+    await running.composition.get(processor).process(sent.headers.lane, [delivered(sent)])
     waiting = [row for row in running.state.rows.values() if row["RowKey"].startswith("outbox:")]
     assert any(row["kind"] == "command" for row in waiting)
     assert "Planted" not in str(waiting)
@@ -260,15 +257,15 @@ async def test_a_changed_token_key_takes_no_message_for_another(running: Running
     message_id = str(UUID(int=7))
     await came(running, "1", "Planted", message_id)
     first = delivered(running.lanes.sent[-1])
-    await running.services.processor.process(Lane.NORMAL, [first])
+    await running.composition.get(processor).process(Lane.NORMAL, [first])
     kept = running.state.inbox(UUID(int=7))
     assert kept is not None
     assert kept["payloadSha256"].startswith("tok_")
     world.secrets.rotate("token-key", "n" * 40)
-    await running.services.processor.process(Lane.NORMAL, [first])
+    await running.composition.get(processor).process(Lane.NORMAL, [first])
     assert running.dead_letters.letters == {}
     await came(running, "1", "another", message_id)
-    await running.services.processor.process(Lane.NORMAL, [delivered(running.lanes.sent[-1])])
+    await running.composition.get(processor).process(Lane.NORMAL, [delivered(running.lanes.sent[-1])])
     assert [letter.code for letter in running.dead_letters.letters.values()] == ["MESSAGE_ID_CONFLICT"]
 
 
@@ -298,10 +295,10 @@ async def test_a_preview_holds_nothing_protected(
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
     await came(running, "1", "x")
     running.lanes.sent[0].body = b"broken"
-    await running.services.processor.process(Lane.NORMAL, [delivered(running.lanes.sent[0])])
+    await running.composition.get(processor).process(Lane.NORMAL, [delivered(running.lanes.sent[0])])
     (dead,) = running.dead_letters.letters.values()
     letter = from_row(to_row(replace(dead, event_type=event_type)))
-    told = preview(letter, content, running.services.registry).decode()
+    told = preview(letter, content, running.composition.registry).decode()
     assert shown in told
     assert "Planted" not in told
     assert preview(letter, b"as it is", Registry([])) == b"as it is"

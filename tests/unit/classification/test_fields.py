@@ -1,4 +1,4 @@
-"""Sealed fields: what goes in comes out, at its own place, for those who may see it, until the person is erased."""
+"""Encrypted fields: what goes in comes out, at its own place, for those who may see it, until the person is erased."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from shared.classification import (
 )
 from shared.encryption import KeysUnavailable, ProtectionError, UnknownKey
 from shared.messages import Contract
-from shared.privacy import FieldProtection, clear_text, clearance_of, shown
+from shared.privacy import FieldProtection, access_level_of, clear_text, masked
 from shared.tokenization import TokenKeys
 from tests.unit.shared.encryption.vault import World
 
@@ -118,24 +118,24 @@ def models(draw: st.DrawFn, depth: int = 2) -> tuple[type[BaseModel], st.SearchS
 
 @settings(max_examples=80)
 @given(st.data())
-async def test_what_is_sealed_is_opened_and_nothing_is_left_in_clear(data: st.DataObject) -> None:
+async def test_what_is_encrypted_is_decrypted_and_nothing_is_left_in_clear(data: st.DataObject) -> None:
     """For any model with markers anywhere and any values."""
     model, values = data.draw(models())
     value = data.draw(values)
     fields = protection(World())
-    sealed = await fields.seal(value, PLACE)
-    for one in leaves(plan_of(model), json.loads(sealed.text)):
+    encrypted = await fields.encrypt(value, PLACE)
+    for one in leaves(plan_of(model), json.loads(encrypted.text)):
         assert one.holder[one.name].startswith("slp1.")
-    assert model.model_validate_json(await fields.open(sealed.text, model, PLACE)) == value
+    assert model.model_validate_json(await fields.decrypt(encrypted.text, model, PLACE)) == value
 
 
 async def test_nothing_protected_is_readable_and_the_rest_is() -> None:
     """The token stands beside its field."""
-    sealed = await protection(World()).seal(sale(), PLACE)
-    assert not any(secret in sealed.text for secret in ("17850", "Planted", "1.50", "example.com"))
-    parsed = json.loads(sealed.text)
+    encrypted = await protection(World()).encrypt(sale(), PLACE)
+    assert not any(secret in encrypted.text for secret in ("17850", "Planted", "1.50", "example.com"))
+    parsed = json.loads(encrypted.text)
     assert parsed["saleId"] == "1"
-    assert sealed.tokens == {"customerId": parsed["customerId$token"]}
+    assert encrypted.tokens == {"customerId": parsed["customerId$token"]}
     assert parsed["customerId$token"].startswith("tok_")
 
 
@@ -143,7 +143,7 @@ async def test_the_token_is_the_same_for_the_same_value_only() -> None:
     """Wherever it stands."""
     fields = protection(World())
     tokens = [
-        (await fields.seal(sale(customer_id=who), (*PLACE, who, key))).tokens["customerId"]
+        (await fields.encrypt(sale(customer_id=who), (*PLACE, who, key))).tokens["customerId"]
         for who in ("1", "2")
         for key in "ab"
     ]
@@ -156,11 +156,11 @@ async def test_a_token_may_keep_the_form_of_its_value() -> None:
     class Card(Contract):
         number: Annotated[str, Restricted, Tokenized("card", keep_format=True)]
 
-    sealed = await protection(World()).seal(Card(number="4000-1234-x"), PLACE)
-    token = json.loads(sealed.text)["number$token"]
+    encrypted = await protection(World()).encrypt(Card(number="4000-1234-x"), PLACE)
+    token = json.loads(encrypted.text)["number$token"]
     assert re.fullmatch(r"\d{4}-\d{4}-[a-z]", token)
     assert token != "4000-1234-x"
-    assert sealed.tokens == {}
+    assert encrypted.tokens == {}
 
 
 @given(st.data())
@@ -168,17 +168,17 @@ async def test_a_token_may_keep_the_form_of_its_value() -> None:
 async def test_a_ciphertext_opens_at_its_own_place_only(data: st.DataObject) -> None:
     """Changed in any character, moved to another field, element, row or kind of row, it is refused for good."""
     fields = protection(World())
-    text = (await fields.seal(sale(), PLACE)).text
+    text = (await fields.encrypt(sale(), PLACE)).text
     parsed = json.loads(text)
     found = leaves(plan_of(Sale), parsed)
     one, other = data.draw(st.permutations(found))[:2]
     place = PLACE
     match data.draw(st.sampled_from(["change", "cut", "swap", "row", "kind"])):
         case "change":
-            sealed = one.holder[one.name]
-            at = data.draw(st.integers(5, len(sealed) - 1))
-            letter = data.draw(st.sampled_from("ABCxyz019-_*").filter(lambda new: new != sealed[at]))
-            one.holder[one.name] = sealed[:at] + letter + sealed[at + 1 :]
+            encrypted = one.holder[one.name]
+            at = data.draw(st.integers(5, len(encrypted) - 1))
+            letter = data.draw(st.sampled_from("ABCxyz019-_*").filter(lambda new: new != encrypted[at]))
+            one.holder[one.name] = encrypted[:at] + letter + encrypted[at + 1 :]
         case "cut":
             one.holder[one.name] = one.holder[one.name][: data.draw(st.integers(5, 30))]
         case "swap":
@@ -188,31 +188,31 @@ async def test_a_ciphertext_opens_at_its_own_place_only(data: st.DataObject) -> 
         case "kind":
             place = ("view", "order", "1")
     with pytest.raises(ProtectionError):
-        await fields.open(json.dumps(parsed), Sale, place)
+        await fields.decrypt(json.dumps(parsed), Sale, place)
 
 
 async def test_an_erased_person_leaves_nulls_behind() -> None:
     """Of that person only, and the model can still be read."""
     world = World()
     fields = protection(world)
-    rows = {who: (await fields.seal(sale(customer_id=who, name=f"{who}'s"), PLACE)) for who in ("1", "2")}
+    rows = {who: (await fields.encrypt(sale(customer_id=who, name=f"{who}'s"), PLACE)) for who in ("1", "2")}
     keys = world.subject_keys()
     assert await keys.erase(rows["1"].tokens["customerId"], by="a test", reason="asked for") is not None
     fresh = protection(world)
-    first = Sale.model_validate_json(await fresh.open(rows["1"].text, Sale, PLACE))
-    second = Sale.model_validate_json(await fresh.open(rows["2"].text, Sale, PLACE))
+    first = Sale.model_validate_json(await fresh.decrypt(rows["1"].text, Sale, PLACE))
+    second = Sale.model_validate_json(await fresh.decrypt(rows["2"].text, Sale, PLACE))
     assert (first.sale_id, first.customer_id, first.name, first.contacts[0].e_mail) == ("1", None, None, None)
     assert (second.customer_id, second.name) == ("2", "2's")
 
 
-async def test_a_guest_is_sealed_under_the_apps_own_key() -> None:
+async def test_a_guest_is_encrypted_under_the_apps_own_key() -> None:
     """There is nobody to erase."""
     fields = protection(World())
-    sealed = await fields.seal(sale(customer_id=None), PLACE)
-    assert "Planted" not in sealed.text
-    assert sealed.tokens == {}
-    assert json.loads(sealed.text)["customerId"] is None
-    assert Sale.model_validate_json(await fields.open(sealed.text, Sale, PLACE)) == sale(customer_id=None)
+    encrypted = await fields.encrypt(sale(customer_id=None), PLACE)
+    assert "Planted" not in encrypted.text
+    assert encrypted.tokens == {}
+    assert json.loads(encrypted.text)["customerId"] is None
+    assert Sale.model_validate_json(await fields.decrypt(encrypted.text, Sale, PLACE)) == sale(customer_id=None)
 
 
 async def test_what_was_kept_before_fields_were_sealed_is_read() -> None:
@@ -220,16 +220,16 @@ async def test_what_was_kept_before_fields_were_sealed_is_read() -> None:
     world = World()
     fields = protection(world)
     clear = sale().model_dump_json(by_alias=True)
-    assert Sale.model_validate_json(await fields.open(clear, Sale, PLACE)) == sale()
+    assert Sale.model_validate_json(await fields.decrypt(clear, Sale, PLACE)) == sale()
     assert clear_text(clear, Sale) == clear
-    sealed = await fields.seal(sale(), PLACE)
+    encrypted = await fields.encrypt(sale(), PLACE)
     with pytest.raises(UnknownKey):
-        clear_text(sealed.text, Sale)
+        clear_text(encrypted.text, Sale)
     world.secrets.rotate("token-key", "n" * 40)
-    later = await protection(world).seal(sale(), PLACE)
-    assert later.tokens != sealed.tokens
+    later = await protection(world).encrypt(sale(), PLACE)
+    assert later.tokens != encrypted.tokens
     marker = plan_of(Sale).tokenized["customerId"]
-    assert {*later.tokens.values(), *sealed.tokens.values()} == set(await fields.candidates(marker, "17850"))
+    assert {*later.tokens.values(), *encrypted.tokens.values()} == set(await fields.candidates(marker, "17850"))
     assert len([row async for row in world.rows.every() if row.row == "key"]) == 1
 
 
@@ -238,7 +238,7 @@ async def test_keys_that_are_away_are_no_fault_of_the_message() -> None:
     world = World()
     world.secrets.away = True
     with pytest.raises(KeysUnavailable):
-        await protection(world).seal(sale(), PLACE)
+        await protection(world).encrypt(sale(), PLACE)
 
 
 @pytest.mark.parametrize(
@@ -253,33 +253,33 @@ async def test_keys_that_are_away_are_no_fault_of_the_message() -> None:
 )
 def test_only_an_operator_sees_everything(roles: set[str] | None, clearance: Classification) -> None:
     """Where there are callers at all."""
-    assert clearance_of(roles) is clearance
+    assert access_level_of(roles) is clearance
 
 
 async def test_a_reader_sees_tokens_and_nulls_and_is_told_of_them() -> None:
     """What is confidential is seen; an operator sees everything; nobody sees how it is kept."""
     fields = protection(World())
-    sealed = await fields.seal(sale(), PLACE)
+    encrypted = await fields.encrypt(sale(), PLACE)
     plans = [plan_of(Sale)]
-    reader = json.loads(await shown(sealed.text, plans, PLACE, clearance=Confidential, fields=fields))
+    reader = json.loads(await masked(encrypted.text, plans, PLACE, level=Confidential, fields=fields))
     assert reader == {
         "saleId": "1",
-        "customerId": sealed.tokens["customerId"],
+        "customerId": encrypted.tokens["customerId"],
         "name": None,
         "amount": "1.50",
         "contacts": [{"eMail": None, "language": "en"}] * 2,
         "$masked": ["/contacts/0/eMail", "/contacts/1/eMail", "/customerId", "/name"],
     }
-    operator = await shown(sealed.text, plans, PLACE, clearance=Restricted, fields=fields)
+    operator = await masked(encrypted.text, plans, PLACE, level=Restricted, fields=fields)
     assert json.loads(operator) == sale().model_dump(mode="json", by_alias=True)
 
 
 async def test_an_operator_is_told_what_was_erased() -> None:
     """It reads as null, which alone could be a guest."""
     world = World()
-    sealed = await protection(world).seal(sale(contacts=[]), PLACE)
-    await world.subject_keys().erase(sealed.tokens["customerId"], by="a test", reason="asked for")
-    seen = json.loads(await shown(sealed.text, [plan_of(Sale)], PLACE, clearance=Restricted, fields=protection(world)))
+    encrypted = await protection(world).encrypt(sale(contacts=[]), PLACE)
+    await world.subject_keys().erase(encrypted.tokens["customerId"], by="a test", reason="asked for")
+    seen = json.loads(await masked(encrypted.text, [plan_of(Sale)], PLACE, level=Restricted, fields=protection(world)))
     assert seen["$erased"] == ["/amount", "/customerId", "/name"]
     assert (seen["customerId"], seen["name"], seen["saleId"]) == (None, None, "1")
 
@@ -287,5 +287,5 @@ async def test_an_operator_is_told_what_was_erased() -> None:
 async def test_a_reader_sees_nothing_of_what_is_kept_in_clear_either() -> None:
     """The annotation decides, not how the row is kept."""
     clear = sale(contacts=[]).model_dump_json(by_alias=True)
-    seen = json.loads(await shown(clear, [plan_of(Sale)], PLACE, clearance=Confidential, fields=None))
+    seen = json.loads(await masked(clear, [plan_of(Sale)], PLACE, level=Confidential, fields=None))
     assert (seen["customerId"], seen["name"], seen["amount"]) == (None, None, "1.50")

@@ -17,7 +17,7 @@ from local.doctor import RULES, examine, read_facts
 from tests.unit.doctor.conftest import Edit, Examine
 
 HOST, MAIN, PROD = "host.json", "infra/main.bicep", "infra/params/prod.bicepparam"
-GRANTS, TABLE = "infra/grants.bicep", "infra/types.bicep"
+BUS, DECLARED = "infra/modules/servicebus.bicep", "infra/declarations.json"
 QUEUES, HUBS, SAMPLE = "local/config/servicebus.json", "local/config/eventhubs.json", "local.settings.sample.json"
 _PROPERTIES = {
     "DeadLetteringOnMessageExpiration": True,
@@ -29,8 +29,12 @@ _PROPERTIES = {
     "RequiresSession": False,
 }
 ORPHAN = '"Queues": [' + json.dumps({"Name": "forgotten", "Properties": _PROPERTIES}) + ","
-SETTINGS = "var settings = {"
-GRANT = "var queueGrants = ["
+DECLARED_ORPHAN = {
+    "name": "forgotten", "lock": "PT30S", "timeToLive": "P14D", "deliveries": 10, "sessions": False,
+    "duplicateDetection": False, "deadLettersExpired": True,
+}  # fmt: skip
+SETTINGS = "var settings = union(declared.entitySettings, {"
+QUEUE_GRANTS = '"grants": {\n  "queues": ['
 NAMESPACE_WIDE = """
 resource wide 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   name: guid(serviceBus.id, principals.api)
@@ -43,12 +47,22 @@ resource wide 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
 }
 """
 
-EXPIRED = '"DeadLetteringOnMessageExpiration": '
-TOO_MUCH = "{ app: 'api', queue: 'lane-low', role: 'Azure Service Bus Data Receiver', why: 'x' }"
-READER = "table: 'state', role: 'Storage Table Data Reader'"
-WRITER = "table: 'state', role: 'Storage Table Data Contributor'"
+EXPIRED = "DeadLetteringOnMessageExpiration"
+TOO_MUCH = json.dumps({"app": "api", "queue": "lane-low", "role": "Azure Service Bus Data Receiver", "why": "x"})
+READER = '"table": "state", "role": "Storage Table Data Reader"'
+WRITER = '"table": "state", "role": "Storage Table Data Contributor"'
 
-PLANTED: list[tuple[str, Edit]] = [
+TRIGGERS, DRAINS = "functions/triggers.py", "functions/composition/dead_letters.py"
+SENDING = "functions/composition/sending.py"
+
+
+def everywhere(emulated: str, declared: str, old: str, new: str, file: str = QUEUES) -> tuple[Edit, Edit]:
+    """The same mistake on the laptop and in the infrastructure, by the name of the property in each."""
+    on_laptop = (file, f'"{emulated}": {old}', f'"{emulated}": {new}')
+    return on_laptop, (DECLARED, f'"{declared}": {old}', f'"{declared}": {new}')
+
+
+PLANTED: list[tuple[str, *tuple[Edit, ...]]] = [
     # host.json
     ("batch-size-bounded", (HOST, '"maxMessageBatchSize": 64', '"maxMessageBatchSize": 256')),
     ("prefetch-within-lock", (HOST, '"prefetchCount": 0', '"prefetchCount": 256')),
@@ -62,29 +76,31 @@ PLANTED: list[tuple[str, Edit]] = [
     ("route-prefix-is-api", (HOST, '"routePrefix": "api"', '"routePrefix": ""')),
     ("host-options-are-known", (HOST, '"batchCheckpointFrequency"', '"batchCheckPointEvery"')),
     # queues and hubs
-    ("lock-covers-batch", (QUEUES, '"LockDuration": "PT30S"', '"LockDuration": "PT20S"')),
-    ("lock-within-limit", (QUEUES, '"LockDuration": "PT30S"', '"LockDuration": "PT10M"')),
-    ("deliveries-cover-crashes", (QUEUES, '"MaxDeliveryCount": 10', '"MaxDeliveryCount": 3')),
-    ("deliveries-cover-crashes", (QUEUES, '"MaxDeliveryCount": 2000', '"MaxDeliveryCount": 10')),
-    ("duplicate-detection-off", (QUEUES, '"RequiresDuplicateDetection": false', '"RequiresDuplicateDetection": true')),
+    ("lock-covers-batch", *everywhere("LockDuration", "lock", '"PT30S"', '"PT20S"')),
+    ("lock-within-limit", *everywhere("LockDuration", "lock", '"PT30S"', '"PT10M"')),
+    ("deliveries-cover-crashes", *everywhere("MaxDeliveryCount", "deliveries", '10', '3')),
+    ("deliveries-cover-crashes", *everywhere("MaxDeliveryCount", "deliveries", '2000', '10')),
+    ("duplicate-detection-off", *everywhere("RequiresDuplicateDetection", "duplicateDetection", 'false', 'true')),
     ("nothing-is-forwarded", (QUEUES, '"ForwardDeadLetteredMessagesTo": ""', '"ForwardDeadLetteredMessagesTo": "x"')),
-    ("expired-become-dead-letters", (QUEUES, f"{EXPIRED}true", f"{EXPIRED}false")),
-    ("sessions-agree", (QUEUES, '"RequiresSession": true', '"RequiresSession": false')),
-    ("ttl-is-stated", (QUEUES, '"DefaultMessageTimeToLive": "P14D"', '"DefaultMessageTimeToLive": "P20D"')),
-    ("queue-is-read", (QUEUES, '"Queues": [', ORPHAN)),
-    ("group-is-read", (HUBS, '"ConsumerGroups": [', '"ConsumerGroups": [{"Name": "forgotten"},')),
-    ("buckets-cover-partitions", (HUBS, '"PartitionCount": 4', '"PartitionCount": 32')),
-    ("deployments-agree", ("infra/modules/servicebus.bicep", "one.Properties.LockDuration", "'PT45S'")),
+    ("expired-become-dead-letters", *everywhere(EXPIRED, "deadLettersExpired", "true", "false")),
+    ("sessions-agree", *everywhere("RequiresSession", "sessions", 'true', 'false')),
+    ("ttl-is-stated", *everywhere("DefaultMessageTimeToLive", "timeToLive", '"P14D"', '"P20D"')),
+    ("queue-is-read", (QUEUES, '"Queues": [', ORPHAN),
+     (DECLARED, '"queues": [', f'"queues": [{json.dumps(DECLARED_ORPHAN)},')),
+    ("group-is-read", (HUBS, '"ConsumerGroups": [', '"ConsumerGroups": [{"Name": "forgotten"},'),
+     (DECLARED, '"groups": [', '"groups": ["forgotten", ')),
+    ("buckets-cover-partitions", *everywhere("PartitionCount", "partitions", "4", "32", HUBS)),
+    ("deployments-agree", (BUS, "one.lock", "'PT45S'")),
     # retention
     ("claims-outlive-messages", (PROD, "claimDays: 60", "claimDays: 40")),
     ("inbox-outlives-messages", (PROD, "inboxDays: 60", "inboxDays: 40")),
     ("lifecycle-keeps-what-is-needed", (MAIN, "retention.claimDays + retention.deadLetterDays", "30")),
     # bindings
-    ("messages-are-binary", ("functions/lanes.py", 'data_type="binary"', 'data_type="string"')),
-    ("messages-come-in-batches", ("functions/streams.py", 'cardinality="many"', 'cardinality="one"')),
-    ("streams-retry-for-ever", ("functions/streams.py", 'max_retry_count="-1"', 'max_retry_count="5"')),
-    ("names-come-from-settings", ("functions/lanes.py", '"%SLUICE_LANE_ORDERED%"', '"lane-ordered"')),
-    ("dead-letters-are-drained", ("functions/dead_letters.py", '"%SLUICE_LANE_LOW%"', '"%SLUICE_LANE_NORMAL%"')),
+    ("messages-are-binary", (TRIGGERS, 'data_type="binary"', 'data_type="string"')),
+    ("messages-come-in-batches", (TRIGGERS, 'cardinality="many"', 'cardinality="one"')),
+    ("streams-retry-for-ever", (TRIGGERS, 'max_retry_count="-1"', 'max_retry_count="5"')),
+    ("names-come-from-settings", (SENDING, 'name="%SLUICE_EVENT_HUB%"', 'name="events"')),
+    ("dead-letters-are-drained", (DRAINS, "LANES[lane]", "LANES[Lane.NORMAL if lane is Lane.LOW else lane]")),
     # settings
     ("bindings-settings-are-set", (MAIN, "SLUICE_PARKING_SCHEDULE: '*/5 * * * * *'", "")),
     ("required-settings-are-set", (MAIN, "SLUICE_OPERATION_KEY: 'secret:operation-key'", "")),
@@ -101,12 +117,13 @@ PLANTED: list[tuple[str, Edit]] = [
     ("connections-are-complete", (MAIN, "  'EventHubs'\n", "")),
     ("connections-are-complete", (MAIN, "  'KeyVault'\n", "")),
     ("no-keys-in-azure", (MAIN, SETTINGS, f"{SETTINGS}\n  State: 'DefaultEndpointsProtocol=https;AccountKey=x'")),
-    ("no-keys-in-azure", ("infra/modules/servicebus.bicep", "disableLocalAuth: true", "disableLocalAuth: false")),
+    ("no-keys-in-azure", (BUS, "disableLocalAuth: true", "disableLocalAuth: false")),
     ("no-keys-in-azure", ("infra/modules/storage.bicep", "allowSharedKeyAccess: false", "allowSharedKeyAccess: true")),
     ("flex-takes-the-settings", (MAIN, SETTINGS, f"{SETTINGS}\n  FUNCTIONS_WORKER_RUNTIME: 'python'")),
     # apps
-    ("functions-run-once", (TABLE, "{ name: 'sweep_inbox', app: 'streams' }", "{ name: 'sweep_inbox', app: 'none' }")),
-    ("switches-name-functions", (TABLE, "var functions = [", "var functions = [\n  { name: 'old', app: 'api' }")),
+    ("functions-run-once",
+     (DECLARED, '"name": "sweep_inbox", "app": "streams"', '"name": "sweep_inbox", "app": "none"')),
+    ("switches-name-functions", (DECLARED, '"functions": [', '"functions": [{"name": "old", "app": "api"},')),
     ("instances-fit-the-plan", (PROD, "api: { memoryMb: 2048", "api: { memoryMb: 1024")),
     ("cores-fit-the-quota", (PROD, "api: { memoryMb: 2048", "api: { memoryMb: 4096")),
     ("zones-have-instances", (PROD, "name: 'http', instanceCount: 2", "name: 'http', instanceCount: 1")),
@@ -119,16 +136,19 @@ PLANTED: list[tuple[str, Edit]] = [
     ("package-is-the-app-alone", (".funcignore", "tests/\n", "tests/\nintegrations/\n")),
     ("requirements-are-pinned", ("requirements.txt", "aiohttp==", "aiohttp2==")),
     # roles
-    ("calls-have-roles", (GRANTS, "{ app: 'bulk', hub: 'events'", "{ app: 'streams', hub: 'events'")),
-    ("roles-have-calls", (GRANTS, GRANT, f"{GRANT}\n  {TOO_MUCH}")),
-    ("roles-have-calls", (GRANTS, READER, WRITER)),
+    ("calls-have-roles", (DECLARED, '"app": "bulk", "hub": "events"', '"app": "streams", "hub": "events"')),
+    ("roles-have-calls", (DECLARED, QUEUE_GRANTS, f"{QUEUE_GRANTS}{TOO_MUCH},")),
+    ("roles-have-calls", (DECLARED, READER, WRITER)),
     ("roles-are-narrow", ("infra/modules/rbac.bicep", "", NAMESPACE_WIDE)),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("rule", "edit"), PLANTED, ids=[f"{n}-{rule}" for n, (rule, _) in enumerate(PLANTED)])
-def test_a_planted_mistake_is_caught_by_its_rule_alone(examined: Examine, rule: str, edit: Edit) -> None:
-    findings = examined(edit)
+@pytest.mark.parametrize(
+    ("rule", "edits"),
+    [pytest.param(rule, edits, id=f"{number}-{rule}") for number, (rule, *edits) in enumerate(PLANTED)],
+)
+def test_a_planted_mistake_is_caught_by_its_rule_alone(examined: Examine, rule: str, edits: list[Edit]) -> None:
+    findings = examined(*edits)
     assert {one.rule for one in findings} == {rule}, [one.message for one in findings]
     assert all(one.message and one.consequence and one.remedy for one in findings)
 
@@ -165,7 +185,7 @@ def test_two_functions_of_one_group_are_told(examined: Examine, app: AppDescript
     other = next(dict(one) for one in app.functions if one["name"] == "read_models")
     twice = dataclasses.replace(app, functions=[*app.functions, {**other, "name": "more_models"}])
     findings = examined(
-        (TABLE, "var functions = [", "var functions = [\n  { name: 'more_models', app: 'streams' }"), changed=twice
+        (DECLARED, '"functions": [', '"functions": [{"name": "more_models", "app": "streams"},'), changed=twice
     )
     assert {one.rule for one in findings} == {"group-has-one-reader"}
 
@@ -182,7 +202,7 @@ def test_every_rule_has_a_mistake_that_it_catches() -> None:
         "queues-have-no-retry-policy", "queue-exists", "hub-and-group-exist", "group-has-one-reader",
         "subnet-fits-the-apps",
     }  # fmt: skip
-    assert {one.id for one in RULES} == {rule for rule, _ in PLANTED} | others
+    assert {one.id for one in RULES} == {rule for rule, *_ in PLANTED} | others
 
 
 def test_what_can_not_be_read_is_a_finding(examined: Examine) -> None:

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
-from functools import cached_property
+from collections.abc import AsyncIterator, Mapping
+from copy import copy
 from typing import Any
 
 import pytest
 
 import integrations
-from functions.api import build_api
-from functions.services import Services
+from functions.composition import CAPABILITIES, Composition
+from functions.composition.api import gathered_app
+from functions.composition.claims import claim_store
+from functions.composition.dead_letters import dead_letter_store
+from functions.composition.read_models import read_models
+from functions.composition.sending import lane_senders, publisher
+from functions.composition.state import state_store
 from shared.messages import Registry, discover
 from shared.settings import Settings
 from tests.unit.asgi import Answer, ask
@@ -31,28 +36,52 @@ ENVIRONMENT = {
 }
 
 
+Parts = Mapping[Any, Any]
+
+
 class Running:
-    """The app as a sender and a worker see it."""
+    """The app as a sender and a worker see it, with memory at its edges.
 
-    def __init__(self, registry: Registry) -> None:
-        self.services = Services(Settings.load(ENVIRONMENT), registry)
-        self.reset()
-        self.asgi = build_api(self.services)
+    Parameters
+    ----------
+    parts:
+        More parts to use instead of making them, by the function that would.
+    """
 
-    def reset(self) -> None:
-        """Empty edges, and nothing that remembers the ones before."""
-        for made in [
-            name for name in vars(self.services) if isinstance(getattr(Services, name, None), cached_property)
-        ]:
-            del vars(self.services)[made]
+    def __init__(
+        self,
+        registry: Registry,
+        environment: Mapping[str, str] = ENVIRONMENT,
+        parts: Parts | None = None,
+    ) -> None:
         self.lanes = MemoryLanes()
         self.state = MemoryState()
         self.claims = MemoryClaims()
         self.views = MemoryViews()
         self.dead_letters = MemoryDeadLetters()
         self.publisher = MemoryPublisher()
-        for edge in ("lanes", "state", "claims", "views", "dead_letters", "publisher"):
-            vars(self.services)[edge] = getattr(self, edge)
+        self._registry = registry
+        self._environment = environment
+        self._start(parts or {})
+
+    def _start(self, parts: Parts) -> None:
+        edges = {
+            lane_senders: self.lanes,
+            state_store: self.state,
+            claim_store: self.claims,
+            read_models: self.views,
+            dead_letter_store: self.dead_letters,
+            publisher: self.publisher,
+        }
+        settings = Settings.load(self._environment)
+        self.composition = Composition(settings, self._registry, parts={**edges, **parts})
+        self.asgi = gathered_app(self.composition, [make(self.composition) for make in CAPABILITIES])
+
+    def another(self, parts: Parts | None = None) -> Running:
+        """An instance that has just started, on the same edges."""
+        found = copy(self)
+        found._start(parts or {})
+        return found
 
     async def get(self, path: str, **headers: str) -> Answer:
         """Read."""
@@ -82,14 +111,7 @@ def registry() -> Registry:
     return discover(integrations)
 
 
-@pytest.fixture(scope="session")
-def composed(registry: Registry) -> Running:
-    """The app, put together once."""
-    return Running(registry)
-
-
 @pytest.fixture
-def running(composed: Running) -> Running:
+def running(registry: Registry) -> Running:
     """The app with empty edges."""
-    composed.reset()
-    return composed
+    return Running(registry)

@@ -10,16 +10,18 @@ from typing import Any
 import pytest
 
 import integrations
-from functions.api import build_api
-from functions.services import Services
-from shared.authentication import CannotTell, api_key_entry
+from functions.composition import Composition
+from functions.composition.authentication import authenticator
+from shared.authentication import ApiKeys, Authenticator, CannotTell, api_key_entry
+from shared.environment import WrongSettings
 from shared.messages import discover
-from shared.settings import Settings, WrongSettings
+from shared.settings import Settings
 from tests.unit.asgi import Answer, ask
 from tests.unit.functions.conftest import ENVIRONMENT, Running
 
 KEYS = {name: secrets.token_urlsafe(32) for name in ("producer", "reader", "operator", "other")}
 ENTRIES = [api_key_entry(name, key, ["producer" if name == "other" else name]) for name, key in KEYS.items()]
+GUARDED = {"SLUICE_AUTH": "required", "SLUICE_API_KEYS": f"[{','.join(ENTRIES)}]"}
 MESSAGE_ID = "9f0e2c6a-8f8e-4a52-9b5d-3d1a1a4a1b1d"
 ORDER = {
     "orderId": "A1",
@@ -30,11 +32,9 @@ ORDER = {
 
 
 @pytest.fixture
-def guarded(monkeypatch: pytest.MonkeyPatch) -> Running:
+def guarded() -> Running:
     """The API with a key for each role."""
-    monkeypatch.setitem(ENVIRONMENT, "SLUICE_AUTH", "required")
-    monkeypatch.setitem(ENVIRONMENT, "SLUICE_API_KEYS", f"[{','.join(ENTRIES)}]")
-    return Running(discover(integrations))
+    return Running(discover(integrations), ENVIRONMENT | GUARDED)
 
 
 async def call(app: Running, method: str, path: str, who: str | None, body: bytes = b"") -> Answer:
@@ -136,16 +136,16 @@ async def test_an_id_of_somebody_else_shows_nothing_of_their_message(guarded: Ru
     assert (await call(guarded, "GET", where["other"], "operator")).status == 200
 
 
-async def test_what_cannot_be_checked_just_now_is_asked_again(
-    guarded: Running, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_cannot_be_checked_just_now_is_asked_again() -> None:
     """503 with a time to wait, not a refusal."""
 
-    async def away(headers: object) -> None:
+    async def away() -> ApiKeys:
         raise CannotTell("Tokens can't be checked just now.", retry_after=2)
 
-    monkeypatch.setattr(guarded.services.authenticator, "caller", away)
-    answer = await ask(build_api(guarded.services), "GET", "/api/orders/A1")
+    parts = {authenticator: Authenticator(None, away)}
+    answer = await call(
+        Running(discover(integrations), ENVIRONMENT | GUARDED, parts), "GET", "/api/orders/A1", "reader"
+    )
     assert (answer.status, answer.headers["retry-after"], answer.json["retryable"]) == (503, "2", True)
 
 
@@ -163,7 +163,7 @@ def test_an_app_that_nobody_could_call_does_not_start() -> None:
     """One line says what is missing, and how to let everybody in on purpose."""
     settings = Settings.load({**ENVIRONMENT, "SLUICE_AUTH": "required"})
     with pytest.raises(WrongSettings, match=r"SLUICE_AUTH_ISSUER and SLUICE_API_KEYS .* SLUICE_AUTH=none"):
-        _ = Services(settings, discover(integrations)).authenticator
+        Composition(settings, discover(integrations)).get(authenticator)
 
 
 @pytest.mark.parametrize(
@@ -185,4 +185,4 @@ def test_wrong_keys_in_the_settings_stop_the_start() -> None:
     """By the entry, not with its value."""
     settings = Settings.load({**ENVIRONMENT, "SLUICE_AUTH": "required", "SLUICE_API_KEYS": '[{"client": "x"}]'})
     with pytest.raises(WrongSettings, match="SLUICE_API_KEYS: entry 1"):
-        _ = Services(settings, discover(integrations)).authenticator
+        Composition(settings, discover(integrations)).get(authenticator)

@@ -10,6 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from functions.composition.claims import claim_store
+from functions.composition.processing import processor
 from shared.http import bodies
 from shared.messages import CLOUD_EVENT_TYPE, ErrorCode
 from tests.unit.asgi import Answer
@@ -367,7 +369,7 @@ async def test_no_input_makes_a_5xx_and_what_is_accepted_the_worker_can_read(
     """Whatever is sent: 202 and the worker decodes it, or a 4xx and nothing was sent."""
     from shared.processing import Decoder, Delivery
 
-    running.reset()
+    running = Running(running.composition.registry)
     answer = await running.post(path, body, kind=kind)
     if answer.status != 202:
         assert 400 <= answer.status < 500
@@ -384,8 +386,10 @@ async def test_no_input_makes_a_5xx_and_what_is_accepted_the_worker_can_read(
     )
     headers = type(sent.headers).from_properties(delivery.properties)
     assert headers == sent.headers
-    message = await Decoder(running.services.registry, running.services.claims, buckets=4).decode(delivery, headers)
+    message = await Decoder(running.composition.registry, running.composition.get(claim_store), buckets=4).decode(
+        delivery, headers
+    )
     assert str(message.headers.message_id) == answer.json["messageId"]
-    await running.services.processor.process(headers.lane, [delivery])
+    await running.composition.get(processor).process(headers.lane, [delivery])
     assert running.dead_letters.letters == {}
     assert len(running.publisher.facts) == 1

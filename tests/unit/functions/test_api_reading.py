@@ -9,11 +9,13 @@ from uuid import UUID
 import pytest
 from azure.core.exceptions import ServiceRequestError
 
+from functions.composition.processing import processor
+from functions.composition.read_models import projector
 from functions.lanes import delivery_of
 from functions.openapi import command_docs
 from shared.messages import CloudEvent, Contract, Integration, Registry
 from shared.processing import Delivery
-from shared.query import StreamEvent
+from shared.streams import StreamEvent
 from tests.unit.asgi import Answer, ask
 from tests.unit.memory import Sent
 
@@ -31,12 +33,12 @@ async def work_off(running: Running) -> None:
     """Process what waits in the lanes, then project what was published."""
     waiting, running.lanes.sent = running.lanes.sent, []
     for sent in waiting:
-        await running.services.processor.process(sent.headers.lane, [delivered(sent)])
+        await running.composition.get(processor).process(sent.headers.lane, [delivered(sent)])
     events = [
         StreamEvent(body=fact.body, partition="0", offset=str(number), sequence_number=number)
         for number, fact in enumerate(running.publisher.facts)
     ]
-    await running.services.projector.project(events)
+    await running.composition.get(projector).project(events)
 
 
 @pytest.mark.parametrize(

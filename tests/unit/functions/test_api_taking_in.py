@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 from azure.core.exceptions import HttpResponseError, ServiceRequestError
 
+from functions.composition.operations import operation_signer
 from shared.messages import CLOUD_EVENT_TYPE, Lane
 from shared.sending import NotSent
 
@@ -38,7 +39,7 @@ async def test_an_envelope_is_kept_on_its_lane_and_answered_with_202(running: Ru
     (sent,) = running.lanes.sent
     assert (sent.headers.lane, sent.headers.key, str(sent.headers.message_id)) == (Lane.NORMAL, "536365", MESSAGE_ID)
     assert sent.body == as_bytes(envelope())
-    operations = await running.services.operations()
+    operations = await running.composition.get(operation_signer).ids()
     assert operations.read(answer.headers["location"].rpartition("/")[2]) is not None
 
 
@@ -62,7 +63,7 @@ async def test_bare_data_waits_in_the_lane_of_its_urgency(
     assert sent.headers.lane is lane
     body = sent.body or next(iter(running.claims.payloads.values()))
     assert as_bytes(data) in body
-    decoded = running.services.registry.routes[path.removeprefix("/api/")].decode(body)
+    decoded = running.composition.registry.routes[path.removeprefix("/api/")].decode(body)
     assert str(decoded.message_id) == answer.json["messageId"]
 
 
@@ -95,7 +96,7 @@ async def test_a_cloud_event_is_taken_as_well(running: Running, path: str) -> No
     answers = [await running.post(path, CLOUD_EVENT, kind=CLOUD_EVENT_TYPE) for _ in range(2)]
     assert [answer.status for answer in answers] == [202, 202]
     assert answers[0].json["messageId"] == answers[1].json["messageId"]
-    decoded = running.services.registry.routes["orders"].decode(running.lanes.sent[0].body)
+    decoded = running.composition.registry.routes["orders"].decode(running.lanes.sent[0].body)
     assert decoded.source == "https://shop.example"
 
 

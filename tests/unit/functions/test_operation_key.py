@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from functions.api import build_api
-from functions.services import Services
+from functions.composition import Composition
+from functions.composition.operations import operation_signer
+from functions.composition.secrets import secret_cache
 from shared.messages import Registry
 from shared.secrets import Policy, VaultUnavailable
 from shared.settings import Settings
@@ -21,12 +22,7 @@ KEY = "long enough to sign an operation id"
 
 def instance(registry: Registry, world: World) -> Running:
     """An instance of the app on this vault."""
-    running = Running(registry)
-    running.services = Services(Settings.load(ENVIRONMENT | VAULT), registry)
-    running.reset()
-    vars(running.services)["secrets"] = world.cache(policy=POLICY)
-    running.asgi = build_api(running.services)
-    return running
+    return Running(registry, ENVIRONMENT | VAULT, {secret_cache: world.cache(policy=POLICY)})
 
 
 @pytest.fixture
@@ -41,14 +37,14 @@ async def test_an_id_of_any_instance_is_read_by_every_instance_through_a_rotatio
     """At every moment, though each instance learns of the new key at its own time."""
     instances = [instance(registry, world) for _ in range(3)]
     for running in instances:
-        await running.services.operations()
+        await running.composition.get(operation_signer).ids()
         world.seconds += 30
     known: list[str] = []
     for moment in range(65):
         if moment in (5, 40):
             world.rotate("operation-key")
         if moment == 6:
-            await instances[0].services.secrets.changed("operation-key")
+            await instances[0].composition.get(secret_cache).changed("operation-key")
         answer = await instances[moment % 3].post("/api/orders", order(orderId=f"A{moment}"))
         assert answer.status == 202
         known.append(answer.headers["location"])
@@ -56,12 +52,12 @@ async def test_an_id_of_any_instance_is_read_by_every_instance_through_a_rotatio
             for location in known[-20:]:
                 assert (await running.get(location)).status == 200, (moment, location)
         world.seconds += 17
-    keys = {(await running.services.operations())._keys[0] for running in instances}
+    keys = {(await running.composition.get(operation_signer).ids())._keys[0] for running in instances}
     assert len(keys) == 1
     first = await instances[0].get(known[0])
     assert first.status == 404  # two rotations ago
     for running in instances:
-        await running.services.secrets.close()
+        await running.composition.get(secret_cache).close()
 
 
 async def test_without_the_key_nothing_is_taken_in(registry: Registry, world: World) -> None:
@@ -88,10 +84,9 @@ async def test_a_pinned_key_stays(registry: Registry, world: World) -> None:
     """Until the setting names another version."""
     running = instance(registry, world)
     settings = Settings.load(ENVIRONMENT | VAULT | {"SLUICE_OPERATION_KEY": "secret:operation-key/v1"})
-    pinned = Services(settings, registry)
-    vars(pinned)["secrets"] = world.cache(policy=POLICY)
-    before = await pinned.operations()
+    pinned = Composition(settings, registry, parts={secret_cache: world.cache(policy=POLICY)})
+    before = await pinned.get(operation_signer).ids()
     world.rotate("operation-key")
-    await pinned.secrets.changed("operation-key")
-    assert await pinned.operations() is before
-    await running.services.secrets.close()
+    await pinned.get(secret_cache).changed("operation-key")
+    assert await pinned.get(operation_signer).ids() is before
+    await running.composition.get(secret_cache).close()

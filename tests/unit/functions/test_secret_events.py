@@ -10,21 +10,20 @@ import azure.functions as func
 import pytest
 from azure.functions.meta import Datum
 
-from functions.rotation import rotation_blueprint
-from functions.services import Services
+from functions.composition import Composition
+from functions.composition.rotation import capability, secret_events
+from shared.environment import WrongSettings
 from shared.messages import Registry
 from shared.rotation import RotationFailed, random_key
-from shared.settings import Settings, WrongSettings
+from shared.settings import Settings
 from tests.unit.shared.rotation.world import Rotating
 
 from .conftest import ENVIRONMENT
 
 
-def functions_of(services: Services) -> dict[str, Callable[..., Any]]:
-    """The blueprint's functions by name."""
-    app = func.FunctionApp()
-    app.register_functions(rotation_blueprint(services))
-    return {str(one.get_function_name()): one.get_user_function() for one in app.get_functions()}
+def functions_of(composition: Composition) -> dict[str, Callable[..., Any]]:
+    """The capability's functions by name."""
+    return {one.name: one.call for one in capability(composition).functions}
 
 
 @pytest.fixture
@@ -36,9 +35,7 @@ def rotating() -> Rotating:
 @pytest.fixture
 def functions(registry: Registry, rotating: Rotating) -> dict[str, Callable[..., Any]]:
     """The functions on this vault."""
-    services = Services(Settings.load(ENVIRONMENT), registry)
-    vars(services)["secret_events"] = rotating.events
-    return functions_of(services)
+    return functions_of(Composition(Settings.load(ENVIRONMENT), registry, parts={secret_events: rotating.events}))
 
 
 def as_the_worker(event: dict[str, Any]) -> Any:
@@ -89,6 +86,6 @@ async def test_the_queue_brings_the_same_events(
 
 async def test_without_a_vault_an_event_says_which_setting_is_missing(registry: Registry) -> None:
     """Nothing was subscribed then."""
-    functions = functions_of(Services(Settings.load(ENVIRONMENT), registry))
+    functions = functions_of(Composition(Settings.load(ENVIRONMENT), registry))
     with pytest.raises(WrongSettings, match="KeyVault__vaultUri"):
         await functions["secret_events"](as_the_worker(Rotating().event()))

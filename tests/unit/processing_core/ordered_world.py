@@ -1,7 +1,6 @@
 """The ordered lane in memory: a queue with sessions, an operator, and a record of what took effect in which order."""
 
 from collections import defaultdict
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import cast
@@ -21,20 +20,11 @@ from shared.processing import (
     Runner,
 )
 from shared.processing import Settler as RealSettler
-from shared.resilience import LaneGate, LaneTurns, RetryBudget, RetryPlan, Share
+from shared.resilience import LaneTurns, RetryBudget, RetryPlan, Share, WeightedBulkhead
 from shared.sending import Lanes
-from shared.state import Conflict, Lease, Parking, Row, StateStore, inbox_key
+from shared.state import Conflict, Lease, Parking, StateStore, inbox_key
 
-from .world import BUCKETS, Crash, Store, World, _meant, integration
-
-
-class SteppingStore(Store):
-    """The scan for parked keys is a step as well."""
-
-    async def parked(self, bucket: int) -> AsyncIterator[Row]:
-        await self.steps.step(lambda: None)
-        async for row in super().parked(bucket):
-            yield row
+from .world import BUCKETS, Crash, World, _meant, integration
 
 
 class OrderedWorld(World):
@@ -42,7 +32,6 @@ class OrderedWorld(World):
 
     def __init__(self, seed: int) -> None:
         super().__init__(seed)
-        self.store = SteppingStore(self.steps)
         self.mended: set[str] = set()
         self.registry = Registry([integration(self.mended, Lane.ORDERED)])
         self.order: dict[str, list[str]] = defaultdict(list)
@@ -66,7 +55,7 @@ class OrderedWorld(World):
             registry=self.registry,
             load=self.store.find,
             buckets=BUCKETS,
-            gate=LaneGate(4, {Lane.ORDERED: 1.0}),
+            gate=WeightedBulkhead(4, {Lane.ORDERED: 1.0}),
             plan=RetryPlan(max_attempts=50, base=1, cap=1),
             limits=limits,
             source="/test",

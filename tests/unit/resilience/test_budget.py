@@ -9,16 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.resilience import RetryBudget
-
-
-class Clock:
-    """Seconds that pass when they are told to."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def __call__(self) -> float:
-        return self.seconds
+from tests.unit.resilience.clock import Clock
 
 
 def test_small_failures_are_retried_at_once_until_the_reserve_is_spent() -> None:

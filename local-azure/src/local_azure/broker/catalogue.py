@@ -18,6 +18,7 @@ from local_azure.broker.broker import Broker
 from local_azure.broker.config import Namespace as Declared
 from local_azure.broker.entities import (
     EventHubDescription,
+    InvalidEntityError,
     QueueDescription,
     RuleDescription,
     SubscriptionDescription,
@@ -38,6 +39,7 @@ __all__ = ["Catalogue"]
 SPAN: Final = 64
 """Storage identities per entity: its sub-queues and partitions are numbered from its own."""
 
+_SUBSCRIPTIONS: Final = "/subscriptions/"
 _QUEUE, _TOPIC, _SUBSCRIPTION, _HUB = "queue", "topic", "subscription", "eventhub"
 
 Description = QueueDescription | TopicDescription | SubscriptionDescription | EventHubDescription
@@ -54,14 +56,21 @@ class Catalogue:
         self._times: dict[int, tuple[int, int]] = {}
         self._next_identity = SPAN
         broker.rule_requests = self._rule_requests
+        broker.services.idle = self._delete_idle
 
     # -- start -------------------------------------------------------------------------------------
     def restore(self, database: Database) -> None:
         """Bring back what storage kept. Call it before `declare`."""
         counters = {row[0]: (row[1], row[2]) for row in database.rows("counters")}
-        for identity, kind, _, text, created_at in sorted(database.rows("entities"), key=_topics_first):
+        for identity, kind, path, text, created_at in sorted(database.rows("entities"), key=_topics_first):
             self._next_identity = max(self._next_identity, identity + SPAN)
-            self._build(kind, identity, load_description(text), created_at)
+            try:
+                description = load_description(text)
+            except InvalidEntityError as error:
+                raise InvalidOperationError(
+                    f"{kind} '{path}' was kept under older limits: {error}. Take a new --data-dir to start afresh"
+                ) from error
+            self._build(kind, identity, description, created_at)
         stores = {queue.identity: queue for queue in self._namespace.stores()}
         for identity, queue in stores.items():
             queue.next_sequence, queue.enqueued_total = counters.get(identity, (1, 0))
@@ -69,8 +78,14 @@ class Catalogue:
         self._restore_events(counters, database)
 
     def _restore_messages(self, stores: Mapping[int, Queue], database: Database) -> None:
+        now = self._broker.now()
+        locked = {row for row, _ in database.rows("locks")}
         for identity, message in stored_messages(database):
-            if identity in stores:
+            if identity not in stores:
+                continue
+            if message.row in locked:
+                stores[identity].restore_locked(message, now)
+            else:
                 stores[identity].restore(message)
         for identity, session_id, state in database.rows("sessions"):
             queue = stores.get(identity)
@@ -126,12 +141,14 @@ class Catalogue:
         self._journal.put_entity(identity, kind, path, dump_description(description))
 
     def _build(self, kind: str, identity: int, description: Any, created_at: int) -> None:
+        if kind in (_QUEUE, _TOPIC) and entity_key(description.name) in self._broker.hubs:
+            raise EntityAlreadyExistsError(f"An entity named '{description.name}' exists already")
         if kind == _QUEUE:
-            self._namespace.add_queue(identity, description)
+            self._note_use(self._namespace.add_queue(identity, description).queue)
         elif kind == _TOPIC:
-            self._namespace.add_topic(identity, description)
+            self._note_use(self._namespace.add_topic(identity, description).entrance)
         elif kind == _SUBSCRIPTION:
-            self._namespace.add_subscription(identity, description)
+            self._note_use(self._namespace.add_subscription(identity, description).queue)
         else:
             self._add_hub(identity, description, created_at)
         path = description.path if kind == _SUBSCRIPTION else description.name
@@ -147,11 +164,11 @@ class Catalogue:
 
     def _update(self, kind: str, path: str, description: Any) -> None:
         if kind == _QUEUE:
-            self._namespace.update_queue(description)
+            self._note_use(self._namespace.update_queue(description).queue)
         elif kind == _TOPIC:
-            self._namespace.update_topic(description)
+            self._note_use(self._namespace.update_topic(description).entrance)
         elif kind == _SUBSCRIPTION:
-            self._namespace.update_subscription(description)
+            self._note_use(self._namespace.update_subscription(description).queue)
         else:
             self._update_hub(description)
         identity = self._identities[kind, entity_key(path)]
@@ -166,6 +183,30 @@ class Catalogue:
                 f" {description.partition_count}"
             )
         hub.description = description
+
+    def _note_use(self, queue: Queue) -> None:
+        """Creating, changing and restoring an entity are uses of it, as far as `AutoDeleteOnIdle` goes."""
+        queue.accessed_at = self._broker.now()
+        self._broker.services.wake(queue)
+
+    def _delete(self, kind: str, path: str) -> None:
+        if kind == _QUEUE:
+            self._namespace.remove_queue(path)
+        elif kind == _TOPIC:
+            for description in self.subscriptions(path):
+                self._forget(_SUBSCRIPTION, description.path)
+            self._namespace.remove_topic(path)
+        else:
+            topic, _, name = entity_key(path).partition(_SUBSCRIPTIONS)
+            self._namespace.remove_subscription(topic, name)
+        self._forget(kind, path)
+
+    def _delete_idle(self, queue: Queue) -> None:
+        """Delete the entity of a queue that nobody used for as long as its `AutoDeleteOnIdle`."""
+        for (kind, path), identity in self._identities.items():
+            if identity == queue.identity:
+                self._delete(kind, path)
+                return
 
     def _forget(self, kind: str, path: str) -> None:
         identity = self._identities.pop((kind, entity_key(path)))
@@ -212,8 +253,7 @@ class Catalogue:
 
     async def delete_queue(self, name: str) -> None:
         """Remove a queue and its messages."""
-        self._namespace.remove_queue(name)
-        self._forget(_QUEUE, name)
+        self._delete(_QUEUE, name)
         await self._durable()
 
     # -- topics ------------------------------------------------------------------------------------
@@ -226,12 +266,11 @@ class Catalogue:
         return self._namespace.topic(name).description
 
     def topic_counts(self, name: str) -> RuntimeCounts:
-        """A topic's counts; its size is that of its subscriptions."""
+        """A topic's counts; its size is that of its subscriptions too."""
         topic = self._namespace.topic(name)
         counts = self._counts(_TOPIC, name, topic.entrance)
         queues = [subscription.queue for subscription in topic.subscriptions.values()]
-        size = counts.size_bytes + sum(_size(queue) for queue in queues)
-        return replace(counts, subscriptions=len(queues), size_bytes=size)
+        return replace(counts, subscriptions=len(queues))
 
     async def create_topic(self, description: TopicDescription) -> TopicDescription:
         """Add a topic."""
@@ -248,10 +287,7 @@ class Catalogue:
 
     async def delete_topic(self, name: str) -> None:
         """Remove a topic and its subscriptions."""
-        for description in self.subscriptions(name):
-            self._forget(_SUBSCRIPTION, description.path)
-        self._namespace.remove_topic(name)
-        self._forget(_TOPIC, name)
+        self._delete(_TOPIC, name)
         await self._durable()
 
     # -- subscriptions -----------------------------------------------------------------------------
@@ -284,8 +320,7 @@ class Catalogue:
 
     async def delete_subscription(self, topic: str, name: str) -> None:
         """Remove a subscription and its messages."""
-        removed = self._namespace.remove_subscription(topic, name)
-        self._forget(_SUBSCRIPTION, removed.description.path)
+        self._delete(_SUBSCRIPTION, self.subscription(topic, name).path)
         await self._durable()
 
     # -- rules -------------------------------------------------------------------------------------
@@ -348,6 +383,19 @@ class Catalogue:
             raise EntityNotFoundError(f"Event hub '{name}' does not exist")
         return hub.description
 
+    async def create_event_hub(self, description: EventHubDescription) -> EventHubDescription:
+        """Add an event hub."""
+        self._create(_HUB, description.name, description)
+        await self._durable()
+        return self.event_hub(description.name)
+
+    async def delete_event_hub(self, name: str) -> None:
+        """Remove an event hub and its events."""
+        self.event_hub(name)
+        self._broker.hubs.pop(entity_key(name)).remove()
+        self._forget(_HUB, name)
+        await self._durable()
+
     def snapshot(self) -> Mapping[str, Any]:
         """Everything `/status.json` shows."""
         return {
@@ -375,7 +423,7 @@ class Catalogue:
             dead_letter=len(queue.dead_letters.messages) if queue.dead_letters else 0,
             transfer_dead_letter=len(transfer.messages) if transfer else 0,
             enqueued_total=queue.enqueued_total,
-            size_bytes=_size(queue),
+            size_bytes=queue.total_bytes(),
             created_at=_time(created),
             updated_at=_time(updated),
             accessed_at=_time(queue.accessed_at or created),
@@ -396,11 +444,6 @@ def _sorted(entities: Mapping[str, Any]) -> list[Any]:
 
 def _time(milliseconds: int) -> datetime:
     return datetime.fromtimestamp(milliseconds / 1000, UTC)
-
-
-def _size(queue: Queue) -> int:
-    parts = (queue, queue.dead_letters, queue.transfer_dead_letters)
-    return sum(part.size_bytes for part in parts if part is not None)
 
 
 def _status(queue: Queue) -> dict[str, int]:

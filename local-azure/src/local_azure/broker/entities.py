@@ -1,7 +1,6 @@
 """Describes what a namespace holds, so that broker, configuration and administration share one checked form.
 
-Names, defaults and bounds are those of the service: "Service Bus quotas", "Event Hubs quotas and limits"
-and "Naming rules for Azure resources" in the Azure documentation. Every description is immutable and checked
+Names and defaults are those of the service, bounds stand in `limits`. Every description is immutable and checked
 when it is built; a wrong value raises `InvalidEntityError`, which names the field, the value and what was
 expected. Service Bus compares entity names without case: `entity_key` gives the form to compare.
 """
@@ -14,11 +13,14 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from local_azure.broker.durations import FOREVER, format_duration, parse_duration
+from local_azure.broker.limits import LIMITS
 
 __all__ = [
     "DEFAULT_CONSUMER_GROUP",
     "DEFAULT_RULE",
     "FOREVER",
+    "AccessRight",
+    "AuthorizationRule",
     "ConsumerGroup",
     "CorrelationFilter",
     "EntityStatus",
@@ -48,20 +50,6 @@ DEFAULT_RULE = "$Default"
 
 _ENTITY_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._/~-]*[A-Za-z0-9])?", re.ASCII)
 _CHILD_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
-
-_MAX_LOCK_DURATION = timedelta(minutes=5)
-_MIN_DUPLICATE_WINDOW = timedelta(seconds=5)  # as in the official emulator; the service wants 20
-_MAX_DUPLICATE_WINDOW = timedelta(days=7)
-_MIN_AUTO_DELETE_ON_IDLE = timedelta(minutes=5)
-_MAX_DELIVERY_COUNT = 2_000
-_MAX_SIZE_IN_MEGABYTES = 81_920
-_MAX_MESSAGE_SIZE_IN_KILOBYTES = 102_400
-_MAX_USER_METADATA = 1_024
-_MAX_PARTITIONS = 32
-_MAX_RETENTION_HOURS = 2_160
-_MAX_CONSUMER_GROUPS = 1_000
-_MAX_EXPRESSION = 1_024
-_MAX_PROPERTY_KEY = 128
 
 
 class InvalidEntityError(ValueError):
@@ -103,6 +91,36 @@ def property_name(field_name: str) -> str:
     return "".join(part.capitalize() for part in field_name.split("_"))
 
 
+class AccessRight(StrEnum):
+    """What a shared access key allows."""
+
+    MANAGE = "Manage"
+    SEND = "Send"
+    LISTEN = "Listen"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AuthorizationRule:
+    """A shared access policy: kept and returned, never enforced, as every credential is accepted here."""
+
+    key_name: str
+    rights: tuple[AccessRight, ...]
+    primary_key: str | None = None
+    secondary_key: str | None = None
+    claim_type: str = "SharedAccessKey"
+    claim_value: str = "None"
+
+    def __post_init__(self) -> None:
+        _check_text("key_name", self.key_name, "authorization rule name")
+        try:
+            object.__setattr__(self, "rights", tuple(AccessRight(right) for right in self.rights))
+        except ValueError:
+            raise InvalidEntityError("rights", self.rights, "Manage, Send or Listen") from None
+        needed = {AccessRight.SEND, AccessRight.LISTEN} if AccessRight.MANAGE in self.rights else set()
+        if not self.rights or not needed <= set(self.rights):
+            raise InvalidEntityError("rights", list(self.rights), "at least one right, and Send and Listen with Manage")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class QueueDescription:
     """A queue. `forward_*` name an entity of the same namespace; sizes are in the units of their names."""
@@ -125,6 +143,7 @@ class QueueDescription:
     enable_express: bool = False
     status: EntityStatus = EntityStatus.ACTIVE
     user_metadata: str | None = None
+    authorization_rules: tuple[AuthorizationRule, ...] = ()
 
     def __post_init__(self) -> None:
         _check_entity_name("name", self.name)
@@ -151,6 +170,7 @@ class TopicDescription:
     filtering_messages_before_publishing: bool = False
     status: EntityStatus = EntityStatus.ACTIVE
     user_metadata: str | None = None
+    authorization_rules: tuple[AuthorizationRule, ...] = ()
 
     def __post_init__(self) -> None:
         _check_entity_name("name", self.name)
@@ -176,7 +196,7 @@ class SqlFilter:
     parameters: Mapping[str, PropertyValue] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        _check_text("expression", self.expression, _MAX_EXPRESSION)
+        _check_text("expression", self.expression)
         _copy_properties(self, "parameters")
 
 
@@ -225,7 +245,7 @@ class SqlAction:
     parameters: Mapping[str, PropertyValue] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        _check_text("expression", self.expression, _MAX_EXPRESSION)
+        _check_text("expression", self.expression)
         _copy_properties(self, "parameters")
 
 
@@ -316,11 +336,11 @@ class EventHubDescription:
     user_metadata: str | None = None
 
     def __post_init__(self) -> None:
-        _check_name("name", self.name, _CHILD_NAME, 256, "., - or _")
-        _check_range("partition_count", self.partition_count, 1, _MAX_PARTITIONS)
-        _check_range("retention_hours", self.retention_hours, 1, _MAX_RETENTION_HOURS)
+        _check_name("name", self.name, _CHILD_NAME, "event hub name", "., - or _")
+        _check_range("partition_count", self.partition_count)
+        _check_range("retention_hours", self.retention_hours)
         if self.retention_megabytes is not None:
-            _check_range("retention_megabytes", self.retention_megabytes, 1, 1_000_000)
+            _check_range("retention_megabytes", self.retention_megabytes)
         _check_status(self.status)
         _check_user_metadata(self.user_metadata)
         names = [entity_key(group.name) for group in self.consumer_groups]
@@ -328,7 +348,7 @@ class EventHubDescription:
             groups = (ConsumerGroup(name=DEFAULT_CONSUMER_GROUP), *self.consumer_groups)
             object.__setattr__(self, "consumer_groups", groups)
         _check_distinct("consumer_groups", names)
-        _check_range("consumer_groups", len(self.consumer_groups), 1, _MAX_CONSUMER_GROUPS)
+        _check_range("consumer_groups", len(self.consumer_groups))
 
     @property
     def partition_ids(self) -> tuple[str, ...]:
@@ -337,25 +357,26 @@ class EventHubDescription:
 
 
 def _check_entity_name(field: str, name: object) -> None:
-    _check_name(field, name, _ENTITY_NAME, 260, "., -, _, / or ~")
+    _check_name(field, name, _ENTITY_NAME, "queue or topic name", "., -, _, / or ~")
     if "subscriptions" in str(name).lower().split("/"):
         raise InvalidEntityError(field, name, "a name without the part Subscriptions, which addresses subscriptions")
 
 
 def _check_child_name(field: str, name: object) -> None:
-    _check_name(field, name, _CHILD_NAME, 50, "., - or _")
+    _check_name(field, name, _CHILD_NAME, "subscription, rule or consumer group name", "., - or _")
 
 
-def _check_name(field: str, name: object, pattern: re.Pattern[str], length: int, inner: str) -> None:
-    if not isinstance(name, str) or len(name) > length or not pattern.fullmatch(name) or "//" in name:
+def _check_name(field: str, name: object, pattern: re.Pattern[str], kind: str, inner: str) -> None:
+    limit = LIMITS[kind]
+    if not isinstance(name, str) or not limit.allows(len(name)) or not pattern.fullmatch(name) or "//" in name:
         raise InvalidEntityError(
-            field, name, f"1 to {length} letters, digits, {inner}, with a letter or digit at both ends"
+            field, name, f"{limit.bounds} letters, digits, {inner}, with a letter or digit at both ends"
         )
 
 
 def _check_receiving(entity: QueueDescription | SubscriptionDescription) -> None:
-    _check_duration("lock_duration", entity.lock_duration, timedelta(milliseconds=1), _MAX_LOCK_DURATION)
-    _check_range("max_delivery_count", entity.max_delivery_count, 1, _MAX_DELIVERY_COUNT)
+    _check_duration("lock_duration", entity.lock_duration)
+    _check_range("max_delivery_count", entity.max_delivery_count)
     own = entity.name if isinstance(entity, QueueDescription) else entity.path
     for field_name in ("forward_to", "forward_dead_lettered_messages_to"):
         target = getattr(entity, field_name)
@@ -371,25 +392,16 @@ def _check_receiving(entity: QueueDescription | SubscriptionDescription) -> None
 def _check_storing(entity: QueueDescription | TopicDescription) -> None:
     _check_common(entity)
     _check_flags(entity, "requires_duplicate_detection", "enable_partitioning", "enable_express")
-    _check_duration(
-        "duplicate_detection_history_time_window",
-        entity.duplicate_detection_history_time_window,
-        _MIN_DUPLICATE_WINDOW,
-        _MAX_DUPLICATE_WINDOW,
-    )
-    _check_range("max_size_in_megabytes", entity.max_size_in_megabytes, 1, _MAX_SIZE_IN_MEGABYTES)
-    _check_range(
-        "max_message_size_in_kilobytes",
-        entity.max_message_size_in_kilobytes,
-        1,
-        _MAX_MESSAGE_SIZE_IN_KILOBYTES,
-    )
+    _check_duration("duplicate_detection_history_time_window", entity.duplicate_detection_history_time_window)
+    _check_range("max_size_in_megabytes", entity.max_size_in_megabytes)
+    _check_range("max_message_size_in_kilobytes", entity.max_message_size_in_kilobytes)
+    _check_range("authorization_rules", len(entity.authorization_rules))
+    _check_distinct("authorization_rules", (rule.key_name for rule in entity.authorization_rules))
 
 
 def _check_common(entity: QueueDescription | TopicDescription | SubscriptionDescription) -> None:
-    ttl = entity.default_message_time_to_live
-    _check_duration("default_message_time_to_live", ttl, timedelta(milliseconds=1), FOREVER)
-    _check_duration("auto_delete_on_idle", entity.auto_delete_on_idle, _MIN_AUTO_DELETE_ON_IDLE, FOREVER)
+    _check_duration("default_message_time_to_live", entity.default_message_time_to_live)
+    _check_duration("auto_delete_on_idle", entity.auto_delete_on_idle)
     _check_flags(entity, "enable_batched_operations")
     _check_status(entity.status)
     _check_user_metadata(entity.user_metadata)
@@ -409,26 +421,28 @@ def _check_status(status: object) -> None:
 
 def _check_user_metadata(text: object) -> None:
     if text is not None:
-        _check_text("user_metadata", text, _MAX_USER_METADATA, smallest=0)
+        _check_text("user_metadata", text)
 
 
-def _check_text(field: str, text: object, length: int, *, smallest: int = 1) -> None:
-    if not isinstance(text, str) or not smallest <= len(text) <= length:
-        raise InvalidEntityError(field, text, f"text of {smallest} to {length} characters")
+def _check_text(field: str, text: object, limit: str = "") -> None:
+    bounds = LIMITS[limit or field]
+    if not isinstance(text, str) or not bounds.allows(len(text)):
+        raise InvalidEntityError(field, text, f"text of {bounds.bounds} characters")
 
 
-def _check_range(field: str, number: object, smallest: int, largest: int) -> None:
-    if type(number) is not int or not smallest <= number <= largest:
-        raise InvalidEntityError(field, number, f"a whole number from {smallest} to {largest}")
+def _check_range(field: str, number: object) -> None:
+    bounds = LIMITS[field]
+    if type(number) is not int or not bounds.allows(number):
+        raise InvalidEntityError(field, number, f"a whole number from {bounds.bounds}")
 
 
-def _check_duration(field: str, duration: object, shortest: timedelta, longest: timedelta) -> None:
-    if not isinstance(duration, timedelta) or not shortest <= duration <= longest:
-        bounds = f"{format_duration(shortest)} to {format_duration(longest)}"
+def _check_duration(field: str, duration: object) -> None:
+    bounds = LIMITS[field]
+    if not isinstance(duration, timedelta) or not bounds.allows(duration):
         shown = duration
         if isinstance(duration, timedelta) and duration >= timedelta(0):
             shown = format_duration(duration)
-        raise InvalidEntityError(field, shown, f"a duration from {bounds}")
+        raise InvalidEntityError(field, shown, f"a duration from {bounds.bounds}")
 
 
 def _check_distinct(field: str, names: Iterable[str]) -> None:
@@ -442,7 +456,7 @@ def _check_distinct(field: str, names: Iterable[str]) -> None:
 def _copy_properties(owner: SqlFilter | SqlAction | CorrelationFilter, field_name: str) -> None:
     given: Mapping[str, PropertyValue] = getattr(owner, field_name)
     for key, value in given.items():
-        _check_text(f"{field_name} key", key, _MAX_PROPERTY_KEY)
+        _check_text(f"{field_name} key", key, "property key")
         if not isinstance(value, PropertyValue):
             raise InvalidEntityError(
                 f"{field_name}.{key}", value, "text, a number, true or false, a time or a duration"

@@ -35,6 +35,9 @@ _SILENCE_SECONDS: Final = 300.0
 
 _CHECK_SECONDS: Final = 5.0
 
+_LOCKS_SECONDS: Final = 0.1
+"""How often locks are written that are there still: one that lasts twice as long outlives a crash as a delivery."""
+
 _HTTP_METHODS: Final = (b"G", b"P", b"D", b"H", b"O")
 """First letters of GET, PUT, POST, PATCH, DELETE, HEAD and OPTIONS."""
 
@@ -48,9 +51,12 @@ class Server:
         self._clients: set[_Client] = set()
         self._with_output: dict[_Client, None] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_for: int | None = None
+        self._locks_timer: asyncio.TimerHandle | None = None
         self._server: asyncio.Server | None = None
         self._check: asyncio.TimerHandle | None = None
         self._is_running = False
+        self._is_stopped = False
         self.http: Callable[[], asyncio.Protocol] | None = None
         """Takes clients that begin with an HTTP method: with the one connection string they come here."""
         broker.on_change = self.run_soon
@@ -67,24 +73,41 @@ class Server:
         def choose(first_bytes: bytes) -> asyncio.Protocol:
             if self.http is not None and first_bytes[:1] in _HTTP_METHODS:
                 return self.http()
-            return _Client(self, self._broker)
+            return self.client()
 
         self._server = await self._loop.create_server(lambda: Sniffer(choose, tls), host, port, backlog=512)
         self._check = self._loop.call_later(_CHECK_SECONDS, self._check_clients)
         self.run()
         return int(self._server.sockets[0].getsockname()[1])
 
-    async def stop(self) -> None:
-        """Close every connection with a reason, and the port."""
+    def stop(self) -> None:
+        """Take nothing more, neither connections nor what clients send. Close the journal then, and `cut`."""
+        self._is_stopped = True
         if self._server is not None:
             self._server.close()
-        for handle in (self._check, self._timer):
+        for handle in (self._check, self._timer, self._locks_timer):
             if handle is not None:
                 handle.cancel()
-        goodbye = AmqpError(Condition.CONNECTION_FORCED, "The emulator is stopping")
+
+    async def cut(self) -> None:
+        """End every connection without an AMQP close or detach, once what it was told has left.
+
+        Clients treat a cut connection as one that is to be opened again. A close is an answer to them: session
+        processors of Azure.Messaging.ServiceBus 7.21 wait for ever after it.
+        """
+        await asyncio.sleep(0)  # the actions that follow the last commit run
+        self._flush()
         for client in tuple(self._clients):
-            client.goodbye(goodbye)
+            client.cut()
         await asyncio.sleep(0)
+        for client in tuple(self._clients):
+            client.abort()
+        await asyncio.sleep(0)
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether clients are not served any more."""
+        return self._is_stopped
 
     # -- work --------------------------------------------------------------------------------------
     def run_soon(self) -> None:
@@ -93,7 +116,7 @@ class Server:
 
     def run(self) -> None:
         """Do all that can be done now: hand out, commit, send."""
-        if self._is_running:
+        if self._is_running or self._is_stopped:
             return
         self._is_running = True
         try:
@@ -106,22 +129,35 @@ class Server:
             _log.exception("An entity failed inside the emulator: the others go on")
         finally:
             self._is_running = False
+        self._flush()
+        self._arm()
+
+    def _flush(self) -> None:
         while self._with_output:
             client, _ = self._with_output.popitem()
             client.flush()
-        self._arm()
 
     def _arm(self) -> None:
+        if self._locks_timer is None and self._broker.journal.has_locks:
+            self._locks_timer = self._loop.call_later(_LOCKS_SECONDS, self._flush_locks)
         deadline = self._broker.next_deadline()
+        if deadline == self._timer_for:
+            return
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._timer_for = deadline
         if deadline is not None:
             delay = max(0.0, (deadline - self._broker.now()) / 1000)
             self._timer = self._loop.call_later(min(delay, 3600.0), self._tick)
 
+    def _flush_locks(self) -> None:
+        self._locks_timer = None
+        self._broker.journal.flush_locks()
+        self._arm()
+
     def _tick(self) -> None:
-        self._timer = None
+        self._timer = self._timer_for = None
         self._broker.tick()
         self.run()
 
@@ -132,6 +168,10 @@ class Server:
         self._check = self._loop.call_later(_CHECK_SECONDS, self._check_clients)
 
     # -- clients -----------------------------------------------------------------------------------
+    def client(self) -> asyncio.Protocol:
+        """What goes on with a connection that speaks AMQP, however its bytes come."""
+        return _Client(self, self._broker)
+
     def add(self, client: _Client) -> None:
         """A client connected."""
         self._clients.add(client)
@@ -168,6 +208,8 @@ class _Client(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes came in."""
+        if self._server.is_stopped:
+            return
         self._heard_at = time.monotonic()
         try:
             self._connection.receive(data)
@@ -256,6 +298,15 @@ class _Client(asyncio.Protocol):
         self._connection.close(error)
         self.flush()
         self._close()
+
+    def cut(self) -> None:
+        """End the connection without a word, behind what is in its buffer."""
+        self._close()
+
+    def abort(self) -> None:
+        """End the connection, whatever is in its buffer."""
+        if self._transport is not None:
+            self._transport.abort()
 
     def _close(self) -> None:
         if self._transport is not None:

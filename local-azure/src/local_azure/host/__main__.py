@@ -16,7 +16,7 @@ _QUIET = "SLUICE_HOST_QUIET"
 
 
 def _arguments() -> tuple[HostArguments, bool]:
-    parser = argparse.ArgumentParser(prog="python -m local_azure.host", description=__doc__)
+    parser = argparse.ArgumentParser(prog="local-azure host", description=__doc__)
     parser.add_argument("--app", type=Path, default=Path(), help="folder of function_app.py and host.json")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
     parser.add_argument("--port", type=int, default=7071, help="HTTP port, 0 for any free one (7071)")

@@ -19,7 +19,7 @@ from typing import Any
 
 from local_azure.host.trigger_data.net_json import Single
 
-__all__ = ["AmqpDescribed", "AmqpText", "AmqpTimestamp", "keep_types"]
+__all__ = ["AmqpDescribed", "AmqpText", "AmqpTimestamp", "keep_types", "typed_decoder"]
 
 Decode = Callable[..., tuple[memoryview, Any]]
 
@@ -81,13 +81,14 @@ def _watch(handler: Any) -> None:
 def _put_behind(link: Any) -> None:
     """The link's own method, with another decoder among its globals."""
     method = link._incoming_transfer.__func__
-    scope = {**method.__globals__, "decode_payload": _decoder(method.__globals__["decode_payload"].__module__)}
+    scope = {**method.__globals__, "decode_payload": typed_decoder(method.__globals__["decode_payload"].__module__)}
     own = FunctionType(method.__code__, scope, method.__name__, method.__defaults__, method.__closure__)
     link._incoming_transfer = MethodType(own, link)
 
 
 @cache
-def _decoder(module: str) -> Callable[[memoryview], Any]:
+def typed_decoder(module: str) -> Callable[[memoryview], Any]:
+    """A copy of a client's decoder of messages, such as `azure.servicebus._pyamqp._decode`, that keeps types."""
     original = importlib.util.find_spec(module)
     assert original is not None
     spec = importlib.util.spec_from_file_location(f"{module}_with_types", original.origin)

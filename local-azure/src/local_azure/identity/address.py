@@ -5,12 +5,8 @@ from __future__ import annotations
 import re
 import uuid
 from dataclasses import dataclass
-from typing import Final
 
-__all__ = ["AUDIENCE", "IdentityAddress", "object_id", "parse_identity"]
-
-AUDIENCE: Final = "api://sluice"
-"""What the app's own API is called in tokens."""
+__all__ = ["IdentityAddress", "object_id", "parse_identity"]
 
 _READY = re.compile(r"^ready identity=(http://[^/\s]+) tenant=(\S+)", re.MULTILINE)
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
 
-from local_azure.identity.address import AUDIENCE, IdentityAddress
+from local_azure.identity.address import IdentityAddress
 from local_azure.identity.registration import Registration
 
 __all__ = ["IdentityError", "fetch_token", "rotate_keys"]
@@ -25,9 +25,9 @@ def fetch_token(
     address: IdentityAddress,
     registration: Registration,
     *,
+    audience: str,
+    roles: Sequence[str],
     client: str = "developer",
-    roles: Sequence[str] = ("producer", "reader", "operator"),
-    audience: str = AUDIENCE,
     lifetime: int = 3_600,
 ) -> str:
     """A bearer token for `client`, valid for `lifetime` seconds. Blocks for as long as the issuer takes.

@@ -15,7 +15,10 @@ ROLES: Final[Mapping[str, tuple[str, ...]]] = {
     "Key Vault Secrets Officer": ("secrets/*",),
     "Key Vault Secrets User": ("secrets/readMetadata", "secrets/getSecret"),
     "Key Vault Crypto Officer": ("keys/*",),
-    "Key Vault Crypto User": ("keys/read", "keys/update", "keys/encrypt", "keys/decrypt", "keys/wrap", "keys/unwrap"),
+    "Key Vault Crypto User": (
+        *("keys/read", "keys/update", "keys/backup", "keys/encrypt", "keys/decrypt"),
+        *("keys/wrap", "keys/unwrap", "keys/sign", "keys/verify"),
+    ),
     "Key Vault Crypto Service Encryption User": ("keys/read", "keys/wrap", "keys/unwrap"),
 }
 """What each built-in role allows, of what this vault has (learn.microsoft.com: "Azure built-in roles for Security")."""

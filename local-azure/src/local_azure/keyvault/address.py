@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Final
 
-__all__ = ["VaultAddress", "parse_vault"]
+__all__ = ["VAULT_NAME", "VaultAddress", "parse_vault"]
+
+VAULT_NAME: Final = "vault.localhost"
 
 _READY = re.compile(r'^ready vault=(https://\S+) admin=(http://\S+) ca="([^"]+)"', re.MULTILINE)
 
@@ -17,6 +20,11 @@ class VaultAddress:
     url: str
     admin_url: str
     ca_bundle: str
+
+    @property
+    def named_url(self) -> str:
+        """The vault by a name, for SDKs that refuse an address. Names under localhost may need a line in `hosts`."""
+        return f"https://{VAULT_NAME}:{self.port}"
 
     @property
     def port(self) -> int:

@@ -20,12 +20,17 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from local_azure.keyvault.address import VAULT_NAME
+
 __all__ = ["AuthorityError", "server_context", "write_bundle"]
 
 _AUTHORITY_DAYS: Final = 3_650
 _SERVER_DAYS: Final = 90
 _RENEW_DAYS: Final = 30
 _HOSTS: Final = ("localhost",)
+"""The authority may sign for these and what is below them."""
+
+_SERVED: Final = (*_HOSTS, VAULT_NAME)
 _ADDRESSES: Final = ("127.0.0.1", "::1")
 _CLOCK_SKEW: Final = timedelta(hours=1)
 
@@ -122,7 +127,7 @@ def _server_certificate(
     authority: x509.Certificate, authority_key: ec.EllipticCurvePrivateKey, public_key: ec.EllipticCurvePublicKey
 ) -> x509.Certificate:
     now = datetime.now(UTC)
-    names: list[x509.GeneralName] = [x509.DNSName(host) for host in _HOSTS]
+    names: list[x509.GeneralName] = [x509.DNSName(host) for host in _SERVED]
     names += [x509.IPAddress(ipaddress.ip_address(address)) for address in _ADDRESSES]
     return (
         x509.CertificateBuilder()

@@ -1,4 +1,4 @@
-"""Keys over HTTP: making, importing and rotating them, wrapping and unwrapping with them."""
+"""Keys over HTTP: making, importing and rotating them, wrapping, unwrapping, signing and verifying with them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from local_azure.keyvault import rsa
+from local_azure.keyvault.backups import Backups
 from local_azure.keyvault.errors import VaultError, bad_parameter
 from local_azure.keyvault.items import Attributes, Item, Kind, Version
 from local_azure.keyvault.shelf import Shelf
@@ -31,8 +32,9 @@ _OPERATIONS: Final = ("encrypt", "decrypt", "sign", "verify", "wrapKey", "unwrap
 class Keys:
     """The operations on keys; each takes the request, the name and the version it is about."""
 
-    def __init__(self, shelf: Shelf, now: Callable[[], int]) -> None:
+    def __init__(self, shelf: Shelf, backups: Backups, now: Callable[[], int]) -> None:
         self.shelf = shelf
+        self._backups = backups
         self._now = now
 
     async def create(self, asked: Asked, name: str, version: str) -> Answer:
@@ -129,6 +131,16 @@ class Keys:
         item = self.shelf.recover(name)
         return Answer(200, _bundle(asked.base, item, item.latest))
 
+    def backup(self, asked: Asked, name: str, version: str) -> Answer:
+        """All versions of one, encrypted."""
+        item, _ = self.shelf.find(name)
+        return Answer(200, {"value": self._backups.write(Kind.KEYS, item)})
+
+    def restore(self, asked: Asked, name: str, version: str) -> Answer:
+        """Put back what was backed up."""
+        item = self.shelf.restore(self._backups.read(Kind.KEYS, read_body(asked).get("value")))
+        return Answer(200, _bundle(asked.base, item, item.latest))
+
     def purge(self, asked: Asked, name: str, version: str) -> Answer:
         """Forget it for good."""
         self.shelf.purge(name)
@@ -151,20 +163,35 @@ class Keys:
         """Decrypt it."""
         return self._use(asked, name, version, "decrypt")
 
+    def sign(self, asked: Asked, name: str, version: str) -> Answer:
+        """Sign a digest."""
+        kid, pem, body = self._usable(asked, name, version, "sign")
+        signature = rsa.sign(pem, str(body.get("alg")), rsa.from_base64url(body.get("value")))
+        return Answer(200, {"kid": kid, "value": rsa.to_base64url(signature)})
+
+    def verify(self, asked: Asked, name: str, version: str) -> Answer:
+        """Whether a signature is one of a digest."""
+        _, pem, body = self._usable(asked, name, version, "verify")
+        digest, signature = rsa.from_base64url(body.get("digest")), rsa.from_base64url(body.get("value"))
+        return Answer(200, {"value": rsa.verify(pem, str(body.get("alg")), digest, signature)})
+
     def _use(self, asked: Asked, name: str, version: str, operation: str) -> Answer:
-        item, found = self.shelf.find(name, version)
-        self._check_usable(found, operation)
-        body = read_body(asked)
-        value, algorithm = rsa.from_base64url(body.get("value")), str(body.get("alg"))
+        kid, pem, body = self._usable(asked, name, version, operation)
         run = rsa.encrypt if operation in ("wrapKey", "encrypt") else rsa.decrypt
-        result = run(found.content["pem"], algorithm, value)
-        kid = item_address(asked.base, Kind.KEYS, item.name, found.id)
+        result = run(pem, str(body.get("alg")), rsa.from_base64url(body.get("value")))
         return Answer(200, {"kid": kid, "value": rsa.to_base64url(result)})
 
+    def _usable(self, asked: Asked, name: str, version: str, operation: str) -> tuple[str, str, dict[str, Any]]:
+        """The id and the private key of a version that may be used so, and the request's body."""
+        item, found = self.shelf.find(name, version)
+        self._check_usable(found, operation)
+        kid = item_address(asked.base, Kind.KEYS, item.name, found.id)
+        return kid, found.content["pem"], read_body(asked)
+
     def _check_usable(self, version: Version, operation: str) -> None:
-        """Expired keys still open what they closed, disabled ones do nothing."""
+        """Expired keys still open what they closed and verify what they signed, disabled ones do nothing."""
         attributes, now = version.attributes, self._now()
-        opens = operation in ("unwrapKey", "decrypt")
+        opens = operation in ("unwrapKey", "decrypt", "verify")
         for refused, what, inner in (
             (not attributes.enabled, "a disabled key", "KeyDisabled"),
             (not opens and (attributes.not_before or 0) > now, "a key that is not valid yet", "KeyNotYetValid"),

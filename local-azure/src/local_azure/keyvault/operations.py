@@ -13,7 +13,8 @@ from local_azure.keyvault.items import Kind
 __all__ = ["Operation", "check_api_version", "find_operation"]
 
 _API_VERSION = re.compile(r"\d+\.\d+(-preview(\.\d+)?)?|\d{4}-\d{2}-\d{2}(-preview)?|\d{4}-\d{2}-\d{2}-preview\.\d+")
-_UNSUPPORTED: Final = ("backup", "restore", "rotationpolicy", "attestation", "release", "sign", "verify")
+_UNSUPPORTED: Final = ("rotationpolicy", "attestation", "release")
+_RESERVED: Final = ("backup", "restore", *_UNSUPPORTED)
 
 _RIGHTS: Final[Mapping[Kind, Mapping[str, str]]] = {
     Kind.SECRETS: {
@@ -27,6 +28,8 @@ _RIGHTS: Final[Mapping[Kind, Mapping[str, str]]] = {
         "get_deleted": "readMetadata",
         "recover": "recover",
         "purge": "purge",
+        "backup": "backup",
+        "restore": "restore",
     },
     Kind.KEYS: {
         "create": "create",
@@ -45,6 +48,10 @@ _RIGHTS: Final[Mapping[Kind, Mapping[str, str]]] = {
         "unwrap": "unwrap",
         "encrypt": "encrypt",
         "decrypt": "decrypt",
+        "sign": "sign",
+        "verify": "verify",
+        "backup": "backup",
+        "restore": "restore",
     },
 }
 
@@ -129,7 +136,7 @@ def _secrets(method: str, parts: list[str]) -> Operation | None:
 
 
 def _keys(method: str, parts: list[str]) -> Operation | None:
-    uses = {"wrapkey": "wrap", "unwrapkey": "unwrap", "encrypt": "encrypt", "decrypt": "decrypt"}
+    uses = {"wrapkey": "wrap", "unwrapkey": "unwrap"} | {use: use for use in ("encrypt", "decrypt", "sign", "verify")}
     match method, parts:
         case "PUT", [item]:
             return Operation(Kind.KEYS, "import_", item)
@@ -143,13 +150,17 @@ def _keys(method: str, parts: list[str]) -> Operation | None:
 
 def _either(kind: Kind, method: str, parts: list[str]) -> Operation | None:
     match method, parts:
+        case "POST", ["restore"]:
+            return Operation(kind, "restore")
+        case "POST", [item, "backup"]:
+            return Operation(kind, "backup", item)
         case "GET", []:
             return Operation(kind, "list")
         case "GET", [item]:
             return Operation(kind, "get", item)
         case "GET", [item, "versions"]:
             return Operation(kind, "versions", item)
-        case "GET", [item, version] if version not in _UNSUPPORTED:
+        case "GET", [item, version] if version not in _RESERVED:
             return Operation(kind, "get", item, version)
         case "PATCH", [item]:
             return Operation(kind, "update", item)

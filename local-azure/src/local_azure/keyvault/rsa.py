@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Mapping
 from typing import Any, Final
 
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.rsa import (
     RSAPrivateKey,
@@ -17,7 +19,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import (
     rsa_crt_iqmp,
     rsa_recover_prime_factors,
 )
-from cryptography.hazmat.primitives.hashes import SHA1, SHA256
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from cryptography.hazmat.primitives.hashes import SHA1, SHA256, SHA384, SHA512, HashAlgorithm
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -27,12 +30,24 @@ from cryptography.hazmat.primitives.serialization import (
 
 from local_azure.keyvault.errors import bad_parameter
 
-__all__ = ["SIZES", "decrypt", "encrypt", "export_jwk", "from_base64url", "generate", "import_jwk", "to_base64url"]
+__all__ = [
+    "SIZES",
+    "decrypt",
+    "encrypt",
+    "export_jwk",
+    "from_base64url",
+    "generate",
+    "import_jwk",
+    "sign",
+    "to_base64url",
+    "verify",
+]
 
 SIZES: Final = (2048, 3072, 4096)
 """Bits the service makes and imports."""
 
 _EXPONENT: Final = 65_537
+_DIGESTS: Final[Mapping[str, HashAlgorithm]] = {"256": SHA256(), "384": SHA384(), "512": SHA512()}
 
 
 def generate(size: int) -> str:
@@ -103,6 +118,32 @@ def decrypt(pem: str, algorithm: str, ciphertext: bytes) -> bytes:
         raise bad_parameter("The value cannot be decrypted with this key.") from None
 
 
+def sign(pem: str, algorithm: str, digest: bytes) -> bytes:
+    """The signature of a digest that the client made.
+
+    Raises
+    ------
+    VaultError
+        400, for another algorithm or a digest of another length.
+    """
+    return _load(pem).sign(digest, *_signing(algorithm, digest))
+
+
+def verify(pem: str, algorithm: str, digest: bytes, signature: bytes) -> bool:
+    """Whether `sign` gave this signature, or another that is as good.
+
+    Raises
+    ------
+    VaultError
+        400, for another algorithm or a digest of another length.
+    """
+    try:
+        _load(pem).public_key().verify(signature, digest, *_signing(algorithm, digest))
+    except InvalidSignature:
+        return False
+    return True
+
+
 def to_base64url(data: bytes) -> str:
     """Without padding, as in RFC 7515."""
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
@@ -130,6 +171,17 @@ def _padding(algorithm: str) -> padding.OAEP:
     if algorithm == "RSA-OAEP":
         return padding.OAEP(padding.MGF1(SHA1()), SHA1(), None)  # noqa: S303 - the algorithm's definition
     raise bad_parameter("alg must be RSA-OAEP-256 or RSA-OAEP.")
+
+
+def _signing(algorithm: str, digest: bytes) -> tuple[padding.PKCS1v15 | padding.PSS, Prehashed]:
+    """How RFC 7518 (sections 3.3 and 3.5) signs: the salt is as long as the digest."""
+    family, found = algorithm[:2], _DIGESTS.get(algorithm[2:])
+    if family not in ("RS", "PS") or found is None:
+        raise bad_parameter(f"alg must be RS or PS with one of {', '.join(_DIGESTS)}.")
+    if len(digest) != found.digest_size:
+        raise bad_parameter(f"A digest for {algorithm} has {found.digest_size} bytes.")
+    scheme = padding.PKCS1v15() if family == "RS" else padding.PSS(padding.MGF1(found), found.digest_size)
+    return scheme, Prehashed(found)
 
 
 def _load(pem: str) -> RSAPrivateKey:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from local_azure.keyvault.backups import Backups
 from local_azure.keyvault.errors import VaultError, bad_parameter
 from local_azure.keyvault.items import Item, Kind, Version
 from local_azure.keyvault.shelf import Shelf
@@ -31,8 +32,9 @@ _LONGEST_TYPE: Final = 255
 class Secrets:
     """The operations on secrets; each takes the request, the name and the version it is about."""
 
-    def __init__(self, shelf: Shelf) -> None:
+    def __init__(self, shelf: Shelf, backups: Backups) -> None:
         self.shelf = shelf
+        self._backups = backups
 
     def set(self, asked: Asked, name: str, version: str) -> Answer:
         """Add a version."""
@@ -104,6 +106,16 @@ class Secrets:
     def recover(self, asked: Asked, name: str, version: str) -> Answer:
         """Bring it back."""
         item = self.shelf.recover(name)
+        return Answer(200, _properties(asked.base, item, item.latest, with_version=True))
+
+    def backup(self, asked: Asked, name: str, version: str) -> Answer:
+        """All versions of one, encrypted."""
+        item, _ = self.shelf.find(name)
+        return Answer(200, {"value": self._backups.write(Kind.SECRETS, item)})
+
+    def restore(self, asked: Asked, name: str, version: str) -> Answer:
+        """Put back what was backed up."""
+        item = self.shelf.restore(self._backups.read(Kind.SECRETS, read_body(asked).get("value")))
         return Answer(200, _properties(asked.base, item, item.latest, with_version=True))
 
     def purge(self, asked: Asked, name: str, version: str) -> Answer:

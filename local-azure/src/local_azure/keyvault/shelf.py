@@ -197,6 +197,20 @@ class Shelf:
         self._put(item, None)
         return item
 
+    def restore(self, item: Item) -> Item:
+        """Put back an item of a backup, with all its versions.
+
+        Raises
+        ------
+        VaultError
+            409, if its name is in use.
+        """
+        self.check_name(item.name)
+        if item.name.lower() in self._items:
+            raise VaultError(409, "Conflict", f"There is a {self.kind.noun.lower()} {item.name} in this key vault.")
+        self._put(item, None)
+        return item
+
     def purge(self, name: str) -> None:
         """Forget a deleted item for good.
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from local_azure.keyvault.backups import KEY_BYTES
 from local_azure.keyvault.events import Subscription
 from local_azure.keyvault.items import Item, Kind, item_from_text, item_to_text
 
@@ -66,6 +67,26 @@ class Storage:
     def close(self) -> None:
         """Let another process use the file."""
         self._connection.close()
+
+    def backup_key(self) -> bytes:
+        """What backups are encrypted with, made when it is first asked for.
+
+        Raises
+        ------
+        StorageError
+            If its file holds something else.
+        """
+        path = self._path.with_name("backup.key")
+        if not path.exists():
+            partial = path.with_suffix(".partial")
+            partial.unlink(missing_ok=True)
+            with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as sink:
+                sink.write(os.urandom(KEY_BYTES))
+            os.replace(partial, path)
+        key = path.read_bytes()
+        if len(key) != KEY_BYTES:
+            raise StorageError(f"{path} does not hold {KEY_BYTES} bytes: remove it, and old backups with it.")
+        return key
 
     # -- items -------------------------------------------------------------------------------------
     def items(self, kind: Kind) -> list[Item]:

@@ -24,7 +24,8 @@ def resource_of(base: str) -> str:
     """What the challenge of a vault at `base` names as its resource.
 
     The SDKs insist that a vault's host is a subdomain of it, lest a stranger's server collects tokens for vaults.
-    They compare texts: 127.0.0.1 passes for one of 0.0.1. So clients need no option that weakens them in Azure.
+    So clients need no option that weakens them in Azure: vault.localhost is one of localhost, and for Python's, which
+    compare texts, 127.0.0.1 passes for one of 0.0.1. Others read that as the address 0.0.0.1 and refuse it.
     """
     scheme, _, host = base.partition("://")
     return f"{scheme}://{host.partition('.')[2]}"
@@ -32,6 +33,10 @@ def resource_of(base: str) -> str:
 
 class NoKeys(Exception):
     """The issuer's keys cannot be had."""
+
+
+class _Refusal(Exception):
+    """The token does not open the vault; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,39 +50,46 @@ class Caller:
 class TokenVerifier:
     """Verifies tokens; fetches keys when they are old, and when a token names an unknown one, once a second at most.
 
-    `fetch_keys` gives a JWKS or raises `NoKeys`; `now` counts seconds.
+    `bases` are the vault's own addresses. `fetch_keys` gives a JWKS or raises `NoKeys`; `now` counts seconds.
     """
 
     def __init__(
         self,
         authority: str,
         issuers: tuple[str, ...],
-        resource: str,
+        bases: tuple[str, ...],
         *,
         fetch_keys: Callable[[], Awaitable[Mapping[str, Any]]],
         now: Callable[[], float],
     ) -> None:
         self._issuers = issuers
-        self._audiences = (resource, AUDIENCE)
+        self._resources = {base: resource_of(base) for base in bases}
+        self._audiences = (*self._resources.values(), AUDIENCE)
         self._fetch_keys = fetch_keys
         self._now = now
         self._keys: dict[str, jwt.PyJWK] = {}
         self._fetched_at: float | None = None
-        self._challenge = (("WWW-Authenticate", f'Bearer authorization="{authority}", resource="{resource}"'),)
+        self._authority = authority
 
-    async def verify(self, authorization: str) -> Caller:
-        """Who sends this header.
+    async def verify(self, authorization: str, base: str) -> Caller:
+        """Who sends this header to the vault at `base`.
 
         Raises
         ------
         VaultError
             401 with the challenge, or 503 if the issuer's keys cannot be had.
         """
+        try:
+            return await self._read(authorization)
+        except _Refusal as refusal:
+            raise VaultError(401, "Unauthorized", str(refusal), headers=self._challenge(base)) from None
+
+    async def _read(self, authorization: str) -> Caller:
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer" or not token:
-            raise self._refusal("AKV10000: Request is missing a Bearer or PoP token.")
+            raise _Refusal("AKV10000: Request is missing a Bearer or PoP token.")
         if len(token) > _LONGEST_TOKEN:
-            raise self._refusal("AKV10001: The token is too long.")
+            raise _Refusal("AKV10001: The token is too long.")
         try:
             key = await self._key(str(jwt.get_unverified_header(token).get("kid")))
             claims = jwt.decode(
@@ -89,13 +101,13 @@ class TokenVerifier:
                 options={"require": ["exp", "iss", "aud", "oid"]},
             )
         except jwt.InvalidAudienceError:
-            raise self._refusal("AKV10022: Invalid audience.") from None
+            raise _Refusal("AKV10022: Invalid audience.") from None
         except jwt.InvalidIssuerError:
-            raise self._refusal("AKV10032: Invalid issuer.") from None
+            raise _Refusal("AKV10032: Invalid issuer.") from None
         except jwt.ExpiredSignatureError:
-            raise self._refusal("AKV10046: The token has expired.") from None
+            raise _Refusal("AKV10046: The token has expired.") from None
         except (jwt.PyJWTError, UnicodeError):
-            raise self._refusal("AKV10046: The token cannot be validated.") from None
+            raise _Refusal("AKV10046: The token cannot be validated.") from None
         return Caller(str(claims["oid"]), str(claims.get("appid") or claims.get("azp") or ""))
 
     async def _key(self, kid: str) -> jwt.PyJWK:
@@ -118,5 +130,6 @@ class TokenVerifier:
                 raise VaultError(503, "ServiceUnavailable", message) from None
         self._fetched_at = self._now()
 
-    def _refusal(self, message: str) -> VaultError:
-        return VaultError(401, "Unauthorized", message, headers=self._challenge)
+    def _challenge(self, base: str) -> tuple[tuple[str, str], ...]:
+        resource = self._resources.get(base) or next(iter(self._resources.values()), AUDIENCE)
+        return (("WWW-Authenticate", f'Bearer authorization="{self._authority}", resource="{resource}"'),)

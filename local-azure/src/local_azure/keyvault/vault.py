@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from local_azure.keyvault.access import Access
+from local_azure.keyvault.backups import Backups
 from local_azure.keyvault.delivery import Delivery
 from local_azure.keyvault.errors import VaultError
 from local_azure.keyvault.events import Subscription, event_of
@@ -45,8 +46,9 @@ class Vault:
         self._now = now
         self.delivery: Delivery | None = None
         self._subscriptions = {each.name: each for each in storage.subscriptions()}
-        self.secrets = Secrets(self._shelf(Kind.SECRETS))
-        self.keys = Keys(self._shelf(Kind.KEYS), now)
+        backups = Backups(storage.backup_key())
+        self.secrets = Secrets(self._shelf(Kind.SECRETS), backups)
+        self.keys = Keys(self._shelf(Kind.KEYS), backups, now)
 
     def _shelf(self, kind: Kind) -> Shelf:
         return Shelf(kind, self._storage.items(kind), keeper=self, now=self._now, new_id=lambda: uuid.uuid4().hex)
@@ -56,7 +58,7 @@ class Vault:
         try:
             check_api_version(asked.query)
             self._throttle.take()
-            caller = await self._verifier.verify(asked.headers.get("authorization", ""))
+            caller = await self._verifier.verify(asked.headers.get("authorization", ""), asked.base)
             if operation is None:
                 raise VaultError(404, "NotFound", "There is nothing here.")
             self.access.check(caller.object_id, caller.application, operation.right, asked.path)

@@ -72,10 +72,19 @@ class EmulatorProcess:
         self._process.kill()
         self._process.wait()
 
-    def stop(self) -> int:
-        """End it politely and give its exit code."""
+    def terminate(self) -> None:
+        """Ask it politely to end."""
         assert self._process is not None
         self._process.terminate()
+
+    def stop(self) -> int:
+        """End it politely and give its exit code."""
+        self.terminate()
+        return self.wait()
+
+    def wait(self) -> int:
+        """Wait until it has ended, and give its exit code."""
+        assert self._process is not None
         try:
             return self._process.wait(timeout=20)
         except subprocess.TimeoutExpired:

@@ -8,7 +8,13 @@ import pytest
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.servicebus import ServiceBusClient, ServiceBusMessage
 from azure.servicebus.aio.management import ServiceBusAdministrationClient as AsyncAdministrationClient
-from azure.servicebus.management import ApiVersion, EntityStatus, ServiceBusAdministrationClient
+from azure.servicebus.management import (
+    AccessRights,
+    ApiVersion,
+    AuthorizationRule,
+    EntityStatus,
+    ServiceBusAdministrationClient,
+)
 
 from integration.broker_admin.certificate import Certificate
 
@@ -192,3 +198,59 @@ async def test_the_asynchronous_client_speaks_the_same(
         await admin.delete_queue(name)
         with pytest.raises(ResourceNotFoundError):
             await admin.get_queue(name)
+
+
+def test_authorization_rules_are_kept_and_returned(admin: ServiceBusAdministrationClient, name: str) -> None:
+    """With their rights and keys, of queues and topics; an update replaces them."""
+    rules = [
+        AuthorizationRule(
+            type="SharedAccessAuthorizationRule",
+            claim_type="SharedAccessKey",
+            claim_value="None",
+            rights=[AccessRights.SEND],
+            key_name="sender",
+            primary_key="cHJpbWFyeQ==",
+            secondary_key="c2Vjb25kYXJ5",
+        ),
+        AuthorizationRule(
+            type="SharedAccessAuthorizationRule",
+            rights=[AccessRights.MANAGE, AccessRights.SEND, AccessRights.LISTEN],
+            key_name="owner",
+            primary_key="b3duZXI=",
+        ),
+    ]
+    admin.create_queue(name, authorization_rules=rules)
+    admin.create_topic(f"{name}-topic", authorization_rules=rules[:1])
+    kept = admin.get_queue(name).authorization_rules
+    assert kept is not None
+    first, second = kept
+    assert (first.type, first.claim_type, first.claim_value) == (
+        "SharedAccessAuthorizationRule",
+        "SharedAccessKey",
+        "None",
+    )
+    assert (first.key_name, first.primary_key, first.secondary_key) == ("sender", "cHJpbWFyeQ==", "c2Vjb25kYXJ5")
+    assert first.rights == [AccessRights.SEND]
+    assert first.created_at_utc is not None
+    assert second.rights == [AccessRights.MANAGE, AccessRights.SEND, AccessRights.LISTEN]
+    topic_rules = admin.get_topic(f"{name}-topic").authorization_rules
+    assert topic_rules is not None
+    assert [rule.key_name for rule in topic_rules] == ["sender"]
+    changed = admin.get_queue(name)
+    changed.max_delivery_count = 3
+    admin.update_queue(changed)
+    assert len(admin.get_queue(name).authorization_rules or []) == 2
+    changed.authorization_rules = kept[1:]
+    admin.update_queue(changed)
+    assert [rule.key_name for rule in admin.get_queue(name).authorization_rules or []] == ["owner"]
+
+
+def test_authorization_rules_that_the_service_refuses(admin: ServiceBusAdministrationClient, name: str) -> None:
+    """Manage without Send and Listen, no right at all, and more than twelve."""
+    for rule in (AuthorizationRule(key_name="k", rights=[AccessRights.MANAGE]), AuthorizationRule(key_name="k")):
+        with pytest.raises(HttpResponseError) as refused:
+            admin.create_queue(name, authorization_rules=[rule])
+        assert refused.value.status_code == 400
+    many = [AuthorizationRule(key_name=f"k{number}", rights=[AccessRights.SEND]) for number in range(13)]
+    with pytest.raises(HttpResponseError):
+        admin.create_queue(name, authorization_rules=many)

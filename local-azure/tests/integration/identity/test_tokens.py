@@ -11,10 +11,10 @@ from azure.core.exceptions import ClientAuthenticationError
 from azure.identity import CredentialUnavailableError, ManagedIdentityCredential
 from azure.identity.aio import ManagedIdentityCredential as AsyncManagedIdentityCredential
 
-from local_azure.identity import AUDIENCE, IdentityError, object_id
-from local_azure.identity.token import main
+from local_azure.identity import IdentityError, object_id
 from tests.integration.conftest import RunningIssuer, running_issuer
 
+AUDIENCE = "api://sluice"
 VAULT = "https://vault.azure.net"
 
 
@@ -83,10 +83,3 @@ def test_a_refusal_says_why_without_the_secret(issuer: RunningIssuer) -> None:
     with pytest.raises(IdentityError, match="refused with 400: AADSTS900144: lifetime") as refused:
         issuer.token(lifetime=0)
     assert issuer.registration.client_secret not in str(refused.value) + repr(issuer)
-
-
-def test_without_a_stack_the_command_says_how_to_start_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--data-dir", str(tmp_path)]) == 2
-    said = capsys.readouterr()
-    assert said.out == ""
-    assert said.err.startswith(f"dev.py: No local stack runs in {tmp_path}: start one with `python3 dev.py run`.")

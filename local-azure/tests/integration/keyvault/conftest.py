@@ -11,7 +11,7 @@ from azure.keyvault.keys import KeyClient
 from azure.keyvault.secrets import SecretClient
 from azure.keyvault.secrets.aio import SecretClient as AsyncSecretClient
 
-from local_azure.keyvault.command_line import DeveloperCredential
+from local_azure.identity.credential import DeveloperCredential
 from tests.integration.conftest import RunningVault
 
 

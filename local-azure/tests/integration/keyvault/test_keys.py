@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.core.rest import HttpRequest
 from azure.identity.aio import ManagedIdentityCredential
 from azure.keyvault.keys import JsonWebKey, KeyClient
 from azure.keyvault.keys.aio import KeyClient as AsyncKeyClient
-from azure.keyvault.keys.crypto import CryptographyClient, EncryptionAlgorithm, KeyWrapAlgorithm
+from azure.keyvault.keys.crypto import CryptographyClient, EncryptionAlgorithm, KeyWrapAlgorithm, SignatureAlgorithm
 from azure.keyvault.keys.crypto.aio import CryptographyClient as AsyncCryptographyClient
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
@@ -61,6 +63,47 @@ def test_the_service_itself_wraps_as_the_sdk_does_locally(vault: RunningVault, k
     answer = keys.send_request(_request("POST", f"{vault.url}/keys/both//wrapkey?api-version=7.6", body, token))
     wrapped = answer.json()
     assert wrapped["kid"] == keys.get_key("both").id
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"])
+def test_what_the_vault_signs_it_and_the_sdk_verify(vault: RunningVault, keys: KeyClient, algorithm: str) -> None:
+    key = keys.create_rsa_key("signing")
+    digest = hashlib.new(f"sha{algorithm[2:]}", b"text").digest()
+    signed = crypto(vault, key.id).sign(SignatureAlgorithm(algorithm), digest)
+    assert signed.key_id == key.id
+    assert crypto(vault, key.id).verify(SignatureAlgorithm(algorithm), digest, signed.signature).is_valid
+    token = developer(vault).get_token("https://vault.azure.net/.default").token
+    url = f"{vault.url}/keys/signing/{key.properties.version}/verify?api-version=7.6"
+    for good, given in ((True, digest), (False, bytes(len(digest)))):
+        body = {"alg": algorithm, "digest": base64url(given), "value": base64url(signed.signature)}
+        assert keys.send_request(_request("POST", url, body, token)).json() == {"value": good}
+
+
+def test_a_digest_of_another_length_is_refused(vault: RunningVault, keys: KeyClient) -> None:
+    key = keys.create_rsa_key("signing")
+    with pytest.raises(HttpResponseError) as error:
+        crypto(vault, key.id).sign(SignatureAlgorithm.rs256, b"short")
+    assert error.value.status_code == 400
+
+
+def test_a_key_is_backed_up_and_restored(vault: RunningVault, keys: KeyClient) -> None:
+    key = keys.create_rsa_key("kept")
+    keys.rotate_key("kept")
+    wrapped = crypto(vault, key.id).wrap_key(KeyWrapAlgorithm.rsa_oaep_256, DATA_KEY)
+    backup = keys.backup_key("kept")
+    with pytest.raises(ResourceExistsError):
+        keys.restore_key_backup(backup)
+    keys.begin_delete_key("kept").wait()
+    with pytest.raises(ResourceExistsError):
+        keys.restore_key_backup(backup)
+    keys.purge_deleted_key("kept")
+    keys.restore_key_backup(backup)
+    assert len(list(keys.list_properties_of_key_versions("kept"))) == 2
+    opened = crypto(vault, key.id).unwrap_key(KeyWrapAlgorithm.rsa_oaep_256, wrapped.encrypted_key)
+    assert opened.key == DATA_KEY
+    with pytest.raises(HttpResponseError) as error:
+        keys.restore_key_backup(backup[:-1] + bytes([backup[-1] ^ 1]))
+    assert error.value.status_code == 400
 
 
 def test_an_imported_key_is_the_one_that_was_given(vault: RunningVault, keys: KeyClient) -> None:
@@ -127,6 +170,10 @@ def test_other_kinds_of_keys_are_refused(keys: KeyClient, kind: str) -> None:
 
 def crypto(vault: RunningVault, key_id: str) -> CryptographyClient:
     return CryptographyClient(key_id, developer(vault), **client_options(vault))
+
+
+def base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 def _request(method: str, url: str, body: dict[str, str], token: str) -> HttpRequest:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -167,6 +168,15 @@ def test_a_vault_under_another_name_is_not_given_a_token(vault: RunningVault) ->
     stranger = vault.url.replace("127.0.0.1", "localhost")
     with SecretClient(stranger, developer(vault), **client_options(vault)) as client, refused:
         client.get_secret("operation-key")
+
+
+def test_the_vault_has_a_name_too(vault: RunningVault, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RFC 6761: names under localhost are this machine's; not every resolver knows, so the test says it."""
+    resolve = socket.getaddrinfo
+    here = {"vault.localhost": "127.0.0.1"}
+    monkeypatch.setattr(socket, "getaddrinfo", lambda host, *rest, **more: resolve(here.get(host, host), *rest, **more))
+    with SecretClient(vault.address.named_url, developer(vault), **client_options(vault)) as client:
+        assert (client.get_secret("operation-key").id or "").startswith(vault.address.named_url)
 
 
 def test_a_new_signing_key_of_the_issuer_fails_no_request(vault: RunningVault) -> None:

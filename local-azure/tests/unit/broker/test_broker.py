@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from local_azure.broker.administration import EntityAlreadyExistsError, EntityNotFoundError
 from local_azure.broker.amqp.encode import encode
 from local_azure.broker.amqp.message import BATCH_FORMAT, Properties, encode_message
 from local_azure.broker.amqp.performatives import ACCEPTED, Detach, Disposition, Terminus
@@ -239,7 +240,7 @@ def test_tokens_are_accepted_and_answered_first(client: Client) -> None:
     assert reply.application_properties["status-code"] == 202
 
 
-def _session_source(session_id: str | None) -> Terminus:
+def _session_source(session_id: object) -> Terminus:
     filters = {Symbol("com.microsoft:session-filter"): session_id}
     fields = ["sessions", None, None, None, None, None, None, filters]
     return Terminus(Raw(encode(Described(ULong(0x28), fields))), "sessions", filters)
@@ -263,6 +264,16 @@ def test_a_waiting_receiver_is_granted_the_session_that_comes(world: BrokerWorld
     named = client.attach("", 3, receives=True, source=_session_source("s-1"), properties=wait)
     assert named.source is None
     assert _refusal(client) == "com.microsoft:session-cannot-be-locked"
+
+
+@pytest.mark.parametrize("asked", ["s", None])
+def test_a_session_is_named_in_the_form_of_the_filter(client: Client, asked: str | None) -> None:
+    """Go's client sends a described value, as AMQP's filters are, and reads no other; the others send a bare one."""
+    client.attach("sessions", 0, receives=False)
+    client.publish(0, body(group_id="s"))
+    code = ULong(0x137000000C)
+    granted = client.attach("", 1, receives=True, source=_session_source(Described(code, asked)))
+    assert granted.source.filters["com.microsoft:session-filter"] == Described(code, "s")
 
 
 def test_a_session_passes_on_in_order_when_its_receiver_goes(world: BrokerWorld, client: Client) -> None:
@@ -380,6 +391,36 @@ def test_epochs_decide_who_reads(world: BrokerWorld) -> None:
     assert answer.source is not None
     high.pull()
     assert _refusal(high) == "amqp:link:stolen"
+
+
+async def test_a_removed_hub_sends_its_clients_away(world: BrokerWorld, client: Client) -> None:
+    """A new one of the name has none of its events."""
+    client.attach("hub/Partitions/0", 0, receives=False)
+    client.publish(0, body())
+    client.take(Disposition)
+    reader = world.connect()
+    reader.attach("hub/ConsumerGroups/$default/Partitions/0", 1, receives=True)
+    world.broker.on_change = world.run
+    await world.catalogue.delete_event_hub("HUB")
+    reader.pull()
+    assert _refusal(reader) == "amqp:not-found"
+    assert client.attach("hub", 2, receives=False).target is None
+    client.publish(0, body())
+    assert client.take(Disposition).state.value[0].value[0] == "amqp:not-found"
+    with pytest.raises(EntityNotFoundError):
+        await world.catalogue.delete_event_hub("hub")
+    await world.catalogue.create_event_hub(EventHubDescription(name="hub"))
+    assert [len(log.events) for log in world.broker.hubs["hub"].partitions] == [0]
+
+
+async def test_queues_topics_and_hubs_share_their_names(world: BrokerWorld) -> None:
+    """One port serves them all."""
+    with pytest.raises(EntityAlreadyExistsError):
+        await world.catalogue.create_queue(QueueDescription(name="Hub"))
+    with pytest.raises(EntityAlreadyExistsError):
+        await world.catalogue.create_topic(TopicDescription(name="hub"))
+    with pytest.raises(EntityAlreadyExistsError):
+        await world.catalogue.create_event_hub(EventHubDescription(name="queue"))
 
 
 def test_events_leave_when_their_retention_is_over(world: BrokerWorld, client: Client) -> None:

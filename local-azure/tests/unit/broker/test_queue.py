@@ -36,8 +36,11 @@ class Receiver:
     def is_ready(self) -> bool:
         return self.credit > 0
 
-    def deliver(self, message: Message) -> None:
+    def reserve(self, message: Message) -> None:
         self.credit -= 1
+
+    def deliver(self, message: Message) -> None:
+        self.credit -= self.locks
         self.got.append(message)
 
     def nothing_left(self) -> None: ...
@@ -241,7 +244,7 @@ def test_dead_letters_count_against_the_quota() -> None:
     """The service counts all that an entity holds."""
     size = _message(b"x" * 1000).size
     world = World(max_size_bytes=2 * size + 400)
-    world.queue.size_elsewhere = lambda: world.dead.size_bytes
+    world.queue.parts = lambda: (world.dead,)
     world.send(_message(b"x" * 1000))
     (message,) = world.receive()
     assert message.lock_token

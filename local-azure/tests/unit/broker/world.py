@@ -18,6 +18,9 @@ from unit.broker.peer import Peer
 
 __all__ = ["BrokerWorld", "Client", "body"]
 
+_PIECE = 60_000
+"""Bytes of a message in one frame."""
+
 
 def body(data: bytes = b"x", **properties: Any) -> bytes:
     """An encoded message."""
@@ -61,12 +64,14 @@ class Client(Peer):
         self.client = ClientConnection(world.broker)
         super().__init__(self.client.engine)
         self._delivery = 0
+        self.is_reading = True
         self.open()
 
     def feed(self, data: bytes, *, piece: int | None = None) -> None:
         self.client.receive(data)
         self.world.run()
-        self.pull()
+        if self.is_reading:
+            self.pull()
 
     def attach(self, address: str, handle: int, *, receives: bool, **fields: Any) -> Any:
         """Ask for a link and give the broker's attach."""
@@ -88,8 +93,10 @@ class Client(Peer):
         return self.take(Attach) if self.count(Attach) else None
 
     def publish(self, handle: int, message: bytes, **fields: Any) -> None:
-        """Send a message."""
-        self.transfer(handle, self._delivery, message, **fields)
+        """Send a message, in as many frames as it takes."""
+        for start in range(0, max(len(message), 1), _PIECE):
+            more = start + _PIECE < len(message)
+            self.transfer(handle, self._delivery, message[start : start + _PIECE], more=more, **fields)
         self._delivery += 1
 
     def grant(self, handle: int, credit: int) -> None:

@@ -8,10 +8,11 @@ from typing import Any
 import jwt
 import pytest
 
-from local_azure.identity import AUDIENCE, IdentityAddress, Registration, object_id
+from local_azure.identity import IdentityAddress, Registration, object_id
 from local_azure.identity.issuer import Answer, Asked, Issuer
 from local_azure.identity.keys import KeyRing, SigningKey, make_signing_key
 
+AUDIENCE = "api://orders"
 TENANT = str(uuid.UUID(int=1))
 MANAGED = str(uuid.UUID(int=2))
 REGISTRATION = Registration(TENANT, MANAGED, client_secret="of-clients", identity_header="of-the-host")

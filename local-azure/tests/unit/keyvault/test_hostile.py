@@ -28,7 +28,7 @@ from unit.identity.test_issuer import ADDRESS, REGISTRATION, TENANT
 
 FIELDS = [
     *("value", "contentType", "attributes", "enabled", "exp", "nbf", "tags", "kty", "key_size", "key_ops", "key"),
-    *("n", "e", "d", "alg", "a"),
+    *("n", "e", "d", "alg", "a", "digest"),
 ]
 LEAVES = st.one_of(
     st.none(),
@@ -36,7 +36,7 @@ LEAVES = st.one_of(
     st.integers(),
     st.floats(),
     st.text(max_size=20),
-    st.sampled_from(["RSA", "RSA-OAEP", "RSA-OAEP-256", "wrapKey", "AQAB", "c2hvcnQ", "\ud800", "x" * 30_000]),
+    st.sampled_from(["RSA", "RSA-OAEP", "RSA-OAEP-256", "RS256", "wrapKey", "AQAB", "c2hvcnQ", "\ud800", "x" * 30_000]),
     st.sampled_from([10**400, -1, 2**63, 253_402_300_800]),
 )
 VALUES = st.recursive(
@@ -53,7 +53,21 @@ BODIES = st.one_of(
 PARTS = st.sampled_from(
     [
         *("secrets", "keys", "deletedsecrets", "deletedkeys", "a", "b", "", "versions", "create", "rotate", "recover"),
-        *("wrapkey", "unwrapkey", "encrypt", "decrypt", "backup", "%00", "\ud800", "x" * 300, "0" * 32, ".."),
+        *(
+            "wrapkey",
+            "unwrapkey",
+            "encrypt",
+            "decrypt",
+            "sign",
+            "verify",
+            "backup",
+            "restore",
+            "%00",
+            "\ud800",
+            "x" * 300,
+            "0" * 32,
+            "..",
+        ),
     ]
 )
 PATHS = st.lists(PARTS, max_size=5).map(lambda parts: "/" + "/".join(parts))
@@ -68,7 +82,7 @@ class Trusting(TokenVerifier):
     def __init__(self) -> None:
         pass
 
-    async def verify(self, authorization: str) -> Caller:
+    async def verify(self, authorization: str, base: str) -> Caller:
         return Caller("me", "app")
 
 
@@ -111,7 +125,8 @@ def test_no_request_breaks_the_vault(vault: Vault, method: str, path: str, query
 def test_no_body_breaks_an_operation_that_reads_one(vault: Vault, value: dict[str, Any], item: str) -> None:
     body = json.dumps(value).encode()
     requests = [("PUT", f"/secrets/{item}"), ("PATCH", f"/secrets/{item}"), ("PUT", f"/keys/{item}")]
-    requests += [("PATCH", f"/keys/{item}"), ("POST", f"/keys/{item}//unwrapkey")]
+    requests += [("PATCH", f"/keys/{item}"), ("POST", f"/keys/{item}//unwrapkey"), ("POST", f"/keys/{item}//sign")]
+    requests += [("POST", f"/keys/{item}//verify"), ("POST", "/keys/restore"), ("POST", "/secrets/restore")]
     for method, path in requests:
         assert ask(vault, method, path, {}, body).status in (200, 400, 403, 404, 409)
 

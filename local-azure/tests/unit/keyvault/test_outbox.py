@@ -36,7 +36,7 @@ async def no_keys() -> Mapping[str, Any]:
 
 
 def start(storage: Storage) -> Vault:
-    verifier = TokenVerifier("", (), "", fetch_keys=no_keys, now=lambda: 0.0)
+    verifier = TokenVerifier("", (), (), fetch_keys=no_keys, now=lambda: 0.0)
     return Vault(
         storage,
         base="https://127.0.0.1:5320",

@@ -34,6 +34,10 @@ from local_azure.keyvault.wire import Asked, page
         ("POST", "/keys/a/create", "keys/create", "keys/create", "a", ""),
         ("POST", "/keys/a/v/unwrapkey", "keys/unwrap", "keys/unwrap", "a", "v"),
         ("POST", "/keys/a//wrapkey", "keys/wrap", "keys/wrap", "a", ""),
+        ("POST", "/keys/a/v/sign", "keys/sign", "keys/sign", "a", "v"),
+        ("POST", "/keys/a//verify", "keys/verify", "keys/verify", "a", ""),
+        ("POST", "/keys/a/backup", "keys/backup", "keys/backup", "a", ""),
+        ("POST", "/secrets/restore", "secrets/restore", "secrets/restore", "", ""),
     ],
 )
 def test_a_request_is_an_operation(method: str, path: str, label: str, right: str, item: str, version: str) -> None:
@@ -49,9 +53,7 @@ def test_other_requests_are_none(method: str, path: str) -> None:
     assert find_operation(method, path) is None
 
 
-@pytest.mark.parametrize(
-    ("method", "path"), [("POST", "/secrets/a/backup"), ("GET", "/keys/a/rotationpolicy"), ("POST", "/keys/a/v/sign")]
-)
+@pytest.mark.parametrize(("method", "path"), [("GET", "/keys/a/rotationpolicy"), ("POST", "/keys/a/v/release")])
 def test_what_this_vault_lacks_is_said_to_be_lacking(method: str, path: str) -> None:
     with pytest.raises(VaultError) as error:
         find_operation(method, path)

@@ -15,8 +15,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from local_azure.identity.keys import SigningKey
 from local_azure.keyvault.errors import VaultError
-from local_azure.keyvault.tokens import AUDIENCE, Caller, NoKeys, TokenVerifier, resource_of
+from local_azure.keyvault.tokens import AUDIENCE, Caller, NoKeys, TokenVerifier
 
+ADDRESS = "https://127.0.0.1:5320"
+NAMED = "https://vault.localhost:5320"
 ISSUER = "http://127.0.0.1:5310/tenant/v2.0"
 
 
@@ -30,7 +32,7 @@ class World:
         self.verifier = TokenVerifier(
             "http://127.0.0.1:5310/tenant",
             (ISSUER,),
-            resource_of("https://127.0.0.1:5320"),
+            (ADDRESS, NAMED),
             fetch_keys=self._fetch,
             now=self._now,
         )
@@ -44,9 +46,12 @@ class World:
             raise NoKeys("down")
         return {"keys": [key.as_jwk() for key in self.keys]}
 
-    async def refusal(self, authorization: str) -> VaultError:
+    async def verify(self, authorization: str, base: str = ADDRESS) -> Caller:
+        return await self.verifier.verify(authorization, base)
+
+    async def refusal(self, authorization: str, base: str = ADDRESS) -> VaultError:
         with pytest.raises(VaultError) as error:
-            await self.verifier.verify(authorization)
+            await self.verify(authorization, base)
         return error.value
 
 
@@ -67,8 +72,8 @@ def signed(key: RSAPrivateKey, kid: str = "one", **changes: Any) -> str:
 
 
 async def test_a_good_token_says_who_it_is(world: World, key: RSAPrivateKey) -> None:
-    for audience in (AUDIENCE, "https://0.0.1:5320"):
-        assert await world.verifier.verify(signed(key, aud=audience)) == Caller("me", "app")
+    for audience in (AUDIENCE, "https://0.0.1:5320", "https://localhost:5320"):
+        assert await world.verify(signed(key, aud=audience)) == Caller("me", "app")
 
 
 @pytest.mark.parametrize(
@@ -95,6 +100,22 @@ async def test_a_token_with_a_wrong_claim_is_challenged(
     )
 
 
+@pytest.mark.parametrize(
+    ("base", "resource"),
+    [
+        (ADDRESS, "https://0.0.1:5320"),
+        (NAMED, "https://localhost:5320"),
+        ("https://a.stranger:5320", "https://0.0.1:5320"),
+    ],
+)
+async def test_the_challenge_names_the_parent_of_the_address_that_was_asked(
+    world: World, base: str, resource: str
+) -> None:
+    """A stranger's name that was pointed here isn't believed."""
+    challenge = dict((await world.refusal("", base)).headers)["WWW-Authenticate"]
+    assert challenge.endswith(f'resource="{resource}"')
+
+
 async def test_tokens_that_are_not_signed_with_the_issuers_key_are_refused(world: World, key: RSAPrivateKey) -> None:
     claims = {"iss": ISSUER, "aud": AUDIENCE, "exp": time.time() + 600, "oid": "me"}
     public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
@@ -119,14 +140,14 @@ async def test_what_is_no_token_is_challenged(world: World, header: str) -> None
 
 
 async def test_unknown_keys_are_looked_for_once_a_second_at_most(world: World, key: RSAPrivateKey) -> None:
-    await world.verifier.verify(signed(key))
+    await world.verify(signed(key))
     world.now += 5
     for _ in range(50):
         await world.refusal(signed(key, kid="flood"))
     assert world.fetched == 2
     world.keys = [SigningKey("two", key)]
     world.now += 1
-    await world.verifier.verify(signed(key, kid="two"))
+    await world.verify(signed(key, kid="two"))
     assert world.fetched == 3
     await world.refusal(signed(key))
 
@@ -136,10 +157,10 @@ async def test_an_issuer_that_is_away_hurts_only_before_its_keys_are_known(world
     assert (await world.refusal(signed(key))).status == 503
     world.keys = known
     world.now += 1
-    await world.verifier.verify(signed(key))
+    await world.verify(signed(key))
     world.keys = None
     world.now += 1_000
-    assert await world.verifier.verify(signed(key)) == Caller("me", "app")
+    assert await world.verify(signed(key)) == Caller("me", "app")
 
 
 def _part(content: dict[str, Any]) -> str:

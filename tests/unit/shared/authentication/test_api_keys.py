@@ -47,7 +47,11 @@ def test_every_known_key_is_compared_in_constant_time() -> None:
         assert all(call.args[1] == hashlib.sha256(key.encode()).digest() for call in compared.call_args_list)
 
 
-@pytest.mark.parametrize("key", ["", "short", "x" * 257, "é" * 40, KEYS[0] + " ", KEYS[0].swapcase()])
+@pytest.mark.parametrize(
+    "key",
+    ["", "short", "x" * 257, "é" * 40, KEYS[0] + " ", KEYS[0].swapcase()],
+    ids=["empty", "short", "long", "not-ascii", "blank-after", "other-case"],  # the keys are made anew in each process
+)
 def test_what_is_no_key_is_refused(key: str) -> None:
     """Whatever its form."""
     with pytest.raises(Unauthenticated):

@@ -7,7 +7,7 @@ from azure.identity import AzureAuthorityHosts
 from azure.identity.aio import AzureCliCredential, ManagedIdentityCredential
 
 from shared.azure_clients import Credentials
-from shared.settings import Cloud, Connection
+from shared.environment import Cloud, Connection
 
 
 def connection(client: str | None) -> Connection:

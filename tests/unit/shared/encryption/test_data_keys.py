@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import cast
 
 import pytest
 
-from shared.encryption import DataKeys, KeyRow, KeyRows, KeysUnavailable, SubjectKeys, UnknownKey, seal, unseal
+from shared.encryption import DataKeys, KeyRow, KeysUnavailable, KeyTable, SubjectKeys, UnknownKey, decrypt, encrypt
 
 from .vault import World
 
@@ -16,11 +17,11 @@ DAY = 86_400.0
 
 
 async def test_every_instance_reads_every_key() -> None:
-    """One makes it, another one opens what it sealed."""
+    """One makes it, another one decrypts what it encrypted."""
     world = World()
-    sealed = seal(await world.data_keys().current(), b"plain", aad=b"place")
+    encrypted = encrypt(await world.data_keys().current(), b"plain", aad=b"place")
     key = await world.data_keys().get("d1")
-    assert unseal(key, sealed, aad=b"place") == b"plain"
+    assert decrypt(key, encrypted, aad=b"place") == b"plain"
 
 
 async def test_instances_that_start_together_make_one_key() -> None:
@@ -28,20 +29,20 @@ async def test_instances_that_start_together_make_one_key() -> None:
     world = World()
     keys = await asyncio.gather(*(world.data_keys().current() for _ in range(8)))
     assert {key.id for key in keys} == {"d1"}
-    sealed = seal(keys[0], b"plain", aad=b"")
-    assert all(unseal(key, sealed, aad=b"") == b"plain" for key in keys)
+    encrypted = encrypt(keys[0], b"plain", aad=b"")
+    assert all(decrypt(key, encrypted, aad=b"") == b"plain" for key in keys)
 
 
 async def test_a_key_grows_old_and_stays_readable() -> None:
     """All instances go on to the same next one."""
     world = World()
     first, second = world.data_keys(), world.data_keys()
-    old = seal(await first.current(), b"plain", aad=b"")
+    old = encrypt(await first.current(), b"plain", aad=b"")
     await second.current()
     world.clock.move(DAY + 1)
     assert first.peek_current() is None
     assert [(await keys.current()).id for keys in (first, second, world.data_keys())] == ["d2"] * 3
-    assert unseal(await world.data_keys().get("d1"), old, aad=b"") == b"plain"
+    assert decrypt(await world.data_keys().get("d1"), old, aad=b"") == b"plain"
 
 
 async def test_a_key_that_sealed_much_is_followed_by_another() -> None:
@@ -50,7 +51,7 @@ async def test_a_key_that_sealed_much_is_followed_by_another() -> None:
     used = []
     for _ in range(9):
         key = await keys.current()
-        seal(key, b"plain", aad=b"")
+        encrypt(key, b"plain", aad=b"")
         used.append(key.id)
     assert used == ["d1"] * 3 + ["d2"] * 3 + ["d3"] * 3
 
@@ -67,7 +68,7 @@ async def test_while_a_new_key_is_made_the_old_one_goes_on() -> None:
 
 
 async def test_a_vault_that_is_away_fails_nothing_that_has_a_key() -> None:
-    """The old key goes on, what is known is opened, and the vault isn't asked at every message."""
+    """The old key goes on, what is known is decrypted, and the vault isn't asked at every message."""
     world = World()
     keys = world.data_keys(rotate_after_messages=1_000)
     old = await keys.current()
@@ -84,20 +85,20 @@ async def test_a_vault_that_is_away_fails_nothing_that_has_a_key() -> None:
 
 
 async def test_a_key_that_sealed_far_too_much_is_not_used_on() -> None:
-    """Then nothing is sealed until the vault is back."""
+    """Then nothing is encrypted until the vault is back."""
     world = World()
     keys = world.data_keys(rotate_after_messages=2)
     key = await keys.current()
     world.secrets.away = True
     for _ in range(8):
-        seal(await keys.current(), b"plain", aad=b"")
+        encrypt(await keys.current(), b"plain", aad=b"")
     with pytest.raises(KeysUnavailable):
         await keys.current()
     assert key.messages == 8
 
 
 async def test_without_any_key_an_absent_vault_is_infrastructure() -> None:
-    """Neither sealing nor opening calls the message wrong."""
+    """Neither encryption nor decryption calls the message wrong."""
     world = World()
     await world.data_keys().current()
     world.secrets.away = True
@@ -156,18 +157,18 @@ async def test_memory_is_bounded() -> None:
     world = World()
     keys = world.data_keys(rotate_after_messages=1, capacity=2)
     for _ in range(4):
-        seal(await keys.current(), b"plain", aad=b"")
+        encrypt(await keys.current(), b"plain", aad=b"")
     assert [keys.peek(f"d{number}") is not None for number in (1, 2, 3, 4)] == [False, False, True, True]
     assert (await keys.get("d1")).id == "d1"
 
 
 async def test_a_key_that_is_lost_holds_up_nothing_new() -> None:
-    """Its row was damaged: what it sealed is gone, a new key takes over."""
+    """Its row was damaged: what it encrypted is gone, a new key takes over."""
     world = World()
     await world.data_keys().current()
     row = await world.rows.first("data")
     assert row is not None
-    row.columns["wrapped"] = b"damaged" * 6  # type: ignore[index]
+    await world.rows.replace(replace(row, columns={**row.columns, "wrapped": b"damaged" * 6}))
     keys = world.data_keys()
     assert (await keys.current()).id == "d2"
     with pytest.raises(UnknownKey):
@@ -202,12 +203,12 @@ async def test_a_process_that_dies_while_it_makes_a_key_leaves_one_that_serves()
     """Whoever comes next takes what is written; neither a data key nor a subject's is made twice."""
     world = World()
     rows = _LosesAnswers(world)
-    dying = DataKeys(cast("KeyRows", rows), world.wrapper, now=world.clock)
+    dying = DataKeys(cast("KeyTable", rows), world.wrapper, now=world.clock)
     with pytest.raises(KeysUnavailable):
         await dying.current()
     assert (await world.data_keys().current()).id == "d1"
     assert (await dying.current()).id == "d1"
-    subjects = SubjectKeys(cast("KeyRows", rows), world.wrapper, now=world.clock)
+    subjects = SubjectKeys(cast("KeyTable", rows), world.wrapper, now=world.clock)
     with pytest.raises(KeysUnavailable):
         await subjects.key_for("tok_a")
     made = await world.subject_keys().key_for("tok_a")

@@ -1,12 +1,14 @@
-"""The settings of sealing: what is named must be there, and what is demanded must be possible."""
+"""The settings of encryption: what is named must be there, and what is demanded must be possible."""
 
 from __future__ import annotations
 
 import pytest
 
-from functions import Services
+from functions.composition import Composition
+from functions.composition.encryption import data_keys, fields, message_encryption
+from shared.environment import WrongSettings
 from shared.messages import Registry
-from shared.settings import Settings, WrongSettings
+from shared.settings import Settings
 from tests.unit.functions.conftest import ENVIRONMENT
 
 VAULT = {"KeyVault__vaultUri": "https://vault.example", "SLUICE_DATA_KEY": "key:wrap"}
@@ -18,20 +20,21 @@ def load(**changed: str) -> Settings:
     return Settings.load({**ENVIRONMENT, **changed})
 
 
-def test_without_a_data_key_nothing_is_sealed() -> None:
+def test_without_a_data_key_nothing_is_encrypted() -> None:
     """And nothing of protection is made."""
-    services = Services(load(), Registry([]))
-    assert services.protection is None
-    assert services.sealer is None
+    composition = Composition(load(), Registry([]))
+    assert composition.get(data_keys) is None
+    assert composition.get(fields) is None
+    assert composition.get(message_encryption) is None
 
 
 def test_claims_are_sealed_where_any_lane_is_unless_it_is_said_otherwise() -> None:
-    """A large message on a sealed lane isn't left plain by forgetting a setting."""
-    assert not load(**VAULT).seals_claims
-    assert load(**VAULT, **ALL).seals_claims
+    """A large message on an encrypted lane isn't left plain by forgetting a setting."""
+    assert not load(**VAULT).encrypts_claims
+    assert load(**VAULT, **ALL).encrypts_claims
     assert load(**VAULT, **ALL).encrypted_lanes == ("high", "normal", "low", "ordered")
-    assert not load(**VAULT, **ALL, SLUICE_ENCRYPT_CLAIMS="false").seals_claims
-    assert load(**VAULT, SLUICE_ENCRYPT_CLAIMS="true").seals_claims
+    assert not load(**VAULT, **ALL, SLUICE_ENCRYPT_CLAIMS="false").encrypts_claims
+    assert load(**VAULT, SLUICE_ENCRYPT_CLAIMS="true").encrypts_claims
 
 
 @pytest.mark.parametrize(
@@ -44,7 +47,7 @@ def test_claims_are_sealed_where_any_lane_is_unless_it_is_said_otherwise() -> No
         ({"SLUICE_TOKEN_KEY": "secret:token-key"}, "SLUICE_DATA_KEY"),
         ({"SLUICE_ENCRYPTED_LANES": "high"}, "SLUICE_DATA_KEY"),
         ({**VAULT, "SLUICE_SEALING_REQUIRED": "true", "SLUICE_ENCRYPTED_LANES": "high"}, "all four lanes"),
-        ({**VAULT, **ALL, "SLUICE_SEALING_REQUIRED": "true", "SLUICE_ENCRYPT_CLAIMS": "false"}, "sealed claims"),
+        ({**VAULT, **ALL, "SLUICE_SEALING_REQUIRED": "true", "SLUICE_ENCRYPT_CLAIMS": "false"}, "encrypted claims"),
     ],
 )
 def test_what_cannot_be_is_named_at_the_start(changed: dict[str, str], named: str) -> None:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from shared.encryption import Erased, Keyring, KeysUnavailable, UnknownKey, seal, seal_text
+from shared.encryption import Erased, Keyring, KeysUnavailable, UnknownKey, encrypt, encrypt_text
 
 from .vault import World
 
@@ -47,7 +47,7 @@ async def test_an_erasure_is_effective_everywhere_within_its_time() -> None:
         await there.get(key.id)
 
 
-async def test_what_is_sealed_after_an_erasure_has_a_new_key() -> None:
+async def test_what_is_encrypted_after_an_erasure_has_a_new_key() -> None:
     """And the old data stays closed."""
     world = World()
     keys = world.subject_keys()
@@ -132,9 +132,9 @@ async def test_a_keyring_opens_whatever_was_sealed() -> None:
     data_keys, subject_keys = world.data_keys(), world.subject_keys()
     keyring = Keyring(data_keys, subject_keys)
     subject = await subject_keys.key_for(SUBJECT)
-    assert await keyring.open(seal(await data_keys.current(), b"a", aad=b"1"), aad=b"1") == b"a"
-    text = seal_text(subject, "b", aad=b"2")
-    assert await keyring.open_text(text, aad=b"2") == "b"
+    assert await keyring.decrypt(encrypt(await data_keys.current(), b"a", aad=b"1"), aad=b"1") == b"a"
+    text = encrypt_text(subject, "b", aad=b"2")
+    assert await keyring.decrypt_text(text, aad=b"2") == "b"
     await subject_keys.erase(SUBJECT, by="ada", reason="asked for it")
     with pytest.raises(Erased):
-        await keyring.open_text(text, aad=b"2")
+        await keyring.decrypt_text(text, aad=b"2")

@@ -6,7 +6,8 @@ import asyncio
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from shared.encryption import DataKeys, MemoryKeyRows, SecretWrapper, SubjectKeys
+from shared.encryption import DataKeys, KeyTable, SecretWrapper, SubjectKeys
+from shared.tables import MemoryTable
 
 __all__ = ["Clock", "MemorySecret", "MemorySecrets", "World"]
 
@@ -74,7 +75,7 @@ class World:
     """One table, one vault, and as many instances as are asked for."""
 
     secrets: MemorySecrets = field(default_factory=lambda: MemorySecrets(data_key="k" * 40, token_key="t" * 40))
-    rows: MemoryKeyRows = field(default_factory=MemoryKeyRows)
+    rows: KeyTable = field(default_factory=lambda: KeyTable(MemoryTable()))
     clock: Clock = field(default_factory=Clock)
 
     @property

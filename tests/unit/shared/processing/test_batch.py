@@ -19,6 +19,7 @@ from shared.dead_letters import DeadLetter
 from shared.processing import BatchFailed, batch
 from shared.processing.outcomes import Item
 from shared.secrets import VaultUnavailable
+from shared.tables import Upsert
 from tests.unit.memory import MemoryDeadLetters, MemoryState, claim_of
 
 from .conftest import HOLD
@@ -473,7 +474,7 @@ async def test_a_replayed_message_is_done_once_and_dies_again_where_it_must() ->
         await world.process(delivery(number, behave="reject"))
         (place,) = [key for key in world.state.rows if key[1] == f"inbox:{UUID(int=number)}"]
         known = dict(world.state.rows[place]) | {"status": "replaying", "replay": 1}
-        await world.state.commit(int(place[0]), [("upsert", known)])
+        await world.state.commit(int(place[0]), [Upsert(known)])
         for _ in range(2):
             await world.process(delivery(number, behave=behave, with_headers={"replay": 1}))
         assert world.status(number) == after

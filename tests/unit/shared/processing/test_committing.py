@@ -14,13 +14,14 @@ from shared.processing.batch import _waves
 from shared.processing.committing import MAX_BYTES, MAX_OPERATIONS, _groups, _size
 from shared.processing.outcomes import Delivery, Item, Message
 from shared.state import Operation, Work
+from shared.tables import Create
 
 
 class Staged:
     """Work that stages so many rows of such a size."""
 
     def __init__(self, rows: int, size: int) -> None:
-        self._operations: list[Operation] = [("create", {"value0": b"x" * size}) for _ in range(rows)]
+        self._operations: list[Operation] = [Create({"value0": b"x" * size}) for _ in range(rows)]
 
     def operations(self) -> list[Operation]:
         """The rows."""

@@ -10,6 +10,7 @@ import pytest
 
 from shared.processing import BatchFailed
 from shared.state import Row, partition_key, state_key
+from shared.tables import Create
 from tests.unit.memory import MemoryState
 
 from .world import NOW, World, delivery, redelivered
@@ -52,7 +53,7 @@ class Overtaken(MemoryState):
         key = state_key("half", "item-1")
         if list(row_keys) == [key] and not found:
             row = {"PartitionKey": partition_key(bucket), "RowKey": key, "value": '{"total":7,"moves":[]}'}
-            await self.commit(bucket, [("create", row)])
+            await self.commit(bucket, [Create(row)])
         return found
 
 

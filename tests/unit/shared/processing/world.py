@@ -16,8 +16,9 @@ from pydantic import model_validator
 from shared.claim_check import ClaimStore
 from shared.dead_letters import DeadLetterStore
 from shared.messages import CloudEvent, Contract, Headers, Integration, Lane, Partial, Registry, Reject, Retry
-from shared.processing import BatchProcessor, Decoder, Delivery, Limits, Runner, Settler
-from shared.resilience import LaneGate, LaneTurns, RetryBudget, RetryPlan, Share
+from shared.pausing import PauseWatch
+from shared.processing import Admission, BatchProcessor, Decoder, Delivery, Limits, Runner, Settler
+from shared.resilience import LaneTurns, RetryBudget, RetryPlan, Share, WeightedBulkhead
 from shared.secrets import Secret, UnknownSecret
 from shared.sending import EventPublisher, Lanes
 from shared.state import Outbox, StateStore, Work
@@ -156,7 +157,11 @@ class World:
         reserve: float = 100,
         state: MemoryState | None = None,
         dead: MemoryDeadLetters | None = None,
+        pauses: PauseWatch | None = None,
+        admission: Admission | None = None,
     ) -> None:
+        self.pauses = pauses
+        self.admission = admission
         self.state = state or MemoryState(buckets)
         self.lanes = MemoryLanes()
         self.publisher = MemoryPublisher()
@@ -181,11 +186,12 @@ class World:
                 registry=self.registry,
                 load=self.state.find,
                 buckets=buckets,
-                gate=LaneGate(concurrency, dict.fromkeys(Lane, 1.0)),
+                gate=WeightedBulkhead(concurrency, dict.fromkeys(Lane, 1.0)),
                 plan=RetryPlan(max_attempts=attempts, base=2.0, cap=10.0),
                 limits=limits,
                 source="/sluice",
                 secrets=self.handlers_vault,
+                pauses=self.pauses,
                 now=lambda: NOW,
                 random=lambda: 1.0,
             ),
@@ -206,6 +212,7 @@ class World:
                 now=lambda: NOW,
             ),
             limits=limits,
+            admission=self.admission,
         )
 
     def _integration(self) -> Integration:

@@ -11,7 +11,8 @@ from azure.core.exceptions import ServiceRequestError
 
 from shared.dead_letters import DeadLetterStore
 from shared.messages import CloudEvent, Contract, Integration, Registry
-from shared.query import Projector, ReadModels, StreamEvent
+from shared.query import Projector, ReadModels
+from shared.streams import StreamEvent
 from tests.unit.memory import MemoryDeadLetters, MemoryViews
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -178,7 +178,7 @@ async def test_a_version_can_be_pinned() -> None:
     await cache.close()
 
 
-async def test_a_change_is_read_at_once_where_the_secret_is_held() -> None:
+async def test_a_change_is_read_at_once_where_the_secret_is_entries() -> None:
     """And nowhere else."""
     world = World("a", "b")
     cache = world.cache()
@@ -230,7 +230,7 @@ async def test_entries_are_bounded() -> None:
     for number in range(1_200):
         with pytest.raises(UnknownSecret):
             await cache.get(f"unknown-{number}")
-    assert len(cache._held) == 1_000
+    assert len(cache._entries) == 1_000
     assert (await cache.get("a")).version == "v1"
     assert world.reads["a"] == 1
     await cache.close()
@@ -308,7 +308,7 @@ async def test_a_new_version_signs_only_when_every_instance_knows_it() -> None:
     await cache.close()
 
 
-async def test_the_other_regions_older_copy_does_not_replace_what_is_held() -> None:
+async def test_the_other_regions_older_copy_does_not_replace_what_is_entries() -> None:
     """It may be behind."""
     world = World("a")
     cache = world.cache()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from shared.settings import SecretReference, Settings
+from shared.environment import SecretReference
+from shared.settings import Settings
 
 from .test_settings import load, refused
 

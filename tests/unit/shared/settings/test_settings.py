@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from shared.settings import Connection, Settings, WrongSettings
+from shared.environment import Connection, WrongSettings
+from shared.settings import Settings
 
 KEY = "not-a-secret-but-thirty-two-long!"
 RIGHT = {

@@ -14,6 +14,7 @@ import pytest
 from shared.messages import Contract, Headers, Lane, Letter
 from shared.sending import EventPublisher, Lanes
 from shared.state import Aggregate, Lease, Outbox, StateStore, Work, outbox_key, pack, partition_key
+from shared.tables import Create
 from tests.unit.memory import MemoryLanes, MemoryPublisher, MemoryState
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -59,7 +60,7 @@ async def _leave(store: MemoryState, bucket: int, key: str, sequence: int, age: 
         "createdAt": NOW - timedelta(seconds=age),
         **pack(text),
     }
-    await store.commit(bucket, [("create", row)])
+    await store.commit(bucket, [Create(row)])
 
 
 @dataclass

@@ -8,6 +8,7 @@ from typing import cast
 import pytest
 
 from shared.state import InboxSweeper, Lease, StateStore, inbox_key, partition_key
+from shared.tables import Create
 from tests.unit.memory import MemoryState
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -22,7 +23,7 @@ async def settle(store: MemoryState, bucket: int, name: str, *, days: float, sta
         "status": status,
         "processedAt": NOW - timedelta(days=days),
     }
-    await store.commit(bucket, [("create", row)])
+    await store.commit(bucket, [Create(row)])
 
 
 def sweeper(store: MemoryState, *, budget: float = 60, tick: float = 0) -> InboxSweeper:
@@ -50,7 +51,7 @@ async def test_what_is_past_its_retention_goes_and_nothing_else(store: MemorySta
     await settle(store, 1, "young", days=59.9)
     await settle(store, 1, "replayed", days=300, status="replaying")
     row = {"PartitionKey": partition_key(2), "RowKey": "state:order:1", "value": "{}"}
-    await store.commit(2, [("create", row)])
+    await store.commit(2, [Create(row)])
     assert await sweeper(store).sweep() == 2
     assert store.keys("") == ["inbox:replayed", "inbox:young", "state:order:1"]
     assert await sweeper(store).sweep() == 0

@@ -11,9 +11,11 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 import integrations
+from functions.composition.processing import processor
+from functions.composition.read_models import projector
 from shared.messages import CloudEvent, discover
 from shared.processing import Delivery
-from shared.query import StreamEvent
+from shared.streams import StreamEvent
 from shared.telemetry import current_traceparent, link_to, span, tracing
 from tests.unit.functions.conftest import Running
 from tests.unit.functions.samples import order
@@ -47,9 +49,11 @@ async def through_the_app() -> Running:
     (sent,) = app.lanes.sent
     properties = {str(name): value for name, value in sent.headers.to_properties().items()}
     delivery = Delivery(body=sent.body, properties=properties, message_id="", sequence_number=1, delivery_count=1)
-    await app.services.processor.process(sent.headers.lane, [delivery])
+    await app.composition.get(processor).process(sent.headers.lane, [delivery])
     (fact,) = app.publisher.facts
-    await app.services.projector.project([StreamEvent(body=fact.body, partition="0", offset="0", sequence_number=0)])
+    await app.composition.get(projector).project(
+        [StreamEvent(body=fact.body, partition="0", offset="0", sequence_number=0)]
+    )
     return app
 
 

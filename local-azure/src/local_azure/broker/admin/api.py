@@ -61,7 +61,8 @@ class AdminRequest:
     def url(self, path: str, **query: object) -> str:
         """The address of an entity of this namespace."""
         parameters = {**query, "api-version": self.query.get("api-version", "2021-05")}
-        return f"{self.scheme}://{self.host}/{quote(path)}?{urlencode(parameters, safe='$')}"
+        address = quote(path, safe="/$")  # clients read names such as $Default from it as they stand
+        return f"{self.scheme}://{self.host}/{address}?{urlencode(parameters, safe='$')}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Turns descriptions of queues, topics and subscriptions into XML elements and back."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import timedelta
 from typing import Any, TypeVar, get_type_hints
@@ -9,9 +9,11 @@ from urllib.parse import urlsplit
 from xml.etree.ElementTree import Element
 
 from local_azure.broker.admin import atom
+from local_azure.broker.admin.authorization import add_authorization_rules, read_authorization_rules
 from local_azure.broker.admin.errors import bad_request
 from local_azure.broker.administration import RuntimeCounts
 from local_azure.broker.entities import (
+    AuthorizationRule,
     EntityStatus,
     InvalidEntityError,
     QueueDescription,
@@ -58,6 +60,9 @@ def _given(entity_type: type[Any], element: Element) -> dict[str, Any]:
         if hint not in (str, str | None) and not text:
             continue
         values[name] = _forward_target(text) if name in _FORWARDS else _read(name, text, hint)
+    rules = atom.child(element, "AuthorizationRules")
+    if rules is not None and entity_type is not SubscriptionDescription:
+        values["authorization_rules"] = read_authorization_rules(rules)
     return values
 
 
@@ -90,9 +95,12 @@ _READERS: Mapping[Any, Callable[[str], object]] = {
 }
 
 
+_ELSEWHERE = ("name", "topic_name", "rules", "authorization_rules")
+
+
 def _settable_fields(entity_type: type[Any]) -> dict[str, Any]:
     hints = get_type_hints(entity_type)
-    return {f.name: hints[f.name] for f in fields(entity_type) if f.name not in ("name", "topic_name", "rules")}
+    return {f.name: hints[f.name] for f in fields(entity_type) if f.name not in _ELSEWHERE}
 
 
 _FIELDS = {kind: _settable_fields(kind) for kind in (QueueDescription, TopicDescription, SubscriptionDescription)}
@@ -104,7 +112,7 @@ _FIELDS = {kind: _settable_fields(kind) for kind in (QueueDescription, TopicDesc
 def queue_element(queue: QueueDescription, counts: RuntimeCounts, host: str) -> Element:
     """A queue and its counts; `host` is where its forwarding targets are said to be."""
     element = _element("QueueDescription", queue, counts, host)
-    _add_sizes(element, counts)
+    _add_sizes(element, counts, queue.authorization_rules)
     _add_total(element, counts)
     atom.add(element, "SupportOrdering", "true")
     return element
@@ -113,7 +121,7 @@ def queue_element(queue: QueueDescription, counts: RuntimeCounts, host: str) -> 
 def topic_element(topic: TopicDescription, counts: RuntimeCounts, host: str) -> Element:
     """A topic and its counts."""
     element = _element("TopicDescription", topic, counts, host)
-    _add_sizes(element, counts)
+    _add_sizes(element, counts, topic.authorization_rules)
     atom.add(element, "SubscriptionCount", str(counts.subscriptions))
     return element
 
@@ -154,10 +162,10 @@ def _add_times(element: Element, counts: RuntimeCounts) -> None:
     atom.add(element, "AccessedAt", atom.format_time(counts.accessed_at))
 
 
-def _add_sizes(element: Element, counts: RuntimeCounts) -> None:
+def _add_sizes(element: Element, counts: RuntimeCounts, rules: Sequence[AuthorizationRule]) -> None:
     atom.add(element, "SizeInBytes", str(counts.size_bytes))
     atom.add(element, "IsAnonymousAccessible", "false")
-    atom.add(element, "AuthorizationRules")
+    add_authorization_rules(element, rules, counts.created_at, counts.updated_at)
 
 
 def _add_total(element: Element, counts: RuntimeCounts) -> None:

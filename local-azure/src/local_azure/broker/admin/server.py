@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from aiohttp import web
 
 from local_azure.broker.admin.api import AdminApi, AdminRequest, AdminResponse
+from local_azure.broker.admin.websocket import is_amqp, serve_amqp
 from local_azure.broker.administration import Administration
 from local_azure.broker.sniffing import Sniffer
 from local_azure.broker.status import render_status
@@ -53,15 +54,18 @@ async def start_admin(
     ssl_context: ssl.SSLContext | None = None,
     name: str = "emulator",
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    amqp: Callable[[], asyncio.Protocol] | None = None,
 ) -> AdminServer:
     """Listen on `port` (0: any free one); with `ssl_context`, clients that begin with TLS get TLS.
+
+    `amqp` makes what goes on with a client that asks for AMQP over WebSockets; without it there is none.
 
     Raises
     ------
     OSError
         The port cannot be had.
     """
-    site = _Site(administration, AdminApi(administration, name=name, started_at=now()), now)
+    site = _Site(administration, AdminApi(administration, name=name, started_at=now()), now, amqp)
     web_server = web.Server(site.answer, access_log=None)
     runner = web.ServerRunner(web_server, shutdown_timeout=_SHUTDOWN_SECONDS)
     await runner.setup()
@@ -80,13 +84,22 @@ async def start_admin(
 class _Site:
     """Sorts requests: status page, its JSON and health for people and scripts, all else for the API."""
 
-    def __init__(self, administration: Administration, api: AdminApi, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        administration: Administration,
+        api: AdminApi,
+        now: Callable[[], datetime],
+        amqp: Callable[[], asyncio.Protocol] | None,
+    ) -> None:
+        self._amqp = amqp
         self._administration = administration
         self._api = api
         self._now = now
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer one HTTP request."""
+        """Answer one HTTP request, or go on with AMQP if that is asked for."""
+        if self._amqp is not None and is_amqp(request):
+            return await serve_amqp(request, self._amqp())
         is_status = request.method in ("GET", "HEAD") and "api-version" not in request.query
         if is_status and request.path == "/":
             page = render_status(self._administration.snapshot(), self._now())

@@ -14,7 +14,7 @@ from typing import Any, Final
 from local_azure.broker.amqp.decode import decode, decode_fields, skip
 from local_azure.broker.amqp.encode import encode, encode_map_items
 from local_azure.broker.amqp.errors import DecodeError
-from local_azure.broker.amqp.types import Described, Symbol, Timestamp, UInt, ULong
+from local_azure.broker.amqp.types import Described, Fields, Symbol, Timestamp, UInt, ULong
 
 __all__ = [
     "BATCH_FORMAT",
@@ -264,7 +264,7 @@ def encode_annotations(pairs: bytes, count: int, code: int = _MESSAGE_ANNOTATION
 
 def encode_delivery_annotations(annotations: dict[str, Any]) -> bytes:
     """A delivery annotations section."""
-    pairs = encode_map_items({Symbol(key): value for key, value in annotations.items()})
+    pairs = encode_map_items(Fields(annotations))
     return encode_annotations(pairs, 2 * len(annotations), _DELIVERY_ANNOTATIONS)
 
 

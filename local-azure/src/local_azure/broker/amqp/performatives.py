@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Final
 from local_azure.broker.amqp.decode import decode_fields
 from local_azure.broker.amqp.encode import encode, encode_to
 from local_azure.broker.amqp.errors import AmqpError, DecodeError
-from local_azure.broker.amqp.types import Array, Described, Raw, Symbol, UByte, UInt, ULong, UShort
+from local_azure.broker.amqp.types import Array, Described, Fields, Raw, Symbol, UByte, UInt, ULong, UShort
 
 __all__ = [
     "ACCEPTED",
@@ -61,7 +61,8 @@ _TEXT = _Field(str)
 _TEXT_REQUIRED = _Field(str, required=True)
 _FLAG = _Field(bool)
 _BINARY = _Field(bytes)
-_FIELDS = _Field(dict)
+_MAP = _Field(dict)
+_FIELDS = _Field(dict, Fields)
 _SYMBOLS = _Field((str, Array), lambda names: Array(0xB3, tuple(Symbol(name) for name in names)))
 _ANY = _Field(object)
 
@@ -144,11 +145,15 @@ class Terminus:
         if address is not None and not isinstance(address, str):
             raise DecodeError("The address of a source or target is not a string")
         filters = items[7] if value.descriptor in _SOURCES and len(items) > 7 else None
-        return cls(Raw(raw), address, filters if isinstance(filters, dict) else {})
+        if not isinstance(filters, dict):
+            filters = {}
+        if not all(isinstance(key, str) for key in filters):
+            raise DecodeError("A key of a source's filters is not a symbol")
+        return cls(Raw(raw), address, filters)
 
     def with_filter(self, name: str, value: Any) -> Terminus:
         """The same source with one filter set to another value, as a broker answers a wildcard."""
-        filters = {**self.filters, Symbol(name): value}
+        filters = Fields({**self.filters, name: value})
         described = decode_one_list(self.raw)
         described += [None] * (8 - len(described))
         described[7] = filters
@@ -174,7 +179,7 @@ class Attach(Performative):
         _UBYTE,
         _Field(Described, lambda terminus: terminus.raw),
         _Field(Described, lambda terminus: terminus.raw),
-        _FIELDS,
+        _MAP,
         _FLAG,
         _UINT,
         _ULONG,

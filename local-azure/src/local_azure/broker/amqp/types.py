@@ -7,6 +7,7 @@ encodes back to the same AMQP type (types specification, part 1.6).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -18,6 +19,7 @@ __all__ = [
     "Decimal64",
     "Decimal128",
     "Described",
+    "Fields",
     "Float",
     "Int",
     "Raw",
@@ -116,6 +118,27 @@ class Decimal128(bytes):
 
     __slots__ = ()
     WIDTH: ClassVar[int] = 16
+
+
+class Fields(dict[Symbol, Any]):
+    """A map from symbols to values, as the specification calls `fields` and `annotations` (2.8.13, 3.2.10).
+
+    Keys become symbols here, so that no map of that type can leave with strings in it: clients that look a key up
+    as a symbol would not find them.
+
+    Raises
+    ------
+    TypeError
+        If a key is not text.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, items: Mapping[Any, Any]) -> None:
+        for key in items:
+            if not isinstance(key, str):
+                raise TypeError(f"a map of fields has symbols as keys, not {type(key).__name__}")
+        super().__init__({Symbol(key): value for key, value in items.items()})
 
 
 class Raw(bytes):

@@ -8,8 +8,8 @@ from local_azure.broker.entities import QueueDescription, RuleDescription, Subsc
 
 __all__ = ["read_service_bus"]
 
-_QUEUE = property_readers(QueueDescription, "name")
-_TOPIC = property_readers(TopicDescription, "name")
+_QUEUE = property_readers(QueueDescription, "name", "authorization_rules")
+_TOPIC = property_readers(TopicDescription, "name", "authorization_rules")
 _SUBSCRIPTION = property_readers(SubscriptionDescription, "name", "topic_name", "rules")
 
 

@@ -68,11 +68,14 @@ class EventHub:
         self._next_partition = 0
         self._next_trim = 0
         self.timer_at: int | None = None
+        self.is_removed = False
         self._readers: dict[tuple[str, int], list[Reader]] = {}
 
     # -- writing -----------------------------------------------------------------------------------
     def append(self, events: Sequence[Event], now: int, *, key: str | None = None, partition: int | None) -> int:
         """Take events for a partition, a key's partition, or the next one in turn; give the partition."""
+        if self.is_removed:
+            raise _gone(self.description.name)
         if not self.description.status.can_send:
             raise AmqpError(Condition.ENTITY_DISABLED, f"Event hub '{self.description.name}' is disabled")
         if partition is None:
@@ -140,6 +143,13 @@ class EventHub:
             if reader in readers:
                 readers.remove(reader)
 
+    def remove(self) -> None:
+        """Be no more: readers are sent away, senders are refused from now on."""
+        self.is_removed = True
+        for readers in self._readers.values():
+            for reader in tuple(readers):
+                reader.stolen(_gone(self.description.name))
+
     def dispatch(self) -> None:
         """Send every reader what it can take."""
         for (_, partition), readers in tuple(self._readers.items()):
@@ -175,3 +185,7 @@ class EventHub:
 
 def _stolen(reason: str) -> AmqpError:
     return AmqpError(Condition.STOLEN, f"The reader of this partition was disconnected: {reason}")
+
+
+def _gone(name: str) -> AmqpError:
+    return AmqpError(Condition.NOT_FOUND, f"The messaging entity '{name}' could not be found")

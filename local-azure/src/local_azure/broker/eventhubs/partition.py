@@ -143,6 +143,8 @@ class Partition:
         self._append(events)
         self.next_sequence = max(self.next_sequence, next_sequence)
         self.next_offset = next_offset
+        if not events:
+            self.last_offset = next_offset - 1  # where the last one began is not known any more, only where it ended
 
     def _append(self, events: Sequence[Event]) -> None:
         self.events.extend(events)
@@ -186,10 +188,13 @@ class Partition:
     def position(self, selector: str | None) -> int:
         """Number of the first event that a selector lets through; without one, all are.
 
+        A position beyond the log is refused as in the service, whose words these are: a reader would wait in
+        silence for events that it never asked for, as with checkpoints of a log that was made anew.
+
         Raises
         ------
         AmqpError
-            If the selector is not one of the service's.
+            If the selector is not one of the service's, or names a position that the log has not reached.
         """
         if selector is None:
             return self.first_sequence
@@ -201,6 +206,8 @@ class Partition:
             return self._at_offset(text, inclusive=operator == ">=")
         value = _number(text, selector)
         if field == "sequence-number":
+            if value >= self.next_sequence:
+                raise _beyond("sequence number", value, self.next_sequence - 1)
             return value if operator == ">=" else value + 1
         return self._at_time(value, inclusive=operator == ">=")
 
@@ -210,6 +217,8 @@ class Partition:
         offset = _number(text, text)
         if offset < 0:
             return self.first_sequence
+        if offset > self.last_offset:
+            raise _beyond("offset", offset, self.last_offset)
         for event in self.events:
             if event.offset > offset or (inclusive and event.offset == offset):
                 return event.sequence
@@ -225,6 +234,13 @@ class Partition:
 _SELECTOR: Final = re.compile(
     r"amqp\.annotation\.x-opt-(offset|sequence-number|enqueued-time|enqueuedtimeutc)\s*(>=|>)\s*'?([^']*)'?"
 )
+
+
+def _beyond(kind: str, supplied: int, last: int) -> AmqpError:
+    return AmqpError(
+        Condition.ARGUMENT_ERROR,
+        f"The supplied {kind} '{supplied}' is invalid. The last {kind} in the system is '{last}'",
+    )
 
 
 def _number(text: str, selector: str) -> int:

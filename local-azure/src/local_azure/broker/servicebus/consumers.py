@@ -28,8 +28,12 @@ class Consumer(Protocol):
         """Whether it takes messages under a lock (peek-lock), or for good (receive-and-delete)."""
         ...
 
+    def reserve(self, message: Message) -> None:
+        """A message for good is on its way: it counts against the credit now, `deliver` follows its deletion."""
+        ...
+
     def deliver(self, message: Message) -> None:
-        """Take a message; for good ones, it is deleted already."""
+        """Take a message: one under a lock, or one that was reserved and is deleted durably."""
         ...
 
     def nothing_left(self) -> None:
@@ -44,9 +48,18 @@ class Consumer(Protocol):
 class Services:
     """What queues use of the world around them, passed in once."""
 
-    __slots__ = ("journal", "new_token", "wake")
+    __slots__ = ("idle", "journal", "new_token", "wake")
 
-    def __init__(self, *, journal: Journal, new_token: Callable[[], bytes], wake: Callable[[Queue], None]) -> None:
+    def __init__(
+        self,
+        *,
+        journal: Journal,
+        new_token: Callable[[], bytes],
+        wake: Callable[[Queue], None],
+        idle: Callable[[Queue], None] = lambda queue: None,
+    ) -> None:
         self.journal = journal
         self.new_token = new_token
         self.wake = wake
+        self.idle = idle
+        """Told of an entity that nobody used for as long as `AutoDeleteOnIdle` says."""

@@ -19,11 +19,13 @@ from local_azure.broker.amqp import (
     rejected,
 )
 from local_azure.broker.amqp.encode import encode
-from local_azure.broker.amqp.types import Described, ULong
+from local_azure.broker.amqp.performatives import Terminus
+from local_azure.broker.amqp.types import Described, Fields, ULong
 from local_azure.broker.endpoints import Client, Ingress
 from local_azure.broker.journal import Journal
+from local_azure.broker.limits import MAX_IDENTIFIER
 from local_azure.broker.servicebus.message import Message, parse_messages
-from local_azure.broker.servicebus.queue import Queue
+from local_azure.broker.servicebus.queue import Queue, forwarded
 from local_azure.broker.servicebus.sessions import Session, SessionQueue
 
 __all__ = ["SESSION_FILTER", "QueueReceiver", "QueueSender", "SessionReceiver", "open_receiver"]
@@ -32,6 +34,9 @@ SESSION_FILTER: Final = "com.microsoft:session-filter"
 _SESSION_END: Final = "com.microsoft:locked-until-utc"
 _TIME_OUT: Final = "com.microsoft:timeout"
 _MAX_BATCH: Final = 1 << 20
+_MAX_LEAVING_BYTES: Final = 1 << 20
+"""Bytes of messages that are being deleted and not sent yet; one that reads slowly makes no more be deleted."""
+
 _DEFAULT_WAIT_MS: Final = 60_000
 _TICKS_AT_EPOCH: Final = 621_355_968_000_000_000
 """The Unix epoch in .NET ticks (100 ns since year 1)."""
@@ -69,7 +74,7 @@ class QueueReceiver:
         self.queue = queue
         self._client = client
         self._journal = queue.services.journal
-        self._leaving = 0
+        self._leaving = self._leaving_bytes = 0
         self.locks = not link.presettled
 
     def open(self) -> None:
@@ -80,16 +85,31 @@ class QueueReceiver:
     # -- as the queue sees it ----------------------------------------------------------------------
     @property
     def is_ready(self) -> bool:
-        """Whether there is credit beyond what is on its way, and room in the connection."""
+        """Whether there is credit beyond what is on its way (AMQP 2.6.7), and room in the connection."""
         link = self.link
-        return link.credit > self._leaving and link.is_ready and self._client.is_writable
+        return (
+            link.credit > self._leaving
+            and link.is_ready
+            and self._leaving_bytes < _MAX_LEAVING_BYTES
+            and self._client.is_writable
+        )
+
+    def reserve(self, message: Message) -> None:
+        """Keep credit for a message whose deletion is being committed."""
+        self._leaving += 1
+        self._leaving_bytes += message.size
 
     def deliver(self, message: Message) -> None:
         """Send a message."""
         if self.locks:
             self.link.send(message.encode(), settled=False, tag=message.lock_token)
-        elif self.link.is_open:
+            return
+        self._leaving -= 1
+        self._leaving_bytes -= message.size
+        if self.link.is_open:
             self.link.send(message.encode(), settled=True, tag=uuid.uuid4().bytes)
+        if not self._leaving:
+            self.on_credit()  # what the bound on bytes kept back, and the answer to a drain
 
     def nothing_left(self) -> None:
         """Answer a drain."""
@@ -125,7 +145,12 @@ class QueueReceiver:
 
 
 def settle(queue: Queue, token: bytes, outcome: Outcome, now: int) -> bytes:
-    """Apply an AMQP outcome to a locked message and give the state that confirms it."""
+    """Apply an AMQP outcome to a locked message and give the state that confirms it.
+
+    `modified` abandons, and that counts a delivery whether or not it says delivery-failed: every
+    `AbandonMessageAsync` of Azure.Messaging.ServiceBus (`AmqpReceiver.GetAbandonOutcome`) and JavaScript's
+    `abandonMessage` leave that field out. Only `released` doesn't count.
+    """
     if outcome.code == _ACCEPTED:
         queue.complete(token, now)
         return ACCEPTED
@@ -136,14 +161,13 @@ def settle(queue: Queue, token: bytes, outcome: Outcome, now: int) -> bytes:
         _reject(queue, token, outcome, now)
         return rejected(None)
     failed, elsewhere, changes = (*outcome.fields, None, None, None)[:3]
-    properties = changes if isinstance(changes, dict) else None
+    properties = _plain(changes) if isinstance(changes, dict) else None
     if elsewhere:
-        queue.defer(token, now, _plain(properties))
-    elif failed:
-        queue.abandon(token, now, _plain(properties))
+        queue.defer(token, now, properties)
     else:
-        queue.release(token, now)
-    return encode(Described(ULong(_MODIFIED), [failed, elsewhere, changes]))
+        queue.abandon(token, now, properties)
+    echoed = None if properties is None else Fields(properties)
+    return encode(Described(ULong(_MODIFIED), [failed, elsewhere, echoed]))
 
 
 def _reject(queue: Queue, token: bytes, outcome: Outcome, now: int) -> None:
@@ -180,7 +204,7 @@ class SessionReceiver(QueueReceiver):
         self.session = session
         source = self.link.attach.source
         self.link.accept(
-            source=None if source is None else source.with_filter(SESSION_FILTER, session.id),
+            source=None if source is None else source.with_filter(SESSION_FILTER, _as_asked(source, session.id)),
             max_message_size=self.queue.settings.max_message_bytes,
             properties={_SESSION_END: session.locked_until * 10_000 + _TICKS_AT_EPOCH},
         )
@@ -194,8 +218,16 @@ class SessionReceiver(QueueReceiver):
             self.link.refuse(error)
 
 
+def _as_asked(source: Terminus, session_id: str) -> Any:
+    """The session's name in the form of the client's filter: Go's client sends a described one and reads no other."""
+    asked = source.filters.get(SESSION_FILTER)
+    return Described(asked.descriptor, session_id) if isinstance(asked, Described) else session_id
+
+
 def open_receiver(link: OutgoingLink, client: Client, queue: Queue) -> QueueReceiver:
     """Serve a receiving link, with or without a session as the queue and the client's filter say."""
+    if queue.settings.forward_to is not None:
+        raise forwarded("receiver")
     filters = link.attach.source.filters if link.attach.source else {}
     has_filter = SESSION_FILTER in filters
     if isinstance(queue, SessionQueue):
@@ -207,6 +239,8 @@ def open_receiver(link: OutgoingLink, client: Client, queue: Queue) -> QueueRece
             )
         value = filters[SESSION_FILTER]
         wanted = value.value if isinstance(value, Described) else value
+        if wanted is not None and (not isinstance(wanted, str) or len(wanted) > MAX_IDENTIFIER):
+            raise AmqpError(Condition.ARGUMENT_ERROR, f"A session id is text of at most {MAX_IDENTIFIER} characters")
         receiver: QueueReceiver = SessionReceiver(link, client, queue, wanted)
     elif has_filter:
         raise AmqpError(

@@ -12,7 +12,7 @@ from local_azure.broker.amqp.message import Properties, encode_message
 from local_azure.broker.amqp.types import Array, Int, Symbol, Timestamp
 from local_azure.broker.endpoints import Request
 from local_azure.broker.servicebus.message import Message, parse_message
-from local_azure.broker.servicebus.queue import Queue
+from local_azure.broker.servicebus.queue import Queue, forwarded
 from local_azure.broker.servicebus.sessions import SessionQueue
 
 __all__ = ["EntityManagement"]
@@ -22,6 +22,10 @@ _MAX_COUNT: Final = 256
 """Messages in one reply, so that a reply has a bounded size."""
 
 _MAX_REPLY: Final = 1 << 20
+_STANDARD_MESSAGE: Final = 262_144
+_STANDARD_DELETIONS, _PREMIUM_DELETIONS = 500, 4_000
+"""Messages that one request deletes ("Delete messages from Azure Service Bus", quotas); an entity that takes larger
+messages than the standard tier's counts as one of the premium tier."""
 
 _STATUS: Final[Mapping[str, int]] = {
     Condition.MESSAGE_LOCK_LOST: 410,
@@ -48,10 +52,13 @@ class EntityManagement:
 
     def answer(self, request: Request, respond: Callable[[bytes], None]) -> None:
         """Answer a request: what cannot be met gets a status, never a closed link."""
+        self._queue.accessed_at = self._now()
         try:
             handler = _OPERATIONS.get(request.operation.removeprefix(_VENDOR))
             if handler is None:
                 raise AmqpError(Condition.NOT_IMPLEMENTED, f"Operation '{request.operation}' is not known")
+            if self._queue.settings.forward_to is not None and not request.operation.endswith(("-rule", "-rules")):
+                raise forwarded("browser")
             body = handler(self, request.body)
         except AmqpError as error:
             respond(_reply(request, _STATUS.get(error.condition, 400), error))
@@ -120,6 +127,23 @@ class EntityManagement:
         self._queue.cancel_scheduled([int(each) for each in _items(body, "sequence-numbers", int)])
         return {}
 
+    def batch_delete_messages(self, body: Body) -> Body | None:
+        """Delete the oldest messages, unread; fewer than asked for if the tier allows no more in one call.
+
+        Source: "Delete messages from Azure Service Bus" and the requests of azservicebus (`BatchDeleteMessages`).
+        """
+        count = _whole(body, "message-count")
+        if count < 1:
+            raise AmqpError(Condition.ARGUMENT_OUT_OF_RANGE, "'message-count' has to be at least 1")
+        before = body.get("enqueued-time-utc")
+        if before is not None and not isinstance(before, Timestamp):
+            raise _bad_argument("'enqueued-time-utc' has to be a timestamp")
+        session_id = body.get("session-id")
+        is_premium = self._queue.settings.max_message_bytes > _STANDARD_MESSAGE
+        most = _PREMIUM_DELETIONS if is_premium else _STANDARD_DELETIONS
+        deleted = self._queue.delete_oldest(min(count, most), before or self._now() + 1, session_id)
+        return {"message-count": Int(deleted)} if deleted else None
+
     # -- sessions ----------------------------------------------------------------------------------
     def renew_session_lock(self, body: Body) -> Body:
         """A new end for a session's lock."""
@@ -170,6 +194,7 @@ _OPERATIONS: Final[Mapping[str, Callable[[EntityManagement, Body], Body | None]]
     "receive-by-sequence-number": EntityManagement.receive_by_sequence_number,
     "schedule-message": EntityManagement.schedule_message,
     "cancel-scheduled-message": EntityManagement.cancel_scheduled_message,
+    "batch-delete-messages": EntityManagement.batch_delete_messages,
     "renew-session-lock": EntityManagement.renew_session_lock,
     "get-session-state": EntityManagement.get_session_state,
     "set-session-state": EntityManagement.set_session_state,

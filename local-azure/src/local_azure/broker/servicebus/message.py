@@ -9,7 +9,7 @@ from enum import IntEnum
 from typing import Any, Final
 
 from local_azure.broker.amqp.encode import encode, encode_map_items
-from local_azure.broker.amqp.errors import DecodeError
+from local_azure.broker.amqp.errors import AmqpError, Condition, DecodeError
 from local_azure.broker.amqp.message import (
     BATCH_FORMAT,
     NO_HEADER,
@@ -22,6 +22,7 @@ from local_azure.broker.amqp.message import (
     scan,
 )
 from local_azure.broker.amqp.types import Symbol
+from local_azure.broker.limits import MAX_IDENTIFIER, MAX_PROPERTIES_BYTES
 
 __all__ = ["FOREVER", "Message", "MessageState", "parse_messages"]
 
@@ -29,6 +30,7 @@ FOREVER: Final = 1 << 62
 """A point in time (ms) that never comes."""
 
 _SCHEDULED_TIME: Final = "x-opt-scheduled-enqueue-time"
+_PARTITION_KEY: Final = "x-opt-partition-key"
 _OWNED: Final = frozenset(
     (
         "x-opt-sequence-number",
@@ -208,8 +210,9 @@ def parse_messages(payload: bytes, message_format: int, new_identity: NewIdentit
 
 
 def parse_message(data: bytes, new_identity: NewIdentity | None = None) -> Message:
-    """One message from its bytes."""
+    """One message from its bytes. Raises `AmqpError` if they are no message, or one that breaks a limit."""
     sections = scan(data)
+    _check_limits(sections)
     message = Message(data[sections.bare :])
     if new_identity is not None and not sections.has_message_id:
         message.bare = sections.with_message_id(new_identity().hex())
@@ -224,7 +227,42 @@ def parse_message(data: bytes, new_identity: NewIdentity | None = None) -> Messa
     return message
 
 
+def _check_limits(sections: Sections) -> None:
+    """Refuse what the service refuses: long identifiers, and more properties than fit a message's head.
+
+    Source: "Service Bus quotas", message id, session id and header sizes. The condition is not documented.
+    """
+    if sections.body > MAX_PROPERTIES_BYTES:
+        raise AmqpError(
+            Condition.ARGUMENT_ERROR,
+            f"The header and properties of the message take {sections.body} bytes: the limit is {MAX_PROPERTIES_BYTES}",
+        )
+    if sections.body - sections.bare <= MAX_IDENTIFIER:
+        return  # no identifier in it can be too long
+    properties = sections.properties
+    for name in ("message_id", "group_id", "reply_to_group_id"):
+        value = getattr(properties, name)
+        if isinstance(value, str | bytes) and len(value) > MAX_IDENTIFIER:
+            raise _too_long(_SHOWN_NAMES[name], len(value))
+
+
+_SHOWN_NAMES: Final = {
+    "message_id": "MessageId",
+    "group_id": "SessionId",
+    "reply_to_group_id": "ReplyToSessionId",
+}
+
+
+def _too_long(name: str, length: int) -> AmqpError:
+    return AmqpError(
+        Condition.ARGUMENT_ERROR, f"The {name} has {length} characters: at most {MAX_IDENTIFIER} are allowed"
+    )
+
+
 def _take_annotations(message: Message, annotations: dict[Any, Any]) -> None:
+    key = annotations.get(_PARTITION_KEY)
+    if isinstance(key, str) and len(key) > MAX_IDENTIFIER:
+        raise _too_long("PartitionKey", len(key))
     scheduled = annotations.get(_SCHEDULED_TIME)
     if isinstance(scheduled, int):
         message.visible_at = scheduled

@@ -21,7 +21,7 @@ from local_azure.broker.entities import (
 from local_azure.broker.rules import RuleError
 from local_azure.broker.servicebus.consumers import Services
 from local_azure.broker.servicebus.message import Message
-from local_azure.broker.servicebus.queue import Queue
+from local_azure.broker.servicebus.queue import Queue, forwarded
 from local_azure.broker.servicebus.sessions import SessionQueue
 from local_azure.broker.servicebus.settings import QueueSettings
 from local_azure.broker.servicebus.topic import Subscription, Topic
@@ -148,7 +148,7 @@ class Namespace:
         kind = SessionQueue if settings.requires_session else Queue
         queue = kind(identity, path, settings, self._services, dead_letters)
         queue.transfer_dead_letters = transfer
-        queue.size_elsewhere = lambda: dead_letters.size_bytes + transfer.size_bytes
+        queue.parts = lambda: (dead_letters, transfer)
         self._wire(queue)
         for store in (queue, dead_letters, transfer):
             self._stores[entity_key(store.path)] = store
@@ -189,6 +189,9 @@ class Namespace:
             if store is not None:
                 store.settings = settings.of_dead_letters()
         self._wire(queue)
+        if settings.forward_to is not None:
+            for consumer in tuple(queue.consumers):
+                consumer.lost(forwarded("receiver"))
         self._services.wake(queue)
 
     def remove_queue(self, name: str) -> QueueEntity:

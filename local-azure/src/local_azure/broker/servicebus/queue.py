@@ -18,7 +18,7 @@ from local_azure.broker.servicebus.message import FOREVER, Message, MessageState
 from local_azure.broker.servicebus.ordering import Deadlines, ReadyNumbers, SequenceIndex
 from local_azure.broker.servicebus.settings import QueueSettings
 
-__all__ = ["Queue"]
+__all__ = ["Queue", "forwarded"]
 
 
 class Queue:
@@ -44,8 +44,8 @@ class Queue:
         self.timer_at: int | None = None
         self.accessed_at = 0
         self.is_removed = False
-        self.size_elsewhere: Callable[[], int] = lambda: 0
-        """Bytes held outside this store that count against its quota: dead letters, a topic's subscriptions."""
+        self.parts: Callable[[], Iterable[Queue]] = lambda: ()
+        """Stores that count as this one for its quota and its idleness: dead letters, a topic's subscriptions."""
         self.enqueued_total = 0
         self.size_bytes = 0
         self.scheduled = 0
@@ -102,12 +102,16 @@ class Queue:
         limit = self.settings.max_size_bytes
         if limit is None:
             return
-        if self.size_bytes + self.size_elsewhere() + sum(message.size for message in messages) > limit:
+        if self.total_bytes() + sum(message.size for message in messages) > limit:
             raise AmqpError(
                 Condition.RESOURCE_LIMIT_EXCEEDED,
                 f"The maximum entity size of {limit} bytes has been reached for '{self.path}':"
                 " receive or remove messages",
             )
+
+    def total_bytes(self) -> int:
+        """Bytes held here and in the parts."""
+        return self.size_bytes + sum(part.total_bytes() for part in self.parts())
 
     def _without_duplicates(self, messages: Sequence[Message], now: int) -> Sequence[Message]:
         window = self.settings.duplicate_window_ms
@@ -172,6 +176,11 @@ class Queue:
         self.size_bytes += message.size
         self._hold(message)
 
+    def restore_locked(self, message: Message, now: int) -> None:
+        """As `restore`, for a message that was under a lock when the process ended: the delivery counts as failed."""
+        self.restore(message)
+        self._unlock(message, now, failed=True)
+
     def _take_over(self, message: Message) -> None:
         """Receive a message that moved here from the parent queue and keeps its number."""
         journal = self.services.journal
@@ -191,11 +200,16 @@ class Queue:
 
     def detach(self, consumer: Consumer, now: int) -> None:
         """Remove a receiver; what it holds stays locked until the locks expire."""
+        self.accessed_at = now
         if consumer in self.consumers:
             self.consumers.remove(consumer)
 
     def dispatch(self, now: int) -> None:
-        """Hand ready messages to receivers that can take them, in turn."""
+        """Hand ready messages to receivers that can take them, in turn; with a `route`, send them on instead."""
+        if self.route is not None:
+            while (message := self._next(self._ready, now)) is not None:
+                self._remove(message)
+                self.route(message, now)
         served = self.settings.status.can_receive
         while served and self._ready:
             served = False
@@ -227,6 +241,7 @@ class Queue:
             consumer.deliver(message)
         else:
             self._remove(message)
+            consumer.reserve(message)
             self.services.journal.after_commit(partial(consumer.deliver, message))
 
     def _lock(self, message: Message, until: int) -> None:
@@ -234,6 +249,7 @@ class Queue:
         message.lock_token = token
         message.locked_until = until
         self.locked[token] = message
+        self.services.journal.put_lock(self.identity, message)
 
     # -- settling ----------------------------------------------------------------------------------
     def complete(self, token: bytes, now: int) -> None:
@@ -403,10 +419,57 @@ class Queue:
                 break
         return found
 
+    def delete_oldest(self, count: int, before: int, session_id: str | None = None) -> int:
+        """Delete up to `count` ready messages that were enqueued before a time, and tell how many there were.
+
+        What is locked stays, as in the service; so does what is deferred or scheduled.
+        """
+        chosen = []
+        for sequence in self._index.walk(0):
+            message = self.messages[sequence]
+            if (
+                message.state is MessageState.ACTIVE
+                and message.lock_token is None
+                and message.enqueued_at < before
+                and (session_id is None or message.session_id == session_id)
+            ):
+                chosen.append(message)
+                if len(chosen) == count:
+                    break
+        for message in chosen:
+            self._remove(message)
+        return len(chosen)
+
+    # -- idleness ----------------------------------------------------------------------------------
+    @property
+    def is_used(self) -> bool:
+        """Whether somebody receives, something is scheduled or all is sent on: then it is not idle.
+
+        Source: "Message expiration (Time to Live)", temporary entities and idleness.
+        """
+        return bool(self.consumers or self.scheduled or self.settings.forward_to is not None)
+
+    def _used_at(self, now: int) -> int:
+        """When this store or a part of it was used last."""
+        used = now if self.is_used else self.accessed_at
+        return max((used, *(part._used_at(now) for part in self.parts())))
+
+    def _delete_if_idle(self, now: int) -> None:
+        idle_ms = self.settings.idle_ms
+        if idle_ms is None or now < self.accessed_at + idle_ms:
+            return
+        self.accessed_at = self._used_at(now)
+        if now >= self.accessed_at + idle_ms:
+            self.services.idle(self)
+
     # -- time --------------------------------------------------------------------------------------
     def next_deadline(self) -> int | None:
         """When `tick` has something to do, or None."""
+        if self.is_removed:
+            return None
         times = [self._expiries.next_time(), self._schedule.next_time(), self._first_lock_end()]
+        if self.settings.idle_ms is not None:
+            times.append(self.accessed_at + self.settings.idle_ms)
         times.append(self.history.next_time())
         return min((time for time in times if time is not None), default=None)
 
@@ -420,6 +483,7 @@ class Queue:
             if message.lock_token is None:
                 self._expire(message, now)
         self.history.forget(now)
+        self._delete_if_idle(now)
 
     def _first_lock_end(self) -> int | None:
         return next(iter(self.locked.values())).locked_until if self.locked else None
@@ -432,17 +496,20 @@ class Queue:
             self._unlock(message, now, failed=True)
 
     def _activate(self, message: Message, now: int) -> None:
-        self.scheduled -= 1
-        self._start_life(message, now)
+        """Append a scheduled message as if it were sent now, under a new number.
+
+        Source: "Message sequencing and timestamps", scheduled messages.
+        """
+        self._drop(message)
+        self._number(message, now)
         self._note_counters()
+        journal = self.services.journal
         if self._sent_on(message, now):
-            self._remove(message)
+            journal.delete_message(message)
             return
-        if message.expires_at != FOREVER:
-            self._expiries.add(message.expires_at, message.sequence, len(self.messages))
-        self.services.journal.put_message(self.identity, message)
-        self._make_ready(message)
-        self.services.wake(self)
+        journal.put_message(self.identity, message)
+        self.size_bytes += message.size
+        journal.after_commit(partial(self._appear, (message,)))
 
     def _expires_at(self, sequence: int, time: int) -> bool:
         message = self.messages.get(sequence)
@@ -458,6 +525,13 @@ def _lock_lost() -> AmqpError:
         Condition.MESSAGE_LOCK_LOST,
         "The lock supplied is invalid. Either the lock expired, or the message has already been removed from"
         " the queue.",
+    )
+
+
+def forwarded(kind: str) -> AmqpError:
+    """Why nobody takes messages out of an entity that sends them on; the service's own words."""
+    return AmqpError(
+        Condition.NOT_ALLOWED, f"Cannot create a message {kind} on an entity with auto-forwarding enabled."
     )
 
 

@@ -69,6 +69,11 @@ class SessionQueue(Queue):
         message.session_id = message.sections.properties.group_id
         super().restore(message)
 
+    def restore_locked(self, message: Message, now: int) -> None:
+        """As `Queue.restore_locked`; a session whose connection broke counts no delivery."""
+        self.restore(message)
+        self._unlock(message, now, failed=False)
+
     def restore_state(self, session_id: str, state: bytes) -> None:
         """Take back a session's state."""
         self._session(session_id).state = state
@@ -92,6 +97,11 @@ class SessionQueue(Queue):
         self._waiters.clear()
         super().remove()
 
+    @property
+    def is_used(self) -> bool:
+        """As `Queue.is_used`; one who waits for a session receives too."""
+        return bool(self._waiters) or super().is_used
+
     # -- locking -----------------------------------------------------------------------------------
     def attach(self, consumer: Consumer) -> None:
         """Let a receiver wait for its session; a named one that is taken is refused at once."""
@@ -107,13 +117,16 @@ class SessionQueue(Queue):
         self.services.wake(self)
 
     def detach(self, consumer: Consumer, now: int) -> None:
-        """Remove a receiver; its session is free again, with what was not settled, in order."""
+        """Remove a receiver; its session is free again, with what was not settled, in order.
+
+        Closing a session counts no delivery, its lock's expiry does ("Message sessions", message delivery count).
+        """
         waiter: SessionWaiter = consumer  # type: ignore[assignment]
         if waiter in self._waiters:
             self._waiters.remove(waiter)
         super().detach(waiter, now)
         if waiter.session is not None and waiter.session.owner is waiter:
-            self._free(waiter.session, now)
+            self._free(waiter.session, now, failed=False)
 
     def dispatch(self, now: int) -> None:
         """Give sessions to those who wait, and messages to those who hold one."""
@@ -170,7 +183,7 @@ class SessionQueue(Queue):
                     del self.sessions[session.id]
                     self._available.pop(session.id, None)
 
-    def _free(self, session: Session, now: int) -> None:
+    def _free(self, session: Session, now: int, *, failed: bool) -> None:
         owner = session.owner
         session.owner = None
         session.locked_until = 0
@@ -178,7 +191,7 @@ class SessionQueue(Queue):
         if owner in self.consumers:
             self.consumers.remove(owner)
         for message in [each for each in self.locked.values() if each.session_id == session.id]:
-            self._unlock(message, now, failed=True)
+            self._unlock(message, now, failed=failed)
         if session.ready:
             self._available[session.id] = None
             self.services.wake(self)
@@ -224,8 +237,17 @@ class SessionQueue(Queue):
         return self._held(session_id, now).state
 
     def set_state(self, session_id: str, state: bytes | None, now: int) -> None:
-        """Store bytes with the session, None removes them."""
-        self._held(session_id, now).state = state
+        """Store bytes with the session, None removes them.
+
+        At most as many as a message of the tier may have ("Message sessions", session state).
+        """
+        session = self._held(session_id, now)
+        if state is not None and len(state) > self.settings.max_message_bytes:
+            raise AmqpError(
+                Condition.MESSAGE_SIZE_EXCEEDED,
+                f"The state of a session has at most {self.settings.max_message_bytes} bytes, not {len(state)}",
+            )
+        session.state = state
         self.services.journal.put_session_state(self.identity, session_id, state)
 
     def list_sessions(self, updated_after: int | None, skip: int, count: int) -> list[str]:
@@ -248,6 +270,8 @@ class SessionQueue(Queue):
     # -- time --------------------------------------------------------------------------------------
     def next_deadline(self) -> int | None:
         """As `Queue.next_deadline`, with the sessions' locks and those who wait."""
+        if self.is_removed:
+            return None
         times = [super().next_deadline()]
         times += [waiter.give_up_at for waiter in self._waiters]
         return min((time for time in times if time is not None), default=None)
@@ -258,7 +282,7 @@ class SessionQueue(Queue):
     def _expire_locks(self, now: int) -> None:
         for session in [each for each in self._owned.values() if each.locked_until <= now]:
             owner = session.owner
-            self._free(session, now)
+            self._free(session, now, failed=True)
             if owner is not None:
                 owner.lost(_session_lost())
         for message in [each for each in self.locked.values() if each.session_id not in self._owned]:

@@ -35,6 +35,7 @@ class QueueSettings:
     forward_dead_letters_to: str | None = None
     max_size_bytes: int | None = None
     max_message_bytes: int = 262_144
+    idle_ms: int | None = None
     status: EntityStatus = EntityStatus.ACTIVE
 
     @classmethod
@@ -51,6 +52,7 @@ class QueueSettings:
             forward_dead_letters_to=queue.forward_dead_lettered_messages_to,
             max_size_bytes=queue.max_size_in_megabytes << 20,
             max_message_bytes=queue.max_message_size_in_kilobytes << 10,
+            idle_ms=milliseconds(queue.auto_delete_on_idle),
             status=queue.status,
         )
 
@@ -62,6 +64,7 @@ class QueueSettings:
             duplicate_window_ms=_window(topic),
             max_size_bytes=topic.max_size_in_megabytes << 20,
             max_message_bytes=topic.max_message_size_in_kilobytes << 10,
+            idle_ms=milliseconds(topic.auto_delete_on_idle),
             status=topic.status,
         )
 
@@ -77,6 +80,7 @@ class QueueSettings:
             forward_to=subscription.forward_to,
             forward_dead_letters_to=subscription.forward_dead_lettered_messages_to,
             max_message_bytes=topic.max_message_bytes,
+            idle_ms=milliseconds(subscription.auto_delete_on_idle),
             status=subscription.status,
         )
 

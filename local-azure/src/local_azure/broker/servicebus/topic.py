@@ -8,7 +8,7 @@ from typing import Any
 
 from local_azure.broker.amqp.encode import encode_map_items
 from local_azure.broker.amqp.message import Sections
-from local_azure.broker.amqp.types import Symbol
+from local_azure.broker.amqp.types import Fields
 from local_azure.broker.entities import SubscriptionDescription, TopicDescription, TrueFilter, entity_key
 from local_azure.broker.rules import Copy, MessageView, compile_rule, select
 from local_azure.broker.servicebus.message import Message
@@ -71,7 +71,7 @@ class Topic:
         self.entrance = entrance
         self.subscriptions: dict[str, Subscription] = {}
         entrance.route = self.distribute
-        entrance.size_elsewhere = self._size
+        entrance.parts = lambda: [each.queue for each in self.subscriptions.values()]
 
     def distribute(self, message: Message, now: int) -> bool:
         """Copy a message into the subscriptions; the entrance need not keep it."""
@@ -82,10 +82,6 @@ class Topic:
         for subscription in tuple(self.subscriptions.values()):
             subscription.take(message, view, now)
         return True
-
-    def _size(self) -> int:
-        queues = [each.queue for each in self.subscriptions.values()]
-        return sum(queue.size_bytes + queue.size_elsewhere() for queue in queues)
 
     def subscription(self, name: str) -> Subscription | None:
         """A subscription by name, whatever its case."""
@@ -123,7 +119,7 @@ def _changed(message: Message, copy: Copy) -> Message:
     if "ScheduledEnqueueTimeUtc" in copy.system:
         twin.visible_at = _milliseconds(copy.system["ScheduledEnqueueTimeUtc"]) or 0
     if "PartitionKey" in copy.system and copy.system["PartitionKey"] is not None:
-        twin.annotations += encode_map_items({Symbol(_PARTITION_KEY): str(copy.system["PartitionKey"])})
+        twin.annotations += encode_map_items(Fields({_PARTITION_KEY: str(copy.system["PartitionKey"])}))
         twin.annotations_count += 2
     return twin
 

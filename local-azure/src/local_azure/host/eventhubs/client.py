@@ -17,7 +17,7 @@ from local_azure.host.settings import Connection
 from local_azure.host.trigger_data.event_hubs import ReceivedEvent
 from local_azure.host.trigger_data.net_json import net_datetime_offset
 
-__all__ = ["CHECKPOINT_CONTAINER", "InstanceCheckpointStore", "make_checkpoint_store", "make_consumer", "plain"]
+__all__ = ["CHECKPOINT_CONTAINER", "InstanceCheckpointStore", "make_checkpoint_store", "make_consumer", "plain", "with_types"]
 
 # Where the extension keeps ownership and checkpoints, in AzureWebJobsStorage.
 CHECKPOINT_CONTAINER = "azure-webjobs-eventhub"
@@ -90,7 +90,7 @@ def make_consumer(
         "retry_backoff_factor": 0.2,
     }
     if connection.connection_string is not None:
-        return _with_types(
+        return with_types(
             EventHubConsumerClient.from_connection_string(
                 connection.connection_string, eventhub_name=event_hub, **settings
             )
@@ -99,10 +99,11 @@ def make_consumer(
 
     credential = DefaultAzureCredential()
     namespace = str(connection.fully_qualified_namespace)
-    return _with_types(EventHubConsumerClient(namespace, event_hub, credential=credential, **settings)), credential
+    return with_types(EventHubConsumerClient(namespace, event_hub, credential=credential, **settings)), credential
 
 
-def _with_types(client: EventHubConsumerClient) -> EventHubConsumerClient:
+def with_types(client: EventHubConsumerClient) -> EventHubConsumerClient:
+    """Have all that a client receives decoded with types."""
     create = client._create_consumer
 
     def create_consumer(*args: Any, **options: Any) -> Any:

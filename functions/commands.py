@@ -1,0 +1,204 @@
+"""Commands over HTTP: taken in, and asked about by the id of their operation."""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from azure.core.exceptions import AzureError
+from starlette.requests import Request
+from starlette.responses import Response
+
+from shared.authentication import Caller, Role
+from shared.encryption import KeysUnavailable
+from shared.http import (
+    EVERY_ROLE,
+    PRODUCERS,
+    BadBody,
+    Intake,
+    Operation,
+    OperationSigner,
+    Refused,
+    Route,
+    accepted,
+    correlation_id,
+    declared_length,
+    error,
+    mark_of,
+    media_type,
+    read_body,
+    success,
+)
+from shared.messages import ErrorCode, Handler
+from shared.secrets import SecretError
+from shared.sending import NotSent
+from shared.state import StateStore, inbox_key
+from shared.telemetry import log_event
+
+from .openapi import command_docs, view_docs
+from .unavailable import secret_failed, storage_failed, unavailable
+
+__all__ = ["Commands"]
+
+LARGE_BODY = 256 * 1024
+
+_STATUS = {"done": "succeeded", "dead": "failed"}
+"""Inbox status → what an operation says; not there, or open again for a replay, is accepted."""
+
+
+class Commands:
+    """The endpoints of commands. Each returns a Response; what goes wrong on purpose is answered in the one format.
+
+    Parameters
+    ----------
+    intake, state:
+        Called with the first request, so that nothing connects before.
+    max_body:
+        Bytes of the largest body that is read.
+    """
+
+    def __init__(
+        self,
+        intake: Callable[[], Intake],
+        state: Callable[[], StateStore],
+        signer: OperationSigner,
+        *,
+        max_body: int,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._intake = intake
+        self._state = state
+        self._signer = signer
+        self._max_body = max_body
+        self._now = now
+
+    def routes(self, handlers: Mapping[str, Handler]) -> list[Route]:
+        """One for any command, one for each handler that has a path of its own, and one for operations."""
+        paths: Mapping[str, Handler | None] = {"messages": None, **handlers}
+        return [
+            *(
+                Route(
+                    method="POST",
+                    path=path,
+                    endpoint=self._taking(handler),
+                    access=PRODUCERS,
+                    docs=command_docs(handler),
+                    direct=True,
+                )
+                for path, handler in paths.items()
+            ),
+            Route(
+                method="GET",
+                path="operations/{operationId}",
+                endpoint=self.operation,
+                access=EVERY_ROLE,  # a producer sees its own: what the operation's id says decides
+                docs=view_docs("operation", "operationId"),
+            ),
+        ]
+
+    def _taking(self, handler: Handler | None) -> Callable[[Request], Awaitable[Response]]:
+        async def endpoint(request: Request) -> Response:
+            return await self.command(request, handler)
+
+        return endpoint
+
+    async def command(self, request: Request, route: Handler | None) -> Response:
+        """Take a command in."""
+        started = time.perf_counter()
+        try:
+            operations = await self._signer.ids()  # what can't be signed isn't taken in
+            kind = media_type(request)
+            asked = _asked_id(request)
+            declared = declared_length(request)
+            if declared is not None and declared <= LARGE_BODY:
+                operation = await self._take(request, kind, route, asked)
+            else:
+                async with self._intake().large:  # few at once: a large body costs many times its size in memory
+                    operation = await self._take(request, kind, route, asked)
+        except BadBody as refused:
+            return error(refused.code, refused.message, now=self._now())
+        except Refused as refused:
+            return error(
+                refused.error.code,
+                refused.error.message,
+                now=self._now(),
+                message_id=refused.message_id,
+                details=refused.error.details,
+            )
+        except NotSent as failure:
+            log_event("not sent", level=logging.WARNING, reason=str(failure))
+            return unavailable(now=self._now())
+        except SecretError as failure:
+            return secret_failed(failure, now=self._now())
+        except (AzureError, TimeoutError, KeysUnavailable) as failure:
+            return storage_failed(failure, now=self._now())
+        milliseconds = round((time.perf_counter() - started) * 1_000)
+        location = f"/api/operations/{operations.make(operation)}"
+        return accepted(operation.message_id, location=location, now=self._now(), milliseconds=milliseconds)
+
+    async def _take(self, request: Request, kind: str, route: Handler | None, asked: UUID | None) -> Operation:
+        body = await read_body(request, limit=self._max_body)
+        command = await self._intake().read(body, kind=kind, route=route, asked_id=asked)
+        caller = _caller(request)
+        client = None if caller is None else caller.client
+        return await self._intake().accept(command, correlation_id=correlation_id(), client=client)
+
+    async def operation(self, request: Request) -> Response:
+        """What became of a message: one point read."""
+        started = time.perf_counter()
+        operation = (await self._signer.ids()).read(request.path_params["operationId"])
+        if operation is None or not _may_see(_caller(request), operation):  # another client's isn't told from none
+            return self._no_operation()
+        key = inbox_key(operation.message_id)
+        row = (await self._state().find(operation.bucket, [key])).get(key)
+        if row is not None and not _sent_by(_caller(request), row):
+            return self._no_operation()
+        status = _STATUS.get(row["status"] if row is not None else "", "accepted")
+        more: dict[str, Any] = {}
+        if row is not None and status == "failed":
+            more["error"] = {"code": row.get("code", ""), "message": row.get("reason", ""), "details": {}}
+        return success(
+            status,
+            message_id=operation.message_id,
+            now=self._now(),
+            milliseconds=round((time.perf_counter() - started) * 1_000),
+            processed=status != "accepted",
+            more=more,
+        )
+
+    def _no_operation(self) -> Response:
+        return error(ErrorCode.NOT_FOUND, "There is no such operation.", now=self._now())
+
+
+def _caller(request: Request) -> Caller | None:
+    """Who sent the request; None only where callers aren't checked at all."""
+    caller: Caller | None = getattr(request.state, "caller", None)
+    return caller
+
+
+def _may_see(caller: Caller | None, operation: Operation) -> bool:
+    client = _confined_to(caller)
+    return client is None or operation.is_of(client)
+
+
+def _sent_by(caller: Caller | None, row: Mapping[str, Any]) -> bool:
+    """Whether a caller may see a record: an id that another client had used before shows nothing of its message."""
+    client = _confined_to(caller)
+    return client is None or bool(row.get("sender") == mark_of(client).hex())
+
+
+def _confined_to(caller: Caller | None) -> str | None:
+    """The client whose operations alone the caller sees: its own, where it only produces; None where it sees all."""
+    return caller.client if caller is not None and caller.roles == {Role.PRODUCER} else None
+
+
+def _asked_id(request: Request) -> UUID | None:
+    text = request.headers.get("idempotency-key")
+    if text is None:
+        return None
+    try:
+        return UUID(text)
+    except ValueError:
+        raise BadBody(ErrorCode.BAD_REQUEST, "Idempotency-Key must be a UUID.") from None

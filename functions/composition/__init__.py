@@ -1,0 +1,30 @@
+"""How the app is put together: what each capability brings, the parts that they share, and the checks of both."""
+
+from .capabilities import CAPABILITIES
+from .capability import Capability, Command
+from .composing import WrongComposition, capabilities_of, compose, contradictions
+from .composition import Composition
+from .declarations import declarations
+from .declaring import Access, Container, Hub, Key, Need, Queue, Resource, Table, Vault, WrongDeclaration
+
+__all__ = [
+    "CAPABILITIES",
+    "Access",
+    "Capability",
+    "Command",
+    "Composition",
+    "Container",
+    "Hub",
+    "Key",
+    "Need",
+    "Queue",
+    "Resource",
+    "Table",
+    "Vault",
+    "WrongComposition",
+    "WrongDeclaration",
+    "capabilities_of",
+    "compose",
+    "contradictions",
+    "declarations",
+]

@@ -1,0 +1,37 @@
+"""The API: one HTTP function that serves the routes of every capability, and health from all of their probes."""
+
+from collections.abc import Sequence
+
+from functions.api import api_function, build_api, health_routes, own_routes
+from shared.http import Observed, Route
+
+from .authentication import authenticator
+from .capability import Capability
+from .composition import Composition
+
+__all__ = ["NAME", "gathered", "gathered_app"]
+
+NAME = "api"
+
+
+def gathered_app(composition: Composition, offered: Sequence[Capability]) -> Observed:
+    """The ASGI app of what some capabilities offer."""
+    found = composition.get(authenticator)
+    routes = [*(route for one in offered for route in one.routes), *_own(composition, offered)]
+    return build_api(routes, authenticate=None if found is None else found.caller, now=composition.now)
+
+
+def _own(composition: Composition, offered: Sequence[Capability]) -> list[Route]:
+    probes = {name: probe for one in offered for name, probe in one.probes.items()}
+    return [*health_routes(probes, now=composition.now), *own_routes()]
+
+
+def gathered(composition: Composition, offered: Sequence[Capability]) -> Capability:
+    """The API as a capability of its own, from what the others offer."""
+    app = gathered_app(composition, offered)
+    return Capability(
+        name=NAME,
+        functions=[api_function(app, streams=composition.settings.http_streams)],
+        routes=_own(composition, offered),
+        settings=["SLUICE_HTTP_STREAMS"],
+    )

@@ -1,0 +1,44 @@
+"""Claim check: large payloads beside their messages, and how a delivery is read with them."""
+
+from shared.claim_check import ClaimStore
+from shared.processing import Decoder
+
+from .capability import Capability
+from .composition import Composition
+from .declaring import Container
+from .encryption import data_keys, fields, message_encryption
+from .platform import platform
+
+__all__ = ["CLAIMS", "capability", "claim_store", "decoder"]
+
+CLAIMS = Container(name="%SLUICE_CLAIM_CONTAINER%")
+
+
+def claim_store(composition: Composition) -> ClaimStore:
+    """Large payloads."""
+    settings = composition.settings
+    container = composition.get(platform).container(settings.claim_container)
+    made = ClaimStore(container, keys=composition.get(data_keys), encrypt=settings.encrypts_claims)
+    composition.on_close(made.close)
+    return made
+
+
+def decoder(composition: Composition) -> Decoder:
+    """Reads deliveries."""
+    protection = composition.get(fields)
+    return Decoder(
+        composition.registry,
+        composition.get(claim_store),
+        buckets=composition.settings.state_buckets,
+        encryption=composition.get(message_encryption),
+        fingerprints=None if protection is None else protection.payload_hashes,
+    )
+
+
+def capability(composition: Composition) -> Capability:
+    """A container; whoever sends or reads messages asks the store."""
+    return Capability(
+        name="claim-check",
+        resources=[CLAIMS],
+        settings=["SLUICE_CLAIM_THRESHOLD_BYTES", "SLUICE_CLAIM_CONTAINER", "SLUICE_CLAIM_RETENTION_DAYS"],
+    )

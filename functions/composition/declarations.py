@@ -1,0 +1,263 @@
+"""What the whole app says of itself, as one JSON document: infrastructure, emulator, gateway and doctor read it.
+
+It is worked out from the capabilities and the integrations alone, with every setting at its default: no environment and
+no stage is in it.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from functions.triggers import AppName, Function, HubTrigger, QueueTrigger
+from shared.messages import Integration, Lane, Registry
+from shared.settings import Settings
+
+from .capability import Capability
+from .declaring import ROUTES, Access, Container, Hub, Key, Need, Queue, Resource, Table, Vault
+
+__all__ = ["declarations"]
+
+_ROLES: Mapping[tuple[type[Resource], frozenset[Access]], tuple[str, ...]] = {
+    # Data Owner and not Receiver where an app sends too: with Listen alone the scale controller can't read the queue's
+    # length and adds one instance at a time; with Manage on this one queue it jumps to backlog / batch size.
+    (Queue, frozenset({Access.SEND, Access.RECEIVE})): ("Azure Service Bus Data Owner",),
+    (Queue, frozenset({Access.SEND})): ("Azure Service Bus Data Sender",),
+    (Queue, frozenset({Access.RECEIVE})): ("Azure Service Bus Data Receiver",),
+    (Hub, frozenset({Access.SEND})): ("Azure Event Hubs Data Sender",),
+    (Hub, frozenset({Access.RECEIVE})): ("Azure Event Hubs Data Receiver",),
+    (Table, frozenset({Access.READ})): ("Storage Table Data Reader",),
+    (Table, frozenset({Access.WRITE})): ("Storage Table Data Contributor",),
+    (Container, frozenset({Access.READ})): ("Storage Blob Data Reader",),
+    (Container, frozenset({Access.WRITE})): ("Storage Blob Data Contributor",),
+    (Vault, frozenset({Access.SECRETS})): ("Key Vault Secrets User",),
+    (Vault, frozenset({Access.SET_SECRETS})): ("Key Vault Secrets Officer",),
+    (Key, frozenset({Access.WRAP})): ("Key Vault Crypto Service Encryption User",),
+}
+_INCLUDES = {Access.WRITE: Access.READ, Access.SET_SECRETS: Access.SECRETS}
+"""Who may do the one with these roles may do the other too."""
+_KINDS: Mapping[type[Resource], str] = {
+    Queue: "queue",
+    Hub: "hub",
+    Table: "table",
+    Container: "container",
+    Vault: "vault",
+    Key: "key",
+}
+
+
+def declarations(capabilities: Sequence[Capability], registry: Registry) -> dict[str, Any]:
+    """The document. Lists are in the order in which the capabilities say things, so that a new one changes little."""
+    names = _Names()
+    tables = [one for _, one in _resources(capabilities, Table)]
+    document = {
+        "about": "Written from the code by `python3 dev.py declare`: change the code, not this.",
+        "apps": [app.value for app in AppName],
+        "functions": [
+            {
+                "name": function.name,
+                "app": function.app.value,
+                "trigger": _kind_of(function.trigger),
+                "of": capability.name,
+            }
+            for capability in capabilities
+            for function in capability.functions
+        ],
+        "queues": [
+            {
+                "name": names.of(queue.name),
+                "lock": queue.lock,
+                "timeToLive": queue.time_to_live,
+                "deliveries": queue.deliveries,
+                "sessions": queue.sessions,
+                "duplicateDetection": False,
+                "deadLettersExpired": True,
+                "of": capability.name,
+            }
+            for capability, queue in _resources(capabilities, Queue)
+        ],
+        "hubs": [
+            {
+                "name": names.of(hub.name),
+                "partitions": hub.partitions,
+                "groups": [names.of(group) for group in _groups(hub, capabilities)],
+                "of": capability.name,
+            }
+            for capability, hub in _resources(capabilities, Hub)
+        ],
+        "tables": {
+            "everyAccount": [one.name for one in tables if one.every_account],
+            "firstAccount": [one.name for one in tables if not one.every_account],
+        },
+        "containers": [names.of(one.name) for _, one in _resources(capabilities, Container)],
+        "grants": _grants(capabilities, names),
+        "needs": [
+            {
+                "access": need.access.value,
+                "kind": _KINDS[type(need.to)],
+                "name": names.of(need.to.name),
+                "apps": [app.value for app in AppName if app in _apps(capability, need)],
+                "why": need.why,
+                **({"when": need.when} if need.when else {}),
+            }
+            for capability in capabilities
+            for need in capability.needs
+        ],
+        "jobs": [
+            {"name": job.name, "app": str(job.app), "schedule": job.schedule.text, "of": capability.name}
+            for capability in capabilities
+            for job in capability.jobs
+        ],
+        "routes": [
+            {
+                "method": route.method,
+                "path": route.full_path,
+                "callers": route.scheme or ("anyone" if route.access is None else sorted(route.access)),
+                "of": capability.name,
+            }
+            for capability in capabilities
+            for route in capability.routes
+        ],
+        "probes": [
+            {"component": name, "of": capability.name} for capability in capabilities for name in capability.probes
+        ],
+        "commands": [
+            {"name": command.name, "of": capability.name}
+            for capability in capabilities
+            for command in capability.commands
+        ],
+        "settings": [
+            {"name": name, "of": capability.name} for capability in capabilities for name in capability.settings
+        ],
+        "integrations": [_integration(one) for one in registry.integrations],
+    }
+    document["entitySettings"] = dict(sorted(names.used.items()))
+    return document
+
+
+def _kind_of(trigger: object) -> str:
+    return type(trigger).__name__.removesuffix("Trigger").lower()
+
+
+class _Names:
+    """Names of entities, with `%SETTING%` replaced by the setting's default."""
+
+    def __init__(self) -> None:
+        self._defaults = {field.alias: field.default for field in Settings.model_fields.values()}
+        self.used: dict[str, str] = {}
+
+    def of(self, name: str) -> str:
+        """The name; one whose setting has no default stays as it is, since only a stage knows it."""
+        if not name.startswith("%"):
+            return name
+        setting = name.strip("%")
+        default = self._defaults.get(setting)
+        if not isinstance(default, str):
+            return name
+        self.used[setting] = default
+        return default
+
+
+def _resources(capabilities: Iterable[Capability], kind: type[Any]) -> Iterator[tuple[Capability, Any]]:
+    for capability in capabilities:
+        yield from ((capability, one) for one in capability.resources if isinstance(one, kind))
+
+
+def _groups(hub: Hub, capabilities: Iterable[Capability]) -> list[str]:
+    """The groups that the hub has, and those that any function reads it as."""
+    read = (
+        function.trigger.group
+        for capability in capabilities
+        for function in capability.functions
+        if isinstance(function.trigger, HubTrigger) and function.trigger.hub == hub.name
+    )
+    return list(dict.fromkeys((*hub.groups, *read)))
+
+
+def _apps(capability: Capability, need: Need) -> set[AppName]:
+    """The apps that make a call: those of the functions and jobs that are named; without any, of all that enters."""
+    entered = {one.name: one.app for one in capability.functions}
+    entered |= {one.name: AppName(one.app) for one in capability.jobs}
+    entered |= {ROUTES: AppName.API} if capability.routes else {}
+    return {app for name, app in entered.items() if not need.by or name in need.by}
+
+
+def _grants(capabilities: Sequence[Capability], names: _Names) -> dict[str, list[dict[str, str]]]:
+    """For each app and resource the narrowest role that covers all its calls, and what for."""
+    every_account = {one.name for _, one in _resources(capabilities, Table) if one.every_account}
+    calls: dict[tuple[type[Resource], str, AppName], dict[Access, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for app, access, resource, why in _calls(capabilities):
+        reasons = calls[type(resource), names.of(resource.name), app][access]
+        if why not in reasons:
+            reasons.append(why)
+    grants: dict[str, list[dict[str, str]]] = {
+        name: []
+        for name in ("queues", "hubs", "containers", "tablesOfEveryAccount", "tablesOfFirstAccount", "vault", "keys")
+    }
+    for (kind, name, app), accesses in sorted(calls.items(), key=lambda call: _order(*call[0])):
+        where = {
+            Queue: "queues",
+            Hub: "hubs",
+            Container: "containers",
+            Table: "tablesOfEveryAccount" if name in every_account else "tablesOfFirstAccount",
+            Vault: "vault",
+            Key: "keys",
+        }[kind]
+        subject = {} if kind is Vault else {_KINDS[kind]: name}
+        for role, covered in _roles(kind, accesses):
+            why = " ".join(dict.fromkeys(reason for access in covered for reason in accesses[access]))
+            grants[where].append({"app": app.value, **subject, "role": role, "why": why})
+    return grants
+
+
+def _calls(capabilities: Sequence[Capability]) -> Iterator[tuple[AppName, Access, Resource, str]]:
+    """Every call of every app, the triggers' own first."""
+    for capability in capabilities:
+        for function in capability.functions:
+            yield from _of_trigger(function)
+    for capability in capabilities:
+        for need in capability.needs:
+            yield from ((app, need.access, need.to, need.why) for app in _apps(capability, need))
+
+
+def _of_trigger(function: Function) -> Iterator[tuple[AppName, Access, Resource, str]]:
+    match function.trigger:
+        case QueueTrigger(queue=queue):
+            yield function.app, Access.RECEIVE, Queue(name=queue), "Takes its messages."
+        case HubTrigger(hub=hub):
+            yield function.app, Access.RECEIVE, Hub(name=hub), "Reads its events."
+
+
+def _roles(kind: type[Resource], accesses: Iterable[Access]) -> Iterator[tuple[str, list[Access]]]:
+    """Roles that cover all accesses, with those that each covers: one for them all where there is one."""
+    wanted = list(accesses)
+    needed = frozenset(wanted) - {_INCLUDES[one] for one in wanted if one in _INCLUDES}
+    together = _ROLES.get((kind, needed))
+    if together is not None:
+        yield from ((role, wanted) for role in together)
+        return
+    for one in sorted(needed):
+        for role in _ROLES[kind, frozenset({one})]:
+            yield role, [access for access in wanted if access in (one, _INCLUDES.get(one))]
+
+
+def _order(kind: type[Resource], name: str, app: AppName) -> tuple[Any, ...]:
+    return list(_KINDS).index(kind), name, list(AppName).index(app)
+
+
+def _integration(integration: Integration) -> dict[str, Any]:
+    return {
+        "name": integration.name,
+        "handles": [
+            {
+                "eventType": one.event_type,
+                "version": one.version,
+                "model": one.model.__name__,
+                "key": one.key,
+                "lane": one.priority.value if isinstance(one.priority, Lane) else "by the model",
+                **({"route": f"/api/{one.route}"} if one.route else {}),
+            }
+            for one in integration.handlers
+        ],
+        "projects": [{"eventType": one.event_type, "into": one.view} for one in integration.projections],
+        "rotates": [one.secret for one in integration.rotations],
+    }

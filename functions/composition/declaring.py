@@ -1,0 +1,164 @@
+"""What a capability says of the infrastructure that it needs: resources, and calls on them with their reason.
+
+Names and bounds are those of the services, so that what Azure would refuse stops the start on a laptop.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+__all__ = [
+    "ROUTES",
+    "Access",
+    "Container",
+    "Hub",
+    "Key",
+    "Need",
+    "Queue",
+    "Resource",
+    "Table",
+    "Vault",
+    "WrongDeclaration",
+]
+
+ROUTES = "its routes"
+"""Stands in a need's `by` for what is called over HTTP, in the app of the API."""
+
+_SETTING = re.compile(r"%[A-Za-z]\w*%")
+_ENTITY = re.compile(r"[A-Za-z0-9]([A-Za-z0-9./_-]{0,258}[A-Za-z0-9])?")
+_TABLE = re.compile(r"[A-Za-z][A-Za-z0-9]{2,62}")
+_CONTAINER = re.compile(r"[a-z0-9](-?[a-z0-9]){2,62}")
+_DURATION = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?")
+
+
+class Access(StrEnum):
+    """What a call does to a resource; the infrastructure gives the narrowest role that lets it."""
+
+    SEND = "send"
+    RECEIVE = "receive"
+    READ = "read"
+    WRITE = "write"
+    SECRETS = "secrets"
+    SET_SECRETS = "set-secrets"
+    WRAP = "wrap"
+
+
+class WrongDeclaration(ValueError):
+    """A resource that the service would refuse; the message names it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Queue:
+    """A Service Bus queue by its name or `%SETTING%`.
+
+    Attributes
+    ----------
+    lock, time_to_live:
+        ISO 8601 durations: how long a message is its receiver's, 5 seconds to 5 minutes, and how long it is kept.
+    deliveries:
+        After so many it is a dead letter of the broker's own, 1 to 2000.
+    """
+
+    name: str
+    sessions: bool = False
+    lock: str = "PT30S"
+    time_to_live: str = "P14D"
+    deliveries: int = 10
+
+    def __post_init__(self) -> None:
+        _check_name("queue", self.name, _ENTITY)
+        if not 5 <= _seconds(f"the lock of the queue {self.name}", self.lock) <= 300:
+            raise WrongDeclaration(f"the lock of the queue {self.name} is {self.lock}: use PT5S to PT5M")
+        if _seconds(f"the time to live of the queue {self.name}", self.time_to_live) < 1:
+            raise WrongDeclaration(
+                f"the time to live of the queue {self.name} is {self.time_to_live}: use PT1S or more"
+            )
+        if not 1 <= self.deliveries <= 2_000:
+            raise WrongDeclaration(f"the queue {self.name} has {self.deliveries} deliveries: use 1 to 2000")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hub:
+    """An event hub with the consumer groups that read it; names or `%SETTING%`. Partitions can't be changed later."""
+
+    name: str
+    groups: tuple[str, ...] = ()
+    partitions: int = 4
+
+    def __post_init__(self) -> None:
+        _check_name("hub", self.name, _ENTITY)
+        if not 1 <= self.partitions <= 32:
+            raise WrongDeclaration(f"the hub {self.name} has {self.partitions} partitions: use 1 to 32")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table of the first state account, or of every one."""
+
+    name: str
+    every_account: bool = False
+
+    def __post_init__(self) -> None:
+        _check_name("table", self.name, _TABLE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Container:
+    """A blob container by its name or `%SETTING%`, in the account for claims."""
+
+    name: str
+
+    def __post_init__(self) -> None:
+        _check_name("container", self.name, _CONTAINER)
+
+
+@dataclass(frozen=True)
+class Vault:
+    """The key vault's secrets."""
+
+    name: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Key:
+    """A key of the vault by its name or `%SETTING%`."""
+
+    name: str
+
+
+Resource = Queue | Hub | Table | Container | Vault | Key
+
+
+@dataclass(frozen=True, kw_only=True)
+class Need:
+    """A kind of call that functions or jobs make; their apps' identities are granted the role for it.
+
+    Attributes
+    ----------
+    by:
+        Names of functions and jobs that make the call, and ROUTES for the routes; without any, all of the capability.
+    why:
+        What for: one sentence, as it stands in the grant.
+    when:
+        A setting that must be set for the call to be made; `NAME=start` with that beginning.
+    """
+
+    access: Access
+    to: Resource
+    why: str
+    by: Sequence[str] = ()
+    when: str = ""
+
+
+def _check_name(kind: str, name: str, known: re.Pattern[str]) -> None:
+    if not (_SETTING.fullmatch(name) or known.fullmatch(name)):
+        raise WrongDeclaration(f"no {kind} can be called {name!r}")
+
+
+def _seconds(what: str, duration: str) -> int:
+    found = _DURATION.fullmatch(duration)
+    if found is None or not any(found.groups()):
+        raise WrongDeclaration(f"{what} is {duration!r}, no duration such as PT30S or P14D")
+    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds

@@ -1,0 +1,71 @@
+"""Ingestion: commands over HTTP on their way to the lanes, and what became of them."""
+
+from uuid import uuid4
+
+from functions.commands import Commands
+from shared.http import Intake
+
+from .capability import Capability
+from .claims import CLAIMS, claim_store
+from .composition import Composition
+from .declaring import Access, Need, Table, Vault
+from .encryption import KEY_NEEDS
+from .operations import operation_signer
+from .sending import LANES, lane_senders
+from .state import STATE_TABLE, state_store
+
+__all__ = ["capability", "intake"]
+
+
+def intake(composition: Composition) -> Intake:
+    """Takes commands in."""
+    settings = composition.settings
+    return Intake(
+        registry=composition.registry,
+        claims=composition.get(claim_store),
+        lanes=composition.get(lane_senders),
+        claim_threshold=settings.claim_threshold_bytes,
+        buckets=settings.state_buckets,
+        now=composition.now,
+        new_id=uuid4,
+    )
+
+
+def capability(composition: Composition) -> Capability:
+    """A route for any command, one for each handler that has its own, and one for operations."""
+    commands = Commands(
+        lambda: composition.get(intake),
+        lambda: composition.get(state_store),
+        composition.get(operation_signer),
+        max_body=composition.settings.max_body_bytes,
+        now=composition.now,
+    )
+
+    async def probe() -> None:
+        await composition.get(lane_senders).probe()
+
+    return Capability(
+        name="ingestion",
+        routes=commands.routes(composition.registry.routes),
+        probes={"service-bus": probe},
+        needs=[
+            *(
+                Need(access=Access.SEND, to=queue, why="The API puts commands here, by their lane.")
+                for queue in LANES.values()
+            ),
+            Need(access=Access.WRITE, to=CLAIMS, why="Keeps large payloads before it answers 202."),
+            Need(
+                access=Access.READ,
+                to=Table(name=STATE_TABLE),
+                why="Tells what became of a message: one read of its inbox record.",
+            ),
+            Need(
+                access=Access.SECRETS,
+                to=Vault(),
+                why="Reads the key that signs operation ids.",
+                when="KeyVault__vaultUri",
+            ),
+            *KEY_NEEDS,
+        ],
+        settings=["SLUICE_OPERATION_KEY", "SLUICE_MAX_BODY_BYTES"],
+    )

@@ -1,0 +1,175 @@
+"""Processing: what runs the handlers of every lane, the ordered one included."""
+
+import random
+import time
+
+import azure.functions as func
+
+from functions.lanes import lane_function
+from functions.triggers import AppName, Function, TimerTrigger
+from shared.messages import Lane
+from shared.processing import BatchProcessor, Limits, OrderedKeys, ParkingDrain, Runner, Settler
+from shared.resilience import LaneTurns, RetryBudget, RetryPlan, Share, WeightedBulkhead
+from shared.state import Lease
+
+from .capability import Capability
+from .claims import CLAIMS, decoder
+from .composition import Composition
+from .dead_letters import DEAD_LETTERS_CONTAINER, DEAD_LETTERS_TABLE, dead_letter_store
+from .declaring import Access, Container, Need, Table, Vault
+from .encryption import KEY_NEEDS, SUBJECT_KEYS_TABLE, fields
+from .secrets import secret_cache
+from .sending import EVENTS, LANES, lane_senders, outbox
+from .state import STATE_TABLE, VALUES_CONTAINER, large_values, parking, state_store
+
+__all__ = ["capability", "ordered_keys", "parking_drain", "processor", "settler"]
+
+PARKING_LEASE_SECONDS = 90
+LANE_SHARES = {
+    Lane.HIGH: Share(weight=70, slice=64),
+    Lane.NORMAL: Share(weight=20, slice=16),
+    Lane.ORDERED: Share(weight=15, slice=16),
+    Lane.LOW: Share(weight=12, slice=2),
+}
+"""Weights of the lanes at the handlers' places, so that low keeps a tenth while every lane has work, and the pieces in
+which a lane's batches go while a heavier one is at work: a high message waits for two low ones at most."""
+
+
+def settler(composition: Composition) -> Settler:
+    """Says what becomes of a message that wasn't done."""
+    settings = composition.settings
+    budgets: dict[str, RetryBudget] = {}
+
+    def budget(integration: str) -> RetryBudget:
+        if integration not in budgets:
+            share = settings.retry_budget_share
+            budgets[integration] = RetryBudget(share=share, reserve=100, trickle=1, clock=time.monotonic)
+        return budgets[integration]
+
+    return Settler(
+        store=composition.get(state_store),
+        lanes=composition.get(lane_senders),
+        dead_letters=composition.get(dead_letter_store),
+        budget=budget,
+        spent_delay=settings.retry_cap_seconds,
+        source=settings.event_source,
+        now=composition.now,
+    )
+
+
+def ordered_keys(composition: Composition) -> OrderedKeys:
+    """The order of a key's messages, and what happens when one of them fails."""
+    return OrderedKeys(composition.get(parking), composition.get(settler), now=composition.now)
+
+
+def processor(composition: Composition) -> BatchProcessor:
+    """Processes the batches of all lanes."""
+    settings = composition.settings
+    limits = Limits(handler_timeout=settings.handler_timeout_seconds, batch_budget=settings.batch_budget_seconds)
+    store = composition.get(state_store)
+    runner = Runner(
+        registry=composition.registry,
+        load=store.find,
+        buckets=settings.state_buckets,
+        gate=WeightedBulkhead(
+            settings.handler_concurrency, {lane: share.weight for lane, share in LANE_SHARES.items()}
+        ),
+        plan=RetryPlan(
+            max_attempts=settings.retry_max_attempts,
+            base=settings.retry_base_seconds,
+            cap=settings.retry_cap_seconds,
+        ),
+        limits=limits,
+        source=settings.event_source,
+        values=composition.get(large_values),
+        fields=composition.get(fields),
+        secrets=composition.get(secret_cache) if settings.key_vault is not None else None,
+        now=composition.now,
+        random=random.random,
+    )
+    return BatchProcessor(
+        decoder=composition.get(decoder),
+        store=store,
+        runner=runner,
+        outbox=composition.get(outbox),
+        settler=composition.get(settler),
+        limits=limits,
+        ordered=composition.get(ordered_keys),
+        turns=LaneTurns(LANE_SHARES),
+    )
+
+
+def parking_drain(composition: Composition) -> ParkingDrain:
+    """Processes what waits on the ordered lane."""
+    lease = Lease(composition.get(state_store), "parking", seconds=PARKING_LEASE_SECONDS, now=composition.now)
+    return ParkingDrain(
+        composition.get(parking),
+        composition.get(ordered_keys),
+        composition.get(processor),
+        lease=lease,
+        now=composition.now,
+    )
+
+
+def capability(composition: Composition) -> Capability:
+    """A batch function for each lane, and the drain of what is parked on the ordered one."""
+
+    async def drain_parked(timer: func.TimerRequest) -> None:
+        await composition.get(parking_drain).drain()
+
+    apps = {Lane.HIGH: AppName.HIGH, Lane.NORMAL: AppName.BULK, Lane.LOW: AppName.BULK, Lane.ORDERED: AppName.ORDERED}
+    return Capability(
+        name="processing",
+        functions=[
+            *(
+                lane_function(lane, lambda: composition.get(processor), queue=LANES[lane].name, app=app)
+                for lane, app in apps.items()
+            ),
+            Function(
+                call=drain_parked, trigger=TimerTrigger(schedule="%SLUICE_PARKING_SCHEDULE%"), app=AppName.ORDERED
+            ),
+        ],
+        needs=[
+            *(
+                Need(access=Access.SEND, to=queue, why="A handler may send a command to any lane, and retries wait.")
+                for queue in LANES.values()
+            ),
+            Need(access=Access.SEND, to=EVENTS, why="Publishes the events of its messages."),
+            Need(access=Access.WRITE, to=Table(name=STATE_TABLE), why="Commits inbox record, state and outbox rows."),
+            Need(access=Access.WRITE, to=CLAIMS, why="Reads large payloads, and keeps those of commands it sends."),
+            Need(
+                access=Access.WRITE,
+                to=Container(name=VALUES_CONTAINER),
+                why="Keeps state that is too large for a row.",
+            ),
+            Need(access=Access.WRITE, to=Table(name=DEAD_LETTERS_TABLE), why="Records what could not be processed."),
+            Need(
+                access=Access.WRITE,
+                to=Container(name=DEAD_LETTERS_CONTAINER),
+                why="Keeps the bodies of what could not be processed.",
+            ),
+            Need(
+                access=Access.WRITE,
+                to=Table(name=SUBJECT_KEYS_TABLE),
+                why="Finds, and makes, the keys that protected fields of a person are encrypted under.",
+                when="SLUICE_DATA_KEY",
+            ),
+            Need(
+                access=Access.SECRETS,
+                to=Vault(),
+                why="Reads the secrets that its settings name and its handlers ask for.",
+                when="KeyVault__vaultUri",
+            ),
+            *KEY_NEEDS,
+        ],
+        settings=[
+            "SLUICE_HANDLER_TIMEOUT_SECONDS",
+            "SLUICE_BATCH_BUDGET_SECONDS",
+            "SLUICE_HANDLER_CONCURRENCY",
+            "SLUICE_RETRY_MAX_ATTEMPTS",
+            "SLUICE_RETRY_BASE_SECONDS",
+            "SLUICE_RETRY_CAP_SECONDS",
+            "SLUICE_RETRY_BUDGET_SHARE",
+            "SLUICE_QUEUE_TTL_DAYS",
+        ],
+    )

@@ -1,0 +1,89 @@
+"""Read models: events become rows, and rows are read over HTTP."""
+
+from functions.streams import read_models_function
+from functions.views import Views
+from shared.query import Projector, ReadModels, ViewReader
+
+from .capability import Capability
+from .composition import Composition
+from .dead_letters import DEAD_LETTERS_CONTAINER, DEAD_LETTERS_TABLE, dead_letter_store
+from .declaring import ROUTES, Access, Container, Need, Table
+from .encryption import KEY_NEEDS, SUBJECT_KEYS_TABLE, fields
+from .platform import platform
+from .sending import EVENTS
+
+__all__ = ["VIEWS_TABLE", "capability", "projector", "read_models", "view_reader"]
+
+VIEWS_TABLE = "readmodels"
+
+
+def read_models(composition: Composition) -> ReadModels:
+    """The rows."""
+    made = ReadModels(composition.get(platform).table(VIEWS_TABLE))
+    composition.on_close(made.close)
+    return made
+
+
+def projector(composition: Composition) -> Projector:
+    """Keeps the read models."""
+    return Projector(
+        composition.registry,
+        composition.get(read_models),
+        composition.get(dead_letter_store),
+        now=composition.now,
+        fields=composition.get(fields),
+    )
+
+
+def view_reader(composition: Composition) -> ViewReader:
+    """Reads the rows as far as a caller may see them."""
+    return ViewReader(composition.registry, composition.get(read_models), composition.get(fields))
+
+
+def capability(composition: Composition) -> Capability:
+    """A function for the event log, and the routes of every view."""
+    views = Views(
+        composition.registry,
+        lambda: composition.get(view_reader),
+        now=composition.now,
+    )
+    rows = Table(name=VIEWS_TABLE)
+    projecting = read_models_function(lambda: composition.get(projector), hub=EVENTS.name, group=EVENTS.groups[0])
+    keeps = [projecting.name]
+    return Capability(
+        name="read-models",
+        functions=[projecting],
+        routes=views.routes(),
+        resources=[rows],
+        needs=[
+            Need(access=Access.WRITE, to=rows, why="Keeps the read models.", by=keeps),
+            Need(access=Access.READ, to=rows, why="Answers from the read models.", by=[ROUTES]),
+            Need(
+                access=Access.WRITE,
+                to=Table(name=DEAD_LETTERS_TABLE),
+                why="Records events that could not be projected.",
+                by=keeps,
+            ),
+            Need(
+                access=Access.WRITE,
+                to=Container(name=DEAD_LETTERS_CONTAINER),
+                why="Keeps the bodies of events that could not be projected.",
+                by=keeps,
+            ),
+            Need(
+                access=Access.WRITE,
+                to=Table(name=SUBJECT_KEYS_TABLE),
+                why="Finds, and makes, the keys that protected fields of a person are encrypted under.",
+                when="SLUICE_DATA_KEY",
+                by=keeps,
+            ),
+            Need(
+                access=Access.READ,
+                to=Table(name=SUBJECT_KEYS_TABLE),
+                why="Decrypts protected fields for callers who may see them.",
+                when="SLUICE_DATA_KEY",
+                by=[ROUTES],
+            ),
+            *KEY_NEEDS,
+        ],
+    )

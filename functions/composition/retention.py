@@ -1,0 +1,59 @@
+"""Retention: the sweep of large payloads and values that nothing refers to any more."""
+
+from collections.abc import Collection
+from datetime import timedelta
+
+import azure.functions as func
+
+from functions.triggers import AppName, Function, TimerTrigger
+from shared.blobs import BlobSweeper
+
+from .capability import Capability
+from .claims import CLAIMS, claim_store
+from .composition import Composition
+from .dead_letters import DEAD_LETTERS_TABLE, dead_letter_store
+from .declaring import Access, Container, Need, Table
+from .state import STATE_TABLE, VALUES_CONTAINER, large_values, parking, state_store
+
+__all__ = ["capability", "claim_sweeper", "value_sweeper"]
+
+
+def claim_sweeper(composition: Composition) -> BlobSweeper:
+    """Deletes the payloads of messages that are long gone."""
+    letters, parked = composition.get(dead_letter_store), composition.get(parking)
+
+    async def in_use(names: Collection[str]) -> Collection[str]:
+        dead = {name async for name in letters.claims() if name in names}
+        return dead | {name async for name in parked.claims() if name in names}
+
+    retention = timedelta(days=composition.settings.claim_retention_days)
+    return composition.get(claim_store).sweeper(in_use=in_use, retention=retention, now=composition.now)
+
+
+def value_sweeper(composition: Composition) -> BlobSweeper:
+    """Deletes large values that no row refers to any more."""
+    in_use = composition.get(state_store).values_in_use
+    return composition.get(large_values).sweeper(in_use=in_use, retention=timedelta(days=1), now=composition.now)
+
+
+def capability(composition: Composition) -> Capability:
+    """One sweep of both."""
+
+    async def sweep_claims(timer: func.TimerRequest) -> None:
+        await composition.get(claim_sweeper).sweep()
+        await composition.get(value_sweeper).sweep()
+
+    return Capability(
+        name="retention",
+        functions=[
+            Function(
+                call=sweep_claims, trigger=TimerTrigger(schedule="%SLUICE_CLAIM_SWEEP_SCHEDULE%"), app=AppName.STREAMS
+            )
+        ],
+        needs=[
+            Need(access=Access.WRITE, to=CLAIMS, why="Sweeps payloads whose messages are long gone."),
+            Need(access=Access.WRITE, to=Container(name=VALUES_CONTAINER), why="Sweeps values that no row refers to."),
+            Need(access=Access.READ, to=Table(name=DEAD_LETTERS_TABLE), why="Which payloads are still in use."),
+            Need(access=Access.WRITE, to=Table(name=STATE_TABLE), why="Which values are in use; the sweeps' leases."),
+        ],
+    )

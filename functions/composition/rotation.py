@@ -1,0 +1,77 @@
+"""Rotation: what the vault tells of its secrets, and the next versions of those that are about to expire."""
+
+from datetime import timedelta
+
+from functions.rotation import rotation_functions
+from shared.rotation import AuditTrail, Renew, Rotator, SecretEvents, random_key
+from shared.state import Lease
+
+from .capability import Capability
+from .composition import Composition
+from .declaring import Access, Need, Queue, Table, Vault
+from .operations import operation_keys
+from .platform import platform
+from .secrets import secret_cache, vaults
+from .state import STATE_TABLE, state_store
+
+__all__ = ["audit_trail", "capability", "secret_events"]
+
+AUDIT_TABLE = "audit"
+ROTATION_LEASE_SECONDS = 90
+ROTATION_QUEUE = "%SLUICE_ROTATION_QUEUE%"
+
+
+def audit_trail(composition: Composition) -> AuditTrail:
+    """Which secret got its next version, when and why."""
+    made = AuditTrail(composition.get(platform).table(AUDIT_TABLE))
+    composition.on_close(made.close)
+    return made
+
+
+def renewals(composition: Composition) -> dict[str, Renew]:
+    """The integrations' own, and the operation key's unless one of them has that too."""
+    reference = composition.get(operation_keys).reference
+    ours: dict[str, Renew] = {reference.name.lower(): random_key()} if reference and not reference.version else {}
+    return ours | {name: rotation.call for name, rotation in composition.registry.rotations.items()}
+
+
+def secret_events(composition: Composition) -> SecretEvents:
+    """Takes what the vault tells of its secrets."""
+    settings, store = composition.settings, composition.get(state_store)
+    own = composition.get(vaults)
+    secrets = composition.get(secret_cache)
+    rotator = Rotator(
+        composition.get(renewals),
+        store=own[0],
+        lease=lambda name: Lease(store, f"rotate-{name}", seconds=ROTATION_LEASE_SECONDS, now=composition.now),
+        audit=composition.get(audit_trail),
+        changed=secrets.changed,
+        overlap=timedelta(seconds=settings.secret_overlap_seconds),
+        actor=(settings.key_vault and settings.key_vault.client_id) or "developer",
+        now=composition.now,
+    )
+    return SecretEvents(secrets, rotator, vaults=[vault.address for vault in own], now=composition.now)
+
+
+def capability(composition: Composition) -> Capability:
+    """Two ways in, one handler. Which one is used depends on what the vault's events are subscribed to."""
+    return Capability(
+        name="rotation",
+        functions=rotation_functions(lambda: composition.get(secret_events), queue=ROTATION_QUEUE),
+        resources=[Queue(name=ROTATION_QUEUE, lock="PT2M"), Table(name=AUDIT_TABLE)],
+        needs=[
+            Need(
+                access=Access.SET_SECRETS,
+                to=Vault(),
+                why="Gives secrets that are about to expire their next version.",
+                when="KeyVault__vaultUri",
+            ),
+            Need(
+                access=Access.WRITE,
+                to=Table(name=AUDIT_TABLE),
+                why="Records which secret was given its next version, when and why.",
+            ),
+            Need(access=Access.WRITE, to=Table(name=STATE_TABLE), why="Leases a secret while it is rotated."),
+        ],
+        settings=["SLUICE_ROTATION_QUEUE"],
+    )

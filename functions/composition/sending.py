@@ -1,0 +1,111 @@
+"""Sending: commands to the lanes, events to the hub, and the outbox that hands over what was committed."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import azure.functions as func
+from azure.servicebus.aio import ServiceBusSender
+
+from functions.triggers import AppName, Function, TimerTrigger
+from shared.messages import Lane
+from shared.sending import CoalescingSender, EventPublisher, Lanes
+from shared.state import Outbox
+
+from .capability import Capability
+from .composition import Composition
+from .declaring import Access, Hub, Need, Queue, Table
+from .encryption import fields, message_encryption
+from .platform import platform
+from .state import STATE_TABLE, state_store
+
+__all__ = ["EVENTS", "LANES", "capability", "lane_senders", "outbox", "publisher"]
+
+OUTBOX_SETTLE_SECONDS = 10
+LANES = {
+    Lane.HIGH: Queue(name="%SLUICE_LANE_HIGH%"),
+    Lane.NORMAL: Queue(name="%SLUICE_LANE_NORMAL%"),
+    Lane.LOW: Queue(name="%SLUICE_LANE_LOW%"),
+    # As many deliveries as there can be: the broker must not take a message out of a key's order.
+    Lane.ORDERED: Queue(name="%SLUICE_LANE_ORDERED%", sessions=True, deliveries=2_000),
+}
+EVENTS = Hub(name="%SLUICE_EVENT_HUB%", groups=("%SLUICE_READ_MODEL_GROUP%",))
+
+
+def lane_senders(composition: Composition) -> Lanes:
+    """The senders of all lanes, on one connection; each opens with its first message."""
+    settings, clients = composition.settings, composition.get(platform)
+    names = {
+        Lane.HIGH: settings.lane_high,
+        Lane.NORMAL: settings.lane_normal,
+        Lane.LOW: settings.lane_low,
+        Lane.ORDERED: settings.lane_ordered,
+    }
+
+    def opener(queue: str) -> Callable[[], ServiceBusSender]:
+        return lambda: clients.sender(queue)
+
+    timeout = settings.send_timeout_seconds
+    senders = {lane: CoalescingSender(opener(name), timeout=timeout) for lane, name in names.items()}
+    made = Lanes(senders, composition.get(message_encryption))
+    composition.on_close(made.close)
+    return made
+
+
+def publisher(composition: Composition) -> EventPublisher:
+    """Publishes events."""
+    made = EventPublisher(composition.get(platform).producer())
+    composition.on_close(made.close)
+    return made
+
+
+def outbox(composition: Composition) -> Outbox:
+    """Publishes what was committed, and what a crash left behind."""
+    made = Outbox(
+        composition.get(state_store),
+        composition.get(publisher),
+        composition.get(lane_senders),
+        now=composition.now,
+        settle_for=timedelta(seconds=OUTBOX_SETTLE_SECONDS),
+        fields=composition.get(fields),
+    )
+    composition.on_close(made.close)
+    return made
+
+
+def capability(composition: Composition) -> Capability:
+    """Queues, hub, and the sweep of what a crash left behind."""
+
+    async def sweep_outbox(timer: func.TimerRequest) -> None:
+        await composition.get(outbox).sweep()
+
+    return Capability(
+        name="sending",
+        functions=[
+            Function(
+                call=sweep_outbox, trigger=TimerTrigger(schedule="%SLUICE_OUTBOX_SWEEP_SCHEDULE%"), app=AppName.STREAMS
+            )
+        ],
+        resources=[*LANES.values(), EVENTS],
+        needs=[
+            *(
+                Need(
+                    access=Access.SEND,
+                    to=queue,
+                    why="The sweep of the outbox sends commands that a crash left behind.",
+                )
+                for queue in LANES.values()
+            ),
+            Need(access=Access.SEND, to=EVENTS, why="The sweep of the outbox publishes what a crash left behind."),
+            Need(access=Access.WRITE, to=Table(name=STATE_TABLE), why="Sweeps the outbox."),
+        ],
+        settings=[
+            "SLUICE_LANE_HIGH",
+            "SLUICE_LANE_NORMAL",
+            "SLUICE_LANE_LOW",
+            "SLUICE_LANE_ORDERED",
+            "SLUICE_EVENT_HUB",
+            "SLUICE_READ_MODEL_GROUP",
+            "SLUICE_EVENT_SOURCE",
+            "SLUICE_SEND_TIMEOUT_SECONDS",
+        ],
+    )

@@ -1,0 +1,69 @@
+"""State: what the app knows of messages and aggregates, and the sweep that forgets messages."""
+
+from datetime import timedelta
+
+import azure.functions as func
+
+from functions.triggers import AppName, Function, TimerTrigger
+from shared.blobs import ValueStore
+from shared.state import InboxSweeper, Parking, StateStore
+
+from .capability import Capability
+from .composition import Composition
+from .declaring import Access, Container, Need, Table
+from .platform import platform
+
+__all__ = ["STATE_TABLE", "capability", "inbox_sweeper", "large_values", "parking", "state_store"]
+
+STATE_TABLE = "state"
+VALUES_CONTAINER = "state-values"
+
+
+def state_store(composition: Composition) -> StateStore:
+    """Inbox, state and outbox."""
+    made = StateStore(composition.get(platform).tables(STATE_TABLE), buckets=composition.settings.state_buckets)
+    composition.on_close(made.close)
+    return made
+
+
+def large_values(composition: Composition) -> ValueStore:
+    """State values that are too large for a row."""
+    made = ValueStore(composition.get(platform).container(VALUES_CONTAINER))
+    composition.on_close(made.close)
+    return made
+
+
+def inbox_sweeper(composition: Composition) -> InboxSweeper:
+    """Forgets messages that were dealt with long ago."""
+    retention = timedelta(days=composition.settings.inbox_retention_days)
+    return InboxSweeper(composition.get(state_store), retention=retention, now=composition.now)
+
+
+def parking(composition: Composition) -> Parking:
+    """The parked keys of the ordered lane, and what waits behind them."""
+    return Parking(composition.get(state_store), now=composition.now)
+
+
+def capability(composition: Composition) -> Capability:
+    """Table, container, probe and sweep."""
+
+    async def sweep_inbox(timer: func.TimerRequest) -> None:
+        await composition.get(inbox_sweeper).sweep()
+
+    async def probe() -> None:
+        await composition.get(state_store).open()
+
+    return Capability(
+        name="state",
+        functions=[
+            Function(
+                call=sweep_inbox, trigger=TimerTrigger(schedule="%SLUICE_INBOX_SWEEP_SCHEDULE%"), app=AppName.STREAMS
+            )
+        ],
+        probes={"state": probe},
+        resources=[Table(name=STATE_TABLE, every_account=True), Container(name=VALUES_CONTAINER)],
+        needs=[
+            Need(access=Access.WRITE, to=Table(name=STATE_TABLE), why="Forgets messages that were dealt with long ago.")
+        ],
+        settings=["SLUICE_STATE_BUCKETS", "SLUICE_INBOX_RETENTION_DAYS"],
+    )

@@ -1,0 +1,34 @@
+"""What a client is told while something that the app needs can't be had: one answer, with a log line that says why."""
+
+import logging
+from datetime import datetime
+
+from starlette.responses import Response
+
+from shared.http import error
+from shared.messages import ErrorCode
+from shared.secrets import SecretError
+from shared.telemetry import log_event
+
+__all__ = ["NOT_READ", "secret_failed", "storage_failed", "unavailable"]
+
+RETRY_AFTER_SECONDS = 2
+NOT_READ = "This can't be read just now. Ask again."
+NOT_KEPT = "The message could not be kept just now. Send it again with the same message id."
+
+
+def storage_failed(failure: Exception, message: str = NOT_KEPT, *, now: datetime) -> Response:
+    """While storage can't be reached."""
+    log_event("storage failed", level=logging.WARNING, reason=f"{type(failure).__name__}: {failure}"[:500])
+    return unavailable(message, now=now)
+
+
+def secret_failed(failure: SecretError, message: str = NOT_KEPT, *, now: datetime) -> Response:
+    """While a secret can't be had."""
+    log_event("no secret", level=logging.ERROR, secret=failure.name, reason=failure.reason)
+    return unavailable(message, now=now)
+
+
+def unavailable(message: str = NOT_KEPT, *, now: datetime) -> Response:
+    """Ask again, or send it again."""
+    return error(ErrorCode.UNAVAILABLE, message, now=now, retry_after=RETRY_AFTER_SECONDS)

@@ -1,0 +1,153 @@
+"""One broker for all foreign clients, and one process for each language; each test makes entities of its own."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from azure.servicebus.management import ServiceBusAdministrationClient
+
+from foreign.driver import Driver
+from foreign.languages import Missing, build
+from integration.broker.process import EmulatorProcess
+from integration.broker_admin.certificate import Certificate, make_certificate
+
+_HUBS = 60
+_numbers = count(1)
+_seconds: dict[str, float] = {}
+
+
+def _hubs(prefix: str, partitions: int) -> list[dict[str, Any]]:
+    groups = [{"Name": "group"}]
+    return [
+        {"Name": f"{prefix}-{number}", "PartitionCount": partitions, "ConsumerGroups": groups}
+        for number in range(_HUBS)
+    ]
+
+
+_EVENT_HUBS: dict[str, Any] = {
+    "UserConfig": {
+        "NamespaceConfig": [
+            {"Type": "EventHub", "Name": "emulatorNs1", "Entities": [*_hubs("single", 1), *_hubs("many", 4)]}
+        ],
+        "LoggingConfig": {"Type": "File"},
+    }
+}
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    """A certificate for localhost, for the administration clients that always speak https."""
+    return make_certificate(tmp_path_factory.mktemp("certificate"))
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory, certificate: Certificate) -> Iterator[EmulatorProcess]:
+    """A broker without queues that speaks plain TCP and TLS."""
+    tls = ("--tls-cert", str(certificate.certificate), "--tls-key", str(certificate.key))
+    with EmulatorProcess(tmp_path_factory.mktemp("broker"), [_EVENT_HUBS], *tls) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def drivers(
+    tmp_path_factory: pytest.TempPathFactory, project: Path, broker: EmulatorProcess, certificate: Certificate
+) -> Iterator[Callable[[str], Driver]]:
+    """The running driver of a language; skips where the machine lacks it, fails where that is CI's."""
+    running: dict[str, Driver] = {}
+    trust = {name: str(certificate.certificate) for name in ("SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS")}
+
+    def driver(language: str) -> Driver:
+        if language not in running:
+            try:
+                command = build(language, project / ".sluice" / "foreign")
+            except Missing as missing:
+                if os.environ.get("CI") == "true":
+                    pytest.fail(str(missing))
+                pytest.skip(str(missing))
+            log = tmp_path_factory.mktemp(language) / "log"
+            started = Driver(command, log, {**os.environ, **trust})
+            admin = broker.connection_string.replace(f":{broker.port};", f":{broker.admin_port};")
+            started.call(
+                "connect",
+                connection_string=broker.connection_string,
+                admin_connection_string=admin,
+                port=broker.port,
+                certificate=str(certificate.certificate),
+            )
+            running[language] = started
+        return running[language]
+
+    yield driver
+    for each in running.values():
+        each.close()
+
+
+@pytest.fixture
+def client(request: pytest.FixtureRequest, language: str, drivers: Callable[[str], Driver]) -> Iterator[Driver]:
+    """The driver of the test's language."""
+    began = time.monotonic()
+    yield drivers(language)
+    _seconds[language] = _seconds.get(language, 0.0) + time.monotonic() - began
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Tell what each language cost, builds and starts included."""
+    for language, seconds in sorted(_seconds.items()):
+        terminalreporter.write_line(f"foreign clients: {language} {seconds:.1f} s")
+
+
+@pytest.fixture(scope="session")
+def admin(broker: EmulatorProcess, certificate: Certificate) -> Iterator[ServiceBusAdministrationClient]:
+    """Makes entities."""
+    where = broker.connection_string.replace(f":{broker.port};", f":{broker.admin_port};")
+    with ServiceBusAdministrationClient.from_connection_string(
+        where, connection_verify=str(certificate.certificate), retry_total=0
+    ) as client:
+        yield client
+
+
+@pytest.fixture
+def make_queue(admin: ServiceBusAdministrationClient) -> Callable[..., str]:
+    """A queue with these properties that no other test has."""
+
+    def make(**properties: Any) -> str:
+        name = f"queue-{next(_numbers)}"
+        admin.create_queue(name, **properties)
+        return name
+
+    return make
+
+
+@pytest.fixture
+def make_topic(admin: ServiceBusAdministrationClient) -> Callable[..., str]:
+    """A topic with these subscriptions that no other test has."""
+
+    def make(*subscriptions: str, **properties: Any) -> str:
+        name = f"topic-{next(_numbers)}"
+        admin.create_topic(name, **properties)
+        for each in subscriptions:
+            admin.create_subscription(name, each)
+        return name
+
+    return make
+
+
+@pytest.fixture
+def make_hub() -> Callable[[int], str]:
+    """An empty hub with 1 or 4 partitions that no other test has."""
+    return lambda partitions: f"{'single' if partitions == 1 else 'many'}-{next(_hub_numbers) % _HUBS}"
+
+
+_hub_numbers = count()
+
+
+@pytest.fixture
+def handle() -> str:
+    """A name for a receiver."""
+    return f"receiver-{next(_numbers)}"

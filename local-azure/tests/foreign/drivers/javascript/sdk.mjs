@@ -1,0 +1,29 @@
+// Microsoft's JavaScript SDKs, driven by the tests.
+import { eventHubs } from "./eventhubs.mjs";
+import { keyVault } from "./keyvault.mjs";
+import { serve } from "./protocol.mjs";
+import { serviceBus } from "./servicebus.mjs";
+
+const codes = {
+  MessageLockLost: "message-lock-lost",
+  SessionLockLost: "session-lock-lost",
+  SessionCannotBeLocked: "session-cannot-be-locked",
+  MessagingEntityNotFound: "not-found",
+  MessagingEntityNotFoundError: "not-found",
+  MessageEntityAlreadyExistsError: "exists",
+  MessageEntityNotFoundError: "not-found",
+  MessageSizeExceeded: "size-exceeded",
+  MessageTooLargeError: "size-exceeded",
+  MessageNotFound: "message-not-found",
+  MessageNotFoundError: "message-not-found",
+  QuotaExceeded: "quota-exceeded",
+  ServiceTimeout: "timeout",
+  ReceiverDisconnectedError: "stolen",
+  ArgumentOutOfRangeError: "argument",
+  ArgumentError: "argument",
+  InvalidOperationError: "invalid-operation",
+};
+
+const statuses = { 403: "forbidden", 404: "not-found", 409: "exists" };
+
+serve({ ...serviceBus, ...eventHubs, ...keyVault }, (error) => codes[error?.code] ?? statuses[error?.statusCode] ?? `other:${error?.code}`);

@@ -1,0 +1,21 @@
+"""The environment: how slices of the settings are read from it, and what connections and references look like there."""
+
+from .clouds import Cloud
+from .connections import Connection, Identity, VaultConnection
+from .references import SecretReference, is_reference, is_secret_name
+from .slices import QueueName, SettingsSlice, WrongSettings, contradiction, listed
+
+__all__ = [
+    "Cloud",
+    "Connection",
+    "Identity",
+    "QueueName",
+    "SecretReference",
+    "SettingsSlice",
+    "VaultConnection",
+    "WrongSettings",
+    "contradiction",
+    "is_reference",
+    "is_secret_name",
+    "listed",
+]

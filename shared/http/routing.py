@@ -1,0 +1,114 @@
+"""Routes as values: method, path, endpoint, and who may call it; a table that finds the route of a request."""
+
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from shared.authentication import Role
+
+__all__ = ["ANONYMOUS", "EVERY_ROLE", "PRODUCERS", "READERS", "Access", "Route", "RouteTable", "WrongRoute"]
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+Access = frozenset[Role] | None
+"""The roles of which a caller needs one; None lets everybody in, or leaves the check to the endpoint itself."""
+
+ANONYMOUS: Access = None
+PRODUCERS: Access = frozenset({Role.PRODUCER})
+READERS: Access = frozenset({Role.READER, Role.OPERATOR})
+EVERY_ROLE: Access = frozenset(Role)
+_PREFIX = "/api/"
+_PATH = re.compile(r"[A-Za-z0-9._~-]+|\{[A-Za-z]\w*\}")
+
+
+class WrongRoute(ValueError):
+    """A route can't be served; the message names it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route:
+    """One method of one path under `/api`.
+
+    Attributes
+    ----------
+    path:
+        Without the prefix and without a slash before or after; a part in braces is a parameter: `orders/{key}`.
+    access:
+        Who may call it; ANONYMOUS lets everybody in.
+    scheme:
+        For a route that checks its callers by itself, for example by a signature: how, in a few words.
+    docs:
+        Options of FastAPI's `add_api_route` that describe it.
+    direct:
+        Goes to its endpoint straight, past FastAPI's middleware; for paths without parameters.
+    """
+
+    method: str
+    path: str
+    endpoint: Endpoint
+    access: Access
+    scheme: str | None = None
+    docs: Mapping[str, Any] = field(default_factory=dict)
+    direct: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.path or not all(_PATH.fullmatch(part) for part in self.path.split("/")):
+            raise WrongRoute(f"the route {self.method} /api/{self.path} isn't well-formed")
+        if self.direct and "{" in self.path:
+            raise WrongRoute(f"the route {self.method} /api/{self.path} has parameters, so it can't go straight")
+
+    @property
+    def full_path(self) -> str:
+        """With the prefix."""
+        return _PREFIX + self.path
+
+    @property
+    def is_anonymous(self) -> bool:
+        """Everybody may call it, and nobody has to say who they are."""
+        return self.access is None and self.scheme is None
+
+    @property
+    def shape(self) -> str:
+        """Two routes of one shape can't be told apart: the path with its parameters' names left out."""
+        return re.sub(r"\{\w+\}", "{}", self.path)
+
+
+class RouteTable:
+    """Who may call what, from the routes; made once, asked for every request.
+
+    What no route has, readers may ask for and producers may send: they are told that it isn't there, a stranger isn't.
+
+    Example
+    -------
+    >>> sorted(RouteTable([]).access("POST", "/api/nothing") or ())
+    [<Role.PRODUCER: 'producer'>]
+    """
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self._exact: dict[tuple[str, str], Access] = {}
+        self._patterns: list[tuple[str, re.Pattern[str], Access]] = []
+        self._anonymous: set[str] = set()
+        for route in routes:
+            if "{" in route.path:
+                pattern = re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(route.full_path))
+                self._patterns.append((route.method, re.compile(pattern), route.access))
+            else:
+                self._exact[(route.method, route.full_path)] = route.access
+                if route.is_anonymous:
+                    self._anonymous.add(route.full_path)
+
+    def access(self, method: str, path: str) -> Access:
+        """Who may send this request; what is for everybody answers a wrong method to everybody."""
+        if path in self._anonymous:
+            return None
+        asked = "GET" if method == "HEAD" else method
+        exact = (asked, path)
+        if exact in self._exact:
+            return self._exact[exact]
+        for route_method, pattern, access in self._patterns:
+            if route_method == asked and pattern.fullmatch(path):
+                return access
+        return READERS if asked == "GET" else PRODUCERS

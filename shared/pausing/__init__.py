@@ -1,0 +1,31 @@
+"""Pauses: an operator stops a lane, an integration or a partner on all instances, and nothing is lost meanwhile.
+
+What is delivered while it may not be processed is set aside in a table, once, and goes back to its lane after the
+pause: no delivery and no attempt is counted, nothing expires, and a pause of days costs no more than one of a minute.
+"""
+
+from .book import PauseBook, PauseState
+from .errors import NotPaused, PauseError, TooManyPauses, UnknownName
+from .gate import Delivered, PauseGate
+from .pause import Kind, Pause, known_name
+from .release import Release
+from .set_aside import SetAside, SetAsideMessage
+from .watch import PauseWatch
+
+__all__ = [
+    "Delivered",
+    "Kind",
+    "NotPaused",
+    "Pause",
+    "PauseBook",
+    "PauseError",
+    "PauseGate",
+    "PauseState",
+    "PauseWatch",
+    "Release",
+    "SetAside",
+    "SetAsideMessage",
+    "TooManyPauses",
+    "UnknownName",
+    "known_name",
+]

@@ -1,0 +1,193 @@
+"""Messages that were delivered while they may not be processed, a row each, until their pause has ended.
+
+A row is named after the message and its place in the queue, so that a second delivery changes nothing; it is deleted
+after its lane has taken the message back. Whatever dies in between leaves a message twice, which the inbox finds out,
+and never none.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any, Self
+
+from shared.state import row_safe
+from shared.tables import Conflict, Delete, Entity, Query, Table, Upsert
+
+__all__ = ["SetAside", "SetAsideMessage"]
+
+PARTITIONS = 16
+"""So that no partition's 2,000 rows a second hold up a busy lane."""
+_CHUNK = 65_536
+_MAX_BYTES = 3 * 1024 * 1024
+_MAX_ROWS = 100
+_AT_ONCE = 64
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SetAsideMessage:
+    """A message as its lane delivered it.
+
+    Attributes
+    ----------
+    integration:
+        Whose handler it is for, where it was read that far; else empty.
+    """
+
+    lane: str
+    integration: str
+    broker_id: str
+    sequence_number: int
+    body: bytes
+    properties: Mapping[str, Any]
+    since: datetime
+
+    @property
+    def place(self) -> dict[str, str]:
+        """The keys of its row."""
+        name = f"{self.lane}:{self.sequence_number}:{self.broker_id}"
+        partition = int.from_bytes(sha256(name.encode()).digest()[:2], "big") % PARTITIONS
+        return {"PartitionKey": _partition(partition), "RowKey": row_safe(name)}
+
+    def columns(self) -> dict[str, Any]:
+        """Its row."""
+        pieces = range(0, len(self.body), _CHUNK)
+        return {
+            **self.place,
+            "lane": self.lane,
+            "integration": self.integration,
+            "brokerId": self.broker_id,
+            "sequenceNumber": str(self.sequence_number),
+            "since": self.since,
+            "claim": str(self.properties.get("claim") or ""),
+            "properties": json.dumps(dict(self.properties), default=str, separators=(",", ":")),
+            **{f"body{number}": self.body[start : start + _CHUNK] for number, start in enumerate(pieces)},
+        }
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """Read it back."""
+        pieces: list[bytes] = []
+        while (piece := row.get(f"body{len(pieces)}")) is not None:
+            pieces.append(bytes(piece))
+        return cls(
+            lane=row["lane"],
+            integration=row["integration"],
+            broker_id=row["brokerId"],
+            sequence_number=int(row["sequenceNumber"]),
+            body=b"".join(pieces),
+            properties=json.loads(row["properties"]),
+            since=row["since"].astimezone(UTC),
+        )
+
+    def back(self, now: datetime) -> Self:
+        """As it goes back to its lane: the time that it spent here isn't counted against its attempts."""
+        first = self.properties.get("firstAttemptAt")
+        try:
+            moment = datetime.fromisoformat(str(first))
+        except ValueError:
+            return self
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+        later = now if self.properties.get("attempt") == 1 else min(now, moment + (now - self.since))
+        return replace(self, properties={**self.properties, "firstAttemptAt": later.astimezone(UTC).isoformat()})
+
+
+class SetAside:
+    """Keeps the messages, and gives them back."""
+
+    def __init__(self, table: Table, *, now: Callable[[], datetime]) -> None:
+        self._table = table
+        self._now = now
+
+    async def put(self, messages: Iterable[SetAsideMessage]) -> None:
+        """Return when every message is kept, so that the originals may be completed."""
+        partitions: dict[str, dict[str, dict[str, Any]]] = {}
+        for message in messages:
+            row = message.columns()
+            partitions.setdefault(row["PartitionKey"], {})[row["RowKey"]] = row
+        for rows in partitions.values():
+            for group in _groups(list(rows.values())):
+                await self._table.submit([Upsert(row) for row in group])
+
+    async def give_back(
+        self,
+        is_free: Callable[[str, str], bool],
+        send: Callable[[SetAsideMessage], Awaitable[None]],
+        *,
+        has_time: Callable[[], bool] = lambda: True,
+    ) -> tuple[int, bool]:
+        """Send back the messages of every lane and integration that is free, and forget them.
+
+        Returns
+        -------
+        tuple[int, bool]
+            How many were sent, and whether nothing that is free is left.
+        """
+        sent = 0
+        for number in range(PARTITIONS):
+            async for some in self._of(number, is_free):
+                if not has_time():
+                    return sent, False
+                now = self._now()
+                await asyncio.gather(*(send(SetAsideMessage.from_row(row).back(now)) for row in some))
+                await self._forget(some)
+                sent += len(some)
+        return sent, True
+
+    async def _of(self, number: int, is_free: Callable[[str, str], bool]) -> AsyncIterator[list[Entity]]:
+        group: list[Entity] = []
+        async for row in self._table.query(Query(partition=_partition(number), size=_AT_ONCE)):
+            if is_free(row["lane"], row["integration"]):
+                group.append(row)
+            if len(group) == _AT_ONCE:
+                yield group
+                group = []
+        if group:
+            yield group
+
+    async def _forget(self, rows: Sequence[Entity]) -> None:
+        """A row that was written anew meanwhile is another delivery's, and waits for its own way back."""
+        try:
+            await self._table.submit([Delete(row, row.etag) for row in rows])
+        except Conflict:
+            for row in rows:
+                with suppress(Conflict):
+                    await self._table.submit([Delete(row, row.etag)])
+
+    async def claims(self) -> AsyncIterator[str]:
+        """The claims of all messages that are kept here: their payloads are in use."""
+        for number in range(PARTITIONS):
+            async for row in self._table.query(Query(partition=_partition(number), select=["claim"])):
+                if row["claim"]:
+                    yield str(row["claim"])
+
+    async def counts(self) -> dict[tuple[str, str], int]:
+        """How many messages are kept, by lane and integration."""
+        found: dict[tuple[str, str], int] = {}
+        for number in range(PARTITIONS):
+            async for row in self._table.query(Query(partition=_partition(number), select=["lane", "integration"])):
+                whose = (str(row["lane"]), str(row["integration"]))
+                found[whose] = found.get(whose, 0) + 1
+        return found
+
+
+def _partition(number: int) -> str:
+    return f"aside-{number:02d}"
+
+
+def _groups(rows: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Rows that fit one transaction together: 100 of them, 4 MiB in base64."""
+    group: list[dict[str, Any]] = []
+    size = 0
+    for row in rows:
+        more = 4_096 + 4 * sum(len(value) for value in row.values() if isinstance(value, str | bytes)) // 3
+        if group and (len(group) == _MAX_ROWS or size + more > _MAX_BYTES):
+            yield group
+            group, size = [], 0
+        group.append(row)
+        size += more
+    if group:
+        yield group

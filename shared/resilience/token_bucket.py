@@ -1,0 +1,185 @@
+"""A token bucket: how often something may be done, with room for bursts. Time is passed in.
+
+Never more than `capacity + rate × seconds` in any span of time. Several instances share a bucket by a store that hands
+out blocks of tokens: a block is one round trip, and what is left of it when it expires goes back to nobody.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from math import inf
+from typing import Protocol
+
+__all__ = ["MemoryTokenStore", "SharedTokenBucket", "TokenBlock", "TokenBucket", "TokenStore"]
+
+
+class TokenBucket:
+    """Tokens that come with time, up to a capacity.
+
+    Parameters
+    ----------
+    capacity:
+        Tokens at the start, and at most: the largest burst.
+    rate:
+        Tokens a second; 0 where they only come by `add`.
+    clock:
+        Seconds, monotonic.
+    """
+
+    def __init__(self, *, capacity: float, rate: float, clock: Callable[[], float]) -> None:
+        if not (1 <= capacity < inf and 0 <= rate < inf):
+            raise ValueError(f"capacity {capacity} must be 1 or more and finite, rate {rate} 0 or more and finite")
+        self._capacity = capacity
+        self._rate = rate
+        self._clock = clock
+        self._tokens = float(capacity)
+        self._filled_at = clock()
+        self._paused_until = -inf
+
+    def take(self, tokens: float = 1) -> bool:
+        """Take tokens that are there; False, and nothing is taken, where they aren't."""
+        return self.reserve(tokens, within=0) is not None
+
+    def reserve(self, tokens: float = 1, *, within: float = inf) -> float | None:
+        """Take tokens ahead of their time, in the order of the calls.
+
+        Returns the seconds to wait until they are there, or None, and nothing is taken, where that is longer than
+        `within`.
+        """
+        wait = self.wait(tokens)
+        if wait > within:
+            return None
+        self._tokens -= tokens
+        return wait
+
+    def wait(self, tokens: float = 1) -> float:
+        """Seconds until so many tokens are there; infinite where they never come by themselves."""
+        now = self._clock()
+        if now > self._filled_at:
+            since = max(self._filled_at, min(self._paused_until, now))
+            self._tokens = min(self._capacity, self._tokens + self._rate * (now - since))
+            self._filled_at = now
+        pause = max(0.0, self._paused_until - now)
+        missing = tokens - self._tokens
+        if missing <= 0:
+            return pause
+        return pause + missing / self._rate if self._rate else inf
+
+    def add(self, tokens: float) -> None:
+        """Put in tokens that were earned, up to the capacity."""
+        self._tokens = min(self._capacity, self._tokens + tokens)
+
+    def pause(self, seconds: float) -> None:
+        """Hand out nothing for a while; a shorter pause doesn't end a longer one. No tokens come meanwhile."""
+        self.wait()
+        self._paused_until = max(self._paused_until, self._clock() + seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenBlock:
+    """Tokens that one instance may use.
+
+    Attributes
+    ----------
+    tokens:
+        How many it got: from 0 to what it asked for.
+    expires_in:
+        Seconds after which what is left of them isn't used any more.
+    retry_after:
+        Seconds until there may be more.
+    """
+
+    tokens: int
+    expires_in: float
+    retry_after: float = 0.0
+
+
+class TokenStore(Protocol):
+    """Where the buckets are that several instances share. Each lease is atomic."""
+
+    async def lease(self, name: str, tokens: int) -> TokenBlock:
+        """Up to so many tokens of a bucket. Raises ConnectionError where the store is away."""
+        ...
+
+
+class MemoryTokenStore:
+    """Buckets in this process: what shares them is one instance's own parts.
+
+    Parameters
+    ----------
+    make:
+        The bucket of a name, at its first lease.
+    expires_in:
+        How long a block may be used, in seconds.
+    """
+
+    def __init__(self, make: Callable[[str], TokenBucket], *, expires_in: float = 10.0) -> None:
+        self._make = make
+        self._expires_in = expires_in
+        self._buckets: dict[str, TokenBucket] = {}
+
+    async def lease(self, name: str, tokens: int) -> TokenBlock:
+        """Up to so many tokens of a bucket."""
+        bucket = self._buckets.get(name)
+        if bucket is None:
+            bucket = self._buckets[name] = self._make(name)
+        given = next((some for some in range(tokens, 0, -1) if bucket.take(some)), 0)
+        return TokenBlock(given, self._expires_in, 0.0 if given else bucket.wait())
+
+
+class SharedTokenBucket:
+    """One instance's part of a bucket: leases a block, and uses it up before it asks for another.
+
+    Parameters
+    ----------
+    block:
+        Tokens of a lease: more of them mean fewer round trips, and more that is lost when an instance ends.
+    """
+
+    def __init__(
+        self,
+        store: TokenStore,
+        name: str,
+        *,
+        block: int,
+        clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        if block < 1:
+            raise ValueError(f"block is {block}, must be 1 or more")
+        self._store = store
+        self._name = name
+        self._block = block
+        self._clock = clock
+        self._sleep = sleep
+        self._left = 0
+        self._expires_at = -inf
+        self._leasing = asyncio.Lock()
+
+    async def take(self, *, within: float) -> bool:
+        """Wait for a token; False where there is none within so many seconds.
+
+        Raises
+        ------
+        ConnectionError
+            The store is away.
+        """
+        deadline = self._clock() + within
+        while not self._take_own():
+            async with self._leasing:
+                if self._take_own():  # leased by somebody who was here before
+                    return True
+                asked_at = self._clock()
+                block = await self._store.lease(self._name, self._block)
+                self._left, self._expires_at = block.tokens, asked_at + block.expires_in
+                if block.tokens == 0:
+                    if self._clock() + block.retry_after > deadline:
+                        return False
+                    await self._sleep(block.retry_after)
+        return True
+
+    def _take_own(self) -> bool:
+        if self._left < 1 or self._clock() >= self._expires_at:
+            return False
+        self._left -= 1
+        return True

@@ -1,0 +1,157 @@
+"""Reads a batch of the event log for one consumer; a poison event is dead-lettered, and the rest goes on.
+
+What the consumer makes of an event concerns this event only. Errors of storage and of the key service leave the reader:
+the host checkpoints even what failed, so the trigger's retry policy must hold the partition until they are back.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Generic, TypeVar
+
+from opentelemetry.trace import Link
+from pydantic import BaseModel, ValidationError
+
+from shared.dead_letters import DeadLetter, DeadLetterStore, stack_fingerprint
+from shared.encryption import KeysUnavailable
+from shared.messages import CloudEvent, ErrorCode, MessageError
+from shared.privacy import FieldProtection, clear_text
+from shared.resilience import BoundedCache
+from shared.telemetry import Metrics, link_to, log_event, redacted_error
+
+from .stream_event import StreamEvent
+
+__all__ = ["Delivered", "StreamReader"]
+
+T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
+
+REMEMBERED = 20_000
+"""Events of the last minutes: a publisher that crashed publishes what it had in hand once more."""
+
+
+@dataclass(slots=True)
+class Delivered(Generic[T]):
+    """What a consumer made of a batch, and links to the spans in which its events were made."""
+
+    made: list[T] = field(default_factory=list)
+    links: list[Link] = field(default_factory=list)
+
+
+class StreamReader:
+    """Reads for one consumer.
+
+    Parameters
+    ----------
+    consumer:
+        Its name in metrics.
+    source:
+        What its dead letters say of where they come from.
+    failure:
+        The code of an event that the consumer can't make anything of.
+    fields:
+        Decrypts the protected fields of events; without it they are in clear.
+    """
+
+    def __init__(
+        self,
+        dead_letters: DeadLetterStore,
+        *,
+        consumer: str,
+        source: str,
+        failure: ErrorCode,
+        now: Callable[[], datetime],
+        fields: FieldProtection | None = None,
+    ) -> None:
+        self._dead_letters = dead_letters
+        self._consumer = consumer
+        self._source = source
+        self._failure = failure
+        self._now = now
+        self._fields = fields
+        self._seen: BoundedCache[tuple[str, str], tuple[str, int, int]] = BoundedCache(REMEMBERED)
+
+    async def read(
+        self, events: Sequence[StreamEvent], consume: Callable[[CloudEvent], Awaitable[Sequence[T]]]
+    ) -> Delivered[T]:
+        """What `consume` makes of each event, in order; whatever it raises dead-letters that event.
+
+        Raises
+        ------
+        KeysUnavailable
+        """
+        delivered = Delivered[T]()
+        for received in events:
+            event: CloudEvent | None = None
+            try:
+                event = CloudEvent.from_json(received.body)
+                if self._is_duplicate(event, received):
+                    Metrics.stream_events.add(consumer=self._consumer, outcome="duplicate")
+                    continue
+                delivered.made += await consume(event)
+            except KeysUnavailable:
+                raise
+            except Exception as error:  # the consumer runs a user's code
+                await self._dead_letter(received, event, error)
+            else:
+                Metrics.stream_events.add(consumer=self._consumer, outcome="consumed")
+                Metrics.stream_delay.record((self._now() - event.time).total_seconds(), consumer=self._consumer)
+                if (link := link_to(event.traceparent)) is not None:
+                    delivered.links.append(link)
+        return delivered
+
+    async def decrypt(self, event: CloudEvent, model: type[M]) -> M:
+        """The event's data, its protected fields in clear.
+
+        Raises
+        ------
+        ProtectionError, KeysUnavailable, ValidationError
+        """
+        if self._fields is None:
+            text = clear_text(event.data, model)
+        else:
+            text = await self._fields.decrypt(event.data, model, ("event", event.id, event.type))
+        return model.model_validate_json(text)
+
+    def _is_duplicate(self, event: CloudEvent, received: StreamEvent) -> bool:
+        """The same event was read at another position; the same position again is a redelivery, to be read anew."""
+        key = (event.source, event.id)
+        here = (received.partition, received.sequence_number, hash(received.body))
+        known = self._seen.get(key)
+        if known is None:
+            self._seen.put(key, here)
+            return False
+        return known[:2] != here[:2] and known[2] == here[2]
+
+    async def _dead_letter(self, received: StreamEvent, event: CloudEvent | None, error: Exception) -> None:
+        now = self._now()
+        code, reason = self._why(error)
+        await self._dead_letters.put(
+            DeadLetter(
+                identity=f"{self._source}:{received.partition}:{received.sequence_number}",
+                body=received.body,
+                properties={},
+                source=self._source,
+                category="permanent" if code == self._failure else "invalid",
+                code=code,
+                reason=reason,
+                attempts=1,
+                first_failure=now,
+                last_failure=now,
+                event_type=event.type if event else None,
+                key=event.subject if event else None,
+                correlation_id=event.correlation_id if event else None,
+                traceparent=event.traceparent if event else None,
+                fingerprint=stack_fingerprint(error),
+                position=received.position,
+            )
+        )
+        Metrics.stream_events.add(consumer=self._consumer, outcome="poison")
+        log_event("event parked", level=40, code=code, reason=reason, **received.position)
+
+    def _why(self, error: Exception) -> tuple[str, str]:
+        if isinstance(error, MessageError):
+            return error.code, error.message
+        if isinstance(error, ValidationError):
+            return ErrorCode.VALIDATION_ERROR, f"{error.error_count()} fields of the event are wrong"
+        return self._failure, redacted_error(error)

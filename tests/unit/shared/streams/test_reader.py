@@ -1,0 +1,125 @@
+"""Reading a stream: each event once, a poison event set aside, the rest goes on, whoever consumes it."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.dead_letters import DeadLetterStore
+from shared.encryption import KeysUnavailable
+from shared.messages import CloudEvent, Contract, ErrorCode
+from shared.streams import StreamEvent, StreamReader
+from tests.unit.memory import MemoryDeadLetters
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+class Count(Contract):
+    """An event's data."""
+
+    count: int
+
+
+class World:
+    """A reader whose consumer keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.dead = MemoryDeadLetters()
+        self.consumed: list[str] = []
+        self.error: Exception | None = None
+        self.reader = StreamReader(
+            cast("DeadLetterStore", self.dead),
+            consumer="a test",
+            source="lake",
+            failure=ErrorCode.PROJECTION_ERROR,
+            now=lambda: NOW,
+        )
+
+    async def consume(self, event: CloudEvent) -> list[int]:
+        """Its count, unless the consumer fails."""
+        self.consumed.append(event.id)
+        if self.error is not None:
+            raise self.error
+        return [(await self.reader.decrypt(event, Count)).count]
+
+    async def read(self, *events: StreamEvent) -> list[int]:
+        """What was made of a batch."""
+        return (await self.reader.read(events, self.consume)).made
+
+
+def at(position: int, count: int = 1, *, identity: str = "", partition: str = "0") -> StreamEvent:
+    """An event at a position."""
+    event = CloudEvent(
+        id=identity or f"e{count}",
+        type="stock.counted",
+        source="/sluice",
+        subject="A",
+        time=NOW,
+        version="1.0",
+        data=json.dumps({"count": count}),
+        correlation_id="c",
+        sequence=1,
+    )
+    return StreamEvent(body=event.to_json(), partition=partition, offset=str(position), sequence_number=position)
+
+
+@given(st.lists(st.integers(0, 5), max_size=30))
+async def test_what_was_published_twice_is_consumed_once(counts: list[int]) -> None:
+    """In one batch or several; the order is that of the first time."""
+    world = World()
+    made: list[int] = []
+    for position, count in enumerate(counts):
+        made += await world.read(at(position, count))
+    assert made == list(dict.fromkeys(counts))
+    whole = World()
+    assert await whole.read(*(at(position, count) for position, count in enumerate(counts))) == made
+
+
+async def test_a_redelivered_event_is_read_anew() -> None:
+    """What came of it the first time may not have been stored."""
+    world = World()
+    assert await world.read(at(1, 1), at(2, 2)) == [1, 2]
+    assert await world.read(at(1, 1), at(2, 2)) == [1, 2]
+
+
+async def test_another_event_under_a_known_id_is_no_duplicate() -> None:
+    """A publisher's mistake hides nothing."""
+    world = World()
+    assert await world.read(at(1, 1, identity="same"), at(2, 2, identity="same")) == [1, 2]
+
+
+async def test_a_poison_event_is_dead_lettered_under_its_source_and_the_rest_goes_on() -> None:
+    """Consumers' dead letters don't overwrite each other's."""
+    world = World()
+    poison = StreamEvent(body=b"{", partition="3", offset="70", sequence_number=7)
+    assert await world.read(at(1, 1), poison, at(8, 2)) == [1, 2]
+    ((identity, letter),) = world.dead.letters.items()
+    assert identity
+    assert (letter.source, letter.code, letter.category) == ("lake", "MALFORMED_JSON", "invalid")
+    assert letter.identity == "lake:3:7"
+    assert letter.position == {"partition": "3", "offset": "70", "sequenceNumber": 7}
+
+
+async def test_a_consumers_error_is_its_events_alone() -> None:
+    """It is the consumer's own code."""
+    world = World()
+    world.error = ZeroDivisionError("no")
+    assert await world.read(at(1, 1)) == []
+    (letter,) = world.dead.letters.values()
+    assert (letter.code, letter.category, letter.key) == ("PROJECTION_ERROR", "permanent", "A")
+
+
+async def test_keys_that_are_away_stop_the_batch() -> None:
+    """Nothing is wrong with its events."""
+    world = World()
+    world.error = KeysUnavailable("away")
+    with pytest.raises(KeysUnavailable):
+        await world.read(at(1, 1))
+    assert world.dead.letters == {}
+    world.error = None
+    assert await world.read(at(1, 1)) == [1]
