@@ -1,9 +1,9 @@
 """Lets this host's receivers keep what Azure's Python clients lose of AMQP types.
 
-The clients decode strings and binary alike to bytes, numbers of both precisions to float, timestamps to int, and fail at
-a char and at most decimals. .NET's clients tell them apart, so the host must. A copy of the client's decoder, of our
-own and with marked types, is put behind the links of our receivers alone: the app's clients in the same process stay as
-they are. The marked types are subclasses, so the client itself sees no difference.
+The clients decode strings and binary alike to bytes, numbers of both precisions to float, timestamps to int, and fail
+at a char and at most decimals. .NET's clients tell them apart, so the host must. A copy of the client's decoder, of our
+own and with marked types, is put behind the links of our receivers alone: the app's clients in the same process stay
+as they are. The marked types are subclasses, so the client itself sees no difference.
 """
 
 import importlib.util

@@ -1,4 +1,4 @@
-"""Function, host and system keys, and which request needs which, as in Azure. Off unless the host has a file of keys."""
+"""Function, host and system keys, and which request needs which, as in Azure; off unless the host has a file."""
 
 import hmac
 import json
@@ -50,12 +50,12 @@ class Keys:
 
 
 def _is_one_of(given: str, keys: Iterable[str]) -> bool:
-    return any([hmac.compare_digest(given.encode(), key.encode()) for key in keys])
+    return sum(hmac.compare_digest(given.encode(), key.encode()) for key in keys) > 0
 
 
 def key_of(request: BaseRequest) -> str:
     """The key that a request brings: in the header `x-functions-key`, or as `code` in its query."""
-    return request.headers.get("x-functions-key") or request.rel_url.query.get("code", "")
+    return str(request.headers.get("x-functions-key") or request.rel_url.query.get("code", ""))
 
 
 def load_keys(path: Path) -> Keys:

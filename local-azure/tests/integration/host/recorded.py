@@ -57,7 +57,8 @@ def _described(name: str, value: Any) -> tuple[Any, Any]:
 def properties() -> dict[Any, Any]:
     """Application properties of every type that .NET's client sends, as the Python clients are told to encode them."""
     for module in (bus_encode, hub_encode):
-        module._ENCODE_MAP |= {"CHAR": _char, "DECIMAL": _decimal}  # type: ignore[dict-item]
+        encoders: Any = module.__dict__["_ENCODE_MAP"]
+        encoders |= {"CHAR": _char, "DECIMAL": _decimal}
     span = dt.timedelta(days=1, hours=2, minutes=3, seconds=4, milliseconds=5)
     offset = dt.datetime(2024, 5, 6, 5, 8, 9, tzinfo=dt.UTC) - dt.datetime(1, 1, 1, tzinfo=dt.UTC)
     return {
@@ -99,7 +100,8 @@ def full_message(*, session: str | None = None) -> ServiceBusMessage:
         reply_to_session_id="reply-session-1",
         time_to_live=dt.timedelta(hours=1),
         application_properties=properties(),
-        **({"session_id": session} if session else {"partition_key": "pk-1"}),
+        session_id=session,
+        partition_key=None if session else "pk-1",
     )
 
 

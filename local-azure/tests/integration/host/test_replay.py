@@ -81,7 +81,7 @@ async def send_events(broker: Broker) -> None:
             broker.connection_string, eventhub_name=f"rec-hub-{hub}"
         )
         async with producer:
-            await producer.send_batch(events, **({"partition_key": key} if key else {}))
+            await producer.send_batch(events, partition_key=key)
 
 
 def store_blobs(connection: str) -> None:

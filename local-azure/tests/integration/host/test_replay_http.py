@@ -141,8 +141,9 @@ def test_http_functions_are_handed_what_was_recorded(host: RunningHost) -> None:
         sent = {name: value for name, value in request["headers"].items()
                 if name not in ("content-length", "transfer-encoding")}  # fmt: skip
         spelled = json.loads(record["trigger_metadata"]["Headers"]["json_text"])
-        headers = [f"{name}: {part}" for name in spelled if name.lower() in sent
-                   for part in (sent[name.lower()].split(",") if name == "X-Multi" else [sent[name.lower()]])]  # fmt: skip
+        values = {name: sent[name.lower()] for name in spelled if name.lower() in sent}
+        headers = [f"{name}: {part}" for name, value in values.items()
+                   for part in (value.split(",") if name == "X-Multi" else [value])]  # fmt: skip
         body = base64.b64decode(request["body"]["bytes_base64"]) if "body" in request else None
         chunked = "transfer-encoding" in request["headers"]
         if body is None and (chunked or "content-length" in request["headers"]):
@@ -184,7 +185,8 @@ def test_streams_are_forwarded_as_the_real_host_forwards_them(start_host: HostSt
     sent: list[tuple[str, str, list[str], bytes | None, bool]] = [
         ("GET", "/api/a%2Fb/%C3%A9/x?q=1&q=2&e=", [], None, False),
         ("POST", "/api/c", ["Content-Type: application/json", "X-Multi: one", "X-Multi: two", "X-Empty:",
-                            "X-Forwarded-For: 1.2.3.4", "X-Forwarded-Host: evil", "Forwarded: host=evil"], b'{"a":1}', False),
+                            "X-Forwarded-For: 1.2.3.4", "X-Forwarded-Host: evil", "Forwarded: host=evil"],
+         b'{"a":1}', False),
         ("POST", "/api/c", ["Content-Type: application/x-www-form-urlencoded"], b"a=1", True),
         ("GET", "/api/c?kind=fail", [], None, False),
     ]  # fmt: skip

@@ -116,7 +116,9 @@ def test_a_run_missed_while_the_host_was_down_is_made_up_for(start_host: HostSta
 
 def test_a_timer_can_be_run_by_hand(start_host: HostStarter, azurite: Any) -> None:
     host = start(start_host, TIMERS, azurite, "timers-three", SCHEDULE="0 0 0 1 1 *")
-    request = urllib.request.Request(f"{host.url}/admin/functions/yearly", b'{"input": ""}', {"Content-Type": "application/json"})
+    request = urllib.request.Request(
+        f"{host.url}/admin/functions/yearly", b'{"input": ""}', {"Content-Type": "application/json"}
+    )
     with urllib.request.urlopen(request, timeout=20) as response:
         assert response.status == 202
     wait_for(lambda: host.records("yearly"))

@@ -165,7 +165,9 @@ def blob_plain(blob: func.InputStream, context: func.Context) -> None:
     called(context)
 
 
-@app.blob_trigger(arg_name="blob", path="rec-str/{name}", connection="AzureWebJobsStorage", data_type="string")
+@app.blob_trigger(
+    arg_name="blob", path="rec-str/{name}", connection="AzureWebJobsStorage", data_type=func.DataType.STRING
+)
 def blob_string(blob: func.InputStream, context: func.Context) -> None:
     called(context)
 

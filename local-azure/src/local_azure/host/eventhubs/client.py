@@ -17,7 +17,14 @@ from local_azure.host.settings import Connection
 from local_azure.host.trigger_data.event_hubs import ReceivedEvent
 from local_azure.host.trigger_data.net_json import net_datetime_offset
 
-__all__ = ["CHECKPOINT_CONTAINER", "InstanceCheckpointStore", "make_checkpoint_store", "make_consumer", "plain", "with_types"]
+__all__ = [
+    "CHECKPOINT_CONTAINER",
+    "InstanceCheckpointStore",
+    "make_checkpoint_store",
+    "make_consumer",
+    "plain",
+    "with_types",
+]
 
 # Where the extension keeps ownership and checkpoints, in AzureWebJobsStorage.
 CHECKPOINT_CONTAINER = "azure-webjobs-eventhub"
