@@ -1,11 +1,12 @@
 """Lets this host's receivers keep what Azure's Python clients lose of AMQP types.
 
 The clients decode strings and binary alike to bytes, numbers of both precisions to float, timestamps to int, and fail
-at a char and at most decimals. .NET's clients tell them apart, so the host must. A copy of the client's decoder, of our
-own and with marked types, is put behind the links of our receivers alone: the app's clients in the same process stay
-as they are. The marked types are subclasses, so the client itself sees no difference.
+at a char and at most decimals. .NET's clients tell them apart, so the host must. Application properties and AMQP value
+bodies are decoded here by a copy of the client's decoder that keeps types; it is put behind the links of our receivers
+alone, so that the app's clients in the same process stay as they are.
 """
 
+import importlib
 import importlib.util
 import struct
 from collections.abc import Awaitable, Callable
@@ -19,21 +20,27 @@ from typing import Any
 
 from local_azure.host.trigger_data.net_json import Single
 
-__all__ = ["AmqpDescribed", "AmqpText", "AmqpTimestamp", "keep_types", "typed_decoder"]
+__all__ = ["AmqpDescribed", "AmqpTimestamp", "keep_types", "typed_decoder"]
 
 Decode = Callable[..., tuple[memoryview, Any]]
 
 _DESCRIBED, _SINGLE, _CHAR, _TIMESTAMP, _DECIMAL = 0x00, 0x72, 0x73, 0x83, 0x94
+# Sections of a message by the numbers of their descriptors (AMQP 1.0, 3.2).
+_HEADER, _PROPERTIES, _APPLICATION_PROPERTIES, _VALUE = 0x70, 0x73, 0x74, 0x77
+_TYPED_SECTIONS = frozenset((_APPLICATION_PROPERTIES, _VALUE))
+_LISTED = {0x75: "data", 0x76: "sequence"}
+_SECTIONS = {
+    0x71: "delivery_annotations",
+    0x72: "message_annotations",
+    _APPLICATION_PROPERTIES: "application_properties",
+    _VALUE: "value",
+    0x78: "footer",
+}
 _SERVICE_BUS = b"com.microsoft:"
 _DECIMAL_BIAS = 6176
 _COEFFICIENT_BITS = 113
 _EARLIEST, _LATEST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
-_STRINGS = (0xA1, 0xB1)
-_SYMBOLS = (0xA3, 0xB3)
-
-
-class AmqpText(bytes):
-    """A string or symbol, in UTF-8 as the clients hand it over."""
+_STRING_SMALL, _STRING_LARGE = 0xA1, 0xB1
 
 
 class AmqpTimestamp(int):
@@ -97,14 +104,35 @@ def typed_decoder(module: str) -> Callable[[memoryview], Any]:
     copy = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(copy)
     table: list[Decode | None] = copy._DECODE_BY_CONSTRUCTOR
-    for code in (*_STRINGS, *_SYMBOLS):
-        table[code] = _marked(table[code], AmqpText)
+    table[_STRING_SMALL], table[_STRING_LARGE] = _string_small, _string_large
     table[_SINGLE] = _marked(table[_SINGLE], Single)
     table[_TIMESTAMP] = _marked(table[_TIMESTAMP], AmqpTimestamp)
     table[_DESCRIBED] = _keeping_descriptors(table)
     table[_CHAR] = _char
     table[_DECIMAL] = _decimal
-    decode: Callable[[memoryview], Any] = copy.decode_payload
+    return _message_decoder(importlib.import_module(module), table)
+
+
+def _message_decoder(client: Any, typed: list[Decode | None]) -> Callable[[memoryview], Any]:
+    """What the client's `decode_payload` does, with other decoders for the sections that keep their types."""
+    plain = client._DECODE_BY_CONSTRUCTOR
+
+    def decode(buffer: memoryview) -> Any:
+        sections: dict[str, Any] = {}
+        while buffer:
+            section = buffer[2]  # behind the constructors of a described value and of its number
+            table = typed if section in _TYPED_SECTIONS else plain
+            buffer, value = table[buffer[3]](buffer[4:])
+            if section == _HEADER:
+                sections["header"] = client.Header(*value)
+            elif section == _PROPERTIES:
+                sections["properties"] = client.Properties(*value)
+            elif section in _LISTED:
+                sections.setdefault(_LISTED[section], []).append(value)
+            elif section in _SECTIONS:
+                sections[_SECTIONS[section]] = value
+        return client.Message(**sections)
+
     return decode
 
 
@@ -149,6 +177,16 @@ def _decimal(buffer: memoryview, *_depth: int) -> tuple[memoryview, Decimal]:
     return buffer[16:], Decimal((sign, digits, (rest >> _COEFFICIENT_BITS) - _DECIMAL_BIAS))
 
 
-def _char(buffer: memoryview, *_depth: int) -> tuple[memoryview, AmqpText]:
+def _char(buffer: memoryview, *_depth: int) -> tuple[memoryview, str]:
     (code,) = struct.unpack(">I", buffer[:4])
-    return buffer[4:], AmqpText(chr(code).encode("utf-8", "replace"))
+    return buffer[4:], chr(code)
+
+
+def _string_small(buffer: memoryview, *_depth: int) -> tuple[memoryview, str]:
+    end = buffer[0] + 1
+    return buffer[end:], str(buffer[1:end], "utf-8", "replace")
+
+
+def _string_large(buffer: memoryview, *_depth: int) -> tuple[memoryview, str]:
+    end = int.from_bytes(buffer[:4], "big") + 4
+    return buffer[end:], str(buffer[4:end], "utf-8", "replace")

@@ -4,14 +4,14 @@ import base64
 from datetime import datetime, timedelta
 from typing import Any
 
-from local_azure.host.amqp_types import AmqpDescribed, AmqpText, AmqpTimestamp
+from local_azure.host.amqp_types import AmqpDescribed, AmqpTimestamp
 from local_azure.host.trigger_data.net_json import net_datetime
 
 __all__ = ["property_value", "text_of"]
 
 
 def text_of(value: Any) -> str:
-    """Text of an AMQP string, which the SDKs hand over as bytes; other binary becomes base64, as in .NET."""
+    """Text of a string or symbol that an SDK hands over as bytes; other binary becomes base64, as in .NET."""
     if not isinstance(value, bytes):
         return str(value)
     try:
@@ -23,8 +23,8 @@ def text_of(value: Any) -> str:
 def property_value(value: Any) -> Any:
     """An application property as .NET's client would have it: bytes stay bytes, times and spans become such."""
     kind = type(value)
-    if kind is AmqpText:
-        return text_of(value)
+    if kind is str:
+        return value
     if kind is AmqpTimestamp:
         return value.moment()
     if kind is AmqpDescribed:

@@ -96,4 +96,4 @@ def test_net_s_own_types_are_written_as_net_does(client: str, value: Any, text: 
     decode = typed_decoder(f"azure.{client}._pyamqp._decode")
     data = encode(Described(ULong(0x74), {"p": value})) + encode(Described(ULong(0x75), b"x"))
     properties = decode(memoryview(data)).application_properties
-    assert json.loads(json_text(property_value(properties[b"p"]))) == text
+    assert json.loads(json_text(property_value(properties["p"]))) == text

@@ -27,6 +27,7 @@ __all__ = [
 ]
 
 # Where the extension keeps ownership and checkpoints, in AzureWebJobsStorage.
+_TIMES = ("x-opt-enqueued-time", "absolute-expiry-time", "creation-time")
 CHECKPOINT_CONTAINER = "azure-webjobs-eventhub"
 
 
@@ -131,7 +132,9 @@ def plain(event: EventData) -> ReceivedEvent:
         enqueued_time=event.enqueued_time or datetime.min.replace(tzinfo=UTC),
         partition_key=None if event.partition_key is None else text_of(event.partition_key),
         properties={text_of(name): property_value(value) for name, value in (event.properties or {}).items()},
-        system_properties={text_of(name): _system(value) for name, value in event.system_properties.items()},
+        system_properties={
+            (known := text_of(name)): _system(known, value) for name, value in event.system_properties.items()
+        },
     )
 
 
@@ -142,5 +145,8 @@ def _body(event: EventData) -> bytes | None:
     return body if isinstance(body, bytes) else b"".join(bytes(part) for part in body)
 
 
-def _system(value: Any) -> Any:
-    return net_datetime_offset(value.moment()) if isinstance(value, AmqpTimestamp) else property_value(value)
+def _system(name: str, value: Any) -> Any:
+    """A value that the client has decoded: strings as bytes, times as milliseconds."""
+    if name in _TIMES and isinstance(value, int):
+        return net_datetime_offset(AmqpTimestamp(value).moment())
+    return text_of(value) if isinstance(value, bytes) else value

@@ -7,7 +7,7 @@ from azure.servicebus import NEXT_AVAILABLE_SESSION, ServiceBusReceivedMessage
 from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver
 from azure.servicebus.amqp import AmqpMessageBodyType
 
-from local_azure.host.amqp_types import AmqpText, keep_types
+from local_azure.host.amqp_types import keep_types
 from local_azure.host.amqp_values import property_value, text_of
 from local_azure.host.functions import Function
 from local_azure.host.settings import Connection
@@ -87,8 +87,8 @@ def _body(message: ServiceBusReceivedMessage) -> bytes | str | None:
     if message.body_type is AmqpMessageBodyType.DATA:
         parts = [body] if isinstance(body, bytes) else list(body)
         return parts[0] if len(parts) == 1 else b"".join(parts)
-    if message.body_type is AmqpMessageBodyType.VALUE and isinstance(body, AmqpText):
-        return text_of(body)
+    if message.body_type is AmqpMessageBodyType.VALUE and isinstance(body, str):
+        return body
     return None
 
 

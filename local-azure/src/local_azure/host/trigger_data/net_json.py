@@ -27,12 +27,15 @@ __all__ = [
 
 _NEVER = "9999-12-31T23:59:59.9999999"
 _DATE = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,7}))?(Z|[+-]\d\d:?\d\d)?")
-_FLOATING = frozenset((float, Decimal))
 _DEPTH = 64
 
 
 class Single(float):
     """A number of single precision, which has fewer digits than the double of the same value."""
+
+
+_FRACTIONS = frozenset((float, Decimal, Single))
+_CONTAINERS = frozenset((dict, list, tuple))
 
 
 def net_datetime(moment: datetime) -> str:
@@ -64,10 +67,13 @@ def _has_fractions(value: Any) -> bool:
     """Whether numbers are inside that Python and .NET write differently."""
     kind = type(value)
     if kind is dict:
-        return any(map(_has_fractions, value.values()))
-    if kind is list or kind is tuple:
-        return any(map(_has_fractions, value))
-    return kind in _FLOATING or kind is Single
+        value = value.values()
+    elif kind is not list and kind is not tuple:
+        return kind in _FRACTIONS
+    kinds = set(map(type, value))
+    if not _FRACTIONS.isdisjoint(kinds):
+        return True
+    return not _CONTAINERS.isdisjoint(kinds) and any(map(_has_fractions, value))
 
 
 def _write(value: Any) -> str:
