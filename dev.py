@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The developer's one door: sets the machine up as far as a command needs, then hands over to it.
 
-Needs nothing but Python 3.11 or 3.12. What needs packages lives in `local/` and runs in `.venv`.
+Needs nothing but Python 3.11 to 3.14. What needs packages lives in `local/` and runs in `.venv`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 PROJECT = Path(__file__).resolve().parent
-SUPPORTED = ((3, 11), (3, 12))
+OLDEST, NEWEST = (3, 11), (3, 14)
 
 DEPLOYED = ("requirements.txt",)
 LOCAL = (*DEPLOYED, "local/requirements.txt")
@@ -33,6 +33,9 @@ usage: python3 dev.py COMMAND [options]
   api-key   make an API key for a client: CLIENT [--roles producer]
   vault     look into the running local Key Vault: list | get NAME | set NAME [VALUE] | rotate NAME [--key]
   dead-letters  list, group, show, replay or discard what could not be processed
+  pause     stop a lane, an integration or a partner on all instances: KIND NAME --reason WHY
+  resume    end a pause; what waited is done: KIND NAME
+  pauses    list what is paused, what waits, and what was paused lately
   declare   write what the code declares for infrastructure, emulator, gateway and docs: [--check]
   doctor    check that code, settings, host.json, emulator and infrastructure say the same: [--json FILE] [--only RULE]
   package   build the one zip that is deployed, with a bill of materials: [--out FILE] [--with-packages]
@@ -97,15 +100,18 @@ VERBS = {
     "doctor": Verb(LOCAL, False, module("local.doctor")),
     "package": Verb(LOCAL, False, module("local.packaging")),
     "erase": Verb(LOCAL, False, operate("erase"), in_project=True),
+    "pause": Verb(LOCAL, False, operate("pause"), in_project=True),
+    "resume": Verb(LOCAL, False, operate("resume"), in_project=True),
+    "pauses": Verb(LOCAL, False, operate("pauses"), in_project=True),
     "chaos": Verb(LOCAL, True, module("local.chaos")),
 }
 
 
 def main(arguments: list[str]) -> int:
     """Do what the command line says; return the exit code."""
-    if sys.version_info[:2] not in SUPPORTED:
+    if not OLDEST <= sys.version_info[:2] <= NEWEST:
         version = ".".join(map(str, sys.version_info[:3]))
-        return fail(f"Sluice needs Python 3.11 or 3.12 and this is {version}: start it with python3.11 dev.py.")
+        return fail(f"Sluice needs Python 3.11 to 3.14 and this is {version}: start it with python3.11 dev.py.")
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(USAGE)
         return 0 if arguments else 2

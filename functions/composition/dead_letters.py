@@ -2,9 +2,10 @@
 
 import azure.functions as func
 
-from functions.dead_letters import Drains, dead_letters_function, has_fingerprint, sweep
+from functions.dead_letters import Drains, dead_letters_function, has_payload_hash, sweep
 from functions.triggers import AppName, Function, TimerTrigger
 from shared.dead_letters import DeadLetterStore, InboxRecords, QueueDrain
+from shared.dead_letters.settings import DeadLetterSettings
 from shared.messages import Lane
 
 from .capability import Capability
@@ -38,7 +39,7 @@ def queue_drain(composition: Composition) -> QueueDrain:
     return QueueDrain(
         composition.get(dead_letter_store),
         InboxRecords(composition.get(state_store)),
-        has_fingerprint=has_fingerprint(composition.get(decoder)),
+        has_payload_hash=has_payload_hash(composition.get(decoder)),
         now=composition.now,
     )
 
@@ -76,5 +77,5 @@ def capability(composition: Composition) -> Capability:
             Need(access=Access.WRITE, to=Table(name=STATE_TABLE), why="Tells what became of messages, frees keys."),
             *KEY_NEEDS,
         ],
-        settings=["SLUICE_DEAD_LETTER_RETENTION_DAYS"],
+        settings=DeadLetterSettings.variables(),
     )

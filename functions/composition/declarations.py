@@ -4,6 +4,7 @@ It is worked out from the capabilities and the integrations alone, with every se
 no stage is in it.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -130,12 +131,23 @@ def declarations(capabilities: Sequence[Capability], registry: Registry) -> dict
         ],
         "integrations": [_integration(one) for one in registry.integrations],
     }
+    document["openPaths"] = _open_paths(capabilities)
     document["entitySettings"] = dict(sorted(names.used.items()))
     return document
 
 
 def _kind_of(trigger: object) -> str:
     return type(trigger).__name__.removesuffix("Trigger").lower()
+
+
+def _open_paths(capabilities: Sequence[Capability]) -> str:
+    """A regular expression of the paths that no role is asked for: the gateway lets them through without a token."""
+    guarded: dict[str, bool] = {}
+    for capability in capabilities:
+        for route in capability.routes:
+            path = "[^/]+".join(map(re.escape, re.split(r"\{\w+\}", route.full_path)))
+            guarded[path] = guarded.get(path, False) or route.access is not None
+    return f"^(?:{'|'.join(path for path, is_guarded in guarded.items() if not is_guarded)})$"
 
 
 class _Names:

@@ -8,8 +8,9 @@ from azure.servicebus.aio import ServiceBusSender
 
 from functions.triggers import AppName, Function, TimerTrigger
 from shared.messages import Lane
+from shared.outbox import Outbox
 from shared.sending import CoalescingSender, EventPublisher, Lanes
-from shared.state import Outbox
+from shared.sending.settings import SendingSettings
 
 from .capability import Capability
 from .composition import Composition
@@ -41,11 +42,11 @@ def lane_senders(composition: Composition) -> Lanes:
         Lane.ORDERED: settings.lane_ordered,
     }
 
-    def opener(queue: str) -> Callable[[], ServiceBusSender]:
+    def sender_of(queue: str) -> Callable[[], ServiceBusSender]:
         return lambda: clients.sender(queue)
 
     timeout = settings.send_timeout_seconds
-    senders = {lane: CoalescingSender(opener(name), timeout=timeout) for lane, name in names.items()}
+    senders = {lane: CoalescingSender(sender_of(name), timeout=timeout) for lane, name in names.items()}
     made = Lanes(senders, composition.get(message_encryption))
     composition.on_close(made.close)
     return made
@@ -98,14 +99,5 @@ def capability(composition: Composition) -> Capability:
             Need(access=Access.SEND, to=EVENTS, why="The sweep of the outbox publishes what a crash left behind."),
             Need(access=Access.WRITE, to=Table(name=STATE_TABLE), why="Sweeps the outbox."),
         ],
-        settings=[
-            "SLUICE_LANE_HIGH",
-            "SLUICE_LANE_NORMAL",
-            "SLUICE_LANE_LOW",
-            "SLUICE_LANE_ORDERED",
-            "SLUICE_EVENT_HUB",
-            "SLUICE_READ_MODEL_GROUP",
-            "SLUICE_EVENT_SOURCE",
-            "SLUICE_SEND_TIMEOUT_SECONDS",
-        ],
+        settings=SendingSettings.variables(),
     )

@@ -6,7 +6,9 @@ import azure.functions as func
 
 from functions.triggers import AppName, Function, TimerTrigger
 from shared.blobs import ValueStore
-from shared.state import InboxSweeper, Parking, StateStore
+from shared.ordered import Parking
+from shared.state import InboxSweeper, StateStore
+from shared.state.settings import StateSettings
 
 from .capability import Capability
 from .composition import Composition
@@ -65,5 +67,5 @@ def capability(composition: Composition) -> Capability:
         needs=[
             Need(access=Access.WRITE, to=Table(name=STATE_TABLE), why="Forgets messages that were dealt with long ago.")
         ],
-        settings=["SLUICE_STATE_BUCKETS", "SLUICE_INBOX_RETENTION_DAYS"],
+        settings=StateSettings.variables(),
     )

@@ -25,7 +25,7 @@ from .selection import GROUP_COLUMNS, Filters, Group, grouped_into
 if TYPE_CHECKING:
     from azure.storage.blob.aio import ContainerClient
 
-__all__ = ["DeadLetterStore", "Page", "Swept"]
+__all__ = ["DeadLetterStore", "LetterPage", "Swept"]
 
 _PAGE = 500
 _SIDE_BY_SIDE = 16
@@ -33,7 +33,7 @@ _BLOB_GRACE = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class LetterPage:
     """Some dead letters, and where the next ones begin; `next` is None at the end."""
 
     letters: list[StoredLetter]
@@ -140,10 +140,10 @@ class DeadLetterStore:
             return bytes(row["body"])
         raise LookupError(f"the body of the dead letter {letter.id} is gone")
 
-    async def page(self, filters: Filters, *, size: int = 100, start: Mapping[str, str] | None = None) -> Page:
+    async def page(self, filters: Filters, *, size: int = 100, start: Mapping[str, str] | None = None) -> LetterPage:
         """Up to `size` matching dead letters from `start` on, in the order of their ids."""
         found = await self._table.page(Query(where=filters.conditions(), select=COLUMNS, size=size), start)
-        return Page([from_row(row) for row in found.rows], found.next)
+        return LetterPage([from_row(row) for row in found.rows], found.next)
 
     async def select(self, filters: Filters) -> AsyncIterator[StoredLetter]:
         """Every matching dead letter, read page by page, in the order of their ids."""

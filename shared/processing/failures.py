@@ -1,56 +1,21 @@
 """The failure matrix: what an exception means for the message that met it. One table, here and nowhere else."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from enum import StrEnum
 from math import inf, nan
 from typing import Any
 
-from shared.messages import ErrorCode, MessageError, Partial, Reject, Retry
+from shared.messages import Category, ErrorCode, Failure, MessageError, Partial, Reject, Retry
 from shared.telemetry import redact
 
-__all__ = ["MATRIX", "STATUS_MATRIX", "Category", "Failure", "classify"]
+__all__ = ["MATRIX", "STATUS_MATRIX", "classify"]
 
 _READ = 16_000
 """Characters of a reason that are looked at."""
 LONGEST_ASKED = 3_600.0
 """Seconds of a Retry-After that are believed."""
-
-
-class Category(StrEnum):
-    """What kind of failure it was."""
-
-    TRANSIENT = "transient"
-    THROTTLED = "throttled"
-    PARTIAL = "partial"
-    PERMANENT = "permanent"
-    BUSINESS = "business"
-    INVALID = "invalid"
-    EXPIRED = "expired"
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A classified failure.
-
-    Attributes
-    ----------
-    after:
-        Seconds to wait before the next try, where the handler or the other side said so.
-    """
-
-    category: Category
-    code: str
-    reason: str
-    error: BaseException | None = None
-    after: float | None = None
-
-    @property
-    def retryable(self) -> bool:
-        """Another try with the same message may succeed."""
-        return self.category in (Category.TRANSIENT, Category.THROTTLED, Category.PARTIAL)
 
 
 MATRIX: tuple[tuple[str, Category], ...] = (

@@ -50,12 +50,12 @@ class Recent:
 
     def done(self, message: Message) -> None:
         """Remember a message whose inbox record says, for good, that it is done."""
-        self._keep(self._done, (message.bucket, message.headers.message_id), message.fingerprint)
+        self._keep(self._done, (message.bucket, message.headers.message_id), message.payload_hash)
 
     def is_done(self, message: Message) -> bool:
         """Whether this very message was done; False where the inbox must be asked, as for every replay."""
         known = self._done.get((message.bucket, message.headers.message_id))
-        return known == message.fingerprint and not message.headers.replay
+        return known == message.payload_hash and not message.headers.replay
 
     def published(self, key: str, sequence: int) -> None:
         """Remember that all an aggregate had said up to a sequence number is published."""

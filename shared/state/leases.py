@@ -4,10 +4,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
-from shared.tables import Create, Replace, etag_of
+from shared.tables import Conflict, Create, Replace, etag_of
 
 from .buckets import partition_key
-from .store import Conflict, StateStore
+from .store import StateStore
 
 __all__ = ["Lease"]
 

@@ -7,8 +7,7 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from shared.messages import CloudEvent, Lane
-from shared.processing import Failure
+from shared.messages import CloudEvent, Failure, Lane
 
 __all__ = ["Outcome", "Published", "Retried", "Sent"]
 

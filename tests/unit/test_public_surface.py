@@ -118,6 +118,7 @@ def test_the_composed_app_has_its_functions(project: Path, streams: str) -> None
         "lane_normal serviceBusTrigger",
         "lane_ordered serviceBusTrigger",
         "read_models eventHubTrigger",
+        "release_paused timerTrigger",
         "rewrap_data_keys timerTrigger",
         "secret_events eventGridTrigger",
         "secret_events_queue serviceBusTrigger",

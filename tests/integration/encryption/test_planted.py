@@ -33,7 +33,7 @@ from functions.composition import CAPABILITIES, Composition, capabilities_of, co
 from integrations.orders.models import Order
 from shared.messages import Contract, Integration, Registry, Reject, discover
 from shared.settings import Settings
-from shared.state import Work
+from shared.work import Work
 from shared.telemetry import configure, log_event
 
 quoting = Integration("quoting")
@@ -271,7 +271,7 @@ def rows_of(connection: str) -> Iterator[str]:
 
 def blobs_of(connection: str) -> Iterator[bytes]:
     """Every blob with its name, unpacked where it is compressed only."""
-    from backports import zstd
+    from shared.blobs.zstandard import zstd
 
     with BlobServiceClient.from_connection_string(connection) as service:
         for container in service.list_containers():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -158,11 +159,27 @@ def test_a_route(grow: Callable[[str], Grown]) -> None:
     assert list(grown.openapi["paths"]["/api/parcels/{key}"]) == ["get"]
     (route,) = [one for one in grown.declared["routes"] if one["of"] == "parcels"]
     assert route["callers"] == ["reader"]
+    assert re.search(grown.declared["openPaths"], "/api/parcels/x") is None
     (imported,) = grown.production.of_type("Microsoft.ApiManagement/service/apis")
     assert "/api/parcels/{key}" in str(imported.properties["value"])
     assert grown.roles("parcels") == {"Answers with parcels."}
     tables = {one.name for one in grown.production.of_type("Microsoft.Storage/storageAccounts/tableServices/tables")}
     assert any(name.endswith("/parcels") for name in tables)
+
+
+def test_a_route_that_checks_a_signature(grow: Callable[[str], Grown]) -> None:
+    """The gateway asks for no token there."""
+    grown = grow(
+        'routes=[Route(method="POST", path="hooks/{source}", endpoint=answer, access=None, scheme="signature")]'
+    )
+    assert re.search(grown.declared["openPaths"], "/api/hooks/carrier")
+    assert re.search(grown.declared["openPaths"], "/api/hooks/carrier/more") is None
+    callers = [
+        str(one.properties["value"])
+        for one in grown.production.of_type("Microsoft.ApiManagement/service/policyFragments")
+        if one.name.endswith("/sluice-callers")
+    ]
+    assert len(callers) == 1
 
 
 def test_a_probe(grow: Callable[[str], Grown]) -> None:

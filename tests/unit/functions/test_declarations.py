@@ -20,8 +20,10 @@ from functions.composition import (
     Table,
     Vault,
     WrongDeclaration,
+    contradictions,
     declarations,
 )
+from functions.composition.declaring import ROUTES
 from functions.triggers import AppName, Function, HubTrigger, QueueTrigger, TimerTrigger
 from shared.authentication import Role
 from shared.http import ANONYMOUS, Route
@@ -157,6 +159,14 @@ def test_routes_say_who_may_call_and_jobs_when_they_run() -> None:
     ]
     assert document["jobs"] == [{"name": "sweep", "app": "bulk", "schedule": "5m", "of": "doors"}]
     assert [one[0] for one in granted(document, "tablesOfFirstAccount")] == ["api", "bulk"]
+
+
+def test_calls_of_routes_that_there_are_none_of_are_nobodys() -> None:
+    """An app whose integrations have no views has the capability all the same."""
+    needs = [Need(access=Access.READ, to=VIEWS, why="To answer.", by=[ROUTES])]
+    offered = working(resources=[LANE, VIEWS], needs=needs)
+    assert list(contradictions([offered], known_settings=frozenset())) == []
+    assert granted(written(offered), "tablesOfFirstAccount") == []
 
 
 def test_integrations_are_in_it() -> None:

@@ -37,7 +37,7 @@ var once = azservicebus.RetryOptions{MaxRetries: -1}
 
 var background = context.Background()
 
-const patience = 10 * time.Second
+const patience = 20 * time.Second
 
 func senderOf(given request) (*azservicebus.Sender, error) {
 	entity := given.text("queue") + given.text("topic")
@@ -342,6 +342,11 @@ var serviceBus = map[string]operation{
 		ctx, cancel := within(patience)
 		defer cancel()
 		return nil, receiverOf(given).(*azservicebus.SessionReceiver).SetSessionState(ctx, []byte(given.text("state")), nil)
+	},
+	"list_sessions": func(given request) (any, error) {
+		return all(background, client.NewListSessionsForQueuePager(given.text("queue"), nil), func(page azservicebus.ListSessionsResponse) []string {
+			return page.Sessions
+		})
 	},
 	"close": func(given request) (any, error) {
 		guard.Lock()
