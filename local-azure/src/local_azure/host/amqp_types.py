@@ -9,11 +9,12 @@ alone, so that the app's clients in the same process stay as they are.
 import importlib
 import importlib.util
 import struct
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import cache
+from functools import cache, partial
 from importlib.machinery import ModuleSpec
 from types import FunctionType, MethodType
 from typing import Any
@@ -103,17 +104,19 @@ def typed_decoder(module: str) -> Callable[[memoryview], Any]:
     assert spec.loader is not None
     copy = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(copy)
-    table: list[Decode | None] = copy._DECODE_BY_CONSTRUCTOR
+    table: list[Decode] = copy._DECODE_BY_CONSTRUCTOR  # a number that no type has is None there
     table[_STRING_SMALL], table[_STRING_LARGE] = _string_small, _string_large
     table[_SINGLE] = _marked(table[_SINGLE], Single)
     table[_TIMESTAMP] = _marked(table[_TIMESTAMP], AmqpTimestamp)
     table[_DESCRIBED] = _keeping_descriptors(table)
     table[_CHAR] = _char
     table[_DECIMAL] = _decimal
+    for code in range(0x50, 0xA0):  # decimal32 and the like: no message may end its link
+        table[code] = table[code] or partial(_opaque, 1 << (code >> 4) - 5)
     return _message_decoder(importlib.import_module(module), table)
 
 
-def _message_decoder(client: Any, typed: list[Decode | None]) -> Callable[[memoryview], Any]:
+def _message_decoder(client: Any, typed: list[Decode]) -> Callable[[memoryview], Any]:
     """What the client's `decode_payload` does, with other decoders for the sections that keep their types."""
     plain = client._DECODE_BY_CONSTRUCTOR
 
@@ -136,32 +139,23 @@ def _message_decoder(client: Any, typed: list[Decode | None]) -> Callable[[memor
     return decode
 
 
-def _marked(decode: Decode | None, kind: Callable[[Any], Any]) -> Decode:
-    assert decode is not None
-    plain = decode
-
+def _marked(decode: Decode, kind: Callable[[Any], Any]) -> Decode:
     def marked(buffer: memoryview, *depth: int) -> tuple[memoryview, Any]:
-        rest, value = plain(buffer, *depth)
+        rest, value = decode(buffer, *depth)
         return rest, kind(value)
 
     return marked
 
 
-def _keeping_descriptors(table: list[Decode | None]) -> Decode:
+def _keeping_descriptors(table: list[Decode]) -> Decode:
     """The decoder of described values: those of Service Bus's own kinds keep their kind."""
-    original = table[_DESCRIBED]
-    assert original is not None
-    plain = original
+    plain = table[_DESCRIBED]
 
     def described(buffer: memoryview, *depth: int) -> tuple[memoryview, Any]:
-        read = table[buffer[0]]
-        assert read is not None
-        rest, descriptor = read(buffer[1:], *depth)
+        rest, descriptor = table[buffer[0]](buffer[1:], *depth)
         if not isinstance(descriptor, bytes) or not descriptor.startswith(_SERVICE_BUS):
             return plain(buffer, *depth)
-        read = table[rest[0]]
-        assert read is not None
-        rest, value = read(rest[1:], *depth)
+        rest, value = table[rest[0]](rest[1:], *depth)
         return rest, AmqpDescribed(descriptor.removeprefix(_SERVICE_BUS).decode("ascii", "replace"), value)
 
     return described
@@ -177,9 +171,13 @@ def _decimal(buffer: memoryview, *_depth: int) -> tuple[memoryview, Decimal]:
     return buffer[16:], Decimal((sign, digits, (rest >> _COEFFICIENT_BITS) - _DECIMAL_BIAS))
 
 
+def _opaque(width: int, buffer: memoryview, *_depth: int) -> tuple[memoryview, bytes]:
+    return buffer[width:], bytes(buffer[:width])
+
+
 def _char(buffer: memoryview, *_depth: int) -> tuple[memoryview, str]:
     (code,) = struct.unpack(">I", buffer[:4])
-    return buffer[4:], chr(code)
+    return buffer[4:], "\ufffd" if code > sys.maxunicode or 0xD800 <= code < 0xE000 else chr(code)
 
 
 def _string_small(buffer: memoryview, *_depth: int) -> tuple[memoryview, str]:
