@@ -112,7 +112,8 @@ def typed_decoder(module: str) -> Callable[[memoryview], Any]:
     table[_CHAR] = _char
     table[_DECIMAL] = _decimal
     for code in range(0x50, 0xA0):  # decimal32 and the like: no message may end its link
-        table[code] = table[code] or partial(_opaque, 1 << (code >> 4) - 5)
+        if not callable(table[code]):
+            table[code] = partial(_opaque, 1 << (code >> 4) - 5)
     return _message_decoder(importlib.import_module(module), table)
 
 
