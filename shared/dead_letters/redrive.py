@@ -105,8 +105,8 @@ class Redrive:
     renew:
         Has the payload behind a claim kept for as long as a new message; raises MessageError where it is gone.
     resolved:
-        Told of a dead letter that nothing is to be sent for any more, and whether it was discarded; what it does must
-        be safe to repeat.
+        Called with a dead letter that nothing is to be sent for any more, and whether it was discarded; what it does
+        must be safe to repeat.
     payload_hashes:
         Given the digest of what a message says: every form in which the inbox may keep it.
     """
@@ -148,7 +148,7 @@ class Redrive:
             await self._tell(result.letter)
             return result
         if not action.hands_over:
-            await self._tell(known)  # who decided may have died before it was told
+            await self._tell(known)  # who decided may have died before it was reported
             return ReplayResult(known, action)
         taken = await self._take(known, decision)
         if taken is None:
@@ -205,7 +205,7 @@ class Redrive:
         return Action.CLOSE if await self._is_same_payload(letter, row) else Action.SKIP_CONFLICT
 
     async def _is_same_payload(self, letter: StoredLetter, row: Row) -> bool:
-        """Whether what was done under the id is this message; without a payload at hand it can't be told."""
+        """Whether what was done under the id is this message; without a payload at hand it can't be decided."""
         if letter.claim is not None or letter.event_type is None:
             return False
         try:

@@ -56,7 +56,7 @@ class DeadLetterStore:
     Parameters
     ----------
     encryption:
-        Seals bodies at rest, each for its dead letter only, and opens them; what was kept plain is read all the same.
+        Encrypts bodies at rest, each for its dead letter only, and decrypts them; plain ones are read all the same.
     """
 
     def __init__(self, table: Table, bodies: "ContainerClient", *, encryption: MessageEncryption | None = None) -> None:
@@ -112,7 +112,7 @@ class DeadLetterStore:
         LookupError
             It isn't there any more: the dead letter was swept meanwhile.
         ProtectionError
-            It is sealed and can't be opened.
+            It is encrypted and can't be decrypted.
         KeysUnavailable
         """
         if letter.body_size == 0:
@@ -121,11 +121,11 @@ class DeadLetterStore:
         if not letter.sealed:
             return kept
         if self._encryption is None:
-            raise UnknownKey("The dead letter is sealed, and the settings name no data key.")
+            raise UnknownKey("The dead letter is encrypted, and the settings name no data key.")
         return await self._encryption.decrypt_for(letter.id, kept)
 
     async def message(self, letter: StoredLetter) -> bytes:
-        """The message that a body holds: opened, where its lane had sealed it; raises as `body` does."""
+        """The message that a body holds: decrypted, where its lane had encrypted it; raises as `body` does."""
         body = await self.body(letter)
         if self._encryption is None or letter.properties.get("sealed") is None:
             return body
@@ -153,7 +153,7 @@ class DeadLetterStore:
     async def newest(self, filters: Filters, count: int) -> tuple[list[StoredLetter], int]:
         """The `count` matching dead letters that failed last, newest first, and how many match in all.
 
-        No more than `count` are held at a time.
+        No more than `count` are in memory at a time.
         """
         heap: list[tuple[datetime, str, StoredLetter]] = []
         total = 0
@@ -168,7 +168,7 @@ class DeadLetterStore:
         return [letter for _, _, letter in newest], total
 
     async def groups(self, filters: Filters) -> list[Group]:
-        """Matching dead letters counted by fingerprint, the largest group first."""
+        """Matching dead letters counted by error fingerprint, the largest group first."""
         groups: dict[str, Group] = {}
         async for row in self._rows(filters.conditions(), GROUP_COLUMNS):
             grouped_into(groups, [row])

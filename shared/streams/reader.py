@@ -126,7 +126,7 @@ class StreamReader:
     async def _dead_letter(self, received: StreamEvent, event: CloudEvent | None, error: Exception) -> None:
         code, reason = self._why(error)
         category = Category.PERMANENT if code == self._failure else Category.INVALID
-        letter = DeadLetter.of(
+        dead_letter = DeadLetter.of(
             Delivery(body=received.body, properties={}, message_id="", sequence_number=0, delivery_count=1),
             event,
             Failure(category, code, reason, error),
@@ -135,7 +135,7 @@ class StreamReader:
             position=received.position,
             now=self._now(),
         )
-        await self._dead_letters.put(letter)
+        await self._dead_letters.put(dead_letter)
         Metrics.stream_events.add(consumer=self._consumer, outcome="poison")
         log_event("event parked", level=40, code=code, reason=reason, **received.position)
 
