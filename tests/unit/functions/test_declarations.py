@@ -198,6 +198,14 @@ def test_integrations_are_in_it() -> None:
         (lambda: Hub(name="h", partitions=64), "the hub h has 64 partitions: use 1 to 32"),
         (lambda: Table(name="read-models"), "no table can be called 'read-models'"),
         (lambda: Container(name="Claims"), "no container can be called 'Claims'"),
+        (
+            lambda: Need(access=Access.READ, to=LANE, why="To look."),
+            "there is no access read to a queue, which %SLUICE_LANE_HIGH% is",
+        ),
+        (
+            lambda: Need(access=Access.SEND, to=Queue(name="q"), why="sending"),
+            "the need to send queue q says why in no sentence",
+        ),
     ],
 )
 def test_what_the_service_would_refuse_is_refused_here(make: Callable[[], object], said: str) -> None:
