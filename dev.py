@@ -33,6 +33,7 @@ usage: python3 dev.py COMMAND [options]
   api-key   make an API key for a client: CLIENT [--roles producer]
   vault     look into the running local Key Vault: list | get NAME | set NAME [VALUE] | rotate NAME [--key]
   dead-letters  list, group, show, replay or discard what could not be processed
+  declare   write what the code declares for infrastructure, emulator, gateway and docs: [--check]
   doctor    check that code, settings, host.json, emulator and infrastructure say the same: [--json FILE] [--only RULE]
   package   build the one zip that is deployed, with a bill of materials: [--out FILE] [--with-packages]
             or, with --local-azure, the wheel of local-azure for other projects
@@ -92,6 +93,7 @@ VERBS = {
     "api-key": Verb(LOCAL, False, lambda arguments: ["-m", "ops", "api-key", *arguments]),
     "vault": Verb(LOCAL, False, module("local.access.vault")),
     "dead-letters": Verb(LOCAL, False, operate("dead-letters"), in_project=True),
+    "declare": Verb(LOCAL, False, module("local.declaring")),
     "doctor": Verb(LOCAL, False, module("local.doctor")),
     "package": Verb(LOCAL, False, module("local.packaging")),
     "erase": Verb(LOCAL, False, operate("erase"), in_project=True),

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from urllib.parse import urlencode
 
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -12,9 +12,8 @@ from shared.classification import Classification, Tokenized
 from shared.encryption import ProtectionError
 from shared.http import READERS, Route, error
 from shared.messages import ErrorCode, Registry
-from shared.privacy import FieldProtection, access_level_of, masked
-from shared.query import ReadModels
-from shared.telemetry import log_event
+from shared.privacy import access_level_of
+from shared.query import ViewReader, findable
 
 from .openapi import find_docs, view_docs
 
@@ -30,21 +29,19 @@ class Views:
 
     Parameters
     ----------
-    rows, fields:
+    reader:
         Called with the first request, so that nothing connects before.
     """
 
     def __init__(
         self,
         registry: Registry,
-        rows: Callable[[], ReadModels],
-        fields: Callable[[], FieldProtection | None],
+        reader: Callable[[], ViewReader],
         *,
         now: Callable[[], datetime],
     ) -> None:
         self._registry = registry
-        self._rows = rows
-        self._fields = fields
+        self._reader = reader
         self._now = now
 
     def routes(self) -> list[Route]:
@@ -60,51 +57,37 @@ class Views:
 
         docs = view_docs(name, "key")
         yield Route(method="GET", path=f"{name}/{{key}}", endpoint=show, access=READERS, docs=docs)
-        if findable := self.findable(name):
-            yield Route(method="GET", path=name, endpoint=find, access=READERS, docs=find_docs(name, findable))
-
-    def findable(self, view: str) -> dict[str, Tokenized]:
-        """By JSON name the fields by which rows of a view are found."""
-        return {name: marker for plan in self._registry.plans(view) for name, marker in plan.tokenized.items()}
+        if fields := findable(self._registry, name):
+            yield Route(method="GET", path=name, endpoint=find, access=READERS, docs=find_docs(name, fields))
 
     async def one(self, view: str, key: str, request: Request) -> Response:
         """One row of a read model."""
-        found = await self._rows().get(view, key) if 1 <= len(key) <= MAX_KEY else None
-        if found is None:
-            return error(ErrorCode.NOT_FOUND, f"There is nothing under {view}/{key[:MAX_KEY]}.", now=self._now())
         try:
-            return Response(await self._masked(view, key, found, request), media_type="application/json")
+            row = (
+                await self._reader().one(view, key, level=_access_level(request)) if 1 <= len(key) <= MAX_KEY else None
+            )
         except ProtectionError as failure:
-            log_event("row unreadable", level=40, view=view, key=key, code=failure.code, reason=failure.message)
-            return error(failure.code, "This row can't be opened.", now=self._now(), status=500)
+            return error(failure.code, "This row can't be decrypted.", now=self._now(), status=500)
+        if row is None:
+            return error(ErrorCode.NOT_FOUND, f"There is nothing under {view}/{key[:MAX_KEY]}.", now=self._now())
+        return Response(row, media_type="application/json")
 
     async def find(self, view: str, request: Request) -> Response:
         """The rows of a read model with one value in a tokenized field; for who may see such a field only."""
-        if _access_level(request) < Classification.RESTRICTED:
+        level = _access_level(request)
+        if level < Classification.RESTRICTED:
             return error(ErrorCode.FORBIDDEN, "Only an operator finds rows by such a value.", now=self._now())
-        asked = _asked(request, self.findable(view))
+        asked = _asked(request, findable(self._registry, view))
         if isinstance(asked, str):
             return error(ErrorCode.BAD_REQUEST, asked, now=self._now())
         name, value, top, after = asked
-        fields = self._fields()
-        if fields is None:
-            return error(ErrorCode.NOT_FOUND, "Rows are found so only where fields are sealed.", now=self._now())
-        tokens = await fields.candidates(self.findable(view)[name], value)
-        page = await self._rows().find(view, name, tokens, top=top, after=after)
-        rows = []
-        for key, text in page.rows:
-            try:
-                rows.append(from_json(await self._masked(view, key, text, request)))
-            except ProtectionError as failure:  # one row that was tampered with doesn't hide the others
-                log_event("row unreadable", level=40, view=view, key=key, code=failure.code, reason=failure.message)
-        body = {"value": rows, "count": len(rows)}
+        page = await self._reader().find(view, name, value, level=level, top=top, after=after)
+        if page is None:
+            return error(ErrorCode.NOT_FOUND, "Rows are found so only where fields are encrypted.", now=self._now())
+        body = {"value": page.rows, "count": len(page.rows)}
         if page.after is not None:
             body["nextLink"] = f"/api/{view}?{urlencode({name: value, 'top': top, 'after': page.after})}"
         return Response(to_json(body), media_type="application/json")
-
-    async def _masked(self, view: str, key: str, text: str, request: Request) -> bytes:
-        plans = self._registry.plans(view)
-        return await masked(text, plans, ("view", view, key), level=_access_level(request), fields=self._fields())
 
 
 def _access_level(request: Request) -> Classification:

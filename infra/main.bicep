@@ -189,7 +189,7 @@ var settings = union(declared.entitySettings, {
   SLUICE_AUTH_AUDIENCE: authAudience
   #disable-next-line SEC003 // the name of a secret in the vault, not a secret
   SLUICE_API_KEYS: 'secret:api-keys'
-  SLUICE_DATA_KEY: 'key:data-key-wrap'
+  SLUICE_DATA_KEY: 'key:${wrappingKey}'
   SLUICE_TOKEN_KEY: 'secret:token-key'
   SLUICE_ENCRYPTED_LANES: encryptedLanes
   SLUICE_ENCRYPT_CLAIMS: string(encryptClaims)
@@ -556,6 +556,9 @@ module vault 'modules/keyvault.bicep' = {
 
 var claimGrants = [for one in declared.grants.containers: union(one, { account: 'claims' })]
 
+// Which key of the vault it is, only a stage knows.
+var keyGrants = [for one in declared.grants.keys: union(one, { key: wrappingKey })]
+
 var principals = {
   api: identities[0].outputs.principalId
   high: identities[1].outputs.principalId
@@ -583,7 +586,7 @@ module roles 'modules/rbac.bicep' = {
     containerGrants: concat(claimGrants, packageGrants, twoColours ? greenGrants : [])
     accountGrants: accountGrants
     vaultGrants: declared.grants.vault
-    keyGrants: declared.grants.keys
+    keyGrants: keyGrants
     telemetryGrants: telemetryGrants
   }
 }

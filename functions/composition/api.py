@@ -9,7 +9,9 @@ from .authentication import authenticator
 from .capability import Capability
 from .composition import Composition
 
-__all__ = ["gathered", "gathered_app"]
+__all__ = ["NAME", "gathered", "gathered_app"]
+
+NAME = "api"
 
 
 def gathered_app(composition: Composition, offered: Sequence[Capability]) -> Observed:
@@ -28,7 +30,7 @@ def gathered(composition: Composition, offered: Sequence[Capability]) -> Capabil
     """The API as a capability of its own, from what the others offer."""
     app = gathered_app(composition, offered)
     return Capability(
-        name="api",
+        name=NAME,
         functions=[api_function(app, streams=composition.settings.http_streams)],
         routes=_own(composition, offered),
         settings=["SLUICE_HTTP_STREAMS"],

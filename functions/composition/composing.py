@@ -11,7 +11,7 @@ from shared.environment import WrongSettings
 from .api import gathered
 from .capability import Capability
 from .composition import Composition
-from .declaring import Container, Hub, Queue, Table
+from .declaring import ROUTES, Container, Hub, Queue, Table
 
 __all__ = ["WrongComposition", "capabilities_of", "compose", "contradictions"]
 
@@ -69,6 +69,7 @@ def contradictions(capabilities: Sequence[Capability], *, known_settings: frozen
     containers = {one.name for capability in capabilities for one in capability.resources if isinstance(one, Container)}
     for capability in capabilities:
         own = {one.name for one in capability.functions} | {one.name for one in capability.jobs}
+        own |= {ROUTES} if capability.routes else set()
         for function in capability.functions:
             queue, hub = getattr(function.trigger, "queue", None), getattr(function.trigger, "hub", None)
             if queue is not None and queue not in queues:

@@ -11,7 +11,7 @@ from .capability import Capability
 from .claims import CLAIMS, decoder
 from .composition import Composition
 from .declaring import Access, Container, Need, Table
-from .encryption import message_encryption
+from .encryption import KEY_NEEDS, message_encryption
 from .platform import platform
 from .sending import LANES
 from .state import STATE_TABLE, parking, state_store
@@ -74,6 +74,7 @@ def capability(composition: Composition) -> Capability:
                 by=[one.name for one in drain],
             ),
             Need(access=Access.WRITE, to=Table(name=STATE_TABLE), why="Tells what became of messages, frees keys."),
+            *KEY_NEEDS,
         ],
         settings=["SLUICE_DEAD_LETTER_RETENTION_DAYS"],
     )

@@ -13,7 +13,7 @@ from shared.messages import Integration, Lane, Registry
 from shared.settings import Settings
 
 from .capability import Capability
-from .declaring import Access, Container, Hub, Key, Need, Queue, Resource, Table, Vault
+from .declaring import ROUTES, Access, Container, Hub, Key, Need, Queue, Resource, Table, Vault
 
 __all__ = ["declarations"]
 
@@ -177,9 +177,8 @@ def _apps(capability: Capability, need: Need) -> set[AppName]:
     """The apps that make a call: those of the functions and jobs that are named; without any, of all that enters."""
     entered = {one.name: one.app for one in capability.functions}
     entered |= {one.name: AppName(one.app) for one in capability.jobs}
-    if need.by:
-        return {entered[name] for name in need.by if name in entered}
-    return set(entered.values()) | ({AppName.API} if capability.routes else set())
+    entered |= {ROUTES: AppName.API} if capability.routes else {}
+    return {app for name, app in entered.items() if not need.by or name in need.by}
 
 
 def _grants(capabilities: Sequence[Capability], names: _Names) -> dict[str, list[dict[str, str]]]:

@@ -8,7 +8,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["Access", "Container", "Hub", "Key", "Need", "Queue", "Resource", "Table", "Vault", "WrongDeclaration"]
+__all__ = [
+    "ROUTES",
+    "Access",
+    "Container",
+    "Hub",
+    "Key",
+    "Need",
+    "Queue",
+    "Resource",
+    "Table",
+    "Vault",
+    "WrongDeclaration",
+]
+
+ROUTES = "its routes"
+"""Stands in a need's `by` for what is called over HTTP, in the app of the API."""
 
 _SETTING = re.compile(r"%[A-Za-z]\w*%")
 _ENTITY = re.compile(r"[A-Za-z0-9]([A-Za-z0-9./_-]{0,258}[A-Za-z0-9])?")
@@ -122,7 +137,7 @@ class Need:
     Attributes
     ----------
     by:
-        Names of functions and jobs that make the call; without any, all of the capability.
+        Names of functions and jobs that make the call, and ROUTES for the routes; without any, all of the capability.
     why:
         What for: one sentence, as it stands in the grant.
     when:

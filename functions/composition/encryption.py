@@ -28,6 +28,7 @@ from .secrets import secret_cache
 from .state import state_store
 
 __all__ = [
+    "KEY_NEEDS",
     "SUBJECT_KEYS_TABLE",
     "TOKENS_TABLE",
     "capability",
@@ -45,6 +46,21 @@ DATA_KEYS_TABLE = "datakeys"
 SUBJECT_KEYS_TABLE = "subjectkeys"
 TOKENS_TABLE = "tokens"
 REWRAP_LEASE_SECONDS = 300
+KEY_NEEDS = (
+    Need(
+        access=Access.WRITE,
+        to=Table(name=DATA_KEYS_TABLE),
+        why="Finds, and makes, the keys that messages, claims and dead letters are encrypted under.",
+        when="SLUICE_DATA_KEY",
+    ),
+    Need(
+        access=Access.WRAP,
+        to=Key(name="%SLUICE_DATA_KEY%"),
+        why="Wraps and unwraps data keys; the key itself never leaves the vault.",
+        when="SLUICE_DATA_KEY=key:",
+    ),
+)
+"""Of every capability that encrypts or decrypts."""
 _REWRAP_SCHEDULE = "0 43 * * * *"
 
 
@@ -139,21 +155,8 @@ def capability(composition: Composition) -> Capability:
         functions=[
             Function(call=rewrap_data_keys, trigger=TimerTrigger(schedule=_REWRAP_SCHEDULE), app=AppName.STREAMS)
         ],
-        resources=[Table(name=DATA_KEYS_TABLE), Table(name=SUBJECT_KEYS_TABLE), Table(name=TOKENS_TABLE)],
-        needs=[
-            Need(
-                access=Access.WRITE,
-                to=Table(name=DATA_KEYS_TABLE),
-                why="Finds, and makes, the keys that messages and dead letters are sealed under.",
-                when="SLUICE_DATA_KEY",
-            ),
-            Need(
-                access=Access.WRAP,
-                to=Key(name="%SLUICE_DATA_KEY%"),
-                why="Wraps and unwraps data keys; the key itself never leaves the vault.",
-                when="SLUICE_DATA_KEY=key:",
-            ),
-        ],
+        resources=[Table(name=DATA_KEYS_TABLE), Table(name=SUBJECT_KEYS_TABLE)],
+        needs=KEY_NEEDS,
         settings=[
             "SLUICE_DATA_KEY",
             "SLUICE_TOKEN_KEY",

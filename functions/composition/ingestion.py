@@ -6,11 +6,13 @@ from functions.commands import Commands
 from shared.http import Intake
 
 from .capability import Capability
-from .claims import claim_store
+from .claims import CLAIMS, claim_store
 from .composition import Composition
+from .declaring import Access, Need, Table, Vault
+from .encryption import KEY_NEEDS
 from .operations import operation_signer
-from .sending import lane_senders
-from .state import state_store
+from .sending import LANES, lane_senders
+from .state import STATE_TABLE, state_store
 
 __all__ = ["capability", "intake"]
 
@@ -46,5 +48,24 @@ def capability(composition: Composition) -> Capability:
         name="ingestion",
         routes=commands.routes(composition.registry.routes),
         probes={"service-bus": probe},
+        needs=[
+            *(
+                Need(access=Access.SEND, to=queue, why="The API puts commands here, by their lane.")
+                for queue in LANES.values()
+            ),
+            Need(access=Access.WRITE, to=CLAIMS, why="Keeps large payloads before it answers 202."),
+            Need(
+                access=Access.READ,
+                to=Table(name=STATE_TABLE),
+                why="Tells what became of a message: one read of its inbox record.",
+            ),
+            Need(
+                access=Access.SECRETS,
+                to=Vault(),
+                why="Reads the key that signs operation ids.",
+                when="KeyVault__vaultUri",
+            ),
+            *KEY_NEEDS,
+        ],
         settings=["SLUICE_OPERATION_KEY", "SLUICE_MAX_BODY_BYTES"],
     )

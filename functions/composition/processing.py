@@ -17,7 +17,7 @@ from .claims import CLAIMS, decoder
 from .composition import Composition
 from .dead_letters import DEAD_LETTERS_CONTAINER, DEAD_LETTERS_TABLE, dead_letter_store
 from .declaring import Access, Container, Need, Table, Vault
-from .encryption import SUBJECT_KEYS_TABLE, fields
+from .encryption import KEY_NEEDS, SUBJECT_KEYS_TABLE, fields
 from .secrets import secret_cache
 from .sending import EVENTS, LANES, lane_senders, outbox
 from .state import STATE_TABLE, VALUES_CONTAINER, large_values, parking, state_store
@@ -151,7 +151,7 @@ def capability(composition: Composition) -> Capability:
             Need(
                 access=Access.WRITE,
                 to=Table(name=SUBJECT_KEYS_TABLE),
-                why="Finds, and makes, the keys that protected fields of a person are sealed under.",
+                why="Finds, and makes, the keys that protected fields of a person are encrypted under.",
                 when="SLUICE_DATA_KEY",
             ),
             Need(
@@ -160,6 +160,7 @@ def capability(composition: Composition) -> Capability:
                 why="Reads the secrets that its settings name and its handlers ask for.",
                 when="KeyVault__vaultUri",
             ),
+            *KEY_NEEDS,
         ],
         settings=[
             "SLUICE_HANDLER_TIMEOUT_SECONDS",

@@ -2,17 +2,17 @@
 
 from functions.streams import read_models_function
 from functions.views import Views
-from shared.query import Projector, ReadModels
+from shared.query import Projector, ReadModels, ViewReader
 
 from .capability import Capability
 from .composition import Composition
 from .dead_letters import DEAD_LETTERS_CONTAINER, DEAD_LETTERS_TABLE, dead_letter_store
-from .declaring import Access, Container, Need, Table
-from .encryption import fields
+from .declaring import ROUTES, Access, Container, Need, Table
+from .encryption import KEY_NEEDS, SUBJECT_KEYS_TABLE, fields
 from .platform import platform
 from .sending import EVENTS
 
-__all__ = ["VIEWS_TABLE", "capability", "projector", "read_models"]
+__all__ = ["VIEWS_TABLE", "capability", "projector", "read_models", "view_reader"]
 
 VIEWS_TABLE = "readmodels"
 
@@ -35,31 +35,55 @@ def projector(composition: Composition) -> Projector:
     )
 
 
+def view_reader(composition: Composition) -> ViewReader:
+    """Reads the rows as far as a caller may see them."""
+    return ViewReader(composition.registry, composition.get(read_models), composition.get(fields))
+
+
 def capability(composition: Composition) -> Capability:
     """A function for the event log, and the routes of every view."""
     views = Views(
         composition.registry,
-        lambda: composition.get(read_models),
-        lambda: composition.get(fields),
+        lambda: composition.get(view_reader),
         now=composition.now,
     )
     rows = Table(name=VIEWS_TABLE)
+    projecting = read_models_function(lambda: composition.get(projector), hub=EVENTS.name, group=EVENTS.groups[0])
+    keeps = [projecting.name]
     return Capability(
         name="read-models",
-        functions=[read_models_function(lambda: composition.get(projector), hub=EVENTS.name, group=EVENTS.groups[0])],
+        functions=[projecting],
         routes=views.routes(),
         resources=[rows],
         needs=[
-            Need(access=Access.WRITE, to=rows, why="Keeps the read models."),
+            Need(access=Access.WRITE, to=rows, why="Keeps the read models.", by=keeps),
+            Need(access=Access.READ, to=rows, why="Answers from the read models.", by=[ROUTES]),
             Need(
                 access=Access.WRITE,
                 to=Table(name=DEAD_LETTERS_TABLE),
                 why="Records events that could not be projected.",
+                by=keeps,
             ),
             Need(
                 access=Access.WRITE,
                 to=Container(name=DEAD_LETTERS_CONTAINER),
                 why="Keeps the bodies of events that could not be projected.",
+                by=keeps,
             ),
+            Need(
+                access=Access.WRITE,
+                to=Table(name=SUBJECT_KEYS_TABLE),
+                why="Finds, and makes, the keys that protected fields of a person are encrypted under.",
+                when="SLUICE_DATA_KEY",
+                by=keeps,
+            ),
+            Need(
+                access=Access.READ,
+                to=Table(name=SUBJECT_KEYS_TABLE),
+                why="Decrypts protected fields for callers who may see them.",
+                when="SLUICE_DATA_KEY",
+                by=[ROUTES],
+            ),
+            *KEY_NEEDS,
         ],
     )

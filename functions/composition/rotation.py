@@ -58,7 +58,7 @@ def capability(composition: Composition) -> Capability:
     return Capability(
         name="rotation",
         functions=rotation_functions(lambda: composition.get(secret_events), queue=ROTATION_QUEUE),
-        resources=[Queue(name=ROTATION_QUEUE), Table(name=AUDIT_TABLE)],
+        resources=[Queue(name=ROTATION_QUEUE, lock="PT2M"), Table(name=AUDIT_TABLE)],
         needs=[
             Need(
                 access=Access.SET_SECRETS,

@@ -21,7 +21,13 @@ from .state import STATE_TABLE, state_store
 __all__ = ["EVENTS", "LANES", "capability", "lane_senders", "outbox", "publisher"]
 
 OUTBOX_SETTLE_SECONDS = 10
-LANES = {lane: Queue(name=f"%SLUICE_LANE_{lane.upper()}%", sessions=lane is Lane.ORDERED) for lane in Lane}
+LANES = {
+    Lane.HIGH: Queue(name="%SLUICE_LANE_HIGH%"),
+    Lane.NORMAL: Queue(name="%SLUICE_LANE_NORMAL%"),
+    Lane.LOW: Queue(name="%SLUICE_LANE_LOW%"),
+    # As many deliveries as there can be: the broker must not take a message out of a key's order.
+    Lane.ORDERED: Queue(name="%SLUICE_LANE_ORDERED%", sessions=True, deliveries=2_000),
+}
 EVENTS = Hub(name="%SLUICE_EVENT_HUB%", groups=("%SLUICE_READ_MODEL_GROUP%",))
 
 
@@ -98,6 +104,7 @@ def capability(composition: Composition) -> Capability:
             "SLUICE_LANE_LOW",
             "SLUICE_LANE_ORDERED",
             "SLUICE_EVENT_HUB",
+            "SLUICE_READ_MODEL_GROUP",
             "SLUICE_EVENT_SOURCE",
             "SLUICE_SEND_TIMEOUT_SECONDS",
         ],

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -53,13 +53,16 @@ class AppDescription:
     """What importing the app gave.
 
     `functions` are dictionaries with `name`, `bindings` as in function.json, and `retry`; `seconds` is the time that
-    the import of `function_app` took.
+    the import of `function_app` took. `declarations` is what the app says of itself, `openapi` how it describes its
+    API; both are there only where they were asked for.
     """
 
     seconds: float
     functions: Sequence[Mapping[str, Any]]
     settings: Sequence[Setting]
     constants: Mapping[str, float]
+    declarations: Mapping[str, Any] = field(default_factory=dict)
+    openapi: Mapping[str, Any] = field(default_factory=dict)
 
 
 def sample_environment(folder: Path) -> dict[str, str]:
@@ -87,6 +90,7 @@ def describe(
     environment: Mapping[str, str],
     *,
     constants: Sequence[str] = (),
+    declared: bool = False,
     packages: Path | None = None,
     seconds: float = 60.0,
 ) -> AppDescription:
@@ -96,6 +100,8 @@ def describe(
     ----------
     constants:
         `module:NAME` of numbers to read along.
+    declared:
+        Whether to read the declarations and the API's description too.
     packages:
         The only folder to take third-party packages from; by default those of this interpreter.
     seconds:
@@ -112,6 +118,7 @@ def describe(
         output = Path(scratch) / "app.json"
         command += [str(output), *(["--path", str(packages)] if packages else [])]
         command += [part for name in constants for part in ("--constant", name)]
+        command += ["--declared"] if declared else []
         try:
             done = subprocess.run(  # noqa: S603
                 command,
@@ -133,4 +140,6 @@ def describe(
         functions=found["functions"],
         settings=tuple(Setting(**one) for one in found["settings"]),
         constants=found["constants"],
+        declarations=found.get("declarations", {}),
+        openapi=found.get("openapi", {}),
     )

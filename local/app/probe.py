@@ -1,10 +1,11 @@
 """Imports an app's `function_app.py` and writes what it consists of as JSON; runs as a script of its own.
 
-`python probe.py FOLDER OUTPUT [--path DIR]... [--constant MODULE:NAME]...` needs nothing but the standard library,
-so that it can be run where only the app's requirements are installed.
+`python probe.py FOLDER OUTPUT [--path DIR]... [--constant MODULE:NAME]... [--declared]` needs nothing but the standard
+library, so that it can be run where only the app's requirements are installed.
 """
 
 import argparse
+import asyncio
 import importlib
 import json
 import sys
@@ -22,6 +23,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("output")
     parser.add_argument("--path", action="append", default=[])
     parser.add_argument("--constant", action="append", default=[])
+    parser.add_argument("--declared", action="store_true")
     given = parser.parse_args(arguments)
     sys.path[:0] = [given.folder, *given.path]
     began = time.perf_counter()
@@ -33,8 +35,50 @@ def main(arguments: list[str]) -> int:
         "settings": _settings(module.settings),
         "constants": {name: _constant(name) for name in given.constant},
     }
+    if given.declared:
+        described |= _declared(module)
     Path(given.output).write_text(json.dumps(described), encoding="utf-8")
     return 0
+
+
+def _declared(module: Any) -> dict[str, Any]:
+    """What the app says of itself, and how it describes its API to whoever asks."""
+    composing = importlib.import_module("functions.composition")
+    api = importlib.import_module("functions.composition.api")
+    offered = [one for one in module.capabilities if one.name != api.NAME]
+    app = api.gathered_app(module.composition, offered)
+    return {
+        "declarations": composing.declarations(module.capabilities, module.composition.registry),
+        "openapi": json.loads(asyncio.run(_got(app, "/api/openapi.json"))),
+    }
+
+
+async def _got(app: Any, path: str) -> bytes:
+    """The body of an answer of an ASGI app."""
+    body = bytearray()
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": "GET",
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "headers": [],
+        "client": ("127.0.0.1", 1),
+        "server": ("localhost", 80),
+    }
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: dict[str, Any]) -> None:
+        body.extend(message.get("body", b""))
+
+    await app(scope, receive, send)
+    return bytes(body)
 
 
 def _function(indexed: Any) -> dict[str, Any]:

@@ -26,13 +26,14 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--json", metavar="FILE", help="write the findings to FILE as JSON, - for the output")
     parser.add_argument("--only", action="append", default=[], metavar="RULE", help="only this rule (may be repeated)")
     parser.add_argument("--brief", action="store_true", help="show only the rules that don't hold")
+    parser.add_argument("--project", type=Path, default=_PROJECT, help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     try:
         rules = chosen(given.only)
     except ValueError as error:
         parser.error(str(error))
     try:
-        facts = read_facts(_PROJECT)
+        facts = read_facts(given.project)
     except CannotExamine as error:
         print(f"dev.py: {error}", file=sys.stderr, flush=True)  # noqa: T201
         return 2

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from local.app import Setting
 from local_azure.host.host_json import HostOptions
@@ -19,6 +19,7 @@ __all__ = [
     "Facts",
     "Grant",
     "Hub",
+    "Need",
     "Place",
     "Queue",
     "Size",
@@ -157,6 +158,21 @@ class Grant:
     name: str
 
 
+class Need(NamedTuple):
+    """A call on a `kind` of resource by name (or `%SETTING%`), with an access, and what for.
+
+    `when` is a setting that must be set for the call to be made, `NAME=start` with that beginning; `apps` are those
+    that make it, as far as it isn't the platform that does.
+    """
+
+    kind: str
+    name: str
+    access: str
+    why: str
+    when: str = ""
+    apps: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
     """A namespace or storage account: whether keys open it, and days after which lifecycle rules delete, by prefix."""
@@ -191,8 +207,9 @@ class Deployment:
 class Facts:
     """Everything that the rules look at.
 
-    `packaged` are the files that would be deployed, `referenced` the environment variables that the sources read by
-    name, `constants` numbers of the code, `lines` finds where a text stands in a file.
+    `needs` are the calls that capabilities declare, `packaged` the files that would be deployed, `referenced` the
+    environment variables that the sources read by name, `constants` numbers of the code, `lines` finds where a text
+    stands in a file.
     """
 
     triggers: Sequence[Trigger]
@@ -205,6 +222,7 @@ class Facts:
     required: frozenset[str]
     pythons: tuple[str, ...]
     azure_yaml: str | None
+    needs: Sequence[Need]
     sources: Mapping[str, str]
     unreadable: Sequence[Unreadable] = ()
 

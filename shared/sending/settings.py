@@ -21,6 +21,7 @@ class SendingSettings(SettingsSlice):
     lane_ordered: QueueName = Field("lane-ordered", alias="SLUICE_LANE_ORDERED")
     queue_ttl_days: int = Field(14, alias="SLUICE_QUEUE_TTL_DAYS", ge=1, le=365)
     event_hub: QueueName = Field("events", alias="SLUICE_EVENT_HUB")
+    read_model_group: QueueName = Field("read-models", alias="SLUICE_READ_MODEL_GROUP")
     event_source: Annotated[str, Field(min_length=1, max_length=256)] = Field("/sluice", alias="SLUICE_EVENT_SOURCE")
     send_timeout_seconds: float = Field(15.0, alias="SLUICE_SEND_TIMEOUT_SECONDS", gt=0, le=120)
 

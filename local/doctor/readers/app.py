@@ -1,4 +1,4 @@
-"""The functions' triggers and the settings model, from the app itself."""
+"""The functions' triggers and the calls that they make, from the app itself."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from local.app import AppDescription
-from local.doctor.facts import Trigger
+from local.doctor.facts import Need, Trigger
 
-__all__ = ["CONSTANTS", "triggers_of"]
+__all__ = ["CONSTANTS", "needs_of", "triggers_of"]
 
 CONSTANTS = ("shared.processing.batch:GRACE_SECONDS",)
 
@@ -21,3 +21,18 @@ def triggers_of(app: AppDescription) -> Sequence[Trigger]:
         retry: Mapping[str, Any] | None = one["retry"]
         found.append(Trigger(str(one["name"]), binding, retry))
     return sorted(found, key=lambda trigger: trigger.function)
+
+
+def needs_of(app: AppDescription) -> Sequence[Need]:
+    """The calls that the capabilities declare."""
+    return [
+        Need(
+            kind=str(one["kind"]),
+            name=str(one["name"]),
+            access=str(one["access"]),
+            why=str(one["why"]),
+            when=str(one.get("when", "")),
+            apps=tuple(map(str, one["apps"])),
+        )
+        for one in app.declarations["needs"]
+    ]

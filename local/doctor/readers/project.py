@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from local.app import AppDescription, AppNotLoaded, describe, sample_environment
 from local.doctor.facts import App, Deployment, Facts, Place, Unreadable
-from local.doctor.readers.app import CONSTANTS, triggers_of
+from local.doctor.readers.app import CONSTANTS, needs_of, triggers_of
 from local.doctor.readers.emulator import EVENT_HUBS, SERVICE_BUS, hubs_of, queues_of
 from local.doctor.readers.infrastructure import MAIN, deployments_of
 from local.packaging import PackageError, deployed_files
@@ -40,7 +40,7 @@ def read_app(project: Path) -> AppDescription:
         It can't be imported.
     """
     try:
-        return describe(project, sample_environment(project), constants=CONSTANTS)
+        return describe(project, sample_environment(project), constants=CONSTANTS, declared=True)
     except AppNotLoaded as error:
         raise CannotExamine(str(error)) from None
 
@@ -83,6 +83,7 @@ class _Reader:
             pinned=pinned,
             required=self._tried("requirements.in", lambda: _names(project / "requirements.in"), frozenset[str]()),
             pythons=self._tried("pyproject.toml", lambda: _pythons(project), ()),
+            needs=needs_of(self._app),
             azure_yaml=azure_yaml.read_text(encoding="utf-8") if azure_yaml.exists() else None,
             sources={
                 path.relative_to(project).as_posix(): path.read_text(encoding="utf-8", errors="replace")

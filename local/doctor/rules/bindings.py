@@ -71,14 +71,16 @@ def queues_have_no_retry_policy(facts: Facts) -> Iterator[Problem]:
 
 @rule(
     "names-come-from-settings",
-    checks="queues, hubs and groups are named by settings",
-    consequence="a stage with other names, or a second app, can't be had without changing code",
+    checks="queues, hubs and groups that have a setting are named by it, not by its value",
+    consequence="a stage that sets another name has the function read one thing and the app write another",
     remedy="name it as %SETTING%",
 )
 def names_come_from_settings(facts: Facts) -> Iterator[Problem]:
+    settable = {one.default for one in facts.settings.values() if isinstance(one.default, str)}
     for trigger in (*facts.queue_triggers, *facts.stream_triggers):
         for part in ("queueName", "eventHubName", "consumerGroup"):
-            if trigger.text(part) and part not in {name for name, _ in trigger.references}:
+            name = trigger.queue if part == "queueName" else trigger.text(part)
+            if name and name in settable:
                 yield Problem("", _place(facts, trigger), f"{trigger.function} names its {part} in the code")
 
 

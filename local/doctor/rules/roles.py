@@ -3,57 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from fnmatch import fnmatchcase
-from typing import NamedTuple
 
-from local.doctor.facts import App, Deployment, Facts, Grant
+from local.doctor.facts import App, Deployment, Facts, Grant, Need
 from local.doctor.rules.rule import Problem, Rule, rule
 
-__all__ = ["NEEDS", "RULES", "Need"]
+__all__ = ["RULES"]
 
 
-class Need(NamedTuple):
-    """What functions call: a `kind` of resource by name (or `%SETTING%`), with an access, and what for.
-
-    `when` is a setting that must be set for the call to be made, `NAME=start` with that beginning.
-    """
-
-    functions: str
-    kind: str
-    name: str
-    access: str
-    why: str
-    when: str = ""
-
-
-_LANES = ("%SLUICE_LANE_HIGH%", "%SLUICE_LANE_NORMAL%", "%SLUICE_LANE_LOW%", "%SLUICE_LANE_ORDERED%")
-_WORKERS = "lane_* drain_parked"
-
-NEEDS: tuple[Need, ...] = (
-    *(Need(f"api {_WORKERS} sweep_outbox", "queue", lane, "send", "commands, retries, the outbox") for lane in _LANES),
-    Need(f"{_WORKERS} sweep_outbox", "hub", "%SLUICE_EVENT_HUB%", "send", "facts"),
-    Need(f"api {_WORKERS} sweep_claims", "container", "%SLUICE_CLAIM_CONTAINER%", "write", "claims"),
-    Need("dead_letters_*", "container", "%SLUICE_CLAIM_CONTAINER%", "read", "the payload of what the broker gave up"),
-    Need(f"{_WORKERS} sweep_claims", "container", "state-values", "write", "large values of state"),
-    Need(f"{_WORKERS} dead_letters_* read_models sweep_dead_letters", "container", "dead-letters", "write", "bodies"),
-    Need("api", "table", "state", "read", "what became of a message"),
-    Need(f"{_WORKERS} dead_letters_* sweep_*", "table", "state", "write", "inbox, state, outbox, parked keys"),
-    Need("api", "table", "readmodels", "read", "views"),
-    Need("read_models", "table", "readmodels", "write", "views"),
-    Need(f"{_WORKERS} dead_letters_* read_models sweep_dead_letters", "table", "deadletters", "write", "dead letters"),
-    Need("sweep_claims", "table", "deadletters", "read", "which claims are still in use"),
-    Need("*", "account", "%AzureWebJobsStorage__accountName%", "own", "the host's locks, keys, timers, checkpoints"),
-    Need("*", "container", "the app's package", "write", "the platform keeps the package there"),
-    Need("*", "component", "", "publish", "telemetry", when="APPLICATIONINSIGHTS_CONNECTION_STRING"),
-    Need("*", "vault", "", "secrets", "secrets that settings refer to", when="KeyVault__vaultUri"),
-    Need("secret_events*", "vault", "", "set-secrets", "next versions of secrets", when="KeyVault__vaultUri"),
-    Need("secret_events*", "table", "audit", "write", "which secret got its next version, when and why"),
-    Need("secret_events*", "table", "state", "write", "the lease of a secret while it is rotated"),
-    Need("*", "key", "data-key-wrap", "wrap", "data keys", when="SLUICE_DATA_KEY=key:"),
-    Need("*", "table", "datakeys", "write", "data keys, wrapped", when="SLUICE_DATA_KEY"),
-    Need(f"{_WORKERS} read_models", "table", "subjectkeys", "write", "keys of persons", when="SLUICE_DATA_KEY"),
-    Need("api", "table", "subjectkeys", "read", "keys of persons", when="SLUICE_DATA_KEY"),
+_PLATFORM = (
+    Need("account", "%AzureWebJobsStorage__accountName%", "own", "the host's locks, keys, timers, checkpoints"),
+    Need("container", "the app's package", "write", "the platform keeps the package there"),
+    Need("component", "", "publish", "telemetry", when="APPLICATIONINSIGHTS_CONNECTION_STRING"),
 )
+"""What the platform itself calls as the app, whatever the app does."""
+_COLOUR = "-green"
 
 # Microsoft's built-in roles, by their id: what each lets do.
 _ROLES: dict[str, tuple[str, frozenset[str]]] = {
@@ -78,10 +41,6 @@ _ROLES: dict[str, tuple[str, frozenset[str]]] = {
 _WIDE = ("group", "service-bus", "event-hubs")
 
 
-def _applies(need: Need, function: str) -> bool:
-    return any(fnmatchcase(function, pattern) for pattern in need.functions.split())
-
-
 def _is_set(app: App, when: str) -> bool:
     name, _, start = when.partition("=")
     return not when or app.settings.get(name, "").startswith(start or app.settings.get(name, "\0"))
@@ -98,18 +57,19 @@ def _name(facts: Facts, app: App, name: str) -> str:
     return (value or name).removeprefix("key:")
 
 
-def _needs(facts: Facts, app: App) -> Iterator[tuple[Need, str]]:
-    """What the functions of an app need, each with one of the functions."""
+def _needs(facts: Facts, app: App) -> Iterator[Need]:
+    """What an app calls: what triggers its functions, what its capabilities declare, and the platform."""
     for trigger in facts.triggers:
         if not app.runs(trigger.function):
             continue
         if trigger.type == "serviceBusTrigger":
-            yield Need("", "queue", app.resolve(trigger.queue), "receive", "its messages"), trigger.function
+            yield Need("queue", app.resolve(trigger.queue), "receive", f"messages of {trigger.function}")
         if trigger.type == "eventHubTrigger":
-            yield Need("", "hub", app.resolve(trigger.text("eventHubName")), "receive", "its events"), trigger.function
-        for need in NEEDS:
-            if _applies(need, trigger.function) and _is_set(app, need.when):
-                yield need._replace(name=_name(facts, app, need.name)), trigger.function
+            hub = app.resolve(trigger.text("eventHubName"))
+            yield Need("hub", hub, "receive", f"events of {trigger.function}")
+    for need in (*_PLATFORM, *(one for one in facts.needs if app.name.removesuffix(_COLOUR) in one.apps)):
+        if _is_set(app, need.when):
+            yield need._replace(name=_name(facts, app, need.name))
 
 
 def _fits(grant: Grant, need: Need) -> bool:
@@ -138,13 +98,13 @@ def calls_have_roles(facts: Facts) -> Iterator[Problem]:
     for deployment, app in facts.in_azure:
         grants = _granted(deployment, app)
         told = set()
-        for need, function in _needs(facts, app):
+        for need in _needs(facts, app):
             key = (need.kind, need.name, need.access)
             if key in told or any(_fits(one, need) and need.access in _allowed(one) for one in grants):
                 continue
             told.add(key)
             what = f"{need.access} on {need.kind} {need.name}".strip()
-            yield Problem(deployment.at(app), app.place, f"has no role to {what}, which {function} needs: {need.why}")
+            yield Problem(deployment.at(app), app.place, f"has no role to {what}, and needs it: {need.why}")
 
 
 @rule(
@@ -155,7 +115,7 @@ def calls_have_roles(facts: Facts) -> Iterator[Problem]:
 )
 def roles_have_calls(facts: Facts) -> Iterator[Problem]:
     for deployment, app in facts.in_azure:
-        needs = [need for need, _ in _needs(facts, app)]
+        needs = list(_needs(facts, app))
         for grant in _granted(deployment, app):
             if grant.kind in _WIDE or grant.role not in _ROLES:
                 continue

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,11 +9,7 @@ import pytest
 
 from local.app import AppDescription
 from local.doctor import Finding, examine, read_app, read_facts
-
-_LOOKED_AT = (
-    ".funcignore", "function_app.py", "functions", "host.json", "infra", "integrations", "ops",
-    "local.settings.sample.json", "local/config", "pyproject.toml", "requirements.in", "requirements.txt", "shared",
-)  # fmt: skip
+from tests.unit.project_copy import copy_project
 
 Edit = tuple[str, str, str]
 Examine = Callable[..., list[Finding]]
@@ -22,20 +17,9 @@ Examine = Callable[..., list[Finding]]
 
 @pytest.fixture(scope="session")
 def tree(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The copy, with one stage of the infrastructure: three would take three times as long."""
+    """The copy."""
     copy = tmp_path_factory.mktemp("doctor") / "project"
-    for name in _LOOKED_AT:
-        source, target = project / name, copy / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, target)
-    for other in ("dev", "test"):
-        (copy / "infra" / "params" / f"{other}.bicepparam").unlink()
-    (copy / "azure.yaml").write_text("services:\n  api:\n    language: python\n    host: function\n")
-    (copy / "tests").mkdir()
-    (copy / "tests" / "test_x.py").write_text("")
+    copy_project(project, copy)
     return copy
 
 

@@ -50,6 +50,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=5672, help="AMQP port, 0 for any free one")
     parser.add_argument("--admin-port", type=int, default=5300, help="HTTP port, 0 for any free one")
     parser.add_argument("--volatile", action="store_true", help="keep everything in memory only")
+    parser.add_argument(
+        "--wait-for-disk",
+        action="store_true",
+        help="acknowledge what the disk has (SQLite's synchronous=FULL): outlives a power cut, and is slower",
+    )
     parser.add_argument("--tls-cert", type=Path, metavar="PEM", help="serve TLS with this certificate")
     parser.add_argument("--tls-key", type=Path, metavar="PEM", help="the certificate's private key")
     return parser
@@ -65,7 +70,9 @@ async def _serve(options: argparse.Namespace) -> None:
     declared = read_config(options.config)
     data = None if options.volatile else options.data_dir
     ports = {"port": options.port, "admin_port": options.admin_port}
-    async with running_broker(declared, data=data, host=options.host, tls=_tls(options), **ports) as broker:
+    async with running_broker(
+        declared, data=data, waits_for_disk=options.wait_for_disk, host=options.host, tls=_tls(options), **ports
+    ) as broker:
         gc.freeze()
         gc.set_threshold(50_000, 50, 50)  # messages form no cycles: fewer collections that walk them all
         stopped = asyncio.Event()

@@ -78,8 +78,14 @@ class Catalogue:
         self._restore_events(counters, database)
 
     def _restore_messages(self, stores: Mapping[int, Queue], database: Database) -> None:
+        now = self._broker.now()
+        locked = {row for row, _ in database.rows("locks")}
         for identity, message in stored_messages(database):
-            if identity in stores:
+            if identity not in stores:
+                continue
+            if message.row in locked:
+                stores[identity].restore_locked(message, now)
+            else:
                 stores[identity].restore(message)
         for identity, session_id, state in database.rows("sessions"):
             queue = stores.get(identity)

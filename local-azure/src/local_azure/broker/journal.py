@@ -30,6 +30,19 @@ class Journal(Protocol):
         ...
 
     def delete_message(self, message: Message) -> None: ...
+    def put_lock(self, queue: int, message: Message) -> None:
+        """The message is under a lock from now on, up to its next `put_message` or `delete_message`.
+
+        Noted for a crash: it is written with `flush_locks`, unless the lock has ended by then.
+        """
+        ...
+
+    @property
+    def has_locks(self) -> bool:
+        """Whether `flush_locks` has something to do."""
+        ...
+
+    def flush_locks(self) -> None: ...
     def put_counters(self, entity: int, next_sequence: int, enqueued_total: int) -> None: ...
     def put_session_state(self, queue: int, session_id: str, state: bytes | None) -> None: ...
     def put_duplicate(self, queue: int, message_id: str, forget_at: int) -> None: ...
@@ -68,6 +81,14 @@ class VolatileJournal:
         """Nothing to do."""
 
     def delete_message(self, message: Message) -> None:
+        """Nothing to do."""
+
+    has_locks = False
+
+    def put_lock(self, queue: int, message: Message) -> None:
+        """Nothing to do."""
+
+    def flush_locks(self) -> None:
         """Nothing to do."""
 
     def put_counters(self, entity: int, next_sequence: int, enqueued_total: int) -> None:

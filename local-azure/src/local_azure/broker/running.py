@@ -59,6 +59,7 @@ async def running_broker(
     declared: Namespace,
     *,
     data: Path | None = None,
+    waits_for_disk: bool = False,
     host: str = "127.0.0.1",
     port: int = 0,
     admin_port: int | None = None,
@@ -66,7 +67,8 @@ async def running_broker(
 ) -> AsyncIterator[RunningBroker]:
     """Run a broker with the entities of `declared` until the block ends; ports of 0 are any free ones.
 
-    It keeps everything in memory unless `data` names a folder. Without `admin_port` it serves no HTTP.
+    It keeps everything in memory unless `data` names a folder; what it acknowledges outlives the process then, and
+    with `waits_for_disk` a power cut. Without `admin_port` it serves no HTTP.
 
     Raises
     ------
@@ -77,7 +79,7 @@ async def running_broker(
     """
     loop = asyncio.get_running_loop()
     failed: asyncio.Future[None] = loop.create_future()
-    database = None if data is None else Database(data)
+    database = None if data is None else Database(data, waits_for_disk=waits_for_disk)
     after_work: list[Callable[[], None]] = []
 
     def in_loop(action: Callable[[], None]) -> None:

@@ -35,6 +35,9 @@ _SILENCE_SECONDS: Final = 300.0
 
 _CHECK_SECONDS: Final = 5.0
 
+_LOCKS_SECONDS: Final = 0.1
+"""How often locks are written that are there still: one that lasts twice as long outlives a crash as a delivery."""
+
 _HTTP_METHODS: Final = (b"G", b"P", b"D", b"H", b"O")
 """First letters of GET, PUT, POST, PATCH, DELETE, HEAD and OPTIONS."""
 
@@ -48,6 +51,8 @@ class Server:
         self._clients: set[_Client] = set()
         self._with_output: dict[_Client, None] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_for: int | None = None
+        self._locks_timer: asyncio.TimerHandle | None = None
         self._server: asyncio.Server | None = None
         self._check: asyncio.TimerHandle | None = None
         self._is_running = False
@@ -80,7 +85,7 @@ class Server:
         self._is_stopped = True
         if self._server is not None:
             self._server.close()
-        for handle in (self._check, self._timer):
+        for handle in (self._check, self._timer, self._locks_timer):
             if handle is not None:
                 handle.cancel()
 
@@ -133,16 +138,26 @@ class Server:
             client.flush()
 
     def _arm(self) -> None:
+        if self._locks_timer is None and self._broker.journal.has_locks:
+            self._locks_timer = self._loop.call_later(_LOCKS_SECONDS, self._flush_locks)
         deadline = self._broker.next_deadline()
+        if deadline == self._timer_for:
+            return
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._timer_for = deadline
         if deadline is not None:
             delay = max(0.0, (deadline - self._broker.now()) / 1000)
             self._timer = self._loop.call_later(min(delay, 3600.0), self._tick)
 
+    def _flush_locks(self) -> None:
+        self._locks_timer = None
+        self._broker.journal.flush_locks()
+        self._arm()
+
     def _tick(self) -> None:
-        self._timer = None
+        self._timer = self._timer_for = None
         self._broker.tick()
         self.run()
 

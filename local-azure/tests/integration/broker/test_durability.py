@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sqlite3
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ from typing import Any
 import pytest
 from azure.eventhub import EventData
 from azure.eventhub.aio import EventHubProducerClient
+from azure.servicebus import ServiceBusClient as SyncClient
 from azure.servicebus import ServiceBusMessage, ServiceBusMessageState
 from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver
 from azure.servicebus.exceptions import ServiceBusError
@@ -170,3 +174,82 @@ def test_a_changed_configuration_meets_the_stored_entities(emulator: EmulatorPro
     updated = EmulatorProcess(tmp_path / "updated", config, "--data-dir", str(tmp_path / "data"))
     with updated:
         assert "no-duplicates" in updated.status()["queues"]
+
+
+def _receive_and_crash(emulator: EmulatorProcess, queue: str, **options: Any) -> int:
+    """Receive a message, hold it for longer than a moment, kill the emulator; give the delivery count seen."""
+    with (
+        SyncClient.from_connection_string(emulator.connection_string, retry_total=0) as client,
+        client.get_queue_receiver(queue, **options) as receiver,
+    ):
+        (message,) = receiver.receive_messages(max_wait_time=5)
+        time.sleep(0.5)
+        emulator.kill()
+        emulator.start()
+        count = message.delivery_count
+        assert count is not None
+        return count
+
+
+def test_the_delivery_count_of_locked_messages_survives_a_crash(tmp_path: Path) -> None:
+    """Each crash under a lock is a failed delivery; the last one that is allowed makes a dead letter."""
+    emulator = EmulatorProcess(tmp_path, SERVICE_BUS).start()
+    with (
+        SyncClient.from_connection_string(emulator.connection_string) as client,
+        client.get_queue_sender("three-deliveries") as sender,
+        client.get_queue_sender("sessions") as other,
+    ):
+        sender.send_messages(ServiceBusMessage("poison"))
+        other.send_messages(ServiceBusMessage("innocent", session_id="s"))
+    assert [_receive_and_crash(emulator, "three-deliveries") for _ in range(3)] == [0, 1, 2]
+    status = emulator.status()["queues"]["three-deliveries"]
+    assert (status["active"], status["deadLetter"]) == (0, 1)
+    assert [_receive_and_crash(emulator, "sessions", session_id="s") for _ in range(2)] == [0, 0]
+    emulator.stop()
+
+
+@pytest.mark.parametrize("arguments", [(), ("--wait-for-disk",)], ids=["default", "waits for the disk"])
+def test_a_settled_message_leaves_no_lock_behind(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    """Long locks that end well: after a crash nothing comes back, and nothing is counted."""
+    emulator = EmulatorProcess(tmp_path, SERVICE_BUS, *arguments).start()
+    with (
+        SyncClient.from_connection_string(emulator.connection_string) as client,
+        client.get_queue_sender("plain") as sender,
+        client.get_queue_receiver("plain") as receiver,
+    ):
+        sender.send_messages([ServiceBusMessage(str(number)) for number in range(3)])
+        found: list[Any] = []
+        while len(found) < 3:
+            found += receiver.receive_messages(3, max_wait_time=5)
+        time.sleep(0.5)
+        receiver.complete_message(found[0])
+        receiver.abandon_message(found[1])
+        emulator.kill()
+    with closing(sqlite3.connect(tmp_path / "data" / "emulator.sqlite")) as database:
+        (locks,) = database.execute("SELECT count(*) FROM locks").fetchone()
+    assert locks == 1
+    emulator.start()
+    with (
+        SyncClient.from_connection_string(emulator.connection_string) as client,
+        client.get_queue_receiver("plain") as receiver,
+    ):
+        counts: dict[str, int | None] = {}
+        while len(counts) < 2:
+            counts |= {str(each): each.delivery_count for each in receiver.receive_messages(3, max_wait_time=5)}
+    assert counts == {"1": 1, "2": 1}
+    emulator.stop()
+
+
+def test_a_data_directory_of_the_version_before_is_taken_over(tmp_path: Path) -> None:
+    """It had no table of locks."""
+    with (
+        EmulatorProcess(tmp_path, SERVICE_BUS) as emulator,
+        SyncClient.from_connection_string(emulator.connection_string) as client,
+        client.get_queue_sender("plain") as sender,
+    ):
+        sender.send_messages(ServiceBusMessage("kept"))
+    with closing(sqlite3.connect(tmp_path / "data" / "emulator.sqlite", isolation_level=None)) as database:
+        database.execute("DROP TABLE locks")
+        database.execute("PRAGMA user_version = 1")
+    with EmulatorProcess(tmp_path, SERVICE_BUS) as emulator:
+        assert emulator.status()["queues"]["plain"]["active"] == 1

@@ -176,6 +176,11 @@ class Queue:
         self.size_bytes += message.size
         self._hold(message)
 
+    def restore_locked(self, message: Message, now: int) -> None:
+        """As `restore`, for a message that was under a lock when the process ended: the delivery counts as failed."""
+        self.restore(message)
+        self._unlock(message, now, failed=True)
+
     def _take_over(self, message: Message) -> None:
         """Receive a message that moved here from the parent queue and keeps its number."""
         journal = self.services.journal
@@ -244,6 +249,7 @@ class Queue:
         message.lock_token = token
         message.locked_until = until
         self.locked[token] = message
+        self.services.journal.put_lock(self.identity, message)
 
     # -- settling ----------------------------------------------------------------------------------
     def complete(self, token: bytes, now: int) -> None:

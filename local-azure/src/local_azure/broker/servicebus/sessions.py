@@ -69,6 +69,11 @@ class SessionQueue(Queue):
         message.session_id = message.sections.properties.group_id
         super().restore(message)
 
+    def restore_locked(self, message: Message, now: int) -> None:
+        """As `Queue.restore_locked`; a session whose connection broke counts no delivery."""
+        self.restore(message)
+        self._unlock(message, now, failed=False)
+
     def restore_state(self, session_id: str, state: bytes) -> None:
         """Take back a session's state."""
         self._session(session_id).state = state

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 __all__ = ["Batch", "Database", "StorageError"]
 
-_SCHEMA_VERSION: Final = 1
+_SCHEMA_VERSION: Final = 2
 
 _SCHEMA: Final = """
 CREATE TABLE entities (id INTEGER PRIMARY KEY, kind TEXT NOT NULL, path TEXT NOT NULL,
@@ -30,6 +30,11 @@ CREATE TABLE events (partition INTEGER NOT NULL, sequence INTEGER NOT NULL, byte
                      bare BLOB NOT NULL, PRIMARY KEY (partition, sequence)) WITHOUT ROWID;
 """
 
+_LOCKS: Final = """
+CREATE TABLE locks (id INTEGER PRIMARY KEY, queue INTEGER NOT NULL);
+"""
+"""Messages that were under a lock for longer than a moment; since version 2."""
+
 _ROWS_PER_STATEMENT: Final = 200
 """Rows written by one statement: each statement gives up the interpreter lock once, not once a row."""
 
@@ -43,6 +48,7 @@ _COLUMNS: Final = {
     "sessions": 3,
     "duplicates": 3,
     "events": 7,
+    "locks": 2,
 }
 
 Row = tuple[Any, ...]
@@ -62,7 +68,9 @@ class Batch:
     sessions: list[Row] = field(default_factory=list)
     duplicates: list[Row] = field(default_factory=list)
     events: list[Row] = field(default_factory=list)
+    locks: list[Row] = field(default_factory=list)
     deleted_messages: list[int] = field(default_factory=list)
+    deleted_locks: list[int] = field(default_factory=list)
     deleted_sessions: list[Row] = field(default_factory=list)
     deleted_duplicates: list[Row] = field(default_factory=list)
     trimmed_events: list[Row] = field(default_factory=list)
@@ -82,8 +90,11 @@ class Batch:
 class Database:
     """One data directory. Used by one thread at a time."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, waits_for_disk: bool = False) -> None:
         """Open the file, making it if need be.
+
+        A commit outlives the process in any case. With `waits_for_disk` it outlives a power cut too
+        (`synchronous = FULL`), and takes as long as the disk does.
 
         Raises
         ------
@@ -91,6 +102,7 @@ class Database:
             If the directory cannot be used, another emulator uses it, or a newer version wrote it.
         """
         self._path = directory / "emulator.sqlite"
+        self.waits_for_disk = waits_for_disk
         self._logged = 0
         try:
             directory.mkdir(parents=True, exist_ok=True)
@@ -104,17 +116,19 @@ class Database:
         run("PRAGMA busy_timeout = 0")
         run("PRAGMA locking_mode = EXCLUSIVE")
         run("PRAGMA journal_mode = WAL")
-        run("PRAGMA synchronous = NORMAL")  # a killed process loses nothing; a power cut may lose the last commits
+        run(f"PRAGMA synchronous = {'FULL' if self.waits_for_disk else 'NORMAL'}")
         run("PRAGMA wal_autocheckpoint = 0")  # see `checkpoint`
         run("PRAGMA cache_size = -16000")
         run("BEGIN IMMEDIATE")
         (version,) = run("PRAGMA user_version").fetchone()
-        if version == 0:
-            for statement in _SCHEMA.split(";"):
-                run(statement)
+        for since, statements in ((1, _SCHEMA), (2, _LOCKS)):
+            if version < since:
+                for statement in statements.split(";"):
+                    run(statement)
+        if version < _SCHEMA_VERSION:
             run(f"PRAGMA user_version = {_SCHEMA_VERSION}")
         run("COMMIT")
-        if version not in (0, _SCHEMA_VERSION):
+        if version > _SCHEMA_VERSION:
             raise StorageError(f"{self._path} was written by another version of the emulator: use a new --data-dir")
 
     @property
@@ -153,10 +167,11 @@ class Database:
             self._connection.execute(f"INSERT OR REPLACE INTO {table} VALUES {values}", flat)  # noqa: S608
 
     def _delete(self, batch: Batch) -> None:
-        for start in range(0, len(batch.deleted_messages), _ROWS_PER_STATEMENT):
-            chunk = batch.deleted_messages[start : start + _ROWS_PER_STATEMENT]
-            marks = ",".join("?" * len(chunk))
-            self._connection.execute(f"DELETE FROM messages WHERE id IN ({marks})", chunk)  # noqa: S608
+        for table, rows in (("messages", batch.deleted_messages), ("locks", batch.deleted_locks)):
+            for start in range(0, len(rows), _ROWS_PER_STATEMENT):
+                chunk = rows[start : start + _ROWS_PER_STATEMENT]
+                marks = ",".join("?" * len(chunk))
+                self._connection.execute(f"DELETE FROM {table} WHERE id IN ({marks})", chunk)  # noqa: S608
         for statement, keys in (
             ("DELETE FROM sessions WHERE queue = ? AND id = ?", batch.deleted_sessions),
             ("DELETE FROM duplicates WHERE queue = ? AND id = ?", batch.deleted_duplicates),
@@ -174,6 +189,7 @@ class Database:
                 ("sessions", "queue"),
                 ("duplicates", "queue"),
                 ("events", "partition"),
+                ("locks", "queue"),
             ):
                 statement = f"DELETE FROM {table} WHERE {column} BETWEEN ? AND ?"  # noqa: S608
                 self._connection.execute(statement, (first, last))

@@ -51,6 +51,9 @@ class DurableJournal:
         self._row = database.last_message_row()
         self._is_writing = False
         self._is_closed = False
+        self._young_locks: dict[int, int] = {}
+        self._old_locks: dict[int, int] = {}
+        self._written_locks = {row for row, _ in database.rows("locks")}
         self._committed_at = 0.0
         self._work: queue.SimpleQueue[tuple[Batch, list[Callable[[], None]]] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write_batches, name="storage", daemon=True)
@@ -66,6 +69,8 @@ class DurableJournal:
         self._trims: dict[int, int] = {}
         self._entities: dict[int, Row] = {}
         self._deleted_entities: list[tuple[int, int]] = []
+        self._locks: list[Row] = []
+        self._ended_locks: list[int] = []
         self._actions: list[Callable[[], None]] = []
         self._fresh: set[int] = set()
 
@@ -79,13 +84,41 @@ class DurableJournal:
     def put_message(self, queue: int, message: Message) -> None:
         """Write the message as it is when the flush happens."""
         self._messages[message.row] = (queue, message)
+        self._end_lock(message.row)
 
     def delete_message(self, message: Message) -> None:
         """Delete the message; one that was never written is just forgotten."""
+        self._end_lock(message.row)
         if message.row in self._fresh:
             self._messages.pop(message.row, None)
         else:
             self._messages[message.row] = None
+
+    def put_lock(self, queue: int, message: Message) -> None:
+        """Note a lock. Most end soon, so it costs no row until `flush_locks` has come twice."""
+        self._young_locks[message.row] = queue
+
+    def _end_lock(self, row: int) -> None:
+        if self._young_locks.pop(row, None) is not None or self._old_locks.pop(row, None) is not None:
+            return
+        if row in self._written_locks:
+            self._written_locks.discard(row)
+            self._ended_locks.append(row)
+
+    @property
+    def has_locks(self) -> bool:
+        """Whether locks are noted that are not written yet."""
+        return bool(self._young_locks or self._old_locks)
+
+    def flush_locks(self) -> None:
+        """Write the locks that were there at the last call already; to be called every tenth of a second or so."""
+        self._write_locks()
+        self.flush()
+
+    def _write_locks(self) -> None:
+        self._locks += self._old_locks.items()
+        self._written_locks.update(self._old_locks)
+        self._old_locks, self._young_locks = self._young_locks, {}
 
     def put_counters(self, entity: int, next_sequence: int, enqueued_total: int) -> None:
         """Write an entity's counters."""
@@ -133,6 +166,9 @@ class DurableJournal:
         self._deleted_entities.append((entity, last))
         for row in [row for row, put in self._messages.items() if put and entity <= put[0] <= last]:
             del self._messages[row]
+        self._young_locks = {row: put for row, put in self._young_locks.items() if not entity <= put <= last}
+        self._old_locks = {row: put for row, put in self._old_locks.items() if not entity <= put <= last}
+        self._locks = [row for row in self._locks if not entity <= row[1] <= last]
         self._counters = {each: put for each, put in self._counters.items() if not entity <= each <= last}
 
     def after_commit(self, action: Callable[[], None]) -> None:
@@ -156,7 +192,12 @@ class DurableJournal:
     def _is_quick(self, batch: Batch) -> bool:
         """Whether nothing else goes on and the batch is small: then a commit takes less than handing it over."""
         idle = time.perf_counter() - self._committed_at > _IDLE_SECONDS
-        return idle and batch.changes <= _QUICK_CHANGES and not self._database.wants_checkpoint
+        return (
+            idle
+            and not self._database.waits_for_disk
+            and batch.changes <= _QUICK_CHANGES
+            and not self._database.wants_checkpoint
+        )
 
     def _write_now(self, batch: Batch, actions: list[Callable[[], None]]) -> None:
         try:
@@ -183,6 +224,8 @@ class DurableJournal:
             or self._trims
             or self._entities
             or self._deleted_entities
+            or self._locks
+            or self._ended_locks
         )
 
     def _take_batch(self) -> Batch | None:
@@ -195,6 +238,8 @@ class DurableJournal:
             sessions=[(*key, state) for key, state in self._sessions.items() if state is not None],
             duplicates=[(*key, until) for key, until in self._duplicates.items() if until is not None],
             events=self._events,
+            locks=self._locks,
+            deleted_locks=self._ended_locks,
             deleted_messages=[row for row, put in self._messages.items() if put is None],
             deleted_sessions=[key for key, state in self._sessions.items() if state is None],
             deleted_duplicates=[key for key, until in self._duplicates.items() if until is None],
@@ -225,6 +270,8 @@ class DurableJournal:
 
         What they note in their turn is not kept.
         """
+        for _ in range(2):
+            self._write_locks()
         batch, actions = self._take_batch() or Batch(), self._actions
         self._is_closed = True
         self._reset()

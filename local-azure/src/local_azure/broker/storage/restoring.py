@@ -14,7 +14,7 @@ __all__ = ["stored_events", "stored_messages"]
 
 
 def stored_messages(database: Database) -> Iterator[tuple[int, Message]]:
-    """Every message with its queue's identity. No lock outlives a process, so none is read."""
+    """Every message with its queue's identity. No lock outlives a process, only that there was one."""
     for row in database.rows("messages"):
         yield row[1], _message(row)
 

@@ -1,0 +1,57 @@
+"""Each file that is written from what the app declares, as text; and which of them in a project are stale."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from local.app import AppDescription
+from local.declaring.emulator import event_hubs_config, service_bus_config
+from local.declaring.page import page
+
+__all__ = ["Written", "declared_files", "stale"]
+
+
+class Written(NamedTuple):
+    """A file, relative to the project, and what belongs into it."""
+
+    path: str
+    text: str
+
+
+def declared_files(app: AppDescription) -> Sequence[Written]:
+    """All of them."""
+    declared = app.declarations
+    return (
+        Written("infra/declarations.json", _lines(declared) + "\n"),
+        Written("local/config/servicebus.json", json.dumps(service_bus_config(declared), indent=2) + "\n"),
+        Written("local/config/eventhubs.json", json.dumps(event_hubs_config(declared), indent=2) + "\n"),
+        Written("infra/openapi.json", json.dumps(app.openapi, indent=1) + "\n"),
+        Written("docs/what-the-app-consists-of.md", page(declared)),
+    )
+
+
+def stale(project: Path, files: Sequence[Written]) -> list[str]:
+    """Those that a project has otherwise, or not at all."""
+    return [one.path for one in files if _content(project / one.path) != one.text]
+
+
+def _content(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.exists() else None
+
+
+def _lines(value: Any, depth: int = 0) -> str:
+    """JSON with one line for each thing that is declared, so that a change of one is a change of its line."""
+    indent = " " * depth
+    match value:
+        case Mapping() if any(isinstance(one, Mapping | list) for one in value.values()):
+            members = (f"{indent} {json.dumps(name)}: {_lines(one, depth + 1)}" for name, one in value.items())
+            return "{\n" + ",\n".join(members) + f"\n{indent}}}"
+        case list() if any(isinstance(one, Mapping | list) for one in value):
+            return (
+                "[\n" + ",\n".join(f"{indent} {json.dumps(one, ensure_ascii=False)}" for one in value) + f"\n{indent}]"
+            )
+        case _:
+            return json.dumps(value, ensure_ascii=False)
