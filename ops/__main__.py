@@ -9,6 +9,7 @@ __all__ = ["VERBS", "main"]
 VERBS = {
     "api-key": ("ops.api_key", "make an API key for a client"),
     "dead-letters": ("ops.dead_letters", "list, group, show, replay or discard what could not be processed"),
+    "jobs": ("ops.jobs", "show when each job ran, and runs next"),
     "erase": ("ops.erasing", "forget a person"),
 }
 """Each verb's module, which has a `main`, and what it is for."""
