@@ -98,7 +98,7 @@ def test_starting_the_app_loads_nothing_that_the_first_message_can_load(project:
 
 @pytest.mark.parametrize("streams", ["true", "false"])
 def test_the_composed_app_has_its_functions(project: Path, streams: str) -> None:
-    """One for HTTP, two a lane, one a consumer group, one an app with jobs, two for secrets; with HTTP streams or not."""
+    """One for HTTP, two a lane, one a consumer group, one an app with jobs, two for secrets; streams or not."""
     code = (
         "import function_app\n"
         "for one in function_app.app.get_functions():\n"
