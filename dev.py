@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The developer's one door: sets the machine up as far as a command needs, then hands over to it.
 
-Needs nothing but Python 3.11 or 3.12. What needs packages lives in `local/` and runs in `.venv`.
+Needs nothing but Python 3.11 to 3.14. What needs packages lives in `local/` and runs in `.venv`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 PROJECT = Path(__file__).resolve().parent
-SUPPORTED = ((3, 11), (3, 12))
+OLDEST, NEWEST = (3, 11), (3, 14)
 
 DEPLOYED = ("requirements.txt",)
 LOCAL = (*DEPLOYED, "local/requirements.txt")
@@ -105,9 +105,9 @@ VERBS = {
 
 def main(arguments: list[str]) -> int:
     """Do what the command line says; return the exit code."""
-    if sys.version_info[:2] not in SUPPORTED:
+    if not OLDEST <= sys.version_info[:2] <= NEWEST:
         version = ".".join(map(str, sys.version_info[:3]))
-        return fail(f"Sluice needs Python 3.11 or 3.12 and this is {version}: start it with python3.11 dev.py.")
+        return fail(f"Sluice needs Python 3.11 to 3.14 and this is {version}: start it with python3.11 dev.py.")
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(USAGE)
         return 0 if arguments else 2

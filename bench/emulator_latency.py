@@ -17,8 +17,8 @@ from bench.harness import Benchmark
 from bench.stack import ROOT
 from local_azure.broker.amqp.encode import encode
 from local_azure.broker.amqp.frames import AMQP_HEADER, SASL_FRAME, SASL_HEADER, FrameReader, frame
+from local_azure.broker.amqp.outcomes import ACCEPTED
 from local_azure.broker.amqp.performatives import (
-    ACCEPTED,
     Attach,
     Begin,
     Disposition,

@@ -1,4 +1,4 @@
-"""Commands over HTTP: taken in, and asked about by the id of their operation."""
+"""Commands over HTTP: accepted, and asked about by the id of their operation."""
 
 import logging
 import time
@@ -108,7 +108,7 @@ class Commands:
         """Take a command in."""
         started = time.perf_counter()
         try:
-            operations = await self._signer.ids()  # what can't be signed isn't taken in
+            operations = await self._signer.ids()  # what can't be signed isn't accepted
             kind = media_type(request)
             asked = _asked_id(request)
             declared = declared_length(request)
@@ -149,7 +149,7 @@ class Commands:
         """What became of a message: one point read."""
         started = time.perf_counter()
         operation = (await self._signer.ids()).read(request.path_params["operationId"])
-        if operation is None or not _may_see(_caller(request), operation):  # another client's isn't told from none
+        if operation is None or not _may_see(_caller(request), operation):  # another client's looks like none
             return self._no_operation()
         key = inbox_key(operation.message_id)
         row = (await self._state().find(operation.bucket, [key])).get(key)

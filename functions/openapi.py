@@ -143,7 +143,7 @@ def find_docs(name: str, fields: Iterable[str]) -> dict[str, Any]:
             200: _answer("Those there are; `nextLink` leads to more.", answer),
             400: _answer("Not a question that can be answered.", _ERROR),
             403: _answer("Only an operator may ask.", _ERROR),
-            404: _answer("The app seals no fields, so it has no index of them.", _ERROR),
+            404: _answer("The app encrypts no fields, so it has no index of them.", _ERROR),
         },
         "openapi_extra": {"parameters": [*described, *page]},
     }

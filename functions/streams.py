@@ -1,4 +1,4 @@
-"""The event stream's trigger: facts become rows of read models."""
+"""The event stream's trigger: events become rows of read models."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, List  # noqa: UP035 - the worker refuses list[...] in a trigger's annotation

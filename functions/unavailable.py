@@ -1,4 +1,4 @@
-"""What a client is told while something that the app needs can't be had: one answer, with a log line that says why."""
+"""The answer to a client while something that the app needs can't be had, with a log line that says why."""
 
 import logging
 from datetime import datetime

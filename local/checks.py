@@ -12,7 +12,9 @@ from typing import NamedTuple
 __all__ = ["main"]
 
 _APP = ("function_app.py", "functions", "integrations", "ops", "shared")
-_TYPED = (*_APP, "local", "local-azure/src", "local-azure/tests", "infra", "bench", "tests", "dev.py")
+_SOURCES = (*_APP, "local", "local-azure/src", "infra", "dev.py")
+_TYPED = (*_SOURCES, "local-azure/tests", "bench", "tests")
+_NEWEST = "3.14"
 
 
 class Check(NamedTuple):
@@ -20,11 +22,13 @@ class Check(NamedTuple):
 
     name: str
     command: list[str]
+    is_usual: bool = True
 
 
 def checks(project: Path) -> list[Check]:
     """The gates, quickest first."""
     typed = [name for name in _TYPED if (project / name).exists()]
+    running = f"{sys.version_info.major}.{sys.version_info.minor}"
     lint_imports = "from importlinter.cli import lint_imports_command; lint_imports_command()"
     return [
         Check("lint", ["-m", "ruff", "check", "."]),
@@ -32,7 +36,8 @@ def checks(project: Path) -> list[Check]:
         Check("imports", ["-c", lint_imports, "--no-logo"]),
         Check("declarations", ["-m", "local.declaring", "--check"]),
         Check("doctor", ["-m", "local.doctor", "--brief"]),
-        Check("types", ["-m", "mypy", *typed]),
+        Check("types", ["-m", "mypy", "--python-version", running, *typed]),
+        Check("types-newest", ["-m", "mypy", "--python-version", _NEWEST, *_SOURCES], is_usual=False),
     ]
 
 
@@ -42,11 +47,14 @@ def main(arguments: list[str]) -> int:
     known = checks(project)
     parser = argparse.ArgumentParser(prog="dev.py check", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"only these: {', '.join(c.name for c in known)}")
-    chosen = parser.parse_args(arguments).names
+    parser.add_argument("--all", action="store_true", help="those too that take long, and seldom find anything new")
+    given = parser.parse_args(arguments)
+    chosen = given.names
     unknown = sorted(set(chosen) - {check.name for check in known})
     if unknown:
         parser.error(f"no such check: {', '.join(unknown)}")
-    results = [_run(check, project) for check in known if not chosen or check.name in chosen]
+    wanted = [check for check in known if (check.name in chosen if chosen else check.is_usual or given.all)]
+    results = [_run(check, project) for check in wanted]
     failed = [name for name, passed in results if not passed]
     names = f": {', '.join(failed)}" if failed else ""
     _say(f"\n{len(results) - len(failed)} passed, {len(failed)} failed{names}")

@@ -36,6 +36,7 @@ def gathered(composition: Composition, offered: Sequence[Capability]) -> Capabil
         functions=functions,
         needs=[
             Need(access=Access.WRITE, to=Table(name=STATE_TABLE), why="Keeps when each job is due and how it went.")
+            for _ in functions[:1]
         ],
         commands=[Command(name="jobs", summary="show when each job ran, and runs next", module="ops.jobs")],
     )

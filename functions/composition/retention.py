@@ -19,10 +19,10 @@ __all__ = ["capability", "claim_sweeper", "value_sweeper"]
 
 def claim_sweeper(composition: Composition) -> BlobSweeper:
     """Deletes the payloads of messages that are long gone."""
-    letters, parked = composition.get(dead_letter_store), composition.get(parking)
+    dead_letters, parked = composition.get(dead_letter_store), composition.get(parking)
 
     async def in_use(names: Collection[str]) -> Collection[str]:
-        dead = {name async for name in letters.claims() if name in names}
+        dead = {name async for name in dead_letters.claims() if name in names}
         return dead | {name async for name in parked.claims() if name in names}
 
     retention = timedelta(days=composition.settings.claim_retention_days)

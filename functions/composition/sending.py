@@ -41,11 +41,11 @@ def lane_senders(composition: Composition) -> Lanes:
         Lane.ORDERED: settings.lane_ordered,
     }
 
-    def opener(queue: str) -> Callable[[], ServiceBusSender]:
+    def sender_of(queue: str) -> Callable[[], ServiceBusSender]:
         return lambda: clients.sender(queue)
 
     timeout = settings.send_timeout_seconds
-    senders = {lane: CoalescingSender(opener(name), timeout=timeout) for lane, name in names.items()}
+    senders = {lane: CoalescingSender(sender_of(name), timeout=timeout) for lane, name in names.items()}
     made = Lanes(senders, composition.get(message_encryption))
     composition.on_close(made.close)
     return made

@@ -36,11 +36,11 @@ async def credit(note: CreditNote, work: Work) -> None:
 
 @orders.projects("order.accepted", into="orders")
 def order_row(accepted: OrderView) -> OrderView:
-    """An order's row is what was said of it."""
+    """An order's row is what was published of it."""
     return accepted
 
 
 @orders.projects("order.credit-accepted", into="credit-notes")
 def credit_note_row(accepted: CreditNoteView) -> CreditNoteView:
-    """A credit note's row is what was said of it."""
+    """A credit note's row is what was published of it."""
     return accepted

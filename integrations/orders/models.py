@@ -1,4 +1,4 @@
-"""The contracts of orders and credit notes: what is taken in, kept, said and shown."""
+"""The contracts of orders and credit notes: what is accepted, stored, published and shown."""
 
 from decimal import Decimal
 from typing import Annotated, Literal, Self
@@ -79,7 +79,7 @@ class CreditNote(_Person):
 
 
 class OrderView(_Person):
-    """An order as it is kept, said and shown."""
+    """An order as it is stored, published and shown."""
 
     order_id: str
     status: Literal["accepted"] = "accepted"
@@ -109,7 +109,7 @@ class OrderView(_Person):
 
 
 class CreditNoteView(_Person):
-    """A credit note as it is kept, said and shown."""
+    """A credit note as it is stored, published and shown."""
 
     credit_note_id: str
     status: Literal["accepted"] = "accepted"

@@ -82,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--with-packages", action="store_true", help="put the third-party packages in: no build in Azure is needed"
     )
-    parser.add_argument("--python", default="3.12", metavar="3.11|3.12", help="version in Azure (default: 3.12)")
+    parser.add_argument("--python", default="3.12", metavar="3.11|…|3.14", help="version in Azure (default: 3.12)")
     parser.add_argument("--allow-dirty", action="store_true", help="take the files as they are, committed or not")
     return parser
 

@@ -22,7 +22,7 @@ from local.packaging.wheels import VENDORED, download, unpacked
 
 __all__ = ["Built", "PackageOptions", "build"]
 
-_SUPPORTED = ("3.11", "3.12")
+_SUPPORTED = ("3.11", "3.12", "3.13", "3.14")
 _TRIES = 3
 
 

@@ -18,7 +18,7 @@ from local.setup.lock import FileLock
 
 __all__ = ["Environment", "SetupError", "exclusive", "say"]
 
-_SUPPORTED = ("3.11", "3.12")
+_SUPPORTED = ("3.11", "3.12", "3.13", "3.14")
 _TAIL_LINES = 60
 _UNREACHABLE = ("NewConnectionError", "Temporary failure", "ConnectTimeout", "getaddrinfo", "ProxyError")
 

@@ -9,7 +9,7 @@ from shared.encryption import DataKey, StreamDecryptor, StreamEncryptor, stream_
 from .reference import BlobChanged, BlobReference
 
 if TYPE_CHECKING:
-    from backports.zstd import ZstdDecompressor
+    from .zstandard import zstd
 
 __all__ = ["PIECE", "SAMPLE", "ZSTD", "Decoder", "Decryptor", "Encoder", "encoding_for", "largest_stored"]
 
@@ -26,7 +26,7 @@ _WINDOW_LOG_MAX = 23
 
 def encoding_for(sample: "bytes | memoryview") -> str | None:
     """How to store a payload that begins with `sample`: compressed only if that saves a fifth or more."""
-    from backports import zstd  # loaded with the first payload
+    from .zstandard import zstd
 
     if len(zstd.compress(bytes(sample[:SAMPLE]), _LEVEL)) < _PAYS_BELOW * len(sample[:SAMPLE]):
         return ZSTD
@@ -34,7 +34,7 @@ def encoding_for(sample: "bytes | memoryview") -> str | None:
 
 
 def largest_stored(reference: BlobReference) -> int:
-    """Most bytes that a payload may take in storage: what can't be compressed grows by its frame's overhead."""
+    """Most bytes of storage that a payload may take: what can't be compressed grows by its frame's overhead."""
     size = reference.size if reference.compression is None else reference.size + reference.size // 128 + 1024
     return stream_size(size) if reference.is_encrypted else size
 
@@ -43,7 +43,7 @@ class Encoder:
     """Turns a payload, piece by piece, into what is stored: compressed first, then encrypted."""
 
     def __init__(self, compression: str | None, encryptor: StreamEncryptor | None = None) -> None:
-        from backports import zstd
+        from .zstandard import zstd
 
         self._compressor = zstd.ZstdCompressor(_LEVEL) if compression == ZSTD else None
         self._encryptor = encryptor
@@ -106,8 +106,8 @@ class Decoder:
         if self._hash.hexdigest() != self._reference.sha256:
             raise BlobChanged("The payload's SHA-256 differs from the one it should have.")
 
-    def _decompressed(self, decompressor: "ZstdDecompressor", block: bytes) -> Iterator[bytes]:
-        from backports.zstd import ZstdError
+    def _decompressed(self, decompressor: "zstd.ZstdDecompressor", block: bytes) -> Iterator[bytes]:
+        from .zstandard import zstd
 
         data = block
         while True:
@@ -117,7 +117,7 @@ class Decoder:
                 return
             try:
                 piece = decompressor.decompress(data, max_length=min(PIECE, self._left + 1))
-            except ZstdError as error:
+            except zstd.ZstdError as error:
                 raise BlobChanged(f"The payload can't be decompressed: {error}.") from error
             data = b""
             if piece:
@@ -126,11 +126,11 @@ class Decoder:
                 return
 
 
-def _decompressor(encoding: str | None) -> "ZstdDecompressor | None":
+def _decompressor(encoding: str | None) -> "zstd.ZstdDecompressor | None":
     if encoding is None:
         return None
     if encoding != ZSTD:
         raise BlobChanged(f"The payload's encoding is {encoding!r}; {ZSTD!r} is known.")
-    from backports import zstd
+    from .zstandard import zstd
 
     return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _WINDOW_LOG_MAX})

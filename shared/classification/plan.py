@@ -231,7 +231,7 @@ class _Reader:
 
     def _into(self, plan: Plan, other: Plan, where: str) -> None:
         if (other.fields and plan.values) or (plan.fields and other.values):
-            raise WrongMarkers(f"{where}: an object with fields and one with any names can't be told apart")
+            raise WrongMarkers(f"{where}: an object with fields and one with any names can't be distinguished")
         if other.leaf is not None:
             if plan.leaf is not None and plan.leaf.token != other.leaf.token:
                 raise WrongMarkers(f"{where}: the members of a union have different tokens")

@@ -72,14 +72,14 @@ class Route:
 
     @property
     def shape(self) -> str:
-        """Two routes of one shape can't be told apart: the path with its parameters' names left out."""
+        """Two routes of one shape can't be distinguished: the path with its parameters' names left out."""
         return re.sub(r"\{\w+\}", "{}", self.path)
 
 
 class RouteTable:
     """Who may call what, from the routes; made once, asked for every request.
 
-    What no route has, readers may ask for and producers may send: they are told that it isn't there, a stranger isn't.
+    What no route has, readers may ask for and producers may send: they learn that it isn't there, a stranger doesn't.
 
     Example
     -------

@@ -1,6 +1,6 @@
 """When a job is due: NCRONTAB or an interval, on a time zone's clock, within a window. Pure; moments are in UTC.
 
-A clock that goes forward or back is met like Debian's cron does it (cron(8)): what the missing hour would have held
+A clock that goes forward or back is met like Debian's cron does it (cron(8)): what is due in the missing hour
 runs once, at the end of the gap; in an hour that comes twice a schedule whose hours are `*` runs both times, any other
 in the first alone.
 """

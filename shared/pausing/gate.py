@@ -68,24 +68,24 @@ class PauseGate:
         Whatever storage raises is passed on: the batch goes back to its queue.
         """
         free: list[int] = []
-        held: list[tuple[Delivered, str]] = []
+        paused: list[tuple[Delivered, str]] = []
         for number, delivery in enumerate(deliveries):
             integration = self._whose(delivery.properties)
             if await self._pauses.holding(lane=lane.value, integration=integration) is None:
                 free.append(number)
             else:
-                held.append((delivery, integration or ""))
-        if held:
-            await self._put(lane, held)
-            log_event("messages set aside", lane=lane.value, messages=len(held))
+                paused.append((delivery, integration or ""))
+        if paused:
+            await self._put(lane, paused)
+            log_event("messages set aside", lane=lane.value, messages=len(paused))
         return free
 
     def _whose(self, properties: Mapping[str, Any]) -> str | None:
         return self._integration_of(str(properties.get("eventType", "")), str(properties.get("version", "")))
 
-    async def _put(self, lane: Lane, held: Sequence[tuple[Delivered, str]]) -> None:
+    async def _put(self, lane: Lane, paused: Sequence[tuple[Delivered, str]]) -> None:
         aside: list[SetAsideMessage] = []
-        for delivery, integration in held:
+        for delivery, integration in paused:
             headers = _headers(delivery) if lane is Lane.ORDERED else None
             if headers is not None:
                 await self._park(delivery, headers)

@@ -1,4 +1,4 @@
-"""One pause: what may not run, since when, who said so and why; and how it ended."""
+"""One pause: what may not run, since when, who decided so and why; and how it ended."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass

@@ -90,7 +90,7 @@ class SecretEvents:
                 return "known before"
             if event.time < known.created:
                 return "out of order"
-        return "read anew" if await self._cache.changed(event.name) else "not held"
+        return "read anew" if await self._cache.changed(event.name) else "not cached"
 
     def _count(self, outcome: str, *, level: int = logging.INFO, **fields: Any) -> str:
         self.counts[outcome] += 1

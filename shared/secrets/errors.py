@@ -95,7 +95,7 @@ class VaultThrottled(VaultUnavailable):
     Attributes
     ----------
     after:
-        Seconds after which to ask again, where the vault said so.
+        Seconds after which to ask again, where the vault named them.
     """
 
     def __init__(self, name: str, reason: str, *, after: float | None = None) -> None:

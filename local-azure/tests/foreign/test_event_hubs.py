@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from foreign.driver import Driver, Refused
-from foreign.spoken import RAW, SDKS, spoken_by
+from foreign.spoken import SDKS, spoken_by
 
 MakeHub = Callable[[int], str]
 
@@ -41,7 +41,7 @@ def take(client: Driver, handle: str, count: int, wait: int = 3_000) -> list[dic
     return found
 
 
-@spoken_by(*SDKS)
+@spoken_by(*SDKS, "rhea")
 def test_events_keep_their_order_and_properties(events: Driver, make_hub: MakeHub, handle: str) -> None:
     hub = make_hub(1)
     sent = [{"body": str(number), "properties": {"number": number, "text": "ä"}} for number in range(3)]
@@ -69,6 +69,29 @@ def test_events_of_a_key_share_a_partition(events: Driver, make_hub: MakeHub, ha
     events.call("eh_close", handle=handle)
 
 
+@spoken_by("javascript", "java")
+def test_the_client_and_the_hub_find_the_same_partition_for_a_key(
+    events: Driver, make_hub: MakeHub, handle: str
+) -> None:
+    """Buffered producers choose the partition themselves, others leave it to the hub. Go has no buffered one."""
+    hub = make_hub(4)
+    keys = [f"customer-{number}" for number in range(40)]
+    for key in keys:
+        events.call("eh_send", hub=hub, events=[{"body": key}], partition_key=key)
+    events.call("eh_send_buffered", hub=hub, keys=keys)
+    where: dict[str, list[str]] = {key: [] for key in keys}
+    for partition in "0123":
+        count = int(events.call("eh_partition", hub=hub, partition=partition)["last"]) + 1
+        events.call("eh_open", handle=handle, hub=hub, partition=partition, position={"earliest": True})
+        for each in take(events, handle, count):
+            where[each["body"]].append(partition)
+        events.call("eh_close", handle=handle)
+    assert {
+        key: partitions for key, partitions in where.items() if len(partitions) != 2 or len(set(partitions)) != 1
+    } == {}
+    assert {partitions[0] for partitions in where.values()} == set("0123")
+
+
 @spoken_by(*SDKS)
 def test_a_partition_tells_what_it_holds(events: Driver, make_hub: MakeHub) -> None:
     hub = make_hub(1)
@@ -79,7 +102,7 @@ def test_a_partition_tells_what_it_holds(events: Driver, make_hub: MakeHub) -> N
     assert (after["first"], after["last"], after["empty"]) == ("0", "2", False)
 
 
-@spoken_by(*SDKS)
+@spoken_by(*SDKS, "rhea")
 def test_reading_begins_at_a_position(events: Driver, make_hub: MakeHub, handle: str) -> None:
     hub = make_hub(1)
     send(events, hub, 2, partition="0")
@@ -108,7 +131,7 @@ def test_the_latest_position_gives_only_what_comes_after(events: Driver, make_hu
     events.call("eh_close", handle=handle)
 
 
-@spoken_by(*SDKS)
+@spoken_by(*SDKS, "rhea")
 @pytest.mark.parametrize("position", [{"sequence": 100}, {"offset": "100000"}], ids=["sequence", "offset"])
 def test_a_position_beyond_the_log_is_refused(
     events: Driver, make_hub: MakeHub, handle: str, position: dict[str, Any]
@@ -160,7 +183,7 @@ def test_an_unknown_consumer_group_is_refused(events: Driver, make_hub: MakeHub,
     events.call("eh_close", handle=handle)
 
 
-@spoken_by(*SDKS, *RAW)
+@spoken_by(*SDKS, "rhea")
 def test_an_event_over_a_megabyte_is_refused(events: Driver, make_hub: MakeHub) -> None:
     hub = make_hub(1)
     with pytest.raises(Refused) as error:

@@ -167,3 +167,10 @@ def test_receive_and_delete_of_a_session_takes_no_more_than_was_asked_for(
 def test_a_message_without_a_session_is_refused(client: Driver, sessions: str) -> None:
     with pytest.raises(Refused):
         client.call("send", queue=sessions, messages=[{"id": "1", "body": "x"}])
+
+
+@spoken_by("go", "rhea")
+def test_sessions_are_listed(client: Driver, sessions: str) -> None:
+    """No other library asks for them."""
+    send(client, sessions, "a", "b", "a")
+    assert sorted(client.call("list_sessions", queue=sessions)) == ["a", "b"]

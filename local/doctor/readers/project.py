@@ -140,9 +140,9 @@ def _names(path: Path) -> frozenset[str]:
 
 
 def _pythons(project: Path) -> tuple[str, ...]:
-    """The versions within requires-python, as `>=3.11,<3.13` states them."""
+    """The versions within requires-python, as `>=3.11,<3.15` states them."""
     stated = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["project"]["requires-python"]
     match = re.fullmatch(r">=3\.(\d+),<3\.(\d+)", stated.replace(" ", ""))
     if match is None:
-        raise ValueError(f"requires-python is {stated!r}, not like >=3.11,<3.13")
+        raise ValueError(f"requires-python is {stated!r}, not like >=3.11,<3.15")
     return tuple(f"3.{minor}" for minor in range(int(match[1]), int(match[2])))

@@ -46,7 +46,7 @@ def messages_come_in_batches(facts: Facts) -> Iterator[Problem]:
 @rule(
     "streams-retry-for-ever",
     checks="functions on hubs have a retry policy without an end",
-    consequence="the host checkpoints even what failed: while storage is away, facts are passed over for good",
+    consequence="the host checkpoints even what failed: while storage is away, events are passed over for good",
     remedy='give the function retry(..., max_retry_count="-1")',
 )
 def streams_retry_for_ever(facts: Facts) -> Iterator[Problem]:

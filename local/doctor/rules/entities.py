@@ -153,7 +153,7 @@ def deliveries_cover_crashes(facts: Facts) -> Iterator[Problem]:
 @rule(
     "hub-and-group-exist",
     checks="every hub and consumer group that a function reads is there, and the hub that the app publishes to",
-    consequence="facts can't be published and stay in the outbox, or a read model is never filled",
+    consequence="events can't be published and stay in the outbox, or a read model is never filled",
     remedy="declare hub and group in a capability and run dev.py declare, or name in the settings those that are there",
 )
 def hub_and_group_exist(facts: Facts) -> Iterator[Problem]:
@@ -215,7 +215,7 @@ def group_is_read(facts: Facts) -> Iterator[Problem]:
 @rule(
     "buckets-cover-partitions",
     checks="there are at least as many state buckets as partitions",
-    consequence="facts leave by bucket: partitions beyond their number stay empty",
+    consequence="events leave by bucket: partitions beyond their number stay empty",
     remedy="raise SLUICE_STATE_BUCKETS before the first message, or lower the partitions",
 )
 def buckets_cover_partitions(facts: Facts) -> Iterator[Problem]:

@@ -164,14 +164,15 @@ def _broken(value: float, bounds: object) -> str:
 
 @rule(
     "streams-are-indexed-early",
-    checks="PYTHON_ENABLE_INIT_INDEXING is 1 where HTTP streams are used",
+    checks="PYTHON_ENABLE_INIT_INDEXING is 1 where HTTP streams are used on Python 3.11 or 3.12",
     consequence="every HTTP request hangs",
     remedy="set PYTHON_ENABLE_INIT_INDEXING to 1",
 )
 def streams_are_indexed_early(facts: Facts) -> Iterator[Problem]:
     for deployment, app in facts.everywhere:
         streams = facts.text(app, "http_streams").lower() in ("1", "true", "yes", "on")
-        if streams and app.settings.get("PYTHON_ENABLE_INIT_INDEXING") != "1":
+        needed = app.size is None or app.size.python in ("3.11", "3.12")
+        if streams and needed and app.settings.get("PYTHON_ENABLE_INIT_INDEXING") != "1":
             yield Problem(deployment.at(app), app.place, "uses HTTP streams without it")
 
 

@@ -271,7 +271,7 @@ def rows_of(connection: str) -> Iterator[str]:
 
 def blobs_of(connection: str) -> Iterator[bytes]:
     """Every blob with its name, unpacked where it is compressed only."""
-    from backports import zstd
+    from shared.blobs.zstandard import zstd
 
     with BlobServiceClient.from_connection_string(connection) as service:
         for container in service.list_containers():

@@ -6,12 +6,12 @@ import hashlib
 import random
 
 import pytest
-from backports import zstd
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shared.blobs import BlobChanged, BlobReference
 from shared.blobs.encoding import PIECE, ZSTD, Decoder, Encoder, encoding_for, largest_stored
+from shared.blobs.zstandard import zstd
 
 LIMIT = 1 << 30
 payloads = st.one_of(

@@ -129,7 +129,7 @@ def test_a_model_without_markers_has_an_empty_plan() -> None:
         (list[Annotated[str, Restricted, Tokenized("x")]], "stands by itself"),
         (RootModel[Annotated[str, Restricted]], "not its root"),
         (Annotated[list[str], Subject()], "a Subject is"),
-        (Contact | dict[str, Annotated[str, Restricted]], "told apart"),
+        (Contact | dict[str, Annotated[str, Restricted]], "distinguished"),
         (Annotated[str, Restricted, Tokenized("x")] | Annotated[int, Restricted, Tokenized("y")], "different tokens"),
         (Named, "pydantic models only"),
         (Annotated[str, Restricted, Field(validation_alias=AliasPath("a", 0))], "not under a path"),

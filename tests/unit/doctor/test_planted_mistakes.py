@@ -128,7 +128,7 @@ PLANTED: list[tuple[str, *tuple[Edit, ...]]] = [
     ("cores-fit-the-quota", (PROD, "api: { memoryMb: 2048", "api: { memoryMb: 4096")),
     ("zones-have-instances", (PROD, "name: 'http', instanceCount: 2", "name: 'http', instanceCount: 1")),
     ("always-ready-names-functions", (PROD, "'function:lane_high'", "'function:lane-high'")),
-    ("python-agrees", (MAIN, "pythonVersion: '3.12'", "pythonVersion: '3.13'")),
+    ("python-agrees", (MAIN, "pythonVersion: '3.12'", "pythonVersion: '3.15'")),
     ("sources-are-readable", (MAIN, "module roles '", "module roles = '")),
     ("azd-knows-the-app", ("azure.yaml", "host: function", "host: appservice")),
     # package

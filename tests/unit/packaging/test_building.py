@@ -206,8 +206,9 @@ def test_pins_are_those_of_the_target() -> None:
 
 def test_every_reference_of_the_bill_of_materials_leads_somewhere(project: Path) -> None:
     """Checked against the published schema by hand: docs/decisions/package.md."""
-    deployed = pins((Path(__file__).parents[3] / "requirements.txt").read_text(), "3.12")
-    bill = bill_of_materials(Application("sluice", "1", "MIT", "0" * 64, "c" * 40), deployed, "3.12", {})
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"  # licences are those of what is installed here
+    deployed = pins((Path(__file__).parents[3] / "requirements.txt").read_text(), python)
+    bill = bill_of_materials(Application("sluice", "1", "MIT", "0" * 64, "c" * 40), deployed, python, {})
     references = {"sluice", *(one["bom-ref"] for one in bill["components"])}
     assert len(references) == len(deployed) + 1
     stated = {one["ref"]: one["dependsOn"] for one in bill["dependencies"]}

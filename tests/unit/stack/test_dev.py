@@ -10,7 +10,7 @@ import pytest
 import dev
 
 
-@pytest.mark.parametrize("version", [(3, 10, 14), (3, 13, 0)])
+@pytest.mark.parametrize("version", [(3, 10, 14), (3, 15, 0)])
 def test_another_python_is_told_which_one_to_use(
     version: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -19,7 +19,7 @@ def test_another_python_is_told_which_one_to_use(
         assert dev.main(["run"]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1
-    assert f"needs Python 3.11 or 3.12 and this is {'.'.join(map(str, version))}" in said
+    assert f"needs Python 3.11 to 3.14 and this is {'.'.join(map(str, version))}" in said
 
 
 def test_an_unknown_command_is_told_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:

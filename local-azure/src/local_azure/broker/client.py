@@ -28,12 +28,15 @@ from local_azure.broker.endpoints import Handler, Replies, Request, Requests
 from local_azure.broker.eventhubs.links import EventSender, PartitionReader
 from local_azure.broker.servicebus.links import QueueSender, open_receiver
 from local_azure.broker.servicebus.management import EntityManagement
+from local_azure.broker.servicebus.queue import Queue
+from local_azure.broker.transactions import Coordinator, Transactions
 
 __all__ = ["ClientConnection", "node_path"]
 
 _OUTPUT_LIMIT: Final = 1 << 20
 """Bytes waiting for the socket above which no more messages are handed out to a client."""
 
+_DESTINATION: Final = "com.microsoft:transfer-destination-address"
 _CBS: Final = "$cbs"
 _MANAGEMENT: Final = "$management"
 
@@ -47,6 +50,7 @@ class ClientConnection:
         self.is_blocked = False
         self.was_throttled = False
         self.held_bytes = 0
+        self.transactions = Transactions(broker.services.new_token, broker.now)
         self._handlers: dict[Link, Handler] = {}
         broker.connections += 1
 
@@ -137,6 +141,11 @@ class ClientConnection:
             link.refuse(error)
 
     def _sender(self, link: IncomingLink) -> Handler:
+        target = link.attach.target
+        if target is not None and target.is_coordinator:
+            coordinator = Coordinator(link, self.transactions, self._broker.journal)
+            coordinator.open()
+            return coordinator
         path = _address(link)
         node = path.lower()
         if node == _CBS:
@@ -148,10 +157,17 @@ class ClientConnection:
         hub = self._broker.find_hub(path)
         if hub is not None:
             return EventSender(link, self, hub.hub, hub.partition)
+        queue = self._sendable(path)
+        destination = link.properties.get(_DESTINATION)
+        if not isinstance(destination, str):
+            return QueueSender.attach(link, self, queue, self._broker.journal)
+        return QueueSender.attach(link, self, self._sendable(node_path(destination)), self._broker.journal, via=queue)
+
+    def _sendable(self, path: str) -> Queue:
         queue = self._broker.namespace.sendable(path)
         if queue is None:
             raise _not_found(path)
-        return QueueSender.attach(link, self, queue, self._broker.journal)
+        return queue
 
     def _requests(self, link: IncomingLink, answer: Callable[[Request, Any], None]) -> Requests:
         requests = Requests(link, self, answer)
@@ -204,7 +220,7 @@ def _address(link: Link) -> str:
     if terminus is None or not terminus.address:
         raise AmqpError(
             Condition.NOT_IMPLEMENTED,
-            "A link needs the address of an entity: dynamic nodes and transactions are not supported",
+            "A link needs the address of an entity: dynamic nodes are not supported",
         )
     return node_path(terminus.address)
 

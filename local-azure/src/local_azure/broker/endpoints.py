@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from local_azure.broker.amqp import (
+    ACCEPTED,
     AmqpError,
     Condition,
     DeliveryReceived,
@@ -17,9 +18,11 @@ from local_azure.broker.amqp import (
     IncomingLink,
     OutgoingLink,
     rejected,
+    transactional,
 )
 from local_azure.broker.amqp.message import Sections, scan
 from local_azure.broker.journal import Journal
+from local_azure.broker.transactions import Transaction, Transactions
 
 __all__ = ["Client", "Handler", "Ingress", "Replies", "Request", "Requests"]
 
@@ -62,6 +65,9 @@ class Client(Protocol):
     held_bytes: int
     """Payload that the client sent and storage has not committed yet."""
 
+    transactions: Transactions
+    """What the client has begun and not decided."""
+
     def now(self) -> int:
         """Milliseconds since the epoch, UTC."""
         ...
@@ -96,6 +102,9 @@ class Ingress:
                     Condition.MESSAGE_SIZE_EXCEEDED,
                     f"The message exceeds the limit of {self._link.max_message_size} bytes",
                 )
+            if event.transaction is not None:
+                self._take_part(event, self._client.transactions.find(event.transaction))
+                return
             self.take(event.payload, event.message_format)
         except AmqpError as error:
             if not event.settled:
@@ -105,6 +114,22 @@ class Ingress:
             self._client.held_bytes += len(event.payload)
             self._journal.after_commit(lambda: self._committed(event))
         self._replenish()
+
+    def _take_part(self, event: DeliveryReceived, transaction: Transaction) -> None:
+        try:
+            self.enlist(transaction, event.payload, event.message_format)
+        except AmqpError as error:
+            if event.settled:  # nobody hears of it now, so the discharge has to tell
+                transaction.failure = error
+            raise
+        finally:
+            self._replenish()
+        if not event.settled:
+            self._link.settle(event.delivery_id, transactional(transaction.identity, ACCEPTED))
+
+    def enlist(self, transaction: Transaction, payload: bytes, message_format: int) -> None:
+        """Have the message put into its entity when the transaction is committed; subclasses that can say how."""
+        raise AmqpError(Condition.NOT_ALLOWED, "This entity takes no part in transactions")
 
     def take(self, payload: bytes, message_format: int) -> None:
         """Put the message into its entity, or raise `AmqpError`; subclasses say how."""
@@ -174,6 +199,8 @@ class Requests:
         try:
             if event.oversized:
                 raise AmqpError(Condition.MESSAGE_SIZE_EXCEEDED, "A request has at most 1,048,576 bytes")
+            if event.transaction is not None:  # done at once it would not be undone by a rollback
+                raise AmqpError(Condition.NOT_ALLOWED, "Requests take no part in transactions")
             request = Request(scan(event.payload), self._link)
             reply_to = request.sections.properties.reply_to
             replies = self._client.find_replies(self._link, reply_to if isinstance(reply_to, str) else None)

@@ -96,11 +96,14 @@ def index_app(app: func.FunctionRegister, settings: AppSettings) -> tuple[tuple[
 
 
 def _http_streams_enabled(settings: AppSettings) -> bool:
-    """Whether the app imported the streams extension; without init indexing its invocations would hang."""
+    """Whether the app imported the streams extension.
+
+    Without init indexing its invocations would hang; workers of Python 3.13 and later index that way at all times.
+    """
     base = sys.modules.get("azurefunctions.extensions.base")
     if base is None or not base.HttpV2FeatureChecker.http_v2_enabled():
         return False
-    if not settings.flag(_INIT_INDEXING):
+    if sys.version_info < (3, 13) and not settings.flag(_INIT_INDEXING):
         raise IndexingError(
             f"the app uses HTTP streams (azurefunctions-extensions-http-fastapi), which hang in Azure without the "
             f"app setting {_INIT_INDEXING}=1"

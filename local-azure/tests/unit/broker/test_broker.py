@@ -11,7 +11,8 @@ import pytest
 from local_azure.broker.administration import EntityAlreadyExistsError, EntityNotFoundError
 from local_azure.broker.amqp.encode import encode
 from local_azure.broker.amqp.message import BATCH_FORMAT, Properties, encode_message
-from local_azure.broker.amqp.performatives import ACCEPTED, Detach, Disposition, Terminus
+from local_azure.broker.amqp.outcomes import ACCEPTED
+from local_azure.broker.amqp.performatives import Detach, Disposition, Terminus
 from local_azure.broker.amqp.types import Array, Described, Raw, Symbol, UInt, ULong
 from local_azure.broker.client import node_path
 from local_azure.broker.config import Namespace
@@ -90,15 +91,6 @@ def test_what_is_not_there_is_refused_at_attach(client: Client, address: str, re
     assert _refusal(client) == condition
     client.send(Detach(handle=0, closed=True))
     assert client.attach("queue", 0, receives=False).target is not None
-
-
-def test_transactions_are_refused(client: Client) -> None:
-    """A coordinator as target has no address."""
-    from local_azure.broker.amqp.performatives import Attach
-
-    coordinator = Terminus(Raw(encode(Described(ULong(0x30), [None]))))
-    client.send(Attach(name="tx", handle=0, role=False, target=coordinator, initial_delivery_count=0))
-    assert _refusal(client) == "amqp:not-implemented"
 
 
 def test_names_are_compared_without_case(client: Client) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from local_azure.broker.amqp.encode import encode
-from local_azure.broker.amqp.performatives import ACCEPTED, RELEASED, Attach, Detach, Disposition, Terminus
+from local_azure.broker.amqp.outcomes import ACCEPTED, RELEASED
+from local_azure.broker.amqp.performatives import Attach, Detach, Disposition, Terminus
 from local_azure.broker.amqp.types import Described, Raw, Symbol, ULong
 from local_azure.broker.config import ConfiguredSubscription, Namespace
 from local_azure.broker.entities import QueueDescription, SubscriptionDescription, TopicDescription

@@ -146,7 +146,7 @@ async def test_a_new_version_is_read_at_once_where_the_secret_is_held() -> None:
     """Known ones, and what comes out of order, cost no read."""
     rotating = Rotating()
     event = rotating.event("SecretNewVersionCreated", "v1")
-    assert await rotating.events.take(event) == "not held"
+    assert await rotating.events.take(event) == "not cached"
     await rotating.cache.get("hmac-key")
     old = rotating.event("SecretNewVersionCreated", "v0", id="0")
     rotating.world.seconds += 5

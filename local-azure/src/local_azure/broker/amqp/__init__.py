@@ -13,7 +13,8 @@ from local_azure.broker.amqp.events import (
     LinkDetached,
 )
 from local_azure.broker.amqp.link import IncomingLink, Link, OutgoingLink
-from local_azure.broker.amqp.performatives import ACCEPTED, RELEASED, Outcome, Terminus, rejected
+from local_azure.broker.amqp.outcomes import ACCEPTED, RELEASED, Outcome, rejected, transactional
+from local_azure.broker.amqp.performatives import Terminus
 
 __all__ = [
     "ACCEPTED",
@@ -37,4 +38,5 @@ __all__ = [
     "OutgoingLink",
     "Terminus",
     "rejected",
+    "transactional",
 ]

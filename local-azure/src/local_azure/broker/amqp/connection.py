@@ -24,6 +24,7 @@ from local_azure.broker.amqp.frames import (
     FrameReader,
     frame,
 )
+from local_azure.broker.amqp.outcomes import encode_error
 from local_azure.broker.amqp.performatives import (
     Begin,
     Close,
@@ -35,7 +36,6 @@ from local_azure.broker.amqp.performatives import (
     SaslMechanisms,
     SaslOutcome,
     decode_performative,
-    encode_error,
 )
 from local_azure.broker.amqp.session import Session
 from local_azure.broker.amqp.states import CONNECTION, ConnectionState, SessionState

@@ -35,6 +35,9 @@ class Condition:
     TRANSFER_LIMIT_EXCEEDED = Symbol("amqp:link:transfer-limit-exceeded")
     MESSAGE_SIZE_EXCEEDED = Symbol("amqp:link:message-size-exceeded")
     STOLEN = Symbol("amqp:link:stolen")
+    TRANSACTION_UNKNOWN = Symbol("amqp:transaction:unknown-id")
+    TRANSACTION_ROLLBACK = Symbol("amqp:transaction:rollback")
+    TRANSACTION_TIMEOUT = Symbol("amqp:transaction:timeout")
 
     ARGUMENT_ERROR = Symbol("com.microsoft:argument-error")
     ARGUMENT_OUT_OF_RANGE = Symbol("com.microsoft:argument-out-of-range")

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from local_azure.broker.amqp.performatives import Open, Outcome
+from local_azure.broker.amqp.outcomes import Outcome
+from local_azure.broker.amqp.performatives import Open
 
 if TYPE_CHECKING:
     from local_azure.broker.amqp.link import IncomingLink, Link, OutgoingLink
@@ -59,7 +60,8 @@ class CreditChanged:
 class DeliveryReceived:
     """A whole message arrived. Unless `settled`, it waits for `link.settle(delivery_id, ...)`.
 
-    `oversized` messages exceeded the link's limit: their payload was thrown away.
+    `oversized` messages exceeded the link's limit: their payload was thrown away. `transaction` is the id of the
+    transaction that the message belongs to, if any.
     """
 
     link: IncomingLink
@@ -68,6 +70,7 @@ class DeliveryReceived:
     message_format: int
     settled: bool
     oversized: bool = False
+    transaction: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,15 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from local_azure.broker.amqp.errors import AmqpError, Condition
 from local_azure.broker.amqp.events import CreditChanged, DeliveryReceived, Event, LinkDetached
-from local_azure.broker.amqp.performatives import (
-    ACCEPTED,
-    Attach,
-    Detach,
-    Flow,
-    Terminus,
-    Transfer,
-    encode_error,
-)
+from local_azure.broker.amqp.outcomes import ACCEPTED, encode_error, transaction_of
+from local_azure.broker.amqp.performatives import Attach, Detach, Flow, Terminus, Transfer
 from local_azure.broker.amqp.states import LINK, LinkState
 from local_azure.broker.amqp.types import Raw
 
@@ -188,6 +181,7 @@ class IncomingLink(Link):
                 first.message_format or 0,
                 bool(first.settled or transfer.settled),
                 oversized,
+                None if first.state is None else transaction_of(first.state),
             )
         ]
 

@@ -1,4 +1,4 @@
-"""The frame bodies of AMQP 1.0 (transport part 2.7, security part 5.3.3) and the states they carry.
+"""The frame bodies of AMQP 1.0 (transport part 2.7, security part 5.3.3).
 
 Every field is written, nulls included: some clients index into the list and fail on a short one.
 """
@@ -12,12 +12,10 @@ from typing import Any, ClassVar, Final
 
 from local_azure.broker.amqp.decode import decode_fields
 from local_azure.broker.amqp.encode import encode, encode_to
-from local_azure.broker.amqp.errors import AmqpError, DecodeError
+from local_azure.broker.amqp.errors import DecodeError
 from local_azure.broker.amqp.types import Array, Described, Fields, Raw, Symbol, UByte, UInt, ULong, UShort
 
 __all__ = [
-    "ACCEPTED",
-    "RELEASED",
     "Attach",
     "Begin",
     "Close",
@@ -26,7 +24,6 @@ __all__ = [
     "End",
     "Flow",
     "Open",
-    "Outcome",
     "Performative",
     "SaslInit",
     "SaslMechanisms",
@@ -35,9 +32,7 @@ __all__ = [
     "Transfer",
     "decode_performative",
     "encode_disposition",
-    "encode_error",
     "encode_transfer",
-    "rejected",
 ]
 
 
@@ -123,6 +118,7 @@ class Begin(Performative):
 
 _SOURCES: Final = (0x28, "amqp:source:list")
 _NODES: Final = (*_SOURCES, 0x29, "amqp:target:list")
+_COORDINATORS: Final = (0x30, "amqp:coordinator:list")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +128,7 @@ class Terminus:
     raw: Raw
     address: str | None = None
     filters: Mapping[Any, Any] = field(default_factory=dict)
+    is_coordinator: bool = False
 
     @classmethod
     def parse(cls, raw: bytes, value: Any) -> Terminus | None:
@@ -149,7 +146,7 @@ class Terminus:
             filters = {}
         if not all(isinstance(key, str) for key in filters):
             raise DecodeError("A key of a source's filters is not a symbol")
-        return cls(Raw(raw), address, filters)
+        return cls(Raw(raw), address, filters, value.descriptor in _COORDINATORS)
 
     def with_filter(self, name: str, value: Any) -> Terminus:
         """The same source with one filter set to another value, as a broker answers a wildcard."""
@@ -413,45 +410,6 @@ def _check(kind: type[Performative], name: str, rule: _Field, value: Any) -> Non
         raise DecodeError(f"{shown} has the wrong type")
     if rule.limit is not None and isinstance(value, int) and not 0 <= value <= rule.limit:
         raise DecodeError(f"{shown} is out of range")
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """A delivery state by its descriptor: 0x24 accepted, 0x25 rejected, 0x26 released, 0x27 modified."""
-
-    code: int
-    fields: tuple[Any, ...] = ()
-
-    @classmethod
-    def parse(cls, state: Any) -> Outcome | None:
-        """Outcome from a decoded delivery state; None for no state, `received` and unknown ones."""
-        if not isinstance(state, Described) or not isinstance(state.value, list):
-            return None
-        code = _OUTCOME_NAMES.get(state.descriptor, state.descriptor)
-        if code not in (0x24, 0x25, 0x26, 0x27):
-            return None
-        return cls(code, tuple(state.value))
-
-
-_OUTCOME_NAMES: Final = {
-    f"amqp:{name}:list": code
-    for code, name in ((0x24, "accepted"), (0x25, "rejected"), (0x26, "released"), (0x27, "modified"))
-}
-
-ACCEPTED: Final = Raw(b"\x00\x53\x24\x45")
-RELEASED: Final = Raw(b"\x00\x53\x26\x45")
-
-
-def encode_error(error: AmqpError | None) -> Raw | None:
-    """The `error` of a detach, end, close or rejected (2.8.14)."""
-    if error is None:
-        return None
-    return Raw(encode(Described(ULong(0x1D), [error.condition, error.description, None])))
-
-
-def rejected(error: AmqpError | None) -> Raw:
-    """A rejected outcome; without an error it confirms that the message was dead-lettered."""
-    return Raw(encode(Described(ULong(0x25), [encode_error(error)])))
 
 
 _transfer_head = struct.Struct(">3sBIIBIBIBB").pack

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from local_azure.broker.amqp.errors import AmqpError, Condition
 from local_azure.broker.amqp.events import CreditChanged, DeliverySettled, Event, LinkAttached, LinkDetached
 from local_azure.broker.amqp.link import IncomingLink, Link, OutgoingLink
+from local_azure.broker.amqp.outcomes import Outcome, encode_error
 from local_azure.broker.amqp.performatives import (
     Attach,
     Begin,
@@ -15,11 +16,9 @@ from local_azure.broker.amqp.performatives import (
     Disposition,
     End,
     Flow,
-    Outcome,
     Performative,
     Transfer,
     encode_disposition,
-    encode_error,
     encode_transfer,
 )
 from local_azure.broker.amqp.states import SESSION, LinkState, SessionState

@@ -17,6 +17,7 @@ from local_azure.broker.amqp import (
     Outcome,
     OutgoingLink,
     rejected,
+    transactional,
 )
 from local_azure.broker.amqp.encode import encode
 from local_azure.broker.amqp.performatives import Terminus
@@ -25,8 +26,10 @@ from local_azure.broker.endpoints import Client, Ingress
 from local_azure.broker.journal import Journal
 from local_azure.broker.limits import MAX_IDENTIFIER
 from local_azure.broker.servicebus.message import Message, parse_messages
-from local_azure.broker.servicebus.queue import Queue, forwarded
+from local_azure.broker.servicebus.queue import Queue
+from local_azure.broker.servicebus.refusals import forwarded
 from local_azure.broker.servicebus.sessions import Session, SessionQueue
+from local_azure.broker.transactions import Transaction, entity_group
 
 __all__ = ["SESSION_FILTER", "QueueReceiver", "QueueSender", "SessionReceiver", "open_receiver"]
 
@@ -47,20 +50,32 @@ _MODIFIED, _REJECTED, _RELEASED, _ACCEPTED = 0x27, 0x25, 0x26, 0x24
 class QueueSender(Ingress):
     """A client that sends to a queue or topic."""
 
-    def __init__(self, link: IncomingLink, client: Client, queue: Queue, journal: Journal) -> None:
+    def __init__(self, link: IncomingLink, client: Client, queue: Queue, group: str, journal: Journal) -> None:
         super().__init__(link, client, journal)
         self._queue = queue
+        self._group = group
 
     def take(self, payload: bytes, message_format: int) -> None:
         """Put one message or a batch into the queue."""
         self._queue.accept(parse_messages(payload, message_format, self._queue.services.new_token), self._client.now())
 
+    def enlist(self, transaction: Transaction, payload: bytes, message_format: int) -> None:
+        """Have messages put into the queue by a transaction."""
+        messages = parse_messages(payload, message_format, self._queue.services.new_token)
+        transaction.send(self._queue, messages, self._group, self._link.session)
+
     @classmethod
-    def attach(cls, link: IncomingLink, client: Client, queue: Queue, journal: Journal) -> QueueSender:
-        """Serve a link."""
-        if not queue.settings.status.can_send:
-            raise AmqpError(Condition.ENTITY_DISABLED, f"Messaging entity '{queue.path}' is disabled for sending")
-        sender = cls(link, client, queue, journal)
+    def attach(
+        cls, link: IncomingLink, client: Client, queue: Queue, journal: Journal, via: Queue | None = None
+    ) -> QueueSender:
+        """Serve a link to `queue`; with `via`, through another entity, whose transactions it takes part in.
+
+        Source: "AMQP 1.0 in Azure Service Bus and Event Hubs protocol guide", via-entity senders.
+        """
+        for each in (queue, via):
+            if each is not None and not each.settings.status.can_send:
+                raise AmqpError(Condition.ENTITY_DISABLED, f"Messaging entity '{each.path}' is disabled for sending")
+        sender = cls(link, client, queue, entity_group((via or queue).path), journal)
         limit = queue.settings.max_message_bytes
         sender.open(limit, min(limit, _MAX_BATCH))
         return sender
@@ -127,14 +142,32 @@ class QueueReceiver:
 
     def on_settled(self, event: DeliverySettled) -> None:
         """Settle with the queue, and confirm when that is durable."""
+        now = self._client.now()
         try:
-            state = settle(self.queue, event.tag, event.outcome, self._client.now())
+            if event.outcome.transaction is not None:
+                self._take_part(event, event.outcome.transaction, now)
+                return
+            settle(self.queue, event.tag, event.outcome, now)
         except AmqpError as error:
             if not event.settled:
                 self.link.settle(event.delivery_id, rejected(error))
             return
         if not event.settled:
+            state = confirmation(event.outcome)
             self._journal.after_commit(partial(self.link.settle, event.delivery_id, state))
+
+    def _take_part(self, event: DeliverySettled, identity: bytes, now: int) -> None:
+        """Settle by a transaction; the message stays locked until that is decided."""
+        transaction = self._client.transactions.find(identity)
+        apply = partial(settle, self.queue, event.tag, event.outcome)
+        try:
+            transaction.settle(self.queue, event.tag, apply, session=self.link.session, now=now)
+        except AmqpError as error:
+            if event.settled:  # nobody hears of it now, so the discharge has to tell
+                transaction.failure = error
+            raise
+        if not event.settled:
+            self.link.settle(event.delivery_id, transactional(identity, confirmation(event.outcome)))
 
     def on_detached(self) -> None:
         """Leave the line; locks stay until they expire."""
@@ -144,8 +177,8 @@ class QueueReceiver:
         """Does not happen on this side."""
 
 
-def settle(queue: Queue, token: bytes, outcome: Outcome, now: int) -> bytes:
-    """Apply an AMQP outcome to a locked message and give the state that confirms it.
+def settle(queue: Queue, token: bytes, outcome: Outcome, now: int) -> None:
+    """Apply an AMQP outcome to a locked message.
 
     `modified` abandons, and that counts a delivery whether or not it says delivery-failed: every
     `AbandonMessageAsync` of Azure.Messaging.ServiceBus (`AmqpReceiver.GetAbandonOutcome`) and JavaScript's
@@ -153,21 +186,31 @@ def settle(queue: Queue, token: bytes, outcome: Outcome, now: int) -> bytes:
     """
     if outcome.code == _ACCEPTED:
         queue.complete(token, now)
+    elif outcome.code == _RELEASED:
+        queue.release(token, now)
+    elif outcome.code == _REJECTED:
+        _reject(queue, token, outcome, now)
+    else:
+        _, elsewhere, changes = _modification(outcome)
+        give_back = queue.defer if elsewhere else queue.abandon
+        give_back(token, now, changes)
+
+
+def confirmation(outcome: Outcome) -> bytes:
+    """The state that tells a receiver that its outcome took effect."""
+    if outcome.code == _ACCEPTED:
         return ACCEPTED
     if outcome.code == _RELEASED:
-        queue.release(token, now)
         return RELEASED
     if outcome.code == _REJECTED:
-        _reject(queue, token, outcome, now)
         return rejected(None)
+    failed, elsewhere, changes = _modification(outcome)
+    return encode(Described(ULong(_MODIFIED), [failed, elsewhere, None if changes is None else Fields(changes)]))
+
+
+def _modification(outcome: Outcome) -> tuple[Any, Any, dict[Any, Any] | None]:
     failed, elsewhere, changes = (*outcome.fields, None, None, None)[:3]
-    properties = _plain(changes) if isinstance(changes, dict) else None
-    if elsewhere:
-        queue.defer(token, now, properties)
-    else:
-        queue.abandon(token, now, properties)
-    echoed = None if properties is None else Fields(properties)
-    return encode(Described(ULong(_MODIFIED), [failed, elsewhere, echoed]))
+    return failed, elsewhere, _plain(changes) if isinstance(changes, dict) else None
 
 
 def _reject(queue: Queue, token: bytes, outcome: Outcome, now: int) -> None:

@@ -12,7 +12,8 @@ from local_azure.broker.amqp.message import Properties, encode_message
 from local_azure.broker.amqp.types import Array, Int, Symbol, Timestamp
 from local_azure.broker.endpoints import Request
 from local_azure.broker.servicebus.message import Message, parse_message
-from local_azure.broker.servicebus.queue import Queue, forwarded
+from local_azure.broker.servicebus.queue import Queue
+from local_azure.broker.servicebus.refusals import forwarded
 from local_azure.broker.servicebus.sessions import SessionQueue
 
 __all__ = ["EntityManagement"]

@@ -21,7 +21,8 @@ from local_azure.broker.entities import (
 from local_azure.broker.rules import RuleError
 from local_azure.broker.servicebus.consumers import Services
 from local_azure.broker.servicebus.message import Message
-from local_azure.broker.servicebus.queue import Queue, forwarded
+from local_azure.broker.servicebus.queue import Queue
+from local_azure.broker.servicebus.refusals import forwarded
 from local_azure.broker.servicebus.sessions import SessionQueue
 from local_azure.broker.servicebus.settings import QueueSettings
 from local_azure.broker.servicebus.topic import Subscription, Topic
@@ -249,7 +250,7 @@ class Namespace:
                 return False
             self._hops += 1
             try:
-                queue.accept_copy(message.copy(), now)
+                queue.accept((message.copy(),), now)
             except AmqpError:
                 return False
             finally:

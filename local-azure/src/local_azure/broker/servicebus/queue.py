@@ -9,16 +9,19 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from local_azure.broker.amqp.errors import AmqpError, Condition
 from local_azure.broker.servicebus.consumers import Consumer, Services
 from local_azure.broker.servicebus.duplicates import DuplicateHistory
+from local_azure.broker.servicebus.idleness import is_idle
 from local_azure.broker.servicebus.message import FOREVER, Message, MessageState
 from local_azure.broker.servicebus.ordering import Deadlines, ReadyNumbers, SequenceIndex
+from local_azure.broker.servicebus.refusals import gone, lock_lost, reasons
 from local_azure.broker.servicebus.settings import QueueSettings
 
-__all__ = ["Queue", "forwarded"]
+__all__ = ["Queue"]
 
 
 class Queue:
@@ -68,7 +71,7 @@ class Queue:
         AmqpError
             If the queue is disabled or full, or a message does not suit it.
         """
-        self._check_admission(messages)
+        self.check(messages)
         self.accessed_at = now
         fresh = self._without_duplicates(messages, now)
         for message in fresh:
@@ -84,19 +87,16 @@ class Queue:
             journal.after_commit(partial(self._appear, arriving))
         return [message.sequence for message in messages]
 
-    def accept_copy(self, message: Message, now: int) -> None:
-        """Take a message that another entity sends on: a copy from a topic, or a forwarded one."""
-        self.accept((message,), now)
-
     def remove(self) -> None:
         """Be no more: receivers are sent away, senders are refused from now on."""
         self.is_removed = True
         for consumer in tuple(self.consumers):
-            consumer.lost(_gone(self.path))
+            consumer.lost(gone(self.path))
 
-    def _check_admission(self, messages: Sequence[Message]) -> None:
+    def check(self, messages: Sequence[Message]) -> None:
+        """Raise the `AmqpError` with which `accept` would refuse messages."""
         if self.is_removed:
-            raise _gone(self.path)
+            raise gone(self.path)
         if not self.settings.status.can_send:
             raise AmqpError(Condition.ENTITY_DISABLED, f"Messaging entity '{self.path}' is disabled for sending")
         limit = self.settings.max_size_bytes
@@ -254,21 +254,21 @@ class Queue:
     # -- settling ----------------------------------------------------------------------------------
     def complete(self, token: bytes, now: int) -> None:
         """Remove a locked message. This and its siblings raise `AmqpError` if the lock is lost."""
-        self._remove(self._locked(token, now))
+        self._remove(self.under_lock(token, now))
 
     def abandon(self, token: bytes, now: int, changes: dict[Any, Any] | None = None) -> None:
         """Give a locked message back; it counts as a failed delivery."""
-        message = self._locked(token, now)
+        message = self.under_lock(token, now)
         self._change(message, changes)
         self._unlock(message, now, failed=True)
 
     def release(self, token: bytes, now: int) -> None:
         """Give a locked message back as if it had never been delivered."""
-        self._unlock(self._locked(token, now), now, failed=False)
+        self._unlock(self.under_lock(token, now), now, failed=False)
 
     def defer(self, token: bytes, now: int, changes: dict[Any, Any] | None = None) -> None:
         """Set a locked message aside until it is asked for by its sequence number."""
-        message = self._locked(token, now)
+        message = self.under_lock(token, now)
         self._change(message, changes)
         if message.state is not MessageState.DEFERRED:
             message.state = MessageState.DEFERRED
@@ -279,21 +279,22 @@ class Queue:
         self, token: bytes, now: int, reason: str | None, description: str | None, changes: dict[Any, Any] | None
     ) -> None:
         """Move a locked message to the dead-letter queue."""
-        message = self._locked(token, now)
+        message = self.under_lock(token, now)
         self._change(message, changes)
         self._bury(message, now, reason, description)
 
     def renew(self, token: bytes, now: int) -> int:
         """Lengthen a lock from now on and give its new end."""
-        message = self._locked(token, now)
+        message = self.under_lock(token, now)
         message.locked_until = now + self.settings.lock_ms
         self.locked.move_to_end(token)
         return message.locked_until
 
-    def _locked(self, token: bytes, now: int) -> Message:
+    def under_lock(self, token: bytes, now: int) -> Message:
+        """The message that a token locks. Raises `AmqpError` if the lock is lost."""
         message = self.locked.get(token)
         if message is None or message.locked_until <= now:
-            raise _lock_lost()
+            raise lock_lost()
         return message
 
     def _change(self, message: Message, changes: dict[Any, Any] | None) -> None:
@@ -355,7 +356,7 @@ class Queue:
     def _bury(self, message: Message, now: int, reason: str | None, description: str | None) -> None:
         """Move a message to the dead-letter queue, or to where dead letters are forwarded."""
         self._drop(message)
-        message.change_properties(_reasons(reason, description))
+        message.change_properties(reasons(reason, description))
         message.state = MessageState.ACTIVE
         message.expires_at = FOREVER
         target = self.dead_letters
@@ -424,43 +425,22 @@ class Queue:
 
         What is locked stays, as in the service; so does what is deferred or scheduled.
         """
-        chosen = []
-        for sequence in self._index.walk(0):
-            message = self.messages[sequence]
-            if (
-                message.state is MessageState.ACTIVE
-                and message.lock_token is None
-                and message.enqueued_at < before
-                and (session_id is None or message.session_id == session_id)
-            ):
-                chosen.append(message)
-                if len(chosen) == count:
-                    break
+        held = map(self.messages.__getitem__, self._index.walk(0))
+        ready = (
+            message
+            for message in held
+            if message.state is MessageState.ACTIVE and message.lock_token is None and message.enqueued_at < before
+        )
+        of_session = (each for each in ready if session_id is None or each.session_id == session_id)
+        chosen = list(islice(of_session, count))
         for message in chosen:
             self._remove(message)
         return len(chosen)
 
-    # -- idleness ----------------------------------------------------------------------------------
     @property
     def is_used(self) -> bool:
-        """Whether somebody receives, something is scheduled or all is sent on: then it is not idle.
-
-        Source: "Message expiration (Time to Live)", temporary entities and idleness.
-        """
+        """Whether somebody receives, something is scheduled or all is sent on: then it is not idle."""
         return bool(self.consumers or self.scheduled or self.settings.forward_to is not None)
-
-    def _used_at(self, now: int) -> int:
-        """When this store or a part of it was used last."""
-        used = now if self.is_used else self.accessed_at
-        return max((used, *(part._used_at(now) for part in self.parts())))
-
-    def _delete_if_idle(self, now: int) -> None:
-        idle_ms = self.settings.idle_ms
-        if idle_ms is None or now < self.accessed_at + idle_ms:
-            return
-        self.accessed_at = self._used_at(now)
-        if now >= self.accessed_at + idle_ms:
-            self.services.idle(self)
 
     # -- time --------------------------------------------------------------------------------------
     def next_deadline(self) -> int | None:
@@ -483,7 +463,8 @@ class Queue:
             if message.lock_token is None:
                 self._expire(message, now)
         self.history.forget(now)
-        self._delete_if_idle(now)
+        if is_idle(self, now):
+            self.services.idle(self)
 
     def _first_lock_end(self) -> int | None:
         return next(iter(self.locked.values())).locked_until if self.locked else None
@@ -518,27 +499,3 @@ class Queue:
     def _visible_at(self, sequence: int, time: int) -> bool:
         message = self.messages.get(sequence)
         return message is not None and message.state is MessageState.SCHEDULED and message.visible_at == time
-
-
-def _lock_lost() -> AmqpError:
-    return AmqpError(
-        Condition.MESSAGE_LOCK_LOST,
-        "The lock supplied is invalid. Either the lock expired, or the message has already been removed from"
-        " the queue.",
-    )
-
-
-def forwarded(kind: str) -> AmqpError:
-    """Why nobody takes messages out of an entity that sends them on; the service's own words."""
-    return AmqpError(
-        Condition.NOT_ALLOWED, f"Cannot create a message {kind} on an entity with auto-forwarding enabled."
-    )
-
-
-def _gone(path: str) -> AmqpError:
-    return AmqpError(Condition.NOT_FOUND, f"The messaging entity '{path}' was removed")
-
-
-def _reasons(reason: str | None, description: str | None) -> dict[Any, Any]:
-    given = {"DeadLetterReason": reason, "DeadLetterErrorDescription": description}
-    return {key: value for key, value in given.items() if value is not None}

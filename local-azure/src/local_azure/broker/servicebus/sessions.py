@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Protocol
 
 from local_azure.broker.amqp.errors import AmqpError, Condition
@@ -52,8 +53,8 @@ class SessionQueue(Queue):
         self._owned: dict[str, Session] = {}
 
     # -- taking in ---------------------------------------------------------------------------------
-    def accept(self, messages: list[Message] | tuple[Message, ...], now: int) -> list[int]:  # type: ignore[override]
-        """As `Queue.accept`; every message needs a session id."""
+    def check(self, messages: Sequence[Message]) -> None:
+        """As `Queue.check`; every message needs a session id."""
         for message in messages:
             message.session_id = message.sections.properties.group_id
             if not isinstance(message.session_id, str):
@@ -62,7 +63,7 @@ class SessionQueue(Queue):
                     f"The SessionId was not set on a message, and it cannot be sent to '{self.path}',"
                     " which requires sessions",
                 )
-        return super().accept(messages, now)
+        super().check(messages)
 
     def restore(self, message: Message) -> None:
         """As `Queue.restore`; the session id is read from the message."""
@@ -216,7 +217,8 @@ class SessionQueue(Queue):
     def _lock_deferred(self, message: Message, now: int) -> None:
         self._lock(message, self._session_end(message, now))
 
-    def _locked(self, token: bytes, now: int) -> Message:
+    def under_lock(self, token: bytes, now: int) -> Message:
+        """As `Queue.under_lock`; it is the session's lock that counts."""
         message = self.locked.get(token)
         if message is None or self._session_end(message, now) <= now:
             raise _session_lost()

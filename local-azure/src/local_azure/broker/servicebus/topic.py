@@ -60,7 +60,7 @@ class Subscription:
 
     def _accept(self, message: Message, now: int) -> None:
         if self.queue.settings.status.can_send:
-            self.queue.accept_copy(message, now)
+            self.queue.accept((message,), now)
 
 
 class Topic:

@@ -343,6 +343,11 @@ var serviceBus = map[string]operation{
 		defer cancel()
 		return nil, receiverOf(given).(*azservicebus.SessionReceiver).SetSessionState(ctx, []byte(given.text("state")), nil)
 	},
+	"list_sessions": func(given request) (any, error) {
+		return all(background, client.NewListSessionsForQueuePager(given.text("queue"), nil), func(page azservicebus.ListSessionsResponse) []string {
+			return page.Sessions
+		})
+	},
 	"close": func(given request) (any, error) {
 		guard.Lock()
 		closing := receivers[given.text("handle")]
