@@ -102,7 +102,7 @@ PLANTED: list[tuple[str, *tuple[Edit, ...]]] = [
     ("names-come-from-settings", (SENDING, 'name="%SLUICE_EVENT_HUB%"', 'name="events"')),
     ("dead-letters-are-drained", (DRAINS, "LANES[lane]", "LANES[Lane.NORMAL if lane is Lane.LOW else lane]")),
     # settings
-    ("bindings-settings-are-set", (DECLARED, '"SLUICE_ROTATION_QUEUE": ', '"SLUICE_ROTATION_QUEUES": ')),
+    ("bindings-settings-are-set", ("functions/jobs.py", "schedule=schedule", 'schedule="%SLUICE_TICKS%"')),
     ("required-settings-are-set", (MAIN, "SLUICE_OPERATION_KEY: 'secret:operation-key'", "")),
     ("callers-are-checked", (MAIN, "SLUICE_API_KEYS: 'secret:api-keys'", "")),
     ("callers-are-checked", (MAIN, SETTINGS, f"{SETTINGS}\n  SLUICE_AUTH: 'none'")),
