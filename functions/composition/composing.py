@@ -69,7 +69,7 @@ def contradictions(capabilities: Sequence[Capability], *, known_settings: frozen
     containers = {one.name for capability in capabilities for one in capability.resources if isinstance(one, Container)}
     for capability in capabilities:
         own = {one.name for one in capability.functions} | {one.name for one in capability.jobs}
-        own |= {ROUTES} if capability.routes else set()
+        own.add(ROUTES)  # an app without integrations has none
         for function in capability.functions:
             queue, hub = getattr(function.trigger, "queue", None), getattr(function.trigger, "hub", None)
             if queue is not None and queue not in queues:

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from functions.composition import (
+    CAPABILITIES,
     Access,
     Capability,
     Composition,
@@ -160,6 +161,11 @@ def test_every_contradiction_is_told_at_once(composition: Composition) -> None:
             composition,
             [STORE, *(offering(name, jobs=[job()], routes=[route("GET", "x")]) for name in ("one", "two"))],
         )
+
+
+def test_an_app_without_integrations_starts(composition: Composition) -> None:
+    """It has nothing to show, and says nothing that contradicts itself."""
+    assert "read-models" in {one.name for one in capabilities_of(composition, CAPABILITIES)}
 
 
 def test_functions_get_their_triggers(composition: Composition) -> None:
