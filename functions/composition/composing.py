@@ -69,7 +69,7 @@ def contradictions(capabilities: Sequence[Capability], *, known_settings: frozen
     containers = {one.name for capability in capabilities for one in capability.resources if isinstance(one, Container)}
     for capability in capabilities:
         own = {one.name for one in capability.functions} | {one.name for one in capability.jobs}
-        own.add(ROUTES)  # an app without integrations has none
+        own.add(ROUTES)  # which may be none: an app without views has none of theirs
         for function in capability.functions:
             queue, hub = getattr(function.trigger, "queue", None), getattr(function.trigger, "hub", None)
             if queue is not None and queue not in queues:
@@ -113,4 +113,4 @@ def _claimed_twice(what: str, claims: Sequence[tuple[str, str]] | Iterator[tuple
 
 
 def _known_settings(composition: Composition) -> frozenset[str]:
-    return frozenset(field.alias or name for name, field in type(composition.settings).model_fields.items())
+    return frozenset(composition.settings.variables())

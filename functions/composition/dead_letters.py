@@ -1,8 +1,9 @@
 """Dead letters: their store, the drains of what the broker gave up by itself, and the sweep of old ones."""
 
-from functions.dead_letters import Drains, dead_letters_function, has_fingerprint, sweep
+from functions.dead_letters import Drains, dead_letters_function, has_payload_hash, sweep
 from functions.triggers import AppName
 from shared.dead_letters import DeadLetterStore, InboxRecords, QueueDrain
+from shared.dead_letters.settings import DeadLetterSettings
 from shared.jobs import Job, JobRun, parse_schedule
 from shared.messages import Lane
 
@@ -37,7 +38,7 @@ def queue_drain(composition: Composition) -> QueueDrain:
     return QueueDrain(
         composition.get(dead_letter_store),
         InboxRecords(composition.get(state_store)),
-        has_fingerprint=has_fingerprint(composition.get(decoder)),
+        has_payload_hash=has_payload_hash(composition.get(decoder)),
         now=composition.now,
     )
 
@@ -80,5 +81,5 @@ def capability(composition: Composition) -> Capability:
             Need(access=Access.WRITE, to=Table(name=STATE_TABLE), why="Tells what became of messages, frees keys."),
             *KEY_NEEDS,
         ],
-        settings=["SLUICE_DEAD_LETTER_RETENTION_DAYS"],
+        settings=DeadLetterSettings.variables(),
     )

@@ -12,12 +12,14 @@ from shared.encryption import (
     SubjectKeys,
     VaultWrapper,
 )
+from shared.encryption.settings import EncryptionSettings
 from shared.jobs import Job, JobRun, parse_schedule
 from shared.messages import Lane
 from shared.privacy import FieldProtection
 from shared.state import Lease
 from shared.telemetry import log_event
 from shared.tokenization import TokenKeys
+from shared.tokenization.settings import TokenizationSettings
 
 from .capability import Capability
 from .composition import Composition
@@ -161,11 +163,5 @@ def capability(composition: Composition) -> Capability:
         ],
         resources=[Table(name=DATA_KEYS_TABLE), Table(name=SUBJECT_KEYS_TABLE)],
         needs=KEY_NEEDS,
-        settings=[
-            "SLUICE_DATA_KEY",
-            "SLUICE_TOKEN_KEY",
-            "SLUICE_ENCRYPTED_LANES",
-            "SLUICE_ENCRYPT_CLAIMS",
-            "SLUICE_SEALING_REQUIRED",
-        ],
+        settings=EncryptionSettings.variables() + TokenizationSettings.variables(),
     )

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from functions.jobs import jobs_function, seconds_between_ticks
 from functions.triggers import AppName
 from shared.jobs import Job, JobRecords, JobRunner
+from shared.jobs.settings import JobSettings
 
 from .capability import Capability, Command
 from .composition import Composition
@@ -38,6 +39,7 @@ def gathered(composition: Composition, offered: Sequence[Capability]) -> Capabil
             Need(access=Access.WRITE, to=Table(name=STATE_TABLE), why="Keeps when each job is due and how it went.")
             for _ in functions[:1]
         ],
+        settings=JobSettings.variables(),
         commands=[Command(name="jobs", summary="show when each job ran, and runs next", module="ops.jobs")],
     )
 

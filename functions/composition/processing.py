@@ -8,6 +8,7 @@ from functions.triggers import AppName
 from shared.jobs import Job, JobRun, parse_schedule
 from shared.messages import Lane
 from shared.processing import BatchProcessor, Limits, OrderedKeys, ParkingDrain, Runner, Settler
+from shared.processing.settings import ProcessingSettings
 from shared.resilience import LaneTurns, RetryBudget, RetryPlan, Share, WeightedBulkhead
 from shared.state import Lease
 
@@ -17,6 +18,7 @@ from .composition import Composition
 from .dead_letters import DEAD_LETTERS_CONTAINER, DEAD_LETTERS_TABLE, dead_letter_store
 from .declaring import Access, Container, Need, Table, Vault
 from .encryption import KEY_NEEDS, SUBJECT_KEYS_TABLE, fields
+from .pausing import pause_gate, pause_watch
 from .secrets import secret_cache
 from .sending import EVENTS, LANES, lane_senders, outbox
 from .state import STATE_TABLE, VALUES_CONTAINER, large_values, parking, state_store
@@ -51,7 +53,6 @@ def settler(composition: Composition) -> Settler:
         dead_letters=composition.get(dead_letter_store),
         budget=budget,
         spent_delay=settings.retry_cap_seconds,
-        source=settings.event_source,
         now=composition.now,
     )
 
@@ -83,6 +84,7 @@ def processor(composition: Composition) -> BatchProcessor:
         values=composition.get(large_values),
         fields=composition.get(fields),
         secrets=composition.get(secret_cache) if settings.key_vault is not None else None,
+        pauses=composition.get(pause_watch),
         now=composition.now,
         random=random.random,
     )
@@ -94,6 +96,7 @@ def processor(composition: Composition) -> BatchProcessor:
         settler=composition.get(settler),
         limits=limits,
         ordered=composition.get(ordered_keys),
+        admission=composition.get(pause_gate),
         turns=LaneTurns(LANE_SHARES),
     )
 
@@ -106,6 +109,7 @@ def parking_drain(composition: Composition) -> ParkingDrain:
         composition.get(ordered_keys),
         composition.get(processor),
         lease=lease,
+        pauses=composition.get(pause_watch),
         now=composition.now,
     )
 
@@ -166,15 +170,5 @@ def capability(composition: Composition) -> Capability:
             ),
             *KEY_NEEDS,
         ],
-        settings=[
-            "SLUICE_HANDLER_TIMEOUT_SECONDS",
-            "SLUICE_BATCH_BUDGET_SECONDS",
-            "SLUICE_HANDLER_CONCURRENCY",
-            "SLUICE_RETRY_MAX_ATTEMPTS",
-            "SLUICE_RETRY_BASE_SECONDS",
-            "SLUICE_RETRY_CAP_SECONDS",
-            "SLUICE_RETRY_BUDGET_SHARE",
-            "SLUICE_QUEUE_TTL_DAYS",
-            "SLUICE_PARKING_SCHEDULE",
-        ],
+        settings=ProcessingSettings.variables(),
     )

@@ -12,6 +12,7 @@ from .claims import CLAIMS, claim_store
 from .composition import Composition
 from .dead_letters import DEAD_LETTERS_TABLE, dead_letter_store
 from .declaring import Access, Container, Need, Table
+from .pausing import set_aside
 from .state import STATE_TABLE, VALUES_CONTAINER, large_values, parking, state_store
 
 __all__ = ["capability", "claim_sweeper", "value_sweeper"]
@@ -20,10 +21,12 @@ __all__ = ["capability", "claim_sweeper", "value_sweeper"]
 def claim_sweeper(composition: Composition) -> BlobSweeper:
     """Deletes the payloads of messages that are long gone."""
     dead_letters, parked = composition.get(dead_letter_store), composition.get(parking)
+    aside = composition.get(set_aside)
 
     async def in_use(names: Collection[str]) -> Collection[str]:
         dead = {name async for name in dead_letters.claims() if name in names}
-        return dead | {name async for name in parked.claims() if name in names}
+        waiting = {name async for name in parked.claims() if name in names}
+        return dead | waiting | {name async for name in aside.claims() if name in names}
 
     retention = timedelta(days=composition.settings.claim_retention_days)
     return composition.get(claim_store).sweeper(in_use=in_use, retention=retention, now=composition.now)
@@ -57,5 +60,4 @@ def capability(composition: Composition) -> Capability:
             Need(access=Access.READ, to=Table(name=DEAD_LETTERS_TABLE), why="Which payloads are still in use."),
             Need(access=Access.WRITE, to=Table(name=STATE_TABLE), why="Which values are in use; the sweeps' leases."),
         ],
-        settings=["SLUICE_CLAIM_SWEEP_SCHEDULE"],
     )

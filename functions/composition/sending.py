@@ -8,8 +8,9 @@ from azure.servicebus.aio import ServiceBusSender
 from functions.triggers import AppName
 from shared.jobs import Job, JobRun, parse_schedule
 from shared.messages import Lane
+from shared.outbox import Outbox
 from shared.sending import CoalescingSender, EventPublisher, Lanes
-from shared.state import Outbox
+from shared.sending.settings import SendingSettings
 
 from .capability import Capability
 from .composition import Composition
@@ -101,15 +102,5 @@ def capability(composition: Composition) -> Capability:
             Need(access=Access.SEND, to=EVENTS, why="The sweep of the outbox publishes what a crash left behind."),
             Need(access=Access.WRITE, to=Table(name=STATE_TABLE), why="Sweeps the outbox."),
         ],
-        settings=[
-            "SLUICE_LANE_HIGH",
-            "SLUICE_LANE_NORMAL",
-            "SLUICE_LANE_LOW",
-            "SLUICE_LANE_ORDERED",
-            "SLUICE_EVENT_HUB",
-            "SLUICE_READ_MODEL_GROUP",
-            "SLUICE_EVENT_SOURCE",
-            "SLUICE_SEND_TIMEOUT_SECONDS",
-            "SLUICE_OUTBOX_SWEEP_SCHEDULE",
-        ],
+        settings=SendingSettings.variables(),
     )

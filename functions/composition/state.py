@@ -5,7 +5,9 @@ from datetime import timedelta
 from functions.triggers import AppName
 from shared.blobs import ValueStore
 from shared.jobs import Job, JobRun, parse_schedule
-from shared.state import InboxSweeper, Parking, StateStore
+from shared.ordered import Parking
+from shared.state import InboxSweeper, StateStore
+from shared.state.settings import StateSettings
 
 from .capability import Capability
 from .composition import Composition
@@ -67,5 +69,5 @@ def capability(composition: Composition) -> Capability:
         needs=[
             Need(access=Access.WRITE, to=Table(name=STATE_TABLE), why="Forgets messages that were dealt with long ago.")
         ],
-        settings=["SLUICE_STATE_BUCKETS", "SLUICE_INBOX_RETENTION_DAYS", "SLUICE_INBOX_SWEEP_SCHEDULE"],
+        settings=StateSettings.variables(),
     )

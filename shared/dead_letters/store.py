@@ -25,7 +25,7 @@ from .selection import GROUP_COLUMNS, Filters, Group, grouped_into
 if TYPE_CHECKING:
     from azure.storage.blob.aio import ContainerClient
 
-__all__ = ["DeadLetterStore", "Page", "Swept"]
+__all__ = ["DeadLetterStore", "LetterPage", "Swept"]
 
 _PAGE = 500
 _SIDE_BY_SIDE = 16
@@ -33,7 +33,7 @@ _BLOB_GRACE = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class LetterPage:
     """Some dead letters, and where the next ones begin; `next` is None at the end."""
 
     letters: list[StoredLetter]
@@ -56,7 +56,7 @@ class DeadLetterStore:
     Parameters
     ----------
     encryption:
-        Seals bodies at rest, each for its dead letter only, and opens them; what was kept plain is read all the same.
+        Encrypts bodies at rest, each for its dead letter only, and decrypts them; plain ones are read all the same.
     """
 
     def __init__(self, table: Table, bodies: "ContainerClient", *, encryption: MessageEncryption | None = None) -> None:
@@ -112,7 +112,7 @@ class DeadLetterStore:
         LookupError
             It isn't there any more: the dead letter was swept meanwhile.
         ProtectionError
-            It is sealed and can't be opened.
+            It is encrypted and can't be decrypted.
         KeysUnavailable
         """
         if letter.body_size == 0:
@@ -121,11 +121,11 @@ class DeadLetterStore:
         if not letter.sealed:
             return kept
         if self._encryption is None:
-            raise UnknownKey("The dead letter is sealed, and the settings name no data key.")
+            raise UnknownKey("The dead letter is encrypted, and the settings name no data key.")
         return await self._encryption.decrypt_for(letter.id, kept)
 
     async def message(self, letter: StoredLetter) -> bytes:
-        """The message that a body holds: opened, where its lane had sealed it; raises as `body` does."""
+        """The message that a body holds: decrypted, where its lane had encrypted it; raises as `body` does."""
         body = await self.body(letter)
         if self._encryption is None or letter.properties.get("sealed") is None:
             return body
@@ -140,10 +140,10 @@ class DeadLetterStore:
             return bytes(row["body"])
         raise LookupError(f"the body of the dead letter {letter.id} is gone")
 
-    async def page(self, filters: Filters, *, size: int = 100, start: Mapping[str, str] | None = None) -> Page:
+    async def page(self, filters: Filters, *, size: int = 100, start: Mapping[str, str] | None = None) -> LetterPage:
         """Up to `size` matching dead letters from `start` on, in the order of their ids."""
         found = await self._table.page(Query(where=filters.conditions(), select=COLUMNS, size=size), start)
-        return Page([from_row(row) for row in found.rows], found.next)
+        return LetterPage([from_row(row) for row in found.rows], found.next)
 
     async def select(self, filters: Filters) -> AsyncIterator[StoredLetter]:
         """Every matching dead letter, read page by page, in the order of their ids."""
@@ -153,7 +153,7 @@ class DeadLetterStore:
     async def newest(self, filters: Filters, count: int) -> tuple[list[StoredLetter], int]:
         """The `count` matching dead letters that failed last, newest first, and how many match in all.
 
-        No more than `count` are held at a time.
+        No more than `count` are in memory at a time.
         """
         heap: list[tuple[datetime, str, StoredLetter]] = []
         total = 0
@@ -168,7 +168,7 @@ class DeadLetterStore:
         return [letter for _, _, letter in newest], total
 
     async def groups(self, filters: Filters) -> list[Group]:
-        """Matching dead letters counted by fingerprint, the largest group first."""
+        """Matching dead letters counted by error fingerprint, the largest group first."""
         groups: dict[str, Group] = {}
         async for row in self._rows(filters.conditions(), GROUP_COLUMNS):
             grouped_into(groups, [row])

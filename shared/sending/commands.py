@@ -30,7 +30,7 @@ class Lanes:
     Parameters
     ----------
     encryption:
-        Seals bodies on their way in. A copy that is sent later, and what is forwarded, go as they came.
+        Encrypts bodies on their way in. A copy that is sent later, and what is forwarded, go as they came.
     """
 
     def __init__(self, senders: Mapping[Lane, CoalescingSender], encryption: MessageEncryption | None = None) -> None:

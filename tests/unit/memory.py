@@ -15,9 +15,9 @@ from shared.dead_letters import DeadLetter
 from shared.dead_letters.rows import to_row
 from shared.messages import Headers
 from shared.query import ViewRow
-from shared.sending import Fact
-from shared.state import Operation, Row, partition_key
-from shared.tables import Entity
+from shared.sending import OutgoingEvent
+from shared.state import Row, partition_key
+from shared.tables import Entity, Operation
 from shared.testing import MemoryStore
 
 __all__ = [
@@ -134,9 +134,9 @@ class MemoryPublisher(Edge):
 
     def __init__(self) -> None:
         super().__init__()
-        self.facts: list[Fact] = []
+        self.facts: list[OutgoingEvent] = []
 
-    async def publish(self, facts: Sequence[Fact]) -> None:
+    async def publish(self, facts: Sequence[OutgoingEvent]) -> None:
         """Take every fact."""
         self._meet()
         self.facts.extend(facts)

@@ -58,7 +58,7 @@ def test_counts_tell_where_messages_are(client: Driver, make_queue: Callable[...
     client.call("send", queue=queue, messages=[{"id": str(each), "body": "x"} for each in range(3)])
     client.call("schedule", queue=queue, messages=[{"id": "s", "body": "x"}], at=4_000_000_000_000)
     client.call("open", handle=handle, queue=queue)
-    (found,) = client.call("receive", handle=handle, max=1, wait=3_000)
+    (found,) = client.call("receive", handle=handle, max=1, wait=10_000)
     client.call("settle", handle=handle, ref=found["ref"], how="dead_letter")
     client.call("close", handle=handle)
     assert client.call("admin", action="count_queue", queue=queue) == {

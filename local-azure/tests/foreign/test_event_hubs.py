@@ -25,7 +25,7 @@ def send(client: Driver, hub: str, count: int, **where: str) -> None:
     client.call("eh_send", hub=hub, events=[{"body": str(number)} for number in range(count)], **where)
 
 
-def read(client: Driver, handle: str, hub: str, position: dict[str, Any], count: int, wait: int = 3_000) -> list[str]:
+def read(client: Driver, handle: str, hub: str, position: dict[str, Any], count: int, wait: int = 10_000) -> list[str]:
     """The bodies that a new reader of partition 0 gets."""
     client.call("eh_open", handle=handle, hub=hub, partition="0", position=position)
     found = take(client, handle, count, wait)
@@ -33,7 +33,7 @@ def read(client: Driver, handle: str, hub: str, position: dict[str, Any], count:
     return [each["body"] for each in found]
 
 
-def take(client: Driver, handle: str, count: int, wait: int = 3_000) -> list[dict[str, Any]]:
+def take(client: Driver, handle: str, count: int, wait: int = 10_000) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     end = time.monotonic() + wait / 1_000
     while len(found) < count and time.monotonic() < end:
@@ -140,7 +140,7 @@ def test_a_position_beyond_the_log_is_refused(
     hub = make_hub(1)
     send(events, hub, 2, partition="0")
     with pytest.raises(Refused, match=r"(?i)the supplied (sequence number|offset)"):
-        read(events, handle, hub, position, 1, wait=1_500)
+        read(events, handle, hub, position, 1)
 
 
 @spoken_by(*SDKS)
@@ -153,7 +153,7 @@ def test_the_higher_owner_level_has_the_partition(events: Driver, make_hub: Make
     events.call("eh_open", handle=f"{handle}-high", owner_level=2, **start)
     assert len(take(events, f"{handle}-high", 1)) == 1
     with pytest.raises(Refused) as error:
-        events.call("eh_take", handle=f"{handle}-low", max=1, wait=3_000)
+        events.call("eh_take", handle=f"{handle}-low", max=1, wait=10_000)
     assert error.value.code == "stolen"
     for each in ("low", "high"):
         events.call("eh_close", handle=f"{handle}-{each}")
@@ -164,11 +164,11 @@ def test_a_processor_resumes_after_its_checkpoints(events: Driver, make_hub: Mak
     hub = make_hub(4)
     for partition in "0123":
         send(events, hub, 3, partition=partition)
-    first = events.call("eh_process", hub=hub, store=hub, count=12, wait=15_000)
+    first = events.call("eh_process", hub=hub, store=hub, count=12, wait=30_000)
     assert len(first["events"]) == 12
     assert first["checkpoints"] == dict.fromkeys("0123", "2")
     send(events, hub, 2, partition="3")
-    again = events.call("eh_process", hub=hub, store=hub, count=2, wait=15_000)
+    again = events.call("eh_process", hub=hub, store=hub, count=2, wait=30_000)
     assert [(each["partition"], each["sequence"]) for each in again["events"]] == [("3", "3"), ("3", "4")]
 
 
@@ -178,7 +178,7 @@ def test_an_unknown_consumer_group_is_refused(events: Driver, make_hub: MakeHub,
     start = {"hub": hub, "partition": "0", "position": {"earliest": True}}
     with pytest.raises(Refused) as error:  # noqa: PT012 - some clients attach when opened, others when they read
         events.call("eh_open", handle=handle, group="nobody", **start)
-        events.call("eh_take", handle=handle, max=1, wait=3_000)
+        events.call("eh_take", handle=handle, max=1, wait=10_000)
     assert error.value.code == "not-found"
     events.call("eh_close", handle=handle)
 

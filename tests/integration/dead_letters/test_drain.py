@@ -10,12 +10,12 @@ from azure.servicebus import ServiceBusMessage
 
 from functions.composition.dead_letters import dead_letter_store, queue_drain
 from functions.composition.state import state_store
-from shared.dead_letters import DeadLetter, DeadLetterStore, Filters, InboxRecords, Order, Status
+from shared.dead_letters import DeadLetter, DeadLetterStore, Decision, Filters, InboxRecords, Status
 from shared.messages import Lane
 from tests.integration.dead_letters.conftest import Shop
 
 PARCEL = "parcel-1"
-ORDER = Order(by="operator", reason="the depot is open again")
+ORDER = Decision(by="operator", reason="the depot is open again")
 
 
 @pytest.mark.parametrize(

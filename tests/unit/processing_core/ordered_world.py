@@ -7,22 +7,13 @@ from typing import cast
 
 from shared.claim_check import ClaimStore
 from shared.dead_letters import DeadLetterStore, InboxRecords
-from shared.messages import Headers, Lane, Registry
-from shared.processing import (
-    BatchFailed,
-    BatchProcessor,
-    Decoder,
-    Delivery,
-    Limits,
-    OrderedKeys,
-    ParkingDrain,
-    Recent,
-    Runner,
-)
+from shared.messages import Delivery, Headers, Lane, Registry
+from shared.ordered import Parking
+from shared.processing import BatchFailed, BatchProcessor, Decoder, Limits, OrderedKeys, ParkingDrain, Recent, Runner
 from shared.processing import Settler as RealSettler
 from shared.resilience import LaneTurns, RetryBudget, RetryPlan, Share, WeightedBulkhead
 from shared.sending import Lanes
-from shared.state import Conflict, Lease, Parking, StateStore, inbox_key
+from shared.state import Conflict, Lease, StateStore, inbox_key
 
 from .world import BUCKETS, Crash, World, _meant, integration
 
@@ -68,7 +59,6 @@ class OrderedWorld(World):
             dead_letters=cast(DeadLetterStore, self.graveyard),
             budget=lambda _: RetryBudget(share=1, reserve=1_000, trickle=0, clock=lambda: 0.0),
             spent_delay=1,
-            source="/test",
             now=self.now,
         )
         parking = self.parking()

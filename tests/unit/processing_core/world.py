@@ -11,13 +11,15 @@ from uuid import UUID, uuid4
 
 from shared.claim_check import ClaimStore
 from shared.dead_letters import DeadLetter, DeadLetterStore
-from shared.messages import CloudEvent, Contract, Headers, Integration, Lane, Partial, Registry, Reject, Retry
-from shared.processing import BatchFailed, BatchProcessor, Decoder, Delivery, Limits, Recent, Runner, Settler
+from shared.messages import CloudEvent, Contract, Delivery, Headers, Integration, Lane, Partial, Registry, Reject, Retry
+from shared.outbox import Outbox
+from shared.processing import BatchFailed, BatchProcessor, Decoder, Limits, Recent, Runner, Settler
 from shared.resilience import LaneTurns, RetryBudget, RetryPlan, Share, WeightedBulkhead
-from shared.sending import EventPublisher, Fact, Lanes
-from shared.state import Conflict, Outbox, StateStore, Work
+from shared.sending import EventPublisher, Lanes, OutgoingEvent
+from shared.state import Conflict, StateStore
 from shared.tables import Entity, MemoryTable, Operation, Query, Rows
 from shared.testing.memory import MemoryStore
+from shared.work import Work
 
 BUCKETS = 2
 
@@ -155,7 +157,7 @@ class Log:
     facts: dict[int, list[CloudEvent]] = field(default_factory=lambda: defaultdict(list))
     away: bool = False
 
-    async def publish(self, facts: Sequence[Fact]) -> None:
+    async def publish(self, facts: Sequence[OutgoingEvent]) -> None:
         if self.away and facts:
             raise ConnectionError("the hub is away")
         for fact in facts:  # one at a time: a crash may fall between two
@@ -290,7 +292,6 @@ class World:
             dead_letters=cast(DeadLetterStore, self.graveyard),
             budget=lambda _: RetryBudget(share=1, reserve=1_000, trickle=0, clock=lambda: 0.0),
             spent_delay=1,
-            source="/test",
             now=self.now,
         )
         decoder = Decoder(self.registry, cast(ClaimStore, None), buckets=BUCKETS)

@@ -15,13 +15,15 @@ from pydantic import model_validator
 
 from shared.claim_check import ClaimStore
 from shared.dead_letters import DeadLetterStore
-from shared.messages import CloudEvent, Contract, Headers, Integration, Lane, Partial, Registry, Reject, Retry
+from shared.messages import CloudEvent, Contract, Delivery, Headers, Integration, Lane, Partial, Registry, Reject, Retry
+from shared.outbox import Outbox
 from shared.pausing import PauseWatch
-from shared.processing import Admission, BatchProcessor, Decoder, Delivery, Limits, Runner, Settler
+from shared.processing import Admission, BatchProcessor, Decoder, Limits, Runner, Settler
 from shared.resilience import LaneTurns, RetryBudget, RetryPlan, Share, WeightedBulkhead
 from shared.secrets import Secret, UnknownSecret
 from shared.sending import EventPublisher, Lanes
-from shared.state import Outbox, StateStore, Work
+from shared.state import StateStore
+from shared.work import Work
 from tests.unit.memory import MemoryClaims, MemoryDeadLetters, MemoryLanes, MemoryPublisher, MemoryState, Sent
 
 __all__ = [
@@ -208,7 +210,6 @@ class World:
                 dead_letters=cast("DeadLetterStore", self.dead),
                 budget=lambda _: budget,
                 spent_delay=300.0,
-                source="/sluice",
                 now=lambda: NOW,
             ),
             limits=limits,

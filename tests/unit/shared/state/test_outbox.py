@@ -11,10 +11,12 @@ from uuid import UUID
 
 import pytest
 
-from shared.messages import Contract, Headers, Lane, Letter
+from shared.messages import Contract, Headers, Lane, OutgoingCommand
+from shared.outbox import Outbox
 from shared.sending import EventPublisher, Lanes
-from shared.state import Aggregate, Lease, Outbox, StateStore, Work, outbox_key, pack, partition_key
+from shared.state import Lease, StateStore, outbox_key, pack, partition_key
 from shared.tables import Create
+from shared.work import Aggregate, Work
 from tests.unit.memory import MemoryLanes, MemoryPublisher, MemoryState
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -47,7 +49,7 @@ async def leave(store: MemoryState, bucket: int, key: str, sequence: int, age: f
 
 async def leave_letter(store: MemoryState, bucket: int, key: str, sequence: int, age: float, body: bytes) -> None:
     """A command in the outbox."""
-    text = Letter(headers("elsewhere", lane=Lane.HIGH), body).to_json().decode()
+    text = OutgoingCommand(headers("elsewhere", lane=Lane.HIGH), body).to_json().decode()
     await _leave(store, bucket, key, sequence, age, kind="command", text=text)
 
 
@@ -171,7 +173,7 @@ def said(store: MemoryState, key: str, text: str, number: int, aggregate: Aggreg
         source="/sluice",
         load=store.find,
         now=lambda: NOW,
-        fingerprint="f",
+        payload_hash="f",
         aggregate=aggregate,
     )
     work.publish("said", Word(text=text))
@@ -183,7 +185,7 @@ async def test_what_was_left_goes_before_what_is_said_now(world: World) -> None:
     first = said(world.store, "A", "one", 1, Aggregate())
     await world.store.commit(first.bucket, first.operations())
     left = [row async for row in world.store.outbox(first.bucket, "A")]
-    second = said(world.store, "A", "two", 2, Aggregate(sequence=1, facts=1, etag="etag-2", unpublished=left))
+    second = said(world.store, "A", "two", 2, Aggregate(sequence=1, events=1, etag="etag-2", unpublished=left))
     await world.store.commit(second.bucket, second.operations())
     await world.outbox.publish([first, second])
     await world.outbox.close()
@@ -221,8 +223,8 @@ async def test_published_rows_are_deleted_behind_the_back() -> None:
     await told(world, "A", 1)
     assert len(world.told) == 1
     assert len(store.keys("outbox:")) == 1
-    await asyncio.wait_for(world.outbox.cleared("B"), 1)
-    waiting = asyncio.create_task(world.outbox.cleared("A"))
+    await asyncio.wait_for(world.outbox.rows.deleted("B"), 1)
+    waiting = asyncio.create_task(world.outbox.rows.deleted("A"))
     await asyncio.sleep(0.01)
     assert not waiting.done()
     store.go.set()
@@ -237,7 +239,7 @@ async def test_rows_that_cannot_be_deleted_are_left_to_the_sweep(caplog: pytest.
     store.refuses = True
     store.go.set()
     await told(world, "A", 1)
-    await asyncio.wait_for(world.outbox.cleared("A"), 1)
+    await asyncio.wait_for(world.outbox.rows.deleted("A"), 1)
     assert len(store.keys("outbox:")) == 1
     assert "left in the outbox" in caplog.text
     store.refuses = False
@@ -272,6 +274,6 @@ async def test_work_that_says_nothing_publishes_nothing(world: World) -> None:
     """Not even what others left: it isn't guarded by the head."""
     await leave(world.store, 1, "A", 1, 30, "fact")
     silent = said(world.store, "A", "", 1, Aggregate(unpublished=[row async for row in world.store.outbox(1, "A")]))
-    silent.said.clear()
+    silent.emitted.clear()
     await world.outbox.publish([silent])
     assert world.told == []

@@ -6,15 +6,17 @@ from typing import Any, cast
 
 import pytest
 
-from shared.state import Parking, StateStore, Waiting, bucket_of, inbox_key, parked_key, partition_key
+from shared.messages import Delivery
+from shared.ordered import Parking
+from shared.state import StateStore, bucket_of, inbox_key, parked_key, partition_key
 from shared.testing.memory import MemoryStore
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 KEY = "press/7"
 
 
-def waiting(name: str, body: bytes = b"{}", **properties: Any) -> Waiting:
-    return Waiting(
+def waiting(name: str, body: bytes = b"{}", **properties: Any) -> Delivery:
+    return Delivery(
         body=body,
         properties={"messageId": name, **properties},
         message_id=name,
@@ -44,11 +46,11 @@ class Lot:
         """Who comes when everything is released, one after the other."""
         names = []
         while parked := (await self.parking.find([KEY])).get(KEY):
-            head = await self.parking.head(parked)
-            if head is None:
+            turn = await self.parking.turn(parked)
+            if turn is None:
                 break
-            names.append(head.waiting.message_id)
-            assert await self.parking.release(head)
+            names.append(turn.delivery.message_id)
+            assert await self.parking.release(turn)
         return names
 
     def rows(self) -> Mapping[Any, Any]:
@@ -83,16 +85,16 @@ async def test_any_body_and_its_properties_come_back_as_they_were(lot: Lot, size
     body = bytes(number % 256 for number in range(size))
     sent = waiting("one", body, attempt=3, flag=True, share=0.5, claim="claims/one")
     await lot.parking.park(KEY, sent, message_id="one", until=NOW, reason="")
-    head = await lot.parking.head((await lot.parking.find([KEY]))[KEY])
-    assert head is not None
-    assert head.waiting == sent
+    turn = await lot.parking.turn((await lot.parking.find([KEY]))[KEY])
+    assert turn is not None
+    assert turn.delivery == sent
     assert [name async for name in lot.parking.claims()] == ["claims/one"]
 
 
 async def test_a_stale_head_removes_nobody_else(lot: Lot) -> None:
     """Its number was given again, to another message, after the key had been free."""
     await lot.park("one")
-    stale = await lot.parking.head((await lot.parking.find([KEY]))[KEY])
+    stale = await lot.parking.turn((await lot.parking.find([KEY]))[KEY])
     assert stale is not None
     assert await lot.turns() == ["one"]
     await lot.park("two")

@@ -9,7 +9,8 @@ from uuid import UUID
 import pytest
 
 from shared.messages import CloudEvent, Contract, Headers, Lane
-from shared.state import Conflict, TooLarge, Work, unpack
+from shared.state import Conflict, TooLarge, unpack
+from shared.work import Work
 from tests.unit.memory import MemoryState
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -50,7 +51,7 @@ def work(store: MemoryState, number: int = 1, key: str = "A") -> Work:
         source="/sluice",
         load=store.find,
         now=lambda: NOW,
-        fingerprint="f" * 64,
+        payload_hash="f" * 64,
         traceparent="00-1-2-01",
     )
 

@@ -37,7 +37,7 @@ var once = azservicebus.RetryOptions{MaxRetries: -1}
 
 var background = context.Background()
 
-const patience = 10 * time.Second
+const patience = 20 * time.Second
 
 func senderOf(given request) (*azservicebus.Sender, error) {
 	entity := given.text("queue") + given.text("topic")

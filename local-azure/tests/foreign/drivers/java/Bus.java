@@ -193,7 +193,7 @@ final class Bus {
 
     private Object accept(JsonNode given) {
         // over a connection of its own: on a shared one this library gives the same link for the same session
-        ServiceBusClientBuilder clients = builder(1_000 + given.path("wait").asLong(3_000)); // it waits a second less
+        ServiceBusClientBuilder clients = builder(1_000 + given.path("wait").asLong(19_000)); // it waits a second less
         ServiceBusClientBuilder.ServiceBusSessionReceiverClientBuilder builder = clients.sessionReceiver()
             .receiveMode(mode(given)).disableAutoComplete().maxAutoLockRenewDuration(Duration.ZERO);
         if (given.has("queue")) {
@@ -256,7 +256,7 @@ final class Bus {
             connectionString = text(given, "connection_string");
             adminConnectionString = text(given, "admin_connection_string");
             certificate = text(given, "certificate");
-            shared = builder(4_000);
+            shared = builder(20_000);
             return null;
         });
         operations.put("send", this::send);

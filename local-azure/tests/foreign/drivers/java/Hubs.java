@@ -85,7 +85,7 @@ final class Hubs {
     }
 
     private static AmqpRetryOptions once() {
-        return new AmqpRetryOptions().setMaxRetries(0).setTryTimeout(Duration.ofSeconds(4));
+        return new AmqpRetryOptions().setMaxRetries(0).setTryTimeout(Duration.ofSeconds(20));
     }
 
     private static EventHubClientBuilder builder(JsonNode given) {

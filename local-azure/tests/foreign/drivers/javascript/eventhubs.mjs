@@ -5,7 +5,7 @@ let connectionString;
 const producers = new Map();
 const readers = new Map();
 const stores = new Map();
-const quick = { retryOptions: { maxRetries: 0, timeoutInMs: 4000 } };
+const quick = { retryOptions: { maxRetries: 0, timeoutInMs: 20_000 } };
 
 function producer(hub) {
   if (!producers.has(hub)) producers.set(hub, new EventHubProducerClient(connectionString, hub, quick));

@@ -89,7 +89,7 @@ async function release(given) {
 export const serviceBus = {
   async connect(given) {
     connection = given;
-    client = clientWithin(4000);
+    client = clientWithin(20_000);
   },
 
   async send(given) {

@@ -10,11 +10,11 @@ from itertools import count
 from typing import Any
 
 from proton import Condition, Delivery, Endpoint, Link, Message, symbol
-from proton.handlers import MessagingHandler
+from proton.handlers import MessagingHandler, TransactionHandler
 from proton.reactor import Filter, ReceiverOption
 from proton.utils import BlockingConnection, BlockingReceiver, BlockingSender
 
-_SECONDS = 5.0
+_SECONDS = 20.0
 _CODES = {
     "com.microsoft:message-lock-lost": "message-lock-lost",
     "com.microsoft:session-lock-lost": "session-lock-lost",
@@ -62,7 +62,38 @@ class Mode(ReceiverOption):  # type: ignore[misc]
         receiver.rcv_settle_mode = Link.RCV_FIRST if self.delete else Link.RCV_SECOND
 
 
+class Transaction(TransactionHandler):  # type: ignore[misc]
+    """Follows one transaction."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.declared: Any = None
+        self.ended = False
+        self.failed = False
+
+    def on_transaction_declared(self, event: Any) -> None:
+        """It can be used."""
+        self.declared = event.transaction
+
+    def on_transaction_declare_failed(self, event: Any) -> None:
+        """It never began."""
+        self.failed = True
+
+    def on_transaction_committed(self, event: Any) -> None:
+        """All of it happened."""
+        self.ended = True
+
+    def on_transaction_commit_failed(self, event: Any) -> None:
+        """None of it did, against the client's will."""
+        self.failed = True
+
+    def on_transaction_aborted(self, event: Any) -> None:
+        """None of it did."""
+        self.ended = True
+
+
 connection: BlockingConnection
+transactions: dict[str, Transaction] = {}
 senders: dict[str, BlockingSender] = {}
 receivers: dict[str, tuple[BlockingReceiver, Incoming]] = {}
 deliveries: dict[int, Delivery] = {}
@@ -91,7 +122,7 @@ def await_settlement(delivery: Delivery, *, rejected_is_well: bool = False) -> N
     delivery.settle()
 
 
-def send(messages: list[dict[str, Any]], queue: str = "", topic: str = "", **_: Any) -> None:
+def send(messages: list[dict[str, Any]], queue: str = "", topic: str = "", transaction: str = "", **_: Any) -> None:
     entity = queue or topic
     if entity not in senders:
         senders[entity] = connection.create_sender(entity)
@@ -106,7 +137,11 @@ def send(messages: list[dict[str, Any]], queue: str = "", topic: str = "", **_: 
         )
         if "ttl" in each:
             message.ttl = each["ttl"]
-        await_settlement(senders[entity].link.send(message))
+        link = senders[entity].link
+        if transaction:
+            await_settlement(transactions[transaction].declared.send(link, message))
+        else:
+            await_settlement(link.send(message))
 
 
 def address(queue: str = "", topic: str = "", subscription: str = "", dead_letters: bool = False) -> str:
@@ -172,8 +207,27 @@ def show(message: Message, delivery: Delivery) -> dict[str, Any]:
     }
 
 
-def settle(handle: str, ref: int, how: str, reason: str = "", description: str = "") -> None:
+def begin(transaction: str, **_: Any) -> None:
+    handler = transactions[transaction] = Transaction()
+    connection.container.declare_transaction(connection.conn, handler)
+    connection.wait(lambda: handler.declared is not None or handler.failed)
+    if handler.failed:
+        raise Refused("declare-failed", "")
+
+
+def discharge(transaction: str, fail: bool) -> None:
+    handler = transactions.pop(transaction)
+    handler.declared.discharge(fail)
+    connection.wait(lambda: handler.ended or handler.failed)
+    if handler.failed:
+        raise Refused("discharge-failed", "")
+
+
+def settle(handle: str, ref: int, how: str, reason: str = "", description: str = "", transaction: str = "") -> None:
     delivery = deliveries.pop(ref)
+    if transaction:
+        transactions[transaction].declared.accept(delivery)
+        return
     if how == "complete":
         delivery.update(Delivery.ACCEPTED)
     elif how == "abandon":
@@ -199,6 +253,9 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "receive": receive,
     "settle": settle,
     "close": close,
+    "begin": begin,
+    "commit": lambda transaction, **_: discharge(transaction, False),
+    "roll_back": lambda transaction, **_: discharge(transaction, True),
 }
 
 

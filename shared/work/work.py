@@ -1,4 +1,4 @@
-"""The unit of work: all that one message changes and says, committed in one transaction or not at all."""
+"""The unit of work: all that one message changes and emits, committed in one transaction or not at all."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,15 +9,23 @@ from pydantic import BaseModel
 
 from shared.blobs import BlobMissing, BlobReference
 from shared.classification import plan_of
-from shared.messages import CloudEvent, Headers, Letter
+from shared.messages import CloudEvent, Headers, OutgoingCommand
 from shared.privacy import clear_text
 from shared.secrets import Secret, UnknownSecret
+from shared.state import (
+    Row,
+    TooLarge,
+    bucket_of,
+    inbox_row,
+    outbox_key,
+    pack,
+    partition_key,
+    sequence_key,
+    state_key,
+    unpack,
+)
 from shared.tables import Create, Delete, Operation, Replace, Upsert, etag_of
 from shared.telemetry import hide
-
-from .buckets import bucket_of, partition_key
-from .rows import TooLarge, head_key, inbox_key, outbox_key, pack, state_key, unpack
-from .store import Row
 
 __all__ = ["Aggregate", "Fields", "LoadRows", "Secrets", "Values", "Work"]
 
@@ -40,16 +48,16 @@ class Aggregate:
 
     Attributes
     ----------
-    sequence, facts, etag:
-        How many things were said, how many of them are facts, and the head row's ETag; None where nothing was said yet.
+    sequence, events, etag:
+        How much was emitted, how many of it are events, and the sequence row's ETag; None where there is none yet.
     unpublished:
-        Outbox rows of the aggregate, left by a crash or still on their way: they go before what is said now.
+        Outbox rows of the aggregate, left by a crash or still on their way: they go before what is emitted now.
     replayed:
-        ETag of an inbox record that an operator opened again for a replay.
+        ETag of an inbox row that an operator opened again for a replay.
     """
 
     sequence: int = 0
-    facts: int = 0
+    events: int = 0
     etag: str | None = None
     unpublished: Sequence[Row] = field(default=())
     replayed: str | None = None
@@ -105,7 +113,7 @@ class Secrets(Protocol):
 
 
 class Work:
-    """What a handler gets beside its model: state of the message's aggregate, facts to publish, commands to send.
+    """What a handler gets beside its model: state of the message's aggregate, events to publish, commands to send.
 
     Nothing is written before the handler has returned. A handler may run again when its commit met a conflict,
     so it should do its work through this object only.
@@ -119,9 +127,9 @@ class Work:
         source: str,
         load: LoadRows,
         now: Callable[[], datetime],
-        fingerprint: str,
+        payload_hash: str,
         aggregate: Aggregate | None = None,
-        address: Callable[[str, str, BaseModel], Letter] | None = None,
+        address: Callable[[str, str, BaseModel], OutgoingCommand] | None = None,
         values: Values | None = None,
         fields: Fields | None = None,
         secrets: Secrets | None = None,
@@ -133,8 +141,9 @@ class Work:
         self.aggregate = aggregate or Aggregate()
         self._clock = now
         self._source = source
+        self._buckets = buckets
         self._load = load
-        self._fingerprint = fingerprint
+        self._payload_hash = payload_hash
         self._address = address
         self._values = values
         self._fields = fields
@@ -145,9 +154,9 @@ class Work:
         self._models: dict[str, BaseModel | None] = {}
         self._operations: list[Operation] | None = None
         self._outbox: list[dict[str, Any]] | None = None
-        self._unsealed: dict[int, BaseModel | Letter] = {}
-        self._letters: dict[int, str] = {}
-        self.said: list[CloudEvent | Letter] = []
+        self._plain: dict[int, BaseModel | OutgoingCommand] = {}
+        self._encrypted_commands: dict[int, str] = {}
+        self.emitted: list[CloudEvent | OutgoingCommand] = []
 
     async def secret(self, name: str) -> Secret:
         """A secret of the key vault, such as a partner's key; warm, it costs a look-up.
@@ -158,7 +167,7 @@ class Work:
         Raises
         ------
         SecretError
-            The vault doesn't have it, or doesn't answer and nothing is held. Let it pass: the message is tried again.
+            The vault doesn't have it, or doesn't answer and nothing is cached. Let it pass: the message is tried again.
         """
         if self._secrets is None:
             raise UnknownSecret(name, "the app has no key vault: set KeyVault__vaultUri")
@@ -234,22 +243,22 @@ class Work:
         self._models[row_key] = None
 
     def publish(self, event_type: str, data: BaseModel, *, version: str = "1.0") -> None:
-        """Say a fact: it is published after the commit, at least once, in the order of its key."""
+        """Emit an event: it is published after the commit, at least once, in the order of its key."""
         self._changed()
-        sealed = self._fields is not None and plan_of(type(data)).protects
-        if sealed:
-            self._unsealed[len(self.said)] = data
-        self.said.append(
+        protected = self._fields is not None and plan_of(type(data)).protects
+        if protected:
+            self._plain[len(self.emitted)] = data
+        self.emitted.append(
             CloudEvent(
-                id=f"{self.headers.message_id}:{len(self.said)}",
+                id=f"{self.headers.message_id}:{len(self.emitted)}",
                 type=event_type,
                 source=self._source,
                 subject=self.headers.key,
                 time=self.now,
                 version=version,
-                data="null" if sealed else data.model_dump_json(by_alias=True),
+                data="null" if protected else data.model_dump_json(by_alias=True),
                 correlation_id=self.headers.correlation_id,
-                sequence=self.aggregate.facts + len(self.events) + 1,
+                sequence=self.aggregate.events + len(self.events) + 1,
                 traceparent=self._traceparent,
             )
         )
@@ -264,37 +273,38 @@ class Work:
         """
         if self._address is None:
             raise RuntimeError("this unit of work has no registry to address commands with")
-        letter = self._address(event_type, version, data)
+        command = self._address(event_type, version, data)
         self._changed()
-        letter = letter.follow(self.headers, number=len(self.said), traceparent=self._traceparent)
+        command = command.follow(self.headers, number=len(self.emitted), traceparent=self._traceparent)
         if self._fields is not None:
-            self._unsealed[len(self.said)] = letter
-        self.said.append(letter)
+            self._plain[len(self.emitted)] = command
+        self.emitted.append(command)
 
-    async def seal(self) -> None:
-        """Seal what was said, once the handler has returned: before that, nothing of it can be committed."""
-        if self._fields is None or not self._unsealed:
+    async def encrypt(self) -> None:
+        """Encrypt what was emitted, once the handler has returned: before that, nothing of it can be committed."""
+        if self._fields is None or not self._plain:
             return
         self._changed()
-        for number, content in self._unsealed.items():
-            said = self.said[number]
-            if isinstance(content, Letter):
-                place = ("outbox", self._outbox_key(number))
-                self._letters[number] = await self._fields.encrypt_whole(content.to_json().decode(), place)
-            elif isinstance(said, CloudEvent):
-                sealed = await self._fields.encrypt(content, ("event", said.id, said.type))
-                self.said[number] = replace(said, data=sealed.text)
-        self._unsealed.clear()
+        for number, content in self._plain.items():
+            event = self.emitted[number]
+            if isinstance(content, OutgoingCommand):
+                aad = ("outbox", self._outbox_key(number))
+                text = content.to_json().decode()
+                self._encrypted_commands[number] = await self._fields.encrypt_whole(text, aad)
+            elif isinstance(event, CloudEvent):
+                encrypted = await self._fields.encrypt(content, ("event", event.id, event.type))
+                self.emitted[number] = replace(event, data=encrypted.text)
+        self._plain.clear()
 
     @property
     def events(self) -> list[CloudEvent]:
-        """The facts that were said, in order."""
-        return [said for said in self.said if isinstance(said, CloudEvent)]
+        """The events that were emitted, in order."""
+        return [one for one in self.emitted if isinstance(one, CloudEvent)]
 
     def operations(self) -> list[Operation]:
-        """The transaction: inbox record first, then state, then the head and what is to be published.
+        """The transaction: inbox row first, then state, then the sequence and what is to be published.
 
-        It is made once; a save or a fact after that makes it anew.
+        It is made once; a save or an event after that makes it anew.
         """
         if self._operations is None:
             self._operations = self._make_operations()
@@ -302,39 +312,21 @@ class Work:
 
     def _make_operations(self) -> list[Operation]:
         result: list[Operation] = [self._inbox_operation(), *self.progress()]
-        if self.said:
-            result.append(self._head_operation())
+        if self.emitted:
+            result.append(self._sequence_operation())
             result += [Create(row) for row in self.outbox_rows()]
         return result
 
     def progress(self) -> list[Operation]:
-        """The state alone, for a message that is only partly done: no inbox record, nothing said."""
+        """The state alone, for a message that is only partly done: no inbox row, nothing emitted."""
         return [
             operation
             for row_key, columns in self._staged.items()
             if (operation := self._operation(row_key, columns)) is not None
         ]
 
-    def inbox_row(self, status: str, **more: Any) -> dict[str, Any]:
-        """The record that says the message was dealt with, and how."""
-        headers = self.headers
-        columns = {
-            "status": status,
-            "lane": headers.lane.value,
-            "eventType": headers.event_type,
-            "version": headers.version,
-            "key": headers.key,
-            "attempt": headers.attempt,
-            "correlationId": headers.correlation_id,
-            "acceptedAt": headers.first_attempt_at,
-            "processedAt": self._clock(),
-            "payloadSha256": self._fingerprint,
-            "sender": headers.sender or "",
-        }
-        return self._row(inbox_key(headers.message_id), columns | more)
-
     def outbox_rows(self) -> list[dict[str, Any]]:
-        """One row for each thing said."""
+        """One row for each event and command."""
         if self._outbox is None:
             self._outbox = self._make_outbox()
         return self._outbox
@@ -343,40 +335,36 @@ class Work:
         return outbox_key(self.headers.key, self.aggregate.sequence + 1 + number)
 
     def _make_outbox(self) -> list[dict[str, Any]]:
-        if self._unsealed:
-            raise LookupError("what was said isn't sealed yet")
+        if self._plain:
+            raise LookupError("what was emitted isn't encrypted yet")
         return [
             self._row(
                 self._outbox_key(number),
                 {
-                    "kind": "event" if isinstance(said, CloudEvent) else "command",
+                    "kind": "event" if isinstance(one, CloudEvent) else "command",
                     "subject": self.headers.key,
                     "messageId": str(self.headers.message_id),
                     "createdAt": self.now,
-                    **pack(self._letters.get(number) or said.to_json().decode()),
+                    **pack(self._encrypted_commands.get(number) or one.to_json().decode()),
                 },
             )
-            for number, said in enumerate(self.said)
+            for number, one in enumerate(self.emitted)
         ]
 
     def _changed(self) -> None:
         self._operations = self._outbox = None
 
     def _inbox_operation(self) -> Operation:
-        row = self.inbox_row("done")
-        if self.aggregate.replayed is None:
-            return Create(row)
-        return Replace(row, self.aggregate.replayed)
+        row = inbox_row(self.headers, "done", buckets=self._buckets, payload_hash=self._payload_hash, now=self._clock())
+        return Create(row) if self.aggregate.replayed is None else Replace(row, self.aggregate.replayed)
 
-    def _head_operation(self) -> Operation:
+    def _sequence_operation(self) -> Operation:
         counts = {
-            "sequence": self.aggregate.sequence + len(self.said),
-            "facts": self.aggregate.facts + len(self.events),
+            "sequence": self.aggregate.sequence + len(self.emitted),
+            "facts": self.aggregate.events + len(self.events),
         }
-        row = self._row(head_key(self.headers.key), counts)
-        if self.aggregate.etag is None:
-            return Create(row)
-        return Replace(row, self.aggregate.etag)
+        row = self._row(sequence_key(self.headers.key), counts)
+        return Create(row) if self.aggregate.etag is None else Replace(row, self.aggregate.etag)
 
     def _operation(self, row_key: str, columns: dict[str, Any] | None) -> Operation | None:
         loaded = row_key in self._loaded

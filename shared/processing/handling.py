@@ -1,4 +1,4 @@
-"""Runs handlers: a place at the gate, a deadline below the lock, and whatever is raised becomes an outcome."""
+"""The third stage, handle: a place at the bulkhead, a deadline, and whatever is raised becomes an outcome."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,14 +9,24 @@ from typing import Protocol
 
 from pydantic import BaseModel
 
-from shared.messages import ErrorCode, Headers, Lane, Letter, Partial, Registry, address
+from shared.messages import (
+    Category,
+    ErrorCode,
+    Failure,
+    Headers,
+    Lane,
+    OutgoingCommand,
+    Partial,
+    Registry,
+    address,
+)
 from shared.resilience import RetryPlan, WeightedBulkhead
-from shared.state import Fields, LoadRows, Secrets, Values, Work
 from shared.telemetry import current_traceparent, hiding, record_exception, span
+from shared.work import Fields, LoadRows, Secrets, Values, Work
 
 from .committing import ensure_fits
-from .failures import Category, Failure, classify
-from .outcomes import Dead, Item, Message, RetryLater
+from .failures import classify
+from .outcomes import Dead, Ended, Fresh, Handled, Message, RetryLater
 
 __all__ = ["Limits", "Pauses", "Runner"]
 
@@ -53,14 +63,18 @@ class Pauses(Protocol):
 
 
 class Runner:
-    """Runs one handler for one item; never raises what the handler raised.
+    """Runs one handler for one message; never raises what the handler raised.
 
     Parameters
     ----------
     plan:
         The retry plan of event types that have none of their own.
+    pauses:
+        What an operator has paused; nothing without it.
     random:
         Returns 0 … 1, for the jitter of delays.
+    new_work:
+        Makes a unit of work; the testing kit's remembers more.
     """
 
     def __init__(
@@ -79,6 +93,7 @@ class Runner:
         pauses: Pauses | None = None,
         now: Callable[[], datetime],
         random: Callable[[], float],
+        new_work: Callable[..., Work] = Work,
     ) -> None:
         self._registry = registry
         self._load = load
@@ -91,68 +106,67 @@ class Runner:
         self._fields = fields
         self._secrets = secrets
         self._pauses = pauses
+        self._new_work = new_work
         self._now = now
         self._random = random
 
-    async def run(self, lane: Lane, item: Item, deadline: float) -> None:
-        """Run the handler, or put the message off where the batch has no time left for it."""
+    async def run(self, lane: Lane, fresh: Fresh, deadline: float) -> Handled | Ended:
+        """Run the handler, or put the message off where the batch has no time left for it, or an operator says so."""
         async with self._gate.place(lane):
             left = deadline - asyncio.get_running_loop().time()
             if left <= 0:
-                late = Failure(Category.TRANSIENT, ErrorCode.HANDLER_ERROR, "the batch ran out of time")
-                item.outcome = RetryLater(0.0, late, counts=False)
-                return
-            if await self._is_paused(lane, item):
-                paused = Failure(Category.TRANSIENT, ErrorCode.HANDLER_ERROR, "paused by an operator")
-                item.outcome = RetryLater(PAUSED_SECONDS, paused, counts=False)
-                return
-            await self._handle(item, min(left, self._limits.handler_timeout))
+                return _put_off(fresh, 0.0, "the batch ran out of time")
+            if await self._is_paused(lane, fresh):
+                return _put_off(fresh, PAUSED_SECONDS, "paused by an operator")
+            return await self._handle(fresh, min(left, self._limits.handler_timeout))
 
-    async def _is_paused(self, lane: Lane, item: Item) -> bool:
+    async def _is_paused(self, lane: Lane, fresh: Fresh) -> bool:
         if self._pauses is None:
             return False
-        integration = item.read.handler.integration
+        integration = fresh.message.handler.integration
         return await self._pauses.holding(lane=lane.value, integration=integration) is not None
 
-    async def rerun(self, item: Item) -> None:
+    async def rerun(self, fresh: Fresh) -> Handled | Ended:
         """Run the handler again on what is known now."""
-        await self._handle(item, self._limits.handler_timeout)
+        return await self._handle(fresh, self._limits.handler_timeout)
 
-    async def _handle(self, item: Item, seconds: float) -> None:
-        message = item.read
+    async def _handle(self, fresh: Fresh, seconds: float) -> Handled | Ended:
+        message = fresh.message
         headers = message.headers
         attributes = {"messaging.message.id": str(headers.message_id), "sluice.event_type": headers.event_type}
         with span("handler", parent=headers.traceparent, attributes=attributes) as current, hiding(message.data):
-            item.work = self._work(item)
+            work = self._work(fresh)
             try:
                 async with asyncio.timeout(seconds):
-                    await _call(message, item.work)
+                    await _call(message, work)
             except BaseException as error:
                 task = asyncio.current_task()
                 if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
                     raise  # the app is closing; this isn't the handler's doing
-                item.outcome = self.after(headers, classify(error), message.handler.retry)
+                outcome = self.after(headers, classify(error), message.handler.retry)
                 with suppress(Exception):  # it may not even be able to say what it is
                     record_exception(current, error)
+                return Ended.of(message, outcome, work)
+        return Handled(message, work)
 
-    def _work(self, item: Item) -> Work:
-        message = item.read
-        return Work(
-            headers=message.headers,
+    def _work(self, fresh: Fresh) -> Work:
+        headers = fresh.message.headers
+        return self._new_work(
+            headers=headers,
             buckets=self._buckets,
             source=self._source,
             load=self._load,
             now=self._now,
-            fingerprint=message.fingerprint,
-            aggregate=item.aggregate,
+            payload_hash=fresh.message.payload_hash,
+            aggregate=fresh.aggregate,
             address=self._address,
             values=self._values,
             fields=self._fields,
             secrets=self._secrets,
-            traceparent=current_traceparent() or message.headers.traceparent,
+            traceparent=current_traceparent() or headers.traceparent,
         )
 
-    def _address(self, event_type: str, version: str, data: BaseModel) -> Letter:
+    def _address(self, event_type: str, version: str, data: BaseModel) -> OutgoingCommand:
         handler = self._registry.handler(event_type, version)
         return address(handler, data, source=self._source, now=self._now())
 
@@ -169,6 +183,11 @@ class Runner:
         return RetryLater(delay, failure)
 
 
+def _put_off(fresh: Fresh, seconds: float, reason: str) -> Ended:
+    failure = Failure(Category.TRANSIENT, ErrorCode.HANDLER_ERROR, reason)
+    return Ended.of(fresh.message, RetryLater(seconds, failure, counts=False))
+
+
 async def _call(message: Message, work: Work) -> None:
     """Call the handler; what can't be written fails here, where it is this message's own failure, not its batch's."""
     try:
@@ -176,5 +195,5 @@ async def _call(message: Message, work: Work) -> None:
     except Partial:
         ensure_fits(work.progress())
         raise
-    await work.seal()
+    await work.encrypt()
     ensure_fits(work.operations())

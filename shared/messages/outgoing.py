@@ -12,7 +12,7 @@ from .envelope import Headers, rfc3339
 from .errors import InvalidMessage
 from .integration import Handler
 
-__all__ = ["Letter", "address"]
+__all__ = ["OutgoingCommand", "address"]
 
 _NAMESPACE = UUID("0d8f6f0a-55e2-5a7d-9a54-5a0b5c6f2a41")
 """Own namespace for the ids of commands that handlers send; fixed for good."""
@@ -22,14 +22,14 @@ MAX_BYTES = 192 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class OutgoingCommand:
     """Headers and body of a command."""
 
     headers: Headers
     body: bytes
 
     def follow(self, sender: Headers, *, number: int, traceparent: str | None) -> Self:
-        """The letter as a message sends it: its id follows from the sender's, so sending it again changes nothing."""
+        """The command as a message sends it: its id follows from the sender's, so sending it again changes nothing."""
         message_id = uuid5(_NAMESPACE, f"{sender.message_id}:{number}")
         headers = replace(
             self.headers, message_id=message_id, correlation_id=sender.correlation_id, traceparent=traceparent
@@ -44,13 +44,13 @@ class Letter:
 
     @classmethod
     def from_json(cls, text: str) -> Self:
-        """Read a letter back from the outbox."""
+        """Read a command back from the outbox."""
         whole: dict[str, Any] = json.loads(text)
         return cls(Headers.from_properties(whole["properties"]), whole["body"].encode())
 
 
-def address(handler: Handler, data: BaseModel, *, source: str, now: datetime) -> Letter:
-    """A letter to the handler of a contract.
+def address(handler: Handler, data: BaseModel, *, source: str, now: datetime) -> OutgoingCommand:
+    """A command to the handler of a contract.
 
     Raises
     ------
@@ -82,4 +82,4 @@ def address(handler: Handler, data: BaseModel, *, source: str, now: datetime) ->
         correlation_id="",
         first_attempt_at=now,
     )
-    return Letter(headers, body)
+    return OutgoingCommand(headers, body)
