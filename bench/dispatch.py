@@ -21,7 +21,7 @@ from functions.composition.processing import processor
 from functions.composition.sending import lane_senders, publisher
 from functions.composition.state import state_store
 from functions.lanes import delivery_of
-from local_azure.host.servicebus.wire import ReceivedMessage, batch
+from local_azure.host.trigger_data.service_bus import ReceivedMessage, batch
 from shared.messages import Envelope, Headers, Lane, discover
 from shared.sending import OutgoingEvent
 from shared.settings import Settings
@@ -37,7 +37,7 @@ BATCH = 200
 BATCHES_A_ROUND = 5
 NOWHERE = "Endpoint=sb://localhost;SharedAccessKeyName=x;SharedAccessKey=x"
 
-Wire = tuple[Datum, dict[str, Datum]]
+Wire = tuple[Datum, Mapping[str, Datum]]
 
 
 class _NoBroker:
@@ -81,7 +81,7 @@ def wire(samples: Sequence[Sample]) -> Wire:
         )
         for number, sample in enumerate(samples, 1)
     ]
-    return batch(received, "binary", "lane_normal")
+    return batch(received, "binary")
 
 
 def decode(sent: Wire) -> list[func.ServiceBusMessage]:

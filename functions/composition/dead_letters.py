@@ -2,6 +2,7 @@
 
 from functions.dead_letters import Drains, dead_letters_function, has_payload_hash, sweep
 from functions.triggers import AppName
+from shared.blobs import BodyStore
 from shared.dead_letters import DeadLetterStore, InboxRecords, QueueDrain
 from shared.dead_letters.settings import DeadLetterSettings
 from shared.jobs import Job, JobRun, parse_schedule
@@ -27,7 +28,7 @@ _APPS = {Lane.HIGH: AppName.HIGH, Lane.NORMAL: AppName.BULK, Lane.LOW: AppName.B
 def dead_letter_store(composition: Composition) -> DeadLetterStore:
     """The dead-letter store."""
     clients = composition.get(platform)
-    table, bodies = clients.table(DEAD_LETTERS_TABLE), clients.container(DEAD_LETTERS_CONTAINER)
+    table, bodies = clients.table(DEAD_LETTERS_TABLE), BodyStore(clients.container(DEAD_LETTERS_CONTAINER))
     made = DeadLetterStore(table, bodies, encryption=composition.get(message_encryption))
     composition.on_close(made.close)
     return made

@@ -1,14 +1,12 @@
 """Pauses: what an operator has stopped, what waits meanwhile, and how it comes back."""
 
 import time
-from typing import Any, cast
-
-from azure.servicebus import ServiceBusMessage
 
 from functions.triggers import AppName
 from shared.jobs import Job, JobRun, parse_schedule
 from shared.messages import Lane, MessageError
 from shared.pausing import PauseBook, PauseGate, PauseWatch, Release, SetAside, SetAsideMessage
+from shared.sending import broker_message
 from shared.tables import Table as TableClient
 
 from .capability import Capability, Command
@@ -74,13 +72,11 @@ def release(composition: Composition) -> Release:
 
     async def send(waited: SetAsideMessage) -> None:
         lane = Lane(waited.lane)
-        properties = cast(dict[str | bytes, Any], dict(waited.properties))
-        message = ServiceBusMessage(
+        message = broker_message(
             waited.body,
-            message_id=waited.broker_id or None,
-            content_type="application/json",
+            broker_id=waited.broker_id or None,
+            properties=waited.properties,
             session_id=str(waited.properties.get("key", "")) if lane is Lane.ORDERED else None,
-            application_properties=properties,
         )
         await lanes.forward(lane, message)
 
