@@ -33,10 +33,14 @@ usage: python3 dev.py COMMAND [options]
   api-key   make an API key for a client: CLIENT [--roles producer]
   vault     look into the running local Key Vault: list | get NAME | set NAME [VALUE] | rotate NAME [--key]
   dead-letters  list, group, show, replay or discard what could not be processed
+  pause     stop a lane, an integration or a partner on all instances: KIND NAME --reason WHY
+  resume    end a pause; what waited is done: KIND NAME
+  pauses    list what is paused, what waits, and what was paused lately
   declare   write what the code declares for infrastructure, emulator, gateway and docs: [--check]
   doctor    check that code, settings, host.json, emulator and infrastructure say the same: [--json FILE] [--only RULE]
   package   build the one zip that is deployed, with a bill of materials: [--out FILE] [--with-packages]
             or, with --local-azure, the wheel of local-azure for other projects
+  jobs      show when each scheduled job ran, how that went, and when it runs next: [--json]
   erase     forget a person: SUBJECT [--kind customer] [--dry-run] --by WHO --reason WHY
   chaos     break a running stack on purpose and prove that nothing was lost: [--messages N] [--kills N] [--seed N]
 
@@ -96,7 +100,11 @@ VERBS = {
     "declare": Verb(LOCAL, False, module("local.declaring")),
     "doctor": Verb(LOCAL, False, module("local.doctor")),
     "package": Verb(LOCAL, False, module("local.packaging")),
+    "jobs": Verb(LOCAL, False, operate("jobs"), in_project=True),
     "erase": Verb(LOCAL, False, operate("erase"), in_project=True),
+    "pause": Verb(LOCAL, False, operate("pause"), in_project=True),
+    "resume": Verb(LOCAL, False, operate("resume"), in_project=True),
+    "pauses": Verb(LOCAL, False, operate("pauses"), in_project=True),
     "chaos": Verb(LOCAL, True, module("local.chaos")),
 }
 

@@ -1,12 +1,11 @@
 """Composes the app: settings, telemetry, integrations, every capability."""
 
 import integrations
-from functions.composition import CAPABILITIES, Composition, capabilities_of, compose
+from functions.composition import CAPABILITIES, SETTINGS, Composition, capabilities_of, compose
 from shared.messages import discover
-from shared.settings import Settings
 from shared.telemetry import configure
 
-settings = Settings.load()
+settings = SETTINGS.load()
 configure(settings)
 composition = Composition(settings, discover(integrations))
 capabilities = capabilities_of(composition, CAPABILITIES)

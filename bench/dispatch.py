@@ -16,14 +16,16 @@ from pydantic import BaseModel
 
 import integrations
 from functions.composition import Composition
+from functions.composition.pausing import pause_table
 from functions.composition.processing import processor
 from functions.composition.sending import lane_senders, publisher
 from functions.composition.state import state_store
 from functions.lanes import delivery_of
-from local_azure.host.servicebus.wire import ReceivedMessage, batch
+from local_azure.host.trigger_data.service_bus import ReceivedMessage, batch
 from shared.messages import Envelope, Headers, Lane, discover
-from shared.sending import Fact
+from shared.sending import OutgoingEvent
 from shared.settings import Settings
+from shared.tables import MemoryTable
 from shared.telemetry.logs import configure_json
 from shared.testing import MemoryStore
 
@@ -35,13 +37,13 @@ BATCH = 200
 BATCHES_A_ROUND = 5
 NOWHERE = "Endpoint=sb://localhost;SharedAccessKeyName=x;SharedAccessKey=x"
 
-Wire = tuple[Datum, dict[str, Datum]]
+Wire = tuple[Datum, Mapping[str, Datum]]
 
 
 class _NoBroker:
     """Takes what is sent or published, and forgets it."""
 
-    async def publish(self, facts: Sequence[Fact]) -> None:
+    async def publish(self, facts: Sequence[OutgoingEvent]) -> None:
         """Taken."""
 
     async def send(self, headers: Headers, body: bytes) -> None:
@@ -59,7 +61,9 @@ def in_memory(parts: Mapping[Any, Any] | None = None) -> Composition:
     )
     broker = _NoBroker()
     edges = {state_store: MemoryStore(buckets=settings.state_buckets), publisher: broker, lane_senders: broker}
-    return Composition(settings, discover(integrations), parts={**edges, **(parts or {})})
+    return Composition(
+        settings, discover(integrations), parts={pause_table: MemoryTable("state"), **edges, **(parts or {})}
+    )
 
 
 def wire(samples: Sequence[Sample]) -> Wire:
@@ -77,7 +81,7 @@ def wire(samples: Sequence[Sample]) -> Wire:
         )
         for number, sample in enumerate(samples, 1)
     ]
-    return batch(received, "binary", "lane_normal")
+    return batch(received, "binary")
 
 
 def decode(sent: Wire) -> list[func.ServiceBusMessage]:

@@ -7,8 +7,8 @@ from typing import Literal
 import integrations
 from functions.composition import Composition
 from functions.composition.processing import processor
-from shared.messages import Lane, discover
-from shared.processing import BatchProcessor, Delivery
+from shared.messages import Delivery, Lane, discover
+from shared.processing import BatchProcessor
 
 from .harness import Benchmark
 from .lane import Rig, drain, fill, refill, rig

@@ -16,8 +16,7 @@ from azure.servicebus.aio import ServiceBusClient
 import integrations
 from functions.composition import Composition
 from functions.composition.processing import processor
-from shared.messages import Lane, discover
-from shared.processing import Delivery
+from shared.messages import Delivery, Lane, discover
 from shared.sending import command
 from shared.settings import Settings
 from shared.telemetry.logs import configure_json

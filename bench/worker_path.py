@@ -13,8 +13,7 @@ from azure.eventhub import EventData
 from azure.eventhub.aio import EventHubProducerClient
 
 from integrations.orders.models import Order, OrderView
-from shared.messages import CloudEvent, Envelope
-from shared.processing import Delivery
+from shared.messages import CloudEvent, Delivery, Envelope
 from shared.state import bucket_of, partition_key
 
 from .harness import Benchmark

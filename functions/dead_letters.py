@@ -4,33 +4,22 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from typing import Any, List  # noqa: UP035 - the worker refuses list[...] in a trigger's annotation
+from typing import List  # noqa: UP035 - the worker refuses list[...] in a trigger's annotation
 
 import azure.functions as func
 
-from shared.dead_letters import BrokerLetter, DeadLetterStore, QueueDrain
-from shared.messages import Headers, Lane, MessageError
-from shared.processing import Decoder, Delivery
-from shared.state import Parking
+from shared.dead_letters import DeadLetterStore, QueueDrain
+from shared.messages import Delivery, Headers, Lane, MessageError
+from shared.ordered import Parking
+from shared.processing import Decoder
 from shared.telemetry import log_event
 
+from .lanes import delivery_of
 from .triggers import AppName, Function, QueueTrigger
 
-__all__ = ["Drains", "broker_letter", "dead_letters_function", "has_fingerprint", "sweep"]
+__all__ = ["Drains", "dead_letters_function", "has_payload_hash", "sweep"]
 
 _SWEEP_SECONDS = 120.0
-
-
-def broker_letter(message: func.ServiceBusMessage) -> BrokerLetter:
-    """Body and application properties; the reason is among the latter, the host never sends its own array of them."""
-    properties: dict[str, Any] = dict(message.application_properties or {})
-    return BrokerLetter(
-        body=message.get_body(),
-        properties=properties,
-        message_id=message.message_id or "",
-        sequence_number=int(message.sequence_number or 0),
-        delivery_count=int(message.delivery_count or 1),
-    )
 
 
 class Drains:
@@ -45,7 +34,7 @@ class Drains:
     def __init__(self, drain: Callable[[], QueueDrain]) -> None:
         self._drain = drain
 
-    async def take(self, lane: Lane, messages: list[BrokerLetter]) -> None:
+    async def take(self, lane: Lane, messages: list[Delivery]) -> None:
         """Keep dead letters of a lane."""
         drain = self._drain()
         try:
@@ -59,25 +48,18 @@ def dead_letters_function(lane: Lane, drains: Drains, *, queue: str, app: AppNam
     """The function that drains one lane's dead letters; a session queue's are read without sessions."""
 
     async def drain(messages: List[func.ServiceBusMessage]) -> None:  # noqa: UP006
-        await drains.take(lane, [broker_letter(message) for message in messages])
+        await drains.take(lane, [delivery_of(message) for message in messages])
 
     drain.__name__ = f"dead_letters_{lane}"
     return Function(call=drain, trigger=QueueTrigger(queue=queue, dead_letters=True), app=app)
 
 
-def has_fingerprint(decoder: Decoder) -> Callable[[BrokerLetter, Headers, str], Awaitable[bool]]:
-    """Whether a letter is the payload that the inbox knows by a fingerprint; what can't be read isn't."""
+def has_payload_hash(decoder: Decoder) -> Callable[[Delivery, Headers, str], Awaitable[bool]]:
+    """Whether a dead letter is the payload that the inbox knows by its hash; what can't be read isn't."""
 
-    async def has(letter: BrokerLetter, headers: Headers, known: str) -> bool:
-        delivery = Delivery(
-            body=letter.body,
-            properties=dict(letter.properties),
-            message_id=letter.message_id,
-            sequence_number=letter.sequence_number,
-            delivery_count=letter.delivery_count,
-        )
+    async def has(delivery: Delivery, headers: Headers, known: str) -> bool:
         try:
-            return (await decoder.decode(delivery, headers)).has_fingerprint(known)
+            return (await decoder.decode(delivery, headers)).has_payload_hash(known)
         except MessageError:
             return False
 

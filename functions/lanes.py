@@ -5,8 +5,8 @@ from typing import Any, List  # noqa: UP035 - the worker refuses list[...] in a 
 
 import azure.functions as func
 
-from shared.messages import Lane
-from shared.processing import BatchProcessor, Delivery
+from shared.messages import Delivery, Lane
+from shared.processing import BatchProcessor
 
 from .triggers import AppName, Function, QueueTrigger
 

@@ -7,11 +7,15 @@ from importlib import import_module
 __all__ = ["VERBS", "main"]
 
 VERBS = {
-    "api-key": ("ops.api_key", "make an API key for a client"),
-    "dead-letters": ("ops.dead_letters", "list, group, show, replay or discard what could not be processed"),
-    "erase": ("ops.erasing", "forget a person"),
+    "api-key": ("ops.api_key:main", "make an API key for a client"),
+    "dead-letters": ("ops.dead_letters:main", "list, group, show, replay or discard what could not be processed"),
+    "jobs": ("ops.jobs:main", "show when each job ran, and runs next"),
+    "erase": ("ops.erasing:main", "forget a person"),
+    "pause": ("ops.pausing:pause", "stop a lane, an integration or a partner on all instances"),
+    "resume": ("ops.pausing:resume", "end a pause; what waited is done"),
+    "pauses": ("ops.pausing:pauses", "list what is paused, what waits, and what was paused lately"),
 }
-"""Each verb's module, which has a `main`, and what it is for."""
+"""Each verb's command line, as `module:function`, and what it is for."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -23,7 +27,8 @@ def main(arguments: Sequence[str]) -> int:
     if verb is None:
         sys.stderr.write(f"ops: {arguments[0]} is not a verb: use one of {', '.join(VERBS)}.\n")
         return 2
-    code: int = import_module(verb[0]).main(list(arguments[1:]))
+    module, _, function = verb[0].partition(":")
+    code: int = getattr(import_module(module), function)(list(arguments[1:]))
     return code
 
 

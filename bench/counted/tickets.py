@@ -1,7 +1,7 @@
 """The integration whose operations are counted: one state row, one event, one view; an attempt may fail."""
 
 from shared.messages import Contract, Integration, Retry
-from shared.state import Work
+from shared.work import Work
 
 tickets = Integration("tickets")
 

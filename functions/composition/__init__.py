@@ -1,6 +1,6 @@
 """How the app is put together: what each capability brings, the parts that they share, and the checks of both."""
 
-from .capabilities import CAPABILITIES
+from .capabilities import CAPABILITIES, SETTINGS
 from .capability import Capability, Command
 from .composing import WrongComposition, capabilities_of, compose, contradictions
 from .composition import Composition
@@ -9,6 +9,7 @@ from .declaring import Access, Container, Hub, Key, Need, Queue, Resource, Table
 
 __all__ = [
     "CAPABILITIES",
+    "SETTINGS",
     "Access",
     "Capability",
     "Command",

@@ -4,6 +4,7 @@ import logging
 
 from functions.callers import ApiKeySource
 from shared.authentication import Authenticator, Fetcher, SigningKeys, TokenRules, TokenVerifier
+from shared.authentication.settings import AuthenticationSettings
 from shared.environment import WrongSettings
 from shared.telemetry import log_event
 
@@ -49,11 +50,5 @@ def capability(composition: Composition) -> Capability:
     """Settings alone: the API asks the authenticator."""
     return Capability(
         name="authentication",
-        settings=[
-            "SLUICE_AUTH",
-            "SLUICE_AUTH_ISSUER",
-            "SLUICE_AUTH_AUDIENCE",
-            "SLUICE_AUTH_JWKS_URI",
-            "SLUICE_API_KEYS",
-        ],
+        settings=AuthenticationSettings.variables(),
     )

@@ -3,14 +3,17 @@
 from collections.abc import Callable
 from importlib import import_module
 
+from shared.settings import Settings
+
 from .capability import Capability
 from .composition import Composition
 
-__all__ = ["CAPABILITIES"]
+__all__ = ["CAPABILITIES", "SETTINGS"]
 
 _MODULES = (
     "ingestion",
     "processing",
+    "pausing",
     "read_models",
     "dead_letters",
     "state",
@@ -23,7 +26,9 @@ _MODULES = (
     "authentication",
 )
 
-CAPABILITIES: tuple[Callable[[Composition], Capability], ...] = tuple(
-    import_module(f"{__package__}.{name}").capability for name in _MODULES
-)
+_LOADED = [import_module(f"{__package__}.{name}") for name in _MODULES]
+
+CAPABILITIES: tuple[Callable[[Composition], Capability], ...] = tuple(one.capability for one in _LOADED)
 """What makes each of them."""
+SETTINGS = Settings.with_slices(one.SETTINGS for one in _LOADED if hasattr(one, "SETTINGS"))
+"""The app's settings, with the slices that modules bring under this name; a part asks `settings.slice(...)`."""

@@ -1,6 +1,7 @@
 """Claim check: large payloads beside their messages, and how a delivery is read with them."""
 
 from shared.claim_check import ClaimStore
+from shared.claim_check.settings import ClaimSettings
 from shared.processing import Decoder
 
 from .capability import Capability
@@ -31,7 +32,7 @@ def decoder(composition: Composition) -> Decoder:
         composition.get(claim_store),
         buckets=composition.settings.state_buckets,
         encryption=composition.get(message_encryption),
-        fingerprints=None if protection is None else protection.payload_hashes,
+        payload_hashes=None if protection is None else protection.payload_hashes,
     )
 
 
@@ -40,5 +41,5 @@ def capability(composition: Composition) -> Capability:
     return Capability(
         name="claim-check",
         resources=[CLAIMS],
-        settings=["SLUICE_CLAIM_THRESHOLD_BYTES", "SLUICE_CLAIM_CONTAINER", "SLUICE_CLAIM_RETENTION_DAYS"],
+        settings=ClaimSettings.variables(),
     )

@@ -8,7 +8,7 @@ import azure.functions as func
 
 from shared.environment import WrongSettings
 
-from .api import gathered
+from . import api, jobs
 from .capability import Capability
 from .composition import Composition
 from .declaring import ROUTES, Container, Hub, Queue, Table
@@ -23,7 +23,7 @@ class WrongComposition(ValueError):
 def capabilities_of(
     composition: Composition, makers: Sequence[Callable[[Composition], Capability]]
 ) -> tuple[Capability, ...]:
-    """What the makers offer, and the API that is gathered from it, checked.
+    """What the makers offer, and API and clock that are gathered from it, checked.
 
     Raises
     ------
@@ -33,7 +33,7 @@ def capabilities_of(
     """
     try:
         offered = tuple(make(composition) for make in makers)
-        made = (*offered, gathered(composition, offered))
+        made = (*offered, jobs.gathered(composition, offered), api.gathered(composition, offered))
         wrong = list(contradictions(made, known_settings=_known_settings(composition)))
     except WrongSettings as error:
         sys.stderr.write(f"{error}\n")
@@ -69,7 +69,7 @@ def contradictions(capabilities: Sequence[Capability], *, known_settings: frozen
     containers = {one.name for capability in capabilities for one in capability.resources if isinstance(one, Container)}
     for capability in capabilities:
         own = {one.name for one in capability.functions} | {one.name for one in capability.jobs}
-        own |= {ROUTES} if capability.routes else set()
+        own.add(ROUTES)  # which may be none: an app without views has none of theirs
         for function in capability.functions:
             queue, hub = getattr(function.trigger, "queue", None), getattr(function.trigger, "hub", None)
             if queue is not None and queue not in queues:
@@ -113,4 +113,4 @@ def _claimed_twice(what: str, claims: Sequence[tuple[str, str]] | Iterator[tuple
 
 
 def _known_settings(composition: Composition) -> frozenset[str]:
-    return frozenset(field.alias or name for name, field in type(composition.settings).model_fields.items())
+    return frozenset(composition.settings.variables())

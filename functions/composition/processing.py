@@ -3,12 +3,12 @@
 import random
 import time
 
-import azure.functions as func
-
 from functions.lanes import lane_function
-from functions.triggers import AppName, Function, TimerTrigger
+from functions.triggers import AppName
+from shared.jobs import Job, JobRun, parse_schedule
 from shared.messages import Lane
 from shared.processing import BatchProcessor, Limits, OrderedKeys, ParkingDrain, Runner, Settler
+from shared.processing.settings import ProcessingSettings
 from shared.resilience import LaneTurns, RetryBudget, RetryPlan, Share, WeightedBulkhead
 from shared.state import Lease
 
@@ -18,6 +18,7 @@ from .composition import Composition
 from .dead_letters import DEAD_LETTERS_CONTAINER, DEAD_LETTERS_TABLE, dead_letter_store
 from .declaring import Access, Container, Need, Table, Vault
 from .encryption import KEY_NEEDS, SUBJECT_KEYS_TABLE, fields
+from .pausing import pause_gate, pause_watch
 from .secrets import secret_cache
 from .sending import EVENTS, LANES, lane_senders, outbox
 from .state import STATE_TABLE, VALUES_CONTAINER, large_values, parking, state_store
@@ -52,7 +53,6 @@ def settler(composition: Composition) -> Settler:
         dead_letters=composition.get(dead_letter_store),
         budget=budget,
         spent_delay=settings.retry_cap_seconds,
-        source=settings.event_source,
         now=composition.now,
     )
 
@@ -84,6 +84,7 @@ def processor(composition: Composition) -> BatchProcessor:
         values=composition.get(large_values),
         fields=composition.get(fields),
         secrets=composition.get(secret_cache) if settings.key_vault is not None else None,
+        pauses=composition.get(pause_watch),
         now=composition.now,
         random=random.random,
     )
@@ -95,6 +96,7 @@ def processor(composition: Composition) -> BatchProcessor:
         settler=composition.get(settler),
         limits=limits,
         ordered=composition.get(ordered_keys),
+        admission=composition.get(pause_gate),
         turns=LaneTurns(LANE_SHARES),
     )
 
@@ -107,6 +109,7 @@ def parking_drain(composition: Composition) -> ParkingDrain:
         composition.get(ordered_keys),
         composition.get(processor),
         lease=lease,
+        pauses=composition.get(pause_watch),
         now=composition.now,
     )
 
@@ -114,7 +117,7 @@ def parking_drain(composition: Composition) -> ParkingDrain:
 def capability(composition: Composition) -> Capability:
     """A batch function for each lane, and the drain of what is parked on the ordered one."""
 
-    async def drain_parked(timer: func.TimerRequest) -> None:
+    async def drain_parked(_: JobRun) -> None:
         await composition.get(parking_drain).drain()
 
     apps = {Lane.HIGH: AppName.HIGH, Lane.NORMAL: AppName.BULK, Lane.LOW: AppName.BULK, Lane.ORDERED: AppName.ORDERED}
@@ -125,9 +128,14 @@ def capability(composition: Composition) -> Capability:
                 lane_function(lane, lambda: composition.get(processor), queue=LANES[lane].name, app=app)
                 for lane, app in apps.items()
             ),
-            Function(
-                call=drain_parked, trigger=TimerTrigger(schedule="%SLUICE_PARKING_SCHEDULE%"), app=AppName.ORDERED
-            ),
+        ],
+        jobs=[
+            Job(
+                name="drain-parked",
+                app=AppName.ORDERED,
+                schedule=parse_schedule(composition.settings.parking_schedule),
+                call=drain_parked,
+            )
         ],
         needs=[
             *(
@@ -162,14 +170,5 @@ def capability(composition: Composition) -> Capability:
             ),
             *KEY_NEEDS,
         ],
-        settings=[
-            "SLUICE_HANDLER_TIMEOUT_SECONDS",
-            "SLUICE_BATCH_BUDGET_SECONDS",
-            "SLUICE_HANDLER_CONCURRENCY",
-            "SLUICE_RETRY_MAX_ATTEMPTS",
-            "SLUICE_RETRY_BASE_SECONDS",
-            "SLUICE_RETRY_CAP_SECONDS",
-            "SLUICE_RETRY_BUDGET_SHARE",
-            "SLUICE_QUEUE_TTL_DAYS",
-        ],
+        settings=ProcessingSettings.variables(),
     )

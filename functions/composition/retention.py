@@ -3,16 +3,16 @@
 from collections.abc import Collection
 from datetime import timedelta
 
-import azure.functions as func
-
-from functions.triggers import AppName, Function, TimerTrigger
+from functions.triggers import AppName
 from shared.blobs import BlobSweeper
+from shared.jobs import Job, JobRun, parse_schedule
 
 from .capability import Capability
 from .claims import CLAIMS, claim_store
 from .composition import Composition
 from .dead_letters import DEAD_LETTERS_TABLE, dead_letter_store
 from .declaring import Access, Container, Need, Table
+from .pausing import set_aside
 from .state import STATE_TABLE, VALUES_CONTAINER, large_values, parking, state_store
 
 __all__ = ["capability", "claim_sweeper", "value_sweeper"]
@@ -21,10 +21,12 @@ __all__ = ["capability", "claim_sweeper", "value_sweeper"]
 def claim_sweeper(composition: Composition) -> BlobSweeper:
     """Deletes the payloads of messages that are long gone."""
     dead_letters, parked = composition.get(dead_letter_store), composition.get(parking)
+    aside = composition.get(set_aside)
 
     async def in_use(names: Collection[str]) -> Collection[str]:
         dead = {name async for name in dead_letters.claims() if name in names}
-        return dead | {name async for name in parked.claims() if name in names}
+        waiting = {name async for name in parked.claims() if name in names}
+        return dead | waiting | {name async for name in aside.claims() if name in names}
 
     retention = timedelta(days=composition.settings.claim_retention_days)
     return composition.get(claim_store).sweeper(in_use=in_use, retention=retention, now=composition.now)
@@ -37,18 +39,20 @@ def value_sweeper(composition: Composition) -> BlobSweeper:
 
 
 def capability(composition: Composition) -> Capability:
-    """One sweep of both."""
+    """A sweep of each, at the same time."""
 
-    async def sweep_claims(timer: func.TimerRequest) -> None:
-        await composition.get(claim_sweeper).sweep()
-        await composition.get(value_sweeper).sweep()
+    async def sweep_claims(_: JobRun) -> bool:
+        return not (await composition.get(claim_sweeper).sweep()).complete
 
+    async def sweep_values(_: JobRun) -> bool:
+        return not (await composition.get(value_sweeper).sweep()).complete
+
+    schedule = parse_schedule(composition.settings.claim_sweep_schedule)
     return Capability(
         name="retention",
-        functions=[
-            Function(
-                call=sweep_claims, trigger=TimerTrigger(schedule="%SLUICE_CLAIM_SWEEP_SCHEDULE%"), app=AppName.STREAMS
-            )
+        jobs=[
+            Job(name="sweep-claims", app=AppName.STREAMS, schedule=schedule, call=sweep_claims),
+            Job(name="sweep-values", app=AppName.STREAMS, schedule=schedule, call=sweep_values),
         ],
         needs=[
             Need(access=Access.WRITE, to=CLAIMS, why="Sweeps payloads whose messages are long gone."),

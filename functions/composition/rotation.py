@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from functions.rotation import rotation_functions
 from shared.rotation import AuditTrail, Renew, Rotator, SecretEvents, random_key
+from shared.rotation.settings import RotationSettings
 from shared.state import Lease
 
 from .capability import Capability
@@ -73,5 +74,5 @@ def capability(composition: Composition) -> Capability:
             ),
             Need(access=Access.WRITE, to=Table(name=STATE_TABLE), why="Leases a secret while it is rotated."),
         ],
-        settings=["SLUICE_ROTATION_QUEUE"],
+        settings=RotationSettings.variables(),
     )

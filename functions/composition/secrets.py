@@ -2,6 +2,7 @@
 
 from shared.environment import WrongSettings
 from shared.secrets import Policy, SecretCache, Vault, VaultPair
+from shared.secrets.settings import SecretSettings
 
 from .capability import Capability
 from .composition import Composition
@@ -45,13 +46,5 @@ def capability(composition: Composition) -> Capability:
     """Settings alone: whoever reads a secret asks the cache."""
     return Capability(
         name="secrets",
-        settings=[
-            "KeyVault",
-            "SLUICE_SECRET_TTL_SECONDS",
-            "SLUICE_SECRET_STALE_SECONDS",
-            "SLUICE_SECRET_TIMEOUT_SECONDS",
-            "SLUICE_SECRET_OVERLAP_SECONDS",
-            "SLUICE_SECRET_READS_PER_10_SECONDS",
-            "SLUICE_SECRET_PRELOAD",
-        ],
+        settings=SecretSettings.variables(),
     )

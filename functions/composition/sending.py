@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from datetime import timedelta
 
-import azure.functions as func
 from azure.servicebus.aio import ServiceBusSender
 
-from functions.triggers import AppName, Function, TimerTrigger
+from functions.triggers import AppName
+from shared.jobs import Job, JobRun, parse_schedule
 from shared.messages import Lane
+from shared.outbox import Outbox
 from shared.sending import CoalescingSender, EventPublisher, Lanes
-from shared.state import Outbox
+from shared.sending.settings import SendingSettings
 
 from .capability import Capability
 from .composition import Composition
@@ -75,14 +76,17 @@ def outbox(composition: Composition) -> Outbox:
 def capability(composition: Composition) -> Capability:
     """Queues, hub, and the sweep of what a crash left behind."""
 
-    async def sweep_outbox(timer: func.TimerRequest) -> None:
+    async def sweep_outbox(_: JobRun) -> None:
         await composition.get(outbox).sweep()
 
     return Capability(
         name="sending",
-        functions=[
-            Function(
-                call=sweep_outbox, trigger=TimerTrigger(schedule="%SLUICE_OUTBOX_SWEEP_SCHEDULE%"), app=AppName.STREAMS
+        jobs=[
+            Job(
+                name="sweep-outbox",
+                app=AppName.STREAMS,
+                schedule=parse_schedule(composition.settings.outbox_sweep_schedule),
+                call=sweep_outbox,
             )
         ],
         resources=[*LANES.values(), EVENTS],
@@ -98,14 +102,5 @@ def capability(composition: Composition) -> Capability:
             Need(access=Access.SEND, to=EVENTS, why="The sweep of the outbox publishes what a crash left behind."),
             Need(access=Access.WRITE, to=Table(name=STATE_TABLE), why="Sweeps the outbox."),
         ],
-        settings=[
-            "SLUICE_LANE_HIGH",
-            "SLUICE_LANE_NORMAL",
-            "SLUICE_LANE_LOW",
-            "SLUICE_LANE_ORDERED",
-            "SLUICE_EVENT_HUB",
-            "SLUICE_READ_MODEL_GROUP",
-            "SLUICE_EVENT_SOURCE",
-            "SLUICE_SEND_TIMEOUT_SECONDS",
-        ],
+        settings=SendingSettings.variables(),
     )

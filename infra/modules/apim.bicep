@@ -64,7 +64,8 @@ var backendName = coloured ? 'sluice-colours' : 'sluice-blue'
 
 var ranges = [for one in allowedRanges: '<address-range from="${one.first}" to="${one.last}" />']
 var addressesFragment = empty(allowedRanges) ? '<fragment />' : '<fragment><ip-filter action="allow">${join(ranges, '')}</ip-filter></fragment>'
-var callersFragment = empty(issuer) ? '<fragment />' : loadTextContent('../policies/callers.xml')
+var openPaths = loadJsonContent('../declarations.json').openPaths
+var callersFragment = empty(issuer) ? '<fragment />' : replace(loadTextContent('../policies/callers.xml'), '__OPEN__', openPaths)
 var limitsFragment = byKey ? loadTextContent('../policies/limits.xml') : loadTextContent('../policies/limits-consumption.xml')
 
 var values = {

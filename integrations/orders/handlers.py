@@ -1,7 +1,7 @@
 """What happens to an order and to a credit note."""
 
 from shared.messages import Integration, Lane
-from shared.state import Work
+from shared.work import Work
 
 from .models import CreditNote, CreditNoteView, Order, OrderView
 

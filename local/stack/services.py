@@ -13,7 +13,7 @@ from pathlib import Path
 
 import aiohttp
 
-from local.access import AUDIENCE
+from local.access import AUDIENCE, ROLES
 from local.azurite import AzuriteEndpoints, azurite_command, parse_endpoints
 from local.stack.child import Child, Service
 from local.stack.data_directory import DataDirectory
@@ -21,6 +21,7 @@ from local_azure.identity import IdentityAddress, Registration, object_id, parse
 from local_azure.keyvault import VaultAddress, parse_vault
 
 __all__ = [
+    "VAULT_SEEDS",
     "EmulatorAddress",
     "MissingTool",
     "app_settings",
@@ -40,6 +41,10 @@ _GRANTS = {
     "developer": ("Key Vault Administrator",),
     "app": ("Key Vault Secrets Officer", "Key Vault Crypto User"),
 }
+_SECRETS = ("operation-key", "token-key", "data-key", "hmac-key", "api-keys=[]")  # the list of API keys begins empty
+VAULT_SEEDS = (*(part for name in _SECRETS for part in ("--secret", name)), "--key", "data-key-wrap")
+"""What a new vault holds for the app."""
+
 _CONNECTIONS = ("ServiceBus", "EventHubs", "AzureWebJobsStorage", "State", "Claims")
 
 
@@ -99,6 +104,7 @@ def emulator_service(project: Path, data: DataDirectory, amqp: int, admin: int) 
 def identity_service(project: Path, data: DataDirectory, port: int) -> Service:
     """The OpenID issuer with the managed identity endpoint."""
     command = [sys.executable, "-m", "local_azure.identity", "--data-dir", str(data.identity), "--port", str(port)]
+    command += [part for role in ROLES for part in ("--role", role)]
     return Service(
         name="identity",
         command=command,
@@ -127,7 +133,7 @@ def vault_service(
     admin_port: int = 0,
 ) -> Service:
     """The Key Vault; developers may do everything in it, the app what it does in Azure."""
-    command = [sys.executable, "-m", "local_azure.keyvault", "--data-dir", str(data.vault), "--seed"]
+    command = [sys.executable, "-m", "local_azure.keyvault", "--data-dir", str(data.vault), *VAULT_SEEDS]
     command += ["--port", str(port), "--admin-port", str(admin_port)]
     command += ["--identity", identity.url, "--tenant", identity.tenant]
     for client, roles in (("developer", _GRANTS["developer"]), (registration.client_id, _GRANTS["app"])):

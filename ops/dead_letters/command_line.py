@@ -25,13 +25,13 @@ from functions.composition.state import parking, state_store
 from ops.settings_file import load_settings
 from shared.dead_letters import (
     Action,
+    Decision,
     Filters,
     InboxRecords,
     Note,
-    Order,
-    Outcome,
     Redrive,
     RedriveRun,
+    ReplayOutcome,
     Report,
     StoredLetter,
     preview,
@@ -111,7 +111,7 @@ def redrive_of(composition: Composition) -> Redrive:
         renew=renew,
         now=composition.now,
         resolved=resolved,
-        fingerprints=None if protection is None else protection.payload_hashes,
+        payload_hashes=None if protection is None else protection.payload_hashes,
     )
 
 
@@ -182,7 +182,7 @@ async def _show(known: argparse.Namespace, composition: Composition) -> int:
         return _say(str(error), INCOMPLETE)
     letter = letters[0]
     if known.reveal:
-        letter = await _revealed(letter, Order(by=order_by(known), reason=known.reason), composition)
+        letter = await _revealed(letter, Decision(by=order_by(known), reason=known.reason), composition)
     else:
         told = preview(letter, body, composition.registry)
         if known.body is not None and told != body:
@@ -197,7 +197,7 @@ async def _show(known: argparse.Namespace, composition: Composition) -> int:
     return OK
 
 
-async def _revealed(letter: StoredLetter, order: Order, composition: Composition) -> StoredLetter:
+async def _revealed(letter: StoredLetter, order: Decision, composition: Composition) -> StoredLetter:
     """The dead letter with the note that somebody has seen all of it, which is kept before anything is shown."""
     for _ in range(_TRIES):
         note = Note(at=composition.now(), action="revealed", by=order.by, reason=order.reason)
@@ -224,7 +224,7 @@ async def _replay(known: argparse.Namespace, composition: Composition) -> int:
     redrive = redrive_of(composition)
     if known.dry_run:
         return await _dry_run(known, composition, redrive)
-    ramp, order = ramp_of(known), Order(by=order_by(known), reason=known.reason)
+    ramp, order = ramp_of(known), Decision(by=order_by(known), reason=known.reason)
     run = RedriveRun(redrive, ramp, clock=time.monotonic, watch=_show_progress)
     report = await run.replay(_chosen(known, composition), order)
     _end_progress()
@@ -232,14 +232,14 @@ async def _replay(known: argparse.Namespace, composition: Composition) -> int:
         _print(as_json(report_json(report)))
     else:
         _print(_report_text(report))
-    bad = report.stopped or report.outcomes[Outcome.FAILED] or report.actions[Action.FAILED]
+    bad = report.stopped or report.outcomes[ReplayOutcome.FAILED] or report.actions[Action.FAILED]
     return INCOMPLETE if bad else OK
 
 
 async def _discard(known: argparse.Namespace, composition: Composition) -> int:
     redrive = redrive_of(composition)
     actions: Counter[str] = Counter()
-    order = None if known.dry_run else Order(by=order_by(known), reason=known.reason)
+    order = None if known.dry_run else Decision(by=order_by(known), reason=known.reason)
     letters = _chosen(known, composition)
     while some := [letter async for letter in _some(letters, _SIDE_BY_SIDE)]:
         if order is None:
@@ -335,8 +335,8 @@ def _report_text(report: Report) -> str:
     if report.handed_over:
         found = report.outcomes
         lines.append(
-            f"of {report.handed_over} handed over: {found[Outcome.DONE]} processed, "
-            f"{found[Outcome.FAILED]} failed again, {found[Outcome.PENDING]} without an outcome yet"
+            f"of {report.handed_over} handed over: {found[ReplayOutcome.DONE]} processed, "
+            f"{found[ReplayOutcome.FAILED]} failed again, {found[ReplayOutcome.PENDING]} without an outcome yet"
         )
     lines += [f"error: {error}" for error in report.errors]
     if report.stopped is not None:
@@ -351,7 +351,7 @@ def _counted(actions: Mapping[str, int]) -> str:
 def _show_progress(report: Report) -> None:
     if sys.stderr.isatty():
         found = report.outcomes
-        done, failed = found[Outcome.DONE], found[Outcome.FAILED]
+        done, failed = found[ReplayOutcome.DONE], found[ReplayOutcome.FAILED]
         sys.stderr.write(f"\r{report.handed_over} handed over, {done} processed, {failed} failed again ")
         sys.stderr.flush()
 

@@ -1,33 +1,32 @@
 """Dead letters: what could not be processed, kept whole, with the reason, to be looked at and played again."""
 
-from .drain import BrokerLetter, QueueDrain
+from .drain import QueueDrain
 from .inbox import InboxRecords
 from .preview import preview
 from .ramp import Ramp, RedriveRun, Report
 from .record import DeadLetter, Note, Status, StoredLetter, stack_fingerprint, unread_identity
-from .redrive import Action, Order, Outcome, Plan, Redrive, Result, replay_message
+from .redrive import Action, Decision, Redrive, ReplayOutcome, ReplayPlan, ReplayResult, replay_message
 from .selection import Filters, Group
-from .store import DeadLetterStore, Page, Swept
+from .store import DeadLetterStore, LetterPage, Swept
 
 __all__ = [
     "Action",
-    "BrokerLetter",
     "DeadLetter",
     "DeadLetterStore",
+    "Decision",
     "Filters",
     "Group",
     "InboxRecords",
+    "LetterPage",
     "Note",
-    "Order",
-    "Outcome",
-    "Page",
-    "Plan",
     "QueueDrain",
     "Ramp",
     "Redrive",
     "RedriveRun",
+    "ReplayOutcome",
+    "ReplayPlan",
+    "ReplayResult",
     "Report",
-    "Result",
     "Status",
     "StoredLetter",
     "Swept",

@@ -4,45 +4,32 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
-from shared.messages import ErrorCode, Headers, Lane, MessageError
+from shared.messages import Category, Delivery, ErrorCode, Failure, Headers, Lane, MessageError
 from shared.telemetry import log_event
 
 from .inbox import InboxRecords
-from .record import DeadLetter, unread_identity
+from .record import DeadLetter
 from .store import DeadLetterStore
 
-__all__ = ["BrokerLetter", "QueueDrain"]
+__all__ = ["QueueDrain"]
 
 _REASON = "DeadLetterReason"
 _DESCRIPTION = "DeadLetterErrorDescription"
 
 # The reasons that Service Bus gives by itself: "Overview of Service Bus dead-letter queues".
-_REASONS: Mapping[str, tuple[str, str]] = {
-    "MaxDeliveryCountExceeded": ("transient", ErrorCode.MAX_DELIVERIES_EXCEEDED),
-    "TTLExpiredException": ("expired", ErrorCode.MESSAGE_EXPIRED),
-    "HeaderSizeExceeded": ("invalid", ErrorCode.DEAD_LETTERED),
-    "Session ID is null": ("invalid", ErrorCode.DEAD_LETTERED),
-    "MaxTransferHopCountExceeded": ("permanent", ErrorCode.DEAD_LETTERED),
+_REASONS: Mapping[str, tuple[Category, ErrorCode]] = {
+    "MaxDeliveryCountExceeded": (Category.TRANSIENT, ErrorCode.MAX_DELIVERIES_EXCEEDED),
+    "TTLExpiredException": (Category.EXPIRED, ErrorCode.MESSAGE_EXPIRED),
+    "HeaderSizeExceeded": (Category.INVALID, ErrorCode.DEAD_LETTERED),
+    "Session ID is null": (Category.INVALID, ErrorCode.DEAD_LETTERED),
+    "MaxTransferHopCountExceeded": (Category.PERMANENT, ErrorCode.DEAD_LETTERED),
 }
-_OTHER = ("permanent", ErrorCode.DEAD_LETTERED)
+_OTHER = (Category.PERMANENT, ErrorCode.DEAD_LETTERED)
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BrokerLetter:
-    """A message in a queue's dead-letter queue."""
-
-    body: bytes
-    properties: Mapping[str, Any]
-    message_id: str
-    sequence_number: int
-    delivery_count: int
-
-
-HasFingerprint = Callable[[BrokerLetter, Headers, str], Awaitable[bool]]
+HasPayloadHash = Callable[[Delivery, Headers, str], Awaitable[bool]]
 
 
 class QueueDrain:
@@ -50,8 +37,8 @@ class QueueDrain:
 
     Parameters
     ----------
-    has_fingerprint:
-        Whether a fingerprint that the inbox keeps is that of a message's data; not where it can't be read. Asked only
+    has_payload_hash:
+        Whether a payload hash that the inbox keeps is that of a message's data; not where it can't be read. Asked only
         for a message that the inbox knows as done: the broker may give up on one whose effects were committed.
     """
 
@@ -60,15 +47,15 @@ class QueueDrain:
         store: DeadLetterStore,
         inbox: InboxRecords,
         *,
-        has_fingerprint: HasFingerprint,
+        has_payload_hash: HasPayloadHash,
         now: Callable[[], datetime],
     ) -> None:
         self._store = store
         self._inbox = inbox
-        self._has_fingerprint = has_fingerprint
+        self._has_payload_hash = has_payload_hash
         self._now = now
 
-    async def drain(self, lane: Lane, messages: Sequence[BrokerLetter]) -> None:
+    async def drain(self, lane: Lane, messages: Sequence[Delivery]) -> None:
         """Return when every message is stored; what is raised is storage's own, and the batch must come again."""
         outcomes: Counter[str] = Counter()
         async with asyncio.TaskGroup() as tasks:
@@ -83,7 +70,7 @@ class QueueDrain:
             done=outcomes["done"],
         )
 
-    async def _take(self, lane: Lane, message: BrokerLetter) -> str:
+    async def _take(self, lane: Lane, message: Delivery) -> str:
         headers = _headers(message)
         if headers is not None and await self._is_done(message, headers):
             return "done"
@@ -91,56 +78,30 @@ class QueueDrain:
         await self._store.put(letter)
         if headers is not None:
             headers = replace(headers, lane=lane)
-            await self._inbox.record_death(headers, code=letter.code, reason=letter.reason, now=letter.last_failure)
-        log_event(
-            "dead letter",
-            level=logging.ERROR,
-            lane=lane.value,
-            messageId=letter.message_id,
-            code=letter.code,
-            category=letter.category,
-            reason=letter.reason,
-        )
+            await self._inbox.died(headers, code=letter.code, reason=letter.reason, now=letter.last_failure)
+        letter.log(lane)
         return "stored"
 
-    async def _is_done(self, message: BrokerLetter, headers: Headers) -> bool:
-        """Whether this very message took effect, though the broker was never told so."""
+    async def _is_done(self, message: Delivery, headers: Headers) -> bool:
+        """Whether this very message took effect, though the broker never learned so."""
         row = await self._inbox.find(str(headers.message_id), headers.key)
         if row is None or row["status"] != "done":
             return False
-        return await self._has_fingerprint(message, headers, str(row.get("payloadSha256")))
+        return await self._has_payload_hash(message, headers, str(row.get("payloadSha256")))
 
 
-def letter_of(lane: Lane, message: BrokerLetter, headers: Headers | None, *, now: datetime) -> DeadLetter:
+def letter_of(lane: Lane, message: Delivery, headers: Headers | None, *, now: datetime) -> DeadLetter:
     """The dead letter of a message that the broker gave up; the broker's reason leaves the properties."""
     properties = dict(message.properties)
     reason, description = str(properties.pop(_REASON, "")), str(properties.pop(_DESCRIPTION, ""))
     category, code = _REASONS.get(reason, _OTHER)
-    return DeadLetter(
-        identity=(
-            str(headers.message_id)
-            if headers
-            else unread_identity(lane.value, message.message_id, message.sequence_number)
-        ),
-        body=message.body,
-        properties=properties,
-        source=f"lane:{lane.value}",
-        category=category,
-        code=str(code),
-        reason=": ".join(part for part in (reason, description) if part) or "the broker gave no reason",
-        attempts=headers.attempt if headers else message.delivery_count,
-        first_failure=headers.first_attempt_at if headers else now,
-        last_failure=now,
-        message_id=str(headers.message_id) if headers else message.message_id or None,
-        event_type=headers.event_type if headers else None,
-        key=headers.key if headers else None,
-        correlation_id=headers.correlation_id if headers else None,
-        traceparent=headers.traceparent if headers else None,
-        position={"deadLetterQueue": message.sequence_number},
-    )
+    why = ": ".join(part for part in (reason, description) if part) or "the broker gave no reason"
+    failure = Failure(category, code, why)
+    delivery = replace(message, properties=properties)
+    return DeadLetter.of_message(lane, delivery, headers, failure, now=now, queue="deadLetterQueue")
 
 
-def _headers(message: BrokerLetter) -> Headers | None:
+def _headers(message: Delivery) -> Headers | None:
     try:
         return Headers.from_properties(message.properties)
     except MessageError:

@@ -1,103 +1,42 @@
-"""What the inbox says of a dead message, and how it gives way to a replay."""
+"""What the inbox says of a dead message; on the ordered lane its death holds its key."""
 
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 from shared.messages import Headers, Lane
-from shared.state import Parking, Row, StateStore, bucket_of, etag_of, inbox_key, partition_key
-from shared.tables import Conflict, Create, Replace, again_on_conflict
+from shared.ordered import Parking
+from shared.state import Inbox, StateStore, inbox_row
 
 __all__ = ["InboxRecords"]
 
-_TRIES = 10
 
-
-class InboxRecords:
-    """The inbox rows of dead messages.
-
-    A row is `dead`, is set to `replaying` when an operator replays its message, and ends as `done` or `dead` again.
-    Whoever processes a `replaying` message updates the row under its ETag, so a replay takes effect once.
-    """
+class InboxRecords(Inbox):
+    """The inbox, with deaths on any lane."""
 
     def __init__(self, store: StateStore) -> None:
-        self._store = store
+        super().__init__(store)
+        self._state = store
 
-    async def find(self, message_id: str, key: str) -> Row | None:
-        """The inbox row of a message, or None."""
-        row_key = inbox_key(message_id)
-        return (await self._store.find(self._bucket(key), [row_key])).get(row_key)
+    async def died(
+        self, headers: Headers, *, code: str, reason: str, now: datetime, payload_hash: str = "", its_turn: bool = False
+    ) -> str:
+        """Record that a message died; return the status that the inbox has then.
 
-    async def reopen(self, message_id: str, key: str, *, replay: int) -> str | None:
-        """Let a dead message be processed again; return what the row says after: None, `replaying` or `done`."""
+        On the ordered lane the key is blocked in the same transaction, until somebody has decided about the message.
 
-        async def reopen() -> str | None:
-            row = await self.find(message_id, key)
-            status = None if row is None else str(row["status"])
-            if row is None or status == "done" or (status == "replaying" and row.get("replay") == replay):
-                return status
-            await self._update(key, {**row, "status": "replaying", "replay": replay}, row)
-            return "replaying"
-
-        return await again_on_conflict(reopen, subject=f"the inbox record of {message_id}", tries=_TRIES)
-
-    async def close(self, message_id: str, key: str, *, replay: int) -> None:
-        """Take back what `reopen` did for this replay: its message was not sent, or shall have no effect any more."""
-
-        async def close() -> None:
-            row = await self.find(message_id, key)
-            if row is not None and row["status"] == "replaying" and row.get("replay") == replay:
-                await self._update(key, {**row, "status": "dead"}, row)
-
-        await again_on_conflict(close, subject=f"the inbox record of {message_id}", tries=_TRIES)
-
-    async def bury(self, key: str, row: Mapping[str, Any], *, its_turn: bool = True) -> str:
-        """Record a death unless the message was dealt with; return the status that the inbox has then.
-
-        On the ordered lane the key is held in the same transaction, until somebody has decided about the message.
+        Parameters
+        ----------
+        its_turn:
+            It died in its turn; else it holds a key only that nothing holds yet.
         """
-        if row["lane"] == Lane.ORDERED:
-            parking = Parking(self._store, now=lambda: row["processedAt"])
-            return await parking.block(key, row, its_turn=its_turn)
-
-        async def bury() -> str:
-            """Without a look at first: hardly any death was recorded before."""
-            try:
-                await self._store.commit(self._bucket(key), [Create(row)])
-            except Conflict:
-                known = (await self._store.find(self._bucket(key), [row["RowKey"]])).get(row["RowKey"])
-                if known is None:
-                    raise
-                if known["status"] != "replaying":
-                    return str(known["status"])
-                await self._update(key, row, known)
-            return "dead"
-
-        return await again_on_conflict(bury, subject=f"the inbox record {row['RowKey']}", tries=_TRIES)
-
-    async def _update(self, key: str, row: Mapping[str, Any], known: Row) -> None:
-        await self._store.commit(self._bucket(key), [Replace(row, etag_of(known))])
-
-    def _bucket(self, key: str) -> int:
-        return bucket_of(key, self._store.buckets)
-
-    async def record_death(self, headers: Headers, *, code: str, reason: str, now: datetime) -> str:
-        """Record that a message died outside of its processing; return the status that the inbox has then."""
-        row = {
-            "PartitionKey": partition_key(self._bucket(headers.key)),
-            "RowKey": inbox_key(headers.message_id),
-            "status": "dead",
-            "lane": headers.lane.value,
-            "eventType": headers.event_type,
-            "version": headers.version,
-            "key": headers.key,
-            "attempt": headers.attempt,
-            "correlationId": headers.correlation_id,
-            "acceptedAt": headers.first_attempt_at,
-            "processedAt": now,
-            "payloadSha256": "",
-            "sender": headers.sender or "",
-            "code": code,
-            "reason": reason[:4_000],
-        }
-        return await self.bury(headers.key, row, its_turn=False)
+        row = inbox_row(
+            headers,
+            "dead",
+            buckets=self._state.buckets,
+            payload_hash=payload_hash,
+            now=now,
+            code=code,
+            reason=reason,
+        )
+        if headers.lane is Lane.ORDERED:
+            return await Parking(self._state, now=lambda: now).block(headers.key, row, its_turn=its_turn)
+        return await self.record_death(headers.key, row)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from shared.resilience import TokenBucket
 
 from .record import StoredLetter
-from .redrive import Action, Order, Outcome, Redrive, Result
+from .redrive import Action, Decision, Redrive, ReplayOutcome, ReplayResult
 
 __all__ = ["Ramp", "RedriveRun", "Report"]
 
@@ -53,7 +53,7 @@ class Report:
     """How a run stands: what was done, and what became of what was handed over."""
 
     actions: Counter[Action] = field(default_factory=Counter)
-    outcomes: Counter[Outcome] = field(default_factory=Counter)
+    outcomes: Counter[ReplayOutcome] = field(default_factory=Counter)
     errors: list[str] = field(default_factory=list)
     stopped: str | None = None
 
@@ -62,7 +62,7 @@ class Report:
         """Messages on their way again."""
         return sum(count for action, count in self.actions.items() if action.hands_over)
 
-    def note(self, result: Result) -> None:
+    def note(self, result: ReplayResult) -> None:
         """Count a result; the first few errors are kept in words."""
         self.actions[result.action] += 1
         if result.error is not None and len(self.errors) < 10:
@@ -77,7 +77,7 @@ class RedriveRun:
     clock, sleep:
         Monotonic seconds, and how to wait.
     watch:
-        Told of every step, to show progress.
+        Called at every step, to show progress.
     """
 
     def __init__(
@@ -97,25 +97,25 @@ class RedriveRun:
         self._rate = TokenBucket(capacity=1, rate=ramp.rate, clock=clock)
         self._report = Report()
 
-    async def replay(self, letters: AsyncIterator[StoredLetter], order: Order) -> Report:
+    async def replay(self, letters: AsyncIterator[StoredLetter], decision: Decision) -> Report:
         """Replay all letters, or stop where too many of a wave come back."""
         size = self._ramp.canary
         while self._report.stopped is None:
-            wave = await self._send(letters, order, size)
+            wave = await self._send(letters, decision, size)
             if not wave:
                 break
             await self._judge(wave)
             size = min(size * 2, self._ramp.largest)
         return self._report
 
-    async def _send(self, letters: AsyncIterator[StoredLetter], order: Order, size: int) -> list[StoredLetter]:
+    async def _send(self, letters: AsyncIterator[StoredLetter], decision: Decision, size: int) -> list[StoredLetter]:
         """Hand over up to `size` letters; those that are skipped don't count."""
         wave: list[StoredLetter] = []
         while len(wave) < size and self._report.stopped is None:
             some = await _take(letters, min(_WORKERS, size - len(wave)))
             if not some:
                 break
-            for result in await asyncio.gather(*(self._replay(letter, order) for letter in some)):
+            for result in await asyncio.gather(*(self._replay(letter, decision) for letter in some)):
                 self._report.note(result)
                 if result.action.hands_over:
                     wave.append(result.letter)
@@ -124,49 +124,49 @@ class RedriveRun:
             self._watch(self._report)
         return wave
 
-    async def _replay(self, letter: StoredLetter, order: Order) -> Result:
+    async def _replay(self, letter: StoredLetter, decision: Decision) -> ReplayResult:
         wait = self._rate.reserve()
         if wait:
             await self._sleep(wait)
-        return await self._redrive.replay(letter, order)
+        return await self._redrive.replay(letter, decision)
 
     async def _judge(self, wave: list[StoredLetter]) -> None:
         """Wait for the wave's outcomes; stop the run where too many failed or stay away."""
         if self._ramp.patience == 0:
-            self._report.outcomes[Outcome.PENDING] += len(wave)
+            self._report.outcomes[ReplayOutcome.PENDING] += len(wave)
             return
-        waiting, found = wave, Counter[Outcome]()
+        waiting, found = wave, Counter[ReplayOutcome]()
         deadline = self._clock() + self._ramp.patience
         while waiting:
             waiting = await self._look(waiting, found)
-            if not waiting or self._clock() >= deadline or found[Outcome.FAILED] > self._allowed(wave):
+            if not waiting or self._clock() >= deadline or found[ReplayOutcome.FAILED] > self._allowed(wave):
                 break
             await self._sleep(_POLL_SECONDS)
-        found[Outcome.PENDING] = len(waiting)
+        found[ReplayOutcome.PENDING] = len(waiting)
         self._report.outcomes += found
         self._watch(self._report)
         self._stop_if_bad(wave, found)
 
-    async def _look(self, waiting: list[StoredLetter], found: Counter[Outcome]) -> list[StoredLetter]:
+    async def _look(self, waiting: list[StoredLetter], found: Counter[ReplayOutcome]) -> list[StoredLetter]:
         still: list[StoredLetter] = []
         for start in range(0, len(waiting), _WORKERS):
             some = waiting[start : start + _WORKERS]
             outcomes = await asyncio.gather(*(self._redrive.outcome(letter) for letter in some))
             for letter, outcome in zip(some, outcomes, strict=True):
-                if outcome is Outcome.PENDING:
+                if outcome is ReplayOutcome.PENDING:
                     still.append(letter)
                 else:
                     found[outcome] += 1
         return still
 
-    def _stop_if_bad(self, wave: list[StoredLetter], found: Counter[Outcome]) -> None:
-        if found[Outcome.FAILED] > self._allowed(wave):
+    def _stop_if_bad(self, wave: list[StoredLetter], found: Counter[ReplayOutcome]) -> None:
+        if found[ReplayOutcome.FAILED] > self._allowed(wave):
             self._report.stopped = (
-                f"{found[Outcome.FAILED]} of {len(wave)} failed again, more than {self._ramp.max_share:.0%}"
+                f"{found[ReplayOutcome.FAILED]} of {len(wave)} failed again, more than {self._ramp.max_share:.0%}"
             )
-        elif found[Outcome.FAILED] + found[Outcome.PENDING] > self._allowed(wave):
+        elif found[ReplayOutcome.FAILED] + found[ReplayOutcome.PENDING] > self._allowed(wave):
             self._report.stopped = (
-                f"{found[Outcome.PENDING]} of {len(wave)} have no outcome after {self._ramp.patience:g} s: "
+                f"{found[ReplayOutcome.PENDING]} of {len(wave)} have no outcome after {self._ramp.patience:g} s: "
                 "is the app running, or are they waiting for another try?"
             )
 

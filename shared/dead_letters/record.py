@@ -1,12 +1,16 @@
 """What is kept of a message that can't be processed: enough to understand it and to play it again."""
 
 import hashlib
+import logging
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
+
+from shared.messages import CloudEvent, Delivery, Failure, Headers, Lane
+from shared.telemetry import log_event
 
 __all__ = ["DeadLetter", "Note", "Status", "StoredLetter", "stack_fingerprint", "unread_identity"]
 
@@ -46,7 +50,7 @@ class DeadLetter:
     source:
         The road it came by: `lane:<lane>` or the name of an event stream.
     position:
-        Its place in the queue or log, so that a redelivery is told from a new copy.
+        Its place in the queue or log, so that a redelivery is distinguished from a new copy.
     """
 
     identity: str
@@ -68,6 +72,90 @@ class DeadLetter:
     position: Mapping[str, Any] = field(default_factory=dict)
     lane: str | None = None
 
+    @classmethod
+    def of(
+        cls,
+        origin: Delivery,
+        about: Headers | CloudEvent | None,
+        failure: Failure,
+        *,
+        identity: str,
+        source: str,
+        position: Mapping[str, Any],
+        now: datetime,
+    ) -> Self:
+        """The dead letter of whatever failed.
+
+        Parameters
+        ----------
+        about:
+            What could be read of it: a command's headers, or an event.
+        """
+        headers = about if isinstance(about, Headers) else None
+        event = about if isinstance(about, CloudEvent) else None
+        return cls(
+            identity=identity,
+            body=origin.body,
+            properties=origin.properties,
+            source=source,
+            category=failure.category.value,
+            code=str(failure.code),
+            reason=failure.reason,
+            attempts=headers.attempt if headers else origin.delivery_count,
+            first_failure=headers.first_attempt_at if headers else now,
+            last_failure=now,
+            message_id=str(headers.message_id) if headers else origin.message_id or None,
+            event_type=headers.event_type if headers else event.type if event else None,
+            key=headers.key if headers else event.subject if event else None,
+            correlation_id=about.correlation_id if about else None,
+            traceparent=about.traceparent if about else None,
+            fingerprint=stack_fingerprint(failure.error),
+            position=position,
+        )
+
+    @classmethod
+    def of_message(
+        cls,
+        lane: Lane,
+        delivery: Delivery,
+        headers: Headers | None,
+        failure: Failure,
+        *,
+        now: datetime,
+        identity: str | None = None,
+        queue: str = "sequenceNumber",
+    ) -> Self:
+        """The dead letter of a lane's message; its identity is the same at every delivery.
+
+        Parameters
+        ----------
+        queue:
+            How the position names the queue that the sequence number is of.
+        """
+        if identity is None and headers is not None:
+            identity = str(headers.message_id)
+        return cls.of(
+            delivery,
+            headers,
+            failure,
+            identity=identity or unread_identity(lane.value, delivery.message_id, delivery.sequence_number),
+            source=f"{_LANE_SOURCE}{lane.value}",
+            position={queue: delivery.sequence_number},
+            now=now,
+        )
+
+    def log(self, lane: Lane) -> None:
+        """Say that it is stored; operators' queries read this."""
+        log_event(
+            "dead letter",
+            level=logging.ERROR,
+            lane=lane.value,
+            messageId=self.message_id,
+            code=self.code,
+            category=self.category,
+            reason=self.reason,
+        )
+
     @property
     def id(self) -> str:
         """32 hex digits: two payloads under one identity are two dead letters, one delivered twice is one."""
@@ -78,14 +166,14 @@ class DeadLetter:
 
     @property
     def lane_name(self) -> str | None:
-        """The lane it was in, said or read from its source."""
+        """The lane it was in, as given or read from its source."""
         if self.lane is None and self.source.startswith(_LANE_SOURCE):
             return self.source.removeprefix(_LANE_SOURCE)
         return self.lane
 
     @property
     def group(self) -> str:
-        """What groups it with others of its kind: the stack's fingerprint, or without a stack its code."""
+        """What groups it with others of its kind: the error fingerprint, or without a stack its code."""
         kind = f"{self.category}\0{self.code}".encode("utf-8", "replace")
         return self.fingerprint or hashlib.sha256(kind).hexdigest()[:16]
 
@@ -105,7 +193,7 @@ class StoredLetter:
     changed_at:
         When its status changed last.
     sealed:
-        Its body is sealed at rest.
+        Its body is encrypted at rest.
     etag:
         The version of the row, for a change that must not hit a newer one.
     """

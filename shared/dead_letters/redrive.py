@@ -10,23 +10,20 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any
 
-from azure.servicebus import ServiceBusMessage
-
-from shared.messages import ErrorCode, Lane, MessageError, fingerprint, parse_strict
-from shared.sending import NotSent
+from shared.messages import ErrorCode, Lane, MessageError, parse_strict, payload_hash
+from shared.sending import BrokerMessage, NotSent, broker_message
 from shared.state import Row
 
 from .inbox import InboxRecords
 from .record import Note, Status, StoredLetter
 from .store import DeadLetterStore
 
-__all__ = ["Action", "Order", "Outcome", "Plan", "Redrive", "Result", "replay_message"]
+__all__ = ["Action", "Decision", "Redrive", "ReplayOutcome", "ReplayPlan", "ReplayResult", "replay_message"]
 
-Send = Callable[[Lane, ServiceBusMessage], Awaitable[None]]
+Send = Callable[[Lane, BrokerMessage], Awaitable[None]]
 ReplayEvent = Callable[[StoredLetter, bytes], Awaitable[None]]
-Fingerprints = Callable[[str], Awaitable[Sequence[str]]]
+PayloadHashes = Callable[[str], Awaitable[Sequence[str]]]
 Resolved = Callable[[StoredLetter, bool], Awaitable[None]]
 Renew = Callable[[str], Awaitable[None]]
 
@@ -56,7 +53,7 @@ class Action(StrEnum):
         return self in (Action.SEND, Action.PROJECT)
 
 
-class Outcome(StrEnum):
+class ReplayOutcome(StrEnum):
     """What became of a message after its replay."""
 
     DONE = "done"
@@ -65,7 +62,7 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Order:
+class Decision:
     """Who decides about dead letters, and why; both stay in their history."""
 
     by: str
@@ -77,7 +74,7 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ReplayPlan:
     """A dead letter, and what a replay would do to it now."""
 
     letter: StoredLetter
@@ -85,7 +82,7 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class ReplayResult:
     """A dead letter after a replay, and what was done."""
 
     letter: StoredLetter
@@ -105,9 +102,9 @@ class Redrive:
     renew:
         Has the payload behind a claim kept for as long as a new message; raises MessageError where it is gone.
     resolved:
-        Told of a dead letter that nothing is to be sent for any more, and whether it was discarded; what it does must
-        be safe to repeat.
-    fingerprints:
+        Called with a dead letter that nothing is to be sent for any more, and whether it was discarded; what it does
+        must be safe to repeat.
+    payload_hashes:
         Given the digest of what a message says: every form in which the inbox may keep it.
     """
 
@@ -121,7 +118,7 @@ class Redrive:
         renew: Renew,
         now: Callable[[], datetime],
         resolved: Resolved | None = None,
-        fingerprints: Fingerprints | None = None,
+        payload_hashes: PayloadHashes | None = None,
     ) -> None:
         self._store = store
         self._inbox = inbox
@@ -130,42 +127,42 @@ class Redrive:
         self._renew = renew
         self._now = now
         self._resolved = resolved
-        self._fingerprints = fingerprints
+        self._payload_hashes = payload_hashes
 
-    async def plan(self, letter: StoredLetter) -> Plan:
+    async def plan(self, letter: StoredLetter) -> ReplayPlan:
         """What a replay would do now; nothing is changed."""
-        return Plan(letter, await self._action(letter))
+        return ReplayPlan(letter, await self._action(letter))
 
-    async def replay(self, letter: StoredLetter, order: Order) -> Result:
+    async def replay(self, letter: StoredLetter, decision: Decision) -> ReplayResult:
         """Play one dead letter again; running it again after a crash goes on where it was."""
         known = await self._store.get(letter.id)
         if known is None:
-            return Result(letter, Action.SKIP_GONE)
+            return ReplayResult(letter, Action.SKIP_GONE)
         action = await self._action(known)
         if action is Action.CLOSE:
-            note = self._note(order, "closed", "processed already, nothing was sent")
+            note = self._note(decision, "closed", "processed already, nothing was sent")
             result = self._result(known, action, await self._decide(known, Status.REPLAYED, note))
             await self._tell(result.letter)
             return result
         if not action.hands_over:
-            await self._tell(known)  # who decided may have died before it was told
-            return Result(known, action)
-        taken = await self._take(known, order)
+            await self._tell(known)  # who decided may have died before it was reported
+            return ReplayResult(known, action)
+        taken = await self._take(known, decision)
         if taken is None:
-            return Result(known, Action.SKIP_BUSY)
-        return await self._hand_over(taken, action, order)
+            return ReplayResult(known, Action.SKIP_BUSY)
+        return await self._hand_over(taken, action, decision)
 
-    async def discard(self, letter: StoredLetter, order: Order) -> Result:
+    async def discard(self, letter: StoredLetter, decision: Decision) -> ReplayResult:
         """Settle a dead letter for good without replaying it; it stays in the store for its retention."""
         known = await self._store.get(letter.id)
         if known is None:
-            return Result(letter, Action.SKIP_GONE)
+            return ReplayResult(letter, Action.SKIP_GONE)
         if known.status in (Status.REPLAYED, Status.DISCARDED):
             await self._tell(known)
-            return Result(known, Action.SKIP_RESOLVED)
+            return ReplayResult(known, Action.SKIP_RESOLVED)
         if known.status is Status.REPLAYING and not self._was_left(known):
-            return Result(known, Action.SKIP_BUSY)
-        changed = await self._decide(known, Status.DISCARDED, self._note(order, "discarded"))
+            return ReplayResult(known, Action.SKIP_BUSY)
+        changed = await self._decide(known, Status.DISCARDED, self._note(decision, "discarded"))
         if changed is not None and known.status is Status.REPLAYING:
             await self._close_inbox(known)
         result = self._result(known, Action.CLOSE, changed)
@@ -178,15 +175,15 @@ class Redrive:
         if self._resolved is not None and decided and letter.code != ErrorCode.MESSAGE_ID_CONFLICT:
             await self._resolved(letter, letter.status is Status.DISCARDED)
 
-    async def outcome(self, letter: StoredLetter) -> Outcome:
+    async def outcome(self, letter: StoredLetter) -> ReplayOutcome:
         """What became of a message that `replay` handed over."""
         known = await self._store.get(letter.id)
         if known is not None and known.status is Status.OPEN:
-            return Outcome.FAILED
+            return ReplayOutcome.FAILED
         if letter.source in self._events:
-            return Outcome.DONE
+            return ReplayOutcome.DONE
         row = await self._inbox_row(letter)
-        return Outcome.DONE if row is not None and row["status"] == "done" else Outcome.PENDING
+        return ReplayOutcome.DONE if row is not None and row["status"] == "done" else ReplayOutcome.PENDING
 
     async def _action(self, letter: StoredLetter) -> Action:
         if letter.status in (Status.REPLAYED, Status.DISCARDED):
@@ -205,24 +202,24 @@ class Redrive:
         return Action.CLOSE if await self._is_same_payload(letter, row) else Action.SKIP_CONFLICT
 
     async def _is_same_payload(self, letter: StoredLetter, row: Row) -> bool:
-        """Whether what was done under the id is this message; without a payload at hand it can't be told."""
+        """Whether what was done under the id is this message; without a payload at hand it can't be decided."""
         if letter.claim is not None or letter.event_type is None:
             return False
         try:
             data = parse_strict(await self._store.message(letter))["data"]
-            known = fingerprint(letter.event_type, str(letter.properties.get("version")), data)
+            known = payload_hash(letter.event_type, str(letter.properties.get("version")), data)
         except (MessageError, KeyError, TypeError, LookupError):
             return False
-        forms = (known,) if self._fingerprints is None else await self._fingerprints(known)
+        forms = (known,) if self._payload_hashes is None else await self._payload_hashes(known)
         return row.get("payloadSha256") in forms
 
-    async def _take(self, letter: StoredLetter, order: Order) -> StoredLetter | None:
+    async def _take(self, letter: StoredLetter, decision: Decision) -> StoredLetter | None:
         left = letter.status is Status.REPLAYING
-        note = self._note(order, "resumed" if left else "replay")
+        note = self._note(decision, "resumed" if left else "replay")
         number = letter.replays if left else letter.replays + 1
         return await self._decide(letter, Status.REPLAYING, note, replays=number)
 
-    async def _hand_over(self, taken: StoredLetter, action: Action, order: Order) -> Result:
+    async def _hand_over(self, taken: StoredLetter, action: Action, decision: Decision) -> ReplayResult:
         try:
             body = await self._store.body(taken)
             if action is Action.PROJECT:
@@ -232,12 +229,12 @@ class Redrive:
         except (NotSent, MessageError, LookupError, ValueError, TypeError) as error:
             action = Action.UNREACHABLE if isinstance(error, NotSent) else Action.FAILED
             why = f"{type(error).__name__}: {error}"
-            changed = await self._decide(taken, Status.OPEN, self._note(order, "not handed over", why))
+            changed = await self._decide(taken, Status.OPEN, self._note(decision, "not handed over", why))
             if changed is not None:
                 await self._close_inbox(taken)
-            return Result(changed or taken, action, why)
+            return ReplayResult(changed or taken, action, why)
         changed = await self._decide(taken, Status.REPLAYED, None)
-        return Result(changed or taken, action)  # None: it has failed again already, and is open
+        return ReplayResult(changed or taken, action)  # None: it has failed again already, and is open
 
     async def _send_to_lane(self, letter: StoredLetter, body: bytes) -> None:
         lane = _lane(letter)
@@ -266,29 +263,28 @@ class Redrive:
     ) -> StoredLetter | None:
         return await self._store.change(letter, status=status, note=note, at=self._now(), replays=replays)
 
-    def _note(self, order: Order, action: str, more: str | None = None) -> Note:
-        reason = f"{order.reason} ({more})" if more else order.reason
-        return Note(at=self._now(), action=action, by=order.by, reason=reason)
+    def _note(self, decision: Decision, action: str, more: str | None = None) -> Note:
+        reason = f"{decision.reason} ({more})" if more else decision.reason
+        return Note(at=self._now(), action=action, by=decision.by, reason=reason)
 
-    def _result(self, known: StoredLetter, action: Action, changed: StoredLetter | None) -> Result:
-        return Result(known, Action.SKIP_BUSY) if changed is None else Result(changed, action)
+    def _result(self, known: StoredLetter, action: Action, changed: StoredLetter | None) -> ReplayResult:
+        return ReplayResult(known, Action.SKIP_BUSY) if changed is None else ReplayResult(changed, action)
 
 
-def replay_message(letter: StoredLetter, body: bytes, *, now: datetime) -> ServiceBusMessage:
+def replay_message(letter: StoredLetter, body: bytes, *, now: datetime) -> BrokerMessage:
     """The message of a replay: the same logical id, properties, claim and body, under a broker id of its own.
 
     Attempts and the time they may take begin anew. The broker id differs by the number of the replay, or duplicate
     detection would drop it in silence.
     """
     anew = {"attempt": 1, "firstAttemptAt": now.astimezone(UTC).isoformat(), "replay": letter.replays}
-    properties: dict[str | bytes, Any] = {str(name): value for name, value in {**letter.properties, **anew}.items()}
+    properties = {str(name): value for name, value in {**letter.properties, **anew}.items()}
     name = (letter.message_id or "").partition("#")[0]
-    return ServiceBusMessage(
+    return broker_message(
         body,
-        message_id=f"{name if 0 < len(name) <= _BROKER_ID_LIMIT else letter.id}#r{letter.replays}",
-        content_type="application/json",
+        broker_id=f"{name if 0 < len(name) <= _BROKER_ID_LIMIT else letter.id}#r{letter.replays}",
+        properties=properties,
         session_id=letter.key if letter.lane == Lane.ORDERED else None,
-        application_properties=properties,
     )
 
 

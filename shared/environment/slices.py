@@ -5,8 +5,8 @@ The app's settings inherit from all slices, so that one error names every missin
 
 import copy
 import os
-from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, Any, ClassVar, Self, TypeVar, get_args
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Annotated, Any, ClassVar, Self, TypeVar, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model, model_validator
 
@@ -18,6 +18,7 @@ QueueName = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9./_-]{0,258}[A
 
 Rule = Callable[[Any], Iterator[str]]
 T = TypeVar("T", bound=Rule)
+S = TypeVar("S", bound="SettingsSlice")
 _NEEDS = "__sluice_needs__"
 
 
@@ -54,6 +55,41 @@ class SettingsSlice(BaseModel):
             needs = getattr(rule, _NEEDS, None)
             if needs is not None and not needs & wrong:
                 yield from rule(self)
+
+    @classmethod
+    def with_slices(cls, slices: Iterable[type["SettingsSlice"]]) -> type[Self]:
+        """These settings and those of more slices, in one model.
+
+        Raises
+        ------
+        ValueError
+            Two own one variable or attribute; the message names it and both.
+        """
+        bases: list[type[SettingsSlice]] = [cls]
+        for one in slices:
+            for other in bases:
+                both = {*one.variables(), *one.model_fields} & {*other.variables(), *other.model_fields}
+                if both:
+                    raise ValueError(f"{other.__name__} and {one.__name__} both own {', '.join(sorted(both))}")
+            bases.append(one)
+        return cls if len(bases) == 1 else cast(type[Self], type(cls.__name__, tuple(bases), {"__doc__": cls.__doc__}))
+
+    def slice(self, kind: type[S]) -> S:
+        """These settings as one slice of them, for who knows that slice alone.
+
+        Raises
+        ------
+        WrongSettings
+            The slice isn't part of them.
+        """
+        if not isinstance(self, kind):
+            raise WrongSettings(f"Wrong settings: {kind.__name__} isn't among the slices that were loaded")
+        return self
+
+    @classmethod
+    def variables(cls) -> tuple[str, ...]:
+        """The environment's names of all its settings; a connection's are prefixes."""
+        return tuple(field.alias or name for name, field in cls.model_fields.items())
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

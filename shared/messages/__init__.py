@@ -1,6 +1,7 @@
 """Messages: the envelope, CloudEvents, the error codes, and the integrations that handle them."""
 
 from .cloud_events import CLOUD_EVENT_TYPE, CloudEvent, envelope_from
+from .delivery import Delivery
 from .envelope import Contract, Envelope, Headers, Timestamp, describe, rfc3339
 from .errors import (
     ErrorCode,
@@ -13,26 +14,30 @@ from .errors import (
     UnknownEventType,
     UnknownVersion,
 )
+from .failure import Category, Failure
 from .integration import Handler, Integration, Projection, Rotation
 from .lanes import Lane
-from .letters import Letter, address
+from .outgoing import OutgoingCommand, address
 from .registry import Registry, discover
-from .strict_json import check_depth, fingerprint, parse_strict
+from .strict_json import check_depth, parse_strict, payload_hash
 
 __all__ = [
     "CLOUD_EVENT_TYPE",
+    "Category",
     "CloudEvent",
     "Contract",
+    "Delivery",
     "Envelope",
     "ErrorCode",
+    "Failure",
     "Handler",
     "Headers",
     "Integration",
     "InvalidMessage",
     "Lane",
-    "Letter",
     "MalformedJson",
     "MessageError",
+    "OutgoingCommand",
     "Partial",
     "Projection",
     "Registry",
@@ -47,7 +52,7 @@ __all__ = [
     "describe",
     "discover",
     "envelope_from",
-    "fingerprint",
     "parse_strict",
+    "payload_hash",
     "rfc3339",
 ]

@@ -15,7 +15,7 @@ from shared.classification import Plan, Scrubber, WrongMarkers, plan_of, redacte
 from shared.environment import is_secret_name
 from shared.resilience import RetryPlan
 
-from .envelope import Envelope, Told, describe
+from .envelope import Envelope, Redact, describe
 from .errors import InvalidMessage
 from .lanes import Lane
 
@@ -65,7 +65,7 @@ class Handler:
         try:
             envelope = self.envelope.validate_json(body, strict=True)
         except PydanticError as error:
-            raise describe(error, self._told(body)) from None
+            raise describe(error, self._redact(body)) from None
         except Exception as error:  # a model's own validators may raise anything; the message is still this one's
             raise InvalidMessage(f"data: {self.model.__name__} can't read it ({type(error).__name__})") from error
         self.key_of(envelope.data)
@@ -76,8 +76,8 @@ class Handler:
         """What the markers of its model ask for."""
         return plan_of(self.model)
 
-    def _told(self, body: bytes) -> Told | None:
-        """How findings of validation may be told, where the model has protected fields."""
+    def _redact(self, body: bytes) -> Redact | None:
+        """How findings of validation are redacted, where the model has protected fields."""
         if not self.plan.protects:
             return None
         try:
@@ -112,7 +112,7 @@ class Handler:
 
 @dataclass(frozen=True, kw_only=True)
 class Projection:
-    """Turns a published fact into the row that a read model shows.
+    """Turns a published event into the row that a read model shows.
 
     Attributes
     ----------
@@ -128,7 +128,7 @@ class Projection:
 
     @cached_property
     def plan(self) -> Plan:
-        """What the markers of the fact's model ask for."""
+        """What the markers of the event's model ask for."""
         return plan_of(self.model)
 
 
@@ -224,10 +224,10 @@ class Integration:
         return register
 
     def projects(self, event_type: str, *, into: str) -> Callable[[Call], Call]:
-        """Register a pure function from a published fact to the row of the read model `into`.
+        """Register a pure function from a published event to the row of the read model `into`.
 
         `GET /api/<into>/{key}` answers with the newest row; the row replaces the one before, so that a
-        fact delivered twice changes nothing.
+        event delivered twice changes nothing.
         """
 
         def register(call: Call) -> Call:

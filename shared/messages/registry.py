@@ -69,7 +69,7 @@ class Registry:
 
     @cached_property
     def protects(self) -> bool:
-        """Any message or fact has protected fields."""
+        """Any message or event has protected fields."""
         handled = (handler.plan for versions in self._handlers.values() for handler in versions.values())
         projected = (one.plan for found in self._projections.values() for one in found)
         return any(plan.protects for plan in (*handled, *projected))
@@ -101,7 +101,7 @@ class Registry:
         return handler
 
     def projections(self, event_type: str) -> list[Projection]:
-        """The read models that show this fact; facts that nobody shows are fine."""
+        """The read models that show this event; events that nobody shows are fine."""
         return self._projections.get(event_type, [])
 
 

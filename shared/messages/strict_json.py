@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 from .errors import MalformedJson
 
-__all__ = ["MAX_DEPTH", "check_depth", "fingerprint", "parse_strict"]
+__all__ = ["MAX_DEPTH", "check_depth", "parse_strict", "payload_hash"]
 
 MAX_DEPTH = 64
 """Deepest nesting taken. Far below the recursion limits of the parsers that read the message later."""
@@ -55,7 +55,7 @@ def parse_strict(body: bytes) -> Any:
     return parsed
 
 
-def fingerprint(event_type: str, version: str, data: Any) -> str:
+def payload_hash(event_type: str, version: str, data: Any) -> str:
     """Hex SHA-256 of what a message says, whatever its white space, name order or time stamp."""
     canonical = json.dumps([event_type, version, data], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()

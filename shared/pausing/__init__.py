@@ -6,14 +6,13 @@ pause: no delivery and no attempt is counted, nothing expires, and a pause of da
 
 from .book import PauseBook, PauseState
 from .errors import NotPaused, PauseError, TooManyPauses, UnknownName
-from .gate import Delivered, PauseGate
+from .gate import PauseGate
 from .pause import Kind, Pause, known_name
 from .release import Release
 from .set_aside import SetAside, SetAsideMessage
 from .watch import PauseWatch
 
 __all__ = [
-    "Delivered",
     "Kind",
     "NotPaused",
     "Pause",

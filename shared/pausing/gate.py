@@ -2,40 +2,16 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
-from shared.messages import Headers, InvalidMessage, Lane
-from shared.state import Parking, Waiting
+from shared.messages import Delivery, Headers, InvalidMessage, Lane
+from shared.ordered import Parking
 from shared.telemetry import log_event
 
 from .set_aside import SetAside, SetAsideMessage
 from .watch import PauseWatch
 
-__all__ = ["Delivered", "PauseGate"]
-
-
-class Delivered(Protocol):
-    """A message as a trigger hands it over."""
-
-    @property
-    def body(self) -> bytes:
-        """As it came."""
-
-    @property
-    def properties(self) -> dict[str, Any]:
-        """Its application properties."""
-
-    @property
-    def message_id(self) -> str:
-        """The broker's."""
-
-    @property
-    def sequence_number(self) -> int:
-        """The broker's."""
-
-    @property
-    def delivery_count(self) -> int:
-        """How often it was delivered."""
+__all__ = ["PauseGate"]
 
 
 class PauseGate:
@@ -62,13 +38,13 @@ class PauseGate:
         self._integration_of = integration_of
         self._now = now
 
-    async def admit(self, lane: Lane, deliveries: Sequence[Delivered]) -> list[int]:
+    async def admit(self, lane: Lane, deliveries: Sequence[Delivery]) -> list[int]:
         """The numbers of those that may be processed now; the others wait safely when this returns.
 
         Whatever storage raises is passed on: the batch goes back to its queue.
         """
         free: list[int] = []
-        paused: list[tuple[Delivered, str]] = []
+        paused: list[tuple[Delivery, str]] = []
         for number, delivery in enumerate(deliveries):
             integration = self._whose(delivery.properties)
             if await self._pauses.holding(lane=lane.value, integration=integration) is None:
@@ -83,7 +59,7 @@ class PauseGate:
     def _whose(self, properties: Mapping[str, Any]) -> str | None:
         return self._integration_of(str(properties.get("eventType", "")), str(properties.get("version", "")))
 
-    async def _put(self, lane: Lane, paused: Sequence[tuple[Delivered, str]]) -> None:
+    async def _put(self, lane: Lane, paused: Sequence[tuple[Delivery, str]]) -> None:
         aside: list[SetAsideMessage] = []
         for delivery, integration in paused:
             headers = _headers(delivery) if lane is Lane.ORDERED else None
@@ -93,7 +69,7 @@ class PauseGate:
                 aside.append(self._message(lane, delivery, integration))
         await self._aside.put(aside)
 
-    def _message(self, lane: Lane, delivery: Delivered, integration: str) -> SetAsideMessage:
+    def _message(self, lane: Lane, delivery: Delivery, integration: str) -> SetAsideMessage:
         return SetAsideMessage(
             lane=lane.value,
             integration=integration,
@@ -104,23 +80,16 @@ class PauseGate:
             since=self._now(),
         )
 
-    async def _park(self, delivery: Delivered, headers: Headers) -> None:
+    async def _park(self, delivery: Delivery, headers: Headers) -> None:
         """Behind what waits already, else as the first of its key; what blocks its key goes before all others."""
-        waiting = Waiting(
-            body=delivery.body,
-            properties=delivery.properties,
-            message_id=delivery.message_id,
-            sequence_number=delivery.sequence_number,
-            delivery_count=delivery.delivery_count,
-        )
         message_id = str(headers.message_id)
         known = (await self._parking.find([headers.key])).get(headers.key)
         waits = known is not None and known.blocked_by != message_id
-        if not (waits and await self._parking.add(headers.key, waiting)):
-            await self._parking.park(headers.key, waiting, message_id=message_id, until=self._now(), reason="paused")
+        if not (waits and await self._parking.add(headers.key, delivery)):
+            await self._parking.park(headers.key, delivery, message_id=message_id, until=self._now(), reason="paused")
 
 
-def _headers(delivery: Delivered) -> Headers | None:
+def _headers(delivery: Delivery) -> Headers | None:
     try:
         return Headers.from_properties(delivery.properties)
     except InvalidMessage:

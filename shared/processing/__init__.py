@@ -1,31 +1,31 @@
-"""Processing: batches in, an outcome for every message out."""
+"""Processing: batches in, an outcome for every message out, through one pipeline of stages."""
 
-from .batch import Admission, BatchFailed, BatchProcessor
 from .decoding import Decoder
-from .failures import Category, Failure, classify
+from .failures import classify
+from .handling import Limits, Pauses, Runner
 from .ordered import OrderedKeys, ParkingDrain
-from .outcomes import Dead, Delivery, Done, Duplicate, Outcome, Parked, RetryLater
+from .outcomes import Dead, Done, Duplicate, Ended, Outcome, Parked, RetryLater
+from .pipeline import Admission, BatchFailed, BatchProcessor
 from .recent import Recent
-from .running import Limits, Pauses, Runner
+from .settings import ProcessingSettings
 from .settling import Settler
 
 __all__ = [
     "Admission",
     "BatchFailed",
     "BatchProcessor",
-    "Category",
     "Dead",
     "Decoder",
-    "Delivery",
     "Done",
     "Duplicate",
-    "Failure",
+    "Ended",
     "Limits",
     "OrderedKeys",
     "Outcome",
     "Parked",
     "ParkingDrain",
     "Pauses",
+    "ProcessingSettings",
     "Recent",
     "RetryLater",
     "Runner",

@@ -1,71 +1,28 @@
-"""Commits the work of many messages: one transaction per bucket, one message at a time where they conflict."""
+"""The fourth stage, commit: the work of many messages in few transactions, each of one bucket."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
-from shared.state import Conflict, Operation, StateStore, TooLarge
+from shared.state import StateStore, TooLarge
+from shared.tables import MAX_OPERATIONS, Conflict, Operation
 from shared.telemetry import span
 
-from .lookup import LookUp
-from .outcomes import Done, Item
-from .recent import Recent
+from .outcomes import Handled
 
-__all__ = ["Committer", "ensure_fits"]
+__all__ = ["commit", "ensure_fits", "groups"]
 
-MAX_OPERATIONS = 100
 MAX_BYTES = 3 * 1024 * 1024
 """Below the 4 MiB of a transaction, with room for its frame."""
-MAX_RERUNS = 5
 
 
-class Committer:
-    """Writes what handlers staged. Errors of the storage itself are left to the caller.
-
-    Parameters
-    ----------
-    rerun:
-        Runs the handler of an item anew when another message has changed what it had read.
-    """
-
-    def __init__(
-        self, store: StateStore, look_up: LookUp, recent: Recent, rerun: Callable[[Item], Awaitable[None]]
-    ) -> None:
-        self._store = store
-        self._look_up = look_up
-        self._recent = recent
-        self._rerun = rerun
-
-    async def commit(self, bucket: int, items: Sequence[Item]) -> None:
-        """Give every item its outcome."""
-        for group in _groups(items):
-            operations = [operation for item in group for operation in _operations(item)]
-            with span("transaction", attributes={"sluice.bucket": bucket, "sluice.operations": len(operations)}):
-                try:
-                    await self._store.commit(bucket, operations)
-                except Conflict:
-                    for item in group:
-                        await self._commit_alone(bucket, item)
-                else:
-                    for item in group:
-                        self._done(item)
-
-    async def _commit_alone(self, bucket: int, item: Item) -> None:
-        for _ in range(MAX_RERUNS):
-            try:
-                await self._store.commit(bucket, _operations(item))
-            except Conflict:
-                await self._look_up.again(bucket, item)
-                if item.outcome is None:
-                    await self._rerun(item)
-                if item.outcome is not None:
-                    return
-            else:
-                self._done(item)
-                return
-        raise TimeoutError(f"the state of {item.read.headers.key!r} keeps changing; the message goes back to its queue")
-
-    def _done(self, item: Item) -> None:
-        item.outcome = Done()
-        self._recent.done(item.read)
+async def commit(store: StateStore, bucket: int, group: Sequence[Handled]) -> bool:
+    """Commit the work of some messages, all or none; False where another message has changed what one had read."""
+    operations = [operation for handled in group for operation in handled.work.operations()]
+    with span("transaction", attributes={"sluice.bucket": bucket, "sluice.operations": len(operations)}):
+        try:
+            await store.commit(bucket, operations)
+        except Conflict:
+            return False
+    return True
 
 
 def ensure_fits(operations: Sequence[Operation]) -> None:
@@ -77,25 +34,20 @@ def ensure_fits(operations: Sequence[Operation]) -> None:
         raise TooLarge(f"about {size} bytes don't fit one transaction ({MAX_BYTES} bytes)")
 
 
-def _operations(item: Item) -> list[Operation]:
-    if item.work is None:
-        raise LookupError("the handler hasn't run")
-    return item.work.operations()
-
-
-def _groups(items: Sequence[Item]) -> list[list[Item]]:
-    groups: list[list[Item]] = []
+def groups(handled: Sequence[Handled]) -> list[list[Handled]]:
+    """The messages in their order, as many together as one transaction takes."""
+    found: list[list[Handled]] = []
     count = size = 0
-    for item in items:
-        operations = _operations(item)
+    for one in handled:
+        operations = one.work.operations()
         more = sum(_size(operation) for operation in operations)
-        if not groups or count + len(operations) > MAX_OPERATIONS or size + more > MAX_BYTES:
-            groups.append([])
+        if not found or count + len(operations) > MAX_OPERATIONS or size + more > MAX_BYTES:
+            found.append([])
             count = size = 0
-        groups[-1].append(item)
+        found[-1].append(one)
         count += len(operations)
         size += more
-    return groups
+    return found
 
 
 def _size(operation: Operation) -> int:

@@ -1,4 +1,4 @@
-"""From a delivery to a message: headers, claim, envelope, model."""
+"""The first stage, decode: from a delivery to a message: headers, claim, envelope, model."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,10 +7,20 @@ from dataclasses import replace
 
 from shared.claim_check import Claim, ClaimStore
 from shared.encryption import MessageEncryption, UnknownKey
-from shared.messages import Handler, Headers, InvalidMessage, Registry, fingerprint, parse_strict
+from shared.messages import (
+    Delivery,
+    Handler,
+    Headers,
+    InvalidMessage,
+    MessageError,
+    Registry,
+    parse_strict,
+    payload_hash,
+)
 from shared.state import bucket_of
 
-from .outcomes import Delivery, Message
+from .failures import classify
+from .outcomes import Dead, Ended, Message
 
 __all__ = ["Decoder"]
 
@@ -27,8 +37,8 @@ class Decoder:
     Parameters
     ----------
     encryption:
-        Opens what is sealed; without one a sealed message can't be read.
-    fingerprints:
+        Decrypts what is encrypted; without one an encrypted message can't be read.
+    payload_hashes:
         Given the digest of what a message with protected fields says: how the inbox keeps it, and kept it earlier.
     """
 
@@ -39,14 +49,23 @@ class Decoder:
         *,
         buckets: int,
         encryption: MessageEncryption | None = None,
-        fingerprints: Callable[[str], Awaitable[tuple[str, ...]]] | None = None,
+        payload_hashes: Callable[[str], Awaitable[tuple[str, ...]]] | None = None,
     ) -> None:
         self._registry = registry
         self._claims = claims
         self._buckets = buckets
         self._encryption = encryption
-        self._fingerprints = fingerprints
+        self._payload_hashes = payload_hashes
         self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
+
+    async def read(self, delivery: Delivery) -> Message | Ended:
+        """The message of a delivery; one that can't be decoded is dead."""
+        headers: Headers | None = None
+        try:
+            headers = Headers.from_properties(delivery.properties)
+            return await self.decode(delivery, headers)
+        except MessageError as error:
+            return Ended(delivery, Dead(classify(error)), headers)
 
     async def decode(self, delivery: Delivery, headers: Headers) -> Message:
         """The message of a delivery.
@@ -54,21 +73,21 @@ class Decoder:
         Raises
         ------
         MessageError
-            Unknown contract, wrong data, a claim that is missing or changed, what is sealed and can't be opened.
+            Unknown contract, wrong data, a claim that is missing or changed, what is encrypted and can't be decrypted.
         """
         handler = self._registry.handler(headers.event_type, headers.version)
         async with self._large if (headers.claim_size or 0) > _LARGE else nullcontext():
             body = await self._payload(delivery, headers)
             if len(body) > _IN_THREAD:
-                message = await asyncio.to_thread(self._read, body, headers, handler)
+                message = await asyncio.to_thread(self._read, delivery, body, headers, handler)
             else:
-                message = self._read(body, headers, handler)
-        if self._fingerprints is not None and handler.plan.protects:
-            kept, *earlier = await self._fingerprints(message.fingerprint)
-            return replace(message, fingerprint=kept, earlier_fingerprints=tuple(earlier))
+                message = self._read(delivery, body, headers, handler)
+        if self._payload_hashes is not None and handler.plan.protects:
+            kept, *earlier = await self._payload_hashes(message.payload_hash)
+            return replace(message, payload_hash=kept, earlier_hashes=tuple(earlier))
         return message
 
-    def _read(self, body: bytes, headers: Headers, handler: Handler) -> Message:
+    def _read(self, delivery: Delivery, body: bytes, headers: Headers, handler: Handler) -> Message:
         envelope = handler.decode(body)
         if envelope.message_id != headers.message_id:
             raise InvalidMessage("messageId: differs from the one in the application properties")
@@ -76,10 +95,11 @@ class Decoder:
         if key != headers.key:
             raise InvalidMessage("key: differs from the one in the application properties")
         return Message(
+            delivery=delivery,
             headers=headers,
             handler=handler,
             data=envelope.data,
-            fingerprint=fingerprint(headers.event_type, headers.version, parse_strict(body)["data"]),
+            payload_hash=payload_hash(headers.event_type, headers.version, parse_strict(body)["data"]),
             bucket=bucket_of(key, self._buckets),
         )
 
@@ -97,5 +117,5 @@ class Decoder:
         if self._encryption is not None:
             return await self._encryption.decrypt(headers, body)
         if headers.sealed is not None:
-            raise UnknownKey("The message is sealed, and the settings name no data key.")
+            raise UnknownKey("The message is encrypted, and the settings name no data key.")
         return body

@@ -1,17 +1,16 @@
 """The failure matrix: what an exception means for the message that met it. One table, here and nowhere else."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from enum import StrEnum
 from math import inf, nan
 from typing import Any
 
-from shared.messages import ErrorCode, MessageError, Partial, Reject, Retry
+from shared.messages import Category, ErrorCode, Failure, MessageError, Partial, Reject, Retry
 from shared.telemetry import redact
 
-__all__ = ["MATRIX", "STATUS_MATRIX", "Category", "Failure", "classify"]
+__all__ = ["MATRIX", "STATUS_MATRIX", "classify"]
 
 _READ = 16_000
 """Characters of a reason that are looked at."""
@@ -19,48 +18,13 @@ LONGEST_ASKED = 3_600.0
 """Seconds of a Retry-After that are believed."""
 
 
-class Category(StrEnum):
-    """What kind of failure it was."""
-
-    TRANSIENT = "transient"
-    THROTTLED = "throttled"
-    PARTIAL = "partial"
-    PERMANENT = "permanent"
-    BUSINESS = "business"
-    INVALID = "invalid"
-    EXPIRED = "expired"
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A classified failure.
-
-    Attributes
-    ----------
-    after:
-        Seconds to wait before the next try, where the handler or the other side said so.
-    """
-
-    category: Category
-    code: str
-    reason: str
-    error: BaseException | None = None
-    after: float | None = None
-
-    @property
-    def retryable(self) -> bool:
-        """Another try with the same message may succeed."""
-        return self.category in (Category.TRANSIENT, Category.THROTTLED, Category.PARTIAL)
-
-
 MATRIX: tuple[tuple[str, Category], ...] = (
-    # sealed, and nobody can open it: no other try will
+    # encrypted, and nobody can decrypt it: no other try will
     ("shared.encryption.errors.ProtectionError", Category.PERMANENT),
     # invalid data: fail at once
     ("shared.messages.errors.MessageError", Category.INVALID),
     ("pydantic_core._pydantic_core.ValidationError", Category.INVALID),
     ("shared.state.rows.TooLarge", Category.PERMANENT),
-    # no key for these facts: another try meets the same rules
     ("shared.secrets.errors.VaultThrottled", Category.THROTTLED),
     ("shared.secrets.errors.SecretError", Category.TRANSIENT),
     # timeouts: try again
@@ -110,7 +74,7 @@ def classify(error: BaseException) -> Failure:
     try:
         found = _sort(error, redact(f"{type(error).__name__}: {error}"[:_READ])[:2_000])
         return replace(found, code=_text(found.code, 128), reason=_text(found.reason, 4_000))
-    except Exception:  # the exception itself is broken: it can't be told or asked
+    except Exception:  # the exception itself is broken: it can't be described or asked
         return Failure(Category.TRANSIENT, ErrorCode.HANDLER_ERROR, type(error).__name__)
 
 

@@ -1,25 +1,42 @@
-"""The ordered lane: a message that fails holds its own key; the later ones of that key wait for their turn."""
+"""The ordered lane's turns: a message that fails holds its own key; the later ones of that key wait."""
 
 import asyncio
 import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
+from uuid import UUID
 
-from shared.messages import Headers, Lane
-from shared.state import Head, Lease, Parking, Waiting
+from shared.messages import Delivery, Headers, Lane
+from shared.ordered import Parking, Turn
+from shared.state import Lease
 from shared.telemetry import log_event
 
-from .outcomes import Dead, Delivery, Done, Duplicate, Item, Parked, RetryLater
-from .running import Pauses
+from .handling import Pauses
+from .outcomes import Dead, Done, Duplicate, Ended, Message, Parked, RetryLater
 from .settling import Settler
 
-__all__ = ["OrderedKeys", "ParkingDrain"]
+__all__ = ["OrderedKeys", "ParkingDrain", "Turns"]
 
 _KEYS_AT_ONCE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """Of some deliveries those whose turn it is, and those that wait safely from now on.
+
+    Attributes
+    ----------
+    holding:
+        Ids of the messages whose keys are blocked until they themselves are done.
+    """
+
+    now: Sequence[Message | Ended]
+    parked: Sequence[Ended]
+    holding: frozenset[UUID]
 
 
 class OrderedKeys:
@@ -30,59 +47,63 @@ class OrderedKeys:
         self._settler = settler
         self._now = now
 
-    async def whose_turn(self, items: Sequence[Item]) -> list[Item]:
-        """Those whose turn it is; the others are among the waiting ones when this returns.
+    async def whose_turn(self, decoded: Sequence[Message | Ended]) -> Turns:
+        """Sort out whose turn it is.
 
         The message that blocks its key is the only one that may pass: its replay, or a second delivery of it.
         """
-        parked = await self._parking.find([_headers(item).key for item in items])
-        turn: list[Item] = []
-        for item in items:
-            headers = _headers(item)
-            known = parked.get(headers.key)
-            item.holds_key = known is not None and known.blocked_by == str(headers.message_id)
-            if known is None or item.holds_key or not await self._parking.add(headers.key, _waiting(item)):
-                turn.append(item)
+        keys = await self._parking.find([_headers(one).key for one in decoded])
+        turn: list[Message | Ended] = []
+        parked: list[Ended] = []
+        holding: set[UUID] = set()
+        for one in decoded:
+            headers = _headers(one)
+            known = keys.get(headers.key)
+            holds_key = known is not None and known.blocked_by == str(headers.message_id)
+            if holds_key:
+                holding.add(headers.message_id)
+            if known is None or holds_key or not await self._parking.add(headers.key, _waiting(one)):
+                turn.append(one)
             else:
-                item.outcome = Parked()
-        return turn
+                parked.append(Ended(one.delivery, Parked(), headers))
+        return Turns(turn, parked, frozenset(holding))
 
-    async def settle(self, item: Item) -> None:
+    async def settle(self, ended: Ended, *, holds_key: bool) -> None:
         """Return when the original may be completed and the next message of its key may look."""
-        headers = _headers(item)
-        match item.outcome:
+        headers = _headers(ended)
+        match ended.outcome:
             case RetryLater() as retry:
-                copy, seconds = await self._settler.put_off(Lane.ORDERED, item, headers, retry)
+                copy, seconds = await self._settler.put_off(Lane.ORDERED, ended, headers, retry)
                 await self._parking.park(
                     headers.key,
-                    _waiting(item, copy),
+                    _waiting(ended, copy),
                     message_id=str(headers.message_id),
                     until=self._now() + timedelta(seconds=seconds),
                     reason=retry.failure.reason,
                 )
             case Dead():
-                await self._settler.settle(Lane.ORDERED, item)  # the death and the block are one transaction
-            case Done() | Duplicate() if item.holds_key:
+                await self._settler.settle(Lane.ORDERED, ended)  # the death and the block are one transaction
+            case Done() | Duplicate() if holds_key:
                 await self._parking.unblock(headers.key, str(headers.message_id), done_only=True)
 
-    async def settle_head(self, item: Item, head: Head) -> None:
+    async def settle_turn(self, ended: Ended, turn: Turn) -> None:
         """The same for a message that has waited for its turn."""
-        match item.outcome:
+        match ended.outcome:
             case RetryLater() as retry:
-                copy, seconds = await self._settler.put_off(Lane.ORDERED, item, _headers(item), retry)
+                copy, seconds = await self._settler.put_off(Lane.ORDERED, ended, _headers(ended), retry)
                 until = self._now() + timedelta(seconds=seconds)
-                await self._parking.postpone(head, _waiting(item, copy), until=until, reason=retry.failure.reason)
+                await self._parking.postpone(turn, _waiting(ended, copy), until=until, reason=retry.failure.reason)
             case Dead():
-                await self._settler.settle(Lane.ORDERED, item)
-                await self._parking.release(head)
+                await self._settler.settle(Lane.ORDERED, ended)
+                await self._parking.release(turn)
             case _:
-                await self._parking.release(head)
+                await self._parking.release(turn)
 
 
 class Processor(Protocol):
-    """What processes one message: the batch processor."""
+    """What processes one message: the pipeline."""
 
-    def take_turn(self, delivery: Delivery) -> Awaitable[Item]:
+    def take_turn(self, delivery: Delivery) -> Awaitable[Ended]:
         """The message with its outcome."""
         ...
 
@@ -157,26 +178,20 @@ class ParkingDrain:
                 parked = (await self._parking.find([key])).get(key)
                 if parked is None or parked.until is None or parked.until > self._now():
                     return
-                head = await self._parking.head(parked)
-                if head is None:  # somebody else has moved on; the next round sees where
+                turn = await self._parking.turn(parked)
+                if turn is None:  # somebody else has moved on; the next round sees where
                     await asyncio.sleep(0)
                     continue
-                item = await self._processor.take_turn(self._delivery(head.waiting))
-                await self._ordered.settle_head(item, head)
-                outcomes[type(item.outcome)] += 1
+                ended = await self._processor.take_turn(self._begun(turn.delivery))
+                await self._ordered.settle_turn(ended, turn)
+                outcomes[type(ended.outcome)] += 1
 
-    def _delivery(self, waiting: Waiting) -> Delivery:
+    def _begun(self, delivery: Delivery) -> Delivery:
         """Attempts and the time they may take begin when it is a message's turn, not while it waits for others."""
-        properties: dict[str, Any] = dict(waiting.properties)
-        if properties.get("attempt") == 1:
-            properties["firstAttemptAt"] = self._now().astimezone(UTC).isoformat()
-        return Delivery(
-            body=waiting.body,
-            properties=properties,
-            message_id=waiting.message_id,
-            sequence_number=waiting.sequence_number,
-            delivery_count=waiting.delivery_count,
-        )
+        if delivery.properties.get("attempt") != 1:
+            return delivery
+        properties: dict[str, Any] = {**delivery.properties, "firstAttemptAt": self._now().astimezone(UTC).isoformat()}
+        return replace(delivery, properties=properties)
 
 
 def _raise(results: Sequence[BaseException | None]) -> None:
@@ -189,21 +204,15 @@ def _raise(results: Sequence[BaseException | None]) -> None:
         raise ExceptionGroup(f"{len(failures)} parked keys couldn't be drained", failures)
 
 
-def _headers(item: Item) -> Headers:
-    if item.headers is None:
+def _headers(decoded: Message | Ended) -> Headers:
+    if decoded.headers is None:
         raise LookupError("the message doesn't say which key it belongs to")
-    return item.headers
+    return decoded.headers
 
 
-def _waiting(item: Item, headers: Headers | None = None) -> Waiting:
+def _waiting(decoded: Message | Ended, headers: Headers | None = None) -> Delivery:
     """The message as it came, or as its next try."""
-    delivery = item.delivery
-    known = replace(headers or _headers(item), lane=Lane.ORDERED)
+    known = replace(headers or _headers(decoded), lane=Lane.ORDERED)
     changed = {str(name): value for name, value in known.to_properties().items()}
-    return Waiting(
-        body=delivery.body,
-        properties={**delivery.properties, **changed},
-        message_id=known.broker_id,
-        sequence_number=delivery.sequence_number,
-        delivery_count=delivery.delivery_count,
-    )
+    properties = {**decoded.delivery.properties, **changed}
+    return replace(decoded.delivery, properties=properties, message_id=known.broker_id)

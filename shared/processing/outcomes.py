@@ -1,27 +1,13 @@
-"""A message on its way through a batch, and what may become of it."""
+"""What the stages hand on, each as a value that nobody changes, and what may become of a message."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from pydantic import BaseModel
 
-from shared.messages import Handler, Headers
-from shared.state import Aggregate, Work
+from shared.messages import Delivery, Failure, Handler, Headers
+from shared.work import Aggregate, Work
 
-from .failures import Failure
-
-__all__ = ["Dead", "Delivery", "Done", "Duplicate", "Item", "Message", "Outcome", "Parked", "RetryLater"]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Delivery:
-    """A message as a trigger hands it over."""
-
-    body: bytes
-    properties: dict[str, Any]
-    message_id: str
-    sequence_number: int
-    delivery_count: int
+__all__ = ["Dead", "Done", "Duplicate", "Ended", "Fresh", "Handled", "Message", "Outcome", "Parked", "RetryLater"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,49 +54,56 @@ Outcome = Done | Duplicate | RetryLater | Dead | Parked
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Message:
-    """A delivery that could be read.
+    """A delivery that was decoded.
 
     Attributes
     ----------
-    fingerprint:
+    payload_hash:
         Of what it says, as the inbox keeps it.
-    earlier_fingerprints:
+    earlier_hashes:
         The same, as the inbox may have kept it before a key changed.
     """
 
+    delivery: Delivery
     headers: Headers
     handler: Handler
     data: BaseModel
-    fingerprint: str
+    payload_hash: str
     bucket: int
-    earlier_fingerprints: tuple[str, ...] = ()
+    earlier_hashes: tuple[str, ...] = ()
 
-    def has_fingerprint(self, known: str) -> bool:
+    def has_payload_hash(self, known: str) -> bool:
         """Whether the inbox has kept this of what it says."""
-        return known == self.fingerprint or known in self.earlier_fingerprints
+        return known == self.payload_hash or known in self.earlier_hashes
 
 
-@dataclass(slots=True)
-class Item:
-    """A delivery, what was read from it, and its outcome once that is known.
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """A message that nobody has dealt with, and what is known of its aggregate."""
 
-    Attributes
-    ----------
-    holds_key:
-        Whether its key is blocked until this very message is done.
-    """
+    message: Message
+    aggregate: Aggregate
+
+
+@dataclass(frozen=True, slots=True)
+class Handled:
+    """A message whose handler has returned, and what it wants to be committed."""
+
+    message: Message
+    work: Work
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A delivery whose outcome is known, with as much as was learned of it."""
 
     delivery: Delivery
+    outcome: Outcome
     headers: Headers | None = None
     message: Message | None = None
-    aggregate: Aggregate | None = None
     work: Work | None = None
-    outcome: Outcome | None = None
-    holds_key: bool = False
 
-    @property
-    def read(self) -> Message:
-        """The message; only to be asked of an item that is still open after decoding."""
-        if self.message is None:
-            raise LookupError("the delivery could not be read")
-        return self.message
+    @classmethod
+    def of(cls, message: Message, outcome: Outcome, work: Work | None = None) -> "Ended":
+        """The end of a message that was decoded."""
+        return cls(message.delivery, outcome, message.headers, message, work)

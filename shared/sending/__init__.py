@@ -1,7 +1,16 @@
-"""Sending: commands to the lanes, facts to the event hub."""
+"""Sending: commands to the lanes, events to the event hub."""
 
 from .coalescing import CoalescingSender, NotSent
-from .commands import Lanes, command
-from .events import EventPublisher, Fact
+from .commands import BrokerMessage, Lanes, broker_message, command
+from .events import EventPublisher, OutgoingEvent
 
-__all__ = ["CoalescingSender", "EventPublisher", "Fact", "Lanes", "NotSent", "command"]
+__all__ = [
+    "BrokerMessage",
+    "CoalescingSender",
+    "EventPublisher",
+    "Lanes",
+    "NotSent",
+    "OutgoingEvent",
+    "broker_message",
+    "command",
+]

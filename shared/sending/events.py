@@ -1,4 +1,4 @@
-"""Facts on their way out: batches per partition, in the order of their keys."""
+"""Events on their way out: batches per partition, in the order of their keys."""
 
 import asyncio
 from collections import defaultdict
@@ -14,11 +14,11 @@ from shared.telemetry import span
 if TYPE_CHECKING:
     from azure.eventhub.aio import EventHubProducerClient
 
-__all__ = ["EventPublisher", "Fact"]
+__all__ = ["EventPublisher", "OutgoingEvent"]
 
 
 @dataclass(frozen=True, slots=True)
-class Fact:
+class OutgoingEvent:
     """An event's JSON, and the bucket whose order it keeps."""
 
     bucket: int
@@ -26,9 +26,9 @@ class Fact:
 
 
 class EventPublisher:
-    """Publishes facts to one event hub.
+    """Publishes events to one event hub.
 
-    Facts of a bucket go to one partition, `bucket mod partitions`: a key's order holds, and a group of facts needs
+    Events of a bucket go to one partition, `bucket mod partitions`: a key's order holds, and a group of events needs
     one send per partition instead of one per key.
     """
 
@@ -37,34 +37,34 @@ class EventPublisher:
         self._partitions: list[str] = []
         self._in_order: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def publish(self, facts: Sequence[Fact]) -> None:
-        """Return when Event Hubs has taken every fact; on an error none, some or all were taken."""
-        if not facts:
+    async def publish(self, events: Sequence[OutgoingEvent]) -> None:
+        """Return when Event Hubs has taken every event; on an error none, some or all were taken."""
+        if not events:
             return
         if not self._partitions:
             self._partitions = sorted(await self._producer.get_partition_ids(), key=int)
-        groups: dict[str, list[Fact]] = {}
-        for fact in facts:
-            groups.setdefault(self._partitions[fact.bucket % len(self._partitions)], []).append(fact)
-        with span("publish", kind=SpanKind.PRODUCER, attributes={"messaging.batch.message_count": len(facts)}):
+        groups: dict[str, list[OutgoingEvent]] = {}
+        for event in events:
+            groups.setdefault(self._partitions[event.bucket % len(self._partitions)], []).append(event)
+        with span("publish", kind=SpanKind.PRODUCER, attributes={"messaging.batch.message_count": len(events)}):
             async with asyncio.TaskGroup() as tasks:
                 for partition, group in groups.items():
                     tasks.create_task(self._publish(partition, group))
 
-    async def _publish(self, partition: str, facts: list[Fact]) -> None:
-        from azure.eventhub import EventData  # loaded with the first fact
+    async def _publish(self, partition: str, events: list[OutgoingEvent]) -> None:
+        from azure.eventhub import EventData  # loaded with the first event
 
         async with self._in_order[partition]:
             batch = await self._producer.create_batch(partition_id=partition)
-            for fact in facts:
-                event = EventData(fact.body)
-                event.content_type = CLOUD_EVENT_TYPE
+            for event in events:
+                data = EventData(event.body)
+                data.content_type = CLOUD_EVENT_TYPE
                 try:
-                    batch.add(event)
+                    batch.add(data)
                 except ValueError:  # the batch is full
                     await self._producer.send_batch(batch)
                     batch = await self._producer.create_batch(partition_id=partition)
-                    batch.add(event)
+                    batch.add(data)
             await self._producer.send_batch(batch)
 
     async def probe(self) -> None:

@@ -1,56 +1,43 @@
-"""State: the unit of work, the table that holds it, and how keys spread over buckets."""
+"""State: the buckets of the state table, its rows, its store, and the inbox and the leases in it."""
 
-from shared.tables import etag_of
+from shared.tables import Conflict
 
 from .buckets import bucket_of, partition_key
+from .inbox import Inbox, inbox_row
 from .leases import Lease
-from .outbox import Outbox
-from .parking import Head, Parked, Parking, Waiting
 from .retention import InboxSweeper
 from .rows import (
     TooLarge,
-    head_key,
     inbox_key,
     outbox_key,
     pack,
     parked_key,
     row_safe,
+    sequence_key,
     state_key,
     unpack,
     waiting_key,
 )
-from .store import Conflict, Operation, Row, StateMismatch, StateStore
-from .work import Aggregate, Fields, LoadRows, Secrets, Values, Work
+from .store import Row, StateMismatch, StateStore
 
 __all__ = [
-    "Aggregate",
     "Conflict",
-    "Fields",
-    "Head",
+    "Inbox",
     "InboxSweeper",
     "Lease",
-    "LoadRows",
-    "Operation",
-    "Outbox",
-    "Parked",
-    "Parking",
     "Row",
-    "Secrets",
     "StateMismatch",
     "StateStore",
     "TooLarge",
-    "Values",
-    "Waiting",
-    "Work",
     "bucket_of",
-    "etag_of",
-    "head_key",
     "inbox_key",
+    "inbox_row",
     "outbox_key",
     "pack",
     "parked_key",
     "partition_key",
     "row_safe",
+    "sequence_key",
     "state_key",
     "unpack",
     "waiting_key",

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
-from shared.tables import Create, Replace, etag_of
+from shared.tables import Conflict, Create, Replace, etag_of
 
 from .buckets import partition_key
-from .store import Conflict, StateStore
+from .store import StateStore
 
 __all__ = ["Lease"]
 
@@ -47,7 +47,7 @@ class Lease:
         return True
 
     async def release(self) -> None:
-        """Give the lease up, if it is still held."""
+        """Give the lease up, if it is still ours."""
         found = (await self._store.find(0, [self._key])).get(self._key)
         if found is not None and found["holder"] == self._holder:
             await self._store.delete(0, [self._key])

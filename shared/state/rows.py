@@ -11,7 +11,6 @@ from typing import Any
 __all__ = [
     "MAX_VALUE_BYTES",
     "TooLarge",
-    "head_key",
     "inbox_key",
     "inbox_range",
     "outbox_key",
@@ -20,6 +19,7 @@ __all__ = [
     "parked_key",
     "parked_range",
     "row_safe",
+    "sequence_key",
     "state_key",
     "unpack",
     "waiting_key",
@@ -53,8 +53,8 @@ def state_key(kind: str, key: str) -> str:
     return f"state:{row_safe(kind)}:{row_safe(key)}"
 
 
-def head_key(key: str) -> str:
-    """Row that counts what an aggregate has said: the guard of its order."""
+def sequence_key(key: str) -> str:
+    """Row that counts what an aggregate has emitted: the guard of its order."""
     return f"head:{row_safe(key)}"
 
 

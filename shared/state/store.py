@@ -11,7 +11,7 @@ from shared.tables import MAX_OPERATIONS, Condition, Conflict, Create, Delete, O
 from .buckets import partition_key
 from .rows import inbox_range, outbox_range, parked_range, waiting_range
 
-__all__ = ["Conflict", "Operation", "Row", "StateMismatch", "StateStore"]
+__all__ = ["Row", "StateMismatch", "StateStore"]
 
 Row = Mapping[str, Any]
 MAX_READS = 64

@@ -12,9 +12,9 @@ from typing import Generic, TypeVar
 from opentelemetry.trace import Link
 from pydantic import BaseModel, ValidationError
 
-from shared.dead_letters import DeadLetter, DeadLetterStore, stack_fingerprint
+from shared.dead_letters import DeadLetter, DeadLetterStore
 from shared.encryption import KeysUnavailable
-from shared.messages import CloudEvent, ErrorCode, MessageError
+from shared.messages import Category, CloudEvent, Delivery, ErrorCode, Failure, MessageError
 from shared.privacy import FieldProtection, clear_text
 from shared.resilience import BoundedCache
 from shared.telemetry import Metrics, link_to, log_event, redacted_error
@@ -124,28 +124,18 @@ class StreamReader:
         return known[:2] != here[:2] and known[2] == here[2]
 
     async def _dead_letter(self, received: StreamEvent, event: CloudEvent | None, error: Exception) -> None:
-        now = self._now()
         code, reason = self._why(error)
-        await self._dead_letters.put(
-            DeadLetter(
-                identity=f"{self._source}:{received.partition}:{received.sequence_number}",
-                body=received.body,
-                properties={},
-                source=self._source,
-                category="permanent" if code == self._failure else "invalid",
-                code=code,
-                reason=reason,
-                attempts=1,
-                first_failure=now,
-                last_failure=now,
-                event_type=event.type if event else None,
-                key=event.subject if event else None,
-                correlation_id=event.correlation_id if event else None,
-                traceparent=event.traceparent if event else None,
-                fingerprint=stack_fingerprint(error),
-                position=received.position,
-            )
+        category = Category.PERMANENT if code == self._failure else Category.INVALID
+        dead_letter = DeadLetter.of(
+            Delivery(body=received.body, properties={}, message_id="", sequence_number=0, delivery_count=1),
+            event,
+            Failure(category, code, reason, error),
+            identity=f"{self._source}:{received.partition}:{received.sequence_number}",
+            source=self._source,
+            position=received.position,
+            now=self._now(),
         )
+        await self._dead_letters.put(dead_letter)
         Metrics.stream_events.add(consumer=self._consumer, outcome="poison")
         log_event("event parked", level=40, code=code, reason=reason, **received.position)
 

@@ -7,14 +7,13 @@ from uuid import UUID
 
 from pydantic import BaseModel
 
-from shared.messages import CloudEvent, Lane
-from shared.processing import Failure
+from shared.messages import CloudEvent, Failure, Lane
 
 __all__ = ["Outcome", "Published", "Retried", "Sent"]
 
 
 class Published(NamedTuple):
-    """A fact; equals the plain tuple of the same two."""
+    """An event; equals the plain tuple of the same two."""
 
     event_type: str
     data: BaseModel

@@ -1,25 +1,29 @@
-"""The kit's one tie to how the app makes a unit of work: look-up, inbox verdict, `Work` itself."""
+"""The kit's one tie to how the app processes a message: the pipeline's own stages, with work that remembers more."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel
 
-from shared.messages import Handler, Headers, Letter, Registry, address
-from shared.processing import Dead, Delivery, Duplicate
-from shared.processing.lookup import LookUp
-from shared.processing.outcomes import Item, Message
-from shared.processing.recent import Recent
+from shared.claim_check import ClaimStore
+from shared.messages import Delivery, Headers, Lane, Registry
+from shared.outbox import OutboxRows
+from shared.processing import Decoder, Ended, Limits, Recent, Runner
+from shared.processing.committing import commit
+from shared.processing.deduplication import Deduplication
+from shared.processing.outcomes import Done
+from shared.resilience import RetryPlan, WeightedBulkhead
 from shared.secrets import Secret, UnknownSecret
-from shared.state import Work, bucket_of
+from shared.work import Work
 
 from .memory import MemoryStore
 from .outcomes import Published, Sent
 
-__all__ = ["RecordingWork", "open_work"]
+__all__ = ["SOURCE", "RecordingWork", "handle"]
 
 SOURCE = "/test"
+_FOREVER = 86_400.0
 
 
 class RecordingWork(Work):
@@ -55,42 +59,48 @@ class RecordingWork(Work):
         self.sent.append(Sent(event_type, data))
 
 
-async def open_work(
+async def handle(
     store: MemoryStore,
     registry: Registry,
-    handler: Handler,
     headers: Headers,
-    data: BaseModel,
-    fingerprint: str,
+    body: bytes,
     now: Callable[[], datetime],
     secrets: Mapping[str, str],
-) -> RecordingWork | Duplicate | Dead:
-    """A unit of work for a message, or what the inbox says of it already."""
-
-    def address_by_type(event_type: str, version: str, content: BaseModel) -> Letter:
-        return address(registry.handler(event_type, version), content, source=SOURCE, now=now())
-
-    bucket = bucket_of(headers.key, store.buckets)
+) -> Ended:
+    """Bring a message through decode, deduplicate, handle and commit, as the app does."""
     delivery = Delivery(
-        body=b"", properties={}, message_id=headers.broker_id, sequence_number=0, delivery_count=headers.attempt
+        body=body,
+        properties={str(name): value for name, value in headers.to_properties().items()},
+        message_id=headers.broker_id,
+        sequence_number=0,
+        delivery_count=headers.attempt,
     )
-    message = Message(headers=headers, handler=handler, data=data, fingerprint=fingerprint, bucket=bucket)
-    item = Item(delivery, headers=headers, message=message)
-    look_up = LookUp(store, Recent(), _cleared)
-    await look_up.again(bucket, item)
-    if isinstance(item.outcome, Duplicate | Dead):
-        return item.outcome
-    return RecordingWork(
-        headers=headers,
-        buckets=store.buckets,
-        source=SOURCE,
+    decoder = Decoder(registry, cast(ClaimStore, None), buckets=store.buckets)  # no message here has a claim
+    message = await decoder.read(delivery)
+    if isinstance(message, Ended):
+        return message
+    fresh = await Deduplication(store, Recent(), OutboxRows(store)).again(message.bucket, message)
+    if isinstance(fresh, Ended):
+        return fresh
+    runner = Runner(
+        registry=registry,
         load=store.find,
-        now=now,
-        fingerprint=fingerprint,
-        aggregate=item.aggregate,
-        address=address_by_type,
+        buckets=store.buckets,
+        gate=WeightedBulkhead(1, dict.fromkeys(Lane, 1.0)),
+        plan=RetryPlan(max_attempts=10_000, max_total=_FOREVER * 365),
+        limits=Limits(handler_timeout=_FOREVER, batch_budget=_FOREVER),
+        source=SOURCE,
         secrets=_Given(secrets, now),
+        now=now,
+        random=lambda: 0.5,
+        new_work=RecordingWork,
     )
+    handled = await runner.rerun(fresh)
+    if isinstance(handled, Ended):
+        return handled
+    if not await commit(store, message.bucket, [handled]):
+        raise LookupError("one message at a time meets no conflict")
+    return Ended.of(message, Done(), handled.work)
 
 
 class _Given:
@@ -105,7 +115,3 @@ class _Given:
         if name not in self._values:
             raise UnknownSecret(name, "the test gives none of this name: secrets={...}")
         return Secret(name=name, value=self._values[name], version="1", created=self._now())
-
-
-async def _cleared(_: str) -> None:
-    """Nothing is published here, so nothing is left to delete."""

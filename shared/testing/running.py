@@ -1,8 +1,8 @@
-"""Runs messages through handlers and facts through projections, against one memory or a fresh one each."""
+"""Runs messages through handlers and events through projections, against one memory or a fresh one each."""
 
 import asyncio
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -12,6 +12,8 @@ from uuid import UUID, uuid4
 from pydantic import BaseModel
 
 from shared.messages import (
+    Category,
+    Failure,
     Handler,
     Headers,
     Integration,
@@ -20,16 +22,16 @@ from shared.messages import (
     Registry,
     Reject,
     Retry,
-    fingerprint,
     parse_strict,
     rfc3339,
 )
-from shared.processing import Dead, classify
-from shared.state import Operation, bucket_of, pack, state_key
+from shared.processing import Dead, Duplicate, Ended, RetryLater
+from shared.state import bucket_of, pack, state_key
+from shared.work import Work
 
 from .memory import MemoryStore
 from .outcomes import Outcome, Retried
-from .recording import SOURCE, RecordingWork, open_work
+from .recording import SOURCE, RecordingWork, handle
 
 __all__ = ["Memory", "project", "refusal", "run"]
 
@@ -115,7 +117,7 @@ class Memory:
         body = _envelope(identity, handler, data, source, self._time())
         async with self._one_at_a_time:
             try:
-                parsed = parse_strict(body)
+                parse_strict(body)
                 envelope = handler.decode(body)
             except MessageError as error:
                 return Outcome(message_id=identity, invalid=_as_answered(error))
@@ -131,36 +133,19 @@ class Memory:
                 first_attempt_at=self._time(),
                 attempt=attempt,
             )
-            digest = fingerprint(event_type, version, parsed["data"])
-            work = await open_work(
-                self.store, registry, handler, headers, envelope.data, digest, self._time, self.secrets
-            )
-            if isinstance(work, RecordingWork):
-                return await self._handle(registry, handler, envelope.data, work)
-            failed = work.failure if isinstance(work, Dead) else None
-            return Outcome(message_id=identity, key=key, lane=lane, failed=failed, duplicate=failed is None)
+            ended = await handle(self.store, registry, headers, body, self._time, self.secrets)
+            return await self._outcome(registry, Outcome(message_id=identity, key=key, lane=lane), ended)
 
-    async def _handle(self, registry: Registry, handler: Handler, data: BaseModel, work: RecordingWork) -> Outcome:
-        headers = work.headers
-        nothing = Outcome(message_id=headers.message_id, key=headers.key, lane=headers.lane)
-        try:
-            await handler.call(data, work)
-            operations = work.operations()
-        except Reject as refused:
-            return replace(nothing, rejected=refused.reason)
-        except Partial as later:
-            await self._keep(work, work.progress())
-            return replace(
-                nothing,
-                retried=Retried(later.after, later.reason),
-                saved=dict(work.saved),
-                deleted=tuple(work.deleted),
-            )
-        except Retry as later:
-            return replace(nothing, retried=Retried(later.after, later.reason))
-        except Exception as error:
-            return replace(nothing, failed=classify(error))
-        await self._keep(work, operations)
+    async def _outcome(self, registry: Registry, nothing: Outcome, ended: Ended) -> Outcome:
+        work = ended.work
+        match ended.outcome:
+            case Duplicate():
+                return replace(nothing, duplicate=True)
+            case RetryLater(failure=failure) | Dead(failure):
+                return await self._undone(nothing, failure, work)
+        if not isinstance(work, RecordingWork):
+            raise LookupError("what is done has its work")
+        self._keep(work)
         await self.store.delete(work.bucket, [row["RowKey"] for row in work.outbox_rows()])
         for event in work.events:
             for view, row in _rows(registry, event.type, event.data).items():
@@ -174,8 +159,21 @@ class Memory:
             events=tuple(work.events),
         )
 
-    async def _keep(self, work: RecordingWork, operations: Sequence[Operation]) -> None:
-        await self.store.commit(work.bucket, operations)
+    async def _undone(self, nothing: Outcome, failure: Failure, work: Work | None) -> Outcome:
+        match failure.error:
+            case Reject() as refused:
+                return replace(nothing, rejected=refused.reason)
+            case Partial() as later if isinstance(work, RecordingWork) and failure.category is Category.PARTIAL:
+                if operations := work.progress():
+                    await self.store.commit(work.bucket, operations)
+                self._keep(work)
+                kept = replace(nothing, saved=dict(work.saved), deleted=tuple(work.deleted))
+                return replace(kept, retried=Retried(later.after, later.reason))
+            case Retry() as later:
+                return replace(nothing, retried=Retried(later.after, later.reason))
+        return replace(nothing, failed=failure)
+
+    def _keep(self, work: RecordingWork) -> None:
         self._models |= work.saved
         for place in work.deleted:
             self._models.pop(place, None)
@@ -226,12 +224,12 @@ def refusal(integration: Integration, event_type: str, data: Data, *, version: s
 
 
 def project(integration: Integration, event_type: str, data: Data) -> dict[str, BaseModel]:
-    """The rows that a fact makes, by read model; the fact travels as JSON, as it does in the app.
+    """The rows that an event makes, by read model; the event travels as JSON, as it does in the app.
 
     Raises
     ------
     LookupError
-        The integration shows no such fact.
+        The integration shows no such event.
     """
     rows = _rows(Registry([integration]), event_type, _json(data))
     if not rows:

@@ -8,28 +8,20 @@ from uuid import UUID
 
 from azure.storage.blob.aio import ContainerClient
 
-from shared.blobs import ValueStore
+from shared.blobs import BodyStore, ValueStore
 from shared.claim_check import Claim, ClaimStore
-from shared.dead_letters import BrokerLetter, DeadLetterStore, InboxRecords, Order, QueueDrain, Redrive
+from shared.dead_letters import DeadLetterStore, Decision, InboxRecords, QueueDrain, Redrive
 from shared.encryption import DataKeys, DataKeyWrapper, KeyTable, MessageEncryption, SecretWrapper, SubjectKeys
-from shared.messages import Headers, Integration, Lane, Registry
+from shared.messages import Delivery, Headers, Integration, Lane, Registry
+from shared.ordered import Parking
+from shared.outbox import Outbox
 from shared.privacy import FieldProtection
-from shared.processing import (
-    BatchProcessor,
-    Decoder,
-    Delivery,
-    Limits,
-    OrderedKeys,
-    ParkingDrain,
-    Recent,
-    Runner,
-    Settler,
-)
+from shared.processing import BatchProcessor, Decoder, Limits, OrderedKeys, ParkingDrain, Recent, Runner, Settler
 from shared.query import Projector, ReadModels
 from shared.resilience import LaneTurns, RetryBudget, RetryPlan, Share, WeightedBulkhead
 from shared.rotation import AuditTrail
 from shared.sending import CoalescingSender, EventPublisher, Lanes
-from shared.state import Lease, Outbox, Parking, StateStore
+from shared.state import Lease, StateStore
 from shared.streams import StreamEvent
 from shared.tables.azure import AzureTable
 from shared.tokenization import TokenKeys
@@ -60,7 +52,7 @@ class App:
         self.values = ValueStore(self._container("state-values"))
         self.views = ReadModels(self._table("readmodels"))
         self.dead_letters = DeadLetterStore(
-            self._table("deadletters"), self._container("dead-letters"), encryption=self.encryption
+            self._table("deadletters"), BodyStore(self._container("dead-letters")), encryption=self.encryption
         )
         self.audit = AuditTrail(self._table("audit"))
         self.publisher = EventPublisher(hub)
@@ -78,7 +70,6 @@ class App:
             dead_letters=self.dead_letters,
             budget=lambda _: RetryBudget(share=1, reserve=1_000, trickle=0, clock=lambda: 0.0),
             spent_delay=300,
-            source=SOURCE,
             now=self.clock,
         )
         self.ordered = OrderedKeys(self.parking, settler, now=self.clock)
@@ -87,7 +78,7 @@ class App:
             self.claims,
             buckets=BUCKETS,
             encryption=self.encryption,
-            fingerprints=self.fields.payload_hashes,
+            payload_hashes=self.fields.payload_hashes,
         )
         self.processor = BatchProcessor(
             decoder=self.decoder,
@@ -140,8 +131,8 @@ class App:
         async def differs(*_: object) -> bool:
             return False
 
-        drain = QueueDrain(self.dead_letters, InboxRecords(self.state), has_fingerprint=differs, now=self.clock)
-        await drain.drain(Lane(lane), [BrokerLetter(**one) for one in letters])
+        drain = QueueDrain(self.dead_letters, InboxRecords(self.state), has_payload_hash=differs, now=self.clock)
+        await drain.drain(Lane(lane), [Delivery(**one) for one in letters])
 
     async def project(self, bodies: Sequence[bytes]) -> None:
         await self.projector.project(
@@ -208,12 +199,12 @@ class App:
             events={"events": project},
             renew=self.claims.renew,
             now=self.clock,
-            fingerprints=payload_hashes,
+            payload_hashes=payload_hashes,
         )
         letter = await self.dead_letters.get(identity)
         if letter is None:
             raise LookupError(identity)
-        return str((await redrive.replay(letter, Order(by=by, reason=reason))).action)
+        return str((await redrive.replay(letter, Decision(by=by, reason=reason))).action)
 
     async def view(self, view: str, key: str) -> str | None:
         kept = await self.views.get(view, key)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 from typing import Any
@@ -70,6 +72,28 @@ def test_tokens_are_checked_where_there_is_an_issuer(infra: Path) -> None:
     assert only(guarded, f"{APIM}/apis", "/sluice").properties["subscriptionRequired"] is False
     assert fragment(open_to_keys, "callers").find(".//validate-jwt") is None
     assert only(open_to_keys, f"{APIM}/apis", "/sluice").properties["subscriptionRequired"] is True
+
+
+def test_what_no_role_is_asked_for_needs_no_token(infra: Path) -> None:
+    """As the app's own routes say; everything else does, whether there is such a path or not."""
+    condition = fragment(gateway(infra), "callers").find(".//when")
+    assert condition is not None
+    found = re.fullmatch(
+        r'@\(!.*Regex\.IsMatch\(context\.Request\.OriginalUrl\.Path, @"(.+)"\)\)', condition.get("condition", "")
+    )
+    assert found is not None
+    open_paths = re.compile(found[1])
+    routes = json.loads((infra / "declarations.json").read_text(encoding="utf-8"))["routes"]
+    for route in routes:
+        path = re.sub(r"\{\w+\}", "x", route["path"])
+        assert bool(open_paths.search(path)) is not isinstance(route["callers"], list), path
+    assert {
+        path
+        for path in ("/api/health", "/api/health/ready", "/api/docs", "/api/openapi.json")
+        if open_paths.search(path)
+    }
+    for path in ("/api/healthy", "/api/health/x", "/api/openapixjson", "/api/messages", "/api/nowhere", "/"):
+        assert open_paths.search(path) is None, path
 
 
 def test_limits_count_by_client_where_the_tier_can(infra: Path) -> None:

@@ -20,7 +20,7 @@ import pytest
 from local.access import AUDIENCE, ROLES
 from local.azurite import AzuriteEndpoints, azurite_command, parse_endpoints
 from local.setup import Environment, find_node
-from local.stack.services import identity_settings, vault_settings
+from local.stack.services import VAULT_SEEDS, identity_settings, vault_settings
 from local_azure.identity import (
     IdentityAddress,
     Registration,
@@ -123,6 +123,7 @@ def issuer(tmp_path_factory: pytest.TempPathFactory, project: Path) -> Iterator[
 def running_issuer(project: Path, folder: Path, port: int = 0) -> Iterator[RunningIssuer]:
     """Run an issuer that keeps its keys in `folder`; one that ran there before goes on with them."""
     command = [sys.executable, "-m", "local_azure.identity", "--data-dir", str(folder / "data"), "--port", str(port)]
+    command += [part for role in ROLES for part in ("--role", role)]
     with _running(command, project, folder / "log", parse_identity) as address:
         yield RunningIssuer(address, read_registration(folder / "data"), folder)
 
@@ -189,7 +190,7 @@ def running_vault(
     """Run a vault that keeps its items in `folder`; one that ran there before goes on with them."""
     tenant, identity = issuer.address.tenant, issuer.registration.client_id
     command = [sys.executable, "-m", "local_azure.keyvault", "--data-dir", str(folder / "data"), "--port", str(port)]
-    command += ["--identity", issuer.address.url, "--tenant", tenant, "--seed", *options]
+    command += ["--identity", issuer.address.url, "--tenant", tenant, *VAULT_SEEDS, *options]
     command += ["--grant", f"{object_id(tenant, 'developer')}=Key Vault Administrator"]
     for role in ("Key Vault Secrets Officer", "Key Vault Crypto User"):
         command += ["--grant", f"{object_id(tenant, identity)}={role}"]

@@ -53,6 +53,19 @@ def test_commands_are_understood(page: str, project: Path) -> None:
         assert parse(words, program="dead-letters").command in ("groups", "list", "show", "replay")
 
 
+def test_pauses_are_understood(page: str) -> None:
+    """The commands of the first move: kinds, lanes and integrations that there are."""
+    from ops.pausing import _names, _parse
+    from shared.pausing import Kind
+
+    lines = re.findall(r"^python3 dev\.py (pause|resume|pauses)\b([^#\n]*)", page, re.MULTILINE)
+    assert {verb for verb, _ in lines} == {"pause", "resume", "pauses"}
+    for verb, rest in lines:
+        known = _parse(verb, [word.strip('"') for word in re.findall(r'"[^"]*"|\S+', rest)])
+        if verb != "pauses":
+            assert known.name in _names(Kind(known.kind))
+
+
 def test_rollout_commands_of_the_pages_are_understood(project: Path) -> None:
     """The help of each tool that the pages and pipelines call is there."""
     for tool in ("rollout", "smoke", "load"):

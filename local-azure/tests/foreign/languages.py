@@ -56,7 +56,7 @@ def _go(cache: Path) -> list[str]:
     with _folder(cache, "go", sorted(source.iterdir())) as (folder, fresh):
         program = folder / "driver"
         if fresh:
-            environment = {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false", "GOTOOLCHAIN": "local"}
+            environment = {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly -buildvcs=false"}
             _run([go, "build", "-o", str(program), "."], cwd=source, environment=environment)
     return [str(program)]
 

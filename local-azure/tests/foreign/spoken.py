@@ -9,7 +9,7 @@ __all__ = ["RAW", "SDKS", "spoken_by"]
 SDKS = ("javascript", "java", "go")
 """Those with a client library of the service's vendor, but Python: tests of its own are in `integration`."""
 
-RAW: tuple[str, ...] = ()
+RAW = ("proton", "rhea")
 """AMQP libraries that know nothing of the service."""
 
 

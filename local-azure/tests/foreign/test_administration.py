@@ -21,8 +21,8 @@ def name(language: str) -> str:
 
 @spoken_by(*SDKS)
 def test_a_queue_is_made_read_changed_listed_and_deleted(client: Driver, name: str) -> None:
-    made = client.call("admin", action="create_queue", queue=name, lock="PT45S", deliveries=7)
-    assert made == {"name": name, "lock": "PT45S", "deliveries": 7}
+    made = client.call("admin", action="create_queue", queue=name, lock="PT45S", deliveries=7, rule="sender")
+    assert made == {"name": name, "lock": "PT45S", "deliveries": 7, "rules": [["sender", "Send"]]}
     assert client.call("admin", action="get_queue", queue=name) == made
     changed = client.call("admin", action="update_queue", queue=name, lock="PT30S", deliveries=5)
     assert (changed["lock"], changed["deliveries"]) == ("PT30S", 5)
@@ -58,7 +58,7 @@ def test_counts_tell_where_messages_are(client: Driver, make_queue: Callable[...
     client.call("send", queue=queue, messages=[{"id": str(each), "body": "x"} for each in range(3)])
     client.call("schedule", queue=queue, messages=[{"id": "s", "body": "x"}], at=4_000_000_000_000)
     client.call("open", handle=handle, queue=queue)
-    (found,) = client.call("receive", handle=handle, max=1, wait=3_000)
+    (found,) = client.call("receive", handle=handle, max=1, wait=10_000)
     client.call("settle", handle=handle, ref=found["ref"], how="dead_letter")
     client.call("close", handle=handle)
     assert client.call("admin", action="count_queue", queue=queue) == {

@@ -10,7 +10,7 @@ from local.doctor.facts import Need, Trigger
 
 __all__ = ["CONSTANTS", "needs_of", "triggers_of"]
 
-CONSTANTS = ("shared.processing.batch:GRACE_SECONDS",)
+CONSTANTS = ("shared.processing.pipeline:GRACE_SECONDS",)
 
 
 def triggers_of(app: AppDescription) -> Sequence[Trigger]:

@@ -10,7 +10,7 @@ from local.doctor.rules.rule import Problem, Rule, rule
 
 __all__ = ["RULES"]
 
-GRACE = "shared.processing.batch:GRACE_SECONDS"
+GRACE = "shared.processing.pipeline:GRACE_SECONDS"
 _SETTLE_SECONDS = 2.0  # to complete a batch of messages, retries of the SDK included
 _LONGEST_LOCK = timedelta(minutes=5)  # Service Bus quotas: lock duration
 _LARGEST_BATCH = 100  # above it the worker's decoding grows quadratically: docs/functions-host.md

@@ -11,7 +11,8 @@ from azure.storage.blob.aio import ContainerClient
 
 from shared.blobs import BlobReference, ValueStore
 from shared.messages import Contract, Headers, Lane
-from shared.state import Conflict, Row, StateStore, TooLarge, Values, Work, state_key
+from shared.state import Conflict, Row, StateStore, TooLarge, state_key
+from shared.work import Values, Work
 from tests.integration.app.test_state_store import KEYS
 
 from .conftest import NewTable
@@ -58,7 +59,7 @@ class Shelf:
             source="/sluice",
             load=self.store.find,
             now=lambda: NOW,
-            fingerprint="f",
+            payload_hash="f",
             values=values or self.values,
         )
 

@@ -24,7 +24,7 @@ from tests.integration.conftest import RunningEmulator
 PARCELS = '''"""Parcels on their way."""
 
 from shared.messages import Contract, Integration
-from shared.state import Work
+from shared.work import Work
 
 parcels = Integration("parcels")
 

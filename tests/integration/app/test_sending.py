@@ -15,7 +15,7 @@ from azure.servicebus import ServiceBusReceivedMessage
 from azure.servicebus.aio import ServiceBusClient
 
 from shared.messages import Headers, Lane
-from shared.sending import CoalescingSender, EventPublisher, Fact, Lanes, NotSent
+from shared.sending import CoalescingSender, EventPublisher, Lanes, NotSent, OutgoingEvent
 from tests.integration.conftest import RunningEmulator
 
 QUEUES = {Lane.HIGH: "lane-high", Lane.NORMAL: "lane-normal", Lane.LOW: "lane-low"}
@@ -142,7 +142,7 @@ async def test_facts_are_read_in_the_order_of_their_buckets(emulator: RunningEmu
     """Each bucket on one partition, whatever the size of a batch."""
     producer = EventHubProducerClient.from_connection_string(emulator.connection_string, eventhub_name="events")
     publisher = EventPublisher(producer)
-    facts = [Fact(number % 7, b'{"n":%d,"pad":"%s"}' % (number, b"x" * 2_000)) for number in range(700)]
+    facts = [OutgoingEvent(number % 7, b'{"n":%d,"pad":"%s"}' % (number, b"x" * 2_000)) for number in range(700)]
     for start in range(0, len(facts), 350):
         await publisher.publish(facts[start : start + 350])
     await publisher.close()

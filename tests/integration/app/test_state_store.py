@@ -10,24 +10,24 @@ from uuid import UUID
 import pytest
 
 from shared.messages import Contract, Headers, Lane
+from shared.outbox import Outbox
 from shared.sending import EventPublisher, Lanes
 from shared.state import (
     Conflict,
     InboxSweeper,
     Lease,
-    Outbox,
     Row,
     StateMismatch,
     StateStore,
-    Work,
-    head_key,
     outbox_key,
     pack,
     partition_key,
+    sequence_key,
     state_key,
     unpack,
 )
 from shared.tables import Create, Query
+from shared.work import Work
 from tests.unit.memory import MemoryLanes, MemoryPublisher
 
 from .conftest import NewTable
@@ -77,7 +77,7 @@ def work(store: StateStore, number: int, key: str) -> Work:
         first_attempt_at=NOW,
     )
     return Work(
-        headers=headers, buckets=store.buckets, source="/sluice", load=store.find, now=lambda: NOW, fingerprint="f"
+        headers=headers, buckets=store.buckets, source="/sluice", load=store.find, now=lambda: NOW, payload_hash="f"
     )
 
 
@@ -144,7 +144,7 @@ async def test_any_key_of_an_aggregate_keeps_its_state(store: StateStore, key: s
     assert await second.load("stock", key, Stock) == Stock(count=1, note=key)
     await second.save("stock", key, Stock(count=2))
     await store.commit(second.bucket, second.operations())
-    wanted = [state_key("stock", key), head_key(key), outbox_key(key, 1)]
+    wanted = [state_key("stock", key), sequence_key(key), outbox_key(key, 1)]
     assert (await store.find(first.bucket, wanted)).keys() == set(wanted)
     assert [row["RowKey"] async for row in store.outbox(first.bucket, key)] == wanted[2:]
     third = work(store, 3, key)

@@ -22,8 +22,8 @@ from functions.composition.state import state_store
 from integrations.orders import orders
 from local.azurite import AzuriteEndpoints
 from shared.dead_letters import DeadLetter
-from shared.messages import Headers, Registry
-from shared.processing import Decoder, Delivery
+from shared.messages import Delivery, Headers, Registry
+from shared.processing import Decoder
 from shared.sending import Lanes
 from shared.settings import Settings
 from shared.state import StateStore

@@ -20,20 +20,14 @@ from functions.composition.read_models import read_models
 from functions.composition.state import state_store
 from local.azurite import AzuriteEndpoints
 from ops.dead_letters import redrive_of
-from shared.dead_letters import (
-    BrokerLetter,
-    DeadLetter,
-    DeadLetterStore,
-    Filters,
-    Redrive,
-    StoredLetter,
-)
-from shared.messages import Contract, Envelope, Headers, Integration, Lane, Registry, Reject
-from shared.processing import Delivery
+from shared.blobs import BodyStore
+from shared.dead_letters import DeadLetter, DeadLetterStore, Filters, Redrive, StoredLetter
+from shared.messages import Contract, Delivery, Envelope, Headers, Integration, Lane, Registry, Reject
 from shared.query import ReadModels
 from shared.settings import Settings
-from shared.state import StateStore, Work, bucket_of, state_key, unpack
+from shared.state import StateStore, bucket_of, state_key, unpack
 from shared.tables.azure import AzureTable
+from shared.work import Work
 
 NOWHERE = "Endpoint=sb://127.0.0.1:9/;SharedAccessKeyName=none;SharedAccessKey=bm9uZQ=="
 """No broker answers there."""
@@ -70,7 +64,7 @@ class Shop:
         self._stores: dict[Any, Any] = {
             state_store: StateStore([AzureTable.from_connection_string(storage, f"state{name}")], buckets=4),
             read_models: ReadModels(AzureTable.from_connection_string(storage, f"views{name}")),
-            dead_letter_store: DeadLetterStore(letters, self.bodies),
+            dead_letter_store: DeadLetterStore(letters, BodyStore(self.bodies)),
         }
         self.composition = self.composed({})
 
@@ -149,11 +143,11 @@ class Shop:
             delivery_count=1,
         )
 
-    def given_up(self, message: ServiceBusMessage, reason: str, description: str = "why") -> BrokerLetter:
+    def given_up(self, message: ServiceBusMessage, reason: str, description: str = "why") -> Delivery:
         """The message as the broker's dead-letter queue holds it."""
         delivery = self.delivery(message)
         why = {"DeadLetterReason": reason, "DeadLetterErrorDescription": description}
-        return BrokerLetter(
+        return Delivery(
             body=delivery.body,
             properties={**delivery.properties, **why},
             message_id=delivery.message_id,

@@ -31,7 +31,7 @@ from functions.composition.state import state_store
 from integration.host.conftest import HostStarter, wait_for
 from local.azurite import AzuriteEndpoints
 from ops.dead_letters import main, redrive_of
-from shared.dead_letters import Filters, InboxRecords, Order, Ramp, RedriveRun, Status
+from shared.dead_letters import Decision, Filters, InboxRecords, Ramp, RedriveRun, Status
 from shared.messages import Headers, Lane, discover
 from shared.settings import Settings
 from tests.integration.conftest import RunningEmulator
@@ -295,7 +295,9 @@ async def finish(settings: dict[str, str]) -> None:
     composition = Composition(Settings.load(settings), discover(integrations), now=lambda: datetime.now(UTC) + later)
     run = RedriveRun(redrive_of(composition), Ramp(rate=1_000), clock=time.monotonic)
     undecided = Filters(code="MESSAGE_EXPIRED", status=frozenset({Status.OPEN, Status.REPLAYING}))
-    report = await run.replay(composition.get(dead_letter_store).select(undecided), Order(by="grace", reason="go on"))
+    report = await run.replay(
+        composition.get(dead_letter_store).select(undecided), Decision(by="grace", reason="go on")
+    )
     await composition.close()
     assert report.stopped is None
 

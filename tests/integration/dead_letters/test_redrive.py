@@ -16,26 +16,26 @@ from functions.composition.claims import claim_store
 from functions.composition.processing import processor
 from functions.composition.read_models import projector, read_models
 from functions.composition.state import state_store
+from shared.blobs import BodyStore
 from shared.dead_letters import (
     Action,
     DeadLetterStore,
+    Decision,
     Filters,
     InboxRecords,
-    Order,
-    Outcome,
     Ramp,
     Redrive,
     RedriveRun,
+    ReplayOutcome,
     Status,
     StoredLetter,
 )
-from shared.messages import Lane
-from shared.processing import Delivery
+from shared.messages import Delivery, Lane
 from shared.sending import NotSent
 from shared.streams import StreamEvent
 from tests.integration.dead_letters.conftest import Shop
 
-ORDER = Order(by="operator", reason="the depot is open again")
+ORDER = Decision(by="operator", reason="the depot is open again")
 PARCEL = "parcel-1"
 
 
@@ -61,7 +61,7 @@ async def test_a_mended_message_is_replayed_through_the_processor(shop: Shop) ->
     found = await shop.only(Filters())
     assert (found.status, found.replays) == (Status.REPLAYED, 1)
     assert [(note.action, note.by, note.reason) for note in found.history] == [("replay", "operator", ORDER.reason)]
-    assert await shop.redrive().outcome(result.letter) is Outcome.DONE
+    assert await shop.redrive().outcome(result.letter) is ReplayOutcome.DONE
 
 
 async def test_a_replay_keeps_everything_but_attempts_and_broker_id(shop: Shop) -> None:
@@ -81,7 +81,7 @@ async def test_a_replay_keeps_everything_but_attempts_and_broker_id(shop: Shop) 
 async def test_a_message_that_fails_again_is_open_again_with_its_history(shop: Shop) -> None:
     letter = await shop.die(PARCEL)
     result = await shop.redrive().replay(letter, ORDER)
-    assert await shop.redrive().outcome(result.letter) is Outcome.FAILED
+    assert await shop.redrive().outcome(result.letter) is ReplayOutcome.FAILED
     found = await shop.only(Filters())
     assert found.status is Status.OPEN
     assert [note.action for note in found.history] == ["replay", "failed again"]
@@ -103,7 +103,7 @@ async def test_a_replay_that_cannot_be_decoded_is_dead_again_in_the_inbox_too(sh
     letter = await shop.only(Filters())
     assert letter.code == "UNKNOWN_VERSION"
     result = await shop.redrive().replay(letter, ORDER)
-    assert await shop.redrive().outcome(result.letter) is Outcome.FAILED
+    assert await shop.redrive().outcome(result.letter) is ReplayOutcome.FAILED
     assert await inbox_status(shop, letter) == "dead"
 
 
@@ -143,7 +143,7 @@ async def test_who_is_killed_between_two_steps_leaves_what_the_next_one_finishes
     assert (await shop.redrive().replay(letter, ORDER)).action is Action.SKIP_BUSY
 
     shop.clock += timedelta(minutes=3)
-    result = await shop.redrive().replay(letter, Order(by="grace", reason="go on"))
+    result = await shop.redrive().replay(letter, Decision(by="grace", reason="go on"))
     assert result.action is (Action.CLOSE if step == "after it is sent" else Action.SEND)
     found = await shop.only(Filters())
     assert (found.status, found.replays) == (Status.REPLAYED, 1)
@@ -186,7 +186,7 @@ async def test_of_two_operators_one_wins(shop: Shop) -> None:
             await both.wait()
             return found
 
-    store = Together(shop.store._table, shop.bodies)
+    store = Together(shop.store._table, BodyStore(shop.bodies))
     redrives = [shop.redrive(_store=store) for _ in range(2)]
     results = await asyncio.gather(*(redrive.replay(letter, ORDER) for redrive in redrives))
     assert sorted(result.action for result in results) == sorted([Action.SEND, Action.SKIP_BUSY])
@@ -223,7 +223,7 @@ async def test_a_broker_that_does_not_take_it_leaves_the_letter_open(shop: Shop)
 
 async def test_a_discarded_letter_says_who_and_why_and_is_not_replayed(shop: Shop) -> None:
     letter = await shop.die(PARCEL)
-    assert (await shop.redrive().discard(letter, Order(by="operator", reason="a test order"))).action is Action.CLOSE
+    assert (await shop.redrive().discard(letter, Decision(by="operator", reason="a test order"))).action is Action.CLOSE
     found = await shop.only(Filters())
     assert (found.status, found.history[-1].by, found.history[-1].reason) == (
         Status.DISCARDED,
@@ -377,13 +377,13 @@ async def test_a_poison_event_is_replayed_through_its_projector(shop: Shop) -> N
     assert await shop.composition.get(read_models).get("parcels", PARCEL) is None
 
     still_broken = await shop.redrive().replay(letter, ORDER)
-    assert await shop.redrive().outcome(still_broken.letter) is Outcome.FAILED
+    assert await shop.redrive().outcome(still_broken.letter) is ReplayOutcome.FAILED
     assert (await shop.only(Filters())).status is Status.OPEN
 
     shop.broken.clear()
     result = await shop.redrive().replay(letter, ORDER)
     assert result.action is Action.PROJECT
-    assert await shop.redrive().outcome(result.letter) is Outcome.DONE
+    assert await shop.redrive().outcome(result.letter) is ReplayOutcome.DONE
     assert await shop.composition.get(read_models).get("parcels", PARCEL) is not None
     found = await shop.only(Filters())
     assert (found.status, found.replays) == (Status.REPLAYED, 2)
@@ -406,7 +406,7 @@ async def test_a_mended_group_is_replayed_in_waves(shop: Shop) -> None:
     (group,) = await shop.store.groups(Filters())
     assert (group.count, group.open) == (60, 60)
     report = await run_of(shop).replay(shop.store.select(Filters(fingerprint=group.fingerprint)), ORDER)
-    assert (report.handed_over, report.outcomes[Outcome.DONE], report.stopped) == (60, 60, None)
+    assert (report.handed_over, report.outcomes[ReplayOutcome.DONE], report.stopped) == (60, 60, None)
     assert [await shop.effects(f"parcel-{number}") for number in range(60)] == [1] * 60
     (group,) = await shop.store.groups(Filters())
     assert (group.count, group.open) == (60, 0)

@@ -33,7 +33,7 @@ from functions.composition import CAPABILITIES, Composition, capabilities_of, co
 from integrations.orders.models import Order
 from shared.messages import Contract, Integration, Registry, Reject, discover
 from shared.settings import Settings
-from shared.state import Work
+from shared.work import Work
 from shared.telemetry import configure, log_event
 
 quoting = Integration("quoting")

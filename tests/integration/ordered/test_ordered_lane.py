@@ -20,7 +20,7 @@ from functions.composition.state import parking, state_store
 from integration.host.conftest import HostStarter, wait_for
 from local.azurite import AzuriteEndpoints
 from ops.dead_letters import redrive_of
-from shared.dead_letters import Action, Filters, Order, StoredLetter
+from shared.dead_letters import Action, Decision, Filters, StoredLetter
 from shared.messages import Headers, Lane, Registry
 from shared.sending import command
 from shared.settings import Settings
@@ -248,7 +248,7 @@ class _Operator:
         """Play it again."""
 
         async def ask(composition: Composition) -> Action:
-            return (await redrive_of(composition).replay(letter, Order(by="operator", reason="it is mended"))).action
+            return (await redrive_of(composition).replay(letter, Decision(by="operator", reason="it is mended"))).action
 
         return self._with(ask)
 
@@ -256,7 +256,7 @@ class _Operator:
         """Settle it without doing it."""
 
         async def ask(composition: Composition) -> None:
-            await redrive_of(composition).discard(letter, Order(by="operator", reason="it isn't needed"))
+            await redrive_of(composition).discard(letter, Decision(by="operator", reason="it isn't needed"))
 
         self._with(ask)
 

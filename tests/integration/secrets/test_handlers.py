@@ -11,11 +11,11 @@ from functions.composition.processing import processor
 from functions.composition.secrets import secret_cache, vaults
 from functions.composition.state import state_store
 from local.azurite import AzuriteEndpoints
-from shared.messages import Contract, Integration, Lane, Registry, address
-from shared.processing import Delivery
+from shared.messages import Contract, Delivery, Integration, Lane, Registry, address
 from shared.settings import Settings
-from shared.state import StateStore, Work
+from shared.state import StateStore
 from shared.tables.azure import AzureTable
+from shared.work import Work
 from tests.integration.conftest import RunningVault
 
 from .conftest import NewClient

@@ -20,9 +20,9 @@ from shared.dead_letters import preview
 from shared.dead_letters.rows import from_row, to_row
 from shared.encryption import KeysUnavailable
 from shared.messages import Contract, Integration, Lane, Registry, discover
-from shared.state import Work
 from shared.streams import StreamEvent
 from shared.testing import Memory
+from shared.work import Work
 from tests.unit.asgi import Answer, ask
 from tests.unit.functions.conftest import Running
 from tests.unit.functions.samples import envelope, order

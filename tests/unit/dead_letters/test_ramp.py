@@ -11,19 +11,19 @@ import pytest
 from shared.dead_letters import (
     Action,
     DeadLetter,
-    Order,
-    Outcome,
+    Decision,
     Ramp,
     Redrive,
     RedriveRun,
+    ReplayOutcome,
+    ReplayResult,
     Report,
-    Result,
     StoredLetter,
 )
 from shared.dead_letters.rows import from_row, to_row
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
-ORDER = Order(by="operator", reason="the partner is back")
+ORDER = Decision(by="operator", reason="the partner is back")
 
 
 class Clock:
@@ -42,20 +42,22 @@ class Clock:
 class Scripted(Redrive):
     """Decides by script: what a replay does, and what becomes of each message."""
 
-    def __init__(self, clock: Clock, outcomes: Iterator[Outcome], actions: Iterator[Action] | None = None) -> None:
+    def __init__(
+        self, clock: Clock, outcomes: Iterator[ReplayOutcome], actions: Iterator[Action] | None = None
+    ) -> None:
         self.replayed: list[tuple[float, str]] = []
         self.looked = 0
         self._clock = clock
         self._outcomes = outcomes
         self._actions = actions
-        self._known: dict[str, Outcome] = {}
+        self._known: dict[str, ReplayOutcome] = {}
 
-    async def replay(self, letter: StoredLetter, order: Order) -> Result:
+    async def replay(self, letter: StoredLetter, order: Decision) -> ReplayResult:
         self.replayed.append((self._clock.now, letter.id))
         action = next(self._actions) if self._actions else Action.SEND
-        return Result(letter, action, None if action.hands_over else "no")
+        return ReplayResult(letter, action, None if action.hands_over else "no")
 
-    async def outcome(self, letter: StoredLetter) -> Outcome:
+    async def outcome(self, letter: StoredLetter) -> ReplayOutcome:
         self.looked += 1
         if letter.id not in self._known:
             self._known[letter.id] = next(self._outcomes)
@@ -106,16 +108,16 @@ async def run(redrive: Redrive, clock: Clock, count: int, **ramp: Any) -> Report
 
 async def test_everything_is_replayed_while_it_succeeds() -> None:
     clock = Clock()
-    redrive = Scripted(clock, always(Outcome.DONE))
+    redrive = Scripted(clock, always(ReplayOutcome.DONE))
     report = await run(redrive, clock, 137, rate=1_000)
     assert report.stopped is None
-    assert (report.handed_over, report.outcomes[Outcome.DONE]) == (137, 137)
+    assert (report.handed_over, report.outcomes[ReplayOutcome.DONE]) == (137, 137)
     assert len({name for _, name in redrive.replayed}) == 137
 
 
 async def test_a_canary_that_fails_stops_the_run() -> None:
     clock = Clock()
-    redrive = Scripted(clock, always(Outcome.FAILED))
+    redrive = Scripted(clock, always(ReplayOutcome.FAILED))
     report = await run(redrive, clock, 500, canary=10)
     assert len(redrive.replayed) == 10
     assert report.stopped is not None
@@ -124,15 +126,15 @@ async def test_a_canary_that_fails_stops_the_run() -> None:
 
 async def test_failures_up_to_the_share_are_borne() -> None:
     clock = Clock()
-    pattern = iter(([Outcome.FAILED] * 2 + [Outcome.DONE] * 8) * 20)
+    pattern = iter(([ReplayOutcome.FAILED] * 2 + [ReplayOutcome.DONE] * 8) * 20)
     report = await run(Scripted(clock, pattern), clock, 50, canary=10, max_share=0.2)
     assert report.stopped is None
-    assert report.outcomes[Outcome.FAILED] == 10
+    assert report.outcomes[ReplayOutcome.FAILED] == 10
 
 
 async def test_a_later_wave_that_fails_stops_the_run_too() -> None:
     clock = Clock()
-    outcomes = iter([Outcome.DONE] * 10 + [Outcome.FAILED] * 500)
+    outcomes = iter([ReplayOutcome.DONE] * 10 + [ReplayOutcome.FAILED] * 500)
     redrive = Scripted(clock, outcomes)
     report = await run(redrive, clock, 500, canary=10)
     assert len(redrive.replayed) == 30
@@ -141,10 +143,10 @@ async def test_a_later_wave_that_fails_stops_the_run_too() -> None:
 
 async def test_a_wave_without_outcomes_stops_the_run_after_its_patience() -> None:
     clock = Clock()
-    redrive = Scripted(clock, always(Outcome.PENDING))
+    redrive = Scripted(clock, always(ReplayOutcome.PENDING))
     report = await run(redrive, clock, 500, canary=4, patience=30, rate=1_000)
     assert len(redrive.replayed) == 4
-    assert report.outcomes == {Outcome.PENDING: 4}
+    assert report.outcomes == {ReplayOutcome.PENDING: 4}
     assert report.stopped is not None
     assert "no outcome after 30 s" in report.stopped
     assert 30 <= clock.now < 32
@@ -152,7 +154,7 @@ async def test_a_wave_without_outcomes_stops_the_run_after_its_patience() -> Non
 
 async def test_without_patience_nobody_looks() -> None:
     clock = Clock()
-    redrive = Scripted(clock, always(Outcome.FAILED))
+    redrive = Scripted(clock, always(ReplayOutcome.FAILED))
     report = await run(redrive, clock, 60, patience=0)
     assert (report.handed_over, redrive.looked, report.stopped) == (60, 0, None)
 
@@ -160,7 +162,7 @@ async def test_without_patience_nobody_looks() -> None:
 @pytest.mark.parametrize("rate", [0.5, 20.0, 250.0])
 async def test_the_rate_is_kept(rate: float) -> None:
     clock = Clock()
-    redrive = Scripted(clock, always(Outcome.DONE))
+    redrive = Scripted(clock, always(ReplayOutcome.DONE))
     await run(redrive, clock, 40, rate=rate, patience=0)
     moments = sorted(moment for moment, _ in redrive.replayed)
     for start in range(40):
@@ -171,7 +173,7 @@ async def test_the_rate_is_kept(rate: float) -> None:
 async def test_skipped_letters_are_counted_and_fill_no_wave() -> None:
     clock = Clock()
     actions = iter([Action.SKIP_RESOLVED, Action.SKIP_BUSY] * 20 + [Action.SEND] * 20)
-    report = await run(Scripted(clock, always(Outcome.DONE), actions), clock, 60, canary=5, rate=1_000)
+    report = await run(Scripted(clock, always(ReplayOutcome.DONE), actions), clock, 60, canary=5, rate=1_000)
     assert report.handed_over == 20
     assert report.actions[Action.SKIP_RESOLVED] == 20
     assert report.stopped is None
@@ -179,7 +181,7 @@ async def test_skipped_letters_are_counted_and_fill_no_wave() -> None:
 
 async def test_a_broker_that_takes_nothing_stops_the_run() -> None:
     clock = Clock()
-    redrive = Scripted(clock, always(Outcome.DONE), always(Action.UNREACHABLE))
+    redrive = Scripted(clock, always(ReplayOutcome.DONE), always(Action.UNREACHABLE))
     report = await run(redrive, clock, 500)
     assert len(redrive.replayed) <= 10
     assert report.stopped is not None
@@ -189,7 +191,7 @@ async def test_a_broker_that_takes_nothing_stops_the_run() -> None:
 async def test_one_letter_that_cannot_be_handed_over_does_not_stop_the_others() -> None:
     clock = Clock()
     actions = iter([Action.FAILED] + [Action.SEND] * 40)
-    report = await run(Scripted(clock, always(Outcome.DONE), actions), clock, 41, rate=1_000)
+    report = await run(Scripted(clock, always(ReplayOutcome.DONE), actions), clock, 41, rate=1_000)
     assert (report.actions[Action.FAILED], report.handed_over, report.stopped) == (1, 40, None)
 
 
@@ -205,4 +207,4 @@ def test_a_ramp_that_cannot_be_is_refused(wrong: dict[str, Any]) -> None:
 @pytest.mark.parametrize(("by", "reason"), [("", "x"), ("operator", " ")])
 def test_an_order_needs_a_name_and_a_reason(by: str, reason: str) -> None:
     with pytest.raises(ValueError, match="a name and a reason"):
-        Order(by=by, reason=reason)
+        Decision(by=by, reason=reason)

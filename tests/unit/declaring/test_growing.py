@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -24,6 +25,7 @@ HEAD = '''"""Parcels: what a test adds."""
 
 from typing import Any, List
 
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -32,8 +34,15 @@ from functions.composition.composition import Composition
 from functions.composition.declaring import Access, Need, Queue, Table
 from functions.triggers import AppName, Function, HubTrigger, QueueTrigger, TimerTrigger
 from shared.authentication import Role
+from shared.environment import QueueName, SettingsSlice
 from shared.http import Route
 from shared.jobs import Job, parse_schedule
+
+
+class SETTINGS(SettingsSlice):
+    """Settings of parcels."""
+
+    parcels_queue: QueueName = Field("parcel-queue", alias="SLUICE_PARCELS_QUEUE")
 
 
 async def parcels(messages: List[Any]) -> None:
@@ -119,7 +128,7 @@ def grow(copied: Path) -> Callable[[str], Grown]:
     def grown(offered: str) -> Grown:
         add(copied, offered)
         app = describe(copied, sample_environment(copied), constants=CONSTANTS, declared=True)
-        for one in declared_files(app):
+        for one in declared_files(app, copied):
             (copied / one.path).parent.mkdir(exist_ok=True)
             (copied / one.path).write_text(one.text)
         assert [one.message for one in examine(read_facts(copied, app))] == []
@@ -158,11 +167,27 @@ def test_a_route(grow: Callable[[str], Grown]) -> None:
     assert list(grown.openapi["paths"]["/api/parcels/{key}"]) == ["get"]
     (route,) = [one for one in grown.declared["routes"] if one["of"] == "parcels"]
     assert route["callers"] == ["reader"]
+    assert re.search(grown.declared["openPaths"], "/api/parcels/x") is None
     (imported,) = grown.production.of_type("Microsoft.ApiManagement/service/apis")
     assert "/api/parcels/{key}" in str(imported.properties["value"])
     assert grown.roles("parcels") == {"Answers with parcels."}
     tables = {one.name for one in grown.production.of_type("Microsoft.Storage/storageAccounts/tableServices/tables")}
     assert any(name.endswith("/parcels") for name in tables)
+
+
+def test_a_route_that_checks_a_signature(grow: Callable[[str], Grown]) -> None:
+    """The gateway asks for no token there."""
+    grown = grow(
+        'routes=[Route(method="POST", path="hooks/{source}", endpoint=answer, access=None, scheme="signature")]'
+    )
+    assert re.search(grown.declared["openPaths"], "/api/hooks/carrier")
+    assert re.search(grown.declared["openPaths"], "/api/hooks/carrier/more") is None
+    callers = [
+        str(one.properties["value"])
+        for one in grown.production.of_type("Microsoft.ApiManagement/service/policyFragments")
+        if one.name.endswith("/sluice-callers")
+    ]
+    assert len(callers) == 1
 
 
 def test_a_probe(grow: Callable[[str], Grown]) -> None:
@@ -194,8 +219,26 @@ def test_a_queue(grow: Callable[[str], Grown]) -> None:
         if one.name.endswith("/parcels")
     ]
     assert (queue.properties["lockDuration"], queue.properties["maxDeliveryCount"]) == ("PT1M", 20)
-    assert grown.roles("parcels") == {"Takes its messages."}
+    assert grown.roles("parcels") == {"Takes the messages of this queue."}
     assert "parcels" in {one.name for one in grown.emulator.queues}
+
+
+def test_a_queue_with_a_setting_of_its_own(grow: Callable[[str], Grown]) -> None:
+    """The slice of the settings is in the module too; every app is told the name."""
+    grown = grow(
+        'resources=[Queue(name="%SLUICE_PARCELS_QUEUE%")],\n'
+        'functions=[Function(call=parcels, trigger=QueueTrigger(queue="%SLUICE_PARCELS_QUEUE%"), app=AppName.BULK)],\n'
+        "settings=SETTINGS.variables()"
+    )
+    assert "parcel-queue" in {one.name for one in grown.emulator.queues}
+    assert grown.declared["entitySettings"]["SLUICE_PARCELS_QUEUE"] == "parcel-queue"
+    told = {
+        setting["value"]
+        for site in grown.production.of_type("Microsoft.Web/sites")
+        for setting in site.get("properties.siteConfig.appSettings")
+        if setting["name"] == "SLUICE_PARCELS_QUEUE"
+    }
+    assert told == {"parcel-queue"}
 
 
 BAD = [
@@ -268,8 +311,10 @@ def _is_one_line(done: subprocess.CompletedProcess[str], said: str) -> None:
 def test_what_is_checked_in_is_what_the_code_says(project: Path) -> None:
     """And a stale file is named."""
     app = describe(project, sample_environment(project), declared=True)
-    files = declared_files(app)
+    files = declared_files(app, project)
     assert [one.path for one in files if (project / one.path).read_text() != one.text] == []
     other = replace(app, declarations={**app.declarations, "containers": []})
-    changed = [one.path for one, before in zip(declared_files(other), files, strict=True) if one.text != before.text]
+    changed = [
+        one.path for one, before in zip(declared_files(other, project), files, strict=True) if one.text != before.text
+    ]
     assert changed == ["infra/declarations.json", "docs/what-the-app-consists-of.md"]

@@ -14,11 +14,13 @@ from functions.composition import CAPABILITIES, Composition
 from functions.composition.api import gathered_app
 from functions.composition.claims import claim_store
 from functions.composition.dead_letters import dead_letter_store
+from functions.composition.pausing import pause_table
 from functions.composition.read_models import read_models
 from functions.composition.sending import lane_senders, publisher
 from functions.composition.state import state_store
 from shared.messages import Registry, discover
 from shared.settings import Settings
+from shared.tables import MemoryTable
 from tests.unit.asgi import Answer, ask
 from tests.unit.memory import MemoryClaims, MemoryDeadLetters, MemoryLanes, MemoryPublisher, MemoryState, MemoryViews
 
@@ -68,6 +70,7 @@ class Running:
         edges = {
             lane_senders: self.lanes,
             state_store: self.state,
+            pause_table: MemoryTable("state"),
             claim_store: self.claims,
             read_models: self.views,
             dead_letter_store: self.dead_letters,

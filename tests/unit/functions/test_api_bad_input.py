@@ -367,7 +367,8 @@ async def test_no_input_makes_a_5xx_and_what_is_accepted_the_worker_can_read(
     running: Running, path: str, kind: str, body: bytes
 ) -> None:
     """Whatever is sent: 202 and the worker decodes it, or a 4xx and nothing was sent."""
-    from shared.processing import Decoder, Delivery
+    from shared.messages import Delivery
+    from shared.processing import Decoder
 
     running = Running(running.composition.registry)
     answer = await running.post(path, body, kind=kind)

@@ -13,8 +13,7 @@ from functions.composition.processing import processor
 from functions.composition.read_models import projector
 from functions.lanes import delivery_of
 from functions.openapi import command_docs
-from shared.messages import CloudEvent, Contract, Integration, Registry
-from shared.processing import Delivery
+from shared.messages import CloudEvent, Contract, Delivery, Integration, Registry
 from shared.streams import StreamEvent
 from tests.unit.asgi import Answer, ask
 from tests.unit.memory import Sent

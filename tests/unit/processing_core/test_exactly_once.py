@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from shared.processing import batch
+from shared.processing import pipeline
 
 from .world import Count, World
 
@@ -26,7 +26,7 @@ def _no_waiting() -> Any:
     async def at_once(*_: object) -> None:
         return None
 
-    patch.setattr(batch, "_hold", at_once)
+    patch.setattr(pipeline, "_hold", at_once)
     yield
     patch.undo()
 

@@ -11,6 +11,7 @@ import pytest
 from integrations.orders import orders
 from integrations.orders.models import OrderView
 from shared.messages import (
+    Category,
     Contract,
     ErrorCode,
     Integration,
@@ -21,10 +22,9 @@ from shared.messages import (
     UnknownEventType,
     UnknownVersion,
 )
-from shared.processing import Category
 from shared.secrets import UnknownSecret
-from shared.state import Work
 from shared.testing import Memory, Published, Retried, Sent, project, refusal, run
+from shared.work import Work
 
 START = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)
 

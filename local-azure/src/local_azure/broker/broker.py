@@ -33,7 +33,7 @@ class Broker:
     """One namespace. Call `pump` after anything happened, `tick` when `next_deadline` has come."""
 
     def __init__(
-        self, *, journal: Journal, now: Callable[[], int], name: str = "sluice-emulator", seed: int | None = None
+        self, *, journal: Journal, now: Callable[[], int], name: str = "local-azure", seed: int | None = None
     ) -> None:
         self.name = name
         self.journal = journal

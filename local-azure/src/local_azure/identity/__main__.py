@@ -18,7 +18,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run until SIGTERM or SIGINT; give the exit code."""
     options = _parser().parse_args(arguments)
     try:
-        asyncio.run(_serve(options.data_dir, options.port))
+        asyncio.run(_serve(options))
     except (RegistrationError, OSError) as error:
         print(f"identity: {error}", file=sys.stderr)  # noqa: T201
         return 2
@@ -33,11 +33,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--data-dir", type=Path, default=Path(".identity"), help="where its keys are kept")
     parser.add_argument("--port", type=int, default=5310, help="HTTP port, 0 for any free one")
+    parser.add_argument(
+        "--role",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a role of clients that name none; may be given many times",
+    )
     return parser
 
 
-async def _serve(folder: Path, port: int) -> None:
-    async with running_identity(folder, port) as (address, _):
+async def _serve(options: argparse.Namespace) -> None:
+    async with running_identity(options.data_dir, options.port, roles=options.role) as (address, _):
         stopped = asyncio.Event()
         stop_on_signals(stopped)
         print(f"ready identity={address.url} tenant={address.tenant}", flush=True)  # noqa: T201

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -25,7 +25,6 @@ _MANAGED_LIFETIME: Final = 86_400
 _LONGEST_LIFETIME: Final = 86_400
 _OVERLAP: Final = 86_400.0
 _API_VERSION: Final = "2019-08-01"
-_ALL_ROLES: Final = ("producer", "reader", "operator")
 _MOST_ROLES: Final = 32
 _LONGEST_NAME: Final = 256
 
@@ -59,15 +58,22 @@ class _Refused(Exception):
 
 
 class Issuer:
-    """Answers requests; `now` gives seconds since the epoch."""
+    """Answers requests; `now` gives seconds since the epoch, `roles` are those of a client that names none."""
 
     def __init__(
-        self, address: IdentityAddress, registration: Registration, keys: KeyRing, now: Callable[[], float]
+        self,
+        address: IdentityAddress,
+        registration: Registration,
+        keys: KeyRing,
+        now: Callable[[], float],
+        *,
+        roles: Sequence[str] = (),
     ) -> None:
         self._address = address
         self._registration = registration
         self._keys = keys
         self._now = now
+        self._usual_roles = tuple(roles)
 
     def answer(self, asked: Asked) -> Answer:
         """Answer one request; whatever it holds, there is an answer."""
@@ -132,9 +138,9 @@ class Issuer:
         return Answer(200, {"token_type": "Bearer", "expires_in": lifetime, "access_token": token})
 
     def _roles(self, form: Mapping[str, str]) -> list[str]:
-        """The roles asked for; where none are named, all: Entra would look them up in the app's assignments."""
+        """The roles asked for, or the usual ones: Entra would look them up in the app's assignments."""
         given = form.get("roles")
-        roles = list(_ALL_ROLES) if given is None else [role for role in given.split(",") if role]
+        roles = list(self._usual_roles) if given is None else [role for role in given.split(",") if role]
         if len(roles) > _MOST_ROLES or any(len(role) > _LONGEST_NAME for role in roles):
             raise self._oauth_error(400, "invalid_request", 900144, "There are too many roles.")
         return roles

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -18,8 +18,12 @@ __all__ = ["running_identity"]
 
 
 @asynccontextmanager
-async def running_identity(folder: Path, port: int = 0) -> AsyncIterator[tuple[IdentityAddress, Registration]]:
+async def running_identity(
+    folder: Path, port: int = 0, *, roles: Sequence[str] = ()
+) -> AsyncIterator[tuple[IdentityAddress, Registration]]:
     """Run an issuer that keeps what it is registered as in `folder` until the block ends; port 0 is any free one.
+
+    A client that names no roles has `roles`.
 
     Raises
     ------
@@ -31,7 +35,7 @@ async def running_identity(folder: Path, port: int = 0) -> AsyncIterator[tuple[I
     registration = open_registration(folder)
     keys = _open_keys(folder / "signing-keys.json")
     address = IdentityAddress(f"http://127.0.0.1:{port or _any_free_port()}", registration.tenant)
-    server = await listen(Issuer(address, registration, keys, time.time), address.port)
+    server = await listen(Issuer(address, registration, keys, time.time, roles=roles), address.port)
     try:
         yield address, registration
     finally:

@@ -14,6 +14,7 @@ from local_azure.identity import IdentityAddress
 from local_azure.keyvault.access import ROLES, Access
 from local_azure.keyvault.authority import AuthorityError
 from local_azure.keyvault.running import NEAR_EXPIRY_SECONDS, running_vault
+from local_azure.keyvault.seeding import Seeds
 from local_azure.keyvault.storage import StorageError
 from local_azure.keyvault.throttle import Throttle
 from local_azure.stopping import stop_on_signals, stopped_or_failed
@@ -60,7 +61,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--limit", type=int, default=_LIMIT, metavar="N", help="requests in ten seconds")
     parser.add_argument("--near-expiry-seconds", type=int, default=NEAR_EXPIRY_SECONDS, metavar="N")
-    parser.add_argument("--seed", action="store_true", help="make the app's secrets when they are missing")
+    parser.add_argument(
+        "--secret",
+        action="append",
+        default=[],
+        metavar="NAME[=VALUE]",
+        help="a secret that a new vault holds, at random without a value; may be given many times",
+    )
+    parser.add_argument(
+        "--key", action="append", default=[], metavar="NAME", help="an RSA key that a new vault holds, to wrap others"
+    )
     return parser
 
 
@@ -75,6 +85,11 @@ def _access(grants: list[str]) -> Access:
     return access
 
 
+def _seeds(options: argparse.Namespace) -> Seeds:
+    given = (part.partition("=") for part in options.secret)
+    return Seeds({name: value if separator else None for name, separator, value in given}, options.key)
+
+
 async def _serve(options: argparse.Namespace, access: Access, throttle: Throttle) -> None:
     async with running_vault(
         options.data_dir,
@@ -84,7 +99,7 @@ async def _serve(options: argparse.Namespace, access: Access, throttle: Throttle
         port=options.port,
         admin_port=options.admin_port,
         near_expiry_seconds=options.near_expiry_seconds,
-        with_seeds=options.seed,
+        seeds=_seeds(options),
     ) as running:
         stopped = asyncio.Event()
         stop_on_signals(stopped)

@@ -103,7 +103,7 @@ def _authority(folder: Path) -> tuple[x509.Certificate, ec.EllipticCurvePrivateK
 
 def _authority_certificate(key: ec.EllipticCurvePrivateKey) -> x509.Certificate:
     """It may sign for this machine and for nothing else, whoever gets hold of its key."""
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Sluice development CA")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "local-azure development CA")])
     now = datetime.now(UTC)
     permitted: list[x509.GeneralName] = [x509.DNSName(host) for host in _HOSTS]
     permitted += [x509.IPAddress(ipaddress.ip_network(address)) for address in _ADDRESSES]

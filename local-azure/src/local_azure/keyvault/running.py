@@ -21,7 +21,7 @@ from local_azure.keyvault.authority import server_context, write_bundle
 from local_azure.keyvault.counters import Counters
 from local_azure.keyvault.delivery import Delivery
 from local_azure.keyvault.faults import Faults
-from local_azure.keyvault.seeding import seed
+from local_azure.keyvault.seeding import Seeds, seed
 from local_azure.keyvault.server import bind, serve_administration, serve_vault
 from local_azure.keyvault.storage import Storage
 from local_azure.keyvault.throttle import Throttle
@@ -34,6 +34,7 @@ __all__ = ["NEAR_EXPIRY_SECONDS", "RunningVault", "running_vault"]
 NEAR_EXPIRY_SECONDS: Final = 30 * 86_400
 """How long before it expires the service tells of it."""
 
+_NO_SEEDS: Final = Seeds()
 _SWEEP_SECONDS: Final = 1.0
 _KEYS_TIMEOUT: Final = aiohttp.ClientTimeout(total=5)
 
@@ -57,7 +58,7 @@ async def running_vault(
     port: int = 0,
     admin_port: int = 0,
     near_expiry_seconds: int = NEAR_EXPIRY_SECONDS,
-    with_seeds: bool = False,
+    seeds: Seeds = _NO_SEEDS,
 ) -> AsyncIterator[RunningVault]:
     """Run a vault that keeps its items in `folder` until the block ends; ports of 0 are any free ones.
 
@@ -86,8 +87,7 @@ async def running_vault(
         vault = Vault(
             storage, base=address.url, verifier=verifier, access=access, throttle=throttle, now=lambda: int(time.time())
         )
-        if with_seeds:
-            seed(vault)
+        seed(vault, seeds)
         transport = NetworkTransport()
         stack.push_async_callback(transport.close)
         delivery = Delivery(transport, settle=storage.settle)

@@ -87,7 +87,7 @@ async def test_both_ports_speak_it(broker: RunningBroker, which: str, protocol: 
         for start in range(0, len(opening), 7):
             await socket.send_bytes(opening[start : start + 7])
         received = b""
-        while b"sluice-emulator" not in received:
+        while b"local-azure" not in received:
             received += await socket.receive_bytes(timeout=5)
         assert received.startswith(SASL_HEADER)
 

@@ -28,7 +28,7 @@ class World:
         self.kept: list[str] = []
         self._fresh = iter(keys)
         self.ring = KeyRing([], make=lambda: next(self._fresh), keep=self.kept.append)
-        self.issuer = Issuer(ADDRESS, REGISTRATION, self.ring, lambda: self.now)
+        self.issuer = Issuer(ADDRESS, REGISTRATION, self.ring, lambda: self.now, roles=("reader", "writer"))
 
     def token(self, **changes: str) -> Answer:
         """Ask the token endpoint."""
@@ -106,8 +106,8 @@ def test_a_client_gets_a_token_with_the_roles_it_asked_for(world: World) -> None
     }
 
 
-def test_roles_are_all_or_none_where_nothing_or_an_empty_list_is_asked_for(world: World) -> None:
-    assert world.read(world.token().content["access_token"])["roles"] == ["producer", "reader", "operator"]
+def test_roles_are_the_usual_ones_or_none_where_nothing_or_an_empty_list_is_asked_for(world: World) -> None:
+    assert world.read(world.token().content["access_token"])["roles"] == ["reader", "writer"]
     assert world.read(world.token(roles="").content["access_token"])["roles"] == []
 
 

@@ -21,8 +21,8 @@ from shared.encryption import (
     encrypt_text,
     key_id_of,
 )
-from shared.messages import ErrorCode
-from shared.processing import Category, classify
+from shared.messages import Category, ErrorCode
+from shared.processing import classify
 
 KEY = DataKey("d1", bytes(range(32)))
 OTHER = DataKey("d2", bytes(range(1, 33)))

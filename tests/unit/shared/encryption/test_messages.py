@@ -16,8 +16,8 @@ from shared.encryption import (
     MessageEncryption,
     ProtectionError,
 )
-from shared.messages import ErrorCode, Headers, Lane
-from shared.processing import BatchFailed, Decoder, Delivery
+from shared.messages import Delivery, ErrorCode, Headers, Lane
+from shared.processing import BatchFailed, Decoder
 from shared.sending import CoalescingSender, Lanes
 from tests.unit.memory import MemoryClaims
 from tests.unit.shared.processing.world import World as Processing
@@ -149,7 +149,7 @@ async def test_without_the_setting_a_sealed_message_is_a_dead_letter() -> None:
 
 async def test_a_vault_that_is_away_gives_the_batch_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is lost or called wrong; when it is back, the message takes effect."""
-    monkeypatch.setattr("shared.processing.batch._hold", _no_hold)
+    monkeypatch.setattr("shared.processing.pipeline._hold", _no_hold)
     world = Encrypted()
     message = await world.encrypted(1, "A")
     reader = world.vault.data_keys()

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from shared.messages import Contract, Headers, Integration, InvalidMessage, Lane, Letter, Registry, address
+from shared.messages import Contract, Headers, Integration, InvalidMessage, Lane, OutgoingCommand, Registry, address
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -47,7 +47,7 @@ def registry() -> Registry:
 HANDLER = registry().handler("parcel.packed", "1.0")
 
 
-def letter(data: BaseModel) -> Letter:
+def letter(data: BaseModel) -> OutgoingCommand:
     """Addressed to the one handler."""
     return address(HANDLER, data, source="/sluice", now=NOW)
 
@@ -96,7 +96,7 @@ def test_what_the_outbox_keeps_is_what_was_sent(key: str, note: str, weight: int
     """Byte for byte, with every header; and the handler reads what the sender wrote."""
     parcel = Parcel(parcel_id=key, note=note, weight=weight)
     sent = letter(parcel).follow(sender(), number=0, traceparent="00-1-2-01")
-    assert Letter.from_json(sent.to_json().decode()) == sent
+    assert OutgoingCommand.from_json(sent.to_json().decode()) == sent
     assert HANDLER.decode(sent.body).data == parcel
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared.messages import MalformedJson, fingerprint, parse_strict
+from shared.messages import MalformedJson, parse_strict, payload_hash
 from shared.messages.strict_json import MAX_DEPTH
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
@@ -123,16 +123,16 @@ def test_minus_zero_and_the_largest_integers_are_numbers() -> None:
 
 
 @given(JSON)
-def test_a_fingerprint_does_not_depend_on_order_or_white_space(value: object) -> None:
+def test_a_payload_hash_does_not_depend_on_order_or_white_space(value: object) -> None:
     """Names in another order are the same message."""
     parsed = {"a": value, "b": [1, 2.5]}
     turned = dict(reversed(parsed.items()))
-    assert fingerprint("t", "1.0", parsed) == fingerprint("t", "1.0", turned)
+    assert payload_hash("t", "1.0", parsed) == payload_hash("t", "1.0", turned)
 
 
-def test_a_fingerprint_tells_what_differs() -> None:
+def test_a_payload_hash_tells_what_differs() -> None:
     """True isn't 1, a text isn't a number, and the contract belongs to what is said."""
     variants = [1, True, "1", 1.5, None, [1], {"1": 1}]
-    prints = {fingerprint("t", "1.0", value) for value in variants}
-    prints |= {fingerprint("u", "1.0", 1), fingerprint("t", "1.1", 1)}
+    prints = {payload_hash("t", "1.0", value) for value in variants}
+    prints |= {payload_hash("u", "1.0", 1), payload_hash("t", "1.1", 1)}
     assert len(prints) == len(variants) + 2

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from shared.processing import batch
+from shared.processing import pipeline
 
-HOLD = batch._hold
+HOLD = pipeline._hold
 """What the app does."""
 
 
@@ -20,5 +20,5 @@ def no_holding_back(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     async def hold(items: list[Any], _: float) -> None:
         held.append(len(items))
 
-    monkeypatch.setattr(batch, "_hold", hold)
+    monkeypatch.setattr(pipeline, "_hold", hold)
     return held

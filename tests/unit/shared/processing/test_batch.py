@@ -16,8 +16,7 @@ import pytest
 
 from shared.classification import HIDDEN
 from shared.dead_letters import DeadLetter
-from shared.processing import BatchFailed, batch
-from shared.processing.outcomes import Item
+from shared.processing import BatchFailed, pipeline
 from shared.secrets import VaultUnavailable
 from shared.tables import Upsert
 from tests.unit.memory import MemoryDeadLetters, MemoryState, claim_of
@@ -419,7 +418,7 @@ async def test_a_spent_budget_makes_retries_wait_longer() -> None:
 
 async def test_a_batch_larger_than_memory_is_processed_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each with its own outcome, one part after the other; what was read is let go."""
-    monkeypatch.setattr(batch, "PART_BYTES", len(body(1, "A")) * 2)
+    monkeypatch.setattr(pipeline, "PART_BYTES", len(body(1, "A")) * 2)
     world = World()
     await world.process(
         *(delivery(number, "A", amount=number) for number in range(1, 6)),
@@ -434,7 +433,7 @@ async def test_a_batch_larger_than_memory_is_processed_in_parts(monkeypatch: pyt
 
 async def test_storage_that_hangs_fails_the_batch_below_the_lock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Another instance must not get the messages while this one still works on them."""
-    monkeypatch.setattr(batch, "GRACE_SECONDS", 0.05)
+    monkeypatch.setattr(pipeline, "GRACE_SECONDS", 0.05)
     world = World(timeout=0.02)
 
     async def hang(*_: object) -> dict[str, Any]:
@@ -462,7 +461,7 @@ async def test_a_failed_batch_is_held_for_a_while_but_not_beyond_its_lock(
 
     ends = asyncio.get_running_loop().time() + left
     monkeypatch.setattr(asyncio, "sleep", sleep)
-    await HOLD([Item(replace(delivery(1), delivery_count=tries))], ends)
+    await HOLD([replace(delivery(1), delivery_count=tries)], ends)
     assert slept == [pytest.approx(waits, abs=0.1)]
 
 

@@ -32,8 +32,8 @@ from pydantic import TypeAdapter, ValidationError
 from yarl import URL
 
 from shared.claim_check import ClaimMissing
-from shared.messages import InvalidMessage, MalformedJson, Partial, Reject, Retry, UnknownVersion
-from shared.processing import Category, classify
+from shared.messages import Category, InvalidMessage, MalformedJson, Partial, Reject, Retry, UnknownVersion
+from shared.processing import classify
 from shared.processing.failures import MATRIX
 from shared.sending import NotSent
 from shared.state import TooLarge

@@ -7,10 +7,11 @@ from typing import Any, cast
 
 import pytest
 
-from shared.messages import Lane
+from shared.messages import Delivery, Lane
+from shared.ordered import Parking
 from shared.pausing import Kind, PauseBook, PauseGate, PauseWatch, Release, SetAside, SetAsideMessage
-from shared.processing import BatchFailed, Delivery
-from shared.state import Parking, StateStore
+from shared.processing import BatchFailed
+from shared.state import StateStore
 from shared.tables import MemoryTable
 
 from .world import NOW, World, delivery
@@ -165,8 +166,8 @@ async def test_the_ordered_lane_keeps_the_order_of_every_key() -> None:
     assert await world.aside.counts() == {}
     turns = []
     while found := (await world.parking.find(["a"])).get("a"):
-        head = await world.parking.head(found)
-        assert head is not None
-        turns.append(head.waiting.sequence_number)
-        await world.parking.release(head)
+        turn = await world.parking.turn(found)
+        assert turn is not None
+        turns.append(turn.delivery.sequence_number)
+        await world.parking.release(turn)
     assert turns == [1, 3, 4]

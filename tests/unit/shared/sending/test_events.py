@@ -9,7 +9,7 @@ import pytest
 from azure.eventhub import EventData
 from azure.eventhub.aio import EventHubProducerClient
 
-from shared.sending import EventPublisher, Fact
+from shared.sending import EventPublisher, OutgoingEvent
 
 
 class Batch:
@@ -61,7 +61,7 @@ def publisher(hub: Hub) -> EventPublisher:
 async def test_facts_go_to_the_partition_of_their_bucket_in_order() -> None:
     """Also over several batches."""
     hub = Hub()
-    await publisher(hub).publish([Fact(number % 4, b"%d" % number) for number in range(20)])
+    await publisher(hub).publish([OutgoingEvent(number % 4, b"%d" % number) for number in range(20)])
     assert hub.taken["0"] == [b"%d" % n for n in range(20) if n % 4 in (0, 3)]
     assert hub.taken["1"] == [b"%d" % n for n in range(20) if n % 4 == 1]
 
@@ -70,7 +70,7 @@ async def test_concurrent_publishers_of_a_bucket_do_not_overtake_each_other() ->
     """Whoever came first is first."""
     hub = Hub()
     to = publisher(hub)
-    await asyncio.gather(*(to.publish([Fact(0, b"%d-%d" % (call, n)) for n in range(4)]) for call in range(5)))
+    await asyncio.gather(*(to.publish([OutgoingEvent(0, b"%d-%d" % (call, n)) for n in range(4)]) for call in range(5)))
     assert hub.taken["0"] == [b"%d-%d" % (call, n) for call in range(5) for n in range(4)]
 
 
@@ -80,8 +80,8 @@ async def test_no_facts_ask_nobody() -> None:
     to = publisher(hub)
     await to.publish([])
     assert hub.asked == 0
-    await to.publish([Fact(0, b"a")])
-    await to.publish([Fact(1, b"b")])
+    await to.publish([OutgoingEvent(0, b"a")])
+    await to.publish([OutgoingEvent(1, b"b")])
     assert hub.asked == 1
 
 
@@ -90,10 +90,10 @@ async def test_a_failing_partition_fails_the_publishing() -> None:
     hub = Hub()
     hub.broken = "1"
     with pytest.raises(ExceptionGroup):
-        await publisher(hub).publish([Fact(0, b"a"), Fact(1, b"b")])
+        await publisher(hub).publish([OutgoingEvent(0, b"a"), OutgoingEvent(1, b"b")])
 
 
 async def test_a_fact_larger_than_a_batch_is_an_error() -> None:
     """Never a silent loss."""
     with pytest.raises(ExceptionGroup):
-        await publisher(Hub()).publish([Fact(0, b"a"), Fact(0, b"x" * 11)])
+        await publisher(Hub()).publish([OutgoingEvent(0, b"a"), OutgoingEvent(0, b"x" * 11)])

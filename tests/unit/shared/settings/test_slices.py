@@ -12,7 +12,7 @@ from shared.environment import Connection, SettingsSlice, WrongSettings, contrad
 from shared.processing.settings import ProcessingSettings
 from shared.settings import Settings
 
-from .test_settings import refused
+from .test_settings import RIGHT, refused
 
 SLICES = [one for one in Settings.__bases__ if issubclass(one, SettingsSlice)]
 
@@ -86,13 +86,39 @@ class Parcels(SettingsSlice):
             yield "PARCELS_MOST is below PARCELS_FEWEST"
 
 
-def test_a_new_slice_joins_the_model_by_being_a_base_of_it() -> None:
+def test_a_new_slice_joins_the_model() -> None:
     """Its rules and its connections are read as all others."""
-
-    class More(Settings, Parcels):
-        """The app's settings with one more capability."""
-
+    more = Settings.with_slices([Parcels])
     with pytest.raises(WrongSettings) as caught:
-        More.load({"PARCELS_FEWEST": "5", "PARCELS_MOST": "4"})
+        more.load({"PARCELS_FEWEST": "5", "PARCELS_MOST": "4"})
     for says in ("Carrier: is missing", "State: is missing", "PARCELS_MOST is below PARCELS_FEWEST"):
         assert says in str(caught.value)
+    loaded = more.load(RIGHT | {"Carrier": "Endpoint=a", "PARCELS_MOST": "4"})
+    assert (loaded.slice(Parcels).most, loaded.state_buckets) == (4, 64)
+
+
+def test_a_slice_that_was_not_loaded_is_named() -> None:
+    """A part asks for its own."""
+    with pytest.raises(WrongSettings, match="Parcels"):
+        Settings.load(RIGHT).slice(Parcels)
+
+
+class Stolen(SettingsSlice):
+    """Another's variable under a name of its own."""
+
+    buckets: int = Field(1, alias="SLUICE_STATE_BUCKETS")
+
+
+class Again(SettingsSlice):
+    """Another's attribute, from a variable of its own."""
+
+    most: int = Field(1, alias="AGAIN_MOST")
+
+
+@pytest.mark.parametrize(
+    ("slices", "named"), [([Stolen], "Settings and Stolen both own SLUICE_STATE_BUCKETS"), ([Parcels, Again], "most")]
+)
+def test_two_owners_of_a_setting_are_named(slices: list[type[SettingsSlice]], named: str) -> None:
+    """Before anything is read."""
+    with pytest.raises(ValueError, match=named):
+        Settings.with_slices(slices)

@@ -13,8 +13,7 @@ from opentelemetry.trace import StatusCode
 import integrations
 from functions.composition.processing import processor
 from functions.composition.read_models import projector
-from shared.messages import CloudEvent, discover
-from shared.processing import Delivery
+from shared.messages import CloudEvent, Delivery, discover
 from shared.streams import StreamEvent
 from shared.telemetry import current_traceparent, link_to, span, tracing
 from tests.unit.functions.conftest import Running

@@ -1,11 +1,11 @@
 // Event Hubs through @azure/event-hubs.
-import { EventHubConsumerClient, EventHubProducerClient } from "@azure/event-hubs";
+import { EventHubBufferedProducerClient, EventHubConsumerClient, EventHubProducerClient } from "@azure/event-hubs";
 
 let connectionString;
 const producers = new Map();
 const readers = new Map();
 const stores = new Map();
-const quick = { retryOptions: { maxRetries: 0, timeoutInMs: 4000 } };
+const quick = { retryOptions: { maxRetries: 0, timeoutInMs: 20_000 } };
 
 function producer(hub) {
   if (!producers.has(hub)) producers.set(hub, new EventHubProducerClient(connectionString, hub, quick));
@@ -14,7 +14,8 @@ function producer(hub) {
 
 const encodeEvent = (given) => ({ body: Buffer.from(given.body ?? ""), properties: given.properties });
 
-const decodeEvent = (event, partition) => ({
+const decodeEvent = (event, partition, context) => ({
+  last: context?.lastEnqueuedEventProperties && String(context.lastEnqueuedEventProperties.sequenceNumber),
   body: Buffer.from(event.body).toString(),
   partition,
   properties: event.properties ?? {},
@@ -76,6 +77,19 @@ export const eventHubs = {
       if (!batch.tryAdd(encodeEvent(each))) throw Object.assign(new Error("full"), { code: "MessageSizeExceeded" });
     await producer(given.hub).sendBatch(batch);
   },
+  async eh_send_buffered({ hub, keys }) {
+    let failure;
+    const buffered = new EventHubBufferedProducerClient(connectionString, hub, {
+      ...quick,
+      onSendEventsErrorHandler: async ({ error }) => {
+        failure ??= error;
+      },
+    });
+    for (const partitionKey of keys) await buffered.enqueueEvent({ body: Buffer.from(partitionKey) }, { partitionKey });
+    await buffered.flush();
+    await buffered.close();
+    if (failure) throw failure;
+  },
   async eh_hub(given) {
     const found = await producer(given.hub).getEventHubProperties();
     return { name: found.name, partitions: found.partitionIds };
@@ -95,8 +109,8 @@ export const eventHubs = {
     reader.subscription = consumer.subscribe(
       given.partition,
       {
-        async processEvents(events) {
-          reader.events.push(...events.map((each) => decodeEvent(each, given.partition)));
+        async processEvents(events, context) {
+          reader.events.push(...events.map((each) => decodeEvent(each, given.partition, context)));
         },
         async processError(error) {
           reader.error ??= error;
@@ -105,6 +119,7 @@ export const eventHubs = {
       {
         startPosition: positionOf(given.position),
         ownerLevel: given.owner_level,
+        trackLastEnqueuedEventProperties: given.track ?? false,
         maxBatchSize: given.batch ?? 100,
         maxWaitTimeInSeconds: 1,
         skipParsingBodyAsJson: true,

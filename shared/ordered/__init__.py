@@ -1,0 +1,6 @@
+"""The ordered lane: parked keys, and the messages that wait behind them for their turn."""
+
+from .parking import Parking
+from .rows import ParkedKey, Turn
+
+__all__ = ["ParkedKey", "Parking", "Turn"]

@@ -1,0 +1,94 @@
+"""The second stage, deduplicate: whether a message was dealt with before, and else what is known of its aggregate."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from shared.messages import Category, ErrorCode, Failure
+from shared.outbox import OutboxRows
+from shared.state import Row, StateStore, inbox_key, sequence_key
+from shared.tables import etag_of
+from shared.work import Aggregate
+
+from .outcomes import Dead, Duplicate, Ended, Fresh, Message
+from .recent import Recent
+
+__all__ = ["Deduplication"]
+
+
+class Deduplication:
+    """Looks messages up before their handlers run, and again after a conflict."""
+
+    def __init__(self, store: StateStore, recent: Recent, outbox: OutboxRows) -> None:
+        self._store = store
+        self._recent = recent
+        self._outbox = outbox
+
+    async def sort(self, bucket: int, messages: Sequence[Message]) -> list[Fresh | Ended]:
+        """Each message of a bucket: its end where it was dealt with before, else with its aggregate.
+
+        The inbox is always asked, and first: of a second delivery nothing else is read, nor that where this process has
+        done the message itself. A sequence row is only read where there is probably one: the commit of a message
+        wrongly taken for its aggregate's first meets a conflict. The outbox is only asked where somebody else emitted
+        last.
+        """
+        done = [Ended.of(one, Duplicate()) for one in messages if self._recent.is_done(one)]
+        unsettled = [one for one in messages if not self._recent.is_done(one)]
+        return [*done, *(await self._look(bucket, unsettled, guess=True) if unsettled else [])]
+
+    async def again(self, bucket: int, message: Message) -> Fresh | Ended:
+        """The same after a conflict: nothing is guessed."""
+        (found,) = await self._look(bucket, [message], guess=False)
+        return found
+
+    async def _look(self, bucket: int, messages: Sequence[Message], *, guess: bool) -> list[Fresh | Ended]:
+        inbox = await self._store.find(bucket, [inbox_key(one.headers.message_id) for one in messages])
+        found: list[Fresh | Ended] = []
+        unknown: list[Fresh] = []
+        for message in messages:
+            known = inbox.get(inbox_key(message.headers.message_id))
+            outcome = _verdict(message, known)
+            if outcome is not None:
+                found.append(Ended.of(message, outcome))
+                continue
+            fresh = Fresh(message, Aggregate(replayed=None if known is None else etag_of(known)))
+            expected = guess and self._recent.expects_new(message.headers)
+            self._recent.see(message.headers)
+            (found if expected else unknown).append(fresh)
+        if unknown:
+            rows = await self._store.find(bucket, [sequence_key(one.message.headers.key) for one in unknown])
+            found += await asyncio.gather(*(self._know(bucket, one, rows) for one in unknown))
+        return found
+
+    async def _know(self, bucket: int, fresh: Fresh, rows: Mapping[str, Row]) -> Fresh:
+        headers = fresh.message.headers
+        row = rows.get(sequence_key(headers.key))
+        self._recent.looked_for(headers, new=row is None)
+        if row is None:
+            return fresh
+        sequence = int(row["sequence"])
+        published = self._recent.is_published(headers.key, sequence)
+        aggregate = replace(
+            fresh.aggregate,
+            sequence=sequence,
+            events=int(row["facts"]),
+            etag=etag_of(row),
+            unpublished=[] if published else await self._outbox.unpublished(bucket, headers.key),
+        )
+        return replace(fresh, aggregate=aggregate)
+
+
+def _verdict(message: Message, inbox: Row | None) -> Duplicate | Dead | None:
+    """None: go on. An operator's replay opens a row again; another payload under a known id is refused."""
+    if inbox is None or inbox["status"] == "replaying":
+        return None
+    known = inbox.get("payloadSha256")
+    if not known or message.has_payload_hash(known):
+        return Duplicate()
+    return Dead(
+        Failure(
+            Category.INVALID,
+            ErrorCode.MESSAGE_ID_CONFLICT,
+            "This message id was used before for another payload; a new message needs a new id.",
+        )
+    )

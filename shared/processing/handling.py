@@ -1,0 +1,199 @@
+"""The third stage, handle: a place at the bulkhead, a deadline, and whatever is raised becomes an outcome."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Protocol
+
+from pydantic import BaseModel
+
+from shared.messages import (
+    Category,
+    ErrorCode,
+    Failure,
+    Headers,
+    Lane,
+    OutgoingCommand,
+    Partial,
+    Registry,
+    address,
+)
+from shared.resilience import RetryPlan, WeightedBulkhead
+from shared.telemetry import current_traceparent, hiding, record_exception, span
+from shared.work import Fields, LoadRows, Secrets, Values, Work
+
+from .committing import ensure_fits
+from .failures import classify
+from .outcomes import Dead, Ended, Fresh, Handled, Message, RetryLater
+
+__all__ = ["Limits", "Pauses", "Runner"]
+
+PAUSED_SECONDS = 15.0
+"""A message whose batch was under way when the pause began comes back after so long, and is set aside then."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Bounds of a batch, in seconds.
+
+    Parameters
+    ----------
+    handler_timeout:
+        Time one handler may take.
+    batch_budget:
+        Time all handlers of a batch may take; must end well before the lock does.
+    """
+
+    handler_timeout: float
+    batch_budget: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.handler_timeout <= self.batch_budget:
+            raise ValueError(f"handler_timeout {self.handler_timeout} must be above 0, batch_budget not below it")
+
+
+class Pauses(Protocol):
+    """Knows what an operator has paused; `shared.pausing` has one."""
+
+    async def holding(self, *, lane: str, integration: str | None = None) -> object | None:
+        """What keeps a message of this lane and integration from its handler, if anything does."""
+        ...
+
+
+class Runner:
+    """Runs one handler for one message; never raises what the handler raised.
+
+    Parameters
+    ----------
+    plan:
+        The retry plan of event types that have none of their own.
+    pauses:
+        What an operator has paused; nothing without it.
+    random:
+        Returns 0 … 1, for the jitter of delays.
+    new_work:
+        Makes a unit of work; the testing kit's remembers more.
+    """
+
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        load: LoadRows,
+        buckets: int,
+        gate: WeightedBulkhead[Lane],
+        plan: RetryPlan,
+        limits: Limits,
+        source: str,
+        values: Values | None = None,
+        fields: Fields | None = None,
+        secrets: Secrets | None = None,
+        pauses: Pauses | None = None,
+        now: Callable[[], datetime],
+        random: Callable[[], float],
+        new_work: Callable[..., Work] = Work,
+    ) -> None:
+        self._registry = registry
+        self._load = load
+        self._buckets = buckets
+        self._gate = gate
+        self._plan = plan
+        self._limits = limits
+        self._source = source
+        self._values = values
+        self._fields = fields
+        self._secrets = secrets
+        self._pauses = pauses
+        self._new_work = new_work
+        self._now = now
+        self._random = random
+
+    async def run(self, lane: Lane, fresh: Fresh, deadline: float) -> Handled | Ended:
+        """Run the handler, or put the message off where the batch has no time left for it, or an operator says so."""
+        async with self._gate.place(lane):
+            left = deadline - asyncio.get_running_loop().time()
+            if left <= 0:
+                return _put_off(fresh, 0.0, "the batch ran out of time")
+            if await self._is_paused(lane, fresh):
+                return _put_off(fresh, PAUSED_SECONDS, "paused by an operator")
+            return await self._handle(fresh, min(left, self._limits.handler_timeout))
+
+    async def _is_paused(self, lane: Lane, fresh: Fresh) -> bool:
+        if self._pauses is None:
+            return False
+        integration = fresh.message.handler.integration
+        return await self._pauses.holding(lane=lane.value, integration=integration) is not None
+
+    async def rerun(self, fresh: Fresh) -> Handled | Ended:
+        """Run the handler again on what is known now."""
+        return await self._handle(fresh, self._limits.handler_timeout)
+
+    async def _handle(self, fresh: Fresh, seconds: float) -> Handled | Ended:
+        message = fresh.message
+        headers = message.headers
+        attributes = {"messaging.message.id": str(headers.message_id), "sluice.event_type": headers.event_type}
+        with span("handler", parent=headers.traceparent, attributes=attributes) as current, hiding(message.data):
+            work = self._work(fresh)
+            try:
+                async with asyncio.timeout(seconds):
+                    await _call(message, work)
+            except BaseException as error:
+                task = asyncio.current_task()
+                if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                    raise  # the app is closing; this isn't the handler's doing
+                outcome = self.after(headers, classify(error), message.handler.retry)
+                with suppress(Exception):  # it may not even be able to say what it is
+                    record_exception(current, error)
+                return Ended.of(message, outcome, work)
+        return Handled(message, work)
+
+    def _work(self, fresh: Fresh) -> Work:
+        headers = fresh.message.headers
+        return self._new_work(
+            headers=headers,
+            buckets=self._buckets,
+            source=self._source,
+            load=self._load,
+            now=self._now,
+            payload_hash=fresh.message.payload_hash,
+            aggregate=fresh.aggregate,
+            address=self._address,
+            values=self._values,
+            fields=self._fields,
+            secrets=self._secrets,
+            traceparent=current_traceparent() or headers.traceparent,
+        )
+
+    def _address(self, event_type: str, version: str, data: BaseModel) -> OutgoingCommand:
+        handler = self._registry.handler(event_type, version)
+        return address(handler, data, source=self._source, now=self._now())
+
+    def after(self, headers: Headers, failure: Failure, plan: RetryPlan | None) -> RetryLater | Dead:
+        """What becomes of a message that failed."""
+        if not failure.retryable:
+            return Dead(failure)
+        elapsed = (self._now() - headers.first_attempt_at).total_seconds()
+        delay = (plan or self._plan).delay(
+            headers.attempt, elapsed=max(0.0, elapsed), asked=failure.after, random=self._random
+        )
+        if delay is None:
+            return Dead(replace(failure, code=ErrorCode.ATTEMPTS_EXHAUSTED))
+        return RetryLater(delay, failure)
+
+
+def _put_off(fresh: Fresh, seconds: float, reason: str) -> Ended:
+    failure = Failure(Category.TRANSIENT, ErrorCode.HANDLER_ERROR, reason)
+    return Ended.of(fresh.message, RetryLater(seconds, failure, counts=False))
+
+
+async def _call(message: Message, work: Work) -> None:
+    """Call the handler; what can't be written fails here, where it is this message's own failure, not its batch's."""
+    try:
+        await message.handler.call(message.data, work)
+    except Partial:
+        ensure_fits(work.progress())
+        raise
+    await work.encrypt()
+    ensure_fits(work.operations())

@@ -1,0 +1,316 @@
+"""The pipeline: decode → deduplicate → handle → commit → publish → settle.
+
+Each stage takes what the stage before gave, as values that nobody changes, and none calls back. Every message gets an
+outcome of its own; only infrastructure failure fails the batch. `docs/life-of-a-message.md` shows the whole way.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
+from typing import Protocol, TypeVar
+from uuid import UUID
+
+from opentelemetry.trace import SpanKind
+
+from shared.messages import Delivery, Lane
+from shared.outbox import Outbox
+from shared.resilience import LaneTurns
+from shared.state import StateStore
+from shared.telemetry import link_to, log_event, span
+
+from .committing import commit, groups
+from .decoding import Decoder
+from .deduplication import Deduplication
+from .handling import Limits, Runner
+from .ordered import OrderedKeys
+from .outcomes import Dead, Done, Duplicate, Ended, Fresh, Handled, Message, Parked, RetryLater
+from .recent import Recent
+from .settling import Settler
+
+__all__ = ["Admission", "BatchFailed", "BatchProcessor"]
+
+
+GRACE_SECONDS = 5.0
+"""Time for storage and broker after the handlers' budget: both together stay below the lock."""
+PART_BYTES = 64 * 1024 * 1024
+"""Payloads of a batch that are in memory at one time, before parsing."""
+MAX_RERUNS = 5
+"""Runs of a handler whose commit keeps meeting conflicts."""
+
+T = TypeVar("T")
+Decoded = TypeVar("Decoded", bound=Message | Ended)
+
+
+class BatchFailed(Exception):
+    """Storage or the broker failed: the batch goes back to its queue, what was committed is remembered."""
+
+
+class Admission(Protocol):
+    """Decides what may be processed now; `shared.pausing` has one."""
+
+    async def admit(self, lane: Lane, deliveries: Sequence[Delivery]) -> list[int]:
+        """The numbers of those that may; the others wait safely when this returns, and count as dealt with."""
+        ...
+
+
+class BatchProcessor:
+    """Leads the batches of all lanes through the stages."""
+
+    def __init__(
+        self,
+        *,
+        decoder: Decoder,
+        store: StateStore,
+        runner: Runner,
+        outbox: Outbox,
+        settler: Settler,
+        limits: Limits,
+        turns: LaneTurns[Lane],
+        ordered: OrderedKeys | None = None,
+        admission: Admission | None = None,
+        recent: Recent | None = None,
+    ) -> None:
+        self._decoder = decoder
+        self._recent = recent or Recent()
+        self._deduplication = Deduplication(store, self._recent, outbox.rows)
+        self._runner = runner
+        self._store = store
+        self._outbox = outbox
+        self._settler = settler
+        self._limits = limits
+        self._ordered = ordered
+        self._turns = turns
+        self._admission = admission
+
+    async def process(self, lane: Lane, deliveries: Sequence[Delivery]) -> None:
+        """Return when every message has its outcome and the batch may be completed.
+
+        Raises
+        ------
+        BatchFailed
+            The batch must be delivered again.
+        """
+        started = asyncio.get_running_loop().time()
+        ends = started + self._limits.batch_budget + GRACE_SECONDS
+        received = len(deliveries)
+        links = [link for one in deliveries if (link := link_to(one.properties.get("traceparent")))]
+        attributes = {"messaging.destination.name": lane.value, "messaging.batch.message_count": received}
+        outcomes: Counter[type] = Counter()
+        with span("batch", kind=SpanKind.CONSUMER, links=links, attributes=attributes):
+            try:
+                async with asyncio.timeout_at(ends):
+                    admitted = await self._admitted(lane, deliveries)
+                    with self._turns.at_work(lane):
+                        async for piece in self._turns.slices(lane, admitted):
+                            for part in _parts(piece):
+                                outcomes += await self._part(lane, part, started + self._limits.batch_budget)
+            except Exception as error:
+                log_event("batch failed", level=logging.ERROR, error=error, lane=lane.value, received=received)
+                await _hold(deliveries, ends)
+                raise BatchFailed(f"{type(error).__name__}: the batch goes back to its queue") from error
+        log_event(
+            "batch",
+            lane=lane.value,
+            received=received,
+            paused=received - len(admitted),
+            done=outcomes[Done],
+            duplicates=outcomes[Duplicate],
+            retried=outcomes[RetryLater],
+            dead=outcomes[Dead],
+            parked=outcomes[Parked],
+            milliseconds=round((asyncio.get_running_loop().time() - started) * 1_000),
+        )
+
+    async def take_turn(self, delivery: Delivery) -> Ended:
+        """Process one message of the ordered lane whose turn it is; to settle it is up to the caller.
+
+        Whatever storage raises is passed on: the message waits where it was.
+        """
+        async with asyncio.timeout(self._limits.batch_budget + GRACE_SECONDS):
+            decoded = await self._decoder.read(delivery)
+            if isinstance(decoded, Ended):
+                return decoded
+            deadline = asyncio.get_running_loop().time() + self._limits.batch_budget
+            (ended,) = await self._wave(Lane.ORDERED, [decoded], deadline)
+            return ended
+
+    async def _admitted(self, lane: Lane, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
+        if self._admission is None:
+            return deliveries
+        return [deliveries[number] for number in await self._admission.admit(lane, deliveries)]
+
+    async def _part(self, lane: Lane, deliveries: Sequence[Delivery], deadline: float) -> Counter[type]:
+        """What was read may be large: nothing of it outlives this."""
+        decoded = await _all(self._decoder.read(delivery) for delivery in deliveries)
+        self._earn(decoded)
+        if lane is Lane.ORDERED and self._ordered is not None:
+            ended = await self._in_order(self._ordered, decoded, deadline)
+        else:
+            ended = await self._in_waves(lane, decoded, deadline)
+        return Counter(type(one.outcome) for one in ended)
+
+    def _earn(self, decoded: Iterable[Message | Ended]) -> None:
+        first = Counter(
+            one.handler.integration for one in decoded if isinstance(one, Message) and one.headers.attempt == 1
+        )
+        for integration, tries in first.items():
+            self._settler.budget(integration).earn(tries)
+
+    async def _in_waves(self, lane: Lane, decoded: Sequence[Message | Ended], deadline: float) -> list[Ended]:
+        """What can't be read is settled beside the others' work, unless another message goes by its id.
+
+        That one must be dealt with first: the record of a death would have it taken for a second delivery.
+        """
+        ids = Counter(one.headers.message_id for one in decoded if one.headers is not None)
+        alone: list[Ended] = []
+        later: list[Ended] = []
+        for one in decoded:
+            if isinstance(one, Ended):
+                (alone if one.headers is None or ids[one.headers.message_id] == 1 else later).append(one)
+        messages = [one for one in decoded if isinstance(one, Message)]
+
+        async def work() -> list[Ended]:
+            return [one for wave in _waves(messages) for one in await self._wave(lane, wave, deadline)]
+
+        ended, *_ = await _all([work(), *(self._settled(lane, one) for one in alone)])
+        await _all(self._settled(lane, one) for one in (*ended, *later))
+        return [*alone, *ended, *later]
+
+    async def _settled(self, lane: Lane, ended: Ended) -> list[Ended]:
+        await self._settler.settle(lane, ended)
+        return [ended]
+
+    async def _in_order(self, ordered: OrderedKeys, decoded: Sequence[Message | Ended], deadline: float) -> list[Ended]:
+        """Each wave is settled before the next one looks: what failed holds its key by then."""
+        result: list[Ended] = []
+        for wave in _waves([one for one in decoded if one.headers is not None]):
+            turns = await ordered.whose_turn(wave)
+            ended = [one for one in turns.now if isinstance(one, Ended)]
+            messages = [one for one in turns.now if isinstance(one, Message)]
+            ended += await self._wave(Lane.ORDERED, messages, deadline)
+            await _all(
+                ordered.settle(one, holds_key=one.headers is not None and one.headers.message_id in turns.holding)
+                for one in ended
+            )
+            result += [*turns.parked, *ended]
+        unread = [one for one in decoded if isinstance(one, Ended) and one.headers is None]
+        await _all(self._settler.settle(Lane.ORDERED, one) for one in unread)
+        return [*result, *unread]
+
+    async def _wave(self, lane: Lane, messages: Sequence[Message], deadline: float) -> list[Ended]:
+        """One message per key: later messages of a key wait for the wave before."""
+        buckets: dict[int, list[Message]] = {}
+        for message in messages:
+            buckets.setdefault(message.bucket, []).append(message)
+        ended: list[Ended] = []
+
+        async def collect(bucket: int, group: Sequence[Message]) -> None:
+            async for one in self._bucket(lane, bucket, group, deadline):
+                ended.append(one)
+
+        try:
+            await _all(collect(bucket, group) for bucket, group in buckets.items())
+        finally:
+            await self._publish(ended)  # also what was committed before something failed
+        return ended
+
+    async def _bucket(
+        self, lane: Lane, bucket: int, messages: Sequence[Message], deadline: float
+    ) -> AsyncIterator[Ended]:
+        """Buckets don't wait for each other: storage works on one while the processor works on another."""
+        known = await self._deduplication.sort(bucket, messages)
+        results = await _all(self._runner.run(lane, one, deadline) for one in known if isinstance(one, Fresh))
+        for ended in (*known, *results):
+            if isinstance(ended, Ended):
+                yield ended
+        for group in groups([one for one in results if isinstance(one, Handled)]):
+            if await commit(self._store, bucket, group):
+                for one in group:
+                    yield self._done(one)
+            else:
+                for one in group:
+                    yield await self._commit_alone(bucket, one)
+
+    async def _commit_alone(self, bucket: int, handled: Handled) -> Ended:
+        """What met a conflict goes through the stages again, by itself, until it doesn't."""
+        for _ in range(MAX_RERUNS):
+            if await commit(self._store, bucket, [handled]):
+                return self._done(handled)
+            known = await self._deduplication.again(bucket, handled.message)
+            if isinstance(known, Ended):
+                return known
+            result = await self._runner.rerun(known)
+            if isinstance(result, Ended):
+                return result
+            handled = result
+        key = handled.message.headers.key
+        raise TimeoutError(f"the state of {key!r} keeps changing; the message goes back to its queue")
+
+    def _done(self, handled: Handled) -> Ended:
+        self._recent.done(handled.message)
+        return Ended.of(handled.message, Done(), handled.work)
+
+    async def _publish(self, ended: Iterable[Ended]) -> None:
+        """Publish what was committed; what fails here stays in the outbox and is swept from there."""
+        works = [one.work for one in ended if isinstance(one.outcome, Done) and one.work and one.work.emitted]
+        try:
+            await self._outbox.publish(works)
+        except Exception as error:
+            log_event("publish failed", level=logging.WARNING, error=error)
+        else:
+            for work in works:
+                self._recent.published(work.headers.key, work.aggregate.sequence + len(work.emitted))
+
+
+async def _hold(deliveries: Sequence[Delivery], ends: float) -> None:
+    """Wait before giving back: an immediate redelivery would burn the delivery count during a short outage.
+
+    But only until `ends`, on the loop's clock: a batch that is worked on beyond its lock can't be given back any more.
+    """
+    tries = max((delivery.delivery_count for delivery in deliveries), default=1)
+    left = ends - asyncio.get_running_loop().time()
+    await asyncio.sleep(max(0.0, min(5.0, 0.25 * 2.0 ** min(tries, 10), left)))
+
+
+def _parts(deliveries: Sequence[Delivery]) -> list[list[Delivery]]:
+    """The batch in pieces whose payloads fit in memory together; most batches are one piece."""
+    parts: list[list[Delivery]] = []
+    size = 0
+    for delivery in deliveries:
+        more = _payload_size(delivery)
+        if not parts or size + more > PART_BYTES:
+            parts.append([])
+            size = 0
+        parts[-1].append(delivery)
+        size += more
+    return parts
+
+
+def _payload_size(delivery: Delivery) -> int:
+    claimed = delivery.properties.get("claimSize")
+    return max(len(delivery.body), claimed if isinstance(claimed, int) else 0)
+
+
+def _waves(decoded: Sequence[Decoded]) -> list[list[Decoded]]:
+    """The n-th message of every key, in the order of the batch; no wave holds a message id twice."""
+    following: dict[str | UUID, int] = {}
+    waves: list[list[Decoded]] = []
+    for one in decoded:
+        if one.headers is None:
+            raise LookupError("the delivery doesn't say which key it belongs to")
+        number = max(following.get(one.headers.key, 0), following.get(one.headers.message_id, 0))
+        if number == len(waves):
+            waves.append([])
+        waves[number].append(one)
+        following[one.headers.key] = following[one.headers.message_id] = number + 1
+    return waves
+
+
+async def _all(calls: Iterable[Awaitable[T]]) -> list[T]:
+    """Await all to their end, then raise the first error: nothing keeps running behind a failed batch."""
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return results  # type: ignore[return-value]  # none of them is an exception

@@ -1,0 +1,109 @@
+"""The inbox: one row for each message that was dealt with, and how a dead one gives way to a replay."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from shared.messages import Headers
+from shared.tables import Conflict, Create, Replace, again_on_conflict, etag_of
+
+from .buckets import bucket_of, partition_key
+from .rows import inbox_key
+from .store import Row, StateStore
+
+__all__ = ["Inbox", "inbox_row"]
+
+_TRIES = 10
+_LONGEST_REASON = 4_000
+
+
+def inbox_row(
+    headers: Headers,
+    status: str,
+    *,
+    buckets: int,
+    payload_hash: str,
+    now: datetime,
+    code: str | None = None,
+    reason: str | None = None,
+) -> dict[str, Any]:
+    """The row that says that a message was dealt with, and how; code and reason tell why one is dead."""
+    row = {
+        "PartitionKey": partition_key(bucket_of(headers.key, buckets)),
+        "RowKey": inbox_key(headers.message_id),
+        "status": status,
+        "lane": headers.lane.value,
+        "eventType": headers.event_type,
+        "version": headers.version,
+        "key": headers.key,
+        "attempt": headers.attempt,
+        "correlationId": headers.correlation_id,
+        "acceptedAt": headers.first_attempt_at,
+        "processedAt": now,
+        "payloadSha256": payload_hash,
+        "sender": headers.sender or "",
+    }
+    return row if code is None else {**row, "code": code, "reason": (reason or "")[:_LONGEST_REASON]}
+
+
+class Inbox:
+    """The inbox rows of messages whose processing is over.
+
+    A row is `dead`, is set to `replaying` when an operator replays its message, and ends as `done` or `dead` again.
+    Whoever processes a `replaying` message updates the row under its ETag, so a replay takes effect once.
+    """
+
+    def __init__(self, store: StateStore) -> None:
+        self._store = store
+
+    async def find(self, message_id: str, key: str) -> Row | None:
+        """The inbox row of a message, or None."""
+        row_key = inbox_key(message_id)
+        return (await self._store.find(self._bucket(key), [row_key])).get(row_key)
+
+    async def reopen(self, message_id: str, key: str, *, replay: int) -> str | None:
+        """Let a dead message be processed again; return what the row says after: None, `replaying` or `done`."""
+
+        async def reopen() -> str | None:
+            row = await self.find(message_id, key)
+            status = None if row is None else str(row["status"])
+            if row is None or status == "done" or (status == "replaying" and row.get("replay") == replay):
+                return status
+            await self._update(key, {**row, "status": "replaying", "replay": replay}, row)
+            return "replaying"
+
+        return await again_on_conflict(reopen, subject=f"the inbox record of {message_id}", tries=_TRIES)
+
+    async def close(self, message_id: str, key: str, *, replay: int) -> None:
+        """Take back what `reopen` did for this replay: its message was not sent, or shall have no effect any more."""
+
+        async def close() -> None:
+            row = await self.find(message_id, key)
+            if row is not None and row["status"] == "replaying" and row.get("replay") == replay:
+                await self._update(key, {**row, "status": "dead"}, row)
+
+        await again_on_conflict(close, subject=f"the inbox record of {message_id}", tries=_TRIES)
+
+    async def record_death(self, key: str, row: Mapping[str, Any]) -> str:
+        """Record a death unless the message was dealt with; return the status that the inbox has then."""
+
+        async def record() -> str:
+            """Without a look at first: hardly any death was recorded before."""
+            try:
+                await self._store.commit(self._bucket(key), [Create(row)])
+            except Conflict:
+                known = (await self._store.find(self._bucket(key), [row["RowKey"]])).get(row["RowKey"])
+                if known is None:
+                    raise
+                if known["status"] != "replaying":
+                    return str(known["status"])
+                await self._update(key, row, known)
+            return "dead"
+
+        return await again_on_conflict(record, subject=f"the inbox record {row['RowKey']}", tries=_TRIES)
+
+    async def _update(self, key: str, row: Mapping[str, Any], known: Row) -> None:
+        await self._store.commit(self._bucket(key), [Replace(row, etag_of(known))])
+
+    def _bucket(self, key: str) -> int:
+        return bucket_of(key, self._store.buckets)

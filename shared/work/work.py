@@ -1,0 +1,393 @@
+"""The unit of work: all that one message changes and emits, committed in one transaction or not at all."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Protocol, TypeVar
+
+from pydantic import BaseModel
+
+from shared.blobs import BlobMissing, BlobReference
+from shared.classification import plan_of
+from shared.messages import CloudEvent, Headers, OutgoingCommand
+from shared.privacy import clear_text
+from shared.secrets import Secret, UnknownSecret
+from shared.state import (
+    Row,
+    TooLarge,
+    bucket_of,
+    inbox_row,
+    outbox_key,
+    pack,
+    partition_key,
+    sequence_key,
+    state_key,
+    unpack,
+)
+from shared.tables import Create, Delete, Operation, Replace, Upsert, etag_of
+from shared.telemetry import hide
+
+__all__ = ["Aggregate", "Fields", "LoadRows", "Secrets", "Values", "Work"]
+
+_RACES = 3
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class LoadRows(Protocol):
+    """Reads rows of a bucket: the store, or memory in a test."""
+
+    async def __call__(self, bucket: int, row_keys: list[str]) -> dict[str, Row]:
+        """The rows that exist, by row key."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Aggregate:
+    """What was known of a message's aggregate before its handler ran.
+
+    Attributes
+    ----------
+    sequence, events, etag:
+        How much was emitted, how many of it are events, and the sequence row's ETag; None where there is none yet.
+    unpublished:
+        Outbox rows of the aggregate, left by a crash or still on their way: they go before what is emitted now.
+    replayed:
+        ETag of an inbox row that an operator opened again for a replay.
+    """
+
+    sequence: int = 0
+    events: int = 0
+    etag: str | None = None
+    unpublished: Sequence[Row] = field(default=())
+    replayed: str | None = None
+
+
+class Values(Protocol):
+    """Keeps values that are too large for an entity: Blob storage."""
+
+    async def put_value(self, owner: str, text: str) -> BlobReference:
+        """Return when the value is kept."""
+        ...
+
+    async def get_value(self, reference: BlobReference) -> str:
+        """The value; raises BlobMissing."""
+        ...
+
+
+class EncryptedText(Protocol):
+    """A model as JSON, its protected fields encrypted."""
+
+    @property
+    def text(self) -> str:
+        """The JSON."""
+        ...
+
+
+class Fields(Protocol):
+    """Encrypts and decrypts protected fields: `shared.privacy.FieldProtection`."""
+
+    async def encrypt(self, data: BaseModel, aad: tuple[str, ...]) -> EncryptedText:
+        """A model as JSON for a place."""
+        ...
+
+    async def decrypt(self, text: str, model: type[BaseModel], aad: tuple[str, ...]) -> str:
+        """JSON in clear of what was encrypted with the same additional data."""
+        ...
+
+    async def encrypt_whole(self, text: str, aad: tuple[str, ...]) -> str:
+        """A whole text, encrypted."""
+        ...
+
+    async def decrypt_whole(self, text: str, aad: tuple[str, ...]) -> str:
+        """What was encrypted whole."""
+        ...
+
+
+class Secrets(Protocol):
+    """Gives secrets: `shared.secrets.SecretCache`."""
+
+    async def get(self, name: str) -> Secret:
+        """The current version; raises SecretError."""
+        ...
+
+
+class Work:
+    """What a handler gets beside its model: state of the message's aggregate, events to publish, commands to send.
+
+    Nothing is written before the handler has returned. A handler may run again when its commit met a conflict,
+    so it should do its work through this object only.
+    """
+
+    def __init__(
+        self,
+        *,
+        headers: Headers,
+        buckets: int,
+        source: str,
+        load: LoadRows,
+        now: Callable[[], datetime],
+        payload_hash: str,
+        aggregate: Aggregate | None = None,
+        address: Callable[[str, str, BaseModel], OutgoingCommand] | None = None,
+        values: Values | None = None,
+        fields: Fields | None = None,
+        secrets: Secrets | None = None,
+        traceparent: str | None = None,
+    ) -> None:
+        self.headers = headers
+        self.now = now()
+        self.bucket = bucket_of(headers.key, buckets)
+        self.aggregate = aggregate or Aggregate()
+        self._clock = now
+        self._source = source
+        self._buckets = buckets
+        self._load = load
+        self._payload_hash = payload_hash
+        self._address = address
+        self._values = values
+        self._fields = fields
+        self._secrets = secrets
+        self._traceparent = traceparent
+        self._loaded: dict[str, str | None] = {}
+        self._staged: dict[str, dict[str, Any] | None] = {}
+        self._models: dict[str, BaseModel | None] = {}
+        self._operations: list[Operation] | None = None
+        self._outbox: list[dict[str, Any]] | None = None
+        self._plain: dict[int, BaseModel | OutgoingCommand] = {}
+        self._encrypted_commands: dict[int, str] = {}
+        self.emitted: list[CloudEvent | OutgoingCommand] = []
+
+    async def secret(self, name: str) -> Secret:
+        """A secret of the key vault, such as a partner's key; warm, it costs a look-up.
+
+        Ask for it where it is used, so that a new version is noticed. Until the handler has returned, its value is kept
+        out of log lines, spans, dead letters and errors, as protected fields are.
+
+        Raises
+        ------
+        SecretError
+            The vault doesn't have it, or doesn't answer and nothing is cached. Let it pass: the message is tried again.
+        """
+        if self._secrets is None:
+            raise UnknownSecret(name, "the app has no key vault: set KeyVault__vaultUri")
+        secret = await self._secrets.get(name)
+        hide(secret.value)
+        return secret
+
+    async def load(self, kind: str, key: str, model: type[Model]) -> Model | None:
+        """The state saved last under `kind` and `key`, or None; a later save is refused if it changed meanwhile."""
+        row_key = self._row_key(kind, key)
+        if row_key in self._models:
+            staged = self._models[row_key]
+            if staged is not None and not isinstance(staged, model):
+                raise TypeError(f"{kind} {key} was saved as {type(staged).__name__}, not {model.__name__}")
+            return staged
+        row = await self._read(row_key)
+        for _ in range(_RACES):
+            if row is None:
+                return None
+            reference = BlobReference.from_columns(row)
+            if reference is None:
+                return model.model_validate_json(await self._clear(unpack(row), kind, key, model))
+            if self._values is None:
+                break
+            try:
+                text = await self._values.get_value(reference)
+            except BlobMissing:  # the row was replaced, and its old value swept, while it was read
+                row = await self._read(row_key)
+            else:
+                return model.model_validate_json(await self._clear(text, kind, key, model))
+        raise LookupError(f"the large value of {kind} {key!r} can't be read")
+
+    async def save(self, kind: str, key: str, value: BaseModel) -> None:
+        """Keep a value as the state of `kind` and `key`; without a `load` before, it replaces what was there.
+
+        Raises
+        ------
+        TooLarge
+            The value doesn't fit an entity, and there is no storage for large values.
+        ValueError
+            `key` is another aggregate than the message's.
+        """
+        row_key = self._row_key(kind, key)
+        self._changed()
+        self._staged[row_key] = {"kind": kind, "key": key, **await self._columns(row_key, kind, key, value)}
+        self._models[row_key] = value
+
+    async def _clear(self, text: str, kind: str, key: str, model: type[BaseModel]) -> str:
+        if self._fields is None:
+            return clear_text(text, model)
+        return await self._fields.decrypt(text, model, ("state", kind, key))
+
+    async def _columns(self, row_key: str, kind: str, key: str, value: BaseModel) -> dict[str, Any]:
+        """The value in the entity's own columns, or where it is too large a reference to a blob that is put first."""
+        if self._fields is None:
+            text = value.model_dump_json(by_alias=True)
+        else:
+            text = (await self._fields.encrypt(value, ("state", kind, key))).text
+        try:
+            return pack(text)
+        except TooLarge:
+            if self._values is None:
+                raise
+            return (await self._values.put_value(f"{self.bucket}/{row_key}", text)).columns()
+
+    async def delete(self, kind: str, key: str) -> None:
+        """Forget the state of `kind` and `key`; nothing happens where there is none."""
+        row_key = self._row_key(kind, key)
+        if row_key not in self._loaded:
+            await self._read(row_key)
+        self._changed()
+        self._staged[row_key] = None
+        self._models[row_key] = None
+
+    def publish(self, event_type: str, data: BaseModel, *, version: str = "1.0") -> None:
+        """Emit an event: it is published after the commit, at least once, in the order of its key."""
+        self._changed()
+        protected = self._fields is not None and plan_of(type(data)).protects
+        if protected:
+            self._plain[len(self.emitted)] = data
+        self.emitted.append(
+            CloudEvent(
+                id=f"{self.headers.message_id}:{len(self.emitted)}",
+                type=event_type,
+                source=self._source,
+                subject=self.headers.key,
+                time=self.now,
+                version=version,
+                data="null" if protected else data.model_dump_json(by_alias=True),
+                correlation_id=self.headers.correlation_id,
+                sequence=self.aggregate.events + len(self.events) + 1,
+                traceparent=self._traceparent,
+            )
+        )
+
+    def send(self, event_type: str, data: BaseModel, *, version: str = "1.0") -> None:
+        """Send another command, of this aggregate or any other: it leaves through the outbox, and is done once.
+
+        Raises
+        ------
+        UnknownEventType, UnknownVersion, InvalidMessage
+            No integration takes that command, or not like this.
+        """
+        if self._address is None:
+            raise RuntimeError("this unit of work has no registry to address commands with")
+        command = self._address(event_type, version, data)
+        self._changed()
+        command = command.follow(self.headers, number=len(self.emitted), traceparent=self._traceparent)
+        if self._fields is not None:
+            self._plain[len(self.emitted)] = command
+        self.emitted.append(command)
+
+    async def encrypt(self) -> None:
+        """Encrypt what was emitted, once the handler has returned: before that, nothing of it can be committed."""
+        if self._fields is None or not self._plain:
+            return
+        self._changed()
+        for number, content in self._plain.items():
+            event = self.emitted[number]
+            if isinstance(content, OutgoingCommand):
+                aad = ("outbox", self._outbox_key(number))
+                text = content.to_json().decode()
+                self._encrypted_commands[number] = await self._fields.encrypt_whole(text, aad)
+            elif isinstance(event, CloudEvent):
+                encrypted = await self._fields.encrypt(content, ("event", event.id, event.type))
+                self.emitted[number] = replace(event, data=encrypted.text)
+        self._plain.clear()
+
+    @property
+    def events(self) -> list[CloudEvent]:
+        """The events that were emitted, in order."""
+        return [one for one in self.emitted if isinstance(one, CloudEvent)]
+
+    def operations(self) -> list[Operation]:
+        """The transaction: inbox row first, then state, then the sequence and what is to be published.
+
+        It is made once; a save or an event after that makes it anew.
+        """
+        if self._operations is None:
+            self._operations = self._make_operations()
+        return self._operations
+
+    def _make_operations(self) -> list[Operation]:
+        result: list[Operation] = [self._inbox_operation(), *self.progress()]
+        if self.emitted:
+            result.append(self._sequence_operation())
+            result += [Create(row) for row in self.outbox_rows()]
+        return result
+
+    def progress(self) -> list[Operation]:
+        """The state alone, for a message that is only partly done: no inbox row, nothing emitted."""
+        return [
+            operation
+            for row_key, columns in self._staged.items()
+            if (operation := self._operation(row_key, columns)) is not None
+        ]
+
+    def outbox_rows(self) -> list[dict[str, Any]]:
+        """One row for each event and command."""
+        if self._outbox is None:
+            self._outbox = self._make_outbox()
+        return self._outbox
+
+    def _outbox_key(self, number: int) -> str:
+        return outbox_key(self.headers.key, self.aggregate.sequence + 1 + number)
+
+    def _make_outbox(self) -> list[dict[str, Any]]:
+        if self._plain:
+            raise LookupError("what was emitted isn't encrypted yet")
+        return [
+            self._row(
+                self._outbox_key(number),
+                {
+                    "kind": "event" if isinstance(one, CloudEvent) else "command",
+                    "subject": self.headers.key,
+                    "messageId": str(self.headers.message_id),
+                    "createdAt": self.now,
+                    **pack(self._encrypted_commands.get(number) or one.to_json().decode()),
+                },
+            )
+            for number, one in enumerate(self.emitted)
+        ]
+
+    def _changed(self) -> None:
+        self._operations = self._outbox = None
+
+    def _inbox_operation(self) -> Operation:
+        row = inbox_row(self.headers, "done", buckets=self._buckets, payload_hash=self._payload_hash, now=self._clock())
+        return Create(row) if self.aggregate.replayed is None else Replace(row, self.aggregate.replayed)
+
+    def _sequence_operation(self) -> Operation:
+        counts = {
+            "sequence": self.aggregate.sequence + len(self.emitted),
+            "facts": self.aggregate.events + len(self.events),
+        }
+        row = self._row(sequence_key(self.headers.key), counts)
+        return Create(row) if self.aggregate.etag is None else Replace(row, self.aggregate.etag)
+
+    def _operation(self, row_key: str, columns: dict[str, Any] | None) -> Operation | None:
+        loaded = row_key in self._loaded
+        etag = self._loaded.get(row_key)
+        if columns is None:
+            return None if etag is None else Delete(self._row(row_key, {}), etag)
+        row = self._row(row_key, columns)
+        if not loaded:
+            return Upsert(row)
+        return Create(row) if etag is None else Replace(row, etag)
+
+    async def _read(self, row_key: str) -> Row | None:
+        row = (await self._load(self.bucket, [row_key])).get(row_key)
+        self._loaded[row_key] = None if row is None else etag_of(row)
+        return row
+
+    def _row_key(self, kind: str, key: str) -> str:
+        if key != self.headers.key:
+            raise ValueError(
+                f"{kind} {key!r} belongs to another aggregate than this message ({self.headers.key!r}); "
+                "one transaction holds one aggregate: send a command to the other one instead"
+            )
+        return state_key(kind, key)
+
+    def _row(self, row_key: str, columns: dict[str, Any]) -> dict[str, Any]:
+        return {"PartitionKey": partition_key(self.bucket), "RowKey": row_key, **columns}
