@@ -144,7 +144,7 @@ class JobRunner:
 
     async def _run(self, job: Job, record: JobRecord) -> datetime:
         started = self._now()
-        held = replace(
+        claimed = replace(
             record,
             holder=self._holder,
             until=started + self._lease,
@@ -154,13 +154,13 @@ class JobRunner:
             outcome=None,
             reason="",
         )
-        lease = _Lease(self._records, await self._records.write(held), self._lease, self._now)
+        lease = _Lease(self._records, await self._records.write(claimed), self._lease, self._now)
         outcome, reason = await self._outcome(job, record, lease)
         if lease.lost:
             log_event("job lost its lease", level=30, job=job.name)
             return self._now() + 2 * EARLY
         ended = replace(
-            held,
+            claimed,
             holder="",
             until=None,
             due=record.due if outcome is Outcome.MORE else job.schedule.next_after(max(started, record.due)),
