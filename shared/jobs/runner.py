@@ -120,7 +120,7 @@ class JobRunner:
         following = job.schedule.next_after(now)
         if record is None:
             return (await self._records.write(JobRecord(name=job.name, due=following))).due
-        if record.held_at(now):
+        if record.leased_at(now):
             return min(following, record.until or following)
         if record.due > now + EARLY:
             if record.due == following or not self._is_off(record, following, now):
@@ -225,7 +225,7 @@ class _Lease:
                 await self.write(replace(self._record, until=self._now() + self._seconds))
             except Exception as error:
                 log_event("job lease not renewed", level=30, job=self._record.name, error=error)
-                self.lost = not self._record.held_at(self._now())
+                self.lost = not self._record.leased_at(self._now())
 
     async def stop(self, renewing: "asyncio.Task[None]") -> None:
         """End the renewals; one that is on its way is waited for, since its version is needed."""
