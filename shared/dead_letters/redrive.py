@@ -10,12 +10,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any
-
-from azure.servicebus import ServiceBusMessage
 
 from shared.messages import ErrorCode, Lane, MessageError, parse_strict, payload_hash
-from shared.sending import NotSent
+from shared.sending import BrokerMessage, NotSent, broker_message
 from shared.state import Row
 
 from .inbox import InboxRecords
@@ -24,7 +21,7 @@ from .store import DeadLetterStore
 
 __all__ = ["Action", "Decision", "Redrive", "ReplayOutcome", "ReplayPlan", "ReplayResult", "replay_message"]
 
-Send = Callable[[Lane, ServiceBusMessage], Awaitable[None]]
+Send = Callable[[Lane, BrokerMessage], Awaitable[None]]
 ReplayEvent = Callable[[StoredLetter, bytes], Awaitable[None]]
 PayloadHashes = Callable[[str], Awaitable[Sequence[str]]]
 Resolved = Callable[[StoredLetter, bool], Awaitable[None]]
@@ -274,21 +271,20 @@ class Redrive:
         return ReplayResult(known, Action.SKIP_BUSY) if changed is None else ReplayResult(changed, action)
 
 
-def replay_message(letter: StoredLetter, body: bytes, *, now: datetime) -> ServiceBusMessage:
+def replay_message(letter: StoredLetter, body: bytes, *, now: datetime) -> BrokerMessage:
     """The message of a replay: the same logical id, properties, claim and body, under a broker id of its own.
 
     Attempts and the time they may take begin anew. The broker id differs by the number of the replay, or duplicate
     detection would drop it in silence.
     """
     anew = {"attempt": 1, "firstAttemptAt": now.astimezone(UTC).isoformat(), "replay": letter.replays}
-    properties: dict[str | bytes, Any] = {str(name): value for name, value in {**letter.properties, **anew}.items()}
+    properties = {str(name): value for name, value in {**letter.properties, **anew}.items()}
     name = (letter.message_id or "").partition("#")[0]
-    return ServiceBusMessage(
+    return broker_message(
         body,
-        message_id=f"{name if 0 < len(name) <= _BROKER_ID_LIMIT else letter.id}#r{letter.replays}",
-        content_type="application/json",
+        broker_id=f"{name if 0 < len(name) <= _BROKER_ID_LIMIT else letter.id}#r{letter.replays}",
+        properties=properties,
         session_id=letter.key if letter.lane == Lane.ORDERED else None,
-        application_properties=properties,
     )
 
 

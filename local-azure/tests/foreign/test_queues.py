@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from azure.servicebus.management import ServiceBusAdministrationClient
+from azure.servicebus.management import EntityStatus, ServiceBusAdministrationClient
 
 from foreign.driver import Driver, Refused
 from foreign.spoken import RAW, SDKS, spoken_by
@@ -330,3 +330,35 @@ def test_a_batch_of_messages_is_deleted_unread(
     assert admin.get_queue_runtime_properties(queue).active_message_count == 1
     assert client.call("delete_batch", queue=queue, count=501, before=before) == 1
     assert client.call("delete_batch", queue=queue, count=501, before=before) == 0
+
+
+@spoken_by(*SDKS, *RAW)
+def test_a_full_queue_takes_no_more(client: Driver, make_queue: MakeQueue) -> None:
+    queue = make_queue(max_size_in_megabytes=1)
+    large = [{"id": str(number), "body": "x" * 250_000} for number in range(6)]
+    with pytest.raises(Refused) as error:
+        client.call("send", queue=queue, messages=large)
+    assert error.value.code == "quota-exceeded"
+
+
+@spoken_by(*SDKS, *RAW)
+def test_a_queue_that_is_disabled_for_sending_still_gives(
+    client: Driver, make_queue: MakeQueue, handle: str, admin: ServiceBusAdministrationClient
+) -> None:
+    """ "Suspend and reactivate messaging entities"."""
+    queue = make_queue()
+    client.call("send", queue=queue, messages=numbered(1))
+    properties = admin.get_queue(queue)
+    properties.status = EntityStatus.SEND_DISABLED
+    admin.update_queue(properties)
+    with pytest.raises(Refused):
+        client.call("send", queue=queue, messages=numbered(1))
+    client.call("open", handle=handle, queue=queue)
+    assert one(client, handle)["id"] == "m0"
+    client.call("close", handle=handle)
+
+
+@spoken_by(*SDKS)
+@pytest.mark.parametrize("transport", ["tls", "websocket"])
+def test_messages_pass_over_tls_and_websockets(client: Driver, make_queue: MakeQueue, transport: str) -> None:
+    assert client.call("exchange", queue=make_queue(), transport=transport) == transport

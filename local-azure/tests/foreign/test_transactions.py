@@ -59,3 +59,18 @@ def test_what_is_sent_in_a_transaction_is_seen_only_after_its_commit(
     found += client.call("receive", handle=handle, max=2 - len(found), wait=10_000) if len(found) < 2 else []
     assert [each["id"] for each in found] == ["1", "2"]
     client.call("close", handle=handle)
+
+
+@spoken_by("java")
+def test_a_message_moves_to_another_queue_whole_or_not_at_all(
+    client: Driver, make_queue: MakeQueue, admin: ServiceBusAdministrationClient
+) -> None:
+    """ "Transfers and send via"; of the libraries here only Java's does it."""
+    queue, to = make_queue(), make_queue()
+    client.call("send", queue=queue, messages=[{"id": "1", "body": "1"}, {"id": "2", "body": "2"}])
+    client.call("move", queue=queue, to=to, commit=False)
+    assert admin.get_queue_runtime_properties(to).active_message_count == 0
+    assert admin.get_queue_runtime_properties(queue).active_message_count == 2
+    client.call("move", queue=queue, to=to, commit=True)
+    assert admin.get_queue_runtime_properties(to).active_message_count == 1
+    assert admin.get_queue_runtime_properties(queue).active_message_count == 1

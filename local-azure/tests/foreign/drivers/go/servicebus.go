@@ -2,12 +2,16 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
+	"net"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/Azure/azure-sdk-for-go/sdk/messaging/azservicebus"
+	"golang.org/x/net/websocket"
 )
 
 // receiver is what receivers with and without sessions share.
@@ -178,6 +182,45 @@ func settle(given request) error {
 	})
 }
 
+// exchange sends and receives one message over TLS, or over a WebSocket.
+func exchange(given request) (any, error) {
+	secure := strings.Replace(connected.text("connection_string"), "UseDevelopmentEmulator=true;", "", 1)
+	// the library takes the port for a part of the name that the certificate has to cover
+	options := &azservicebus.ClientOptions{RetryOptions: once, TLSConfig: &tls.Config{ServerName: "localhost"}}
+	if given.text("transport") == "websocket" {
+		options.NewWebSocketConn = func(_ context.Context, args azservicebus.NewWebSocketConnArgs) (net.Conn, error) {
+			connection, err := websocket.Dial(args.Host, "amqp", "https://localhost/")
+			if err == nil {
+				connection.PayloadType = websocket.BinaryFrame
+			}
+			return connection, err
+		}
+	}
+	other, err := azservicebus.NewClientFromConnectionString(secure, options)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := within(patience)
+	defer cancel()
+	defer other.Close(ctx)
+	sender, err := other.NewSender(given.text("queue"), nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := sender.SendMessage(ctx, &azservicebus.Message{Body: []byte(given.text("transport"))}, nil); err != nil {
+		return nil, err
+	}
+	receiver, err := other.NewReceiverForQueue(given.text("queue"), &azservicebus.ReceiverOptions{ReceiveMode: azservicebus.ReceiveModeReceiveAndDelete})
+	if err != nil {
+		return nil, err
+	}
+	found, err := receiver.ReceiveMessages(ctx, 1, nil)
+	if err != nil {
+		return nil, err
+	}
+	return string(found[0].Body), nil
+}
+
 var serviceBus = map[string]operation{
 	"connect": func(given request) (any, error) {
 		connected = given
@@ -253,6 +296,7 @@ var serviceBus = map[string]operation{
 		defer cancel()
 		return nil, sender.CancelScheduledMessages(ctx, numbersOf(given), nil)
 	},
+	"exchange": exchange,
 	"open": func(given request) (any, error) {
 		options := &azservicebus.ReceiverOptions{ReceiveMode: modeOf(given)}
 		if given.flag("dead_letters") {

@@ -1,6 +1,7 @@
 // Service Bus through @azure/service-bus.
 import { ServiceBusAdministrationClient, ServiceBusClient } from "@azure/service-bus";
 import Long from "long";
+import { WebSocket } from "ws";
 
 let client;
 let connection;
@@ -115,6 +116,21 @@ export const serviceBus = {
   },
   async cancel(given) {
     await sender(given).cancelScheduledMessages(numbersOf(given));
+  },
+
+  async exchange({ queue, transport }) {
+    const secure = connection.connection_string.replace("UseDevelopmentEmulator=true;", "");
+    const options = transport === "websocket" ? { webSocketOptions: { webSocket: WebSocket } } : {};
+    const other = new ServiceBusClient(secure, { ...options, retryOptions: { maxRetries: 0, timeoutInMs: 20_000 } });
+    try {
+      await other.createSender(queue).sendMessages({ body: Buffer.from(transport) });
+      const [found] = await other
+        .createReceiver(queue, { receiveMode: "receiveAndDelete", skipParsingBodyAsJson: true })
+        .receiveMessages(1, { maxWaitTimeInMs: 10_000 });
+      return found.body.toString();
+    } finally {
+      await other.close();
+    }
   },
 
   async open(given) {
@@ -237,11 +253,25 @@ async function names(pages, key) {
   return found;
 }
 
-const queueOptions = (given) => ({ lockDuration: given.lock, maxDeliveryCount: given.deliveries });
+const queueOptions = (given) => ({
+  lockDuration: given.lock,
+  maxDeliveryCount: given.deliveries,
+  authorizationRules: given.rule && [
+    {
+      keyName: given.rule,
+      accessRights: ["Send"],
+      claimType: "SharedAccessKey",
+      claimValue: "None",
+      primaryKey: "a2V5IG9uZQ==",
+      secondaryKey: "a2V5IHR3bw==",
+    },
+  ],
+});
 const showQueue = (queue) => ({
   name: queue.name,
   lock: queue.lockDuration,
   deliveries: queue.maxDeliveryCount,
+  rules: (queue.authorizationRules ?? []).map((each) => [each.keyName, ...each.accessRights]),
 });
 const countsOf = (found) => ({
   active: found.activeMessageCount,
