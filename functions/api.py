@@ -1,5 +1,6 @@
 """The HTTP API: a FastAPI app behind one HTTP trigger, put together from routes."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
@@ -21,6 +22,9 @@ from .triggers import AppName, Function, HttpTrigger
 from .unavailable import NOT_READ, secret_failed, storage_failed
 
 __all__ = ["Authenticate", "api_function", "build_api", "health_routes", "own_routes"]
+
+READ_SECONDS = 10.0
+"""A client has given up by then; a request that waits on keeps one of the instance's few places."""
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 Authenticate = Callable[[Iterable[tuple[bytes, bytes]]], Awaitable[Caller]]
@@ -75,13 +79,32 @@ def health_routes(probes: Mapping[str, Probe], *, now: Callable[[], datetime]) -
     ]
 
 
-def build_api(routes: Sequence[Route], *, authenticate: Authenticate | None, now: Callable[[], datetime]) -> Observed:
+def within(seconds: float, endpoint: Endpoint) -> Endpoint:
+    """An endpoint that gives up after some seconds, whatever it waits for; raises TimeoutError then."""
+
+    async def bounded(request: Request) -> Response:
+        async with asyncio.timeout(seconds):
+            return await endpoint(request)
+
+    bounded.__name__, bounded.__doc__ = endpoint.__name__, endpoint.__doc__  # the library names operations by them
+    return bounded
+
+
+def build_api(
+    routes: Sequence[Route],
+    *,
+    authenticate: Authenticate | None,
+    now: Callable[[], datetime],
+    read_seconds: float = READ_SECONDS,
+) -> Observed:
     """The API as an ASGI app, with paths as the platform hands them over.
 
     Parameters
     ----------
     authenticate:
         None where callers aren't checked at all.
+    read_seconds:
+        What a GET may take before it is answered with 503.
     """
     app = FastAPI(
         title="Sluice",
@@ -94,7 +117,8 @@ def build_api(routes: Sequence[Route], *, authenticate: Authenticate | None, now
     own = {route.path for route in own_routes()}
     for route in routes:
         if route.path not in own:
-            app.add_api_route(route.full_path, route.endpoint, methods=[route.method], **route.docs)
+            endpoint = within(read_seconds, route.endpoint) if route.method == "GET" else route.endpoint
+            app.add_api_route(route.full_path, endpoint, methods=[route.method], **route.docs)
 
     @app.exception_handler(HTTPException)
     async def no_route(_: Request, failure: HTTPException) -> Response:
