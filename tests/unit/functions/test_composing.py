@@ -10,11 +10,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from functions.composition import (
+    CAPABILITIES,
     Access,
     Capability,
     Composition,
     Need,
     Queue,
+    Table,
     WrongComposition,
     capabilities_of,
     compose,
@@ -75,6 +77,10 @@ def composition() -> Composition:
 def offering(name: str = "one", **offered: Any) -> Maker:
     """A capability's maker."""
     return lambda _: Capability(name=name, **offered)
+
+
+STORE = offering("state", resources=[Table(name="state", every_account=True)])
+"""Where jobs have their records."""
 
 
 @pytest.mark.parametrize(
@@ -143,7 +149,7 @@ def test_a_contradiction_stops_the_start_with_one_line(
 ) -> None:
     """On stderr too, since the worker hides the exception; with the names of both."""
     with pytest.raises(WrongComposition) as refused:
-        capabilities_of(composition, makers)
+        capabilities_of(composition, [*makers, STORE])
     assert str(refused.value) == f"Wrong composition: {line}"
     assert capsys.readouterr().err.splitlines() == [f"Wrong composition: {line}"]
 
@@ -153,8 +159,13 @@ def test_every_contradiction_is_told_at_once(composition: Composition) -> None:
     with pytest.raises(WrongComposition, match=r"route GET .*; .*job count"):
         capabilities_of(
             composition,
-            [offering(name, jobs=[job()], routes=[route("GET", "x")]) for name in ("one", "two")],
+            [STORE, *(offering(name, jobs=[job()], routes=[route("GET", "x")]) for name in ("one", "two"))],
         )
+
+
+def test_an_app_without_integrations_starts(composition: Composition) -> None:
+    """It has nothing to show, and says nothing that contradicts itself."""
+    assert "read-models" in {one.name for one in capabilities_of(composition, CAPABILITIES)}
 
 
 def test_functions_get_their_triggers(composition: Composition) -> None:
