@@ -125,11 +125,12 @@ async def _round(composition: Composition, envelope: type[BaseModel]) -> float:
         bare += _bare(batches, envelope)
         gc.collect()
         ours += await dispatched(batches, composition)
-    rows = cast("MemoryStore", composition.get(state_store)).table.rows
+    store = cast("MemoryStore", composition.get(state_store))
+    rows = store.rows
     done = sum(row.get("status") == "done" for row in rows.values())
     if done != BATCH * BATCHES_A_ROUND:
         raise RuntimeError(f"{done} of {BATCH * BATCHES_A_ROUND} messages were done: this is no measurement")
-    rows.clear()
+    store.table.rows.clear()
     return ours / bare
 
 

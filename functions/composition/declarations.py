@@ -254,9 +254,9 @@ def _calls(capabilities: Sequence[Capability]) -> Iterator[tuple[AppName, Access
 def _of_trigger(function: Function) -> Iterator[tuple[AppName, Access, Resource, str]]:
     match function.trigger:
         case QueueTrigger(queue=queue):
-            yield function.app, Access.RECEIVE, Queue(name=queue), "Takes its messages."
+            yield function.app, Access.RECEIVE, Queue(name=queue), "Takes the messages of this queue."
         case HubTrigger(hub=hub):
-            yield function.app, Access.RECEIVE, Hub(name=hub), "Reads its events."
+            yield function.app, Access.RECEIVE, Hub(name=hub), "Reads the events of this hub."
 
 
 def _roles(kind: type[Resource], accesses: Iterable[Access]) -> Iterator[tuple[str, list[Access]]]:

@@ -219,7 +219,7 @@ def test_a_queue(grow: Callable[[str], Grown]) -> None:
         if one.name.endswith("/parcels")
     ]
     assert (queue.properties["lockDuration"], queue.properties["maxDeliveryCount"]) == ("PT1M", 20)
-    assert grown.roles("parcels") == {"Takes its messages."}
+    assert grown.roles("parcels") == {"Takes the messages of this queue."}
     assert "parcels" in {one.name for one in grown.emulator.queues}
 
 

@@ -99,7 +99,7 @@ def test_who_takes_and_sends_owns_the_queue_and_nothing_else() -> None:
     ]
     document = written(working(resources=[LANE], needs=[sends]))
     assert granted(document, "queues") == [("high", "lane-high", "Azure Service Bus Data Owner")]
-    assert document["grants"]["queues"][0]["why"] == "Takes its messages. To send on."
+    assert document["grants"]["queues"][0]["why"] == "Takes the messages of this queue. To send on."
 
 
 def test_a_grant_is_the_narrowest_that_covers_every_call() -> None:

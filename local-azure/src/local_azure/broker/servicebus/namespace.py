@@ -132,7 +132,7 @@ class Namespace:
         except RuleError as error:
             self._forget(queue)
             raise InvalidOperationError(str(error)) from error
-        topic.subscriptions[key] = subscription
+        topic.add(key, subscription)
         return subscription
 
     def _free_name(self, name: str) -> str:
@@ -149,7 +149,7 @@ class Namespace:
         kind = SessionQueue if settings.requires_session else Queue
         queue = kind(identity, path, settings, self._services, dead_letters)
         queue.transfer_dead_letters = transfer
-        queue.parts = lambda: (dead_letters, transfer)
+        queue.parts = (dead_letters, transfer)
         self._wire(queue)
         for store in (queue, dead_letters, transfer):
             self._stores[entity_key(store.path)] = store
@@ -214,7 +214,7 @@ class Namespace:
     def remove_subscription(self, topic: str, name: str) -> Subscription:
         """Remove a subscription and what it holds."""
         subscription = self.subscription(topic, name)
-        del self.topic(topic).subscriptions[entity_key(name)]
+        self.topic(topic).remove(entity_key(name))
         self._forget(subscription.queue)
         return subscription
 
