@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -83,8 +84,7 @@ def start_host(tmp_path: Path, project: Path) -> Iterator[HostStarter]:
     yield starter
     for host in starter.started:
         if host.process.poll() is None:
-            host.process.kill()
-            host.process.wait()
+            host.stop()  # one that is killed keeps the leases of its jobs for a minute, from the next test's hosts too
 
 
 @pytest.fixture
@@ -319,4 +319,6 @@ def test_the_ordered_lane_goes_on_in_order(
     assert stores.numbers(machine) == []
     operate("resume", "lane", "ordered")
     stores.send(Lane.ORDERED, *(step(machine, number, Lane.ORDERED) for number in range(11, 16)))
-    wait_for(lambda: stores.numbers(machine) == list(range(1, 16)), 60, "all steps, in order")
+    with suppress(AssertionError):  # what there is says more than that it took too long
+        wait_for(lambda: len(stores.numbers(machine)) == 15, 100)
+    assert stores.numbers(machine) == list(range(1, 16))
