@@ -1,5 +1,7 @@
 """Settings of the API: the key that signs operation ids, the largest body, and how bodies come in."""
 
+import sys
+
 from pydantic import Field, SecretStr, field_validator
 
 from shared.environment import SecretReference, SettingsSlice
@@ -16,6 +18,12 @@ class HttpSettings(SettingsSlice):
     operation_key: SecretStr = Field(alias="SLUICE_OPERATION_KEY")
     max_body_bytes: int = Field(104_857_600, alias="SLUICE_MAX_BODY_BYTES", ge=1_024, le=104_857_600)
     http_streams: bool = Field(True, alias="SLUICE_HTTP_STREAMS")
+    early_indexing: bool = Field(False, alias="PYTHON_ENABLE_INIT_INDEXING")
+
+    @property
+    def can_stream(self) -> bool:
+        """Whether the worker takes HTTP streams: below Python 3.13 only where it indexes the app before its start."""
+        return self.early_indexing or sys.version_info >= (3, 13)
 
     @field_validator("operation_key")
     @classmethod
