@@ -7,13 +7,14 @@ from datetime import datetime
 import azure.functions as func
 from azure.core.exceptions import AzureError
 from fastapi import FastAPI, Request
+from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared.authentication import Caller
 from shared.health import Health, Probe
-from shared.http import ANONYMOUS, Guarded, Observed, Route, RouteTable, answer_with, error
+from shared.http import ANONYMOUS, ClassicBridge, Guarded, Observed, Route, RouteTable, answer_with, error
 from shared.messages import ErrorCode
 from shared.secrets import SecretError
 
@@ -110,10 +111,15 @@ def build_api(
         title="Sluice",
         version="0.1.0",
         openapi_url="/api/openapi.json",
-        docs_url="/api/docs",
+        docs_url=None,  # the library would name the description by its whole path, which no prefix is in
         redoc_url=None,
         redirect_slashes=False,  # behind a gateway the redirect would name the wrong host
     )
+
+    @app.get("/api/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return get_swagger_ui_html(openapi_url="openapi.json", title=app.title)
+
     own = {route.path for route in own_routes()}
     for route in routes:
         if route.path not in own:
@@ -158,10 +164,9 @@ def api_function(app: Observed, *, streams: bool) -> Function:
             return await answer_with(app, req)
 
     else:
-        bridge = func.AsgiMiddleware(app)
+        bridge = ClassicBridge(app)
 
         async def api(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:  # type: ignore[misc]
-            answer: func.HttpResponse = await bridge.handle_async(req, context)
-            return answer
+            return await bridge.answer(req, context)
 
     return Function(call=api, trigger=HttpTrigger(path="{*path}"), app=AppName.API)

@@ -20,7 +20,7 @@ _RETRY_SECONDS = 2.0
 def event_of(event: Any) -> dict[str, Any]:
     """The event as it travelled: the worker hands both schemas over, whatever the annotation says.
 
-    They are told apart by what they have: older workers bring an `azure.functions` that has no `CloudEvent`.
+    They differ in what they have: older workers bring an `azure.functions` that has no `CloudEvent`.
     """
     if hasattr(event, "specversion"):
         return {

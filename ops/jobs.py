@@ -65,7 +65,7 @@ def _row(job: Job, record: JobRecord | None, now: datetime) -> dict[str, Any]:
     row = {"name": job.name, "app": str(job.app), "schedule": job.schedule.text}
     if record is None:
         return {**row, "outcome": None, "startedAt": None, "seconds": None, "reason": None, "dueAt": None}
-    outcome = "running" if record.held_at(now) else "died" if record.holder else record.outcome
+    outcome = "running" if record.leased_at(now) else "died" if record.holder else record.outcome
     return {
         **row,
         "outcome": outcome,

@@ -1,4 +1,6 @@
-"""Settings of the API: the key that signs operation ids, the largest body, and how bodies come in."""
+"""Settings of the API: the key that signs operation ids, the largest body, how bodies come in, and its address."""
+
+from urllib.parse import urlsplit
 
 import sys
 
@@ -24,6 +26,23 @@ class HttpSettings(SettingsSlice):
     def can_stream(self) -> bool:
         """Whether the worker takes HTTP streams: below Python 3.13 only where it indexes the app before its start."""
         return self.early_indexing or sys.version_info >= (3, 13)
+
+    public_url: str = Field("", alias="SLUICE_PUBLIC_URL")
+    """Where callers reach the app, with the path prefix of a proxy before it; empty where they reach it directly."""
+
+    @property
+    def public_path(self) -> str:
+        """The path prefix of the public address, without a slash behind it; empty if there is none."""
+        return urlsplit(self.public_url).path
+
+    @field_validator("public_url")
+    @classmethod
+    def _an_address(cls, url: str) -> str:
+        parts = urlsplit(url.rstrip("/"))
+        plain = not (parts.query or parts.fragment or parts.username or parts.password)
+        if url and not (parts.scheme in ("http", "https") and parts.hostname and plain and url.isascii()):
+            raise ValueError("must be an address like https://api.example.org/prefix, without a query")
+        return parts.geturl()
 
     @field_validator("operation_key")
     @classmethod

@@ -4,6 +4,7 @@ from .job import LONGEST_SECONDS, Job, JobRun, WrongJob
 from .records import JobRecord, JobRecords, Outcome
 from .runner import JobRunner
 from .schedule import Schedule, WrongSchedule, parse_schedule, shortest_gap
+from .scheduled import Scheduled, ScheduledRun
 
 __all__ = [
     "LONGEST_SECONDS",
@@ -14,6 +15,8 @@ __all__ = [
     "JobRunner",
     "Outcome",
     "Schedule",
+    "Scheduled",
+    "ScheduledRun",
     "WrongJob",
     "WrongSchedule",
     "parse_schedule",

@@ -53,7 +53,7 @@ class JobRecord:
     last_success: datetime | None = None
     version: str | None = None
 
-    def held_at(self, now: datetime) -> bool:
+    def leased_at(self, now: datetime) -> bool:
         """Whether somebody's lease holds at a moment."""
         return bool(self.holder) and self.until is not None and self.until > now
 

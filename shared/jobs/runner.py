@@ -120,7 +120,7 @@ class JobRunner:
         following = job.schedule.next_after(now)
         if record is None:
             return (await self._records.write(JobRecord(name=job.name, due=following))).due
-        if record.held_at(now):
+        if record.leased_at(now):
             return min(following, record.until or following)
         if record.due > now + EARLY:
             if record.due == following or not self._is_off(record, following, now):
@@ -144,7 +144,7 @@ class JobRunner:
 
     async def _run(self, job: Job, record: JobRecord) -> datetime:
         started = self._now()
-        held = replace(
+        claimed = replace(
             record,
             holder=self._holder,
             until=started + self._lease,
@@ -154,13 +154,13 @@ class JobRunner:
             outcome=None,
             reason="",
         )
-        lease = _Lease(self._records, await self._records.write(held), self._lease, self._now)
+        lease = _Lease(self._records, await self._records.write(claimed), self._lease, self._now)
         outcome, reason = await self._outcome(job, record, lease)
         if lease.lost:
             log_event("job lost its lease", level=30, job=job.name)
             return self._now() + 2 * EARLY
         ended = replace(
-            held,
+            claimed,
             holder="",
             until=None,
             due=record.due if outcome is Outcome.MORE else job.schedule.next_after(max(started, record.due)),
@@ -225,7 +225,7 @@ class _Lease:
                 await self.write(replace(self._record, until=self._now() + self._seconds))
             except Exception as error:
                 log_event("job lease not renewed", level=30, job=self._record.name, error=error)
-                self.lost = not self._record.held_at(self._now())
+                self.lost = not self._record.leased_at(self._now())
 
     async def stop(self, renewing: "asyncio.Task[None]") -> None:
         """End the renewals; one that is on its way is waited for, since its version is needed."""

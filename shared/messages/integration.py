@@ -13,6 +13,7 @@ from pydantic import ValidationError as PydanticError
 
 from shared.classification import Plan, Scrubber, WrongMarkers, plan_of, redacted_finding, secrets_in
 from shared.environment import is_secret_name
+from shared.jobs import Scheduled, parse_schedule
 from shared.resilience import RetryPlan
 
 from .envelope import Envelope, Redact, describe
@@ -142,7 +143,7 @@ class Rotation:
 
 @dataclass
 class Integration:
-    """A named group of handlers, projections and rotations; one module or package under `integrations/`.
+    """A named group of handlers, projections, rotations, scheduled work; a module or package under `integrations/`.
 
     Example
     -------
@@ -160,6 +161,7 @@ class Integration:
     handlers: list[Handler] = field(default_factory=list)
     projections: list[Projection] = field(default_factory=list)
     rotations: list[Rotation] = field(default_factory=list)
+    scheduled: list[Scheduled] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9-]{0,62}", self.name):
@@ -243,6 +245,42 @@ class Integration:
                 if checked is not None:
                     _check_erasable(checked)
             self.projections.append(Projection(event_type=event_type, view=into, model=model, shown=shown, call=call))
+            return call
+
+        return register
+
+    def every(
+        self, schedule: str, *, name: str, zone: str = "UTC", between: str = "", catch_up: bool = True
+    ) -> Callable[[Call], Call]:
+        """Register an async function `(run)` that one instance at a time runs by the clock.
+
+        Parameters
+        ----------
+        schedule:
+            An interval such as `5m`, or NCRONTAB, for example `0 30 2 * * *`.
+        name:
+            Of the job, together with the integration's: `orders.missed-scans`.
+        zone:
+            The clock that cron and window go by, for example `Europe/Berlin`.
+        between:
+            `22:00-06:00`: it runs within these hours only.
+        catch_up:
+            What came due while nothing ran is done once, as soon as something runs; without, it waits for its next
+            time.
+
+        Raises
+        ------
+        WrongSchedule
+            The schedule can't be followed.
+        """
+        parsed = parse_schedule(schedule, zone=zone, between=between)
+        if not re.fullmatch(r"[a-z][a-z0-9-]{0,62}", name):
+            raise ValueError(f"{self.name}: the job {name!r}: use lower-case letters, digits and hyphens")
+
+        def register(call: Call) -> Call:
+            if not inspect.iscoroutinefunction(call):
+                raise TypeError(f"{self.name}: what runs as {name} must be `async def`")
+            self.scheduled.append(Scheduled(name=f"{self.name}.{name}", schedule=parsed, call=call, catch_up=catch_up))
             return call
 
         return register

@@ -7,6 +7,7 @@ from functools import cached_property
 from types import ModuleType
 
 from shared.classification import Plan, plan_of
+from shared.jobs import Scheduled
 
 from .errors import UnknownEventType, UnknownVersion
 from .integration import Handler, Integration, Projection, Rotation
@@ -56,6 +57,11 @@ class Registry:
             if handler.route in self._routes:
                 raise ValueError(f"the route /api/{handler.route} is claimed twice")
             self._routes[handler.route] = handler
+
+    @property
+    def scheduled(self) -> tuple[Scheduled, ...]:
+        """What integrations have run by the clock."""
+        return tuple(one for integration in self.integrations for one in integration.scheduled)
 
     @property
     def routes(self) -> dict[str, Handler]:
