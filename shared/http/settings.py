@@ -1,8 +1,7 @@
 """Settings of the API: the key that signs operation ids, the largest body, how bodies come in, and its address."""
 
-from urllib.parse import urlsplit
-
 import sys
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 
