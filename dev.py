@@ -26,7 +26,7 @@ usage: python3 dev.py COMMAND [options]
 
   run       start a whole local Azure with the app in it, replay orders, print a reconciled summary
   test      run the tests; everything after `test` goes to pytest
-  check     lint, format, types, the direction of imports, and the doctor
+  check     lint, format, types, the direction of imports, the field's words, and the doctor
   bench     run the benchmarks: [NAME...] [--json FILE]
   emulator  start only the Service Bus and Event Hubs emulator
   token     print a bearer token for the running local stack: [--roles producer,reader,operator] [--client NAME]
@@ -40,6 +40,7 @@ usage: python3 dev.py COMMAND [options]
   doctor    check that code, settings, host.json, emulator and infrastructure say the same: [--json FILE] [--only RULE]
   package   build the one zip that is deployed, with a bill of materials: [--out FILE] [--with-packages]
             or, with --local-azure, the wheel of local-azure for other projects
+  jobs      show when each scheduled job ran, how that went, and when it runs next: [--json]
   erase     forget a person: SUBJECT [--kind customer] [--dry-run] --by WHO --reason WHY
   chaos     break a running stack on purpose and prove that nothing was lost: [--messages N] [--kills N] [--seed N]
 
@@ -99,6 +100,7 @@ VERBS = {
     "declare": Verb(LOCAL, False, module("local.declaring")),
     "doctor": Verb(LOCAL, False, module("local.doctor")),
     "package": Verb(LOCAL, False, module("local.packaging")),
+    "jobs": Verb(LOCAL, False, operate("jobs"), in_project=True),
     "erase": Verb(LOCAL, False, operate("erase"), in_project=True),
     "pause": Verb(LOCAL, False, operate("pause"), in_project=True),
     "resume": Verb(LOCAL, False, operate("resume"), in_project=True),

@@ -19,7 +19,7 @@ from .stack import ROOT, distant, emulator, functions_host, sample_settings
 CLIENTS = 64
 SECONDS = 4.0
 DISTANCE_MS = 5.0
-OTHER_FUNCTIONS = ("lane_high", "lane_normal", "lane_low", "read_models", "sweep_outbox")
+OTHER_FUNCTIONS = ("lane_high", "lane_normal", "lane_low", "read_models", "jobs_streams")
 
 
 def _order() -> bytes:

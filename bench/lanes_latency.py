@@ -27,7 +27,7 @@ SETTLE_SECONDS = 3.0
 WARM_UP = 40
 SATURATING = 4_000
 SHARE_SECONDS = 15.0
-QUIET = ("read_models", "sweep_outbox")
+QUIET = ("read_models", "jobs_streams")
 
 
 class _Stack:

@@ -33,7 +33,7 @@ TRIES = 2
 QUIET_SECONDS = 0.6
 PATIENCE_SECONDS = 30.0
 HUB = "events"
-SCHEDULED = ("jobs", "sweep_outbox", "drain_parked", "sweep_claims", "sweep_inbox", "sweep_dead_letters")
+SCHEDULED = ("jobs_streams", "jobs_ordered")
 CLAIM_BYTES = 100_000
 
 

@@ -20,7 +20,7 @@ from .storage import app_settings, azurite
 OURS, THEIRS = 1_280, 192
 WARM_UP = 64
 LEAD_SECONDS = 4.0
-OTHER_FUNCTIONS = ("lane_high", "lane_low", "read_models", "sweep_outbox")
+OTHER_FUNCTIONS = ("lane_high", "lane_low", "read_models", "jobs_streams")
 
 
 async def rate(broker: str, status: str, queue: str, count: int) -> float:

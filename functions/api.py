@@ -1,18 +1,20 @@
 """The HTTP API: a FastAPI app behind one HTTP trigger, put together from routes."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 
 import azure.functions as func
 from azure.core.exceptions import AzureError
 from fastapi import FastAPI, Request
+from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared.authentication import Caller
 from shared.health import Health, Probe
-from shared.http import ANONYMOUS, Guarded, Observed, Route, RouteTable, answer_with, error
+from shared.http import ANONYMOUS, ClassicBridge, Guarded, Observed, Route, RouteTable, answer_with, error
 from shared.messages import ErrorCode
 from shared.secrets import SecretError
 
@@ -21,6 +23,9 @@ from .triggers import AppName, Function, HttpTrigger
 from .unavailable import NOT_READ, secret_failed, storage_failed
 
 __all__ = ["Authenticate", "api_function", "build_api", "health_routes", "own_routes"]
+
+READ_SECONDS = 10.0
+"""A client has given up by then; a request that waits on keeps one of the instance's few places."""
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 Authenticate = Callable[[Iterable[tuple[bytes, bytes]]], Awaitable[Caller]]
@@ -75,26 +80,51 @@ def health_routes(probes: Mapping[str, Probe], *, now: Callable[[], datetime]) -
     ]
 
 
-def build_api(routes: Sequence[Route], *, authenticate: Authenticate | None, now: Callable[[], datetime]) -> Observed:
+def within(seconds: float, endpoint: Endpoint) -> Endpoint:
+    """An endpoint that gives up after some seconds, whatever it waits for; raises TimeoutError then."""
+
+    async def bounded(request: Request) -> Response:
+        async with asyncio.timeout(seconds):
+            return await endpoint(request)
+
+    bounded.__name__, bounded.__doc__ = endpoint.__name__, endpoint.__doc__  # the library names operations by them
+    return bounded
+
+
+def build_api(
+    routes: Sequence[Route],
+    *,
+    authenticate: Authenticate | None,
+    now: Callable[[], datetime],
+    read_seconds: float = READ_SECONDS,
+) -> Observed:
     """The API as an ASGI app, with paths as the platform hands them over.
 
     Parameters
     ----------
     authenticate:
         None where callers aren't checked at all.
+    read_seconds:
+        What a GET may take before it is answered with 503.
     """
     app = FastAPI(
         title="Sluice",
         version="0.1.0",
         openapi_url="/api/openapi.json",
-        docs_url="/api/docs",
+        docs_url=None,  # the library would name the description by its whole path, which no prefix is in
         redoc_url=None,
         redirect_slashes=False,  # behind a gateway the redirect would name the wrong host
     )
+
+    @app.get("/api/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return get_swagger_ui_html(openapi_url="openapi.json", title=app.title)
+
     own = {route.path for route in own_routes()}
     for route in routes:
         if route.path not in own:
-            app.add_api_route(route.full_path, route.endpoint, methods=[route.method], **route.docs)
+            endpoint = within(read_seconds, route.endpoint) if route.method == "GET" else route.endpoint
+            app.add_api_route(route.full_path, endpoint, methods=[route.method], **route.docs)
 
     @app.exception_handler(HTTPException)
     async def no_route(_: Request, failure: HTTPException) -> Response:
@@ -134,10 +164,9 @@ def api_function(app: Observed, *, streams: bool) -> Function:
             return await answer_with(app, req)
 
     else:
-        bridge = func.AsgiMiddleware(app)
+        bridge = ClassicBridge(app)
 
         async def api(req: func.HttpRequest, context: func.Context) -> func.HttpResponse:  # type: ignore[misc]
-            answer: func.HttpResponse = await bridge.handle_async(req, context)
-            return answer
+            return await bridge.answer(req, context)
 
     return Function(call=api, trigger=HttpTrigger(path="{*path}"), app=AppName.API)

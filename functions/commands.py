@@ -57,6 +57,8 @@ class Commands:
         Called with the first request, so that nothing connects before.
     max_body:
         Bytes of the largest body that is read.
+    public_path:
+        What a proxy before the app has in front of its paths; links are relative, but for this.
     """
 
     def __init__(
@@ -66,12 +68,14 @@ class Commands:
         signer: OperationSigner,
         *,
         max_body: int,
+        public_path: str = "",
         now: Callable[[], datetime],
     ) -> None:
         self._intake = intake
         self._state = state
         self._signer = signer
         self._max_body = max_body
+        self._operations_path = f"{public_path}/api/operations"
         self._now = now
 
     def routes(self, handlers: Mapping[str, Handler]) -> list[Route]:
@@ -135,7 +139,7 @@ class Commands:
         except (AzureError, TimeoutError, KeysUnavailable) as failure:
             return storage_failed(failure, now=self._now())
         milliseconds = round((time.perf_counter() - started) * 1_000)
-        location = f"/api/operations/{operations.make(operation)}"
+        location = f"{self._operations_path}/{operations.make(operation)}"
         return accepted(operation.message_id, location=location, now=self._now(), milliseconds=milliseconds)
 
     async def _take(self, request: Request, kind: str, route: Handler | None, asked: UUID | None) -> Operation:

@@ -55,7 +55,7 @@ def dead_letters_function(lane: Lane, drains: Drains, *, queue: str, app: AppNam
 
 
 def has_payload_hash(decoder: Decoder) -> Callable[[Delivery, Headers, str], Awaitable[bool]]:
-    """Whether a letter is the payload that the inbox knows by its hash; what can't be read isn't."""
+    """Whether a dead letter is the payload that the inbox knows by its hash; what can't be read isn't."""
 
     async def has(delivery: Delivery, headers: Headers, known: str) -> bool:
         try:

@@ -17,9 +17,12 @@ _RETRY_SECONDS = 2.0
 """A queue brings a message that failed at once."""
 
 
-def event_of(event: func.EventGridEvent | func.CloudEvent) -> dict[str, Any]:
-    """The event as it travelled: the worker hands both schemas over, whatever the annotation says."""
-    if isinstance(event, func.CloudEvent):
+def event_of(event: Any) -> dict[str, Any]:
+    """The event as it travelled: the worker hands both schemas over, whatever the annotation says.
+
+    They differ in what they have: older workers bring an `azure.functions` that has no `CloudEvent`.
+    """
+    if hasattr(event, "specversion"):
         return {
             "specversion": event.specversion,
             "id": event.id,

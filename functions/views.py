@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from shared.classification import Classification, Tokenized
 from shared.encryption import ProtectionError
-from shared.http import READERS, Route, error
+from shared.http import READERS, Route, error, key_in_path
 from shared.messages import ErrorCode, Registry
 from shared.privacy import access_level_of
 from shared.query import ViewReader, findable
@@ -31,6 +31,8 @@ class Views:
     ----------
     reader:
         Called with the first request, so that nothing connects before.
+    public_path:
+        What a proxy before the app has in front of its paths.
     """
 
     def __init__(
@@ -38,9 +40,11 @@ class Views:
         registry: Registry,
         reader: Callable[[], ViewReader],
         *,
+        public_path: str = "",
         now: Callable[[], datetime],
     ) -> None:
         self._registry = registry
+        self._public_path = public_path
         self._reader = reader
         self._now = now
 
@@ -50,7 +54,7 @@ class Views:
 
     def _routes(self, name: str) -> Iterator[Route]:
         async def show(request: Request) -> Response:
-            return await self.one(name, request.path_params["key"], request)
+            return await self.one(name, key_in_path(request.path_params["key"]), request)
 
         async def find(request: Request) -> Response:
             return await self.find(name, request)
@@ -86,7 +90,8 @@ class Views:
             return error(ErrorCode.NOT_FOUND, "Rows are found so only where fields are encrypted.", now=self._now())
         body = {"value": page.rows, "count": len(page.rows)}
         if page.after is not None:
-            body["nextLink"] = f"/api/{view}?{urlencode({name: value, 'top': top, 'after': page.after})}"
+            query = urlencode({name: value, "top": top, "after": page.after})
+            body["nextLink"] = f"{self._public_path}/api/{view}?{query}"
         return Response(to_json(body), media_type="application/json")
 
 

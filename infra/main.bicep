@@ -83,6 +83,9 @@ param alertEmails string[]
 @description('Whether notifications go out over a custom topic of Event Grid.')
 param notifications bool = false
 
+@description('Where callers reach the API, with the path prefix of a proxy before it; empty: at the gateway, or at the app where there is none.')
+param publicUrl string = ''
+
 @description('Every app twice, for a rollout that moves the traffic in steps. The gateway has to be there, and not Consumption.')
 param twoColours bool = false
 
@@ -145,6 +148,18 @@ var busSuffixes = {
   china: 'servicebus.chinacloudapi.cn'
 }
 
+// Host names of a gateway and of an app.
+var apiSuffixes = {
+  public: 'azure-api.net'
+  usgov: 'azure-api.us'
+  china: 'azure-api.cn'
+}
+var siteSuffixes = {
+  public: 'azurewebsites.net'
+  usgov: 'azurewebsites.us'
+  china: 'chinacloudsites.cn'
+}
+
 var storageSuffix = environment().suffixes.storage
 var stateUris = [for name in stateNames: 'https://${name}.table.${storageSuffix}']
 var blueNames = [for one in apps: 'func-${environmentName}-${one.key}-${short}']
@@ -184,6 +199,7 @@ var settings = union(declared.entitySettings, {
   PYTHON_ENABLE_INIT_INDEXING: '1'
   FUNCTIONS_REQUEST_BODY_SIZE_LIMIT: '1073741824'
   SLUICE_CLOUD: cloud
+  SLUICE_PUBLIC_URL: !empty(publicUrl) ? publicUrl : gateway.enabled ? 'https://${names.gateway}.${apiSuffixes[cloud]}' : 'https://${blueNames[0]}.${siteSuffixes[cloud]}'
   SLUICE_OPERATION_KEY: 'secret:operation-key'
   SLUICE_AUTH_ISSUER: authIssuer
   SLUICE_AUTH_AUDIENCE: authAudience

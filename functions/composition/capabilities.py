@@ -24,6 +24,7 @@ _MODULES = (
     "secrets",
     "rotation",
     "authentication",
+    "schedules",
 )
 
 _LOADED = [import_module(f"{__package__}.{name}") for name in _MODULES]

@@ -8,7 +8,7 @@ import azure.functions as func
 
 from shared.environment import WrongSettings
 
-from .api import gathered
+from . import api, jobs
 from .capability import Capability
 from .composition import Composition
 from .declaring import ROUTES, Container, Hub, Queue, Table
@@ -23,7 +23,7 @@ class WrongComposition(ValueError):
 def capabilities_of(
     composition: Composition, makers: Sequence[Callable[[Composition], Capability]]
 ) -> tuple[Capability, ...]:
-    """What the makers offer, and the API that is gathered from it, checked.
+    """What the makers offer, and API and clock that are gathered from it, checked.
 
     Raises
     ------
@@ -33,7 +33,7 @@ def capabilities_of(
     """
     try:
         offered = tuple(make(composition) for make in makers)
-        made = (*offered, gathered(composition, offered))
+        made = (*offered, jobs.gathered(composition, offered), api.gathered(composition, offered))
         wrong = list(contradictions(made, known_settings=_known_settings(composition)))
     except WrongSettings as error:
         sys.stderr.write(f"{error}\n")

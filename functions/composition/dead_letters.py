@@ -1,11 +1,11 @@
 """Dead letters: their store, the drains of what the broker gave up by itself, and the sweep of old ones."""
 
-import azure.functions as func
-
 from functions.dead_letters import Drains, dead_letters_function, has_payload_hash, sweep
-from functions.triggers import AppName, Function, TimerTrigger
+from functions.triggers import AppName
+from shared.blobs import BodyStore
 from shared.dead_letters import DeadLetterStore, InboxRecords, QueueDrain
 from shared.dead_letters.settings import DeadLetterSettings
+from shared.jobs import Job, JobRun, parse_schedule
 from shared.messages import Lane
 
 from .capability import Capability
@@ -28,7 +28,7 @@ _APPS = {Lane.HIGH: AppName.HIGH, Lane.NORMAL: AppName.BULK, Lane.LOW: AppName.B
 def dead_letter_store(composition: Composition) -> DeadLetterStore:
     """The dead-letter store."""
     clients = composition.get(platform)
-    table, bodies = clients.table(DEAD_LETTERS_TABLE), clients.container(DEAD_LETTERS_CONTAINER)
+    table, bodies = clients.table(DEAD_LETTERS_TABLE), BodyStore(clients.container(DEAD_LETTERS_CONTAINER))
     made = DeadLetterStore(table, bodies, encryption=composition.get(message_encryption))
     composition.on_close(made.close)
     return made
@@ -48,8 +48,8 @@ def capability(composition: Composition) -> Capability:
     """One drain per lane, and a daily sweep."""
     drains = Drains(lambda: composition.get(queue_drain))
 
-    async def sweep_dead_letters(timer: func.TimerRequest) -> None:
-        await sweep(
+    async def sweep_dead_letters(_: JobRun) -> bool:
+        return not await sweep(
             composition.get(dead_letter_store),
             composition.get(parking),
             retention_days=composition.settings.dead_letter_retention_days,
@@ -60,9 +60,14 @@ def capability(composition: Composition) -> Capability:
     bodies, records = Container(name=DEAD_LETTERS_CONTAINER), Table(name=DEAD_LETTERS_TABLE)
     return Capability(
         name="dead-letters",
-        functions=[
-            *drain,
-            Function(call=sweep_dead_letters, trigger=TimerTrigger(schedule=_SWEEP_SCHEDULE), app=AppName.STREAMS),
+        functions=drain,
+        jobs=[
+            Job(
+                name="sweep-dead-letters",
+                app=AppName.STREAMS,
+                schedule=parse_schedule(_SWEEP_SCHEDULE),
+                call=sweep_dead_letters,
+            )
         ],
         resources=[records, bodies],
         needs=[

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from functions.triggers import AppName, Function, HubTrigger, QueueTrigger
+from shared.environment import SettingsSlice
 from shared.messages import Integration, Lane, Registry
 from shared.settings import Settings
 
@@ -46,9 +47,17 @@ _KINDS: Mapping[type[Resource], str] = {
 }
 
 
-def declarations(capabilities: Sequence[Capability], registry: Registry) -> dict[str, Any]:
-    """The document. Lists are in the order in which the capabilities say things, so that a new one changes little."""
-    names = _Names()
+def declarations(
+    capabilities: Sequence[Capability], registry: Registry, settings: type[SettingsSlice] = Settings
+) -> dict[str, Any]:
+    """The document. Lists are in the order in which the capabilities say things, so that a new one changes little.
+
+    Parameters
+    ----------
+    settings:
+        All of the app's, with the slices that capabilities bring: their defaults name entities.
+    """
+    names = _Names(settings)
     tables = [one for _, one in _resources(capabilities, Table)]
     document = {
         "about": "Written from the code by `python3 dev.py declare`: change the code, not this.",
@@ -127,7 +136,9 @@ def declarations(capabilities: Sequence[Capability], registry: Registry) -> dict
             for command in capability.commands
         ],
         "settings": [
-            {"name": name, "of": capability.name} for capability in capabilities for name in capability.settings
+            {"name": name, **_setting(settings, name), "of": capability.name}
+            for capability in capabilities
+            for name in capability.settings
         ],
         "integrations": [_integration(one) for one in registry.integrations],
     }
@@ -138,6 +149,15 @@ def declarations(capabilities: Sequence[Capability], registry: Registry) -> dict
 
 def _kind_of(trigger: object) -> str:
     return type(trigger).__name__.removesuffix("Trigger").lower()
+
+
+def _setting(settings: type[SettingsSlice], name: str) -> dict[str, Any]:
+    """Whether it must be set, or its default where that is something to read."""
+    field = next((one for one in settings.model_fields.values() if one.alias == name), None)
+    if field is None or field.is_required():
+        return {"required": True}
+    known = isinstance(field.default, str | int | float) and field.default != ""
+    return {"default": field.default} if known else {}
 
 
 def _open_paths(capabilities: Sequence[Capability]) -> str:
@@ -153,8 +173,8 @@ def _open_paths(capabilities: Sequence[Capability]) -> str:
 class _Names:
     """Names of entities, with `%SETTING%` replaced by the setting's default."""
 
-    def __init__(self) -> None:
-        self._defaults = {field.alias: field.default for field in Settings.model_fields.values()}
+    def __init__(self, settings: type[SettingsSlice]) -> None:
+        self._defaults = {field.alias: field.default for field in settings.model_fields.values()}
         self.used: dict[str, str] = {}
 
     def of(self, name: str) -> str:
@@ -234,9 +254,9 @@ def _calls(capabilities: Sequence[Capability]) -> Iterator[tuple[AppName, Access
 def _of_trigger(function: Function) -> Iterator[tuple[AppName, Access, Resource, str]]:
     match function.trigger:
         case QueueTrigger(queue=queue):
-            yield function.app, Access.RECEIVE, Queue(name=queue), "Takes its messages."
+            yield function.app, Access.RECEIVE, Queue(name=queue), "Takes the messages of this queue."
         case HubTrigger(hub=hub):
-            yield function.app, Access.RECEIVE, Hub(name=hub), "Reads its events."
+            yield function.app, Access.RECEIVE, Hub(name=hub), "Reads the events of this hub."
 
 
 def _roles(kind: type[Resource], accesses: Iterable[Access]) -> Iterator[tuple[str, list[Access]]]:

@@ -4,7 +4,7 @@ Names and bounds are those of the services, so that what Azure would refuse stop
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -128,6 +128,14 @@ class Key:
 
 
 Resource = Queue | Hub | Table | Container | Vault | Key
+_POSSIBLE: Mapping[type[Resource], frozenset[Access]] = {
+    Queue: frozenset({Access.SEND, Access.RECEIVE}),
+    Hub: frozenset({Access.SEND, Access.RECEIVE}),
+    Table: frozenset({Access.READ, Access.WRITE}),
+    Container: frozenset({Access.READ, Access.WRITE}),
+    Vault: frozenset({Access.SECRETS, Access.SET_SECRETS}),
+    Key: frozenset({Access.WRAP}),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,6 +157,13 @@ class Need:
     why: str
     by: Sequence[str] = ()
     when: str = ""
+
+    def __post_init__(self) -> None:
+        kind = type(self.to).__name__.lower()
+        if self.access not in _POSSIBLE[type(self.to)]:
+            raise WrongDeclaration(f"there is no access {self.access.value} to a {kind}, which {self.to.name} is")
+        if not self.why.endswith("."):
+            raise WrongDeclaration(f"the need to {self.access.value} {kind} {self.to.name} says why in no sentence")
 
 
 def _check_name(kind: str, name: str, known: re.Pattern[str]) -> None:

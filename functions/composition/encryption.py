@@ -1,8 +1,6 @@
 """Encryption: data keys, subjects' keys and tokens, and what encrypts messages and fields with them."""
 
-import azure.functions as func
-
-from functions.triggers import AppName, Function, TimerTrigger
+from functions.triggers import AppName
 from shared.encryption import (
     DataKeys,
     DataKeyWrapper,
@@ -15,6 +13,7 @@ from shared.encryption import (
     VaultWrapper,
 )
 from shared.encryption.settings import EncryptionSettings
+from shared.jobs import Job, JobRun, parse_schedule
 from shared.messages import Lane
 from shared.privacy import FieldProtection
 from shared.state import Lease
@@ -148,14 +147,19 @@ def capability(composition: Composition) -> Capability:
     if composition.settings.data_key is None:
         log_event("nothing is sealed", missing="SLUICE_DATA_KEY")
 
-    async def rewrap_data_keys(timer: func.TimerRequest) -> None:
+    async def rewrap_data_keys(_: JobRun) -> None:
         if composition.settings.data_key is not None:
             await composition.get(rewrapping).run()
 
     return Capability(
         name="encryption",
-        functions=[
-            Function(call=rewrap_data_keys, trigger=TimerTrigger(schedule=_REWRAP_SCHEDULE), app=AppName.STREAMS)
+        jobs=[
+            Job(
+                name="rewrap-data-keys",
+                app=AppName.STREAMS,
+                schedule=parse_schedule(_REWRAP_SCHEDULE),
+                call=rewrap_data_keys,
+            )
         ],
         resources=[Table(name=DATA_KEYS_TABLE), Table(name=SUBJECT_KEYS_TABLE)],
         needs=KEY_NEEDS,

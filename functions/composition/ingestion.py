@@ -38,6 +38,7 @@ def capability(composition: Composition) -> Capability:
         lambda: composition.get(state_store),
         composition.get(operation_signer),
         max_body=composition.settings.max_body_bytes,
+        public_path=composition.settings.public_path,
         now=composition.now,
     )
 
@@ -67,5 +68,5 @@ def capability(composition: Composition) -> Capability:
             ),
             *KEY_NEEDS,
         ],
-        settings=["SLUICE_OPERATION_KEY", "SLUICE_MAX_BODY_BYTES"],
+        settings=["SLUICE_OPERATION_KEY", "SLUICE_MAX_BODY_BYTES", "SLUICE_PUBLIC_URL"],
     )

@@ -1,14 +1,12 @@
 """Pauses: what an operator has stopped, what waits meanwhile, and how it comes back."""
 
 import time
-from typing import Any, cast
 
-import azure.functions as func
-from azure.servicebus import ServiceBusMessage
-
-from functions.triggers import AppName, Function, TimerTrigger
+from functions.triggers import AppName
+from shared.jobs import Job, JobRun, parse_schedule
 from shared.messages import Lane, MessageError
 from shared.pausing import PauseBook, PauseGate, PauseWatch, Release, SetAside, SetAsideMessage
+from shared.sending import broker_message
 from shared.tables import Table as TableClient
 
 from .capability import Capability, Command
@@ -20,7 +18,7 @@ from .state import STATE_TABLE, parking
 
 __all__ = ["capability", "pause_book", "pause_gate", "pause_table", "pause_watch", "release", "set_aside"]
 
-_SCHEDULE = "*/5 * * * * *"
+_SCHEDULE = "5s"
 _COMMANDS = {
     "pause": "stop a lane, an integration or a partner on all instances",
     "resume": "end a pause; what waited is done",
@@ -74,13 +72,11 @@ def release(composition: Composition) -> Release:
 
     async def send(waited: SetAsideMessage) -> None:
         lane = Lane(waited.lane)
-        properties = cast(dict[str | bytes, Any], dict(waited.properties))
-        message = ServiceBusMessage(
+        message = broker_message(
             waited.body,
-            message_id=waited.broker_id or None,
-            content_type="application/json",
+            broker_id=waited.broker_id or None,
+            properties=waited.properties,
             session_id=str(waited.properties.get("key", "")) if lane is Lane.ORDERED else None,
-            application_properties=properties,
         )
         await lanes.forward(lane, message)
 
@@ -90,12 +86,12 @@ def release(composition: Composition) -> Release:
 def capability(composition: Composition) -> Capability:
     """The way back, and the operators' commands."""
 
-    async def release_paused(timer: func.TimerRequest) -> None:
+    async def release_paused(_: JobRun) -> None:
         await composition.get(release).run()
 
     return Capability(
         name="pausing",
-        functions=[Function(call=release_paused, trigger=TimerTrigger(schedule=_SCHEDULE), app=AppName.STREAMS)],
+        jobs=[Job(name="release-paused", app=AppName.STREAMS, schedule=parse_schedule(_SCHEDULE), call=release_paused)],
         commands=[Command(name=name, summary=summary, module="ops.pausing") for name, summary in _COMMANDS.items()],
         needs=[
             *(

@@ -3,10 +3,9 @@
 import random
 import time
 
-import azure.functions as func
-
 from functions.lanes import lane_function
-from functions.triggers import AppName, Function, TimerTrigger
+from functions.triggers import AppName
+from shared.jobs import Job, JobRun, parse_schedule
 from shared.messages import Lane
 from shared.processing import BatchProcessor, Limits, OrderedKeys, ParkingDrain, Runner, Settler
 from shared.processing.settings import ProcessingSettings
@@ -118,7 +117,7 @@ def parking_drain(composition: Composition) -> ParkingDrain:
 def capability(composition: Composition) -> Capability:
     """A batch function for each lane, and the drain of what is parked on the ordered one."""
 
-    async def drain_parked(timer: func.TimerRequest) -> None:
+    async def drain_parked(_: JobRun) -> None:
         await composition.get(parking_drain).drain()
 
     apps = {Lane.HIGH: AppName.HIGH, Lane.NORMAL: AppName.BULK, Lane.LOW: AppName.BULK, Lane.ORDERED: AppName.ORDERED}
@@ -129,9 +128,14 @@ def capability(composition: Composition) -> Capability:
                 lane_function(lane, lambda: composition.get(processor), queue=LANES[lane].name, app=app)
                 for lane, app in apps.items()
             ),
-            Function(
-                call=drain_parked, trigger=TimerTrigger(schedule="%SLUICE_PARKING_SCHEDULE%"), app=AppName.ORDERED
-            ),
+        ],
+        jobs=[
+            Job(
+                name="drain-parked",
+                app=AppName.ORDERED,
+                schedule=parse_schedule(composition.settings.parking_schedule),
+                call=drain_parked,
+            )
         ],
         needs=[
             *(

@@ -45,6 +45,7 @@ def capability(composition: Composition) -> Capability:
     views = Views(
         composition.registry,
         lambda: composition.get(view_reader),
+        public_path=composition.settings.public_path,
         now=composition.now,
     )
     rows = Table(name=VIEWS_TABLE)

@@ -3,10 +3,9 @@
 from collections.abc import Collection
 from datetime import timedelta
 
-import azure.functions as func
-
-from functions.triggers import AppName, Function, TimerTrigger
+from functions.triggers import AppName
 from shared.blobs import BlobSweeper
+from shared.jobs import Job, JobRun, parse_schedule
 
 from .capability import Capability
 from .claims import CLAIMS, claim_store
@@ -40,18 +39,20 @@ def value_sweeper(composition: Composition) -> BlobSweeper:
 
 
 def capability(composition: Composition) -> Capability:
-    """One sweep of both."""
+    """A sweep of each, at the same time."""
 
-    async def sweep_claims(timer: func.TimerRequest) -> None:
-        await composition.get(claim_sweeper).sweep()
-        await composition.get(value_sweeper).sweep()
+    async def sweep_claims(_: JobRun) -> bool:
+        return not (await composition.get(claim_sweeper).sweep()).complete
 
+    async def sweep_values(_: JobRun) -> bool:
+        return not (await composition.get(value_sweeper).sweep()).complete
+
+    schedule = parse_schedule(composition.settings.claim_sweep_schedule)
     return Capability(
         name="retention",
-        functions=[
-            Function(
-                call=sweep_claims, trigger=TimerTrigger(schedule="%SLUICE_CLAIM_SWEEP_SCHEDULE%"), app=AppName.STREAMS
-            )
+        jobs=[
+            Job(name="sweep-claims", app=AppName.STREAMS, schedule=schedule, call=sweep_claims),
+            Job(name="sweep-values", app=AppName.STREAMS, schedule=schedule, call=sweep_values),
         ],
         needs=[
             Need(access=Access.WRITE, to=CLAIMS, why="Sweeps payloads whose messages are long gone."),

@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from datetime import timedelta
 
-import azure.functions as func
 from azure.servicebus.aio import ServiceBusSender
 
-from functions.triggers import AppName, Function, TimerTrigger
+from functions.triggers import AppName
+from shared.jobs import Job, JobRun, parse_schedule
 from shared.messages import Lane
 from shared.outbox import Outbox
 from shared.sending import CoalescingSender, EventPublisher, Lanes
@@ -76,14 +76,17 @@ def outbox(composition: Composition) -> Outbox:
 def capability(composition: Composition) -> Capability:
     """Queues, hub, and the sweep of what a crash left behind."""
 
-    async def sweep_outbox(timer: func.TimerRequest) -> None:
+    async def sweep_outbox(_: JobRun) -> None:
         await composition.get(outbox).sweep()
 
     return Capability(
         name="sending",
-        functions=[
-            Function(
-                call=sweep_outbox, trigger=TimerTrigger(schedule="%SLUICE_OUTBOX_SWEEP_SCHEDULE%"), app=AppName.STREAMS
+        jobs=[
+            Job(
+                name="sweep-outbox",
+                app=AppName.STREAMS,
+                schedule=parse_schedule(composition.settings.outbox_sweep_schedule),
+                call=sweep_outbox,
             )
         ],
         resources=[*LANES.values(), EVENTS],

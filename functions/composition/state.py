@@ -2,10 +2,9 @@
 
 from datetime import timedelta
 
-import azure.functions as func
-
-from functions.triggers import AppName, Function, TimerTrigger
+from functions.triggers import AppName
 from shared.blobs import ValueStore
+from shared.jobs import Job, JobRun, parse_schedule
 from shared.ordered import Parking
 from shared.state import InboxSweeper, StateStore
 from shared.state.settings import StateSettings
@@ -49,7 +48,7 @@ def parking(composition: Composition) -> Parking:
 def capability(composition: Composition) -> Capability:
     """Table, container, probe and sweep."""
 
-    async def sweep_inbox(timer: func.TimerRequest) -> None:
+    async def sweep_inbox(_: JobRun) -> None:
         await composition.get(inbox_sweeper).sweep()
 
     async def probe() -> None:
@@ -57,9 +56,12 @@ def capability(composition: Composition) -> Capability:
 
     return Capability(
         name="state",
-        functions=[
-            Function(
-                call=sweep_inbox, trigger=TimerTrigger(schedule="%SLUICE_INBOX_SWEEP_SCHEDULE%"), app=AppName.STREAMS
+        jobs=[
+            Job(
+                name="sweep-inbox",
+                app=AppName.STREAMS,
+                schedule=parse_schedule(composition.settings.inbox_sweep_schedule),
+                call=sweep_inbox,
             )
         ],
         probes={"state": probe},

@@ -48,7 +48,7 @@ def _declared(module: Any) -> dict[str, Any]:
     offered = [one for one in module.capabilities if one.name != api.NAME]
     app = api.gathered_app(module.composition, offered)
     return {
-        "declarations": composing.declarations(module.capabilities, module.composition.registry),
+        "declarations": composing.declarations(module.capabilities, module.composition.registry, type(module.settings)),
         "openapi": json.loads(asyncio.run(_got(app, "/api/openapi.json"))),
     }
 

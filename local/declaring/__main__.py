@@ -22,7 +22,7 @@ def main(arguments: list[str]) -> int:
     given = parser.parse_args(arguments)
     project: Path = given.project
     try:
-        files = declared_files(describe(project, sample_environment(project), declared=True))
+        files = declared_files(describe(project, sample_environment(project), declared=True), project)
     except AppNotLoaded as error:
         return _say(str(error), 2)
     old = stale(project, files)

@@ -37,7 +37,11 @@ def _sections(declared: Mapping[str, Any]) -> Iterator[str]:
     yield from _table("Containers", ("name",), [{"name": name} for name in declared["containers"]])
     grants = [{**one, "on": _subject(one)} for rows in declared["grants"].values() for one in rows]
     yield from _table("Grants", ("app", "on", "role", "why"), grants)
-    yield from _table("Settings", ("name", "of"), sorted(declared["settings"], key=lambda one: str(one["name"])))
+    yield from _table(
+        "Settings",
+        ("name", "required", "default", "of"),
+        sorted(declared["settings"], key=lambda one: str(one["name"])),
+    )
     yield from _table("Commands of operators", ("name", "of"), declared["commands"])
     handled = [{"integration": one["name"], **each} for one in declared["integrations"] for each in one["handles"]]
     handling = ("integration", "eventType", "version", "model", "key", "lane", "route")

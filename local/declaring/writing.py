@@ -14,6 +14,9 @@ from local.declaring.page import page
 __all__ = ["Written", "declared_files", "stale"]
 
 
+_SAMPLE = "local.settings.sample.json"
+
+
 class Written(NamedTuple):
     """A file, relative to the project, and what belongs into it."""
 
@@ -21,10 +24,13 @@ class Written(NamedTuple):
     text: str
 
 
-def declared_files(app: AppDescription) -> Sequence[Written]:
-    """All of them."""
+def declared_files(app: AppDescription, project: Path) -> Sequence[Written]:
+    """All of them. The sample settings of a project stay as they are but for the names of what is declared."""
     declared = app.declarations
+    sample = json.loads((project / _SAMPLE).read_text(encoding="utf-8"))
+    sample["Values"] |= declared["entitySettings"]
     return (
+        Written(_SAMPLE, json.dumps(sample, indent=2) + "\n"),
         Written("infra/declarations.json", _lines(declared) + "\n"),
         Written("local/config/servicebus.json", json.dumps(service_bus_config(declared), indent=2) + "\n"),
         Written("local/config/eventhubs.json", json.dumps(event_hubs_config(declared), indent=2) + "\n"),

@@ -1,7 +1,8 @@
 """Payloads of any size in Blob storage: uploaded once, read back checked, swept when nobody refers to them."""
 
+from .bodies import BodyStore
 from .reference import BlobChanged, BlobError, BlobMissing, BlobReference, PayloadTooLarge
-from .store import MAX_PAYLOAD, BlobStore
+from .store import MAX_PAYLOAD, BlobStore, Container
 from .sweeping import BlobSweeper, InUse, Sweep
 from .values import ValueStore
 
@@ -13,6 +14,8 @@ __all__ = [
     "BlobReference",
     "BlobStore",
     "BlobSweeper",
+    "BodyStore",
+    "Container",
     "InUse",
     "PayloadTooLarge",
     "Sweep",

@@ -7,7 +7,7 @@ from contextlib import aclosing, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 
@@ -22,7 +22,10 @@ from .transfer import download, upload
 if TYPE_CHECKING:
     from azure.storage.blob.aio import BlobClient, ContainerClient
 
-__all__ = ["MAX_PAYLOAD", "BlobStore"]
+__all__ = ["MAX_PAYLOAD", "BlobStore", "Container"]
+
+Container: TypeAlias = "ContainerClient"
+"""What a store of blobs is made on: the SDK's client of a container, which only this room knows."""
 
 _TRIES = 3
 MAX_PAYLOAD = 256 * 1024 * 1024

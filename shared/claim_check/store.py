@@ -3,16 +3,12 @@
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 from uuid import UUID
 
-from shared.blobs import MAX_PAYLOAD, BlobChanged, BlobMissing, BlobStore, BlobSweeper, InUse
+from shared.blobs import MAX_PAYLOAD, BlobChanged, BlobMissing, BlobStore, BlobSweeper, Container, InUse
 from shared.encryption import DataKeys
 
 from .claim import Claim, ClaimChanged, ClaimMissing
-
-if TYPE_CHECKING:
-    from azure.storage.blob.aio import ContainerClient
 
 __all__ = ["ClaimStore"]
 
@@ -32,7 +28,7 @@ class ClaimStore:
 
     def __init__(
         self,
-        container: "ContainerClient",
+        container: Container,
         *,
         max_payload: int = MAX_PAYLOAD,
         timeout: float = 60.0,

@@ -83,7 +83,7 @@ class QueueDrain:
         return "stored"
 
     async def _is_done(self, message: Delivery, headers: Headers) -> bool:
-        """Whether this very message took effect, though the broker was never told so."""
+        """Whether this very message took effect, though the broker never learned so."""
         row = await self._inbox.find(str(headers.message_id), headers.key)
         if row is None or row["status"] != "done":
             return False

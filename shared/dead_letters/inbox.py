@@ -21,7 +21,7 @@ class InboxRecords(Inbox):
     ) -> str:
         """Record that a message died; return the status that the inbox has then.
 
-        On the ordered lane the key is held in the same transaction, until somebody has decided about the message.
+        On the ordered lane the key is blocked in the same transaction, until somebody has decided about the message.
 
         Parameters
         ----------

@@ -11,7 +11,7 @@ from .record import StoredLetter
 
 __all__ = ["preview"]
 
-_WITHHELD = b"[withheld: what is protected in it can't be told from the rest]"
+_WITHHELD = b"[withheld: what is protected in it can't be distinguished from the rest]"
 
 
 def preview(letter: StoredLetter, body: bytes, registry: Registry) -> bytes:

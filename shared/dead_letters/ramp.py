@@ -77,7 +77,7 @@ class RedriveRun:
     clock, sleep:
         Monotonic seconds, and how to wait.
     watch:
-        Told of every step, to show progress.
+        Called at every step, to show progress.
     """
 
     def __init__(

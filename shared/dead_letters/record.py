@@ -50,7 +50,7 @@ class DeadLetter:
     source:
         The road it came by: `lane:<lane>` or the name of an event stream.
     position:
-        Its place in the queue or log, so that a redelivery is told from a new copy.
+        Its place in the queue or log, so that a redelivery is distinguished from a new copy.
     """
 
     identity: str
@@ -166,14 +166,14 @@ class DeadLetter:
 
     @property
     def lane_name(self) -> str | None:
-        """The lane it was in, said or read from its source."""
+        """The lane it was in, as given or read from its source."""
         if self.lane is None and self.source.startswith(_LANE_SOURCE):
             return self.source.removeprefix(_LANE_SOURCE)
         return self.lane
 
     @property
     def group(self) -> str:
-        """What groups it with others of its kind: the stack's fingerprint, or without a stack its code."""
+        """What groups it with others of its kind: the error fingerprint, or without a stack its code."""
         kind = f"{self.category}\0{self.code}".encode("utf-8", "replace")
         return self.fingerprint or hashlib.sha256(kind).hexdigest()[:16]
 
@@ -193,7 +193,7 @@ class StoredLetter:
     changed_at:
         When its status changed last.
     sealed:
-        Its body is sealed at rest.
+        Its body is encrypted at rest.
     etag:
         The version of the row, for a change that must not hit a newer one.
     """

@@ -10,12 +10,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any
-
-from azure.servicebus import ServiceBusMessage
 
 from shared.messages import ErrorCode, Lane, MessageError, parse_strict, payload_hash
-from shared.sending import NotSent
+from shared.sending import BrokerMessage, NotSent, broker_message
 from shared.state import Row
 
 from .inbox import InboxRecords
@@ -24,7 +21,7 @@ from .store import DeadLetterStore
 
 __all__ = ["Action", "Decision", "Redrive", "ReplayOutcome", "ReplayPlan", "ReplayResult", "replay_message"]
 
-Send = Callable[[Lane, ServiceBusMessage], Awaitable[None]]
+Send = Callable[[Lane, BrokerMessage], Awaitable[None]]
 ReplayEvent = Callable[[StoredLetter, bytes], Awaitable[None]]
 PayloadHashes = Callable[[str], Awaitable[Sequence[str]]]
 Resolved = Callable[[StoredLetter, bool], Awaitable[None]]
@@ -105,8 +102,8 @@ class Redrive:
     renew:
         Has the payload behind a claim kept for as long as a new message; raises MessageError where it is gone.
     resolved:
-        Told of a dead letter that nothing is to be sent for any more, and whether it was discarded; what it does must
-        be safe to repeat.
+        Called with a dead letter that nothing is to be sent for any more, and whether it was discarded; what it does
+        must be safe to repeat.
     payload_hashes:
         Given the digest of what a message says: every form in which the inbox may keep it.
     """
@@ -148,7 +145,7 @@ class Redrive:
             await self._tell(result.letter)
             return result
         if not action.hands_over:
-            await self._tell(known)  # who decided may have died before it was told
+            await self._tell(known)  # who decided may have died before it was reported
             return ReplayResult(known, action)
         taken = await self._take(known, decision)
         if taken is None:
@@ -205,7 +202,7 @@ class Redrive:
         return Action.CLOSE if await self._is_same_payload(letter, row) else Action.SKIP_CONFLICT
 
     async def _is_same_payload(self, letter: StoredLetter, row: Row) -> bool:
-        """Whether what was done under the id is this message; without a payload at hand it can't be told."""
+        """Whether what was done under the id is this message; without a payload at hand it can't be decided."""
         if letter.claim is not None or letter.event_type is None:
             return False
         try:
@@ -274,21 +271,20 @@ class Redrive:
         return ReplayResult(known, Action.SKIP_BUSY) if changed is None else ReplayResult(changed, action)
 
 
-def replay_message(letter: StoredLetter, body: bytes, *, now: datetime) -> ServiceBusMessage:
+def replay_message(letter: StoredLetter, body: bytes, *, now: datetime) -> BrokerMessage:
     """The message of a replay: the same logical id, properties, claim and body, under a broker id of its own.
 
     Attempts and the time they may take begin anew. The broker id differs by the number of the replay, or duplicate
     detection would drop it in silence.
     """
     anew = {"attempt": 1, "firstAttemptAt": now.astimezone(UTC).isoformat(), "replay": letter.replays}
-    properties: dict[str | bytes, Any] = {str(name): value for name, value in {**letter.properties, **anew}.items()}
+    properties = {str(name): value for name, value in {**letter.properties, **anew}.items()}
     name = (letter.message_id or "").partition("#")[0]
-    return ServiceBusMessage(
+    return broker_message(
         body,
-        message_id=f"{name if 0 < len(name) <= _BROKER_ID_LIMIT else letter.id}#r{letter.replays}",
-        content_type="application/json",
+        broker_id=f"{name if 0 < len(name) <= _BROKER_ID_LIMIT else letter.id}#r{letter.replays}",
+        properties=properties,
         session_id=letter.key if letter.lane == Lane.ORDERED else None,
-        application_properties=properties,
     )
 
 

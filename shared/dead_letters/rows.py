@@ -1,7 +1,7 @@
 """Dead letters as rows of a table: which columns there are, and how anything that came fits them.
 
 The table is read with filters over its columns; bodies stay out of that. What a stranger sent must never keep its
-own dead letter from being stored: texts are cut and cleaned, times are held to what a table can keep. Properties
+own dead letter from being stored: texts are cut and cleaned, times are cut to what a table can keep. Properties
 are kept whole, since a replay sends them again.
 """
 

@@ -79,7 +79,7 @@ class Group:
 
 
 def grouped_into(groups: dict[str, Group], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Count rows by fingerprint; memory grows with the number of groups, not of rows."""
+    """Count rows by error fingerprint; memory grows with the number of groups, not of rows."""
     for row in rows:
         group = groups.get(row["fingerprint"])
         if group is None:

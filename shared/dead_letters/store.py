@@ -7,13 +7,11 @@ written before the row and deleted after it, and only while it is old, so no row
 import asyncio
 import heapq
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
-from azure.core.exceptions import ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
-
+from shared.blobs import BodyStore
 from shared.encryption import MessageEncryption, UnknownKey
 from shared.messages import Headers
 from shared.tables import Condition, Conflict, Create, Delete, Entity, Query, Replace, Table, again_on_conflict
@@ -21,9 +19,6 @@ from shared.tables import Condition, Conflict, Create, Delete, Entity, Query, Re
 from .record import DeadLetter, Note, Status, StoredLetter
 from .rows import COLUMNS, INLINE_BYTES, from_row, history_column, merged, partition_of, to_row
 from .selection import GROUP_COLUMNS, Filters, Group, grouped_into
-
-if TYPE_CHECKING:
-    from azure.storage.blob.aio import ContainerClient
 
 __all__ = ["DeadLetterStore", "LetterPage", "Swept"]
 
@@ -56,10 +51,10 @@ class DeadLetterStore:
     Parameters
     ----------
     encryption:
-        Seals bodies at rest, each for its dead letter only, and opens them; what was kept plain is read all the same.
+        Encrypts bodies at rest, each for its dead letter only, and decrypts them; plain ones are read all the same.
     """
 
-    def __init__(self, table: Table, bodies: "ContainerClient", *, encryption: MessageEncryption | None = None) -> None:
+    def __init__(self, table: Table, bodies: BodyStore, *, encryption: MessageEncryption | None = None) -> None:
         self._table = table
         self._bodies = bodies
         self._encryption = encryption
@@ -72,7 +67,8 @@ class DeadLetterStore:
             body = await self._encryption.encrypt_for(letter.id, body)
             row["sealed"] = True
         if len(body) > INLINE_BYTES:
-            row["bodyBlob"] = await self._upload(letter.id, body)
+            await self._bodies.put(letter.id, body)
+            row["bodyBlob"] = letter.id
         elif body:
             row["body"] = body
 
@@ -112,7 +108,7 @@ class DeadLetterStore:
         LookupError
             It isn't there any more: the dead letter was swept meanwhile.
         ProtectionError
-            It is sealed and can't be opened.
+            It is encrypted and can't be decrypted.
         KeysUnavailable
         """
         if letter.body_size == 0:
@@ -121,11 +117,11 @@ class DeadLetterStore:
         if not letter.sealed:
             return kept
         if self._encryption is None:
-            raise UnknownKey("The dead letter is sealed, and the settings name no data key.")
+            raise UnknownKey("The dead letter is encrypted, and the settings name no data key.")
         return await self._encryption.decrypt_for(letter.id, kept)
 
     async def message(self, letter: StoredLetter) -> bytes:
-        """The message that a body holds: opened, where its lane had sealed it; raises as `body` does."""
+        """The message that a body holds: decrypted, where its lane had encrypted it; raises as `body` does."""
         body = await self.body(letter)
         if self._encryption is None or letter.properties.get("sealed") is None:
             return body
@@ -133,9 +129,8 @@ class DeadLetterStore:
 
     async def _kept(self, letter: StoredLetter) -> bytes:
         if letter.body_blob is not None:
-            with suppress(ResourceNotFoundError):
-                stream = await self._bodies.download_blob(letter.body_blob)
-                return await stream.readall()
+            if (body := await self._bodies.get(letter.body_blob)) is not None:
+                return body
         elif (row := await self._row(letter.id, ("body",))) is not None and "body" in row:
             return bytes(row["body"])
         raise LookupError(f"the body of the dead letter {letter.id} is gone")
@@ -153,7 +148,7 @@ class DeadLetterStore:
     async def newest(self, filters: Filters, count: int) -> tuple[list[StoredLetter], int]:
         """The `count` matching dead letters that failed last, newest first, and how many match in all.
 
-        No more than `count` are held at a time.
+        No more than `count` are in memory at a time.
         """
         heap: list[tuple[datetime, str, StoredLetter]] = []
         total = 0
@@ -168,7 +163,7 @@ class DeadLetterStore:
         return [letter for _, _, letter in newest], total
 
     async def groups(self, filters: Filters) -> list[Group]:
-        """Matching dead letters counted by fingerprint, the largest group first."""
+        """Matching dead letters counted by error fingerprint, the largest group first."""
         groups: dict[str, Group] = {}
         async for row in self._rows(filters.conditions(), GROUP_COLUMNS):
             grouped_into(groups, [row])
@@ -231,19 +226,16 @@ class DeadLetterStore:
 
     async def _sweep_bodies(self, before: datetime, swept: Swept, time_left: Callable[[], bool]) -> None:
         """Bodies whose row was never written, or was deleted without them: a crash came between."""
-        with suppress(ResourceNotFoundError):
-            async for blob in self._bodies.list_blobs():
-                if not time_left():
-                    swept.finished = False
-                    return
-                if blob.last_modified < before and await self._row(str(blob.name), ("RowKey",)) is None:
-                    await self._delete_body(str(blob.name), before, swept)
+        async for name in self._bodies.older(before):
+            if not time_left():
+                swept.finished = False
+                return
+            if await self._row(name, ("RowKey",)) is None:
+                await self._delete_body(name, before, swept)
 
     async def _delete_body(self, name: str, before: datetime, swept: Swept) -> None:
         """Only while it is old: a body that was written again a moment ago belongs to a row about to come."""
-        with suppress(ResourceNotFoundError, ResourceModifiedError):
-            await self._bodies.delete_blob(name, if_unmodified_since=before)
-            swept.bodies += 1
+        swept.bodies += await self._bodies.delete(name, before=before)
 
     async def probe(self) -> None:
         """Fail with an Azure error where the table can't be reached."""
@@ -260,18 +252,6 @@ class DeadLetterStore:
 
     async def _row(self, identity: str, columns: Sequence[str] = ()) -> Entity | None:
         return await self._table.get(partition_of(identity), identity, select=columns)
-
-    async def _upload(self, name: str, body: bytes) -> str:
-        for last in (False, True):
-            try:
-                await self._bodies.upload_blob(name, body, length=len(body), overwrite=True)
-                break
-            except ResourceNotFoundError:
-                if last:
-                    raise
-                with suppress(ResourceExistsError):
-                    await self._bodies.create_container()
-        return name
 
 
 async def _all(*calls: Awaitable[None]) -> None:

@@ -1,7 +1,6 @@
 """Encryption: envelope encryption under data keys and key-encryption keys, and crypto-shredding of a subject's key."""
 
 from .cipher import (
-    MAX_MESSAGES,
     TEXT_PREFIX,
     DataKey,
     decrypt,
@@ -27,13 +26,12 @@ from .errors import (
 from .key_rows import KeyRow, KeyTable
 from .keyring import Keyring
 from .messages import MessageEncryption
-from .rewrapping import PassLease, Rewrapped, Rewrapping
+from .rewrapping import Rewrapping
 from .streams import StreamDecryptor, StreamEncryptor, stream_key_id, stream_size
 from .subject_keys import DataKeyWrapper, Erasure, SubjectKeys
 from .wrapping import KeySecret, KeySecrets, KeyWrapper, SecretWrapper, VaultWrapper, Wrapped
 
 __all__ = [
-    "MAX_MESSAGES",
     "TEXT_PREFIX",
     "DataKey",
     "DataKeyWrapper",
@@ -49,9 +47,7 @@ __all__ = [
     "KeysUnavailable",
     "MessageEncryption",
     "NotEncrypted",
-    "PassLease",
     "ProtectionError",
-    "Rewrapped",
     "Rewrapping",
     "SecretWrapper",
     "StreamDecryptor",

@@ -2,6 +2,7 @@
 
 from .answers import accepted, error, status_of, success
 from .bodies import BadBody, declared_length, media_type, read_body
+from .classic import ClassicBridge, key_in_path
 from .commands import Command, Refused, read_command
 from .guarded import Guarded
 from .intake import Intake
@@ -17,6 +18,7 @@ __all__ = [
     "READERS",
     "Access",
     "BadBody",
+    "ClassicBridge",
     "Command",
     "Guarded",
     "Intake",
@@ -33,6 +35,7 @@ __all__ = [
     "correlation_id",
     "declared_length",
     "error",
+    "key_in_path",
     "mark_of",
     "media_type",
     "read_body",

@@ -1,4 +1,7 @@
-"""Settings of the API: the key that signs operation ids, the largest body, and how bodies come in."""
+"""Settings of the API: the key that signs operation ids, the largest body, how bodies come in, and its address."""
+
+import sys
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 
@@ -16,6 +19,29 @@ class HttpSettings(SettingsSlice):
     operation_key: SecretStr = Field(alias="SLUICE_OPERATION_KEY")
     max_body_bytes: int = Field(104_857_600, alias="SLUICE_MAX_BODY_BYTES", ge=1_024, le=104_857_600)
     http_streams: bool = Field(True, alias="SLUICE_HTTP_STREAMS")
+    early_indexing: bool = Field(False, alias="PYTHON_ENABLE_INIT_INDEXING")
+
+    @property
+    def can_stream(self) -> bool:
+        """Whether the worker takes HTTP streams: below Python 3.13 only where it indexes the app before its start."""
+        return self.early_indexing or sys.version_info >= (3, 13)
+
+    public_url: str = Field("", alias="SLUICE_PUBLIC_URL")
+    """Where callers reach the app, with the path prefix of a proxy before it; empty where they reach it directly."""
+
+    @property
+    def public_path(self) -> str:
+        """The path prefix of the public address, without a slash behind it; empty if there is none."""
+        return urlsplit(self.public_url).path
+
+    @field_validator("public_url")
+    @classmethod
+    def _an_address(cls, url: str) -> str:
+        parts = urlsplit(url.rstrip("/"))
+        plain = not (parts.query or parts.fragment or parts.username or parts.password)
+        if url and not (parts.scheme in ("http", "https") and parts.hostname and plain and url.isascii()):
+            raise ValueError("must be an address like https://api.example.org/prefix, without a query")
+        return parts.geturl()
 
     @field_validator("operation_key")
     @classmethod

@@ -41,6 +41,9 @@ class Schedule(Protocol):
     def next_after(self, moment: datetime) -> datetime:
         """The first due time strictly after a moment, in UTC."""
 
+    def allowed_from(self, moment: datetime) -> datetime:
+        """From when on something that came due before a moment may run: at once, but for a window that is closed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Every:
@@ -58,6 +61,10 @@ class Every:
     def next_after(self, moment: datetime) -> datetime:
         """The first due time strictly after a moment."""
         return _EPOCH + ((moment - _EPOCH) // self.period + 1) * self.period
+
+    def allowed_from(self, moment: datetime) -> datetime:
+        """At once."""
+        return moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +145,10 @@ class Cron:
                 due = min(due, self._instant(second, 1))
         return due
 
+    def allowed_from(self, moment: datetime) -> datetime:
+        """At once."""
+        return moment
+
     def _instant(self, wall: datetime, fold: int) -> datetime:
         """When the clock of the zone shows this; for a time that it leaps over, the end of the gap."""
         instant = wall.replace(tzinfo=self.zone, fold=fold).astimezone(UTC)
@@ -216,14 +227,17 @@ class Window:
 
     def next_after(self, moment: datetime) -> datetime:
         """The first due time in the window strictly after a moment."""
-        opening = _daily(self.begin, self.zone)
         horizon = moment + _HORIZON_DAYS * _DAY
         while moment < horizon:
             due = self.schedule.next_after(moment)
             if self._open_at(due):
                 return due
-            moment = max(due, opening.next_after(due) - _SECOND)
+            moment = self.allowed_from(due) - _SECOND
         raise WrongSchedule(f"{self.text!r} never comes due")
+
+    def allowed_from(self, moment: datetime) -> datetime:
+        """At once, or when the window opens."""
+        return moment if self._open_at(moment) else _daily(self.begin, self.zone).next_after(moment)
 
     def _open_at(self, moment: datetime) -> bool:
         now = moment.astimezone(self.zone).time()

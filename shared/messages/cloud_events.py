@@ -24,10 +24,10 @@ _NAMESPACE = UUID("6f1c40c4-6a46-5b7c-8d0b-2f6f5e2f7b11")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CloudEvent:
-    """A fact on its way out. `data` is JSON text, written once and never parsed again here.
+    """An event on its way out. `data` is JSON text, written once and never parsed again here.
 
-    `sequence` counts the facts of its subject from 1 without a gap (the CloudEvents sequence extension), so that a
-    consumer can tell a repeated fact and a missing one.
+    `sequence` counts the events of its subject from 1 without a gap (the CloudEvents sequence extension), so that a
+    consumer can tell a repeated event and a missing one.
     """
 
     id: str

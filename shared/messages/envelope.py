@@ -84,13 +84,13 @@ def rfc3339(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-Told = Callable[[Sequence[str | int], str, str], tuple[Sequence[str | int], str]]
-"""Given where a finding is, of what kind and in which words: where and in which words it may be told."""
+Redact = Callable[[Sequence[str | int], str, str], tuple[Sequence[str | int], str]]
+"""Given where a finding is, of what kind and in which words: where and in which words it is reported, redacted."""
 
 
-def describe(error: PydanticError, told: Told | None = None) -> InvalidMessage:
+def describe(error: PydanticError, redact: Redact | None = None) -> InvalidMessage:
     """Turn pydantic's findings into one sentence and a list that names each field by its JSON name."""
-    found = [_finding(item, told) for item in error.errors(include_url=False, include_input=False)]
+    found = [_finding(item, redact) for item in error.errors(include_url=False, include_input=False)]
     first, more = found[0], len(found) - 1
     sentence = f"{first['field'] or 'body'}: {first['message']}"
     if more:
@@ -98,10 +98,10 @@ def describe(error: PydanticError, told: Told | None = None) -> InvalidMessage:
     return InvalidMessage(sentence, details={"errors": found[:MAX_REPORTED_ERRORS], "count": len(found)})
 
 
-def _finding(item: Mapping[str, Any], told: Told | None) -> dict[str, Any]:
+def _finding(item: Mapping[str, Any], redact: Redact | None) -> dict[str, Any]:
     location, message = item["loc"], str(item["msg"]).removeprefix("Value error, ")
-    if told is not None:
-        location, message = told(location, item["type"], message)
+    if redact is not None:
+        location, message = redact(location, item["type"], message)
     finding: dict[str, Any] = {"field": ".".join(str(part) for part in location)}
     for name, index in pairwise(location):
         if isinstance(name, str) and isinstance(index, int):

@@ -95,7 +95,7 @@ class Retry(Exception):
 class Partial(Retry):
     """Raise in a handler when a part is done: what it saved so far is kept, and the message comes again for the rest.
 
-    What it published or sent is not said yet; only the run that ends well says it.
+    What it published or sent is not emitted yet; only the run that ends well emits it.
     """
 
 

@@ -25,7 +25,7 @@ class Failure:
     Attributes
     ----------
     after:
-        Seconds to wait before the next try, where the handler or the other side said so.
+        Seconds to wait before the next try, where the handler or the other side asked for it.
     """
 
     category: Category

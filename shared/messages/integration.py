@@ -13,9 +13,10 @@ from pydantic import ValidationError as PydanticError
 
 from shared.classification import Plan, Scrubber, WrongMarkers, plan_of, redacted_finding, secrets_in
 from shared.environment import is_secret_name
+from shared.jobs import Scheduled, parse_schedule
 from shared.resilience import RetryPlan
 
-from .envelope import Envelope, Told, describe
+from .envelope import Envelope, Redact, describe
 from .errors import InvalidMessage
 from .lanes import Lane
 
@@ -65,7 +66,7 @@ class Handler:
         try:
             envelope = self.envelope.validate_json(body, strict=True)
         except PydanticError as error:
-            raise describe(error, self._told(body)) from None
+            raise describe(error, self._redact(body)) from None
         except Exception as error:  # a model's own validators may raise anything; the message is still this one's
             raise InvalidMessage(f"data: {self.model.__name__} can't read it ({type(error).__name__})") from error
         self.key_of(envelope.data)
@@ -76,8 +77,8 @@ class Handler:
         """What the markers of its model ask for."""
         return plan_of(self.model)
 
-    def _told(self, body: bytes) -> Told | None:
-        """How findings of validation may be told, where the model has protected fields."""
+    def _redact(self, body: bytes) -> Redact | None:
+        """How findings of validation are redacted, where the model has protected fields."""
         if not self.plan.protects:
             return None
         try:
@@ -112,7 +113,7 @@ class Handler:
 
 @dataclass(frozen=True, kw_only=True)
 class Projection:
-    """Turns a published fact into the row that a read model shows.
+    """Turns a published event into the row that a read model shows.
 
     Attributes
     ----------
@@ -128,7 +129,7 @@ class Projection:
 
     @cached_property
     def plan(self) -> Plan:
-        """What the markers of the fact's model ask for."""
+        """What the markers of the event's model ask for."""
         return plan_of(self.model)
 
 
@@ -142,7 +143,7 @@ class Rotation:
 
 @dataclass
 class Integration:
-    """A named group of handlers, projections and rotations; one module or package under `integrations/`.
+    """A named group of handlers, projections, rotations, scheduled work; a module or package under `integrations/`.
 
     Example
     -------
@@ -160,6 +161,7 @@ class Integration:
     handlers: list[Handler] = field(default_factory=list)
     projections: list[Projection] = field(default_factory=list)
     rotations: list[Rotation] = field(default_factory=list)
+    scheduled: list[Scheduled] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9-]{0,62}", self.name):
@@ -224,10 +226,10 @@ class Integration:
         return register
 
     def projects(self, event_type: str, *, into: str) -> Callable[[Call], Call]:
-        """Register a pure function from a published fact to the row of the read model `into`.
+        """Register a pure function from a published event to the row of the read model `into`.
 
         `GET /api/<into>/{key}` answers with the newest row; the row replaces the one before, so that a
-        fact delivered twice changes nothing.
+        event delivered twice changes nothing.
         """
 
         def register(call: Call) -> Call:
@@ -243,6 +245,42 @@ class Integration:
                 if checked is not None:
                     _check_erasable(checked)
             self.projections.append(Projection(event_type=event_type, view=into, model=model, shown=shown, call=call))
+            return call
+
+        return register
+
+    def every(
+        self, schedule: str, *, name: str, zone: str = "UTC", between: str = "", catch_up: bool = True
+    ) -> Callable[[Call], Call]:
+        """Register an async function `(run)` that one instance at a time runs by the clock.
+
+        Parameters
+        ----------
+        schedule:
+            An interval such as `5m`, or NCRONTAB, for example `0 30 2 * * *`.
+        name:
+            Of the job, together with the integration's: `orders.missed-scans`.
+        zone:
+            The clock that cron and window go by, for example `Europe/Berlin`.
+        between:
+            `22:00-06:00`: it runs within these hours only.
+        catch_up:
+            What came due while nothing ran is done once, as soon as something runs; without, it waits for its next
+            time.
+
+        Raises
+        ------
+        WrongSchedule
+            The schedule can't be followed.
+        """
+        parsed = parse_schedule(schedule, zone=zone, between=between)
+        if not re.fullmatch(r"[a-z][a-z0-9-]{0,62}", name):
+            raise ValueError(f"{self.name}: the job {name!r}: use lower-case letters, digits and hyphens")
+
+        def register(call: Call) -> Call:
+            if not inspect.iscoroutinefunction(call):
+                raise TypeError(f"{self.name}: what runs as {name} must be `async def`")
+            self.scheduled.append(Scheduled(name=f"{self.name}.{name}", schedule=parsed, call=call, catch_up=catch_up))
             return call
 
         return register

@@ -7,6 +7,7 @@ from functools import cached_property
 from types import ModuleType
 
 from shared.classification import Plan, plan_of
+from shared.jobs import Scheduled
 
 from .errors import UnknownEventType, UnknownVersion
 from .integration import Handler, Integration, Projection, Rotation
@@ -58,6 +59,11 @@ class Registry:
             self._routes[handler.route] = handler
 
     @property
+    def scheduled(self) -> tuple[Scheduled, ...]:
+        """What integrations have run by the clock."""
+        return tuple(one for integration in self.integrations for one in integration.scheduled)
+
+    @property
     def routes(self) -> dict[str, Handler]:
         """Path under the route prefix → the handler whose messages it takes."""
         return dict(self._routes)
@@ -69,7 +75,7 @@ class Registry:
 
     @cached_property
     def protects(self) -> bool:
-        """Any message or fact has protected fields."""
+        """Any message or event has protected fields."""
         handled = (handler.plan for versions in self._handlers.values() for handler in versions.values())
         projected = (one.plan for found in self._projections.values() for one in found)
         return any(plan.protects for plan in (*handled, *projected))
@@ -101,7 +107,7 @@ class Registry:
         return handler
 
     def projections(self, event_type: str) -> list[Projection]:
-        """The read models that show this fact; facts that nobody shows are fine."""
+        """The read models that show this event; events that nobody shows are fine."""
         return self._projections.get(event_type, [])
 
 

@@ -127,7 +127,7 @@ class Parking:
         """Record a message's death and hold its key, both or neither; return the status that the inbox has then.
 
         A message that was dealt with before, by another delivery, blocks nothing; nor does one whose turn it isn't
-        while its key is parked: the key is held already.
+        while its key is parked: the key is blocked already.
         """
         message = str(inbox_row["RowKey"])
 

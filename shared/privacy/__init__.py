@@ -1,8 +1,8 @@
 """Privacy: how protected fields are stored, what a reader sees of them, and the proof of an erasure."""
 
-from .fields import AssociatedData, EncryptedModel, FieldProtection, clear_text, require_clear, token_name
+from .fields import AssociatedData, EncryptedModel, FieldProtection, clear_text, token_name
 from .masking import access_level_of, masked
-from .survey import StoreSurvey, encrypted_key_ids, survey
+from .survey import StoreSurvey, survey
 
 __all__ = [
     "AssociatedData",
@@ -11,9 +11,7 @@ __all__ = [
     "StoreSurvey",
     "access_level_of",
     "clear_text",
-    "encrypted_key_ids",
     "masked",
-    "require_clear",
     "survey",
     "token_name",
 ]

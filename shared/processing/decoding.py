@@ -37,7 +37,7 @@ class Decoder:
     Parameters
     ----------
     encryption:
-        Opens what is sealed; without one a sealed message can't be read.
+        Decrypts what is encrypted; without one an encrypted message can't be read.
     payload_hashes:
         Given the digest of what a message with protected fields says: how the inbox keeps it, and kept it earlier.
     """
@@ -73,7 +73,7 @@ class Decoder:
         Raises
         ------
         MessageError
-            Unknown contract, wrong data, a claim that is missing or changed, what is sealed and can't be opened.
+            Unknown contract, wrong data, a claim that is missing or changed, what is encrypted and can't be decrypted.
         """
         handler = self._registry.handler(headers.event_type, headers.version)
         async with self._large if (headers.claim_size or 0) > _LARGE else nullcontext():
@@ -117,5 +117,5 @@ class Decoder:
         if self._encryption is not None:
             return await self._encryption.decrypt(headers, body)
         if headers.sealed is not None:
-            raise UnknownKey("The message is sealed, and the settings name no data key.")
+            raise UnknownKey("The message is encrypted, and the settings name no data key.")
         return body

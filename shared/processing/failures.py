@@ -19,13 +19,12 @@ LONGEST_ASKED = 3_600.0
 
 
 MATRIX: tuple[tuple[str, Category], ...] = (
-    # sealed, and nobody can open it: no other try will
+    # encrypted, and nobody can decrypt it: no other try will
     ("shared.encryption.errors.ProtectionError", Category.PERMANENT),
     # invalid data: fail at once
     ("shared.messages.errors.MessageError", Category.INVALID),
     ("pydantic_core._pydantic_core.ValidationError", Category.INVALID),
     ("shared.state.rows.TooLarge", Category.PERMANENT),
-    # no key for these facts: another try meets the same rules
     ("shared.secrets.errors.VaultThrottled", Category.THROTTLED),
     ("shared.secrets.errors.SecretError", Category.TRANSIENT),
     # timeouts: try again
@@ -75,7 +74,7 @@ def classify(error: BaseException) -> Failure:
     try:
         found = _sort(error, redact(f"{type(error).__name__}: {error}"[:_READ])[:2_000])
         return replace(found, code=_text(found.code, 128), reason=_text(found.reason, 4_000))
-    except Exception:  # the exception itself is broken: it can't be told or asked
+    except Exception:  # the exception itself is broken: it can't be described or asked
         return Failure(Category.TRANSIENT, ErrorCode.HANDLER_ERROR, type(error).__name__)
 
 

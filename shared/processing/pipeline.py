@@ -266,7 +266,7 @@ class BatchProcessor:
 async def _hold(deliveries: Sequence[Delivery], ends: float) -> None:
     """Wait before giving back: an immediate redelivery would burn the delivery count during a short outage.
 
-    But only until `ends`, on the loop's clock: a batch that is held beyond its lock can't be given back any more.
+    But only until `ends`, on the loop's clock: a batch that is worked on beyond its lock can't be given back any more.
     """
     tries = max((delivery.delivery_count for delivery in deliveries), default=1)
     left = ends - asyncio.get_running_loop().time()

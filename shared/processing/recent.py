@@ -37,7 +37,7 @@ class Recent:
         self._published: dict[str, int] = {}
 
     def expects_new(self, headers: Headers) -> bool:
-        """Whether the aggregate has probably said nothing yet."""
+        """Whether the aggregate has probably emitted nothing yet."""
         return self._in_a_row[headers.event_type] >= self._after and headers.key not in self._keys
 
     def looked_for(self, headers: Headers, *, new: bool) -> None:
@@ -58,11 +58,11 @@ class Recent:
         return known == message.payload_hash and not message.headers.replay
 
     def published(self, key: str, sequence: int) -> None:
-        """Remember that all an aggregate had said up to a sequence number is published."""
+        """Remember that all an aggregate had emitted up to a sequence number is published."""
         self._keep(self._published, key, sequence)
 
     def is_published(self, key: str, sequence: int) -> bool:
-        """Whether an aggregate that has said so much has nothing left in the outbox; else the outbox must be asked."""
+        """Whether an aggregate that has emitted so much has nothing left in the outbox; else that must be asked."""
         return self._published.get(key) == sequence
 
     def _keep(self, memory: dict[Key, Value], key: Key, value: Value) -> None:

@@ -72,11 +72,11 @@ class Settler:
                 await self.store.commit(ended.work.bucket, operations)
 
     async def _dead_letter(self, lane: Lane, ended: Ended, failure: Failure) -> None:
-        """The letter first: whoever dies before the inbox says so leaves a message that comes again."""
+        """The dead letter first: whoever dies before the inbox says so leaves a message that comes again."""
         headers, now = ended.headers, self.now()
         payload_hash = ended.message.payload_hash if ended.message else ""
         conflict = failure.code == ErrorCode.MESSAGE_ID_CONFLICT
-        letter = DeadLetter.of_message(
+        dead_letter = DeadLetter.of_message(
             lane,
             ended.delivery,
             headers,
@@ -85,14 +85,14 @@ class Settler:
             # Another payload under a known id is a dead letter of its own.
             identity=f"{headers.message_id}:{payload_hash}" if conflict and headers else None,
         )
-        await self.dead_letters.put(letter)
+        await self.dead_letters.put(dead_letter)
         if headers is not None and not conflict:
             await InboxRecords(self.store).died(
                 replace(headers, lane=lane),
-                code=letter.code,
-                reason=letter.reason,
+                code=dead_letter.code,
+                reason=dead_letter.reason,
                 now=self.now(),
                 payload_hash=payload_hash,
                 its_turn=True,
             )
-        letter.log(lane)
+        dead_letter.log(lane)

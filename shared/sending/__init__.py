@@ -1,7 +1,16 @@
 """Sending: commands to the lanes, events to the event hub."""
 
 from .coalescing import CoalescingSender, NotSent
-from .commands import Lanes, command
+from .commands import BrokerMessage, Lanes, broker_message, command
 from .events import EventPublisher, OutgoingEvent
 
-__all__ = ["CoalescingSender", "EventPublisher", "Lanes", "NotSent", "OutgoingEvent", "command"]
+__all__ = [
+    "BrokerMessage",
+    "CoalescingSender",
+    "EventPublisher",
+    "Lanes",
+    "NotSent",
+    "OutgoingEvent",
+    "broker_message",
+    "command",
+]

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any, TypeAlias
 
 from azure.servicebus import ServiceBusMessage
 
@@ -10,18 +11,31 @@ from shared.messages import Headers, Lane
 
 from .coalescing import CoalescingSender
 
-__all__ = ["Lanes", "command"]
+__all__ = ["BrokerMessage", "Lanes", "broker_message", "command"]
 
 
-def command(headers: Headers, body: bytes) -> ServiceBusMessage:
-    """The Service Bus message of a command; an empty body goes with a claim."""
+BrokerMessage: TypeAlias = ServiceBusMessage
+"""A message as the broker takes it; only this room knows its SDK."""
+
+
+def broker_message(
+    body: bytes, *, broker_id: str | None, properties: Mapping[Any, Any], session_id: str | None = None
+) -> BrokerMessage:
+    """The Service Bus message of whatever goes to a lane."""
     return ServiceBusMessage(
         body,
-        message_id=headers.broker_id,
+        message_id=broker_id,
         content_type="application/json",
-        session_id=headers.key if headers.lane is Lane.ORDERED else None,
-        application_properties=headers.to_properties(),
+        session_id=session_id,
+        application_properties=dict(properties),
     )
+
+
+def command(headers: Headers, body: bytes) -> BrokerMessage:
+    """The message of a command; an empty body goes with a claim."""
+    session_id = headers.key if headers.lane is Lane.ORDERED else None
+    properties = headers.to_properties()
+    return broker_message(body, broker_id=headers.broker_id, properties=properties, session_id=session_id)
 
 
 class Lanes:
@@ -30,7 +44,7 @@ class Lanes:
     Parameters
     ----------
     encryption:
-        Seals bodies on their way in. A copy that is sent later, and what is forwarded, go as they came.
+        Encrypts bodies on their way in. A copy that is sent later, and what is forwarded, go as they came.
     """
 
     def __init__(self, senders: Mapping[Lane, CoalescingSender], encryption: MessageEncryption | None = None) -> None:
@@ -47,7 +61,7 @@ class Lanes:
         """Schedule a delayed copy on the lane's queue; raises NotSent."""
         await self._senders[headers.lane].schedule(command(headers, body), when)
 
-    async def forward(self, lane: Lane, message: ServiceBusMessage) -> None:
+    async def forward(self, lane: Lane, message: BrokerMessage) -> None:
         """Return when a lane's queue has taken a message as it is; raises NotSent."""
         await self._senders[lane].send(message)
 

@@ -9,6 +9,7 @@ from shared.dead_letters.settings import DeadLetterSettings
 from shared.encryption.settings import EncryptionSettings
 from shared.environment import contradiction
 from shared.http.settings import HttpSettings
+from shared.jobs.settings import JobSettings
 from shared.processing.settings import ProcessingSettings
 from shared.rotation.settings import RotationSettings
 from shared.secrets.settings import SecretSettings
@@ -29,6 +30,7 @@ class Settings(
     DeadLetterSettings,
     SecretSettings,
     RotationSettings,
+    JobSettings,
     EncryptionSettings,
     TokenizationSettings,
     AuthenticationSettings,

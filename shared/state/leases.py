@@ -47,7 +47,7 @@ class Lease:
         return True
 
     async def release(self) -> None:
-        """Give the lease up, if it is still held."""
+        """Give the lease up, if it is still ours."""
         found = (await self._store.find(0, [self._key])).get(self._key)
         if found is not None and found["holder"] == self._holder:
             await self._store.delete(0, [self._key])

@@ -11,6 +11,8 @@ from .redaction import redacted_fields, redacted_stack
 __all__ = ["JsonFormatter", "configure_json", "log_event"]
 
 ROOT = "sluice"
+CHATTY = ("azure", "uamqp", "uvicorn.access", "httpx", "opentelemetry")
+"""Libraries that write a line or more for each request at INFO: the worker sets no levels, and sends all of them."""
 
 
 def log_event(event: str, *, level: int = logging.INFO, error: BaseException | None = None, **fields: Any) -> None:
@@ -59,6 +61,14 @@ class _FieldsInText(logging.Filter):
                 record.__dict__.setdefault(name, value if isinstance(value, str | int | float | bool) else str(value))
             record.msg = f"{record.msg} {json.dumps(fields, default=str, ensure_ascii=False)}"
         return True
+
+
+def quiet_libraries() -> None:
+    """Have libraries tell of warnings only, where nobody has set a level for them: an idle app writes nothing."""
+    for name in CHATTY:
+        logger = logging.getLogger(name)
+        if logger.level == logging.NOTSET:
+            logger.setLevel(logging.WARNING)
 
 
 def configure_json(stream: IO[str] | None = None) -> None:

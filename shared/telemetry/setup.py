@@ -1,7 +1,7 @@
 """Turns telemetry on as the settings say; the exporter is imported only where it is used."""
 
 from . import metrics
-from .logs import configure_json, configure_platform
+from .logs import configure_json, configure_platform, quiet_libraries
 from .redaction import guard_log_records
 from .settings import TelemetrySettings
 
@@ -11,6 +11,7 @@ __all__ = ["configure"]
 def configure(settings: TelemetrySettings) -> None:
     """Set up logs and the exporter; call once, when the app is composed."""
     guard_log_records()
+    quiet_libraries()
     if settings.log_format == "json":
         configure_json()
     else:

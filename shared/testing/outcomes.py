@@ -13,7 +13,7 @@ __all__ = ["Outcome", "Published", "Retried", "Sent"]
 
 
 class Published(NamedTuple):
-    """A fact; equals the plain tuple of the same two."""
+    """An event; equals the plain tuple of the same two."""
 
     event_type: str
     data: BaseModel

@@ -1,4 +1,4 @@
-"""Runs messages through handlers and facts through projections, against one memory or a fresh one each."""
+"""Runs messages through handlers and events through projections, against one memory or a fresh one each."""
 
 import asyncio
 import json
@@ -224,12 +224,12 @@ def refusal(integration: Integration, event_type: str, data: Data, *, version: s
 
 
 def project(integration: Integration, event_type: str, data: Data) -> dict[str, BaseModel]:
-    """The rows that a fact makes, by read model; the fact travels as JSON, as it does in the app.
+    """The rows that an event makes, by read model; the event travels as JSON, as it does in the app.
 
     Raises
     ------
     LookupError
-        The integration shows no such fact.
+        The integration shows no such event.
     """
     rows = _rows(Registry([integration]), event_type, _json(data))
     if not rows:

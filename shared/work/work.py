@@ -167,7 +167,7 @@ class Work:
         Raises
         ------
         SecretError
-            The vault doesn't have it, or doesn't answer and nothing is held. Let it pass: the message is tried again.
+            The vault doesn't have it, or doesn't answer and nothing is cached. Let it pass: the message is tried again.
         """
         if self._secrets is None:
             raise UnknownSecret(name, "the app has no key vault: set KeyVault__vaultUri")

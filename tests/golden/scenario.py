@@ -167,6 +167,7 @@ class Batch:
     """A batch of messages or events."""
 
     messages: list[Any] = field(default_factory=list)
+    partition: str = ""
 
     def add_message(self, message: Any) -> None:
         """There is room."""
@@ -190,11 +191,9 @@ class Hub:
         """Two."""
         return ["0", "1"]
 
-    async def create_batch(self, *, partition_id: str) -> tuple[str, Batch]:
-        """Its partition is beside it."""
-        batch = Batch()
-        batch.partition = partition_id  # type: ignore[attr-defined]
-        return batch  # type: ignore[return-value]
+    async def create_batch(self, *, partition_id: str) -> Batch:
+        """An empty batch for a partition."""
+        return Batch(partition=partition_id)
 
     async def send_batch(self, batch: Any) -> None:
         """Take all of it."""
@@ -204,8 +203,7 @@ class Hub:
             body = json.loads(event.body_as_str())
             self.events.append({"partition": batch.partition, "contentType": event.content_type, "body": body})
 
-    async def close(self) -> None:
-        """Nothing is open."""
+    close = Broker.close
 
 
 class Clock:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from azure.storage.blob.aio import ContainerClient
 
-from shared.blobs import ValueStore
+from shared.blobs import BodyStore, ValueStore
 from shared.claim_check import Claim, ClaimStore
 from shared.dead_letters import DeadLetterStore, Decision, InboxRecords, QueueDrain, Redrive
 from shared.encryption import DataKeys, DataKeyWrapper, KeyTable, MessageEncryption, SecretWrapper, SubjectKeys
@@ -52,7 +52,7 @@ class App:
         self.values = ValueStore(self._container("state-values"))
         self.views = ReadModels(self._table("readmodels"))
         self.dead_letters = DeadLetterStore(
-            self._table("deadletters"), self._container("dead-letters"), encryption=self.encryption
+            self._table("deadletters"), BodyStore(self._container("dead-letters")), encryption=self.encryption
         )
         self.audit = AuditTrail(self._table("audit"))
         self.publisher = EventPublisher(hub)

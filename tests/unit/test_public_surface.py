@@ -98,7 +98,7 @@ def test_starting_the_app_loads_nothing_that_the_first_message_can_load(project:
 
 @pytest.mark.parametrize("streams", ["true", "false"])
 def test_the_composed_app_has_its_functions(project: Path, streams: str) -> None:
-    """One for HTTP, two per lane, one per consumer group, one per timer, two for secrets; with streams and without."""
+    """One for HTTP, two a lane, one a consumer group, one an app with jobs, two for secrets; streams or not."""
     code = (
         "import function_app\n"
         "for one in function_app.app.get_functions():\n"
@@ -112,20 +112,15 @@ def test_the_composed_app_has_its_functions(project: Path, streams: str) -> None
         "dead_letters_low serviceBusTrigger",
         "dead_letters_normal serviceBusTrigger",
         "dead_letters_ordered serviceBusTrigger",
-        "drain_parked timerTrigger",
+        "jobs_ordered timerTrigger",
+        "jobs_streams timerTrigger",
         "lane_high serviceBusTrigger",
         "lane_low serviceBusTrigger",
         "lane_normal serviceBusTrigger",
         "lane_ordered serviceBusTrigger",
         "read_models eventHubTrigger",
-        "release_paused timerTrigger",
-        "rewrap_data_keys timerTrigger",
         "secret_events eventGridTrigger",
         "secret_events_queue serviceBusTrigger",
-        "sweep_claims timerTrigger",
-        "sweep_dead_letters timerTrigger",
-        "sweep_inbox timerTrigger",
-        "sweep_outbox timerTrigger",
     ]
 
 

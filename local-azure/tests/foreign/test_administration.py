@@ -21,8 +21,8 @@ def name(language: str) -> str:
 
 @spoken_by(*SDKS)
 def test_a_queue_is_made_read_changed_listed_and_deleted(client: Driver, name: str) -> None:
-    made = client.call("admin", action="create_queue", queue=name, lock="PT45S", deliveries=7)
-    assert made == {"name": name, "lock": "PT45S", "deliveries": 7}
+    made = client.call("admin", action="create_queue", queue=name, lock="PT45S", deliveries=7, rule="sender")
+    assert made == {"name": name, "lock": "PT45S", "deliveries": 7, "rules": [["sender", "Send"]]}
     assert client.call("admin", action="get_queue", queue=name) == made
     changed = client.call("admin", action="update_queue", queue=name, lock="PT30S", deliveries=5)
     assert (changed["lock"], changed["deliveries"]) == ("PT30S", 5)

@@ -189,3 +189,32 @@ def test_an_event_over_a_megabyte_is_refused(events: Driver, make_hub: MakeHub) 
     with pytest.raises(Refused) as error:
         events.call("eh_send", hub=hub, events=[{"body": "x" * (1_024 * 1_024)}], partition="0")
     assert error.value.code == "size-exceeded"
+
+
+@spoken_by(*SDKS)
+def test_events_without_a_key_are_spread(events: Driver, make_hub: MakeHub) -> None:
+    hub = make_hub(4)
+    for _ in range(4):
+        send(events, hub, 1)
+    assert {events.call("eh_partition", hub=hub, partition=each)["last"] for each in "0123"} == {"0"}
+
+
+@spoken_by(*SDKS)
+def test_each_consumer_group_reads_all(events: Driver, make_hub: MakeHub, handle: str) -> None:
+    hub = make_hub(1)
+    send(events, hub, 2, partition="0")
+    for group in ("$Default", "group"):
+        start = {"hub": hub, "partition": "0", "position": {"earliest": True}, "group": group}
+        events.call("eh_open", handle=handle, **start)
+        assert [each["body"] for each in take(events, handle, 2)] == ["0", "1"]
+        events.call("eh_close", handle=handle)
+
+
+@spoken_by("javascript", "java")
+def test_a_reader_is_told_what_the_partition_holds(events: Driver, make_hub: MakeHub, handle: str) -> None:
+    """Runtime metrics; Go's library does not ask for them."""
+    hub = make_hub(1)
+    send(events, hub, 3, partition="0")
+    events.call("eh_open", handle=handle, hub=hub, partition="0", position={"earliest": True}, track=True)
+    assert {each["last"] for each in take(events, handle, 3)} == {"2"}
+    events.call("eh_close", handle=handle)

@@ -174,3 +174,15 @@ def test_sessions_are_listed(client: Driver, sessions: str) -> None:
     """No other library asks for them."""
     send(client, sessions, "a", "b", "a")
     assert sorted(client.call("list_sessions", queue=sessions)) == ["a", "b"]
+
+
+@spoken_by(*SDKS)
+def test_a_subscription_has_sessions_too(
+    client: Driver, make_topic: Callable[..., str], handle: str, admin: ServiceBusAdministrationClient
+) -> None:
+    topic = make_topic()
+    admin.create_subscription(topic, "one", requires_session=True)
+    client.call("send", topic=topic, messages=[{"id": "1", "body": "x", "session": "a"}])
+    assert client.call("accept", handle=handle, topic=topic, subscription="one")["session"] == "a"
+    assert [each["id"] for each in receive(client, handle, 1)] == ["1"]
+    client.call("close", handle=handle)

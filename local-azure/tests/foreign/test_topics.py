@@ -130,3 +130,18 @@ def test_receive_and_delete_of_a_subscription_takes_no_more_than_was_asked_for(
     client.call("close", handle=handle)
     assert 1 <= len(found) <= 5
     assert admin.get_subscription_runtime_properties(topic, "one").active_message_count == 20 - len(found)
+
+
+@spoken_by(*SDKS, *RAW)
+def test_each_rule_with_an_action_makes_a_copy(
+    client: Driver, make_topic: MakeTopic, handle: str, admin: ServiceBusAdministrationClient
+) -> None:
+    """ "Topic filters and actions": rules without actions make one copy together, others one each."""
+    topic = make_topic("one")
+    admin.create_rule(topic, "one", "big", filter=SqlRuleFilter("size > 1"), action=SqlRuleAction("SET rule = 'big'"))
+    admin.create_rule(
+        topic, "one", "red", filter=SqlRuleFilter("colour = 'red'"), action=SqlRuleAction("SET rule = 'red'")
+    )
+    client.call("send", topic=topic, messages=[RED])
+    found = receive(client, handle, topic, "one", 3)
+    assert sorted(each["properties"].get("rule", "") for each in found) == ["", "big", "red"]

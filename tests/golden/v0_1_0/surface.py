@@ -8,16 +8,6 @@ from uuid import UUID
 
 from azure.data.tables.aio import TableClient
 from azure.storage.blob.aio import ContainerClient
-from shared.protection import (
-    DataKeys,
-    DataKeyWrapper,
-    FieldProtection,
-    KeyTable,
-    MessageSealer,
-    SecretWrapper,
-    SubjectKeys,
-    TokenKeys,
-)
 
 from shared.blobs import ValueStore
 from shared.claim_check import Claim, ClaimStore
@@ -33,6 +23,16 @@ from shared.processing import (
     Recent,
     Runner,
     Settler,
+)
+from shared.protection import (
+    DataKeys,
+    DataKeyWrapper,
+    FieldProtection,
+    KeyTable,
+    MessageSealer,
+    SecretWrapper,
+    SubjectKeys,
+    TokenKeys,
 )
 from shared.query import Projector, ReadModels, StreamEvent
 from shared.resilience import LaneGate, LaneTurns, RetryBudget, RetryPlan, Share

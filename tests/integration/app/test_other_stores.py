@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 from azure.storage.blob.aio import ContainerClient
 
+from shared.blobs import BodyStore
 from shared.claim_check import Claim, ClaimChanged, ClaimMissing, ClaimStore
 from shared.dead_letters import DeadLetter, DeadLetterStore
 from shared.query import ReadModels, ViewRow
@@ -110,7 +111,7 @@ async def rows_of(table: Table) -> list[dict[str, Any]]:
 async def test_a_dead_letter_is_kept_once_with_its_reason(new_table: NewTable, container: ContainerClient) -> None:
     """A second delivery replaces it."""
     table = new_table()
-    store = DeadLetterStore(table, container)
+    store = DeadLetterStore(table, BodyStore(container))
     await asyncio.gather(*(store.put(letter(identity=name, message_id=name)) for name in ("m-1", "m-2", "m-1")))
     await store.put(letter(reason="again", attempts=2))
     found = {row["messageId"]: row for row in await rows_of(table)}
@@ -123,7 +124,7 @@ async def test_a_dead_letters_body_is_kept_whole(new_table: NewTable, container:
     """In the row while it fits, else beside it."""
     table = new_table()
     body = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
-    await DeadLetterStore(table, container).put(letter(body=body))
+    await DeadLetterStore(table, BodyStore(container)).put(letter(body=body))
     (row,) = await rows_of(table)
     assert row["bodySize"] == size
     if "bodyBlob" in row:
@@ -140,7 +141,7 @@ async def test_no_text_keeps_a_dead_letter_from_being_stored(
     """Too long, half a character, control characters: in every column at once, beside the largest body."""
     long = filling * 100_000
     table = new_table()
-    await DeadLetterStore(table, container).put(
+    await DeadLetterStore(table, BodyStore(container)).put(
         letter(
             body=b"x" * 65_536,
             properties={"anything": long, "bytes": b"\xff"},

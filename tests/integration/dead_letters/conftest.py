@@ -20,6 +20,7 @@ from functions.composition.read_models import read_models
 from functions.composition.state import state_store
 from local.azurite import AzuriteEndpoints
 from ops.dead_letters import redrive_of
+from shared.blobs import BodyStore
 from shared.dead_letters import DeadLetter, DeadLetterStore, Filters, Redrive, StoredLetter
 from shared.messages import Contract, Delivery, Envelope, Headers, Integration, Lane, Registry, Reject
 from shared.query import ReadModels
@@ -63,7 +64,7 @@ class Shop:
         self._stores: dict[Any, Any] = {
             state_store: StateStore([AzureTable.from_connection_string(storage, f"state{name}")], buckets=4),
             read_models: ReadModels(AzureTable.from_connection_string(storage, f"views{name}")),
-            dead_letter_store: DeadLetterStore(letters, self.bodies),
+            dead_letter_store: DeadLetterStore(letters, BodyStore(self.bodies)),
         }
         self.composition = self.composed({})
 

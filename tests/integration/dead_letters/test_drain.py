@@ -10,6 +10,7 @@ from azure.servicebus import ServiceBusMessage
 
 from functions.composition.dead_letters import dead_letter_store, queue_drain
 from functions.composition.state import state_store
+from shared.blobs import BodyStore
 from shared.dead_letters import DeadLetter, DeadLetterStore, Decision, Filters, InboxRecords, Status
 from shared.messages import Lane
 from tests.integration.dead_letters.conftest import Shop
@@ -100,7 +101,7 @@ async def test_only_storage_fails_the_batch_and_the_rest_comes_again(shop: Shop)
 
     messages = [shop.given_up(shop.message(f"parcel-{number}"), "TTLExpiredException") for number in range(4)]
     whole = shop.store
-    failing = shop.composed({dead_letter_store: Failing(whole._table, shop.bodies)})
+    failing = shop.composed({dead_letter_store: Failing(whole._table, BodyStore(shop.bodies))})
     with pytest.raises(BaseExceptionGroup):
         await queue_drain(failing).drain(Lane.HIGH, messages)
     await queue_drain(shop.composition).drain(Lane.HIGH, messages)

@@ -16,6 +16,7 @@ from functions.composition.claims import claim_store
 from functions.composition.processing import processor
 from functions.composition.read_models import projector, read_models
 from functions.composition.state import state_store
+from shared.blobs import BodyStore
 from shared.dead_letters import (
     Action,
     DeadLetterStore,
@@ -185,7 +186,7 @@ async def test_of_two_operators_one_wins(shop: Shop) -> None:
             await both.wait()
             return found
 
-    store = Together(shop.store._table, shop.bodies)
+    store = Together(shop.store._table, BodyStore(shop.bodies))
     redrives = [shop.redrive(_store=store) for _ in range(2)]
     results = await asyncio.gather(*(redrive.replay(letter, ORDER) for redrive in redrives))
     assert sorted(result.action for result in results) == sorted([Action.SEND, Action.SKIP_BUSY])

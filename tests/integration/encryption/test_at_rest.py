@@ -11,6 +11,7 @@ import pytest
 from azure.storage.blob.aio import ContainerClient
 
 from local.azurite import AzuriteEndpoints
+from shared.blobs import BodyStore
 from shared.claim_check import ClaimChanged, ClaimStore
 from shared.dead_letters import DeadLetter, DeadLetterStore
 from shared.encryption import DataKeys, MessageEncryption, ProtectionError, UnknownKey
@@ -124,7 +125,7 @@ async def test_a_dead_letters_body_is_encrypted_at_rest_and_whole_when_it_is_rea
     """In the row or beside it; written twice it is one letter; without keys it isn't readable."""
     body = (PLANTED * (size // len(PLANTED) + 1))[:size]
     encryption = MessageEncryption(keys(), list(Lane))
-    store = DeadLetterStore(table, container, encryption=encryption)
+    store = DeadLetterStore(table, BodyStore(container), encryption=encryption)
     for _ in range(2):
         await store.put(letter(body))
     (row,) = [dict(row) async for row in table.query(Query())]
@@ -136,13 +137,13 @@ async def test_a_dead_letters_body_is_encrypted_at_rest_and_whole_when_it_is_rea
     assert await store.body(kept) == body
     if size:
         with pytest.raises(UnknownKey):
-            await DeadLetterStore(table, container).body(kept)
+            await DeadLetterStore(table, BodyStore(container)).body(kept)
 
 
 async def test_a_plain_dead_letter_is_read_after_sealing_began(table: AzureTable, container: ContainerClient) -> None:
     """What was kept before stays readable."""
-    await DeadLetterStore(table, container).put(letter(b"plain"))
-    store = DeadLetterStore(table, container, encryption=MessageEncryption(keys(), list(Lane)))
+    await DeadLetterStore(table, BodyStore(container)).put(letter(b"plain"))
+    store = DeadLetterStore(table, BodyStore(container), encryption=MessageEncryption(keys(), list(Lane)))
     (row,) = [dict(row) async for row in table.query(Query())]
     (kept,) = await store.starting_with(row["RowKey"][:8])
     assert await store.body(kept) == b"plain"

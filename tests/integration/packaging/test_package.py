@@ -30,7 +30,7 @@ def test_unpacked_into_an_empty_folder_it_lists_its_functions(tmp_path: Path) ->
         )
     )
     assert whole.own_packages
-    assert {"api", "lane_high", "lane_ordered", "read_models", "sweep_outbox"} <= set(whole.functions)
+    assert {"api", "lane_high", "lane_ordered", "read_models", "jobs_streams"} <= set(whole.functions)
     assert whole.functions == plain.functions
     names = zipfile.ZipFile(tmp_path / "plain.zip").namelist()
     assert {name.split("/")[0] for name in names} == DEPLOYED

@@ -102,7 +102,7 @@ PLANTED: list[tuple[str, *tuple[Edit, ...]]] = [
     ("names-come-from-settings", (SENDING, 'name="%SLUICE_EVENT_HUB%"', 'name="events"')),
     ("dead-letters-are-drained", (DRAINS, "LANES[lane]", "LANES[Lane.NORMAL if lane is Lane.LOW else lane]")),
     # settings
-    ("bindings-settings-are-set", (MAIN, "SLUICE_PARKING_SCHEDULE: '*/5 * * * * *'", "")),
+    ("bindings-settings-are-set", ("functions/jobs.py", "schedule=schedule", 'schedule="%SLUICE_TICKS%"')),
     ("required-settings-are-set", (MAIN, "SLUICE_OPERATION_KEY: 'secret:operation-key'", "")),
     ("callers-are-checked", (MAIN, "SLUICE_API_KEYS: 'secret:api-keys'", "")),
     ("callers-are-checked", (MAIN, SETTINGS, f"{SETTINGS}\n  SLUICE_AUTH: 'none'")),
@@ -122,7 +122,7 @@ PLANTED: list[tuple[str, *tuple[Edit, ...]]] = [
     ("flex-takes-the-settings", (MAIN, SETTINGS, f"{SETTINGS}\n  FUNCTIONS_WORKER_RUNTIME: 'python'")),
     # apps
     ("functions-run-once",
-     (DECLARED, '"name": "sweep_inbox", "app": "streams"', '"name": "sweep_inbox", "app": "none"')),
+     (DECLARED, '"name": "jobs_streams", "app": "streams"', '"name": "jobs_streams", "app": "none"')),
     ("switches-name-functions", (DECLARED, '"functions": [', '"functions": [{"name": "old", "app": "api"},')),
     ("instances-fit-the-plan", (PROD, "api: { memoryMb: 2048", "api: { memoryMb: 1024")),
     ("cores-fit-the-quota", (PROD, "api: { memoryMb: 2048", "api: { memoryMb: 4096")),

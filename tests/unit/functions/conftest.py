@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from copy import copy
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -55,6 +56,7 @@ class Running:
         registry: Registry,
         environment: Mapping[str, str] = ENVIRONMENT,
         parts: Parts | None = None,
+        now: Callable[[], datetime] | None = None,
     ) -> None:
         self.lanes = MemoryLanes()
         self.state = MemoryState()
@@ -64,6 +66,7 @@ class Running:
         self.publisher = MemoryPublisher()
         self._registry = registry
         self._environment = environment
+        self._now = now
         self._start(parts or {})
 
     def _start(self, parts: Parts) -> None:
@@ -77,7 +80,8 @@ class Running:
             publisher: self.publisher,
         }
         settings = Settings.load(self._environment)
-        self.composition = Composition(settings, self._registry, parts={**edges, **parts})
+        clock = {} if self._now is None else {"now": self._now}
+        self.composition = Composition(settings, self._registry, parts={**edges, **parts}, **clock)
         self.asgi = gathered_app(self.composition, [make(self.composition) for make in CAPABILITIES])
 
     def another(self, parts: Parts | None = None) -> Running:

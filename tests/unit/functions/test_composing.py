@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
+import secrets
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,21 +14,30 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from functions.composition import (
+    CAPABILITIES,
     Access,
     Capability,
     Composition,
     Need,
     Queue,
+    Table,
     WrongComposition,
     capabilities_of,
     compose,
 )
+from functions.composition.api import gathered_app
+from functions.composition.jobs import job_records
+from functions.composition.sending import lane_senders
+from functions.composition.state import state_store
 from functions.triggers import AppName, Function, HubTrigger, QueueTrigger, TimerTrigger
-from shared.authentication import Role
+from shared.authentication import Role, api_key_entry
 from shared.http import Route
-from shared.jobs import Job, parse_schedule
+from shared.jobs import Job, JobRecords, parse_schedule
 from shared.messages import Registry
 from shared.settings import Settings
+from shared.tables import MemoryTable
+from tests.unit.asgi import ask
+from tests.unit.memory import MemoryLanes, MemoryState
 
 from .conftest import ENVIRONMENT
 
@@ -75,6 +88,10 @@ def composition() -> Composition:
 def offering(name: str = "one", **offered: Any) -> Maker:
     """A capability's maker."""
     return lambda _: Capability(name=name, **offered)
+
+
+STORE = offering("state", resources=[Table(name="state", every_account=True)])
+"""Where jobs have their records."""
 
 
 @pytest.mark.parametrize(
@@ -143,7 +160,7 @@ def test_a_contradiction_stops_the_start_with_one_line(
 ) -> None:
     """On stderr too, since the worker hides the exception; with the names of both."""
     with pytest.raises(WrongComposition) as refused:
-        capabilities_of(composition, makers)
+        capabilities_of(composition, [*makers, STORE])
     assert str(refused.value) == f"Wrong composition: {line}"
     assert capsys.readouterr().err.splitlines() == [f"Wrong composition: {line}"]
 
@@ -153,8 +170,13 @@ def test_every_contradiction_is_told_at_once(composition: Composition) -> None:
     with pytest.raises(WrongComposition, match=r"route GET .*; .*job count"):
         capabilities_of(
             composition,
-            [offering(name, jobs=[job()], routes=[route("GET", "x")]) for name in ("one", "two")],
+            [STORE, *(offering(name, jobs=[job()], routes=[route("GET", "x")]) for name in ("one", "two"))],
         )
+
+
+def test_an_app_without_integrations_starts(composition: Composition) -> None:
+    """It has nothing to show, and says nothing that contradicts itself."""
+    assert "read-models" in {one.name for one in capabilities_of(composition, CAPABILITIES)}
 
 
 def test_functions_get_their_triggers(composition: Composition) -> None:
@@ -209,3 +231,82 @@ async def test_parts_are_made_once_and_closed_the_last_first() -> None:
     with pytest.raises(RuntimeError, match="middle"):
         await composition.close()
     assert closed == ["top", "middle", "bottom"]
+
+
+TOY = """
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from functions.composition import Capability, Command, Composition, Queue
+from functions.triggers import AppName, Function, QueueTrigger
+from shared.http import Route
+from shared.authentication import Role, api_key_entry
+from shared.jobs import Job, JobRun, parse_schedule
+
+happened: list[str] = []
+
+
+def scale(composition: Composition) -> list[str]:
+    return happened
+
+
+def capability(composition: Composition) -> Capability:
+    async def weigh(messages) -> None:
+        composition.get(scale).extend(messages)
+
+    async def show(request: Request) -> Response:
+        return JSONResponse({"parcel": request.path_params["id"]})
+
+    async def probe() -> None:
+        raise ConnectionError("the scale is broken")
+
+    async def calibrate(run: JobRun) -> None:
+        composition.get(scale).append(f"calibrated for {run.due:%H:%M}")
+
+    return Capability(
+        name="scale",
+        functions=[Function(call=weigh, trigger=QueueTrigger(queue="parcels"), app=AppName.BULK)],
+        routes=[Route(method="GET", path="weights/{id}", endpoint=show, access=frozenset({Role.OPERATOR}))],
+        probes={"scale": probe},
+        jobs=[Job(name="calibrate", app=AppName.BULK, schedule=parse_schedule("5m"), call=calibrate)],
+        commands=[Command(name="tare", summary="set the scale to zero", module="scale")],
+        resources=[Queue(name="parcels")],
+    )
+"""
+
+
+async def test_a_new_capability_is_one_module_and_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Function, route with its callers, probe, job and command are there; nothing else was touched."""
+    (tmp_path / "scale.py").write_text(TOY)
+    monkeypatch.syspath_prepend(tmp_path)
+    toy = importlib.import_module("scale")
+    now = datetime(2026, 1, 5, 8, 4, tzinfo=UTC)
+    keys = {role: secrets.token_urlsafe(32) for role in ("reader", "operator")}
+    entries = [api_key_entry(role, key, [role]) for role, key in keys.items()]
+    environment = ENVIRONMENT | {"SLUICE_AUTH": "required", "SLUICE_API_KEYS": f"[{','.join(entries)}]"}
+    composition = Composition(
+        Settings.load(environment),
+        Registry([]),
+        parts={job_records: JobRecords(MemoryTable()), lane_senders: MemoryLanes(), state_store: MemoryState()},
+        now=lambda: now,
+    )
+    makers = [*CAPABILITIES, toy.capability]
+    made = capabilities_of(composition, makers)
+    functions = {one.get_function_name(): one.get_user_function() for one in compose(made).get_functions()}
+    await functions["weigh"](["a parcel"])
+
+    await functions["jobs_bulk"](None)
+    now += timedelta(minutes=2)
+    await functions["jobs_bulk"](None)
+    assert toy.happened == ["a parcel", "calibrated for 08:05"]
+
+    asgi = gathered_app(composition, [make(composition) for make in makers])
+    asked = [await ask(asgi, "GET", "/api/weights/7", headers={"x-api-key": key}) for key in ("", *keys.values())]
+    assert [answer.status for answer in asked] == [401, 403, 200]
+    assert asked[-1].json == {"parcel": "7"}
+    ready = await ask(asgi, "GET", "/api/health/ready")
+    unwell = [one["name"] for one in ready.json["components"] if one["status"] != "Healthy"]
+    assert (ready.status, unwell) == (503, ["scale"])
+    document = (await ask(asgi, "GET", "/api/openapi.json")).json
+    assert "401" in document["paths"]["/api/weights/{id}"]["get"]["responses"]
+    assert "tare" in {command.name for one in made for command in one.commands}

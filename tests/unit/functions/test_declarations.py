@@ -99,7 +99,7 @@ def test_who_takes_and_sends_owns_the_queue_and_nothing_else() -> None:
     ]
     document = written(working(resources=[LANE], needs=[sends]))
     assert granted(document, "queues") == [("high", "lane-high", "Azure Service Bus Data Owner")]
-    assert document["grants"]["queues"][0]["why"] == "Takes its messages. To send on."
+    assert document["grants"]["queues"][0]["why"] == "Takes the messages of this queue. To send on."
 
 
 def test_a_grant_is_the_narrowest_that_covers_every_call() -> None:
@@ -198,6 +198,14 @@ def test_integrations_are_in_it() -> None:
         (lambda: Hub(name="h", partitions=64), "the hub h has 64 partitions: use 1 to 32"),
         (lambda: Table(name="read-models"), "no table can be called 'read-models'"),
         (lambda: Container(name="Claims"), "no container can be called 'Claims'"),
+        (
+            lambda: Need(access=Access.READ, to=LANE, why="To look."),
+            "there is no access read to a queue, which %SLUICE_LANE_HIGH% is",
+        ),
+        (
+            lambda: Need(access=Access.SEND, to=Queue(name="q"), why="sending"),
+            "the need to send queue q says why in no sentence",
+        ),
     ],
 )
 def test_what_the_service_would_refuse_is_refused_here(make: Callable[[], object], said: str) -> None:

@@ -5,21 +5,19 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import cast
 
-from shared.claim_check import ClaimStore
-from shared.dead_letters import DeadLetterStore, InboxRecords
+from shared.dead_letters import InboxRecords
 from shared.messages import Delivery, Headers, Lane, Registry
 from shared.ordered import Parking
-from shared.processing import BatchFailed, BatchProcessor, Decoder, Limits, OrderedKeys, ParkingDrain, Recent, Runner
-from shared.processing import Settler as RealSettler
-from shared.resilience import LaneTurns, RetryBudget, RetryPlan, Share, WeightedBulkhead
-from shared.sending import Lanes
-from shared.state import Conflict, Lease, StateStore, inbox_key
+from shared.processing import BatchFailed
+from shared.state import Conflict, StateStore, inbox_key
 
-from .world import BUCKETS, Crash, World, _meant, integration
+from .world import Crash, World, _meant, integration
 
 
 class OrderedWorld(World):
     """The ordered lane; sessions are what `deliver_session` takes."""
+
+    in_order = True
 
     def __init__(self, seed: int) -> None:
         super().__init__(seed)
@@ -38,47 +36,6 @@ class OrderedWorld(World):
         self.broker.waiting.append(replace(last, properties={**last.properties, "priority": "ordered"}))
         self.order[key].append(str(last.properties["messageId"]))
 
-    def parts(self, recent: Recent | None = None) -> tuple[BatchProcessor, OrderedKeys, Parking]:
-        """A fresh instance's."""
-        limits = Limits(handler_timeout=5, batch_budget=5)
-        store, lanes = cast(StateStore, self.store), cast(Lanes, self.broker)
-        runner = Runner(
-            registry=self.registry,
-            load=self.store.find,
-            buckets=BUCKETS,
-            gate=WeightedBulkhead(4, {Lane.ORDERED: 1.0}),
-            plan=RetryPlan(max_attempts=50, base=1, cap=1),
-            limits=limits,
-            source="/test",
-            now=self.now,
-            random=lambda: 0.5,
-        )
-        settler = RealSettler(
-            store=store,
-            lanes=lanes,
-            dead_letters=cast(DeadLetterStore, self.graveyard),
-            budget=lambda _: RetryBudget(share=1, reserve=1_000, trickle=0, clock=lambda: 0.0),
-            spent_delay=1,
-            now=self.now,
-        )
-        parking = self.parking()
-        ordered = OrderedKeys(parking, settler, now=self.now)
-        processor = BatchProcessor(
-            turns=LaneTurns({lane: Share(weight=1, slice=64) for lane in Lane}),
-            decoder=Decoder(self.registry, cast(ClaimStore, None), buckets=BUCKETS),
-            store=store,
-            runner=runner,
-            outbox=self._outbox(),
-            settler=settler,
-            limits=limits,
-            ordered=ordered,
-            recent=recent or self._forgetful(),
-        )
-        return processor, ordered, parking
-
-    def _processor(self, recent: Recent | None = None) -> BatchProcessor:
-        return self.parts(recent)[0]
-
     def session(self, key: str, number: int) -> list[Delivery]:
         """The first messages of a session, as the broker keeps them: by sequence number."""
         waiting = [delivery for delivery in self.broker.waiting if delivery.properties["key"] == key]
@@ -91,7 +48,7 @@ class OrderedWorld(World):
         """One instance takes a batch, while another may hold the same messages; completion may get lost."""
         recent = self._recents.pop() if self._recents else self._forgetful()
         try:
-            await self._processor(recent).process(Lane.ORDERED, deliveries)
+            await self.instance(recent).processor.process(Lane.ORDERED, deliveries)
         except BatchFailed:
             self._recents.insert(0, recent)
             return
@@ -109,10 +66,7 @@ class OrderedWorld(World):
     async def drain(self, *, with_lease: bool = True) -> None:
         """The timer fires on a fresh instance; without the lease, as if its clock were wrong."""
         self._time += timedelta(minutes=5)
-        processor, ordered, parking = self.parts()
-        name = "parking" if with_lease else f"parking-{self.steps.random.random()}"
-        lease = Lease(cast(StateStore, self.store), name, seconds=60, now=self.now)
-        drain = ParkingDrain(parking, ordered, processor, lease=lease, now=self.now)
+        drain = self.instance().drain("parking" if with_lease else f"parking-{self.steps.random.random()}")
         try:
             await drain.drain()
         except (Crash, Conflict, ConnectionError):

@@ -106,8 +106,18 @@ class ClientConnection:
     # -- events ------------------------------------------------------------------------------------
     def _handle(self, event: Event) -> None:
         match event:
-            case DeliveryReceived() | DeliverySettled() | CreditChanged():
-                self._dispatch(event)
+            case DeliveryReceived(link):
+                handler = self._handlers.get(link)
+                if handler is not None:
+                    handler.on_delivery(event)
+            case DeliverySettled(link):
+                handler = self._handlers.get(link)
+                if handler is not None:
+                    handler.on_settled(event)
+            case CreditChanged(link):
+                handler = self._handlers.get(link)
+                if handler is not None:
+                    handler.on_credit()
             case LinkAttached(link):
                 self._attach(link)
             case LinkDetached(link):
@@ -118,17 +128,6 @@ class ClientConnection:
                 self._broker.connections -= 1
             case ConnectionOpened():
                 pass
-
-    def _dispatch(self, event: DeliveryReceived | DeliverySettled | CreditChanged) -> None:
-        handler = self._handlers.get(event.link)
-        if handler is None:
-            return
-        if isinstance(event, DeliveryReceived):
-            handler.on_delivery(event)
-        elif isinstance(event, DeliverySettled):
-            handler.on_settled(event)
-        else:
-            handler.on_credit()
 
     def _attach(self, link: Link) -> None:
         try:

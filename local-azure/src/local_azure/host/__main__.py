@@ -22,12 +22,26 @@ def _arguments() -> tuple[HostArguments, bool]:
     parser.add_argument("--port", type=int, default=7071, help="HTTP port, 0 for any free one (7071)")
     parser.add_argument("--instance", default="", help="name of this instance among several, for logs and leases")
     parser.add_argument("--quiet", action="store_true", help=f"no line per invocation (also {_QUIET}=1)")
+    parser.add_argument(
+        "--keys",
+        type=Path,
+        metavar="FILE",
+        help="ask for function, host and system keys as Azure does; made if missing",
+    )
+    parser.add_argument(
+        "--hang-forged-ids", action="store_true",
+        help="leave streams requests with an x-ms-invocation-id unanswered, as Azure does, instead of refusing them",
+    )  # fmt: skip
     given = parser.parse_args()
     if not 0 <= given.port <= 65535:
         parser.error(f"--port {given.port} is not between 0 and 65535")
     quiet = given.quiet or os.environ.get(_QUIET, "") in ("1", "true")
     instance = given.instance or f"local-{os.getpid()}"
-    return HostArguments(app=given.app.resolve(), host=given.host, port=given.port, instance=instance), quiet
+    arguments = HostArguments(
+        app=given.app.resolve(), host=given.host, port=given.port, instance=instance, keys=given.keys,
+        hang_forged_ids=given.hang_forged_ids,
+    )  # fmt: skip
+    return arguments, quiet
 
 
 async def _run(arguments: HostArguments) -> None:

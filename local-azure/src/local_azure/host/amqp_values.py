@@ -1,91 +1,44 @@
-"""Keeps the types of AMQP values that the Python SDKs drop and .NET's, which the host in Azure uses, keeps.
+"""What Azure's Python clients make of AMQP values, as `json_text` is to write it."""
 
-A timestamp becomes a `DateTime` there, `com.microsoft:timespan` a `TimeSpan`, `com.microsoft:datetime-offset` a
-`DateTimeOffset`; as trigger metadata each is JSON text. The Python SDKs decode all three to bare numbers, so their
-decoders are told to leave a mark (source: `AmqpMessageConverter` of Azure.Messaging.ServiceBus).
-"""
+import base64
+from datetime import datetime, timedelta
+from typing import Any
 
-from __future__ import annotations
+from local_azure.host.amqp_types import AmqpDescribed, AmqpTimestamp
+from local_azure.host.trigger_data.net_json import net_datetime
 
-from collections.abc import Callable, MutableSequence
-from datetime import UTC, datetime, timedelta
-from importlib import import_module
-from typing import Any, Final
-
-from local_azure.host.time_spans import format_time_span
-from local_azure.host.wire import net_datetime, net_datetime_offset, text_of
-
-__all__ = ["AmqpTimestamp", "keep_types", "property_value"]
-
-_DESCRIBED, _TIMESTAMP, _SYMBOL = 0x00, 0x83, 0xA3
-_YEAR_ONE: Final = datetime(1, 1, 1, tzinfo=UTC)
-
-Decode = Callable[..., tuple[memoryview, Any]]
+__all__ = ["property_value", "text_of"]
 
 
-class AmqpTimestamp(int):
-    """Milliseconds since 1970, UTC, that came as an AMQP timestamp."""
-
-    __slots__ = ()
-
-
-def keep_types(sdk: str) -> None:
-    """Have an SDK's decoder (`azure.servicebus` or `azure.eventhub`) mark these types; to be called once for each.
-
-    A version that decodes in another way is left as it is: the values are numbers then.
-    """
+def text_of(value: Any) -> str:
+    """Text of a string or symbol that an SDK hands over as bytes; other binary becomes base64, as in .NET."""
+    if not isinstance(value, bytes):
+        return str(value)
     try:
-        decoders: Any = import_module(f"{sdk}._pyamqp._decode")._DECODE_BY_CONSTRUCTOR
-        timestamp, described = decoders[_TIMESTAMP], decoders[_DESCRIBED]
-    except (ImportError, AttributeError, LookupError):
-        return
-    _replace(decoders, _TIMESTAMP, _marked(timestamp))
-    _replace(decoders, _DESCRIBED, _interpreted(described))
-
-
-def _replace(decoders: MutableSequence[Decode], code: int, decode: Decode) -> None:
-    decoders[code] = decode
-
-
-def _marked(decode: Decode) -> Decode:
-    def timestamp(buffer: memoryview, *depth: int) -> tuple[memoryview, Any]:
-        rest, value = decode(buffer, *depth)
-        return rest, AmqpTimestamp(value)
-
-    return timestamp
-
-
-def _interpreted(decode: Decode) -> Decode:
-    def described(buffer: memoryview, *depth: int) -> tuple[memoryview, Any]:
-        rest, value = decode(buffer, *depth)
-        if buffer[0] != _SYMBOL or not isinstance(value, int):
-            return rest, value
-        name = bytes(buffer[2 : 2 + buffer[1]])
-        return rest, _INTERPRETATIONS[name](value) if name in _INTERPRETATIONS else value
-
-    return described
-
-
-def _span(ticks: int) -> timedelta:
-    return timedelta(microseconds=ticks // 10)
-
-
-def _moment(ticks: int) -> datetime:
-    return _YEAR_ONE + timedelta(microseconds=ticks // 10)
-
-
-_INTERPRETATIONS: Final[dict[bytes, Callable[[int], Any]]] = {
-    b"com.microsoft:timespan": _span,
-    b"com.microsoft:datetime-offset": _moment,
-}
+        return value.decode()
+    except UnicodeDecodeError:
+        return base64.b64encode(value).decode()
 
 
 def property_value(value: Any) -> Any:
-    """An application property as the host writes it: times and spans as .NET's text, the rest as it is."""
-    if isinstance(value, bytes):
-        return text_of(value)
-    if isinstance(value, AmqpTimestamp):
-        return net_datetime(datetime.fromtimestamp(0, UTC) + timedelta(milliseconds=value)) + "Z"
-    if isinstance(value, datetime):
-        return net_datetime_offset(value)
-    return format_time_span(value) if isinstance(value, timedelta) else value
+    """An application property as .NET's client would have it: bytes stay bytes, times and spans become such."""
+    kind = type(value)
+    if kind is str:
+        return value
+    if kind is AmqpTimestamp:
+        return value.moment()
+    if kind is AmqpDescribed:
+        return _described(value.kind, value.value)
+    return value
+
+
+def _described(kind: str, value: Any) -> Any:
+    """A value of Service Bus's own types; ticks are of 100 ns, since the year 1 where they are a time."""
+    try:
+        if kind == "timespan":
+            return timedelta(microseconds=value // 10)
+        if kind == "datetime-offset":
+            return net_datetime(datetime.min + timedelta(microseconds=value // 10)) + "+00:00"  # noqa: DTZ901 - UTC
+    except (OverflowError, TypeError):
+        return int(value) if isinstance(value, int) else str(value)
+    return text_of(bytes(value)) if isinstance(value, bytes) else value

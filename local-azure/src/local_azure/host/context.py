@@ -1,49 +1,76 @@
 """The `context` and output parameters that a function may ask for, as the worker hands them over."""
 
 import os
+import re
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from azure.functions import _abc as contracts
 
 from local_azure.host.functions import Function
 
-__all__ = ["InvocationContext", "Out", "Retry", "TraceContext"]
+__all__ = ["NO_TRACE", "InvocationContext", "Out", "Retry", "RetryError", "Trace", "TraceContext"]
+
+_TRACE_PARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-([0-9a-f]{2})")
+
+
+@dataclass(frozen=True, slots=True)
+class RetryError:
+    """What the last attempt failed with, in the host's words."""
+
+    message: str = ""
+    source: str = ""
+    stack_trace: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Where an invocation stands in its retry policy; count 0 is the first attempt."""
+    """Where an invocation stands in its retry policy; count 0 is the first attempt. All 0 without a policy."""
 
     count: int = 0
     maximum: int = 0
-    exception: str = ""
+    error: RetryError = RetryError()
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """The trace context that the host sends (W3C). Empty where nothing is traced: without Application Insights."""
+
+    parent: str = ""
+    state: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def begun(cls, incoming: Mapping[str, str], attributes: Mapping[str, str]) -> "Trace":
+        """The caller's trace and flags under a span of the host's own, or a new trace that is not sampled."""
+        span = os.urandom(8).hex()
+        if found := _TRACE_PARENT.fullmatch(incoming.get("traceparent", "")):
+            return cls(f"00-{found[1]}-{span}-{found[2]}", incoming.get("tracestate", ""), attributes)
+        return cls(f"00-{os.urandom(16).hex()}-{span}-00", "", attributes)
+
+
+NO_TRACE = Trace()
 
 
 class TraceContext(contracts.TraceContext):
-    """The caller's trace with a span of the host's own, or a new trace (W3C trace context)."""
+    """A trace as the function sees it."""
 
-    def __init__(self, incoming: Mapping[str, str]) -> None:
-        span = os.urandom(8).hex()
-        parts = incoming.get("traceparent", "").split("-")
-        if len(parts) == 4 and len(parts[1]) == 32:
-            self._parent, self._state = f"00-{parts[1]}-{span}-{parts[3]}", incoming.get("tracestate", "")
-        else:
-            self._parent, self._state = f"00-{os.urandom(16).hex()}-{span}-00", ""
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
 
     @property
     def trace_parent(self) -> str:
-        return self._parent
+        return self._trace.parent
 
     @property
     def trace_state(self) -> str:
-        return self._state
+        return self._trace.state
 
     @property
     def attributes(self) -> dict[str, str]:
-        return {}
+        return dict(self._trace.attributes)
 
     # The worker offers the older names as well.
     Traceparent = trace_parent
@@ -52,20 +79,20 @@ class TraceContext(contracts.TraceContext):
 
 
 class _RpcException(contracts.RpcException):
-    def __init__(self, message: str) -> None:
-        self._message = message
+    def __init__(self, error: RetryError) -> None:
+        self._error = error
 
     @property
     def source(self) -> str:
-        return ""
+        return self._error.source
 
     @property
     def stack_trace(self) -> str:
-        return ""
+        return self._error.stack_trace
 
     @property
     def message(self) -> str:
-        return self._message
+        return self._error.message
 
 
 class _RetryContext(contracts.RetryContext):
@@ -82,7 +109,7 @@ class _RetryContext(contracts.RetryContext):
 
     @property
     def exception(self) -> contracts.RpcException:
-        return _RpcException(self._retry.exception)
+        return _RpcException(self._retry.error)
 
 
 class InvocationContext(contracts.Context):

@@ -13,19 +13,24 @@ from typing import Any
 
 import azure.functions as func
 
-from local_azure.host.context import InvocationContext, Out, Retry, TraceContext
+from local_azure.host.context import NO_TRACE, InvocationContext, Out, Retry, Trace, TraceContext
 from local_azure.host.errors import SettingError
 from local_azure.host.functions import Function, Parameter
 from local_azure.host.logs import HOST_LOGGER
 
-__all__ = ["Invocation", "InvocationFailed", "Invoker", "decode", "encode", "thread_count"]
+__all__ = ["Invocation", "InvocationFailed", "Invoker", "decode", "encode", "is_traced", "thread_count"]
 
-_NO_TRACE: Mapping[str, str] = {}
+_NOTHING: Mapping[str, str] = {}
+_INSIGHTS = ("APPLICATIONINSIGHTS_CONNECTION_STRING", "APPINSIGHTS_INSTRUMENTATIONKEY")
 _FIRST_ATTEMPT = Retry()
 
 
 class InvocationFailed(Exception):
     """The function raised, ran out of time, or gave back what its bindings cannot take; already logged."""
+
+    def __init__(self, message: str, invocation_id: str = "") -> None:
+        super().__init__(message)
+        self.invocation_id = invocation_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,11 @@ def thread_count(settings: Mapping[str, str]) -> int | None:
     return int(text)
 
 
+def is_traced(settings: Mapping[str, str]) -> bool:
+    """Whether the host sends trace contexts: only with Application Insights configured, as recorded."""
+    return any(settings.get(name, "").strip() for name in _INSIGHTS)
+
+
 def decode(parameter: Parameter, datum: Any, metadata: Mapping[str, Any]) -> Any:
     """What the function receives for a wire value, by the converters of `azure.functions`."""
     if parameter.converter == "generic":
@@ -84,9 +94,10 @@ def encode(parameter: Parameter, value: Any) -> Any:
 class Invoker:
     """Runs functions on the one event loop and its thread pool, and knows how many are running."""
 
-    def __init__(self, *, threads: int | None, timeout: timedelta | None) -> None:
+    def __init__(self, *, threads: int | None, timeout: timedelta | None, traced: bool = False) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="function")
         self._timeout = timeout.total_seconds() if timeout else None
+        self._traced = traced
         self._running = 0
         self._idle = asyncio.Event()
         self._idle.set()
@@ -95,6 +106,18 @@ class Invoker:
     def running(self) -> int:
         """Invocations that have begun and not ended."""
         return self._running
+
+    def trace(self, *, incoming: Mapping[str, str] = _NOTHING, attributes: Mapping[str, str] = _NOTHING) -> Trace:
+        """The trace context of an invocation, or of all attempts under a retry policy.
+
+        Parameters
+        ----------
+        incoming
+            The caller's `traceparent` and `tracestate`.
+        attributes
+            Tags of the activity, which the host sends for everything but HTTP.
+        """
+        return Trace.begun(incoming, attributes) if self._traced else NO_TRACE
 
     async def wait_idle(self, seconds: float) -> bool:
         """Wait until nothing runs; False when that took too long."""
@@ -116,7 +139,7 @@ class Invoker:
         *,
         reason: str = "(null)",
         retry: Retry = _FIRST_ATTEMPT,
-        trace: Mapping[str, str] = _NO_TRACE,
+        trace: Trace = NO_TRACE,
         invocation_id: str | None = None,
     ) -> Invocation:
         """Make the trigger's argument, call the function, and encode what it gave out.
@@ -126,7 +149,7 @@ class Invoker:
         argument
             Makes the argument; what it raises fails the invocation, as a converter's error does in Azure.
         trace
-            Incoming `traceparent` and `tracestate`.
+            As `trace` made it.
 
         Raises
         ------
@@ -143,7 +166,7 @@ class Invoker:
             result = await self._call(function, argument(), id_, retry, trace)
         except Exception as error:
             self._log_failure(function, id_, started, error)
-            raise InvocationFailed(f"{type(error).__name__}: {error}") from error
+            raise InvocationFailed(f"{type(error).__name__}: {error}", id_) from error
         finally:
             self._running -= 1
             if not self._running:
@@ -155,9 +178,7 @@ class Invoker:
             )
         return result
 
-    async def _call(
-        self, function: Function, argument: Any, id_: str, retry: Retry, trace: Mapping[str, str]
-    ) -> Invocation:
+    async def _call(self, function: Function, argument: Any, id_: str, retry: Retry, trace: Trace) -> Invocation:
         arguments: dict[str, Any] = {function.trigger.name: argument}
         outputs = {parameter.name: Out() for parameter in function.outputs}
         arguments.update(outputs)

@@ -11,7 +11,11 @@ from local_azure.host.invocation import Invoker
 from local_azure.host.logs import HOST_LOGGER
 from local_azure.host.settings import AppSettings
 
-__all__ = ["Backoff", "Listener", "Services", "WebhookListener", "pause", "supervise"]
+__all__ = ["BY_HAND", "Backoff", "Listener", "Services", "WebhookListener", "pause", "supervise"]
+
+
+# Why a function runs that `POST /admin/functions/NAME` started.
+BY_HAND = "This function was programmatically called via the host APIs."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +56,15 @@ class WebhookListener(Protocol):
 
     webhook: str
 
-    async def deliver(self, events: Sequence[dict[str, Any]]) -> bool:
+    @property
+    def webhook_name(self) -> str:
+        """What `functionName` must be for it, case included."""
+
+    @property
+    def function(self) -> Function:
+        """The function that is invoked."""
+
+    async def deliver(self, events: Sequence[Any]) -> bool:
         """Process events; False to have them sent again."""
 
 

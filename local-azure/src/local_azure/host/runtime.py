@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from local_azure.host.admin import PlatformEndpoints
@@ -12,7 +13,8 @@ from local_azure.host.host_json import HostOptions, load_host_json
 from local_azure.host.http.exchange import body_limit
 from local_azure.host.http.server import HttpServer
 from local_azure.host.indexing import index_app, load_app
-from local_azure.host.invocation import Invoker, thread_count
+from local_azure.host.invocation import Invoker, is_traced, thread_count
+from local_azure.host.keys import load_keys
 from local_azure.host.listener import Listener, Services, supervise
 from local_azure.host.listing import function_table
 from local_azure.host.logs import HOST_LOGGER, capture_app_logs, keep_app_logs_single, say
@@ -25,16 +27,19 @@ __all__ = ["HostArguments", "run_host"]
 _DRAIN_SECONDS = 30.0
 # For listeners to settle and to close their links once nothing runs any more; they look up every second.
 _SETTLE_SECONDS = 5.0
+_FOR_EVER = timedelta(days=365)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostArguments:
-    """What the command line says."""
+    """What the command line says. `keys` is a file of function keys; None asks for none."""
 
     app: Path
     host: str
     port: int
     instance: str
+    keys: Path | None = None
+    hang_forged_ids: bool = False
 
 
 async def run_host(arguments: HostArguments, stop: asyncio.Event) -> None:
@@ -47,7 +52,7 @@ async def run_host(arguments: HostArguments, stop: asyncio.Event) -> None:
     """
     settings = load_settings(arguments.app)
     options = load_host_json(arguments.app / "host.json", settings)
-    invoker = Invoker(threads=thread_count(settings), timeout=options.function_timeout)
+    invoker = Invoker(threads=thread_count(settings), timeout=options.function_timeout, traced=is_traced(settings))
     capture_app_logs()
     functions, warnings = index_app(load_app(arguments.app, settings), settings)
     keep_app_logs_single()
@@ -59,13 +64,19 @@ async def run_host(arguments: HostArguments, stop: asyncio.Event) -> None:
         settings=settings, options=options, invoker=invoker, instance=arguments.instance, stopping=asyncio.Event()
     )
     listeners = [listener for function in enabled if (listener := make_listener(function, services)) is not None]
-    platform = PlatformEndpoints(functions, listeners, invoker, disabled=disabled)
+    keys = None if arguments.keys is None else load_keys(arguments.keys)
+    platform = PlatformEndpoints(functions, listeners, invoker, disabled=disabled, keys=keys)
     http = [function for function in enabled if function.trigger_type == "httpTrigger"]
-    server = HttpServer(http, invoker, options.http, platform, body_limit=body_limit(settings))
+    server = HttpServer(
+        http, invoker, options.http, platform, body_limit=body_limit(settings), keys=keys,
+        hang_forged_ids=(options.function_timeout or _FOR_EVER) if arguments.hang_forged_ids else None,
+    )  # fmt: skip
     port = await server.start(arguments.host, arguments.port)
     url = f"http://{'localhost' if arguments.host in ('127.0.0.1', '0.0.0.0', '::') else arguments.host}:{port}"  # noqa: S104
-    platform.base_url = f"{url}/{options.http.route_prefix}".rstrip("/")
+    platform.base_url, platform.route_prefix = url, options.http.route_prefix
     for line in function_table(functions, base_url=url, prefix=options.http.route_prefix, disabled=disabled):
+        say(line)
+    for line in keys.lines() if keys is not None else ():
         say(line)
     tasks = [asyncio.create_task(supervise(listener, services.stopping), name=listener.name) for listener in listeners]
     say(f"ready http={port}")

@@ -31,7 +31,9 @@ def parse_time_span(text: str) -> timedelta:
 
 
 def format_time_span(span: timedelta) -> str:
-    """The `[d.]hh:mm:ss[.fffffff]` form of a duration that is not negative."""
+    """The `[-][d.]hh:mm:ss[.fffffff]` form of a duration."""
+    if span < timedelta(0):
+        return f"-{format_time_span(-span)}"
     days, rest = span.days, span.seconds
     text = f"{rest // 3600:02}:{rest // 60 % 60:02}:{rest % 60:02}"
     if days:

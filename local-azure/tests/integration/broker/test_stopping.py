@@ -2,86 +2,24 @@
 
 from __future__ import annotations
 
-import socket
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from azure.servicebus import ServiceBusClient, ServiceBusMessage
 
 from integration.broker.configuration import SERVICE_BUS
 from integration.broker.process import EmulatorProcess
-from local_azure.broker.amqp.frames import AMQP_HEADER, FrameReader, frame
-from local_azure.broker.amqp.performatives import Attach, Disposition, Flow, Performative, Transfer, decode_performative
-from unit.broker.peer import Peer, source, target
+from integration.broker.wire import Wire
+from local_azure.broker.amqp.performatives import Disposition, Flow, Transfer
 from unit.broker.world import body
-
-
-class _Wire:
-    """A socket that tells every frame that came, up to the end of the connection."""
-
-    def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=20)
-        self._socket.sendall(Peer.opening())
-        self._reader = FrameReader(1 << 20)
-        self._head = b""
-
-    def send(self, performative: Performative, payload: bytes = b"") -> None:
-        self._socket.sendall(frame(0, performative.encode() + payload))
-
-    def read_until(self, kind: type[Performative] | None) -> list[Performative]:
-        """Frames up to one of a kind, or to the end."""
-        found: list[Performative] = []
-        while kind is None or not any(isinstance(each, kind) for each in found):
-            try:
-                data = self._socket.recv(65536)
-            except ConnectionResetError:
-                data = b""
-            if not data:
-                assert kind is None, "the connection ended too soon"
-                break
-            if AMQP_HEADER not in self._head:
-                self._head += data
-                data = self._head.partition(AMQP_HEADER)[2]
-            self._reader.feed(data)
-            while (each := self._reader.next_frame()) is not None:
-                if each.start != each.end:
-                    found.append(decode_performative(each.data, each.start, each.end)[0])
-        return found
-
-    def attach(self, address: str, handle: int, *, receives: bool, **fields: Any) -> None:
-        self.send(
-            Attach(
-                name=f"l{handle}",
-                handle=handle,
-                role=receives,
-                source=source(address if receives else "me"),
-                target=target("me" if receives else address),
-                initial_delivery_count=None if receives else 0,
-                **fields,
-            )
-        )
-
-    def grant(self, handle: int, credit: int) -> None:
-        self.send(
-            Flow(
-                next_incoming_id=0,
-                incoming_window=5000,
-                next_outgoing_id=0,
-                outgoing_window=5000,
-                handle=handle,
-                delivery_count=0,
-                link_credit=credit,
-            )
-        )
 
 
 @pytest.mark.parametrize("volatile", [False, True], ids=["durable", "volatile"])
 def test_no_close_and_no_detach_before_the_cut(tmp_path: Path, volatile: bool) -> None:
     """Receivers, senders and their sessions hear the end of the connection and nothing else."""
     with EmulatorProcess(tmp_path, SERVICE_BUS, *(["--volatile"] if volatile else [])) as emulator:
-        wire = _Wire(emulator.port)
+        wire = Wire(emulator.port)
         wire.attach("plain", 0, receives=False)
         wire.read_until(Flow)
         wire.attach("plain", 1, receives=True)
@@ -98,7 +36,7 @@ def test_no_close_and_no_detach_before_the_cut(tmp_path: Path, volatile: bool) -
 def test_what_was_acknowledged_or_taken_for_good_is_told_apart_by_the_journal(tmp_path: Path) -> None:
     """A stop in the midst of traffic: sent = received + left, with receive-and-delete on the other side."""
     emulator = EmulatorProcess(tmp_path, SERVICE_BUS).start()
-    sender, receiver = _Wire(emulator.port), _Wire(emulator.port)
+    sender, receiver = Wire(emulator.port), Wire(emulator.port)
     sender.attach("plain", 0, receives=False)
     sender.read_until(Flow)
     receiver.attach("plain", 0, receives=True, snd_settle_mode=1)

@@ -116,7 +116,9 @@ def test_a_run_missed_while_the_host_was_down_is_made_up_for(start_host: HostSta
 
 def test_a_timer_can_be_run_by_hand(start_host: HostStarter, azurite: Any) -> None:
     host = start(start_host, TIMERS, azurite, "timers-three", SCHEDULE="0 0 0 1 1 *")
-    request = urllib.request.Request(f"{host.url}/admin/functions/yearly", b'{"input": ""}', method="POST")
+    request = urllib.request.Request(
+        f"{host.url}/admin/functions/yearly", b'{"input": ""}', {"Content-Type": "application/json"}
+    )
     with urllib.request.urlopen(request, timeout=20) as response:
         assert response.status == 202
     wait_for(lambda: host.records("yearly"))
@@ -169,7 +171,7 @@ def test_event_grid_deliveries(start_host: HostStarter, azurite: Any) -> None:
     handshake = [{"id": "1", "data": {"validationCode": "abc"}}]
     assert deliver(host, "eventgrid", "grid", handshake, "SubscriptionValidation") == (
         200,
-        b'{"validationResponse": "abc"}',
+        b'{"validationResponse":"abc"}',
     )
     classic = {"id": "1", "topic": "t", "subject": "s", "eventType": "e", "eventTime": "2026-01-01T00:00:00Z",
                "data": {"a": 1}, "dataVersion": "1"}  # fmt: skip

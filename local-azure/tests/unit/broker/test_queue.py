@@ -244,7 +244,7 @@ def test_dead_letters_count_against_the_quota() -> None:
     """The service counts all that an entity holds."""
     size = _message(b"x" * 1000).size
     world = World(max_size_bytes=2 * size + 400)
-    world.queue.parts = lambda: (world.dead,)
+    world.queue.parts = (world.dead,)
     world.send(_message(b"x" * 1000))
     (message,) = world.receive()
     assert message.lock_token

@@ -11,7 +11,8 @@ NOTIFICATION = {"aeg-event-type": "Notification"}
 
 
 def read(headers: dict[str, str], body: Any, method: str = "POST") -> Any:
-    return read_request(method, headers, body if isinstance(body, bytes) else json.dumps(body).encode())
+    text = body.decode("utf-8", "replace") if isinstance(body, bytes) else json.dumps(body)
+    return read_request(method, headers, text)
 
 
 def test_a_subscription_is_validated_by_its_code() -> None:
@@ -20,7 +21,7 @@ def test_a_subscription_is_validated_by_its_code() -> None:
         "eventType": "Microsoft.EventGrid.SubscriptionValidationEvent",
         "data": {"validationCode": "abc"},
     }
-    assert read({"aeg-event-type": "SubscriptionValidation"}, [event]) == Handshake({"validationResponse": "abc"})
+    assert read({"aeg-event-type": "SubscriptionValidation"}, [event]) == Handshake('{"validationResponse":"abc"}')
     assert isinstance(read({"aeg-event-type": "SubscriptionValidation"}, [{"data": 1}]), Refusal)
     assert isinstance(read({"aeg-event-type": "SubscriptionValidation"}, []), Refusal)
 
@@ -28,7 +29,7 @@ def test_a_subscription_is_validated_by_its_code() -> None:
 def test_a_cloudevents_subscription_is_validated_by_options() -> None:
     answer = read({"webhook-request-origin": "eventgrid.azure.net"}, b"", "OPTIONS")
     assert dict(answer.headers)["WebHook-Allowed-Origin"] == "eventgrid.azure.net"
-    assert isinstance(read({}, b"", "OPTIONS"), Refusal)
+    assert read({}, b"", "OPTIONS") == answer
 
 
 def test_events_come_as_an_array_or_as_one_cloudevent() -> None:
@@ -39,8 +40,8 @@ def test_events_come_as_an_array_or_as_one_cloudevent() -> None:
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[1]", b'"x"', b"\xff"])
 def test_malformed_bodies_are_refused(body: bytes) -> None:
-    assert isinstance(read(NOTIFICATION, body), Refusal)
+    assert read(NOTIFICATION, body) == Refusal(500)
 
 
 def test_a_request_that_is_not_from_event_grid_is_refused() -> None:
-    assert isinstance(read({}, [{}]), Refusal)
+    assert read({}, [{}]) == Refusal(400)

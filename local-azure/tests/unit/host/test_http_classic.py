@@ -7,14 +7,16 @@ from typing import Any
 import azure.functions as func
 from azure.functions.http import HttpRequestConverter, HttpResponseConverter
 
-from local_azure.host.http.classic import Answer, answer_of, request_datum
+from local_azure.host.http.classic import Answer, answer_of
+from local_azure.host.trigger_data.http import request as sent
 
 
 def decoded(**given: Any) -> Any:
     fields: dict[str, Any] = {
-        "method": "POST", "url": "http://localhost/api/x", "headers": [], "query": [], "route_values": {}, "body": b"",
+        "method": "POST", "host": "localhost", "path": "/api/x", "query_string": "", "headers": [], "query": [],
+        "route_values": {}, "body": b"",
     }  # fmt: skip
-    return HttpRequestConverter.decode(request_datum(**(fields | given)), trigger_metadata={})
+    return HttpRequestConverter.decode(sent(**(fields | given)), trigger_metadata={})
 
 
 def answered(returned: Any) -> Answer:
@@ -51,7 +53,7 @@ def test_a_response_with_headers_and_cookies() -> None:
 
 def test_a_text_is_the_body_unless_it_describes_a_response() -> None:
     assert answered("hello") == Answer(200, [("Content-Type", "text/plain; charset=utf-8")], b"hello")
-    assert answered('{"greeting": "hello"}').body == b'{"greeting": "hello"}'
+    assert answered('{"greeting": "hello"}').body == b'{\n  "greeting": "hello"\n}'
     whole = answered(json.dumps({"status": 418, "body": {"a": 1}, "headers": {"X-A": "b"}}))
-    assert (whole.status, whole.body) == (418, b'{"a": 1}')
+    assert (whole.status, whole.body) == (418, b'{"a":1}')
     assert ("X-A", "b") in whole.headers

@@ -9,7 +9,7 @@ from typing import Any
 import azure.functions as func
 import pytest
 
-from local_azure.host.context import Retry
+from local_azure.host.context import Retry, RetryError, TraceContext
 from local_azure.host.functions import Function, Parameter
 from local_azure.host.invocation import InvocationFailed, Invoker
 
@@ -24,7 +24,7 @@ def function(call: Any, *, wants_context: bool = False) -> Function:
 
 @pytest.fixture
 def invoker() -> Invoker:
-    return Invoker(threads=2, timeout=timedelta(seconds=0.2))
+    return Invoker(threads=2, timeout=timedelta(seconds=0.2), traced=True)
 
 
 async def test_sync_functions_run_beside_the_loop(invoker: Invoker) -> None:
@@ -48,18 +48,24 @@ async def test_the_context_tells_trace_and_retry(invoker: Invoker) -> None:
     async def work(value: str, context: func.Context) -> None:
         seen.append(context)
 
-    trace = {"traceparent": f"00-{'a' * 32}-{'b' * 16}-01", "tracestate": "k=v"}
-    await invoker.invoke(
-        function(work, wants_context=True), lambda: "x", trace=trace, retry=Retry(2, 5, "before"), invocation_id="id"
-    )
+    trace = invoker.trace(incoming={"traceparent": f"00-{'a' * 32}-{'b' * 16}-01", "tracestate": "k=v"})
+    retry = Retry(2, 5, RetryError("before"))
+    await invoker.invoke(function(work, wants_context=True), lambda: "x", trace=trace, retry=retry, invocation_id="id")
     context = seen[0]
     assert (context.invocation_id, context.function_name, context.function_directory) == ("id", "work", "/app")
     parent = context.trace_context.trace_parent.split("-")
     assert parent[1] == "a" * 32
     assert parent[2] != "b" * 16
+    assert parent[3] == "01"
     assert context.trace_context.trace_state == "k=v"
     assert (context.retry_context.retry_count, context.retry_context.max_retry_count) == (2, 5)
     assert context.retry_context.exception.message == "before"
+
+
+def test_without_application_insights_the_trace_context_is_empty() -> None:
+    trace = Invoker(threads=1, timeout=None).trace(incoming={"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"})
+    context = TraceContext(trace)
+    assert (context.trace_parent, context.trace_state, context.attributes) == ("", "", {})
 
 
 async def test_too_long_fails_the_invocation(invoker: Invoker) -> None:

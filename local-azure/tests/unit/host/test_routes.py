@@ -2,7 +2,8 @@
 
 import pytest
 
-from local_azure.host.http.routes import RouteTable, RouteTemplate, decode_path
+from local_azure.host.http.paths import BadPath, read_path
+from local_azure.host.http.routes import RouteTable, RouteTemplate
 
 
 @pytest.mark.parametrize(
@@ -58,7 +59,30 @@ def test_a_method_that_does_not_fit_is_no_match_at_all() -> None:
 
 @pytest.mark.parametrize(
     ("raw", "decoded"),
-    [("/a%20b", "/a b"), ("/a%2Fb", "/a%2Fb"), ("/a%2fb%41", "/a%2FbA"), ("/%C3%A9", "/é"), ("/", "/")],
+    [
+        ("/a%20b", "/a b"),
+        ("/a%2Fb", "/a%2Fb"),
+        ("/a%2fb%41", "/a%2fbA"),
+        ("/a/%2e%2e/b", "/b"),
+        ("/a/../../b/.", "/b/"),
+        ("/a//b", "/a//b"),
+        ("/%ff", "/%ff"),
+        ("/%C3%A9", "/é"),
+        ("/", "/"),
+    ],
 )
 def test_paths_are_decoded_but_for_slashes(raw: str, decoded: str) -> None:
-    assert decode_path(raw) == decoded
+    assert read_path(raw) == decoded
+
+
+def test_a_null_character_is_refused() -> None:
+    with pytest.raises(BadPath):
+        read_path("/a%00b")
+
+
+def test_an_empty_segment_fits_nothing_and_an_empty_catch_all_is_absent() -> None:
+    table = RouteTable([(RouteTemplate("api/{*path}"), None, "all")])
+    assert table.find("GET", "/api//a") is None
+    assert table.find("GET", "/api/a//") is None
+    assert table.find("GET", "/api/a/") == ("all", {"path": "a/"})
+    assert table.find("GET", "/api/") == ("all", {})

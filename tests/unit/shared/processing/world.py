@@ -13,18 +13,22 @@ from uuid import UUID
 
 from pydantic import model_validator
 
-from shared.claim_check import ClaimStore
-from shared.dead_letters import DeadLetterStore
 from shared.messages import CloudEvent, Contract, Delivery, Headers, Integration, Lane, Partial, Registry, Reject, Retry
-from shared.outbox import Outbox
 from shared.pausing import PauseWatch
-from shared.processing import Admission, BatchProcessor, Decoder, Limits, Runner, Settler
-from shared.resilience import LaneTurns, RetryBudget, RetryPlan, Share, WeightedBulkhead
+from shared.processing import Admission, BatchProcessor
+from shared.resilience import RetryBudget, RetryPlan
 from shared.secrets import Secret, UnknownSecret
-from shared.sending import EventPublisher, Lanes
-from shared.state import StateStore
 from shared.work import Work
-from tests.unit.memory import MemoryClaims, MemoryDeadLetters, MemoryLanes, MemoryPublisher, MemoryState, Sent
+from tests.unit.memory import (
+    Instance,
+    MemoryClaims,
+    MemoryDeadLetters,
+    MemoryLanes,
+    MemoryPublisher,
+    MemoryState,
+    Sent,
+    Surroundings,
+)
 
 __all__ = [
     "CARRIER_KEY",
@@ -177,44 +181,28 @@ class World:
         self.processor = self._processor(concurrency, timeout, attempts, reserve)
 
     def _processor(self, concurrency: int, timeout: float, attempts: int, reserve: float) -> BatchProcessor:
-        store, lanes, buckets = cast("StateStore", self.state), cast("Lanes", self.lanes), self.state.buckets
-        limits = Limits(handler_timeout=timeout, batch_budget=timeout * 3)
-        budget = RetryBudget(share=0, reserve=reserve, trickle=0, clock=lambda: 0.0)
-        return BatchProcessor(
-            turns=LaneTurns({lane: Share(weight=1, slice=64) for lane in Lane}),
-            decoder=Decoder(self.registry, cast("ClaimStore", self.claims), buckets=buckets),
-            store=store,
-            runner=Runner(
-                registry=self.registry,
-                load=self.state.find,
-                buckets=buckets,
-                gate=WeightedBulkhead(concurrency, dict.fromkeys(Lane, 1.0)),
-                plan=RetryPlan(max_attempts=attempts, base=2.0, cap=10.0),
-                limits=limits,
-                source="/sluice",
-                secrets=self.handlers_vault,
-                pauses=self.pauses,
-                now=lambda: NOW,
-                random=lambda: 1.0,
-            ),
-            outbox=Outbox(
-                store,
-                cast("EventPublisher", self.publisher),
-                lanes,
-                now=lambda: NOW,
-                settle_for=timedelta(seconds=10),
-            ),
-            settler=Settler(
-                store=store,
-                lanes=lanes,
-                dead_letters=cast("DeadLetterStore", self.dead),
-                budget=lambda _: budget,
-                spent_delay=300.0,
-                now=lambda: NOW,
-            ),
-            limits=limits,
+        around = Surroundings(
+            registry=self.registry,
+            store=self.state,
+            lanes=self.lanes,
+            publisher=self.publisher,
+            dead_letters=self.dead,
+            claims=self.claims,
+            secrets=self.handlers_vault,
+            pauses=self.pauses,
             admission=self.admission,
+            now=lambda: NOW,
+            source="/sluice",
+            timeout=timeout,
+            batch_budget=timeout * 3,
+            concurrency=concurrency,
+            plan=RetryPlan(max_attempts=attempts, base=2.0, cap=10.0),
+            budget=RetryBudget(share=0, reserve=reserve, trickle=0, clock=lambda: 0.0),
+            spent_delay=300.0,
+            jitter=1.0,
+            settle_for=timedelta(seconds=10),
         )
+        return Instance(around).processor
 
     def _integration(self) -> Integration:
         stock = Integration("stock")

@@ -108,6 +108,10 @@ def test_a_refusal_names_the_setting_and_never_its_value(name: str, value: str) 
         ("SLUICE_EVENT_SOURCE", "s" * 257),
         ("SLUICE_CLAIM_CONTAINER", "c"),
         ("SLUICE_OPERATION_KEY", "k" * 31),
+        ("SLUICE_PUBLIC_URL", "api.example.org"),
+        ("SLUICE_PUBLIC_URL", "ftp://api.example.org"),
+        ("SLUICE_PUBLIC_URL", "https://api.example.org/?a=b"),
+        ("SLUICE_PUBLIC_URL", "https://user@api.example.org"),
         ("SLUICE_LOG_FORMAT", "xml"),
     ],
 )

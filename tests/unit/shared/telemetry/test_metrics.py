@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import timeit
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from opentelemetry.sdk.metrics import MeterProvider
@@ -68,6 +69,13 @@ def test_names_and_units_are_said_once_and_as_the_conventions_have_them() -> Non
         assert re.fullmatch(r"sluice(\.[a-z]+)+", one.name)
         assert one.unit in ("s", "By") or re.fullmatch(r"\{[a-z]+\}", one.unit)
         assert one.description
+
+
+def test_the_runbook_lists_every_metric(project: Path) -> None:
+    """With its kind and unit."""
+    page = (project / "docs" / "operations.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `(sluice\.[a-z.]+)` \| (\w+), `([^`]+)` \|", page, re.MULTILINE)
+    assert listed == [(one.name, type(one).__name__.lower(), one.unit) for one in instruments()]
 
 
 def test_off_an_instrument_costs_next_to_nothing() -> None:

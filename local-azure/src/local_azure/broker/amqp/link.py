@@ -159,6 +159,8 @@ class IncomingLink(Link):
 
     def on_transfer(self, transfer: Transfer, payload: bytes) -> list[Event]:
         """Collect the frames of a message; the last one makes an event."""
+        if self._current is None and not transfer.more and not transfer.aborted:
+            return [self._whole(transfer, payload)]
         first = self._current or self._begin(transfer)
         if transfer.aborted:
             self._finish()
@@ -171,27 +173,33 @@ class IncomingLink(Link):
         if transfer.more:
             return []
         oversized = self._size > self.max_message_size
-        body = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
+        body = b"".join(self._parts)
         self._finish()
-        return [
-            DeliveryReceived(
-                self,
-                first.delivery_id or 0,
-                body,
-                first.message_format or 0,
-                bool(first.settled or transfer.settled),
-                oversized,
-                None if first.state is None else transaction_of(first.state),
-            )
-        ]
+        return [self._event(first, body, oversized, settled=bool(first.settled or transfer.settled))]
 
-    def _begin(self, transfer: Transfer) -> Transfer:
+    def _whole(self, transfer: Transfer, payload: bytes) -> DeliveryReceived:
+        """A message of one frame, as most are: nothing is kept for it."""
+        self._check(transfer)
+        self._credit -= 1
+        self._delivery_count = (self._delivery_count + 1) & _SEQUENCE
+        oversized = len(payload) > self.max_message_size
+        return self._event(transfer, b"" if oversized else payload, oversized, settled=bool(transfer.settled))
+
+    def _event(self, first: Transfer, body: bytes, oversized: bool, *, settled: bool) -> DeliveryReceived:
+        transaction = None if first.state is None else transaction_of(first.state)
+        identity, kind = first.delivery_id or 0, first.message_format or 0
+        return DeliveryReceived(self, identity, body, kind, settled, oversized, transaction)
+
+    def _check(self, transfer: Transfer) -> None:
         if transfer.delivery_id is None:
             raise AmqpError(Condition.INVALID_FIELD, "The first transfer of a message has no delivery-id")
         if self._credit <= 0:
             raise AmqpError(
                 Condition.TRANSFER_LIMIT_EXCEEDED, f"Link {self.name!r} sent a message without credit for it"
             )
+
+    def _begin(self, transfer: Transfer) -> Transfer:
+        self._check(transfer)
         self._current = transfer
         return transfer
 

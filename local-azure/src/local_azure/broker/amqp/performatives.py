@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Final
 from local_azure.broker.amqp.decode import decode_fields
 from local_azure.broker.amqp.encode import encode, encode_to
 from local_azure.broker.amqp.errors import DecodeError
+from local_azure.broker.amqp.scalars import ANY, BINARY, FLAG, UBYTE, UINT, decode_scalars
 from local_azure.broker.amqp.types import Array, Described, Fields, Raw, Symbol, UByte, UInt, ULong, UShort
 
 __all__ = [
@@ -382,6 +383,11 @@ def decode_performative(data: bytes, position: int, end: int) -> tuple[Performat
     kind = _BY_CODE.get(code)
     if kind is None:
         raise DecodeError(f"0x{code:x} is not the descriptor of a frame body")
+    short = _SHORT_WAYS.get(code)
+    if short is not None:
+        found = decode_scalars(data, position, end, short[0])
+        if found is not None and all(found[0][index] is not None for index in short[1]):
+            return short[2](found[0]), found[1]
     values, bounds = decode_fields(data, position, end)
     after = bounds[-1]
     schema = kind.SCHEMA
@@ -405,11 +411,47 @@ def decode_performative(data: bytes, position: int, end: int) -> tuple[Performat
 
 
 def _check(kind: type[Performative], name: str, rule: _Field, value: Any) -> None:
-    shown = f"{kind.__name__}.{name.replace('_', '-')}"
+    fault = None
     if not isinstance(value, rule.accepts) or (rule.accepts is int and isinstance(value, bool)):
-        raise DecodeError(f"{shown} has the wrong type")
-    if rule.limit is not None and isinstance(value, int) and not 0 <= value <= rule.limit:
-        raise DecodeError(f"{shown} is out of range")
+        fault = "has the wrong type"
+    elif rule.limit is not None and isinstance(value, int) and not 0 <= value <= rule.limit:
+        fault = "is out of range"
+    if fault is not None:
+        raise DecodeError(f"{kind.__name__}.{name.replace('_', '-')} {fault}")
+
+
+def _transfer(values: list[Any]) -> Performative:
+    return Transfer(
+        handle=values[0],
+        delivery_id=values[1],
+        delivery_tag=values[2],
+        message_format=values[3],
+        settled=values[4],
+        more=values[5],
+        rcv_settle_mode=values[6],
+        state=values[7],
+        resume=values[8],
+        aborted=values[9],
+        batchable=values[10],
+    )
+
+
+def _disposition(values: list[Any]) -> Performative:
+    return Disposition(
+        role=values[0],
+        first=values[1],
+        last=values[2],
+        settled=values[3],
+        state=values[4],
+        batchable=values[5],
+    )
+
+
+_SHORT_WAYS: Final[dict[int, tuple[tuple[int, ...], tuple[int, ...], Callable[[list[Any]], Performative]]]] = {
+    Transfer.CODE: ((UINT, UINT, BINARY, UINT, FLAG, FLAG, UBYTE, ANY, FLAG, FLAG, FLAG), (0,), _transfer),
+    Disposition.CODE: ((FLAG, UINT, UINT, FLAG, ANY, FLAG), (0, 1), _disposition),
+}
+"""For the frames that come with every message: kinds of fields, those that are required, and what they make."""
 
 
 _transfer_head = struct.Struct(">3sBIIBIBIBB").pack

@@ -5,7 +5,7 @@ A performative that a table does not list for the current state is `amqp:illegal
 
 from __future__ import annotations
 
-from enum import Enum, auto
+from enum import IntEnum, auto
 from typing import Final
 
 from local_azure.broker.amqp.performatives import (
@@ -25,7 +25,7 @@ from local_azure.broker.amqp.performatives import (
 __all__ = ["CONNECTION", "LINK", "SESSION", "ConnectionState", "LinkState", "SessionState"]
 
 
-class ConnectionState(Enum):
+class ConnectionState(IntEnum):
     """Where a server's connection stands (transport 2.4.6, without pipelined opening by the server)."""
 
     AWAIT_HEADER = auto()
@@ -37,7 +37,7 @@ class ConnectionState(Enum):
     CLOSED = auto()
 
 
-class SessionState(Enum):
+class SessionState(IntEnum):
     """Where a session stands (transport 2.5.5); `DISCARDING` waits for the client's end after an error."""
 
     MAPPED = auto()
@@ -45,7 +45,7 @@ class SessionState(Enum):
     UNMAPPED = auto()
 
 
-class LinkState(Enum):
+class LinkState(IntEnum):
     """Where a link stands (transport 2.6.4)."""
 
     ATTACH_RECEIVED = auto()

@@ -6,23 +6,20 @@ topic's subscriptions) count as the store itself.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from local_azure.broker.servicebus.queue import Queue
+from local_azure.broker.servicebus.store import Store
 
 __all__ = ["is_idle"]
 
 
-def is_idle(queue: Queue, now: int) -> bool:
-    """Whether the time is over; if it isn't because of a use that goes on, the queue's time of access is moved."""
-    idle_ms = queue.settings.idle_ms
-    if idle_ms is None or now < queue.accessed_at + idle_ms:
+def is_idle(store: Store, now: int) -> bool:
+    """Whether the time is over; if it isn't because of a use that goes on, its time of access is moved."""
+    idle_ms = store.settings.idle_ms
+    if idle_ms is None or now < store.accessed_at + idle_ms:
         return False
-    queue.accessed_at = _used_at(queue, now)
-    return now >= queue.accessed_at + idle_ms
+    store.accessed_at = _used_at(store, now)
+    return now >= store.accessed_at + idle_ms
 
 
-def _used_at(queue: Queue, now: int) -> int:
-    used = now if queue.is_used else queue.accessed_at
-    return max((used, *(_used_at(part, now) for part in queue.parts())))
+def _used_at(store: Store, now: int) -> int:
+    used = now if store.is_used else store.accessed_at
+    return max((used, *(_used_at(part, now) for part in store.parts)))

@@ -6,7 +6,6 @@ anything that fits `Consumer`. Messages become visible when the journal has comm
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import islice
@@ -17,15 +16,16 @@ from local_azure.broker.servicebus.consumers import Consumer, Services
 from local_azure.broker.servicebus.duplicates import DuplicateHistory
 from local_azure.broker.servicebus.idleness import is_idle
 from local_azure.broker.servicebus.message import FOREVER, Message, MessageState
-from local_azure.broker.servicebus.ordering import Deadlines, ReadyNumbers, SequenceIndex
+from local_azure.broker.servicebus.ordering import ReadyNumbers
 from local_azure.broker.servicebus.refusals import gone, lock_lost, reasons
 from local_azure.broker.servicebus.settings import QueueSettings
+from local_azure.broker.servicebus.store import Store
 
 __all__ = ["Queue"]
 
 
-class Queue:
-    """One message store. `route`, if set, sends on what would become ready for receivers."""
+class Queue(Store):
+    """A store with receivers. `route`, if set, sends on what would become ready for receivers."""
 
     def __init__(
         self,
@@ -35,31 +35,14 @@ class Queue:
         services: Services,
         dead_letters: Queue | None = None,
     ) -> None:
-        self.identity = identity
-        self.path = path
-        self.settings = settings
-        self.services = services
+        super().__init__(identity, path, settings, services)
         self.dead_letters = dead_letters
         self.transfer_dead_letters: Queue | None = None
         self.route: Callable[[Message, int], bool] | None = None
         self.forward_dead_letter: Callable[[Message, int], bool] | None = None
-        self.next_sequence = 1
         self.timer_at: int | None = None
-        self.accessed_at = 0
         self.is_removed = False
-        self.parts: Callable[[], Iterable[Queue]] = lambda: ()
-        """Stores that count as this one for its quota and its idleness: dead letters, a topic's subscriptions."""
-        self.enqueued_total = 0
-        self.size_bytes = 0
-        self.scheduled = 0
-        self.deferred = 0
-        self.messages: dict[int, Message] = {}
-        self.locked: OrderedDict[bytes, Message] = OrderedDict()
         self.consumers: list[Consumer] = []
-        self._ready = ReadyNumbers()
-        self._index = SequenceIndex(self.messages)  # type: ignore[arg-type]
-        self._expiries = Deadlines(self._expires_at)
-        self._schedule = Deadlines(self._visible_at)
         self.history = DuplicateHistory(identity, services.journal)
 
     # -- taking in ---------------------------------------------------------------------------------
@@ -102,16 +85,15 @@ class Queue:
         limit = self.settings.max_size_bytes
         if limit is None:
             return
-        if self.total_bytes() + sum(message.size for message in messages) > limit:
+        total = self.total_bytes()
+        for message in messages:
+            total += message.size
+        if total > limit:
             raise AmqpError(
                 Condition.RESOURCE_LIMIT_EXCEEDED,
                 f"The maximum entity size of {limit} bytes has been reached for '{self.path}':"
                 " receive or remove messages",
             )
-
-    def total_bytes(self) -> int:
-        """Bytes held here and in the parts."""
-        return self.size_bytes + sum(part.total_bytes() for part in self.parts())
 
     def _without_duplicates(self, messages: Sequence[Message], now: int) -> Sequence[Message]:
         window = self.settings.duplicate_window_ms
@@ -119,62 +101,16 @@ class Queue:
             return messages
         return [message for message in messages if self.history.admit(message, now, window)]
 
-    def _number(self, message: Message, now: int) -> None:
-        message.sequence = self.next_sequence
-        self.next_sequence += 1
-        message.enqueued_at = now
-        if message.visible_at > now:
-            message.state = MessageState.SCHEDULED
-        else:
-            self._start_life(message, now)
-
-    def _start_life(self, message: Message, now: int) -> None:
-        message.state = MessageState.ACTIVE
-        message.enqueued_at = now
-        self.enqueued_total += 1
-        life = message.header.ttl
-        own = self.settings.time_to_live_ms
-        if life is None or (own is not None and own < life):
-            life = own
-        message.expires_at = FOREVER if life is None else now + life
-
     def _sent_on(self, message: Message, now: int) -> bool:
         if self.route is None or message.state is MessageState.SCHEDULED:
             return False
         return self.route(message, now)
-
-    def _note_counters(self) -> None:
-        self.services.journal.put_counters(self.identity, self.next_sequence, self.enqueued_total)
 
     def _appear(self, messages: Iterable[Message]) -> None:
         """What was committed can be received."""
         for message in messages:
             self._hold(message)
         self.services.wake(self)
-
-    def _hold(self, message: Message) -> None:
-        self.messages[message.sequence] = message
-        self._index.add(message.sequence)
-        if message.state is MessageState.SCHEDULED:
-            self.scheduled += 1
-            self._schedule.add(message.visible_at, message.sequence, len(self.messages))
-            return
-        if message.expires_at != FOREVER:
-            self._expiries.add(message.expires_at, message.sequence, len(self.messages))
-        if message.state is MessageState.DEFERRED:
-            self.deferred += 1
-        else:
-            self._make_ready(message)
-
-    def _make_ready(self, message: Message) -> None:
-        self._ready.push(message.sequence)
-        if len(self._ready) > 2 * len(self.messages) + 1024:
-            self._ready.keep(self.messages)
-
-    def restore(self, message: Message) -> None:
-        """Take back a message that storage kept; it is numbered already."""
-        self.size_bytes += message.size
-        self._hold(message)
 
     def restore_locked(self, message: Message, now: int) -> None:
         """As `restore`, for a message that was under a lock when the process ended: the delivery counts as failed."""
@@ -303,12 +239,6 @@ class Queue:
             message.change_properties(changes)
             self.size_bytes += message.size - before
 
-    def _clear_lock(self, message: Message) -> None:
-        if message.lock_token is not None:
-            self.locked.pop(message.lock_token, None)
-            message.lock_token = None
-            message.locked_until = 0
-
     def _unlock(self, message: Message, now: int, *, failed: bool) -> None:
         self._clear_lock(message)
         message.delivery_count += failed
@@ -331,14 +261,6 @@ class Queue:
     def _remove(self, message: Message) -> None:
         self._drop(message)
         self.services.journal.delete_message(message)
-
-    def _drop(self, message: Message) -> None:
-        """Forget a message here; its row lives on elsewhere or is deleted by the caller."""
-        self._clear_lock(message)
-        if self.messages.pop(message.sequence, None) is not None:
-            self.scheduled -= message.state is MessageState.SCHEDULED
-            self.deferred -= message.state is MessageState.DEFERRED
-            self.size_bytes -= message.size
 
     def _expire(self, message: Message, now: int) -> None:
         if self.settings.dead_letter_expired:
@@ -408,18 +330,6 @@ class Queue:
     def _lock_deferred(self, message: Message, now: int) -> None:
         self._lock(message, now + self.settings.lock_ms)
 
-    def peek(self, start: int, count: int, session_id: str | None = None) -> list[Message]:
-        """Look at up to `count` messages in any state, from a sequence number on."""
-        found: list[Message] = []
-        for sequence in self._index.walk(start):
-            message = self.messages[sequence]
-            if session_id is not None and message.session_id != session_id:
-                continue
-            found.append(message)
-            if len(found) >= count:
-                break
-        return found
-
     def delete_oldest(self, count: int, before: int, session_id: str | None = None) -> int:
         """Delete up to `count` ready messages that were enqueued before a time, and tell how many there were.
 
@@ -440,7 +350,7 @@ class Queue:
     @property
     def is_used(self) -> bool:
         """Whether somebody receives, something is scheduled or all is sent on: then it is not idle."""
-        return bool(self.consumers or self.scheduled or self.settings.forward_to is not None)
+        return bool(self.consumers) or super().is_used
 
     # -- time --------------------------------------------------------------------------------------
     def next_deadline(self) -> int | None:
@@ -491,11 +401,3 @@ class Queue:
         journal.put_message(self.identity, message)
         self.size_bytes += message.size
         journal.after_commit(partial(self._appear, (message,)))
-
-    def _expires_at(self, sequence: int, time: int) -> bool:
-        message = self.messages.get(sequence)
-        return message is not None and message.expires_at == time
-
-    def _visible_at(self, sequence: int, time: int) -> bool:
-        message = self.messages.get(sequence)
-        return message is not None and message.state is MessageState.SCHEDULED and message.visible_at == time

@@ -71,7 +71,6 @@ class Topic:
         self.entrance = entrance
         self.subscriptions: dict[str, Subscription] = {}
         entrance.route = self.distribute
-        entrance.parts = lambda: [each.queue for each in self.subscriptions.values()]
 
     def distribute(self, message: Message, now: int) -> bool:
         """Copy a message into the subscriptions; the entrance need not keep it."""
@@ -82,6 +81,16 @@ class Topic:
         for subscription in tuple(self.subscriptions.values()):
             subscription.take(message, view, now)
         return True
+
+    def add(self, key: str, subscription: Subscription) -> None:
+        """Have messages copied into a subscription from now on."""
+        self.subscriptions[key] = subscription
+        self.entrance.parts = [each.queue for each in self.subscriptions.values()]
+
+    def remove(self, key: str) -> None:
+        """Forget a subscription."""
+        del self.subscriptions[key]
+        self.entrance.parts = [each.queue for each in self.subscriptions.values()]
 
     def subscription(self, name: str) -> Subscription | None:
         """A subscription by name, whatever its case."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -54,6 +55,12 @@ _COLUMNS: Final = {
 Row = tuple[Any, ...]
 
 
+@lru_cache(maxsize=1024)
+def _replacement(table: str, rows: int) -> str:
+    marks = "(" + ",".join("?" * _COLUMNS[table]) + ")"
+    return f"INSERT OR REPLACE INTO {table} VALUES {','.join([marks] * rows)}"  # noqa: S608
+
+
 class StorageError(Exception):
     """The data directory cannot be used, or no longer; the message says why."""
 
@@ -76,15 +83,19 @@ class Batch:
     trimmed_events: list[Row] = field(default_factory=list)
     deleted_entities: list[tuple[int, int]] = field(default_factory=list)
 
-    @property
-    def changes(self) -> int:
-        """Rows written or deleted."""
-        return sum(len(getattr(self, each.name)) for each in fields(self))
+    changes: int = field(init=False)
+    """Rows written or deleted."""
+
+    def __post_init__(self) -> None:
+        self.changes = sum(map(len, (getattr(self, name) for name in _PARTS)))
 
     @property
     def size(self) -> int:
         """About how many bytes the log grows by."""
-        return 8192 + 256 * self.changes + sum(len(row[-1]) for row in self.messages + self.events)
+        return 8192 + 256 * self.changes + sum(len(row[-1]) for row in (*self.messages, *self.events))
+
+
+_PARTS: Final = tuple(each.name for each in fields(Batch) if each.init)
 
 
 class Database:
@@ -151,20 +162,19 @@ class Database:
             self._connection.execute("BEGIN")
             self._delete_entities(batch.deleted_entities)
             for table in _COLUMNS:
-                self._replace(table, getattr(batch, table))
+                rows = getattr(batch, table)
+                if rows:
+                    self._replace(table, rows)
             self._delete(batch)
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
             raise StorageError(f"{self._path} cannot be written ({error})") from error
 
     def _replace(self, table: str, rows: Sequence[Row]) -> None:
-        columns = _COLUMNS[table]
-        marks = "(" + ",".join("?" * columns) + ")"
         for start in range(0, len(rows), _ROWS_PER_STATEMENT):
             chunk = rows[start : start + _ROWS_PER_STATEMENT]
-            values = ",".join([marks] * len(chunk))
-            flat = [value for row in chunk for value in row]
-            self._connection.execute(f"INSERT OR REPLACE INTO {table} VALUES {values}", flat)  # noqa: S608
+            flat = chunk[0] if len(chunk) == 1 else [value for row in chunk for value in row]
+            self._connection.execute(_replacement(table, len(chunk)), flat)
 
     def _delete(self, batch: Batch) -> None:
         for table, rows in (("messages", batch.deleted_messages), ("locks", batch.deleted_locks)):

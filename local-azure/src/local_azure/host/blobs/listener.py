@@ -5,11 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from azure.core.exceptions import ResourceNotFoundError
-from azure.functions.meta import Datum
 from azure.storage.blob import BlobProperties
 from azure.storage.blob.aio import BlobServiceClient
 
-from local_azure.host import wire
 from local_azure.host.blobs.path import BlobPath, blob_of_url
 from local_azure.host.errors import IndexingError
 from local_azure.host.functions import Function
@@ -17,6 +15,8 @@ from local_azure.host.invocation import InvocationFailed, decode
 from local_azure.host.listener import Services, pause
 from local_azure.host.logs import HOST_LOGGER
 from local_azure.host.storage import HostStorage, host_id, open_blob_service
+from local_azure.host.trigger_data.blobs import ReceivedBlob
+from local_azure.host.trigger_data.blobs import blob as sent
 
 __all__ = ["BlobListener"]
 
@@ -41,7 +41,6 @@ class BlobListener:
         settings = services.settings
         self._connection = settings.connection(function.setting("connection") or "AzureWebJobsStorage", where)
         self._storage = settings.connection("AzureWebJobsStorage", where)
-        self._data_type = function.setting("dataType", "UNDEFINED")
         self._by_event_grid = function.setting("source").lower() == "eventgrid"
         try:
             self._path = BlobPath(function.setting("path"))
@@ -53,6 +52,10 @@ class BlobListener:
     @property
     def name(self) -> str:
         return self.function.name
+
+    @property
+    def webhook_name(self) -> str:
+        return f"Host.Functions.{self.function.name}"
 
     async def run(self) -> None:
         """Scan until the host ends, or wait for its end if Event Grid tells of blobs."""
@@ -155,30 +158,40 @@ class BlobListener:
         client = service.get_blob_client(container, blob)
         stream = await client.download_blob()
         content: bytes = await stream.readall()
-        data = wire.data_of(content, self._data_type if self._data_type.upper() == "STRING" else "BINARY")
-        metadata = _metadata(container, blob, client.url, stream.properties, values)
-        metadata.update(wire.host_metadata(self.name))
+        given = _received(container, blob, client.url, content, await client.get_blob_properties(), values)
         trigger = self.function.trigger
-        await self._services.invoker.invoke(
-            self.function, lambda: decode(trigger, data, metadata), reason=f"New blob detected: {container}/{blob}"
-        )
+        invoker = self._services.invoker
+        await invoker.invoke(
+            self.function, lambda: decode(trigger, *sent(given)), reason=f"New blob detected: {container}/{blob}",
+            trace=invoker.trace(attributes={"OperationName": self.name}),
+        )  # fmt: skip
 
 
-def _metadata(
-    container: str, blob: str, url: str, properties: BlobProperties, values: dict[str, str]
-) -> dict[str, Datum]:
-    details = {
-        "ContentLength": properties.size,
-        "Length": properties.size,
-        "ContentType": properties.content_settings.content_type,
-        "ETag": properties.etag,
-        "LastModified": wire.net_datetime_offset(properties.last_modified),
-        "BlobType": str(properties.blob_type),
-    }
-    return {
-        "BlobTrigger": Datum(f"{container}/{blob}", "string"),
-        "Uri": wire.json_datum(url),
-        "Properties": wire.json_datum(details),
-        "Metadata": wire.json_datum(dict(properties.metadata or {})),
-        **{name: Datum(value, "string") for name, value in values.items()},
-    }
+def _received(
+    container: str, blob: str, url: str, content: bytes, properties: BlobProperties, values: dict[str, str]
+) -> ReceivedBlob:
+    settings = properties.content_settings
+    return ReceivedBlob(
+        container=container,
+        name=blob,
+        url=url,
+        content=content,
+        last_modified=properties.last_modified,
+        created=properties.creation_time or properties.last_modified,
+        blob_type=str(getattr(properties.blob_type, "value", properties.blob_type)),
+        lease_state=str(properties.lease.state or "available"),
+        lease_status=str(properties.lease.status or "unlocked"),
+        content_type=settings.content_type,
+        content_encoding=settings.content_encoding,
+        content_disposition=settings.content_disposition,
+        content_language=settings.content_language,
+        cache_control=settings.cache_control,
+        content_md5=None if settings.content_md5 is None else bytes(settings.content_md5),
+        access_tier=properties.blob_tier,
+        access_tier_inferred=bool(properties.blob_tier_inferred),
+        access_tier_changed=properties.blob_tier_change_time,
+        server_encrypted=bool(properties.server_encrypted),
+        sequence_number=properties.page_blob_sequence_number or 0,
+        metadata=dict(properties.metadata or {}),
+        path_values=values,
+    )

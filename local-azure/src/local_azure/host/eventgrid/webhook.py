@@ -1,18 +1,20 @@
 """What arrives at an Event Grid webhook: handshakes to answer, or events to hand over. Pure."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from local_azure.host.trigger_data.event_grid import events_of
+from local_azure.host.trigger_data.net_json import json_text, parsed
 
 __all__ = ["Delivery", "Handshake", "Refusal", "read_request"]
 
 
 @dataclass(frozen=True, slots=True)
 class Handshake:
-    """A validation to answer with this JSON body and these headers."""
+    """A validation to answer with 200, this text and these headers."""
 
-    body: Any = None
+    body: str = ""
     headers: tuple[tuple[str, str], ...] = ()
 
 
@@ -20,17 +22,17 @@ class Handshake:
 class Delivery:
     """Events to hand to the function, one invocation each."""
 
-    events: tuple[dict[str, Any], ...]
+    events: tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A request that the extension answers with 400."""
+    """A request that the extension answers with this status and nothing else."""
 
-    reason: str
+    status: int
 
 
-def read_request(method: str, headers: Mapping[str, str], body: bytes) -> Handshake | Delivery | Refusal:
+def read_request(method: str, headers: Mapping[str, str], body: str) -> Handshake | Delivery | Refusal:
     """Tell what a webhook request is.
 
     Parameters
@@ -38,38 +40,28 @@ def read_request(method: str, headers: Mapping[str, str], body: bytes) -> Handsh
     headers
         Case-insensitive, or with names in lower case.
 
-    Event Grid marks its requests with `aeg-event-type`; CloudEvents subscriptions are validated by OPTIONS
-    (CloudEvents HTTP 1.1 web hooks, section 4).
+    Event Grid marks its requests with `aeg-event-type`; CloudEvents subscriptions are validated by OPTIONS, which the
+    extension grants to anybody. What it cannot read makes it fail, with 500.
     """
     if method == "OPTIONS":
-        origin = headers.get("webhook-request-origin", "")
-        if not origin:
-            return Refusal("the header WebHook-Request-Origin is missing")
-        return Handshake(headers=(("WebHook-Allowed-Origin", origin), ("WebHook-Allowed-Rate", "*")))
+        return Handshake(headers=(("WebHook-Allowed-Origin", "eventgrid.azure.net"),))
     kind = headers.get("aeg-event-type", "").lower()
     if kind == "unsubscribe":
         return Delivery(())
     if kind not in ("subscriptionvalidation", "notification"):
-        return Refusal("the header aeg-event-type must be SubscriptionValidation, Notification or Unsubscribe")
+        return Refusal(400)
     try:
-        events = _events(body)
-    except ValueError as error:
-        return Refusal(str(error))
-    if kind == "notification":
-        return Delivery(events)
-    code = (
-        events[0].get("data", {}).get("validationCode") if events and isinstance(events[0].get("data"), dict) else None
-    )
-    return Handshake({"validationResponse": code}) if code else Refusal("the validation event has no validationCode")
+        if kind == "notification":
+            events = events_of(body)
+            return Delivery(tuple(events)) if all(isinstance(each, dict) for each in events) else Refusal(500)
+        return Handshake(json_text({"validationResponse": _validation_code(parsed(body))}))
+    except (ValueError, KeyError, IndexError, TypeError):
+        return Refusal(500)
 
 
-def _events(body: bytes) -> tuple[dict[str, Any], ...]:
-    """An array of events, or one CloudEvent by itself."""
-    try:
-        content = json.loads(body)
-    except ValueError:
-        raise ValueError("the body is not valid JSON") from None
-    events = content if isinstance(content, list) else [content]
-    if not all(isinstance(event, dict) for event in events):
-        raise ValueError("the body must be an event or an array of events")
-    return tuple(events)
+def _validation_code(content: Any) -> str:
+    """The code in the first event of an array, or in the data of a CloudEvent, which are JSON in a text."""
+    if isinstance(content, list):
+        return str(content[0]["data"]["validationCode"])
+    data = content["data"]
+    return str((parsed(data) if isinstance(data, str) else data)["validationCode"])

@@ -7,19 +7,27 @@ from typing import Any
 from azure.core.exceptions import ResourceExistsError
 from azure.eventhub import EventData
 from azure.eventhub.aio import EventHubConsumerClient
+from azure.eventhub.amqp import AmqpMessageBodyType
 from azure.eventhub.extensions.checkpointstoreblobaio import BlobCheckpointStore
 
-from local_azure.host.amqp_values import keep_types, property_value
-from local_azure.host.eventhubs.wire import ReceivedEvent
+from local_azure.host.amqp_types import AmqpTimestamp, keep_types
+from local_azure.host.amqp_values import property_value, text_of
 from local_azure.host.host_json import EventHubsOptions
 from local_azure.host.settings import Connection
-from local_azure.host.wire import net_datetime_offset, text_of
+from local_azure.host.trigger_data.event_hubs import ReceivedEvent
+from local_azure.host.trigger_data.net_json import net_datetime_offset
 
-__all__ = ["CHECKPOINT_CONTAINER", "InstanceCheckpointStore", "make_checkpoint_store", "make_consumer", "plain"]
-
-keep_types("azure.eventhub")
+__all__ = [
+    "CHECKPOINT_CONTAINER",
+    "InstanceCheckpointStore",
+    "make_checkpoint_store",
+    "make_consumer",
+    "plain",
+    "with_types",
+]
 
 # Where the extension keeps ownership and checkpoints, in AzureWebJobsStorage.
+_TIMES = ("x-opt-enqueued-time", "absolute-expiry-time", "creation-time")
 CHECKPOINT_CONTAINER = "azure-webjobs-eventhub"
 
 
@@ -90,14 +98,29 @@ def make_consumer(
         "retry_backoff_factor": 0.2,
     }
     if connection.connection_string is not None:
-        return EventHubConsumerClient.from_connection_string(
-            connection.connection_string, eventhub_name=event_hub, **settings
+        return with_types(
+            EventHubConsumerClient.from_connection_string(
+                connection.connection_string, eventhub_name=event_hub, **settings
+            )
         ), None
     from azure.identity.aio import DefaultAzureCredential
 
     credential = DefaultAzureCredential()
     namespace = str(connection.fully_qualified_namespace)
-    return EventHubConsumerClient(namespace, event_hub, credential=credential, **settings), credential
+    return with_types(EventHubConsumerClient(namespace, event_hub, credential=credential, **settings)), credential
+
+
+def with_types(client: EventHubConsumerClient) -> EventHubConsumerClient:
+    """Have all that a client receives decoded with types."""
+    create = client._create_consumer
+
+    def create_consumer(*args: Any, **options: Any) -> Any:
+        consumer = create(*args, **options)
+        keep_types(consumer)
+        return consumer
+
+    client._create_consumer = create_consumer  # type: ignore[method-assign]
+    return client
 
 
 def plain(event: EventData) -> ReceivedEvent:
@@ -109,24 +132,21 @@ def plain(event: EventData) -> ReceivedEvent:
         enqueued_time=event.enqueued_time or datetime.min.replace(tzinfo=UTC),
         partition_key=None if event.partition_key is None else text_of(event.partition_key),
         properties={text_of(name): property_value(value) for name, value in (event.properties or {}).items()},
-        system_properties={text_of(name): _system(name, value) for name, value in event.system_properties.items()},
+        system_properties={
+            (known := text_of(name)): _system(known, value) for name, value in event.system_properties.items()
+        },
     )
 
 
-def _body(event: EventData) -> bytes:
+def _body(event: EventData) -> bytes | None:
+    if event.body_type is not AmqpMessageBodyType.DATA:
+        return None
     body: Any = event.body
-    if isinstance(body, bytes):
-        return body
-    if isinstance(body, str | int | float | dict | list) or body is None:
-        return text_of(body).encode()
-    return b"".join(bytes(part) for part in body)
+    return body if isinstance(body, bytes) else b"".join(bytes(part) for part in body)
 
 
-def _value(value: Any) -> Any:
+def _system(name: str, value: Any) -> Any:
+    """A value that the client has decoded: strings as bytes, times as milliseconds."""
+    if name in _TIMES and isinstance(value, int):
+        return net_datetime_offset(AmqpTimestamp(value).moment())
     return text_of(value) if isinstance(value, bytes) else value
-
-
-def _system(name: bytes | str, value: Any) -> Any:
-    if text_of(name) == "x-opt-enqueued-time" and isinstance(value, int):
-        return net_datetime_offset(datetime.fromtimestamp(value / 1000, UTC))
-    return _value(value)

@@ -4,14 +4,14 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from local_azure.host.eventhubs import wire
 from local_azure.host.eventhubs.client import make_checkpoint_store, make_consumer, plain
-from local_azure.host.eventhubs.wire import Partition, ReceivedEvent
 from local_azure.host.functions import Function
 from local_azure.host.host_json import InitialOffset
 from local_azure.host.invocation import decode
-from local_azure.host.listener import Services
+from local_azure.host.listener import BY_HAND, Services
 from local_azure.host.retrying import Interrupted, invoke_with_retries
+from local_azure.host.trigger_data import event_hubs
+from local_azure.host.trigger_data.event_hubs import Partition, ReceivedEvent
 
 __all__ = ["EventHubListener", "starting_position"]
 
@@ -103,9 +103,15 @@ class EventHubListener:
 
     async def run_manually(self, text: str) -> None:
         """Invoke with one event of a given body, as the admin endpoint does."""
-        partition = Partition(event_hub=self._hub, consumer_group=self._group)
-        await self._process(
-            [ReceivedEvent(body=text.encode(), offset="0")], partition, "This function was programmatically called"
+        function = self.function
+        await invoke_with_retries(
+            function,
+            self._services,
+            lambda: decode(
+                function.trigger,
+                *event_hubs.started_by_hand(text, function.trigger.name, self._data_type, many=function.is_batch),
+            ),
+            reason=BY_HAND,
         )
 
     async def _on_error(self, _: Any, error: Exception) -> None:
@@ -141,7 +147,7 @@ class EventHubListener:
 
     async def _process_and_checkpoint(self, context: Any, events: list[Any]) -> None:
         partition = Partition(
-            namespace=context.fully_qualified_namespace,
+            namespace=context.fully_qualified_namespace.partition(":")[0],
             event_hub=context.eventhub_name,
             consumer_group=context.consumer_group,
             partition_id=context.partition_id,
@@ -157,15 +163,15 @@ class EventHubListener:
             await context.update_checkpoint(events[-1])
 
     async def _process(self, events: Sequence[ReceivedEvent], partition: Partition, reason: str) -> None:
-        trigger, name = self.function.trigger, self.function.name
-        groups = [events] if self.function.is_batch else [[event] for event in events]
-        for group in groups:
-            if self.function.is_batch:
-                data, metadata = wire.batch(group, partition, self._data_type, name)
-            else:
-                data, metadata = wire.single(group[0], partition, self._data_type, name)
+        trigger, many = self.function.trigger, self.function.is_batch
+        for group in [events] if many else [[event] for event in events]:
 
-            def argument(data: Any = data, metadata: Any = metadata) -> Any:
-                return decode(trigger, data, metadata)
+            def argument(group: Sequence[ReceivedEvent] = group) -> Any:
+                if many:
+                    return decode(trigger, *event_hubs.batch(group, partition, self._data_type))
+                return decode(trigger, *event_hubs.single(group[0], partition, self._data_type))
 
-            await invoke_with_retries(self.function, self._services, argument, reason=reason)
+            await invoke_with_retries(
+                self.function, self._services, argument, reason=reason,
+                attributes=event_hubs.trace_attributes(partition),
+            )  # fmt: skip

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
+from urllib.parse import quote
 
 from aiohttp import ClientError, web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -17,6 +18,15 @@ BODY_LIMIT = 104_857_600
 
 # What the server itself decides about a connection.
 _HOP_BY_HOP = frozenset(("keep-alive", "transfer-encoding", "upgrade"))
+# What the proxy keeps from the worker's server; trace headers are its own, where there is a trace.
+_NOT_FORWARDED = frozenset(
+    (
+        b"connection", b"keep-alive", b"upgrade", b"proxy-connection", b"proxy-authenticate",
+        b"proxy-authentication-info", b"proxy-authorization", b"proxy-features", b"proxy-instruction",
+        b"security-scheme", b"alpn", b"close", b"http2-settings", b"upgrade-insecure-requests", b"te", b"alt-svc",
+        b"traceparent", b"tracestate", b"request-id", b"baggage", b"correlation-context",
+    )
+)  # fmt: skip
 _BROKEN_BODY = (ConnectionError, ClientError, HttpProcessingError, web.PayloadAccessError, web.RequestPayloadError)
 
 Message = MutableMapping[str, Any]
@@ -62,7 +72,17 @@ class ConnectedRequest(web.BaseRequest):
 async def respond(
     request: web.BaseRequest, status: int, headers: Iterable[tuple[str, str]] = (), body: bytes = b""
 ) -> web.Response:
-    """A complete response, without a body for HEAD requests and for statuses that have none."""
+    """A complete response, without a body for HEAD requests and for statuses that have none.
+
+    Raises
+    ------
+    ConnectionError
+        The status is none that HTTP has: the real host fails over it, and the connection is closed without an answer.
+    """
+    if not 100 <= status <= 999:
+        if request.transport is not None:
+            request.transport.abort()
+        raise ConnectionAbortedError(f"{status} is no status")
     response = web.Response(status=status, body=body or None, headers=_kept(headers, drop="content-length"))
     await response.prepare(request)
     await response.write_eof()
@@ -77,12 +97,15 @@ class AsgiExchange:
     """
 
     def __init__(
-        self, request: ConnectedRequest, *, path: str, extra_headers: Mapping[str, str], body_limit: int
-    ) -> None:
+        self, request: ConnectedRequest, *, path: str, address: tuple[str, int], extra_headers: Mapping[str, str],
+        body_limit: int,
+    ) -> None:  # fmt: skip
         self._request = request
         self._path = path
+        self._address = address
         self._extra = extra_headers
         self._limit = body_limit
+        self._whole: bytes | None = None
         self._received = 0
         self._body_read = False
         self._asked = False
@@ -92,13 +115,15 @@ class AsgiExchange:
         self.too_large = False
 
     def scope(self) -> dict[str, Any]:
-        """The connection scope (ASGI HTTP 2.3) as the worker's own server makes it."""
+        """The connection scope (ASGI HTTP 2.3) as the worker's own server makes it of what the host's proxy forwards.
+
+        The path was decoded once and is encoded again, so that an encoded slash, which stays as it came, arrives
+        encoded twice.
+        """
         request = self._request
-        raw_path, _, query = request.message.path.partition("?")
-        headers = [(name.lower(), value) for name, value in request.raw_headers]
-        headers += [(name.encode(), value.encode()) for name, value in self._extra.items()]
+        query = request.message.path.partition("?")[2]
         peer = request.transport.get_extra_info("peername") if request.transport else None
-        own = request.transport.get_extra_info("sockname") if request.transport else None
+        client = str(peer[0]) if peer else ""
         return {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
@@ -106,20 +131,39 @@ class AsgiExchange:
             "method": request.method,
             "scheme": "http",
             "path": self._path,
-            "raw_path": raw_path.encode(),
+            "raw_path": quote(self._path, safe="/:@!$&'()*+,;=-._~").encode(),
             "query_string": query.encode(),
             "root_path": "",
-            "headers": headers,
-            "client": tuple(peer[:2]) if peer else None,
-            "server": tuple(own[:2]) if own else None,
+            "headers": forwarded_headers(request.raw_headers, client, self._address, self._extra),
+            "client": (client, 0) if client else None,
+            "server": self._address,
             "state": {},
         }
+
+    async def read_whole(self) -> bool:
+        """Read a body of a declared length into memory, as the host does before it calls the function.
+
+        False if the client left in the middle of it.
+        """
+        if not self._request.content_length:
+            return True
+        await self._request.confirm_continue()
+        self._asked = True
+        try:
+            self._whole = await self._request.content.read()
+        except _BROKEN_BODY:
+            return False
+        return True
 
     async def receive(self) -> Message:
         """The next piece of the body; after its end, waits for the client to leave or the answer to be complete."""
         if self._body_read:
             await self._wait_for_end()
             return {"type": "http.disconnect"}
+        if self._whole is not None:
+            self._body_read = True
+            whole, self._whole = self._whole, None
+            return {"type": "http.request", "body": whole, "more_body": False}
         if not self._asked:
             self._asked = True
             await self._request.confirm_continue()
@@ -182,7 +226,7 @@ class AsgiExchange:
         """
         self._complete.set()
         if self._response is None:
-            return await respond(self._request, 413 if self.too_large else 500)
+            return await respond(self._request, 500, [("Connection", "close")] if self.too_large else [])
         if error is not None or not self._response._eof_sent:
             self._response.force_close()
             if self._request.transport is not None:
@@ -197,5 +241,31 @@ def _kept(headers: Iterable[tuple[str, str]], *, drop: str = "") -> CIMultiDict[
     return kept
 
 
+def forwarded_headers(
+    headers: Iterable[tuple[bytes, bytes]], client: str, address: tuple[str, int], extra: Mapping[str, str]
+) -> list[tuple[bytes, bytes]]:
+    """Request headers as the host's proxy passes them on to the worker's server.
+
+    Names in lower case, repeated ones joined; those of a single connection and of traces are dropped, and what the
+    client says about forwarding and itself gives way to what the proxy knows.
+    """
+    joined: dict[bytes, bytes] = {}
+    host = b""
+    for name, value in headers:
+        lowered = name.lower()
+        if lowered == b"host":
+            host = value
+        elif lowered not in _NOT_FORWARDED:
+            joined[lowered] = b"%s, %s" % (joined[lowered], value) if lowered in joined else value
+    joined[b"host"] = f"{address[0]}:{address[1]}".encode()
+    joined[b"x-forwarded-for"] = client.encode()
+    joined[b"x-forwarded-host"] = host
+    joined[b"x-forwarded-proto"] = b"http"
+    joined.update((name.encode(), value.encode()) for name, value in extra.items())
+    return list(joined.items())
+
+
 def _texts(start: Message) -> list[tuple[str, str]]:
-    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in start.get("headers", ())]
+    """The answer's headers, as the worker's server would complete them."""
+    given = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in start.get("headers", ())]
+    return given if any(name.lower() == "server" for name, _ in given) else [*given, ("Server", "uvicorn")]

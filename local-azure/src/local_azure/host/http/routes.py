@@ -5,14 +5,12 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
-from urllib.parse import unquote
 from uuid import UUID
 
-__all__ = ["RouteTable", "RouteTemplate", "decode_path"]
+__all__ = ["RouteTable", "RouteTemplate"]
 
 _T = TypeVar("_T")
 _PARAMETER = re.compile(r"\{(?P<star>\*{0,2})(?P<name>[A-Za-z_][\w-]*)(?P<rest>(?:\{\{|\}\}|[^{}])*)\}")
-_ENCODED_SLASH = re.compile(r"(?i)%2f")
 
 
 def _accepts(read: Callable[[str], object]) -> Callable[[str], bool]:
@@ -159,7 +157,7 @@ class RouteTemplate:
         values: dict[str, str] = {}
         for index, parameter in enumerate(self._parameters):
             value = found[f"p{index}"]
-            if value is None:
+            if not value:
                 if parameter.default is not None:
                     values[parameter.name] = parameter.default
                 continue
@@ -181,13 +179,6 @@ def _split_constraints(text: str) -> list[str]:
     return [part for part in parts if part]
 
 
-def decode_path(raw_path: str) -> str:
-    """A raw path percent-decoded as the server does it: everything but an encoded slash."""
-    if "%" not in raw_path:
-        return raw_path
-    return "%2F".join(unquote(part) for part in _ENCODED_SLASH.split(raw_path))
-
-
 class RouteTable(Generic[_T]):
     """Routes in the order in which they are tried; the first that fits path and method wins.
 
@@ -199,7 +190,12 @@ class RouteTable(Generic[_T]):
         self._routes = tuple(routes)
 
     def find(self, method: str, path: str) -> tuple[_T, dict[str, str]] | None:
-        """The first fit for a method in upper case and a decoded path, with its route parameters."""
+        """The first fit for a method in upper case and a decoded path, with its route parameters.
+
+        An empty segment fits nothing, not even a catch-all; one slash at the end does not count.
+        """
+        if "//" in path:
+            return None
         for template, methods, target in self._routes:
             if methods is not None and method not in methods:
                 continue

@@ -1,8 +1,10 @@
 """The HTTP front of the host: routes requests to functions, and to the platform's own endpoints."""
 
 import asyncio
+import contextlib
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
 from typing import Any
 
 from aiohttp import web
@@ -10,12 +12,17 @@ from aiohttp import web
 from local_azure.host.errors import IndexingError, StartError
 from local_azure.host.functions import Function
 from local_azure.host.host_json import HttpOptions
-from local_azure.host.http.classic import Answer, answer_of, request_datum
+from local_azure.host.http.classic import Answer, answer_of
 from local_azure.host.http.exchange import BODY_LIMIT, ConnectedRequest, respond
-from local_azure.host.http.routes import RouteTable, RouteTemplate, decode_path
-from local_azure.host.http.streams import HttpStreams
+from local_azure.host.http.kestrel import KestrelServer, refusal
+from local_azure.host.http.paths import BadPath, read_path
+from local_azure.host.http.routes import RouteTable, RouteTemplate
+from local_azure.host.http.streams import INVOCATION_HEADER, HttpStreams
 from local_azure.host.invocation import InvocationFailed, Invoker, decode
+from local_azure.host.keys import Keys, key_of
 from local_azure.host.logs import HOST_LOGGER
+from local_azure.host.trigger_data.http import request as sent
+from local_azure.host.trigger_data.http import request_metadata
 
 __all__ = ["HttpServer", "PlatformHandler", "http_methods", "route_of"]
 
@@ -24,6 +31,7 @@ PlatformHandler = Callable[[ConnectedRequest, str], Awaitable[Answer]]
 _REASON = "This function was programmatically called via the host APIs."
 # How long an answer may still be on its way when the host ends.
 _CLOSE_SECONDS = 5.0
+_CLOSED = [("Connection", "close")]
 # Of an idle connection, as Kestrel keeps it.
 _KEEP_ALIVE_SECONDS = 130.0
 _HOME = b"<!doctype html><title>Functions host</title><p>Your functions host is up and running.</p>\n"
@@ -61,17 +69,24 @@ class HttpServer:
         HTTP functions only, in the order in which the platform lists them.
     platform
         Answers the paths under `/admin/` and `/runtime/`.
+    keys
+        None to ask for none, as Core Tools do.
+    hang_forged_ids
+        How long a streams request with an invocation id of the client's own is left unanswered, as in Azure; None
+        refuses it with 400.
     """
 
     def __init__(
         self, functions: Sequence[Function], invoker: Invoker, options: HttpOptions, platform: PlatformHandler,
-        *, body_limit: int = BODY_LIMIT,
+        *, body_limit: int = BODY_LIMIT, keys: Keys | None = None, hang_forged_ids: timedelta | None = None,
     ) -> None:  # fmt: skip
         self._table = _route_table(functions, options.route_prefix)
         self._invoker = invoker
         self._options = options
         self._platform = platform
         self._limit = body_limit
+        self._keys = keys
+        self._hang = hang_forged_ids
         self._streams = HttpStreams(invoker) if any(function.streams_http for function in functions) else None
         self._outstanding = 0
         slots = options.max_concurrent_requests
@@ -86,13 +101,7 @@ class HttpServer:
         StartError
             The port is taken.
         """
-        server = web.Server(
-            self._handle,
-            request_factory=self._request,
-            access_log=None,
-            keepalive_timeout=_KEEP_ALIVE_SECONDS,
-            auto_decompress=False,  # the platform hands compressed bodies on as they are
-        )
+        server = KestrelServer(self._handle, request_factory=self._request, keepalive_timeout=_KEEP_ALIVE_SECONDS)
         self._runner = web.ServerRunner(server, shutdown_timeout=_CLOSE_SECONDS)
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, port, backlog=1024)
@@ -131,8 +140,14 @@ class HttpServer:
             return await respond(request, 500)
 
     async def _answer(self, request: ConnectedRequest) -> web.StreamResponse:
-        path = decode_path(request.rel_url.raw_path)
-        if path.startswith(("/admin/", "/runtime/")):
+        raw, _, query_string = request.message.path.partition("?")
+        try:
+            path = read_path(raw)
+        except BadPath:
+            return await respond(request, 400, _CLOSED)
+        if status := refusal(request):
+            return await respond(request, status, _CLOSED)
+        if path[:7].lower() in ("/admin/", "/runtim"):
             return await self._respond(request, await self._platform(request, path))
         found = self._table.find(request.method, path)
         if found is None:
@@ -140,50 +155,68 @@ class HttpServer:
             return await self._respond(
                 request, Answer(200, [("Content-Type", "text/html")], _HOME) if home else Answer(404)
             )
+        level = found[0].setting("authLevel", "FUNCTION")
+        if self._keys is not None and not self._keys.opens_function(level, key_of(request)):
+            return await self._respond(request, Answer(401))
         if (request.content_length or 0) > self._limit:
-            return await self._respond(request, Answer(413, [("Connection", "close")]))
+            return await self._respond(request, Answer(500, _CLOSED))
         if 0 < self._options.max_outstanding_requests <= self._outstanding:
             return await self._respond(request, Answer(429))
         self._outstanding += 1
         try:
             if self._slots is None:
-                return await self._call(request, *found, path)
+                return await self._call(request, *found, path, query_string)
             async with self._slots:
-                return await self._call(request, *found, path)
+                return await self._call(request, *found, path, query_string)
         finally:
             self._outstanding -= 1
 
     async def _call(
-        self, request: ConnectedRequest, function: Function, route_values: dict[str, str], path: str
+        self, request: ConnectedRequest, function: Function, route_values: dict[str, str], path: str, query_string: str
     ) -> web.StreamResponse:
         if function.streams_http and self._streams is not None:
+            if INVOCATION_HEADER in request.headers:
+                return await self._forged(request)
             response: web.StreamResponse = await self._streams.handle(
                 request, function, path=path, route_values=route_values,
                 invocation_id=str(uuid.uuid4()), body_limit=self._limit,
             )  # fmt: skip
             return response
-        return await self._respond(request, await self._classic(request, function, route_values))
+        return await self._respond(request, await self._classic(request, function, route_values, path, query_string))
 
-    async def _classic(self, request: ConnectedRequest, function: Function, route_values: dict[str, str]) -> Answer:
+    async def _forged(self, request: ConnectedRequest) -> web.StreamResponse:
+        """A client's own invocation id: in Azure it wins over the host's, and nothing ever answers the request."""
+        if self._hang is None:
+            reason = (
+                f"the header {INVOCATION_HEADER} is the host's own; in Azure this request would never be answered\n"
+            )
+            return await respond(request, 400, [("Content-Type", "text/plain; charset=utf-8")], reason.encode())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._hang.total_seconds()):
+                await request.gone.wait()
+        if request.transport is not None:
+            request.transport.abort()
+        raise ConnectionAbortedError("nobody answers a forged invocation id")
+
+    async def _classic(
+        self, request: ConnectedRequest, function: Function, route_values: dict[str, str], path: str, query_string: str
+    ) -> Answer:
         body = b""
         # A chunked body has no length, and the platform passes none on: it does not arrive in Azure either.
         if request.content_length:
             await request.confirm_continue()
             body = await request.content.read()
-        datum = request_datum(
-            method=request.method,
-            url=f"http://{request.host}{request.message.path}",
-            headers=request.headers.items(),
-            query=request.rel_url.query.items(),
-            route_values=route_values,
-            body=body,
-        )
-        headers = datum.value["headers"]
-        trace = {name: headers[name].value for name in ("traceparent", "tracestate") if name in headers}
+        headers, query = request.headers.items(), request.rel_url.query.items()
+        datum = sent(
+            method=request.method, host=request.headers.get("Host", ""), path=path, query_string=query_string,
+            headers=headers, query=query, route_values=route_values, body=body,
+        )  # fmt: skip
+        metadata = request_metadata(headers=headers, query=query, route_values=route_values, body=body)
         try:
             invocation = await self._invoker.invoke(
-                function, lambda: decode(function.trigger, datum, {}), reason=_REASON, trace=trace
-            )
+                function, lambda: decode(function.trigger, datum, metadata), reason=_REASON,
+                trace=self._invoker.trace(incoming=request.headers),
+            )  # fmt: skip
         except InvocationFailed:
             return Answer(500)
         given = [invocation.outputs[each.name] for each in function.outputs

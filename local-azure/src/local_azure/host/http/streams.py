@@ -1,13 +1,15 @@
 """HTTP streams: hands functions a Starlette request, through the streams extension's own web app."""
 
 import importlib
+import socket
 from typing import Any
 
+from local_azure.host.context import Trace
 from local_azure.host.functions import Function
 from local_azure.host.http.exchange import AsgiExchange, ConnectedRequest
 from local_azure.host.invocation import InvocationFailed, Invoker
 
-__all__ = ["HttpStreams"]
+__all__ = ["INVOCATION_HEADER", "HttpStreams"]
 
 INVOCATION_HEADER = "x-ms-invocation-id"
 
@@ -24,7 +26,11 @@ class HttpStreams:
         from azurefunctions.extensions.base import ModuleTrackerMeta, RequestTrackerMeta
 
         self._invoker = invoker
-        self._pending: dict[str, tuple[Function, dict[str, str], dict[str, str]]] = {}
+        # The worker's own address, at which nobody but the host can reach it: here nobody at all.
+        self._reserved = socket.socket()
+        self._reserved.bind(("127.0.0.1", 0))
+        self._address: tuple[str, int] = self._reserved.getsockname()
+        self._pending: dict[str, tuple[Function, dict[str, str], Trace]] = {}
         web_app = importlib.import_module(ModuleTrackerMeta.get_module()).WebApp()
         self._synchronizer = RequestTrackerMeta.get_synchronizer()
         request_type = RequestTrackerMeta.get_request_type()
@@ -56,11 +62,14 @@ class HttpStreams:
         invocation_id: str, body_limit: int,
     ) -> Any:  # fmt: skip
         """Run one request through a function and stream its answer."""
-        trace = {name: request.headers[name] for name in ("traceparent", "tracestate") if name in request.headers}
+        trace = self._invoker.trace(incoming=request.headers)
+        extra = {INVOCATION_HEADER: invocation_id}
+        if trace.parent:
+            extra |= {"traceparent": trace.parent} | ({"tracestate": trace.state} if trace.state else {})
+        exchange = AsgiExchange(request, path=path, address=self._address, extra_headers=extra, body_limit=body_limit)
+        if not await exchange.read_whole():
+            raise ConnectionResetError("the client left in the middle of its body")
         self._pending[invocation_id] = (function, route_values, trace)
-        exchange = AsgiExchange(
-            request, path=path, extra_headers={INVOCATION_HEADER: invocation_id}, body_limit=body_limit
-        )
         error: Exception | None = None
         try:
             await self._app(exchange.scope(), exchange.receive, exchange.send)

@@ -5,16 +5,15 @@ from typing import Any
 
 from azure.servicebus import NEXT_AVAILABLE_SESSION, ServiceBusReceivedMessage
 from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver
+from azure.servicebus.amqp import AmqpMessageBodyType
 
-from local_azure.host.amqp_values import keep_types, property_value
+from local_azure.host.amqp_types import keep_types
+from local_azure.host.amqp_values import property_value, text_of
 from local_azure.host.functions import Function
-from local_azure.host.servicebus.wire import ReceivedMessage
 from local_azure.host.settings import Connection
-from local_azure.host.wire import text_of
+from local_azure.host.trigger_data.service_bus import ReceivedMessage
 
 __all__ = ["make_client", "make_receiver", "plain"]
-
-keep_types("azure.servicebus")
 
 # The SDK's own retries stay short: the listeners start again by themselves, for ever.
 _RETRIES: dict[str, Any] = {"retry_total": 2, "retry_backoff_factor": 0.2, "retry_backoff_max": 1.0}
@@ -22,6 +21,7 @@ _RETRIES: dict[str, Any] = {"retry_total": 2, "retry_backoff_factor": 0.2, "retr
 # How long a receive goes on after its first message, in seconds. The .NET client that the extension uses
 # waits 20 ms; the Python client's 200 ms would be latency that Azure does not have.
 _GATHER_SECONDS = 0.02
+_NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 def make_client(connection: Connection) -> tuple[ServiceBusClient, Any]:
@@ -51,30 +51,22 @@ def make_receiver(
         receiver = client.get_subscription_receiver(topic, function.setting("subscriptionName"), **options)
     else:
         receiver = client.get_queue_receiver(function.setting("queueName"), **options)
+    keep_types(receiver)
     receiver._further_pull_receive_timeout = _GATHER_SECONDS
     return receiver
 
 
 def plain(message: ServiceBusReceivedMessage) -> ReceivedMessage:
-    """What a trigger can see of a message.
-
-    Raises
-    ------
-    TypeError
-        The body is an AMQP value or sequence; the extension's client cannot read those either.
-    """
-    body = message.body
-    if isinstance(body, str | int | float | bool | dict) or body is None:
-        raise TypeError("the message body is an AMQP value; Azure Functions reads AMQP data bodies only")
-    enqueued, expires = message.enqueued_time_utc, message.expires_at_utc
+    """What a trigger can see of a message."""
+    enqueued = message.enqueued_time_utc
     return ReceivedMessage(
-        body=_joined(body),
+        body=_body(message),
         message_id=_text(message.message_id),
         lock_token=str(message.lock_token or ""),
         sequence_number=message.sequence_number or 0,
         delivery_count=(message.delivery_count or 0) + 1,
         enqueued_time=enqueued or datetime.min.replace(tzinfo=UTC),
-        expires_at=expires or datetime.max.replace(tzinfo=UTC),
+        expires_at=_expires(message),
         content_type=_text(message.content_type),
         correlation_id=_text(message.correlation_id),
         subject=_text(message.subject),
@@ -90,13 +82,28 @@ def plain(message: ServiceBusReceivedMessage) -> ReceivedMessage:
     )
 
 
-def _joined(body: Any) -> bytes:
-    parts = [body] if isinstance(body, bytes) else list(body)
-    if len(parts) == 1 and isinstance(parts[0], bytes):
-        return parts[0]
-    if not all(isinstance(part, bytes | bytearray | memoryview) for part in parts):
-        raise TypeError("the message body is an AMQP sequence; Azure Functions reads AMQP data bodies only")
-    return b"".join(parts)
+def _body(message: ServiceBusReceivedMessage) -> bytes | str | None:
+    body: Any = message.body
+    if message.body_type is AmqpMessageBodyType.DATA:
+        parts = [body] if isinstance(body, bytes) else list(body)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+    if message.body_type is AmqpMessageBodyType.VALUE and isinstance(body, str):
+        return body
+    return None
+
+
+def _expires(message: ServiceBusReceivedMessage) -> datetime:
+    """The sender's absolute expiry time, where it said one; else the time-to-live after the message was enqueued."""
+    properties = message.raw_amqp_message.properties
+    if properties is not None and (stated := properties.absolute_expiry_time):
+        try:
+            return datetime.fromtimestamp(stated / 1000, UTC)
+        except (ValueError, OverflowError):
+            return _NEVER
+    try:
+        return message.expires_at_utc or _NEVER
+    except OverflowError:
+        return _NEVER
 
 
 def _text(value: Any) -> str | None:

@@ -2,9 +2,12 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+from azure.functions.meta import Datum
 from azure.servicebus import ServiceBusReceivedMessage
 from azure.servicebus.aio import AutoLockRenewer, ServiceBusReceiver
 from azure.servicebus.exceptions import (
@@ -14,13 +17,15 @@ from azure.servicebus.exceptions import (
     SessionLockLostError,
 )
 
+from local_azure.host.context import NO_TRACE
 from local_azure.host.functions import Function
 from local_azure.host.invocation import InvocationFailed, decode
-from local_azure.host.listener import Services
+from local_azure.host.listener import BY_HAND, Services
 from local_azure.host.logs import HOST_LOGGER
-from local_azure.host.servicebus import wire
 from local_azure.host.servicebus.client import make_client, make_receiver, plain
-from local_azure.host.servicebus.wire import ReceivedMessage
+from local_azure.host.trigger_data import service_bus
+from local_azure.host.trigger_data.service_bus import Source
+from local_azure.host.trigger_data.values import Metadata
 
 __all__ = ["ServiceBusListener"]
 
@@ -46,6 +51,8 @@ class ServiceBusListener:
         name = function.setting("connection") or "AzureWebJobsServiceBus"
         self._connection = services.settings.connection(name, f"function {function.name}")
         self._data_type = function.setting("dataType", "UNDEFINED")
+        self._source = Source()
+        self._attributes: Mapping[str, str] = {}
         self._sessions = function.setting("isSessionsEnabled").lower() == "true"
         own = function.setting("autoCompleteMessages").lower()
         self._auto_complete = self._options.auto_complete_messages if own in ("", "none") else own == "true"
@@ -57,6 +64,11 @@ class ServiceBusListener:
     async def run(self) -> None:
         """Receive until the host ends."""
         client, credential = make_client(self._connection)
+        namespace = client.fully_qualified_namespace.partition(":")[0]
+        self._source = Source(namespace=namespace, identifier=str(uuid.uuid4()))
+        self._attributes = service_bus.trace_attributes(
+            self._source, self._entity(), function=self.name, many=self.function.is_batch
+        )
         try:
             async with client:
                 if self._sessions:
@@ -72,9 +84,10 @@ class ServiceBusListener:
 
     async def run_manually(self, text: str) -> None:
         """Invoke with one message of a given body, as the admin endpoint does."""
-        message = ReceivedMessage(body=text.encode())
+        function = self.function
         await self._invoke(
-            [message] if self.function.is_batch else message, reason="This function was programmatically called"
+            lambda: service_bus.started_by_hand(text, function.trigger.name, self._data_type, many=function.is_batch),
+            reason=BY_HAND,
         )
 
     # Without sessions
@@ -93,7 +106,7 @@ class ServiceBusListener:
         """One round of a batch loop; False if nothing came."""
         messages = await self._receive_batch(receiver)
         if messages:
-            await self._process(receiver, messages, lambda: [plain(message) for message in messages])
+            await self._process(receiver, messages)
         return bool(messages)
 
     async def _receive_batch(self, receiver: ServiceBusReceiver) -> list[ServiceBusReceivedMessage]:
@@ -136,7 +149,7 @@ class ServiceBusListener:
     ) -> None:
         if renewer is not None and self._options.max_auto_lock_renewal_duration:
             renewer.register(receiver, message)
-        await self._process(receiver, [message], lambda: plain(message))
+        await self._process(receiver, [message])
 
     # With sessions
 
@@ -202,30 +215,37 @@ class ServiceBusListener:
 
     # Invoking and settling
 
-    async def _process(
-        self,
-        receiver: ServiceBusReceiver,
-        messages: Sequence[ServiceBusReceivedMessage],
-        read: Callable[[], ReceivedMessage | list[ReceivedMessage]],
-    ) -> None:
+    async def _process(self, receiver: ServiceBusReceiver, messages: Sequence[ServiceBusReceivedMessage]) -> None:
         """Invoke, then complete all on success or abandon all on failure."""
+        source = self._source
+        if self._sessions:
+            source = replace(source, locked_until=receiver.session.locked_until_utc)
+
+        def data() -> tuple[Datum, Metadata]:
+            if self.function.is_batch:
+                return service_bus.batch([plain(message) for message in messages], self._data_type, source)
+            return service_bus.single(plain(messages[0]), self._data_type, source)
+
         try:
-            await self._invoke(read(), reason=f"New ServiceBus message detected on '{self._source()}'.")
+            await self._invoke(
+                data,
+                reason=f"New ServiceBus message detected on '{self._entity()}'.",
+                attributes=self._attributes,
+            )
         except InvocationFailed:
-            await self._settle(receiver.abandon_message, messages)
-        except TypeError as error:
-            HOST_LOGGER.error("Function '%s' cannot take a message: %s", self.name, error)
             await self._settle(receiver.abandon_message, messages)
         else:
             if self._auto_complete:
                 await self._settle(receiver.complete_message, messages)
 
-    async def _invoke(self, messages: ReceivedMessage | list[ReceivedMessage], *, reason: str) -> None:
-        encode = wire.batch if isinstance(messages, list) else wire.single
-        data, metadata = encode(messages, self._data_type, self.name)  # type: ignore[arg-type]
-        await self._services.invoker.invoke(
-            self.function, lambda: decode(self.function.trigger, data, metadata), reason=reason
-        )
+    async def _invoke(
+        self, data: Callable[[], tuple[Datum, Metadata]], *, reason: str, attributes: Mapping[str, str] | None = None
+    ) -> None:
+        invoker = self._services.invoker
+        await invoker.invoke(
+            self.function, lambda: decode(self.function.trigger, *data()), reason=reason,
+            trace=NO_TRACE if attributes is None else invoker.trace(attributes=attributes),
+        )  # fmt: skip
 
     async def _settle(
         self, settle: Callable[[Any], Awaitable[None]], messages: Sequence[ServiceBusReceivedMessage]
@@ -261,6 +281,10 @@ class ServiceBusListener:
         ):
             raise first
 
-    def _source(self) -> str:
+    def _entity(self) -> str:
         topic = self.function.setting("topicName")
-        return f"{topic}/{self.function.setting('subscriptionName')}" if topic else self.function.setting("queueName")
+        return (
+            f"{topic}/Subscriptions/{self.function.setting('subscriptionName')}"
+            if topic
+            else self.function.setting("queueName")
+        )

@@ -5,16 +5,14 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from azure.functions.meta import Datum
-
-from local_azure.host import wire
 from local_azure.host.errors import IndexingError
 from local_azure.host.functions import Function
 from local_azure.host.invocation import decode
-from local_azure.host.listener import Services, pause
+from local_azure.host.listener import BY_HAND, Services, pause
 from local_azure.host.retrying import Interrupted, invoke_with_retries
 from local_azure.host.storage import HostStorage, LeaseLost, host_id, open_blob_service
 from local_azure.host.timers.schedule import parse_schedule
+from local_azure.host.trigger_data.timers import FIRST, schedule_status, timer
 
 __all__ = ["TimerListener"]
 
@@ -56,7 +54,7 @@ class TimerListener:
     async def run(self) -> None:
         """Keep the timer whenever this instance holds the lease, until the host ends."""
         async with open_blob_service(self._storage) as service:
-            storage = HostStorage(service, host=host_id(self._services.settings), instance=self._services.instance)
+            storage = self._host_storage(service)
             await storage.ensure_container()
             while not self._services.stopping.is_set():
                 async with storage.hold(f"locks/Host.Functions.{self.name}.Listener") as lost:
@@ -69,16 +67,26 @@ class TimerListener:
         """Nothing is left open after `run`."""
 
     async def run_manually(self, text: str) -> None:
-        """Invoke now, as the admin endpoint does; a timer has no input."""
-        del text
-        await self._invoke(None, past_due=False)
+        """Invoke now, as the admin endpoint does; the input reaches the metadata alone."""
+        status = None
+        if self._monitored:
+            async with open_blob_service(self._storage) as service:
+                status = await self._host_storage(service).read(self._status_path)
+        await self._invoke(status, past_due=False, by_hand=text)
+
+    def _host_storage(self, service: Any) -> HostStorage:
+        return HostStorage(service, host=host_id(self._services.settings), instance=self._services.instance)
+
+    @property
+    def _status_path(self) -> str:
+        return f"timers/Host.Functions.{self.name}/status"
 
     async def _keep(self, storage: HostStorage, lost: asyncio.Event) -> None:
-        path = f"timers/Host.Functions.{self.name}/status"
+        path = self._status_path
         status = await storage.read(path) if self._monitored else None
         past_due = _is_past_due(status, self._now())
         if self._monitored and status is None:
-            status = _status(None, self._schedule.next_after(self._now()), self._now())
+            status = schedule_status(FIRST, self._schedule.next_after(self._now()))
             await storage.write(path, status)
         if self._at_startup or past_due:
             status = await self._due(storage, path, status, past_due=past_due)
@@ -121,28 +129,18 @@ class TimerListener:
             return None
         last = scheduled or self._now()
         following = self._schedule.next_after(max(last, self._now()))
-        status = _status(last, following, last)
+        status = schedule_status(last, following)
         await storage.write(path, status)
         return status
 
-    async def _invoke(self, status: dict[str, Any] | None, *, past_due: bool) -> None:
-        info = {"Schedule": {"AdjustForDST": True}, "ScheduleStatus": status, "IsPastDue": past_due}
-        data: Datum = wire.json_datum(info)
-        reason = f"Timer fired at {_text(self._now())}"
-        trigger = self.function.trigger
-        await invoke_with_retries(self.function, self._services, lambda: decode(trigger, data, {}), reason=reason)
-
-
-def _text(moment: datetime) -> str:
-    return wire.net_datetime_offset(moment)
-
-
-def _status(last: datetime | None, following: datetime, updated: datetime) -> dict[str, Any]:
-    return {
-        "Last": _text(last) if last else "0001-01-01T00:00:00",
-        "Next": _text(following),
-        "LastUpdated": _text(updated),
-    }
+    async def _invoke(self, status: dict[str, Any] | None, *, past_due: bool, by_hand: str | None = None) -> None:
+        now, trigger = self._now(), self.function.trigger
+        given = timer(status, past_due=past_due, now=now, by_hand=None if by_hand is None else (trigger.name, by_hand))
+        tags = {"OperationName": self.name} if by_hand is None else None
+        reason = f"Timer fired at {now.isoformat()}" if by_hand is None else BY_HAND
+        await invoke_with_retries(
+            self.function, self._services, lambda: decode(trigger, *given), reason=reason, attributes=tags
+        )
 
 
 def _is_past_due(status: dict[str, Any] | None, now: datetime) -> bool:

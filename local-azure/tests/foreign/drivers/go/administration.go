@@ -10,18 +10,34 @@ import (
 )
 
 type queueShown struct {
-	Name       string  `json:"name"`
-	Lock       *string `json:"lock"`
-	Deliveries *int32  `json:"deliveries"`
+	Name       string     `json:"name"`
+	Lock       *string    `json:"lock"`
+	Deliveries *int32     `json:"deliveries"`
+	Rules      [][]string `json:"rules"`
 }
 
 func showQueue(name string, found admin.QueueProperties) queueShown {
-	return queueShown{name, found.LockDuration, found.MaxDeliveryCount}
+	rules := [][]string{}
+	for _, each := range found.AuthorizationRules {
+		shown := []string{*each.KeyName}
+		for _, right := range each.AccessRights {
+			shown = append(shown, string(right))
+		}
+		rules = append(rules, shown)
+	}
+	return queueShown{name, found.LockDuration, found.MaxDeliveryCount, rules}
 }
 
 func changeQueue(given request, into *admin.QueueProperties) {
 	deliveries := int32(given.number("deliveries"))
 	into.LockDuration, into.MaxDeliveryCount = given.optional("lock"), &deliveries
+	if given.has("rule") {
+		one, two := "a2V5IG9uZQ==", "a2V5IHR3bw=="
+		into.AuthorizationRules = []admin.AuthorizationRule{{
+			KeyName: given.optional("rule"), AccessRights: []admin.AccessRight{admin.AccessRightSend},
+			PrimaryKey: &one, SecondaryKey: &two,
+		}}
+	}
 }
 
 // missing is what these clients give as nil instead of an error.

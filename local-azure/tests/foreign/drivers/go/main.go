@@ -98,6 +98,7 @@ var conditions = map[string]string{
 	"amqp:link:message-size-exceeded":        "size-exceeded",
 	"amqp:link:stolen":                       "stolen",
 	"amqp:not-allowed":                       "not-allowed",
+	"amqp:resource-limit-exceeded":           "quota-exceeded",
 	"com.microsoft:entity-already-exists":    "exists",
 }
 

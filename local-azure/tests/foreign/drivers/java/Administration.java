@@ -2,14 +2,18 @@ import com.azure.core.http.policy.FixedDelayOptions;
 import com.azure.core.http.policy.RetryOptions;
 import com.azure.messaging.servicebus.administration.ServiceBusAdministrationClient;
 import com.azure.messaging.servicebus.administration.ServiceBusAdministrationClientBuilder;
+import com.azure.messaging.servicebus.administration.models.AccessRights;
 import com.azure.messaging.servicebus.administration.models.CreateQueueOptions;
 import com.azure.messaging.servicebus.administration.models.CreateRuleOptions;
 import com.azure.messaging.servicebus.administration.models.QueueProperties;
 import com.azure.messaging.servicebus.administration.models.QueueRuntimeProperties;
+import com.azure.messaging.servicebus.administration.models.SharedAccessAuthorizationRule;
 import com.azure.messaging.servicebus.administration.models.SqlRuleFilter;
 import com.fasterxml.jackson.databind.JsonNode;
 import java.time.Duration;
+import java.util.List;
 import java.util.Map;
+import java.util.stream.Stream;
 
 /** The administration client. */
 final class Administration {
@@ -17,7 +21,9 @@ final class Administration {
 
     private static Map<String, Object> show(QueueProperties found) {
         return Map.of("name", found.getName(), "lock", found.getLockDuration().toString(),
-            "deliveries", found.getMaxDeliveryCount());
+            "deliveries", found.getMaxDeliveryCount(), "rules", found.getAuthorizationRules().stream()
+                .map(each -> Stream.concat(Stream.of(each.getKeyName()),
+                    each.getAccessRights().stream().map(Object::toString)).toList()).toList());
     }
 
     /** This client takes the host alone from the connection string, as in Azure the port is always 443. */
@@ -42,9 +48,14 @@ final class Administration {
         String name = Bus.text(given, "name");
         switch (Bus.text(given, "action")) {
             case "create_queue":
-                return show(client.createQueue(queue, new CreateQueueOptions()
+                CreateQueueOptions wanted = new CreateQueueOptions()
                     .setLockDuration(Duration.parse(Bus.text(given, "lock")))
-                    .setMaxDeliveryCount(given.get("deliveries").asInt())));
+                    .setMaxDeliveryCount(given.get("deliveries").asInt());
+                if (given.has("rule")) {
+                    wanted.getAuthorizationRules().add(new SharedAccessAuthorizationRule(Bus.text(given, "rule"),
+                        "a2V5IG9uZQ==", "a2V5IHR3bw==", List.of(AccessRights.SEND)));
+                }
+                return show(client.createQueue(queue, wanted));
             case "get_queue":
                 return show(client.getQueue(queue));
             case "update_queue":

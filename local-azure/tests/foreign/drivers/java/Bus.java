@@ -1,8 +1,12 @@
 import com.azure.core.amqp.AmqpRetryOptions;
+import com.azure.core.amqp.AmqpTransportType;
+import com.azure.core.amqp.models.AmqpMessageBody;
+import com.azure.core.amqp.models.AmqpMessageBodyType;
 import com.azure.core.util.BinaryData;
 import com.azure.messaging.servicebus.ServiceBusClientBuilder;
 import com.azure.messaging.servicebus.ServiceBusMessage;
 import com.azure.messaging.servicebus.ServiceBusMessageBatch;
+import com.azure.messaging.servicebus.ServiceBusProcessorClient;
 import com.azure.messaging.servicebus.ServiceBusReceivedMessage;
 import com.azure.messaging.servicebus.ServiceBusReceiverClient;
 import com.azure.messaging.servicebus.ServiceBusRuleManagerClient;
@@ -20,6 +24,10 @@ import com.azure.messaging.servicebus.models.DeferOptions;
 import com.azure.messaging.servicebus.models.ServiceBusReceiveMode;
 import com.azure.messaging.servicebus.models.SubQueue;
 import com.fasterxml.jackson.databind.JsonNode;
+import java.io.FileInputStream;
+import java.io.InputStream;
+import java.security.KeyStore;
+import java.security.cert.CertificateFactory;
 import java.time.Duration;
 import java.time.Instant;
 import java.time.OffsetDateTime;
@@ -31,7 +39,10 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.atomic.AtomicInteger;
+import javax.net.ssl.SSLContext;
+import javax.net.ssl.TrustManagerFactory;
 
 /** Service Bus through azure-messaging-servicebus. */
 final class Bus {
@@ -121,6 +132,106 @@ final class Bus {
         List<Long> found = new ArrayList<>();
         given.get("sequences").forEach(each -> found.add(Long.parseLong(each.asText())));
         return found;
+    }
+
+    /** Trust the broker's certificate in all of this process: the AMQP library asks the default context alone. */
+    private static void trust(String path) throws Exception {
+        KeyStore store = KeyStore.getInstance(KeyStore.getDefaultType());
+        store.load(null, null);
+        try (InputStream source = new FileInputStream(path)) {
+            store.setCertificateEntry("broker", CertificateFactory.getInstance("X.509").generateCertificate(source));
+        }
+        TrustManagerFactory trusted = TrustManagerFactory.getInstance(TrustManagerFactory.getDefaultAlgorithm());
+        trusted.init(store);
+        SSLContext context = SSLContext.getInstance("TLS");
+        context.init(null, trusted.getTrustManagers(), null);
+        SSLContext.setDefault(context);
+    }
+
+    /** Send and receive one message over TLS, or over a WebSocket. */
+    private Object exchange(JsonNode given) {
+        String queue = text(given, "queue");
+        String host = connectionString.replaceAll("^Endpoint=sb://([^;/]+).*", "$1");
+        String secure = connectionString.replace("UseDevelopmentEmulator=true;", "").replace(host, "localhost");
+        ServiceBusClientBuilder clients = new ServiceBusClientBuilder().connectionString(secure)
+            .customEndpointAddress("https://" + host).transportType("websocket".equals(text(given, "transport"))
+                ? AmqpTransportType.AMQP_WEB_SOCKETS : AmqpTransportType.AMQP)
+            .retryOptions(new AmqpRetryOptions().setMaxRetries(0).setTryTimeout(Duration.ofSeconds(20)));
+        try (ServiceBusSenderClient sender = clients.sender().queueName(queue).buildClient();
+            ServiceBusReceiverClient receiver = clients.receiver().queueName(queue)
+                .receiveMode(ServiceBusReceiveMode.RECEIVE_AND_DELETE).buildClient()) {
+            sender.sendMessage(new ServiceBusMessage(text(given, "transport")));
+            return receiver.receiveMessages(1, Duration.ofSeconds(10)).stream().findFirst()
+                .map(each -> each.getBody().toString()).orElse(null);
+        }
+    }
+
+    /** Process messages as they come, with the library's own settling and lock renewal. */
+    private Object process(JsonNode given) throws Exception {
+        LinkedBlockingQueue<Map<String, Object>> seen = new LinkedBlockingQueue<>();
+        ServiceBusProcessorClient processor = shared.processor().queueName(text(given, "queue")).maxConcurrentCalls(4)
+            .processMessage(context -> {
+                seen.add(Map.of("id", context.getMessage().getMessageId(),
+                    "deliveries", context.getMessage().getDeliveryCount()));
+                pause(given.path("busy").asLong());
+                if (context.getMessage().getMessageId().equals(text(given, "fail"))) {
+                    throw new IllegalStateException("as asked");
+                }
+            })
+            .processError(context -> { }).buildProcessorClient();
+        processor.start();
+        long end = System.nanoTime() + given.get("wait").asLong() * 1_000_000;
+        while (seen.size() < given.get("count").asInt() && System.nanoTime() < end) {
+            pause(20);
+        }
+        pause(given.path("busy").asLong());
+        pause(100); // the last settlement follows the last message
+        processor.close();
+        return new ArrayList<>(seen);
+    }
+
+    private static void pause(long milliseconds) {
+        try {
+            Thread.sleep(milliseconds);
+        } catch (InterruptedException error) {
+            Thread.currentThread().interrupt();
+        }
+    }
+
+    private Object sendBody(JsonNode given) {
+        Object value = Driver.JSON.convertValue(given.get("value"), Object.class);
+        AmqpMessageBody body = "value".equals(text(given, "kind")) ? AmqpMessageBody.fromValue(value)
+            : AmqpMessageBody.fromSequence((List<Object>) ((List<?>) value).get(0));
+        sender(given).sendMessage(new ServiceBusMessage(body));
+        return null;
+    }
+
+    private Object receiveBody(JsonNode given) {
+        AmqpMessageBody body = receiver(given).receiveMessages(1, Duration.ofSeconds(10)).stream().findFirst().orElseThrow()
+            .getRawAmqpMessage().getBody();
+        boolean isValue = body.getBodyType() == AmqpMessageBodyType.VALUE;
+        return Map.of("kind", body.getBodyType().toString().toLowerCase(Locale.ROOT),
+            "value", isValue ? body.getValue() : List.of(body.getSequence()));
+    }
+
+    /** Move a message from one queue to another in one transaction, which sends by way of the first. */
+    private Object move(JsonNode given) {
+        ServiceBusClientBuilder clients = builder(20_000).enableCrossEntityTransactions();
+        try (ServiceBusReceiverClient receiver = clients.receiver().queueName(text(given, "queue")).disableAutoComplete()
+                .maxAutoLockRenewDuration(Duration.ZERO).buildClient();
+            ServiceBusSenderClient sender = clients.sender().queueName(text(given, "to")).buildClient()) {
+            ServiceBusReceivedMessage message = receiver.receiveMessages(1, Duration.ofSeconds(10)).stream().findFirst()
+                .orElseThrow();
+            ServiceBusTransactionContext within = receiver.createTransaction();
+            receiver.complete(message, new CompleteOptions().setTransactionContext(within));
+            sender.sendMessage(new ServiceBusMessage(message), within);
+            if (given.path("commit").asBoolean()) {
+                receiver.commitTransaction(within);
+            } else {
+                receiver.rollbackTransaction(within);
+            }
+            return null;
+        }
     }
 
     private ServiceBusSenderClient sender(JsonNode given) {
@@ -257,6 +368,7 @@ final class Bus {
             adminConnectionString = text(given, "admin_connection_string");
             certificate = text(given, "certificate");
             shared = builder(20_000);
+            trust(certificate);
             return null;
         });
         operations.put("send", this::send);
@@ -266,6 +378,11 @@ final class Bus {
             sender(given).cancelScheduledMessages(numbers(given));
             return null;
         });
+        operations.put("process", this::process);
+        operations.put("send_body", this::sendBody);
+        operations.put("receive_body", this::receiveBody);
+        operations.put("exchange", this::exchange);
+        operations.put("move", this::move);
         operations.put("open", this::open);
         operations.put("accept", this::accept);
         operations.put("receive", given -> decode(receiver(given)

@@ -36,6 +36,7 @@ public final class Driver {
         "MESSAGING_ENTITY_NOT_FOUND", "not-found",
         "MESSAGE_SIZE_EXCEEDED", "size-exceeded",
         "MESSAGE_NOT_FOUND", "message-not-found",
+        "QUOTA_EXCEEDED", "quota-exceeded",
         "SERVICE_TIMEOUT", "timeout");
 
     private static final Map<AmqpErrorCondition, String> CONDITIONS = Map.of(

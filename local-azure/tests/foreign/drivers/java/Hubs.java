@@ -15,6 +15,7 @@ import com.azure.messaging.eventhubs.PartitionProperties;
 import com.azure.messaging.eventhubs.models.Checkpoint;
 import com.azure.messaging.eventhubs.models.CreateBatchOptions;
 import com.azure.messaging.eventhubs.models.EventPosition;
+import com.azure.messaging.eventhubs.models.LastEnqueuedEventProperties;
 import com.azure.messaging.eventhubs.models.PartitionOwnership;
 import com.azure.messaging.eventhubs.models.ReceiveOptions;
 import com.azure.messaging.eventhubs.models.SendOptions;
@@ -175,9 +176,15 @@ final class Hubs {
         if (given.has("owner_level")) {
             options.setOwnerLevel(given.get("owner_level").asLong());
         }
+        options.setTrackLastEnqueuedEventProperties(given.path("track").asBoolean());
         reader.consumer = builder(given).buildAsyncConsumerClient();
         reader.subscription = reader.consumer.receiveFromPartition(partition, position(given.get("position")), options)
-            .subscribe(event -> reader.events.add(decode(event.getData(), partition)), error -> reader.error = error);
+            .subscribe(event -> {
+                Map<String, Object> shown = decode(event.getData(), partition);
+                LastEnqueuedEventProperties last = event.getLastEnqueuedEventProperties();
+                shown.put("last", last == null ? null : String.valueOf(last.getSequenceNumber()));
+                reader.events.add(shown);
+            }, error -> reader.error = error);
         readers.put(Bus.text(given, "handle"), reader);
         return null;
     }

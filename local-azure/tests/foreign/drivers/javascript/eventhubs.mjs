@@ -14,7 +14,8 @@ function producer(hub) {
 
 const encodeEvent = (given) => ({ body: Buffer.from(given.body ?? ""), properties: given.properties });
 
-const decodeEvent = (event, partition) => ({
+const decodeEvent = (event, partition, context) => ({
+  last: context?.lastEnqueuedEventProperties && String(context.lastEnqueuedEventProperties.sequenceNumber),
   body: Buffer.from(event.body).toString(),
   partition,
   properties: event.properties ?? {},
@@ -108,8 +109,8 @@ export const eventHubs = {
     reader.subscription = consumer.subscribe(
       given.partition,
       {
-        async processEvents(events) {
-          reader.events.push(...events.map((each) => decodeEvent(each, given.partition)));
+        async processEvents(events, context) {
+          reader.events.push(...events.map((each) => decodeEvent(each, given.partition, context)));
         },
         async processError(error) {
           reader.error ??= error;
@@ -118,6 +119,7 @@ export const eventHubs = {
       {
         startPosition: positionOf(given.position),
         ownerLevel: given.owner_level,
+        trackLastEnqueuedEventProperties: given.track ?? false,
         maxBatchSize: given.batch ?? 100,
         maxWaitTimeInSeconds: 1,
         skipParsingBodyAsJson: true,

@@ -242,6 +242,7 @@ const operations = {
 const codes = {
   "amqp:not-found": "not-found",
   "amqp:link:message-size-exceeded": "size-exceeded",
+  "amqp:resource-limit-exceeded": "quota-exceeded",
   "com.microsoft:timeout": "timeout",
 };
 

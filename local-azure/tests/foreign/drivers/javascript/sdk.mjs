@@ -17,6 +17,8 @@ const codes = {
   MessageNotFound: "message-not-found",
   MessageNotFoundError: "message-not-found",
   QuotaExceeded: "quota-exceeded",
+  QuotaExceededError: "quota-exceeded",
+  MessagingEntityDisabled: "disabled",
   ServiceTimeout: "timeout",
   ReceiverDisconnectedError: "stolen",
   ArgumentOutOfRangeError: "argument",

@@ -1,6 +1,7 @@
 // Service Bus through @azure/service-bus.
 import { ServiceBusAdministrationClient, ServiceBusClient } from "@azure/service-bus";
 import Long from "long";
+import { WebSocket } from "ws";
 
 let client;
 let connection;
@@ -117,6 +118,21 @@ export const serviceBus = {
     await sender(given).cancelScheduledMessages(numbersOf(given));
   },
 
+  async exchange({ queue, transport }) {
+    const secure = connection.connection_string.replace("UseDevelopmentEmulator=true;", "");
+    const options = transport === "websocket" ? { webSocketOptions: { webSocket: WebSocket } } : {};
+    const other = new ServiceBusClient(secure, { ...options, retryOptions: { maxRetries: 0, timeoutInMs: 20_000 } });
+    try {
+      await other.createSender(queue).sendMessages({ body: Buffer.from(transport) });
+      const [found] = await other
+        .createReceiver(queue, { receiveMode: "receiveAndDelete", skipParsingBodyAsJson: true })
+        .receiveMessages(1, { maxWaitTimeInMs: 10_000 });
+      return found.body.toString();
+    } finally {
+      await other.close();
+    }
+  },
+
   async open(given) {
     const subQueueType = given.dead_letters ? "deadLetter" : undefined;
     receivers.set(given.handle, client.createReceiver(...addressOf(given), { ...optionsOf(given), subQueueType }));
@@ -165,6 +181,35 @@ export const serviceBus = {
   },
   async set_state(given) {
     await receiver(given).setSessionState(given.state === null ? null : Buffer.from(given.state));
+  },
+  async process({ queue, count, wait, fail, busy }) {
+    const processor = client.createReceiver(queue, { skipParsingBodyAsJson: true });
+    const seen = [];
+    const subscription = processor.subscribe(
+      {
+        async processMessage(message) {
+          seen.push({ id: message.messageId, deliveries: message.deliveryCount });
+          if (busy) await new Promise((resume) => setTimeout(resume, busy));
+          if (message.messageId === fail) throw new Error("as asked");
+        },
+        async processError() {},
+      },
+      // one at a time: rhea merges an abandon with the completions that follow it at once, and abandons them all
+      { maxConcurrentCalls: busy ? 4 : 1 },
+    );
+    const end = Date.now() + wait;
+    while (seen.length < count && Date.now() < end) await new Promise((resume) => setTimeout(resume, 20));
+    if (busy) await new Promise((resume) => setTimeout(resume, busy));
+    await subscription.close();
+    await processor.close();
+    return seen;
+  },
+  async send_body({ queue, kind, value }) {
+    await sender({ queue }).sendMessages({ body: value, bodyType: kind });
+  },
+  async receive_body({ handle }) {
+    const [message] = await receiver({ handle }).receiveMessages(1, { maxWaitTimeInMs: 10_000 });
+    return { kind: message._rawAmqpMessage.bodyType, value: message.body };
   },
   close: release,
 
@@ -237,11 +282,25 @@ async function names(pages, key) {
   return found;
 }
 
-const queueOptions = (given) => ({ lockDuration: given.lock, maxDeliveryCount: given.deliveries });
+const queueOptions = (given) => ({
+  lockDuration: given.lock,
+  maxDeliveryCount: given.deliveries,
+  authorizationRules: given.rule && [
+    {
+      keyName: given.rule,
+      accessRights: ["Send"],
+      claimType: "SharedAccessKey",
+      claimValue: "None",
+      primaryKey: "a2V5IG9uZQ==",
+      secondaryKey: "a2V5IHR3bw==",
+    },
+  ],
+});
 const showQueue = (queue) => ({
   name: queue.name,
   lock: queue.lockDuration,
   deliveries: queue.maxDeliveryCount,
+  rules: (queue.authorizationRules ?? []).map((each) => [each.keyName, ...each.accessRights]),
 });
 const countsOf = (found) => ({
   active: found.activeMessageCount,

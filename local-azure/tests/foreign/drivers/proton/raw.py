@@ -22,6 +22,7 @@ _CODES = {
     "com.microsoft:timeout": "timeout",
     "amqp:not-found": "not-found",
     "amqp:link:message-size-exceeded": "size-exceeded",
+    "amqp:resource-limit-exceeded": "quota-exceeded",
 }
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 from azure.functions.eventhub import EventHubTriggerConverter
 
-from local_azure.host.eventhubs import wire
-from local_azure.host.eventhubs.wire import Partition, ReceivedEvent
+from local_azure.host.trigger_data import event_hubs
+from local_azure.host.trigger_data.event_hubs import Partition, ReceivedEvent
 
 MOMENT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 
@@ -19,7 +19,7 @@ def event(number: int, **fields: Any) -> ReceivedEvent:
 
 def test_a_batch_has_properties_only_in_its_metadata() -> None:
     events = [event(1, properties={"id": "a"}), event(2, partition_key="k")]
-    data, metadata = wire.batch(events, Partition(event_hub="events", partition_id="3"), "BINARY", "f")
+    data, metadata = event_hubs.batch(events, Partition(event_hub="events", partition_id="3"), "BINARY")
     decoded: Any = EventHubTriggerConverter.decode(data, trigger_metadata=metadata)
     assert [each.get_body() for each in decoded] == [b"1", b"2"]
     assert [each.sequence_number for each in decoded] == [1, 2]
@@ -33,13 +33,13 @@ def test_a_batch_has_properties_only_in_its_metadata() -> None:
 def test_an_offset_that_is_no_number_arrives_as_minus_one() -> None:
     """As with geo-replicated hubs."""
     replicated = ReceivedEvent(body=b"", offset="0:1:2", enqueued_time=MOMENT)
-    data, metadata = wire.batch([replicated], Partition(), "BINARY", "f")
+    data, metadata = event_hubs.batch([replicated], Partition(), "BINARY")
     decoded: Any = EventHubTriggerConverter.decode(data, trigger_metadata=metadata)
     assert decoded[0].offset == -1
 
 
 def test_one_event() -> None:
-    data, metadata = wire.single(event(7, properties={"id": "x"}), Partition(), "BINARY", "f")
+    data, metadata = event_hubs.single(event(7, properties={"id": "x"}), Partition(), "BINARY")
     decoded: Any = EventHubTriggerConverter.decode(data, trigger_metadata=metadata)
     assert (decoded.get_body(), decoded.sequence_number, decoded.offset) == (b"7", 7, "70")
     assert decoded.metadata["Properties"] == {"id": "x"}

@@ -1,0 +1,56 @@
+"""Scheduled work: one function per app that has jobs, whoever offers them, and the records of their runs."""
+
+from collections.abc import Callable, Sequence
+
+from functions.jobs import jobs_function, seconds_between_ticks
+from functions.triggers import AppName
+from shared.jobs import Job, JobRecords, JobRunner
+from shared.jobs.settings import JobSettings
+
+from .capability import Capability, Command
+from .composition import Composition
+from .declaring import Access, Need, Table
+from .platform import platform
+from .state import STATE_TABLE
+
+__all__ = ["gathered", "job_records"]
+
+
+def job_records(composition: Composition) -> JobRecords:
+    """When each job is due, who runs it, and how its last run went."""
+    made = JobRecords(composition.get(platform).table(STATE_TABLE))
+    composition.on_close(made.close)
+    return made
+
+
+def gathered(composition: Composition, offered: Sequence[Capability]) -> Capability:
+    """The clock as a capability of its own, from the jobs that the others offer."""
+    jobs = [job for one in offered for job in one.jobs]
+    apps = [app for app in AppName if any(job.app == app for job in jobs)]
+    functions = [
+        jobs_function(app, _runner(composition, own), seconds=seconds_between_ticks(own))
+        for app in apps
+        if (own := [job for job in jobs if job.app == app])
+    ]
+    return Capability(
+        name="jobs",
+        functions=functions,
+        needs=[
+            Need(access=Access.WRITE, to=Table(name=STATE_TABLE), why="Keeps when each job is due and how it went.")
+            for _ in functions[:1]
+        ],
+        settings=JobSettings.variables(),
+        commands=[Command(name="jobs", summary="show when each job ran, and runs next", module="ops.jobs")],
+    )
+
+
+def _runner(composition: Composition, jobs: Sequence[Job]) -> Callable[[], JobRunner]:
+    made: list[JobRunner] = []
+
+    def runner() -> JobRunner:
+        if not made:
+            made.append(JobRunner(jobs, composition.get(job_records), now=composition.now))
+            composition.on_close(made[0].close)
+        return made[0]
+
+    return runner

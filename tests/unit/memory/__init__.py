@@ -1,0 +1,23 @@
+"""The app in memory, laid out as its packages are: the stores' edges, and instances of the pipeline on them."""
+
+from .claim_check import MemoryClaims, claim_of
+from .dead_letters import MemoryDeadLetters
+from .edge import Edge
+from .processing import Instance, Surroundings
+from .query import MemoryViews
+from .sending import MemoryLanes, MemoryPublisher, Sent
+from .state import MemoryState
+
+__all__ = [
+    "Edge",
+    "Instance",
+    "MemoryClaims",
+    "MemoryDeadLetters",
+    "MemoryLanes",
+    "MemoryPublisher",
+    "MemoryState",
+    "MemoryViews",
+    "Sent",
+    "Surroundings",
+    "claim_of",
+]
