@@ -23,6 +23,7 @@ __all__ = [
     "AuthorizationRule",
     "ConsumerGroup",
     "CorrelationFilter",
+    "Description",
     "EntityStatus",
     "EventHubDescription",
     "FalseFilter",
@@ -151,6 +152,11 @@ class QueueDescription:
         _check_storing(self)
         _check_flags(self, "requires_session", "dead_lettering_on_message_expiration")
 
+    @property
+    def path(self) -> str:
+        """The address that clients use."""
+        return self.name
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TopicDescription:
@@ -176,6 +182,11 @@ class TopicDescription:
         _check_entity_name("name", self.name)
         _check_storing(self)
         _check_flags(self, "support_ordering", "filtering_messages_before_publishing")
+
+    @property
+    def path(self) -> str:
+        """The address that clients use."""
+        return self.name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -351,9 +362,17 @@ class EventHubDescription:
         _check_range("consumer_groups", len(self.consumer_groups))
 
     @property
+    def path(self) -> str:
+        """The address that clients use."""
+        return self.name
+
+    @property
     def partition_ids(self) -> tuple[str, ...]:
         """The partitions' ids, "0" and up."""
         return tuple(map(str, range(self.partition_count)))
+
+
+Description: TypeAlias = QueueDescription | TopicDescription | SubscriptionDescription | EventHubDescription
 
 
 def _check_entity_name(field: str, name: object) -> None:

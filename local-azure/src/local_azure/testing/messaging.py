@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final, TypeVar, get_type_hints
@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar, get_type_hints
 from local_azure.broker.administration import EntityNotFoundError
 from local_azure.broker.entities import (
     ConsumerGroup,
+    Description,
     EntityStatus,
     EventHubDescription,
     QueueDescription,
@@ -38,11 +39,11 @@ class _Messaging:
         self.connection_string = broker.connection_string
         """What a client's `from_connection_string` is given; its key is a placeholder that opens nothing else."""
 
-    def _replace(self, remove: Callable[[], Awaitable[None]], create: Callable[[], Awaitable[object]]) -> None:
+    def _replace(self, find: Callable[[], Description], description: Description) -> None:
         async def replace() -> None:
             with suppress(EntityNotFoundError):
-                await remove()
-            await create()
+                await self._catalogue.delete(find())
+            await self._catalogue.create(description)
 
         self._services.run(replace())
 
@@ -58,13 +59,13 @@ class ServiceBus(_Messaging):
     def queue(self, name: str, **properties: Any) -> str:
         """An empty queue; one that has the name already is removed with all it holds. Gives the name."""
         description = _describe(QueueDescription, properties, name=name)
-        self._replace(lambda: self._catalogue.delete_queue(name), lambda: self._catalogue.create_queue(description))
+        self._replace(lambda: self._catalogue.queue(name), description)
         return name
 
     def topic(self, name: str, *, subscriptions: Iterable[str] = (), **properties: Any) -> str:
         """A topic with subscriptions that take all; one that has the name already is removed. Gives the name."""
         description = _describe(TopicDescription, properties, name=name)
-        self._replace(lambda: self._catalogue.delete_topic(name), lambda: self._catalogue.create_topic(description))
+        self._replace(lambda: self._catalogue.topic(name), description)
         for each in subscriptions:
             self.subscription(name, each)
         return name
@@ -74,10 +75,7 @@ class ServiceBus(_Messaging):
         if sql_filter is not None:
             properties["rules"] = (RuleDescription(filter=SqlFilter(expression=sql_filter)),)
         description = _describe(SubscriptionDescription, properties, topic_name=topic, name=name)
-        self._replace(
-            lambda: self._catalogue.delete_subscription(topic, name),
-            lambda: self._catalogue.create_subscription(description),
-        )
+        self._replace(lambda: self._catalogue.subscription(topic, name), description)
         return name
 
 
@@ -92,9 +90,7 @@ class EventHubs(_Messaging):
         groups = tuple(ConsumerGroup(name=group) for group in consumer_groups)
         fixed = {"name": name, "partition_count": partitions, "consumer_groups": groups}
         description = _describe(EventHubDescription, properties, **fixed)
-        self._replace(
-            lambda: self._catalogue.delete_event_hub(name), lambda: self._catalogue.create_event_hub(description)
-        )
+        self._replace(lambda: self._catalogue.event_hub(name), description)
         return name
 
 

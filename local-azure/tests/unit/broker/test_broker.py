@@ -393,26 +393,26 @@ async def test_a_removed_hub_sends_its_clients_away(world: BrokerWorld, client: 
     reader = world.connect()
     reader.attach("hub/ConsumerGroups/$default/Partitions/0", 1, receives=True)
     world.broker.on_change = world.run
-    await world.catalogue.delete_event_hub("HUB")
+    await world.catalogue.delete(world.catalogue.event_hub("HUB"))
     reader.pull()
     assert _refusal(reader) == "amqp:not-found"
     assert client.attach("hub", 2, receives=False).target is None
     client.publish(0, body())
     assert client.take(Disposition).state.value[0].value[0] == "amqp:not-found"
     with pytest.raises(EntityNotFoundError):
-        await world.catalogue.delete_event_hub("hub")
-    await world.catalogue.create_event_hub(EventHubDescription(name="hub"))
+        await world.catalogue.delete(world.catalogue.event_hub("hub"))
+    await world.catalogue.create(EventHubDescription(name="hub"))
     assert [len(log.events) for log in world.broker.hubs["hub"].partitions] == [0]
 
 
 async def test_queues_topics_and_hubs_share_their_names(world: BrokerWorld) -> None:
     """One port serves them all."""
     with pytest.raises(EntityAlreadyExistsError):
-        await world.catalogue.create_queue(QueueDescription(name="Hub"))
+        await world.catalogue.create(QueueDescription(name="Hub"))
     with pytest.raises(EntityAlreadyExistsError):
-        await world.catalogue.create_topic(TopicDescription(name="hub"))
+        await world.catalogue.create(TopicDescription(name="hub"))
     with pytest.raises(EntityAlreadyExistsError):
-        await world.catalogue.create_event_hub(EventHubDescription(name="queue"))
+        await world.catalogue.create(EventHubDescription(name="queue"))
 
 
 def test_events_leave_when_their_retention_is_over(world: BrokerWorld, client: Client) -> None:

@@ -92,7 +92,7 @@ def _receive(client: Client) -> None:
 
 def _update(client: Client) -> None:
     description = QueueDescription(name="queue", auto_delete_on_idle=IDLE, max_delivery_count=3)
-    client.world.catalogue._update("queue", "queue", description)
+    client.world.catalogue._update(description)
 
 
 @pytest.mark.parametrize("use", [_send, _peek, _receive, _update])
@@ -143,7 +143,7 @@ def test_what_is_scheduled_keeps_its_queue(world: BrokerWorld) -> None:
 async def test_it_is_gone_for_good(tmp_path: Path) -> None:
     """What was deleted at run time does not come back from storage."""
     async with running_broker(Namespace(), data=tmp_path) as broker:
-        await broker.catalogue.create_queue(QueueDescription(name="late", auto_delete_on_idle=IDLE))
+        await broker.catalogue.create(QueueDescription(name="late", auto_delete_on_idle=IDLE))
         found = broker.catalogue._namespace.queue("late").queue
         broker.catalogue._delete_idle(found)
     async with running_broker(Namespace(), data=tmp_path) as broker:

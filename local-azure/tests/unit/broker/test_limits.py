@@ -221,7 +221,7 @@ async def test_what_waits_is_sent_on_once_forwarding_is_turned_on(client: Client
         client.publish(0, body(b"%d" % number), settled=True)
     assert len(client.messages()) == 1
     namespace = client.world.broker.namespace
-    namespace.update_queue(QueueDescription(name="queue", forward_to="target"))
+    namespace.update(QueueDescription(name="queue", forward_to="target"))
     client.world.run()
     client.pull()
     assert "auto-forwarding" in client.take(Detach).error.value[1]

@@ -208,7 +208,7 @@ def test_what_became_impossible_rolls_back(client: Client) -> None:
     client.attach("a", 0, receives=False)
     identity = _declare(client)
     _post(client, 0, identity, body(b"1"))
-    client.world.broker.namespace.update_queue(QueueDescription(name="a", status=EntityStatus.SEND_DISABLED))
+    client.world.broker.namespace.update(QueueDescription(name="a", status=EntityStatus.SEND_DISABLED))
     assert _discharge(client, identity) == "amqp:transaction:rollback"
     assert _bodies(client, "a") == []
 

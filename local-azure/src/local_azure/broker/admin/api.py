@@ -17,11 +17,11 @@ from local_azure.broker.admin.descriptions import changed, created, queue_elemen
 from local_azure.broker.admin.errors import RequestError, bad_request, not_found
 from local_azure.broker.admin.rules import read_rule, rule_element
 from local_azure.broker.administration import (
-    Administration,
     AdministrationError,
     EntityAlreadyExistsError,
     EntityNotFoundError,
 )
+from local_azure.broker.catalogue import Catalogue
 from local_azure.broker.entities import (
     DEFAULT_RULE,
     QueueDescription,
@@ -77,8 +77,8 @@ class AdminResponse:
 class AdminApi:
     """The management API of one namespace."""
 
-    def __init__(self, administration: Administration, *, name: str, started_at: datetime) -> None:
-        self._administration = administration
+    def __init__(self, catalogue: Catalogue, *, name: str, started_at: datetime) -> None:
+        self._catalogue = catalogue
         self._name = name
         self._started_at = started_at
 
@@ -124,9 +124,9 @@ class AdminApi:
             return await self._put_entity(request, name, atom.content_of(request.body))
         _only(request, "DELETE")
         if self._is_topic(name):
-            await self._administration.delete_topic(name)
+            await self._catalogue.delete(self._catalogue.topic(name))
         else:
-            await self._administration.delete_queue(name)
+            await self._catalogue.delete(self._catalogue.queue(name))
         return AdminResponse(200)
 
     async def _put_entity(self, request: AdminRequest, name: str, element: Element) -> AdminResponse:
@@ -138,72 +138,72 @@ class AdminApi:
         raise bad_request(f"The content is a {kind}, not a QueueDescription or TopicDescription")
 
     async def _put_queue(self, request: AdminRequest, name: str, element: Element) -> AdminResponse:
-        broker = self._administration
+        catalogue = self._catalogue
         if request.is_update:
-            queue = changed(broker.queue(name), element)
+            queue = changed(catalogue.queue(name), element)
             self._check_forwarding(queue)
-            queue = await broker.update_queue(queue)
+            queue = await catalogue.update(queue)
         else:
             queue = created(QueueDescription, element, name=name)
             self._check_forwarding(queue)
-            queue = await broker.create_queue(queue)
+            queue = await catalogue.create(queue)
         return _answer(self._queue_entry(request, queue), status=_put_status(request))
 
     async def _put_topic(self, request: AdminRequest, name: str, element: Element) -> AdminResponse:
-        broker = self._administration
+        catalogue = self._catalogue
         if request.is_update:
-            topic = await broker.update_topic(changed(broker.topic(name), element))
+            topic = await catalogue.update(changed(catalogue.topic(name), element))
         else:
-            topic = await broker.create_topic(created(TopicDescription, element, name=name))
+            topic = await catalogue.create(created(TopicDescription, element, name=name))
         return _answer(self._topic_entry(request, topic), status=_put_status(request))
 
     def _found(self, request: AdminRequest, name: str) -> atom.Entry:
         if self._is_topic(name):
-            return self._topic_entry(request, self._administration.topic(name))
-        return self._queue_entry(request, self._administration.queue(name))
+            return self._topic_entry(request, self._catalogue.topic(name))
+        return self._queue_entry(request, self._catalogue.queue(name))
 
     def _is_topic(self, name: str) -> bool:
         try:
-            self._administration.topic(name)
+            self._catalogue.topic(name)
         except EntityNotFoundError:
             return False
         return True
 
     def _queue_entry(self, request: AdminRequest, queue: QueueDescription) -> atom.Entry:
-        counts = self._administration.queue_counts(queue.name)
+        counts = self._catalogue.counts(queue)
         element = queue_element(queue, counts, request.host)
         return atom.Entry(queue.name, request.url(queue.name), element, counts.created_at, counts.updated_at)
 
     def _topic_entry(self, request: AdminRequest, topic: TopicDescription) -> atom.Entry:
-        counts = self._administration.topic_counts(topic.name)
+        counts = self._catalogue.counts(topic)
         element = topic_element(topic, counts, request.host)
         return atom.Entry(topic.name, request.url(topic.name), element, counts.created_at, counts.updated_at)
 
     # -- subscriptions ----------------------------------------------------------------------------------
 
     async def _subscription(self, request: AdminRequest, topic: str, name: str) -> AdminResponse:
-        broker = self._administration
+        catalogue = self._catalogue
         if request.method == "GET":
-            return _answer(self._subscription_entry(request, broker.subscription(topic, name)))
+            return _answer(self._subscription_entry(request, catalogue.subscription(topic, name)))
         if request.method == "DELETE":
-            await broker.delete_subscription(topic, name)
+            await catalogue.delete(catalogue.subscription(topic, name))
             return AdminResponse(200)
         element = atom.content_of(_only(request, "PUT").body)
         if atom.local_name(element) != "SubscriptionDescription":
             raise bad_request(f"The content is a {atom.local_name(element)}, not a SubscriptionDescription")
         if request.is_update:
-            subscription = changed(broker.subscription(topic, name), element)
+            subscription = changed(catalogue.subscription(topic, name), element)
             self._check_forwarding(subscription)
-            subscription = await broker.update_subscription(subscription)
+            subscription = await catalogue.update(subscription)
         else:
-            topic_name, rules = broker.topic(topic).name, _first_rules(element)
+            topic_name, rules = catalogue.topic(topic).name, _first_rules(element)
             subscription = created(SubscriptionDescription, element, topic_name=topic_name, name=name, rules=rules)
             self._check_forwarding(subscription)
-            subscription = await broker.create_subscription(subscription)
+            subscription = await catalogue.create(subscription)
         return _answer(self._subscription_entry(request, subscription), status=_put_status(request))
 
     def _subscription_entry(self, request: AdminRequest, subscription: SubscriptionDescription) -> atom.Entry:
-        counts = self._administration.subscription_counts(subscription.topic_name, subscription.name)
+        counts = self._catalogue.counts(subscription)
         element = subscription_element(subscription, counts, request.host)
         url = request.url(subscription.path)
         return atom.Entry(subscription.name, url, element, counts.created_at, counts.updated_at)
@@ -211,25 +211,25 @@ class AdminApi:
     # -- rules ------------------------------------------------------------------------------------------
 
     async def _rule(self, request: AdminRequest, topic: str, subscription: str, name: str) -> AdminResponse:
-        broker = self._administration
+        catalogue = self._catalogue
         if request.method == "GET":
-            rule = broker.rule(topic, subscription, name)
+            rule = catalogue.rule(topic, subscription, name)
         elif request.method == "DELETE":
-            await broker.delete_rule(topic, subscription, name)
+            await catalogue.delete_rule(topic, subscription, name)
             return AdminResponse(200)
         else:
             element = atom.content_of(_only(request, "PUT").body)
             if atom.local_name(element) != "RuleDescription":
                 raise bad_request(f"The content is a {atom.local_name(element)}, not a RuleDescription")
-            put = broker.update_rule if request.is_update else broker.create_rule
+            put = catalogue.update_rule if request.is_update else catalogue.create_rule
             rule = await put(topic, subscription, read_rule(element, name))
         status = 200 if request.method == "GET" else _put_status(request)
-        return _answer(self._rule_entry(request, broker.subscription(topic, subscription), rule), status=status)
+        return _answer(self._rule_entry(request, catalogue.subscription(topic, subscription), rule), status=status)
 
     def _rule_entry(
         self, request: AdminRequest, subscription: SubscriptionDescription, rule: RuleDescription
     ) -> atom.Entry:
-        counts = self._administration.subscription_counts(subscription.topic_name, subscription.name)
+        counts = self._catalogue.counts(subscription)
         url = request.url(f"{subscription.path}/Rules/{rule.name}")
         element = rule_element(rule, counts.created_at)
         return atom.Entry(rule.name, url, element, counts.created_at, counts.updated_at)
@@ -237,20 +237,20 @@ class AdminApi:
     # -- lists ------------------------------------------------------------------------------------------
 
     def _list_entities(self, request: AdminRequest, kind: str) -> AdminResponse:
-        broker = self._administration
+        catalogue = self._catalogue
         if kind == "queues":
-            return self._page(request, "Queues", broker.queues(), self._queue_entry)
+            return self._page(request, "Queues", catalogue.queues(), self._queue_entry)
         if kind == "topics":
-            return self._page(request, "Topics", broker.topics(), self._topic_entry)
+            return self._page(request, "Topics", catalogue.topics(), self._topic_entry)
         raise not_found(f"There is no list of {kind}; ask for queues or topics")
 
     def _list_subscriptions(self, request: AdminRequest, topic: str) -> AdminResponse:
-        subscriptions = self._administration.subscriptions(topic)
+        subscriptions = self._catalogue.subscriptions(topic)
         return self._page(request, "Subscriptions", subscriptions, self._subscription_entry)
 
     def _list_rules(self, request: AdminRequest, topic: str, subscription: str) -> AdminResponse:
-        owner = self._administration.subscription(topic, subscription)
-        rules = self._administration.rules(topic, subscription)
+        owner = self._catalogue.subscription(topic, subscription)
+        rules = self._catalogue.rules(topic, subscription)
         return self._page(request, "Rules", rules, lambda request, rule: self._rule_entry(request, owner, rule))
 
     def _page(
@@ -288,14 +288,14 @@ class AdminApi:
 
     def _check_forwarding(self, entity: QueueDescription | SubscriptionDescription) -> None:
         """Refuse targets that are not there, and forwarding that comes back."""
-        broker = self._administration
-        targets = {entity_key(queue.name) for queue in broker.queues()}
-        targets |= {entity_key(topic.name) for topic in broker.topics()}
+        catalogue = self._catalogue
+        targets = {entity_key(queue.name) for queue in catalogue.queues()}
+        targets |= {entity_key(topic.name) for topic in catalogue.topics()}
         for target in (entity.forward_to, entity.forward_dead_lettered_messages_to):
             if target is not None and entity_key(target) not in targets:
                 raise bad_request(f"The forwarding target {target!r} does not exist")
-        subscriptions = (found for topic in broker.topics() for found in broker.subscriptions(topic.name))
-        if leads_back(entity, forwarding_edges((*broker.queues(), *subscriptions))):
+        subscriptions = (found for topic in catalogue.topics() for found in catalogue.subscriptions(topic.name))
+        if leads_back(entity, forwarding_edges((*catalogue.queues(), *subscriptions))):
             raise bad_request(f"Forwarding to {entity.forward_to!r} would lead back to where it starts")
 
 

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from local_azure.broker.admin.api import AdminApi, AdminRequest, AdminResponse
 from local_azure.broker.admin.websocket import is_amqp, serve_amqp
-from local_azure.broker.administration import Administration
+from local_azure.broker.catalogue import Catalogue
 from local_azure.broker.sniffing import Sniffer
 from local_azure.broker.status import render_status
 
@@ -47,7 +47,7 @@ class AdminServer:
 
 
 async def start_admin(
-    administration: Administration,
+    catalogue: Catalogue,
     *,
     host: str = "127.0.0.1",
     port: int = 0,
@@ -65,7 +65,7 @@ async def start_admin(
     OSError
         The port cannot be had.
     """
-    site = _Site(administration, AdminApi(administration, name=name, started_at=now()), now, amqp)
+    site = _Site(catalogue, AdminApi(catalogue, name=name, started_at=now()), now, amqp)
     web_server = web.Server(site.answer, access_log=None)
     runner = web.ServerRunner(web_server, shutdown_timeout=_SHUTDOWN_SECONDS)
     await runner.setup()
@@ -86,13 +86,13 @@ class _Site:
 
     def __init__(
         self,
-        administration: Administration,
+        catalogue: Catalogue,
         api: AdminApi,
         now: Callable[[], datetime],
         amqp: Callable[[], asyncio.Protocol] | None,
     ) -> None:
         self._amqp = amqp
-        self._administration = administration
+        self._catalogue = catalogue
         self._api = api
         self._now = now
 
@@ -102,10 +102,10 @@ class _Site:
             return await serve_amqp(request, self._amqp())
         is_status = request.method in ("GET", "HEAD") and "api-version" not in request.query
         if is_status and request.path == "/":
-            page = render_status(self._administration.snapshot(), self._now())
+            page = render_status(self._catalogue.snapshot(), self._now())
             return web.Response(text=page, content_type="text/html", headers=_STATUS_HEADERS)
         if is_status and request.path == "/status.json":
-            return web.json_response(self._administration.snapshot(), headers=_STATUS_HEADERS)
+            return web.json_response(self._catalogue.snapshot(), headers=_STATUS_HEADERS)
         if is_status and request.path == "/health":
             return web.json_response(_HEALTHY, headers=_STATUS_HEADERS)
         return await self._api_answer(request)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias
 
 from local_azure.broker.administration import (
     EntityAlreadyExistsError,
@@ -35,7 +35,7 @@ _MAX_HOPS: Final = 4
 """Entities that a message may be forwarded through (Service Bus autoforwarding)."""
 
 _Fixed = ("requires_session", "requires_duplicate_detection", "enable_partitioning")
-_Description = TypeVar("_Description", QueueDescription, TopicDescription, SubscriptionDescription)
+Description: TypeAlias = QueueDescription | TopicDescription | SubscriptionDescription
 
 
 @dataclass(slots=True)
@@ -102,23 +102,29 @@ class Namespace:
         return found.subscription(name) if found else None
 
     # -- creating ----------------------------------------------------------------------------------
-    def add_queue(self, identity: int, description: QueueDescription) -> QueueEntity:
-        """Create a queue whose stores are numbered from `identity`."""
-        key = self._free_name(description.name)
-        queue = self._make(identity, description.name, QueueSettings.of_queue(description))
-        entity = self.queues[key] = QueueEntity(description, queue)
-        return entity
+    def add(self, identity: int, description: Description) -> Queue:
+        """Create an entity whose stores are numbered from `identity`; what it keeps messages in is given.
 
-    def add_topic(self, identity: int, description: TopicDescription) -> Topic:
-        """Create a topic."""
-        key = self._free_name(description.name)
-        entrance = Queue(identity, description.name, QueueSettings.of_topic(description), self._services)
-        self._stores[key] = entrance
-        topic = self.topics[key] = Topic(description, entrance)
-        return topic
+        Raises
+        ------
+        AdministrationError
+            If its name is taken, its topic is not there, or its rules are wrong.
+        """
+        match description:
+            case QueueDescription(name=name):
+                key = self._free_name(name)
+                queue = self._make(identity, name, QueueSettings.of_queue(description))
+                self.queues[key] = QueueEntity(description, queue)
+            case TopicDescription(name=name):
+                key = self._free_name(name)
+                queue = Queue(identity, name, QueueSettings.of_topic(description), self._services)
+                self._stores[key] = queue
+                self.topics[key] = Topic(description, queue)
+            case SubscriptionDescription():
+                queue = self._add_subscription(identity, description)
+        return queue
 
-    def add_subscription(self, identity: int, description: SubscriptionDescription) -> Subscription:
-        """Create a subscription."""
+    def _add_subscription(self, identity: int, description: SubscriptionDescription) -> Queue:
         topic = self.topic(description.topic_name)
         key = entity_key(description.name)
         if key in topic.subscriptions:
@@ -128,12 +134,11 @@ class Namespace:
         settings = QueueSettings.of_subscription(description, topic.entrance.settings)
         queue = self._make(identity, description.path, settings)
         try:
-            subscription = Subscription(description, queue)
+            topic.add(key, Subscription(description, queue))
         except RuleError as error:
             self._forget(queue)
             raise InvalidOperationError(str(error)) from error
-        topic.add(key, subscription)
-        return subscription
+        return queue
 
     def _free_name(self, name: str) -> str:
         key = entity_key(name)
@@ -156,33 +161,37 @@ class Namespace:
         return queue
 
     # -- changing ----------------------------------------------------------------------------------
-    def update_queue(self, description: QueueDescription) -> QueueEntity:
-        """Replace a queue's description."""
-        entity = self.queue(description.name)
-        _check_fixed(entity.description, description)
-        entity.description = replace(description, name=entity.description.name)
-        self._apply(entity.queue, QueueSettings.of_queue(description))
-        return entity
+    def update(self, description: Description) -> Queue:
+        """Replace an entity's description, a subscription's rules included.
 
-    def update_topic(self, description: TopicDescription) -> Topic:
-        """Replace a topic's description."""
-        topic = self.topic(description.name)
-        _check_fixed(topic.description, description)
-        topic.description = replace(description, name=topic.description.name)
-        topic.entrance.settings = QueueSettings.of_topic(description)
-        return topic
-
-    def update_subscription(self, description: SubscriptionDescription) -> Subscription:
-        """Replace a subscription's description, rules included."""
-        subscription = self.subscription(description.topic_name, description.name)
-        _check_fixed(subscription.description, description)
-        try:
-            subscription.describe(description)
-        except RuleError as error:
-            raise InvalidOperationError(str(error)) from error
-        topic = self.topic(description.topic_name)
-        self._apply(subscription.queue, QueueSettings.of_subscription(description, topic.entrance.settings))
-        return subscription
+        Raises
+        ------
+        AdministrationError
+            If it is not there, or the service allows no such change.
+        """
+        match description:
+            case QueueDescription(name=name):
+                entity = self.queue(name)
+                _check_fixed(entity.description, description)
+                entity.description = replace(description, name=entity.description.name)
+                self._apply(entity.queue, QueueSettings.of_queue(description))
+                return entity.queue
+            case TopicDescription(name=name):
+                topic = self.topic(name)
+                _check_fixed(topic.description, description)
+                topic.description = replace(description, name=topic.description.name)
+                topic.entrance.settings = QueueSettings.of_topic(description)
+                return topic.entrance
+            case SubscriptionDescription(topic_name=topic_name, name=name):
+                subscription = self.subscription(topic_name, name)
+                _check_fixed(subscription.description, description)
+                try:
+                    subscription.describe(description)
+                except RuleError as error:
+                    raise InvalidOperationError(str(error)) from error
+                of_topic = self.topic(topic_name).entrance.settings
+                self._apply(subscription.queue, QueueSettings.of_subscription(description, of_topic))
+                return subscription.queue
 
     def _apply(self, queue: Queue, settings: QueueSettings) -> None:
         queue.settings = settings
@@ -195,28 +204,21 @@ class Namespace:
                 consumer.lost(forwarded("receiver"))
         self._services.wake(queue)
 
-    def remove_queue(self, name: str) -> QueueEntity:
-        """Remove a queue and what it holds."""
-        entity = self.queue(name)
-        del self.queues[entity_key(name)]
-        self._forget(entity.queue)
-        return entity
-
-    def remove_topic(self, name: str) -> Topic:
-        """Remove a topic and its subscriptions."""
-        topic = self.topic(name)
-        for subscription in tuple(topic.subscriptions.values()):
-            self.remove_subscription(name, subscription.description.name)
-        del self.topics[entity_key(name)]
-        self._forget(topic.entrance)
-        return topic
-
-    def remove_subscription(self, topic: str, name: str) -> Subscription:
-        """Remove a subscription and what it holds."""
-        subscription = self.subscription(topic, name)
-        self.topic(topic).remove(entity_key(name))
-        self._forget(subscription.queue)
-        return subscription
+    def remove(self, description: Description) -> None:
+        """Remove an entity and what it holds, a topic's subscriptions too. Raises `EntityNotFoundError`."""
+        match description:
+            case QueueDescription(name=name):
+                self._forget(self.queue(name).queue)
+                del self.queues[entity_key(name)]
+            case TopicDescription(name=name):
+                topic = self.topic(name)
+                for subscription in tuple(topic.subscriptions.values()):
+                    self.remove(subscription.description)
+                self._forget(topic.entrance)
+                del self.topics[entity_key(name)]
+            case SubscriptionDescription(topic_name=topic_name, name=name):
+                self._forget(self.subscription(topic_name, name).queue)
+                self.topic(topic_name).remove(entity_key(name))
 
     def _forget(self, queue: Queue) -> None:
         for store in (queue, queue.dead_letters, queue.transfer_dead_letters):
