@@ -26,7 +26,7 @@ usage: python3 dev.py COMMAND [options]
 
   run       start a whole local Azure with the app in it, replay orders, print a reconciled summary
   test      run the tests; everything after `test` goes to pytest
-  check     lint, format, types, the direction of imports, and the doctor
+  check     lint, format, types, the direction of imports, the field's words, and the doctor
   bench     run the benchmarks: [NAME...] [--json FILE]
   emulator  start only the Service Bus and Event Hubs emulator
   token     print a bearer token for the running local stack: [--roles producer,reader,operator] [--client NAME]

@@ -25,7 +25,7 @@ from local_azure.host.trigger_data.service_bus import ReceivedMessage, batch
 from shared.messages import Envelope, Headers, Lane, discover
 from shared.sending import OutgoingEvent
 from shared.settings import Settings
-from shared.tables import MemoryTable
+from shared.tables import MemoryTable, Operation
 from shared.telemetry.logs import configure_json
 from shared.testing import MemoryStore
 
@@ -53,6 +53,13 @@ class _NoBroker:
         """Taken."""
 
 
+class _Unchecked(MemoryTable):
+    """What a service checks of a row isn't the app's to pay."""
+
+    def _accept(self, operations: Sequence[Operation]) -> None:
+        pass
+
+
 def in_memory(parts: Mapping[Any, Any] | None = None) -> Composition:
     """The app as it is composed, with state in memory and no broker; and with other parts where they are given."""
     storage = dict.fromkeys(("State", "Claims"), "UseDevelopmentStorage=true")
@@ -60,7 +67,8 @@ def in_memory(parts: Mapping[Any, Any] | None = None) -> Composition:
         sample_settings() | storage | {"ServiceBus": NOWHERE, "EventHubs": NOWHERE, "SLUICE_OPERATION_KEY": "-" * 40}
     )
     broker = _NoBroker()
-    edges = {state_store: MemoryStore(buckets=settings.state_buckets), publisher: broker, lane_senders: broker}
+    store = MemoryStore(buckets=settings.state_buckets, table=_Unchecked("state"))
+    edges = {state_store: store, publisher: broker, lane_senders: broker}
     return Composition(
         settings, discover(integrations), parts={pause_table: MemoryTable("state"), **edges, **(parts or {})}
     )

@@ -34,6 +34,7 @@ def checks(project: Path) -> list[Check]:
         Check("lint", ["-m", "ruff", "check", "."]),
         Check("format", ["-m", "ruff", "format", "--check", "."]),
         Check("imports", ["-c", lint_imports, "--no-logo"]),
+        Check("words", ["-m", "local.words"]),
         Check("declarations", ["-m", "local.declaring", "--check"]),
         Check("doctor", ["-m", "local.doctor", "--brief"]),
         Check("types", ["-m", "mypy", "--python-version", running, *typed]),

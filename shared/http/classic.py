@@ -11,7 +11,7 @@ __all__ = ["ClassicBridge", "key_in_path"]
 def key_in_path(segment: str) -> str:
     """The key that a path's last segment names: the platform leaves an encoded slash encoded, in either shape.
 
-    A key that has the three characters `%2F` itself can't be told from one with a slash.
+    A key that has the three characters `%2F` itself looks like one with a slash.
     """
     return segment.replace("%2F", "/").replace("%2f", "/")
 

@@ -25,13 +25,14 @@ async def commit(store: StateStore, bucket: int, group: Sequence[Handled]) -> bo
     return True
 
 
-def ensure_fits(operations: Sequence[Operation]) -> None:
-    """Raise TooLarge where one message's work could never be one transaction."""
+def ensure_fits(operations: Sequence[Operation]) -> int:
+    """About how many bytes one message's work takes on the wire; raises TooLarge where no transaction takes them."""
     if len(operations) > MAX_OPERATIONS:
         raise TooLarge(f"{len(operations)} rows don't fit one transaction ({MAX_OPERATIONS} rows)")
     size = sum(_size(operation) for operation in operations)
     if size > MAX_BYTES:
         raise TooLarge(f"about {size} bytes don't fit one transaction ({MAX_BYTES} bytes)")
+    return size
 
 
 def groups(handled: Sequence[Handled]) -> list[list[Handled]]:
@@ -40,13 +41,12 @@ def groups(handled: Sequence[Handled]) -> list[list[Handled]]:
     count = size = 0
     for one in handled:
         operations = one.work.operations()
-        more = sum(_size(operation) for operation in operations)
-        if not found or count + len(operations) > MAX_OPERATIONS or size + more > MAX_BYTES:
+        if not found or count + len(operations) > MAX_OPERATIONS or size + one.size > MAX_BYTES:
             found.append([])
             count = size = 0
         found[-1].append(one)
         count += len(operations)
-        size += more
+        size += one.size
     return found
 
 

@@ -138,7 +138,7 @@ class Runner:
             work = self._work(fresh)
             try:
                 async with asyncio.timeout(seconds):
-                    await _call(message, work)
+                    size = await _call(message, work)
             except BaseException as error:
                 task = asyncio.current_task()
                 if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
@@ -147,7 +147,7 @@ class Runner:
                 with suppress(Exception):  # it may not even be able to say what it is
                     record_exception(current, error)
                 return Ended.of(message, outcome, work)
-        return Handled(message, work)
+        return Handled(message, work, size)
 
     def _work(self, fresh: Fresh) -> Work:
         headers = fresh.message.headers
@@ -188,12 +188,18 @@ def _put_off(fresh: Fresh, seconds: float, reason: str) -> Ended:
     return Ended.of(fresh.message, RetryLater(seconds, failure, counts=False))
 
 
-async def _call(message: Message, work: Work) -> None:
-    """Call the handler; what can't be written fails here, where it is this message's own failure, not its batch's."""
+async def _call(message: Message, work: Work) -> int:
+    """Call the handler; what can't be written fails here, where it is this message's own failure, not its batch's.
+
+    Returns
+    -------
+    int
+        About how many bytes its work is.
+    """
     try:
         await message.handler.call(message.data, work)
     except Partial:
         ensure_fits(work.progress())
         raise
     await work.encrypt()
-    ensure_fits(work.operations())
+    return ensure_fits(work.operations())

@@ -87,10 +87,11 @@ class Fresh:
 
 @dataclass(frozen=True, slots=True)
 class Handled:
-    """A message whose handler has returned, and what it wants to be committed."""
+    """A message whose handler has returned, what it wants to be committed, and about how many bytes that is."""
 
     message: Message
     work: Work
+    size: int
 
 
 @dataclass(frozen=True, slots=True)

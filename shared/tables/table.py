@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Table(Protocol):
-    """A table of rows with versions. A new store is one class that passes `tests/contract/tables`."""
+    """A table of rows with versions. A new store is one class that passes `tests/integration/tables`."""
 
     @property
     def name(self) -> str:

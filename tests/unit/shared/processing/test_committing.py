@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.messages import Delivery, Handler, Headers, Lane
-from shared.processing.committing import MAX_BYTES, _size, groups
+from shared.processing.committing import MAX_BYTES, _size, ensure_fits, groups
 from shared.processing.outcomes import Handled, Message
 from shared.processing.pipeline import _waves
 from shared.tables import MAX_OPERATIONS, Create, Operation
@@ -52,7 +52,7 @@ def message(number: int, key: str = "A", bucket: int = 0) -> Message:
 
 def handled(number: int, work: Staged) -> Handled:
     """A message whose handler has returned."""
-    return Handled(message(number), cast("Work", work))
+    return Handled(message(number), cast("Work", work), ensure_fits(work.operations()))
 
 
 @given(st.lists(st.tuples(st.integers(1, MAX_OPERATIONS), st.sampled_from([10, 20_000])), max_size=40))
