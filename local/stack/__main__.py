@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import sys
@@ -104,6 +105,9 @@ def _show(stack: Stack, console: Console, seconds: float) -> None:
     table.add_row("Storage", f"blob {azurite.blob}, queue {azurite.queue}, table {azurite.table} (Azurite)")
     table.add_row("Identity", f"{stack.identity.url}, tokens with python3 dev.py token")
     table.add_row("Key Vault", f"{stack.vault.url}, faults and counters {stack.vault.admin_url}")
+    if stack.keys_file is not None:
+        keys = json.loads(stack.keys_file.read_text(encoding="utf-8"))
+        table.add_row("Keys", f"function {keys['default']}, master {keys['master']}")
     table.add_row("Data, logs", f"{stack.data.path}, {stack.data.logs}")
     console.print(table, highlight=False)
     console.print(f"ready in {seconds:.1f} s", style="bold green", highlight=False)
@@ -138,6 +142,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=7071, metavar="N", help="of the first host (default: 7071)")
     parser.add_argument("--instances", type=int, default=1, metavar="N", help="hosts that compete (default: 1)")
     parser.add_argument("--host", choices=("embedded", "func"), default="embedded", help="which functions host")
+    parser.add_argument("--keys", action="store_true", help="ask for function and host keys, as Azure does")
     parser.add_argument("--no-reload", action="store_true", help="do not watch the source")
     for name in _PORT_NAMES:
         parser.add_argument(
@@ -170,6 +175,7 @@ def _options(given: argparse.Namespace) -> _RunOptions:
         host=given.host,
         ports=InternalPorts(**{name: _port(given, name) for name in _PORT_NAMES}),
         reload=not (given.once or given.no_reload),
+        keys=given.keys,
     )
     demo = None if given.no_demo else DemoOptions(orders=given.orders, limit=given.limit, json=given.json)
     return _RunOptions(stack, demo, given.once)

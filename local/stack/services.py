@@ -169,9 +169,21 @@ _PROTECTION = {
 
 
 def host_service(
-    kind: str, project: Path, instance: int, port: int, settings: Mapping[str, str], probe: aiohttp.ClientSession
+    kind: str,
+    project: Path,
+    instance: int,
+    port: int,
+    settings: Mapping[str, str],
+    probe: aiohttp.ClientSession,
+    *,
+    keys: Path | None = None,
 ) -> Service:
     """One functions host: ours, or the one of Azure Functions Core Tools.
+
+    Parameters
+    ----------
+    keys
+        Ours asks for the function and host keys in this file, as Azure does; None asks for none.
 
     Raises
     ------
@@ -180,6 +192,8 @@ def host_service(
     """
     name = f"host-{instance}"
     command = [sys.executable, "-m", "local_azure.host", "--app", str(project), "--port", str(port), "--instance", name]
+    if keys is not None:
+        command += ["--keys", str(keys)]
     if kind == "func":
         command = [_core_tools(), "start", "--port", str(port)]
     return Service(

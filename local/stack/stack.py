@@ -69,7 +69,7 @@ class StackOptions:
     """What to start and where.
 
     Instance i of the functions host listens on `port` + i. `reload` starts the hosts anew when the source
-    changes.
+    changes. With `keys` the hosts ask for function and host keys, as Azure does.
     """
 
     project: Path
@@ -79,12 +79,15 @@ class StackOptions:
     host: Literal["embedded", "func"] = "embedded"
     ports: InternalPorts = field(default_factory=InternalPorts)
     reload: bool = True
+    keys: bool = False
 
     def __post_init__(self) -> None:
         if not 1 <= self.instances <= 64:
             raise ValueError(f"--instances must be from 1 to 64, not {self.instances}.")
         if not 1 <= self.port <= _HIGHEST_PORT + 1 - self.instances:
             raise ValueError(f"--port must be from 1 to {_HIGHEST_PORT + 1 - self.instances}, not {self.port}.")
+        if self.keys and self.host != "embedded":
+            raise ValueError("--keys is of the embedded host; Core Tools never ask for keys.")
         if self.host not in ("embedded", "func"):
             raise ValueError(f"--host must be embedded or func, not {self.host}.")
 
@@ -108,6 +111,11 @@ class Stack:
     def urls(self) -> list[str]:
         """The address of each functions host."""
         return [f"http://127.0.0.1:{self._options.port + i}" for i in range(self._options.instances)]
+
+    @property
+    def keys_file(self) -> Path | None:
+        """Where the hosts keep the keys that they ask for; None if they ask for none."""
+        return self.data.path / "host-keys.json" if self._options.keys else None
 
     @property
     def host_logs(self) -> list[Path]:
@@ -234,12 +242,20 @@ class Stack:
         self.data.keep_settings(settings)
         probe = await self._resources.enter_async_context(aiohttp.ClientSession())
         hosts: list[Service] = [
-            host_service(self._options.host, self._options.project, i, self._options.port + i, settings, probe)
+            host_service(
+                self._options.host,
+                self._options.project,
+                i,
+                self._options.port + i,
+                settings,
+                probe,
+                keys=self.keys_file,
+            )
             for i in range(self._options.instances)
         ]
         await self._supervisor.start(hosts)
         config = self._options.project / "local" / "config" / "servicebus.json"
-        await subscribe(probe, self.vault, self.urls[0], config, broker)
+        await subscribe(probe, self.vault, self.urls[0], config, broker, self.keys_file)
         if self._options.reload and self._options.host == "embedded":
             names = [host.name for host in hosts]
             self._reload = asyncio.create_task(

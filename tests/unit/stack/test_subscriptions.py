@@ -31,3 +31,10 @@ def test_event_grid_functions_for_secrets_and_the_queue_are_subscribed() -> None
 
 def test_without_either_nobody_is_told() -> None:
     assert find_subscriptions([], HOST, config("lane-high"), "broker") == []
+
+
+def test_a_host_that_asks_for_keys_is_called_with_one() -> None:
+    """The system key of the extension, as in Azure."""
+    functions = [{"name": "secret_events", "config": {"bindings": [{"type": "eventGridTrigger"}]}}]
+    found = find_subscriptions(functions, HOST, config("lane-high"), "broker", "&code=k")
+    assert found[0]["webhook"].endswith("/runtime/webhooks/eventgrid?functionName=secret_events&code=k")

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 from aiohttp.http_exceptions import BadHttpMethod, LineTooLong
 
 __all__ = ["KestrelServer", "refusal"]
@@ -19,9 +19,10 @@ class _Connection(web.RequestHandler):
     ) -> web.StreamResponse:
         """What could not be parsed, without a body; the connection is closed."""
         if isinstance(exc, LineTooLong):
-            status = 414 if "Status line" in str(exc.args[0]) else 431
+            status = 414 if str(exc.args[1]) == str(_REQUEST_LINE) else 431
         elif isinstance(exc, BadHttpMethod):
             status = 404  # Kestrel takes any method; no function is routed to it
+        request._version = HttpVersion11  # what could not be parsed counts as 1.0 otherwise
         response = web.Response(status=status, headers={"Server": "Kestrel"})
         response.force_close()
         return response

@@ -194,6 +194,8 @@ class HttpServer:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._hang.total_seconds()):
                 await request.gone.wait()
+        if request.transport is not None:
+            request.transport.abort()
         raise ConnectionAbortedError("nobody answers a forged invocation id")
 
     async def _classic(

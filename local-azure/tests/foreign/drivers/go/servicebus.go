@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"net"
 	"strconv"
@@ -182,6 +183,23 @@ func settle(given request) error {
 	})
 }
 
+// plain has whole numbers as long, others as double.
+func plain(value any) any {
+	switch found := value.(type) {
+	case json.Number:
+		if whole, err := found.Int64(); err == nil {
+			return whole
+		}
+		broken, _ := found.Float64()
+		return broken
+	case []any:
+		for place, each := range found {
+			found[place] = plain(each)
+		}
+	}
+	return value
+}
+
 // exchange sends and receives one message over TLS, or over a WebSocket.
 func exchange(given request) (any, error) {
 	secure := strings.Replace(connected.text("connection_string"), "UseDevelopmentEmulator=true;", "", 1)
@@ -224,8 +242,12 @@ func exchange(given request) (any, error) {
 var serviceBus = map[string]operation{
 	"connect": func(given request) (any, error) {
 		connected = given
+		retry := once
+		if given.has("retries") {
+			retry.MaxRetries, retry.RetryDelay = int32(given.number("retries")), 100*time.Millisecond
+		}
 		var err error
-		client, err = azservicebus.NewClientFromConnectionString(given.text("connection_string"), &azservicebus.ClientOptions{RetryOptions: once})
+		client, err = azservicebus.NewClientFromConnectionString(given.text("connection_string"), &azservicebus.ClientOptions{RetryOptions: retry})
 		return nil, err
 	},
 	"send": func(given request) (any, error) {
@@ -297,6 +319,35 @@ var serviceBus = map[string]operation{
 		return nil, sender.CancelScheduledMessages(ctx, numbersOf(given), nil)
 	},
 	"exchange": exchange,
+	"send_body": func(given request) (any, error) {
+		sender, err := senderOf(given)
+		if err != nil {
+			return nil, err
+		}
+		message := &azservicebus.AMQPAnnotatedMessage{}
+		value := plain(given["value"])
+		if given.text("kind") == "value" {
+			message.Body.Value = value
+		} else {
+			for _, each := range value.([]any) {
+				message.Body.Sequence = append(message.Body.Sequence, each.([]any))
+			}
+		}
+		return nil, sender.SendAMQPAnnotatedMessage(background, message, nil)
+	},
+	"receive_body": func(given request) (any, error) {
+		ctx, cancel := within(patience)
+		defer cancel()
+		found, err := receiverOf(given).ReceiveMessages(ctx, 1, nil)
+		if err != nil {
+			return nil, err
+		}
+		body := found[0].RawAMQPMessage.Body
+		if body.Value != nil {
+			return map[string]any{"kind": "value", "value": body.Value}, nil
+		}
+		return map[string]any{"kind": "sequence", "value": body.Sequence}, nil
+	},
 	"open": func(given request) (any, error) {
 		options := &azservicebus.ReceiverOptions{ReceiveMode: modeOf(given)}
 		if given.flag("dead_letters") {

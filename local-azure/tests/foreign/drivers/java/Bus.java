@@ -1,9 +1,12 @@
 import com.azure.core.amqp.AmqpRetryOptions;
 import com.azure.core.amqp.AmqpTransportType;
+import com.azure.core.amqp.models.AmqpMessageBody;
+import com.azure.core.amqp.models.AmqpMessageBodyType;
 import com.azure.core.util.BinaryData;
 import com.azure.messaging.servicebus.ServiceBusClientBuilder;
 import com.azure.messaging.servicebus.ServiceBusMessage;
 import com.azure.messaging.servicebus.ServiceBusMessageBatch;
+import com.azure.messaging.servicebus.ServiceBusProcessorClient;
 import com.azure.messaging.servicebus.ServiceBusReceivedMessage;
 import com.azure.messaging.servicebus.ServiceBusReceiverClient;
 import com.azure.messaging.servicebus.ServiceBusRuleManagerClient;
@@ -36,6 +39,7 @@ import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.atomic.AtomicInteger;
 import javax.net.ssl.SSLContext;
 import javax.net.ssl.TrustManagerFactory;
@@ -160,6 +164,54 @@ final class Bus {
             return receiver.receiveMessages(1, Duration.ofSeconds(10)).stream().findFirst()
                 .map(each -> each.getBody().toString()).orElse(null);
         }
+    }
+
+    /** Process messages as they come, with the library's own settling and lock renewal. */
+    private Object process(JsonNode given) throws Exception {
+        LinkedBlockingQueue<Map<String, Object>> seen = new LinkedBlockingQueue<>();
+        ServiceBusProcessorClient processor = shared.processor().queueName(text(given, "queue")).maxConcurrentCalls(4)
+            .processMessage(context -> {
+                seen.add(Map.of("id", context.getMessage().getMessageId(),
+                    "deliveries", context.getMessage().getDeliveryCount()));
+                pause(given.path("busy").asLong());
+                if (context.getMessage().getMessageId().equals(text(given, "fail"))) {
+                    throw new IllegalStateException("as asked");
+                }
+            })
+            .processError(context -> { }).buildProcessorClient();
+        processor.start();
+        long end = System.nanoTime() + given.get("wait").asLong() * 1_000_000;
+        while (seen.size() < given.get("count").asInt() && System.nanoTime() < end) {
+            pause(20);
+        }
+        pause(given.path("busy").asLong());
+        pause(100); // the last settlement follows the last message
+        processor.close();
+        return new ArrayList<>(seen);
+    }
+
+    private static void pause(long milliseconds) {
+        try {
+            Thread.sleep(milliseconds);
+        } catch (InterruptedException error) {
+            Thread.currentThread().interrupt();
+        }
+    }
+
+    private Object sendBody(JsonNode given) {
+        Object value = Driver.JSON.convertValue(given.get("value"), Object.class);
+        AmqpMessageBody body = "value".equals(text(given, "kind")) ? AmqpMessageBody.fromValue(value)
+            : AmqpMessageBody.fromSequence((List<Object>) ((List<?>) value).get(0));
+        sender(given).sendMessage(new ServiceBusMessage(body));
+        return null;
+    }
+
+    private Object receiveBody(JsonNode given) {
+        AmqpMessageBody body = receiver(given).receiveMessages(1, Duration.ofSeconds(10)).stream().findFirst().orElseThrow()
+            .getRawAmqpMessage().getBody();
+        boolean isValue = body.getBodyType() == AmqpMessageBodyType.VALUE;
+        return Map.of("kind", body.getBodyType().toString().toLowerCase(Locale.ROOT),
+            "value", isValue ? body.getValue() : List.of(body.getSequence()));
     }
 
     /** Move a message from one queue to another in one transaction, which sends by way of the first. */
@@ -326,6 +378,9 @@ final class Bus {
             sender(given).cancelScheduledMessages(numbers(given));
             return null;
         });
+        operations.put("process", this::process);
+        operations.put("send_body", this::sendBody);
+        operations.put("receive_body", this::receiveBody);
         operations.put("exchange", this::exchange);
         operations.put("move", this::move);
         operations.put("open", this::open);

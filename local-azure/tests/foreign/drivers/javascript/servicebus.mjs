@@ -182,6 +182,35 @@ export const serviceBus = {
   async set_state(given) {
     await receiver(given).setSessionState(given.state === null ? null : Buffer.from(given.state));
   },
+  async process({ queue, count, wait, fail, busy }) {
+    const processor = client.createReceiver(queue, { skipParsingBodyAsJson: true });
+    const seen = [];
+    const subscription = processor.subscribe(
+      {
+        async processMessage(message) {
+          seen.push({ id: message.messageId, deliveries: message.deliveryCount });
+          if (busy) await new Promise((resume) => setTimeout(resume, busy));
+          if (message.messageId === fail) throw new Error("as asked");
+        },
+        async processError() {},
+      },
+      // one at a time: rhea merges an abandon with the completions that follow it at once, and abandons them all
+      { maxConcurrentCalls: busy ? 4 : 1 },
+    );
+    const end = Date.now() + wait;
+    while (seen.length < count && Date.now() < end) await new Promise((resume) => setTimeout(resume, 20));
+    if (busy) await new Promise((resume) => setTimeout(resume, busy));
+    await subscription.close();
+    await processor.close();
+    return seen;
+  },
+  async send_body({ queue, kind, value }) {
+    await sender({ queue }).sendMessages({ body: value, bodyType: kind });
+  },
+  async receive_body({ handle }) {
+    const [message] = await receiver({ handle }).receiveMessages(1, { maxWaitTimeInMs: 10_000 });
+    return { kind: message._rawAmqpMessage.bodyType, value: message.body };
+  },
   close: release,
 
   async add_rule(given) {
