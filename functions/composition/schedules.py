@@ -7,12 +7,14 @@ from pydantic_core import to_json
 
 from functions.triggers import AppName
 from shared.jobs import Job, JobRun, Scheduled, ScheduledRun
+from shared.pausing import Kind
 
 from .capability import Capability
 from .claims import CLAIMS
 from .composition import Composition
 from .declaring import Access, Need
 from .ingestion import intake
+from .pausing import pause_watch
 from .sending import LANES
 
 __all__ = ["capability"]
@@ -32,7 +34,12 @@ def capability(composition: Composition) -> Capability:
 
 
 def _job(composition: Composition, scheduled: Scheduled) -> Job:
+    integration = scheduled.name.partition(".")[0]
+
     async def call(run: JobRun) -> bool | None:
+        if await composition.get(pause_watch).of(Kind.INTEGRATION, integration) is not None:
+            return True  # still due: it is begun by the next tick after the pause, and misses nothing
+
         async def send(message_id: UUID, event_type: str, version: str, data: BaseModel) -> None:
             taken = composition.get(intake)
             envelope = {

@@ -10,11 +10,13 @@ import pytest
 
 from functions.composition import CAPABILITIES, capabilities_of
 from functions.composition.jobs import job_records
+from functions.composition.pausing import pause_book, pause_watch
 from functions.composition.processing import processor
 from functions.jobs import seconds_between_ticks
 from functions.triggers import AppName, TimerTrigger
 from shared.jobs import Job, JobRecords, JobRun, Outcome, ScheduledRun, WrongSchedule, parse_schedule
 from shared.messages import Contract, Integration, Registry
+from shared.pausing import Kind
 from shared.tables import MemoryTable
 from shared.work import Work
 
@@ -109,6 +111,22 @@ async def test_commands_of_a_run_that_is_begun_again_take_effect_once(world: Wor
     await world.handle()
     assert world.handled == ["parcel-0", "parcel-1"]
     assert len(world.app.dead_letters.letters) == 0
+
+
+async def test_a_paused_integration_schedules_nothing_and_misses_nothing(world: World) -> None:
+    """What came due is done after the pause, with the due time that it had."""
+    jobs, book = world.functions()["jobs_ordered"], world.app.composition.get(pause_book)
+    await jobs(None)
+    await book.pause(Kind.INTEGRATION, "scans", by="ada", reason="an incident")
+    for _ in range(3):
+        world.now += timedelta(minutes=5)
+        await jobs(None)
+    assert world.runs == []
+    await book.resume(Kind.INTEGRATION, "scans", by="ada")
+    world.app.composition.get(pause_watch)._until = float("-inf")
+    world.now += timedelta(minutes=1)
+    await jobs(None)
+    assert [f"{run.due:%H:%M}" for run in world.runs] == ["08:05"]
 
 
 def test_a_wrong_schedule_is_refused_where_it_is_declared() -> None:
