@@ -277,7 +277,7 @@ def open_receiver(link: OutgoingLink, client: Client, queue: Queue) -> QueueRece
             raise AmqpError(
                 Condition.NOT_ALLOWED,
                 f"It is not possible for an entity that requires sessions to create a non-sessionful message"
-                f" receiver: accept a session of '{queue.path}'",
+                f" receiver. Accept a session of '{queue.path}'.",
             )
         value = filters[SESSION_FILTER]
         wanted = value.value if isinstance(value, Described) else value
