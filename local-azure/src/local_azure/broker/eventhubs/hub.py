@@ -136,8 +136,8 @@ class EventHub:
         elif holder is not None and highest is not None and highest > reader.epoch:
             raise _stolen(
                 f"Receiver '{holder.name}' with a higher epoch '{highest}' already exists. Receiver '{reader.name}'"
-                f" with epoch {reader.epoch} cannot be created. Make sure you are creating receiver with increasing epoch"
-                " value to ensure connectivity, or ensure all old epoch receivers are closed or disconnected."
+                f" with epoch {reader.epoch} cannot be created. Make sure you are creating receiver with increasing"
+                " epoch value to ensure connectivity, or ensure all old epoch receivers are closed or disconnected."
             )
         else:
             evicted = tuple(readers)
