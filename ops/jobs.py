@@ -20,7 +20,7 @@ from shared.settings import Settings
 
 from .settings_file import WrongSettingsFile, load_settings
 
-__all__ = ["main"]
+__all__ = ["main", "told"]
 
 PROGRAM = "jobs"
 OK, FAILING, WRONG, UNREACHABLE = 0, 1, 2, 3
@@ -55,10 +55,16 @@ async def _run(settings: Settings, *, as_json: bool) -> int:
     finally:
         with contextlib.suppress(Exception):
             await composition.close()
-    rows = [_row(job, records.get(job.name), now) for job in jobs]
-    text = json.dumps({"jobs": rows}, indent=2) if as_json else _table(rows)
+    text, code = told(jobs, records, now, as_json=as_json)
     sys.stdout.write(text + "\n")
-    return FAILING if any(row["outcome"] in ("failed", "timed-out") for row in rows) else OK
+    return code
+
+
+def told(jobs: Sequence[Job], records: Mapping[str, JobRecord], now: datetime, *, as_json: bool) -> tuple[str, int]:
+    """What is printed of the jobs, and the exit code."""
+    rows = [_row(job, records.get(job.name), now) for job in jobs]
+    failing = any(row["outcome"] in ("failed", "timed-out", "died") for row in rows)
+    return json.dumps({"jobs": rows}, indent=2) if as_json else _table(rows), FAILING if failing else OK
 
 
 def _row(job: Job, record: JobRecord | None, now: datetime) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 """The API: one HTTP function that serves the routes of every capability, and health from all of their probes."""
 
+import logging
 from collections.abc import Sequence
 
 from functions.api import api_function, build_api, health_routes, own_routes
 from shared.http import Observed, Route
+from shared.telemetry import log_event
 
 from .authentication import authenticator
 from .capability import Capability
@@ -29,9 +31,12 @@ def _own(composition: Composition, offered: Sequence[Capability]) -> list[Route]
 def gathered(composition: Composition, offered: Sequence[Capability]) -> Capability:
     """The API as a capability of its own, from what the others offer."""
     app = gathered_app(composition, offered)
+    settings = composition.settings
+    if settings.http_streams and not settings.can_stream:  # bodies come whole then, which serves all but the largest
+        log_event("no HTTP streams", level=logging.WARNING, missing="PYTHON_ENABLE_INIT_INDEXING")
     return Capability(
         name=NAME,
-        functions=[api_function(app, streams=composition.settings.http_streams)],
+        functions=[api_function(app, streams=settings.http_streams and settings.can_stream)],
         routes=_own(composition, offered),
-        settings=["SLUICE_HTTP_STREAMS"],
+        settings=["PYTHON_ENABLE_INIT_INDEXING", "SLUICE_HTTP_STREAMS"],
     )

@@ -11,14 +11,15 @@ from .capability import Capability, Command
 from .composition import Composition
 from .declaring import Access, Need, Table
 from .platform import platform
-from .state import STATE_TABLE
 
 __all__ = ["gathered", "job_records"]
+
+RECORDS = Table(name="jobs")
 
 
 def job_records(composition: Composition) -> JobRecords:
     """When each job is due, who runs it, and how its last run went."""
-    made = JobRecords(composition.get(platform).table(STATE_TABLE))
+    made = JobRecords(composition.get(platform).table(RECORDS.name))
     composition.on_close(made.close)
     return made
 
@@ -35,10 +36,8 @@ def gathered(composition: Composition, offered: Sequence[Capability]) -> Capabil
     return Capability(
         name="jobs",
         functions=functions,
-        needs=[
-            Need(access=Access.WRITE, to=Table(name=STATE_TABLE), why="Keeps when each job is due and how it went.")
-            for _ in functions[:1]
-        ],
+        resources=[RECORDS],
+        needs=[Need(access=Access.WRITE, to=RECORDS, why="Keeps when each job is due and how it went.")],
         settings=JobSettings.variables(),
         commands=[Command(name="jobs", summary="show when each job ran, and runs next", module="ops.jobs")],
     )

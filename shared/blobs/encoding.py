@@ -11,7 +11,7 @@ from .reference import BlobChanged, BlobReference
 if TYPE_CHECKING:
     from .zstandard import zstd
 
-__all__ = ["PIECE", "SAMPLE", "ZSTD", "Decoder", "Decryptor", "Encoder", "encoding_for", "largest_stored"]
+__all__ = ["PIECE", "SAMPLE", "ZSTD", "Decryptor", "Encoder", "PayloadDecoder", "encoding_for", "largest_stored"]
 
 ZSTD = "zstd"
 SAMPLE = 64 * 1024
@@ -75,7 +75,7 @@ class Decryptor:
         return iter([]) if self._decryptor is None else iter([self._decryptor.finish()])
 
 
-class Decoder:
+class PayloadDecoder:
     """Turns what is stored, block by block, back into the payload, and checks all of it against its reference."""
 
     def __init__(self, reference: BlobReference) -> None:

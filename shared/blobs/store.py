@@ -14,7 +14,7 @@ from azure.core.exceptions import HttpResponseError, ResourceExistsError, Resour
 from shared.encryption import DataKeys, StreamEncryptor, UnknownKey, stream_key_id
 
 from .content import Content, offload, prepared
-from .encoding import Decoder, Decryptor
+from .encoding import Decryptor, PayloadDecoder
 from .reference import BlobMissing, BlobReference
 from .sweeping import BlobSweeper, InUse
 from .transfer import download, upload
@@ -157,7 +157,7 @@ class BlobStore:
     async def _pieces(self, reference: BlobReference, place: str) -> AsyncGenerator[Iterator[bytes], None]:
         """For each block that comes what it holds of the payload, to be used up at once; checked at the end."""
         reference.check(limit=self._max_payload)
-        decoder = Decoder(reference)
+        decoder = PayloadDecoder(reference)
         blob = self._container.get_blob_client(reference.name)
         decryptor: Decryptor | None = None
         async with aclosing(download(blob, reference, seconds=self._timeout)) as blocks:
@@ -211,7 +211,7 @@ def _aad(place: str) -> bytes:
     return f"payload\0{place}".encode()
 
 
-def _decoded(decoder: Decoder, stored: Iterator[bytes]) -> Iterator[bytes]:
+def _decoded(decoder: PayloadDecoder, stored: Iterator[bytes]) -> Iterator[bytes]:
     for part in stored:
         yield from decoder.feed(part)
 

@@ -1,5 +1,6 @@
 """Settings of the API: the key that signs operation ids, the largest body, how bodies come in, and its address."""
 
+import sys
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
@@ -18,6 +19,12 @@ class HttpSettings(SettingsSlice):
     operation_key: SecretStr = Field(alias="SLUICE_OPERATION_KEY")
     max_body_bytes: int = Field(104_857_600, alias="SLUICE_MAX_BODY_BYTES", ge=1_024, le=104_857_600)
     http_streams: bool = Field(True, alias="SLUICE_HTTP_STREAMS")
+    early_indexing: bool = Field(False, alias="PYTHON_ENABLE_INIT_INDEXING")
+
+    @property
+    def can_stream(self) -> bool:
+        """Whether the worker takes HTTP streams: below Python 3.13 only where it indexes the app before its start."""
+        return self.early_indexing or sys.version_info >= (3, 13)
 
     public_url: str = Field("", alias="SLUICE_PUBLIC_URL")
     """Where callers reach the app, with the path prefix of a proxy before it; empty where they reach it directly."""

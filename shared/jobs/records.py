@@ -1,4 +1,4 @@
-"""What is known of each job: its lease, when it is due, and how its last run went; one row a job in the state table."""
+"""What is known of each job: its lease, when it is due, and how its last run went; one row a job."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace

@@ -64,10 +64,11 @@ class JobRunner:
         self._running: dict[str, asyncio.Task[None]] = {}
 
     async def tick(self, seconds: float) -> None:
-        """Begin what is due; return when it has ended, or after so many seconds."""
+        """Begin what is due, each job once; return when it has ended, or after so many seconds."""
         deadline = self._clock() + seconds
+        begun: set[str] = set()
         while True:
-            self._begin()
+            self._begin(begun)
             left = deadline - self._clock()
             if not self._running or left <= 0:
                 return
@@ -95,8 +96,10 @@ class JobRunner:
         ]
         return sorted(found, key=lambda job: self._looking.get(job.name, now))
 
-    def _begin(self) -> None:
-        for job in self._waiting()[: self._at_once - len(self._running)]:
+    def _begin(self, begun: set[str]) -> None:
+        waiting = [job for job in self._waiting() if job.name not in begun]
+        for job in waiting[: self._at_once - len(self._running)]:
+            begun.add(job.name)
             task = asyncio.create_task(self._attempt(job), name=f"job {job.name}")
             self._running[job.name] = task
             task.add_done_callback(partial(self._forget, job.name))

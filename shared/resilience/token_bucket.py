@@ -13,6 +13,10 @@ from typing import Protocol
 __all__ = ["MemoryTokenStore", "SharedTokenBucket", "TokenBlock", "TokenBucket", "TokenStore"]
 
 
+_SOONEST = 0.001
+"""Seconds after which an empty store is asked again at the earliest: one that says 0 isn't asked without a pause."""
+
+
 class TokenBucket:
     """Tokens that come with time, up to a capacity.
 
@@ -166,17 +170,22 @@ class SharedTokenBucket:
         """
         deadline = self._clock() + within
         while not self._take_own():
-            async with self._leasing:
-                if self._take_own():  # leased by somebody who was here before
-                    return True
-                asked_at = self._clock()
-                block = await self._store.lease(self._name, self._block)
-                self._left, self._expires_at = block.tokens, asked_at + block.expires_in
-                if block.tokens == 0:
-                    if self._clock() + block.retry_after > deadline:
-                        return False
-                    await self._sleep(block.retry_after)
+            retry_after = await self._lease_block()
+            if self._clock() + retry_after > deadline:
+                return self._take_own()  # its last chance: a block may have come at the last moment
+            if retry_after:
+                await self._sleep(retry_after)
         return True
+
+    async def _lease_block(self) -> float:
+        """Lease a block, unless somebody else just did; seconds until there may be one where there is none."""
+        async with self._leasing:
+            if self._left >= 1 and self._clock() < self._expires_at:
+                return 0.0
+            asked_at = self._clock()
+            block = await self._store.lease(self._name, self._block)
+            self._left, self._expires_at = block.tokens, asked_at + block.expires_in
+            return 0.0 if block.tokens else max(block.retry_after, _SOONEST)
 
     def _take_own(self) -> bool:
         if self._left < 1 or self._clock() >= self._expires_at:

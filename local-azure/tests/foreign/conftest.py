@@ -62,37 +62,52 @@ def broker(tmp_path_factory: pytest.TempPathFactory, certificate: Certificate) -
 
 
 @pytest.fixture(scope="session")
-def drivers(
-    tmp_path_factory: pytest.TempPathFactory, project: Path, broker: EmulatorProcess, certificate: Certificate
-) -> Iterator[Callable[[str], Driver]]:
-    """The running driver of a language; skips where the machine lacks it, fails where that is CI's."""
-    running: dict[str, Driver] = {}
+def start_driver(
+    tmp_path_factory: pytest.TempPathFactory, project: Path, certificate: Certificate
+) -> Iterator[Callable[..., Driver]]:
+    """Start a driver that is connected to a broker; skips what the machine lacks, fails where that is CI's."""
+    running: list[Driver] = []
     trust = {name: str(certificate.certificate) for name in ("SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS")}
+
+    def start(language: str, broker: EmulatorProcess, retries: int | None = None) -> Driver:
+        try:
+            command = build(language, project / ".sluice" / "foreign")
+        except Missing as missing:
+            if os.environ.get("CI") == "true":
+                pytest.fail(str(missing))
+            pytest.skip(str(missing))
+        started = Driver(command, tmp_path_factory.mktemp(language) / "log", {**os.environ, **trust})
+        running.append(started)
+        started.call(
+            "connect",
+            connection_string=broker.connection_string,
+            admin_connection_string=_administration(broker),
+            port=broker.port,
+            certificate=str(certificate.certificate),
+            retries=retries,
+        )
+        return started
+
+    yield start
+    for each in running:
+        each.close()
+
+
+@pytest.fixture(scope="session")
+def drivers(broker: EmulatorProcess, start_driver: Callable[..., Driver]) -> Callable[[str], Driver]:
+    """The one driver of a language that all tests share."""
+    running: dict[str, Driver] = {}
 
     def driver(language: str) -> Driver:
         if language not in running:
-            try:
-                command = build(language, project / ".sluice" / "foreign")
-            except Missing as missing:
-                if os.environ.get("CI") == "true":
-                    pytest.fail(str(missing))
-                pytest.skip(str(missing))
-            log = tmp_path_factory.mktemp(language) / "log"
-            started = Driver(command, log, {**os.environ, **trust})
-            admin = broker.connection_string.replace(f":{broker.port};", f":{broker.admin_port};")
-            started.call(
-                "connect",
-                connection_string=broker.connection_string,
-                admin_connection_string=admin,
-                port=broker.port,
-                certificate=str(certificate.certificate),
-            )
-            running[language] = started
+            running[language] = start_driver(language, broker)
         return running[language]
 
-    yield driver
-    for each in running.values():
-        each.close()
+    return driver
+
+
+def _administration(broker: EmulatorProcess) -> str:
+    return broker.connection_string.replace(f":{broker.port};", f":{broker.admin_port};")
 
 
 @pytest.fixture
@@ -112,9 +127,8 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 @pytest.fixture(scope="session")
 def admin(broker: EmulatorProcess, certificate: Certificate) -> Iterator[ServiceBusAdministrationClient]:
     """Makes entities."""
-    where = broker.connection_string.replace(f":{broker.port};", f":{broker.admin_port};")
     with ServiceBusAdministrationClient.from_connection_string(
-        where, connection_verify=str(certificate.certificate), retry_total=0
+        _administration(broker), connection_verify=str(certificate.certificate), retry_total=0
     ) as client:
         yield client
 

@@ -21,8 +21,9 @@ def name(language: str) -> str:
 
 @spoken_by(*SDKS)
 def test_a_queue_is_made_read_changed_listed_and_deleted(client: Driver, name: str) -> None:
-    made = client.call("admin", action="create_queue", queue=name, lock="PT45S", deliveries=7, rule="sender")
-    assert made == {"name": name, "lock": "PT45S", "deliveries": 7, "rules": [["sender", "Send"]]}
+    wanted = {"lock": "PT45S", "deliveries": 7, "idle": "PT10M", "partitioned": True}
+    made = client.call("admin", action="create_queue", queue=name, rule="sender", **wanted)
+    assert made == {"name": name, "rules": [["sender", "Send"]], **wanted}
     assert client.call("admin", action="get_queue", queue=name) == made
     changed = client.call("admin", action="update_queue", queue=name, lock="PT30S", deliveries=5)
     assert (changed["lock"], changed["deliveries"]) == ("PT30S", 5)

@@ -160,6 +160,24 @@ def test_the_higher_owner_level_has_the_partition(events: Driver, make_hub: Make
 
 
 @spoken_by(*SDKS)
+def test_a_lower_owner_level_is_told_who_has_the_partition(events: Driver, make_hub: MakeHub, handle: str) -> None:
+    """In the service's words, as the tests of azeventhubs have them."""
+    hub = make_hub(1)
+    send(events, hub, 1, partition="0")
+    start = {"hub": hub, "partition": "0", "position": {"earliest": True}}
+    events.call("eh_open", handle=f"{handle}-high", owner_level=2, **start)
+    assert len(take(events, f"{handle}-high", 1)) == 1
+    events.call("eh_open", handle=f"{handle}-low", owner_level=1, **start)
+    with pytest.raises(
+        Refused, match=r"with a higher epoch '2' already exists.*with epoch 1 cannot be created"
+    ) as error:
+        events.call("eh_take", handle=f"{handle}-low", max=1, wait=10_000)
+    assert error.value.code == "stolen"
+    for each in ("low", "high"):
+        events.call("eh_close", handle=f"{handle}-{each}")
+
+
+@spoken_by(*SDKS)
 def test_a_processor_resumes_after_its_checkpoints(events: Driver, make_hub: MakeHub, handle: str) -> None:
     hub = make_hub(4)
     for partition in "0123":

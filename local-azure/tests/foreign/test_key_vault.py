@@ -9,7 +9,7 @@ import pytest
 
 from foreign.driver import Driver, Refused
 from foreign.spoken import SDKS, spoken_by
-from tests.integration.conftest import RunningVault
+from local_azure.testing.processes import VaultProcess
 
 DIGEST = base64.b64encode(hashlib.sha256(b"text").digest()).decode()
 OTHER = base64.b64encode(hashlib.sha256(b"other").digest()).decode()
@@ -17,13 +17,13 @@ DATA_KEY = base64.b64encode(bytes(range(32))).decode()
 
 
 @pytest.fixture(scope="module")
-def token(vault: RunningVault) -> str:
+def token(vault: VaultProcess) -> str:
     """A bearer token of an administrator."""
     return vault.issuer.token(audience="https://vault.azure.net")
 
 
 @pytest.fixture
-def keys(client: Driver, vault: RunningVault, token: str) -> Driver:
+def keys(client: Driver, vault: VaultProcess, token: str) -> Driver:
     """The driver, connected to the vault by its name."""
     client.call("kv_connect", url=vault.address.named_url, token=token, ca=vault.ca_bundle)
     return client

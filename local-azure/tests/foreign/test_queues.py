@@ -316,3 +316,37 @@ def test_receivers_share_a_queue_without_doubles(client: Driver, make_queue: Mak
     assert sorted(each["id"] for each in found) == sorted(f"m{number}" for number in range(20))
     for each in handles:
         client.call("close", handle=each)
+
+
+@spoken_by(*SDKS)
+def test_a_lock_outlives_its_receiver(
+    client: Driver, make_queue: MakeQueue, handle: str, admin: ServiceBusAdministrationClient
+) -> None:
+    """As the tests of azservicebus have it: another receiver renews and settles by the lock token."""
+    queue = make_queue()
+    client.call("send", queue=queue, messages=numbered(1))
+    client.call("open", handle=handle, queue=queue)
+    found = one(client, handle)
+    client.call("close", handle=handle)
+    client.call("open", handle=f"{handle}-2", queue=queue)
+    assert client.call("renew", handle=f"{handle}-2", ref=found["ref"]) > found["locked_until"]
+    client.call("settle", handle=f"{handle}-2", ref=found["ref"], how="complete")
+    client.call("close", handle=f"{handle}-2")
+    assert admin.get_queue_runtime_properties(queue).total_message_count == 0
+
+
+@spoken_by(*SDKS)
+def test_a_deferred_message_is_gone_once_received_for_deletion(
+    client: Driver, make_queue: MakeQueue, handle: str, admin: ServiceBusAdministrationClient
+) -> None:
+    queue = make_queue()
+    client.call("send", queue=queue, messages=numbered(1))
+    client.call("open", handle=handle, queue=queue)
+    found = one(client, handle)
+    client.call("settle", handle=handle, ref=found["ref"], how="defer")
+    client.call("close", handle=handle)
+    client.call("open", handle=f"{handle}-2", queue=queue, mode="delete")
+    (deferred,) = client.call("receive_deferred", handle=f"{handle}-2", sequences=[found["sequence"]])
+    assert deferred["id"] == "m0"
+    client.call("close", handle=f"{handle}-2")
+    assert admin.get_queue_runtime_properties(queue).total_message_count == 0

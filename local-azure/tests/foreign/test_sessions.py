@@ -186,3 +186,23 @@ def test_a_subscription_has_sessions_too(
     assert client.call("accept", handle=handle, topic=topic, subscription="one")["session"] == "a"
     assert [each["id"] for each in receive(client, handle, 1)] == ["1"]
     client.call("close", handle=handle)
+
+
+@spoken_by("go", *RAW)
+def test_an_empty_name_is_one(client: Driver, sessions: str, handle: str) -> None:
+    """As the tests of azservicebus have it. JavaScript's library takes it for none, Java's refuses it."""
+    send(client, sessions, "", "a", "")
+    assert client.call("accept", handle=handle, queue=sessions, session="")["session"] == ""
+    assert [(each["id"], each["session"]) for each in receive(client, handle, 2)] == [("0", ""), ("2", "")]
+    client.call("close", handle=handle)
+
+
+@spoken_by("javascript", "go", *RAW)
+def test_a_receiver_without_a_session_is_told_why_it_is_refused(client: Driver, sessions: str, handle: str) -> None:
+    """In the service's words; Java's library keeps them from its callers."""
+    why = "It is not possible for an entity that requires sessions to create a non-sessionful message receiver."
+    with pytest.raises(Refused) as error:  # noqa: PT012 - some clients attach when opened, others when they receive
+        client.call("open", handle=handle, queue=sessions)
+        client.call("receive", handle=handle, max=1, wait=10_000)
+    assert why in error.value.message
+    client.call("close", handle=handle)

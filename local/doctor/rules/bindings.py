@@ -22,7 +22,8 @@ def _place(facts: Facts, trigger: Trigger) -> Place:
 @rule(
     "messages-are-binary",
     checks="functions on queues and hubs take bytes",
-    consequence="one empty body fails the whole batch, and bodies can come with the properties of another message",
+    consequence="one body that is empty, or without a data type no JSON, fails its whole batch before any code, and "
+    "bodies can come with the properties of another message",
     remedy='give the trigger data_type="binary"',
 )
 def messages_are_binary(facts: Facts) -> Iterator[Problem]:

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from local.azurite import AzuriteEndpoints
-from tests.integration.conftest import RunningEmulator
+from local_azure.testing.processes import BrokerProcess
 
 PARCELS = '''"""Parcels on their way."""
 
@@ -65,7 +65,7 @@ def app(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def api(app: Path, project: Path, azurite: AzuriteEndpoints, emulator: RunningEmulator) -> Iterator[str]:
+def api(app: Path, project: Path, azurite: AzuriteEndpoints, emulator: BrokerProcess) -> Iterator[str]:
     """The address of the running app; its log is printed when a test fails."""
     sample = json.loads((project / "local.settings.sample.json").read_text())["Values"]
     settings = sample | {

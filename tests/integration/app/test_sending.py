@@ -14,9 +14,9 @@ from azure.eventhub.aio import EventHubConsumerClient, EventHubProducerClient
 from azure.servicebus import ServiceBusReceivedMessage
 from azure.servicebus.aio import ServiceBusClient
 
+from local_azure.testing.processes import BrokerProcess
 from shared.messages import Headers, Lane
 from shared.sending import CoalescingSender, EventPublisher, Lanes, NotSent, OutgoingEvent
-from tests.integration.conftest import RunningEmulator
 
 QUEUES = {Lane.HIGH: "lane-high", Lane.NORMAL: "lane-normal", Lane.LOW: "lane-low"}
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -41,7 +41,7 @@ def headers(number: int, lane: Lane = Lane.NORMAL) -> Headers:
 
 
 @pytest.fixture
-async def client(emulator: RunningEmulator) -> AsyncIterator[ServiceBusClient]:
+async def client(emulator: BrokerProcess) -> AsyncIterator[ServiceBusClient]:
     """A connection to the broker."""
     async with ServiceBusClient.from_connection_string(emulator.connection_string) as connection:
         yield connection
@@ -138,7 +138,7 @@ async def test_a_broker_that_is_gone_is_told_within_the_time_given(unused_tcp_po
         await lanes.close()
 
 
-async def test_facts_are_read_in_the_order_of_their_buckets(emulator: RunningEmulator) -> None:
+async def test_facts_are_read_in_the_order_of_their_buckets(emulator: BrokerProcess) -> None:
     """Each bucket on one partition, whatever the size of a batch."""
     producer = EventHubProducerClient.from_connection_string(emulator.connection_string, eventhub_name="events")
     publisher = EventPublisher(producer)

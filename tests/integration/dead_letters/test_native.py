@@ -30,11 +30,11 @@ from functions.composition.dead_letters import dead_letter_store
 from functions.composition.state import state_store
 from integration.host.conftest import HostStarter, wait_for
 from local.azurite import AzuriteEndpoints
+from local_azure.testing.processes import BrokerProcess
 from ops.dead_letters import main, redrive_of
 from shared.dead_letters import Decision, Filters, InboxRecords, Ramp, RedriveRun, Status
 from shared.messages import Headers, Lane, discover
 from shared.settings import Settings
-from tests.integration.conftest import RunningEmulator
 
 APP = """
 import integrations
@@ -48,7 +48,7 @@ app = compose([one for one in made if one.name in ("processing", "read-models", 
 
 
 @pytest.fixture
-def settings(azurite: AzuriteEndpoints, emulator: RunningEmulator, project: Path) -> dict[str, str]:
+def settings(azurite: AzuriteEndpoints, emulator: BrokerProcess, project: Path) -> dict[str, str]:
     """What the app and the command line read."""
     values = json.loads((project / "local.settings.sample.json").read_text())["Values"]
     broker, storage = emulator.connection_string, azurite.connection_string
@@ -145,7 +145,7 @@ def until(condition: Callable[[], Any]) -> Any:
 
 
 def test_what_the_broker_gave_up_is_stored_and_replayed(
-    settings: dict[str, str], emulator: RunningEmulator, start_host: HostStarter, command_line: CommandLine
+    settings: dict[str, str], emulator: BrokerProcess, start_host: HostStarter, command_line: CommandLine
 ) -> None:
     """Ten deliveries in vain and an expiry; then the app drains, the operator replays, and the orders are processed."""
     broker, mark = emulator.connection_string, uuid4().hex[:8]
@@ -181,7 +181,7 @@ def test_what_the_broker_gave_up_is_stored_and_replayed(
 
 def test_a_refused_order_is_shown_replayed_in_vain_and_discarded(
     settings: dict[str, str],
-    emulator: RunningEmulator,
+    emulator: BrokerProcess,
     start_host: HostStarter,
     command_line: CommandLine,
     tmp_path: Path,
@@ -222,7 +222,7 @@ def test_a_refused_order_is_shown_replayed_in_vain_and_discarded(
 
 
 def test_a_poison_event_is_parked_with_its_place_and_read_again_by_its_projection(
-    settings: dict[str, str], emulator: RunningEmulator, start_host: HostStarter, command_line: CommandLine
+    settings: dict[str, str], emulator: BrokerProcess, start_host: HostStarter, command_line: CommandLine
 ) -> None:
     body = f"not json {uuid4()}".encode()
     asyncio.run(publish(emulator.connection_string, settings["SLUICE_EVENT_HUB"], "2", b"neither", body))
@@ -257,7 +257,7 @@ async def publish(broker: str, hub: str, partition: str, *bodies: bytes) -> None
 
 def test_a_replay_that_is_killed_half_way_is_finished_by_the_next(
     settings: dict[str, str],
-    emulator: RunningEmulator,
+    emulator: BrokerProcess,
     start_host: HostStarter,
     command_line: CommandLine,
     project: Path,

@@ -16,13 +16,13 @@ from functions.composition.platform import Platform, platform
 from functions.composition.read_models import VIEWS_TABLE
 from functions.composition.state import STATE_TABLE
 from local.azurite import AzuriteEndpoints
+from local_azure.testing.processes import BrokerProcess
 from ops.erasing import DONE, WRONG, _erase, _parse, main
 from shared.encryption import encrypt_text
 from shared.messages import Registry
 from shared.settings import Settings
 from shared.tables import Query, Table, Upsert
 from shared.tokenization import TokenKeys
-from tests.integration.conftest import RunningEmulator
 from tests.integration.encryption.test_keys import secret_wrapper
 from tests.unit.shared.encryption.vault import MemorySecrets
 
@@ -73,7 +73,7 @@ class App:
 
 
 @pytest.fixture
-async def app(azurite: AzuriteEndpoints, emulator: RunningEmulator) -> AsyncIterator[App]:
+async def app(azurite: AzuriteEndpoints, emulator: BrokerProcess) -> AsyncIterator[App]:
     """On tables of its own."""
     settings = Settings.load(
         {

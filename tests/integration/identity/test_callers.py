@@ -85,14 +85,14 @@ async def test_signing_keys_change_under_traffic(issuer: RunningIssuer) -> None:
 
 async def test_an_issuer_that_dies_fails_nobody_who_is_known(project: Path, tmp_path: Path) -> None:
     """Keys that were had serve on; an app that starts meanwhile can't tell, and can as soon as it is back."""
-    with running_issuer(project, tmp_path) as issuer:
+    with running_issuer(tmp_path) as issuer:
         token, other = issuer.token(), issuer.token(client="other")
         async with api(issuer) as app:
             assert await app.status(token) == 404
     async with api(issuer) as late:
         assert [await app.status(token), await app.status(other)] == [404, 404]
         assert await late.status(token) == 503
-        with running_issuer(project, tmp_path, port=issuer.address.port):
+        with running_issuer(tmp_path, port=issuer.address.port):
             await asyncio.sleep(1.1)
             assert await late.status(token) == 404
 

@@ -19,13 +19,13 @@ from functions.composition.dead_letters import dead_letter_store
 from functions.composition.state import parking, state_store
 from integration.host.conftest import HostStarter, wait_for
 from local.azurite import AzuriteEndpoints
+from local_azure.testing.processes import BrokerProcess
 from ops.dead_letters import redrive_of
 from shared.dead_letters import Action, Decision, Filters, StoredLetter
 from shared.messages import Headers, Lane, Registry
 from shared.sending import command
 from shared.settings import Settings
 from shared.state import bucket_of, state_key, unpack
-from tests.integration.conftest import RunningEmulator
 
 T = TypeVar("T")
 
@@ -69,7 +69,7 @@ app = compose([one for one in made if one.name not in ("api", "read-models", "ro
 
 
 @pytest.fixture
-def settings(azurite: AzuriteEndpoints, emulator: RunningEmulator, project: Path) -> dict[str, str]:
+def settings(azurite: AzuriteEndpoints, emulator: BrokerProcess, project: Path) -> dict[str, str]:
     """What the app and the operator read."""
     values = json.loads((project / "local.settings.sample.json").read_text())["Values"]
     broker, storage = emulator.connection_string, azurite.connection_string
@@ -119,7 +119,7 @@ def step(machine: str, number: int, mood: str = "good") -> Any:
 
 
 def test_a_failing_message_holds_its_own_key_only(
-    settings: dict[str, str], emulator: RunningEmulator, start_host: HostStarter, project: Path
+    settings: dict[str, str], emulator: BrokerProcess, start_host: HostStarter, project: Path
 ) -> None:
     """One machine is jammed for good, one is busy once, one is well; then the jam is mended and its step replayed."""
     mark = uuid4().hex[:8]
@@ -163,7 +163,7 @@ def test_a_failing_message_holds_its_own_key_only(
 
 
 def test_a_discarded_message_lets_its_key_go_on(
-    settings: dict[str, str], emulator: RunningEmulator, start_host: HostStarter
+    settings: dict[str, str], emulator: BrokerProcess, start_host: HostStarter
 ) -> None:
     machine = uuid4().hex[:8]
 
@@ -184,7 +184,7 @@ def test_a_discarded_message_lets_its_key_go_on(
 
 
 def test_what_the_broker_gave_up_holds_its_key_until_it_is_replayed(
-    settings: dict[str, str], emulator: RunningEmulator, start_host: HostStarter
+    settings: dict[str, str], emulator: BrokerProcess, start_host: HostStarter
 ) -> None:
     """An expired message comes out of the session queue's dead-letter queue, which is read without sessions."""
     machine = uuid4().hex[:8]

@@ -27,12 +27,12 @@ from functions.composition.pausing import set_aside
 from functions.composition.state import parking, state_store
 from integration.host.conftest import HostStarter, RunningHost, wait_for
 from local.azurite import AzuriteEndpoints
+from local_azure.testing.processes import BrokerProcess
 from shared.dead_letters import Filters
 from shared.messages import Headers, Lane, Registry
 from shared.sending import command
 from shared.settings import Settings
 from shared.state import bucket_of, inbox_key, state_key, unpack
-from tests.integration.conftest import RunningEmulator
 
 T = TypeVar("T")
 
@@ -68,7 +68,7 @@ app = compose([one for one in made if one.name not in ("api", "read-models", "ro
 
 
 @pytest.fixture
-def settings(azurite: AzuriteEndpoints, emulator: RunningEmulator, project: Path) -> dict[str, str]:
+def settings(azurite: AzuriteEndpoints, emulator: BrokerProcess, project: Path) -> dict[str, str]:
     """What the instances and the operator read."""
     values = json.loads((project / "local.settings.sample.json").read_text())["Values"]
     broker, storage = emulator.connection_string, azurite.connection_string

@@ -73,7 +73,7 @@ async def test_sixteen_readers_notice_nothing_of_a_vault_that_fails(
     client: NewClient, instance: NewCache, issuer: RunningIssuer, project: Path, tmp_path: Path
 ) -> None:
     """Waits stay within the patience, no read fails, and the vault sees what it was promised."""
-    async with beside(running_vault(project, tmp_path, issuer)) as first:
+    async with beside(running_vault(tmp_path, issuer)) as first:
         port = int(first.url.rpartition(":")[2])
         writer = client(first)
         await asyncio.gather(*(writer.write(name, f"value of {name}", tags={}, expires=None) for name in SECRETS))
@@ -94,7 +94,7 @@ async def test_sixteen_readers_notice_nothing_of_a_vault_that_fails(
             await asyncio.to_thread(first.heal)
         seen = gets(await asyncio.to_thread(first.requests))
     await asyncio.sleep(3 * POLICY.ttl)  # nobody listens
-    async with beside(running_vault(project, tmp_path, issuer, port=port)) as second:
+    async with beside(running_vault(tmp_path, issuer, port=port)) as second:
         await asyncio.sleep(PHASE)
         seen += gets(await asyncio.to_thread(second.requests))
         elapsed = time.monotonic() - began

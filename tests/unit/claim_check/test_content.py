@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from shared.blobs import BlobReference, PayloadTooLarge
 from shared.blobs.content import BLOCK, WHOLE, Content, prepared
-from shared.blobs.encoding import Decoder
+from shared.blobs.encoding import PayloadDecoder
 
 LIMIT = 64 * 1024 * 1024
 
@@ -36,7 +36,7 @@ async def check(payload: bytes, source: bytes | AsyncIterator[bytes]) -> Content
         assert content.size == len(payload)
         assert content.sha256 == hashlib.sha256(payload).hexdigest()
         kept = await stored(content)
-        decoder = Decoder(BlobReference("name", content.sha256, content.size, content.encoding))
+        decoder = PayloadDecoder(BlobReference("name", content.sha256, content.size, content.encoding))
         assert b"".join(decoder.feed(kept)) == payload
         decoder.finish()
         return content

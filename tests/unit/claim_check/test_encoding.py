@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shared.blobs import BlobChanged, BlobReference
-from shared.blobs.encoding import PIECE, ZSTD, Decoder, Encoder, encoding_for, largest_stored
+from shared.blobs.encoding import PIECE, ZSTD, Encoder, PayloadDecoder, encoding_for, largest_stored
 from shared.blobs.zstandard import zstd
 
 LIMIT = 1 << 30
@@ -31,7 +31,7 @@ def stored(payload: bytes, encoding: str | None) -> bytes:
 
 
 def decoded(reference: BlobReference, blocks: list[bytes]) -> bytes:
-    decoder = Decoder(reference)
+    decoder = PayloadDecoder(reference)
     pieces = [piece for block in blocks for piece in decoder.feed(block)]
     decoder.finish()
     return b"".join(pieces)
@@ -93,14 +93,14 @@ def test_any_bytes_are_refused_and_nothing_else_happens(noise: bytes, size: int)
 def test_a_bomb_is_stopped_at_the_size_its_reference_tells() -> None:
     bomb = zstd.compress(bytes(200_000_000))
     assert len(bomb) < 20_000
-    decoder = Decoder(BlobReference("name", "0" * 64, 1_000, ZSTD))
+    decoder = PayloadDecoder(BlobReference("name", "0" * 64, 1_000, ZSTD))
     with pytest.raises(BlobChanged, match="larger"):
         next(decoder.feed(bomb))
 
 
 def test_a_payload_that_is_very_compressible_comes_in_bounded_pieces() -> None:
     payload = bytes(5 * PIECE + 17)
-    decoder = Decoder(reference_to(payload, ZSTD))
+    decoder = PayloadDecoder(reference_to(payload, ZSTD))
     sizes = [len(piece) for piece in decoder.feed(zstd.compress(payload))]
     decoder.finish()
     assert sum(sizes) == len(payload)
@@ -122,7 +122,7 @@ def test_a_frame_that_asks_for_a_huge_window_is_refused() -> None:
 @pytest.mark.parametrize("encoding", ["gzip", "", "ZSTD", "zstd "])
 def test_an_unknown_encoding_is_refused(encoding: str) -> None:
     with pytest.raises(BlobChanged, match="encoding"):
-        Decoder(BlobReference("name", "0" * 64, 1, encoding))
+        PayloadDecoder(BlobReference("name", "0" * 64, 1, encoding))
 
 
 def test_compressing_is_chosen_where_it_saves_a_fifth() -> None:

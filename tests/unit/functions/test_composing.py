@@ -20,7 +20,6 @@ from functions.composition import (
     Composition,
     Need,
     Queue,
-    Table,
     WrongComposition,
     capabilities_of,
     compose,
@@ -90,10 +89,6 @@ def offering(name: str = "one", **offered: Any) -> Maker:
     return lambda _: Capability(name=name, **offered)
 
 
-STORE = offering("state", resources=[Table(name="state", every_account=True)])
-"""Where jobs have their records."""
-
-
 @pytest.mark.parametrize(
     ("makers", "line"),
     [
@@ -160,7 +155,7 @@ def test_a_contradiction_stops_the_start_with_one_line(
 ) -> None:
     """On stderr too, since the worker hides the exception; with the names of both."""
     with pytest.raises(WrongComposition) as refused:
-        capabilities_of(composition, [*makers, STORE])
+        capabilities_of(composition, makers)
     assert str(refused.value) == f"Wrong composition: {line}"
     assert capsys.readouterr().err.splitlines() == [f"Wrong composition: {line}"]
 
@@ -170,7 +165,7 @@ def test_every_contradiction_is_told_at_once(composition: Composition) -> None:
     with pytest.raises(WrongComposition, match=r"route GET .*; .*job count"):
         capabilities_of(
             composition,
-            [STORE, *(offering(name, jobs=[job()], routes=[route("GET", "x")]) for name in ("one", "two"))],
+            [offering(name, jobs=[job()], routes=[route("GET", "x")]) for name in ("one", "two")],
         )
 
 

@@ -44,9 +44,11 @@ class ExactlyOnce(RuleBasedStateMachine):
     def do(self, coroutine: Coroutine[Any, Any, Any]) -> None:
         self.loop.run_until_complete(coroutine)
 
-    @rule(key=KEYS, mood=MOODS)
-    def send(self, key: str, mood: str) -> None:
-        self.world.send(key, mood)
+    @rule(key=KEYS, moods=st.lists(MOODS, min_size=1, max_size=4))
+    def send(self, key: str, moods: list[str]) -> None:
+        """Several of one key, so that instances meet at it."""
+        for mood in moods:
+            self.world.send(key, mood)
 
     @rule(number=st.integers(1, 6), shuffled=st.randoms(use_true_random=False), forget=st.booleans())
     def deliver(self, number: int, shuffled: Any, forget: bool) -> None:
@@ -64,8 +66,8 @@ class ExactlyOnce(RuleBasedStateMachine):
     @rule(cut=st.integers(1, 5))
     def compete(self, cut: int) -> None:
         """Two instances at once, with messages of the same keys."""
-        waiting = list(self.world.broker.waiting)
-        one, two = waiting[:cut], waiting[cut : cut + 5]
+        waiting = list(self.world.broker.waiting)[: 2 * cut]
+        one, two = waiting[::2], waiting[1::2]
 
         async def both() -> None:
             await asyncio.gather(self.world.deliver(one), self.world.deliver(two), self.world.sweep())

@@ -174,6 +174,38 @@ async def test_a_caller_waits_as_long_as_it_says() -> None:
         await bucket.take(within=1)
 
 
+async def test_who_waits_long_keeps_nobody_waiting() -> None:
+    """Each caller waits as long as it says, whoever waits beside it."""
+    clock, woken = Clock(), asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        await woken.wait()
+        clock.seconds += seconds
+
+    store = Store(TokenBucket(capacity=1, rate=0.1, clock=clock))
+    bucket = SharedTokenBucket(store, "calls", block=1, clock=clock, sleep=sleep)
+    assert await bucket.take(within=0)
+    patient = asyncio.create_task(bucket.take(within=60))
+    await asyncio.sleep(0.01)
+    async with asyncio.timeout(1):
+        assert not await bucket.take(within=0)
+    woken.set()
+    assert await patient
+
+
+async def test_a_block_that_is_never_fresh_is_no_endless_loop() -> None:
+    """A store so slow that its blocks have expired when they come."""
+    clock = Clock()
+
+    class Slow(Store):
+        async def lease(self, name: str, tokens: int) -> TokenBlock:
+            clock.seconds += 20
+            return await super().lease(name, tokens)
+
+    bucket = SharedTokenBucket(Slow(TokenBucket(capacity=9, rate=1, clock=clock)), "calls", block=1, clock=clock)
+    assert not await bucket.take(within=30)
+
+
 def test_an_empty_block_is_refused() -> None:
     """It would be asked for without end."""
     bucket = TokenBucket(capacity=1, rate=1, clock=Clock())

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from azure.eventhub import EventData
@@ -16,7 +16,8 @@ from azure.eventhub.exceptions import EventDataSendError, EventHubError
 from azure.eventhub.extensions.checkpointstoreblobaio import BlobCheckpointStore
 from azure.storage.blob.aio import ContainerClient
 
-from local.azurite import AzuriteEndpoints
+if TYPE_CHECKING:
+    from local.azurite import AzuriteEndpoints
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from local_azure.broker.amqp.types import Array, Described, Raw, ULong
 from unit.broker.world import body
 
 _MOST = 100_000
-_SECONDS = 8.0
+_SECONDS = 6.0
 """As many settlements as fit into this time, on a slow machine."""
 
 _BATCH = 500
@@ -75,7 +75,7 @@ def test_every_single_settlement_counts(emulator: EmulatorProcess, settled: bool
                     assert each.state.descriptor == 0x24
                     assert each.first not in answered
                     answered.add(each.first)
-    assert done >= 5_000
+    assert done >= 2_000
     deadline = time.monotonic() + 10
     while emulator.status()["queues"]["plain"]["active"] and time.monotonic() < deadline:
         time.sleep(0.05)

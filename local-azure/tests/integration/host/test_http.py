@@ -196,6 +196,20 @@ def test_bodies_stream_in_at_bounded_memory(streams: RunningHost) -> None:
     assert process.memory_info().rss - before < 25_000_000
 
 
+def test_a_body_with_a_length_is_whole_before_the_function_is_called(streams: RunningHost) -> None:
+    """The real host reads it into memory, streams or not; a client that leaves half-way calls nothing."""
+    head = b"POST /api/up HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", streams.port), timeout=20) as left:
+        left.sendall(head + b"12345")
+    with socket.create_connection(("127.0.0.1", streams.port), timeout=20) as client:
+        client.sendall(head + b"12345")
+        assert call(streams, "/api/object")[0] == 200
+        assert "Executing 'Functions.up'" not in streams.text()
+        client.sendall(b"67890")
+        assert client.recv(1000).startswith(b"HTTP/1.1 200")
+    assert streams.text().count("Executing 'Functions.up'") == 1
+
+
 def test_answers_stream_out_and_a_client_that_leaves_is_noticed(streams: RunningHost) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", streams.port, timeout=20)
     connection.request("GET", "/api/down/100000")

@@ -124,7 +124,7 @@ def bodies(expected: dict[str, Any], content: bytes) -> tuple[Any, Any]:
 
 def test_the_recorded_requests_are_answered_as_recorded(host: RunningHost, keys: Path) -> None:
     found = answers(host, json.loads(keys.read_text())["master"])
-    assert records.unexplained(found).splitlines() == []
+    assert records.unexplained(found, "unknown method").splitlines() == []
 
 
 def of_http(host: RunningHost) -> list[dict[str, Any]]:

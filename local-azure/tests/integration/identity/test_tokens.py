@@ -12,21 +12,21 @@ from azure.identity import CredentialUnavailableError, ManagedIdentityCredential
 from azure.identity.aio import ManagedIdentityCredential as AsyncManagedIdentityCredential
 
 from local_azure.identity import IdentityError, object_id
-from tests.integration.conftest import RunningIssuer, running_issuer
+from local_azure.testing.processes import IssuerProcess, issuer_process
 
-AUDIENCE = "api://sluice"
+AUDIENCE = "api://orders"
 VAULT = "https://vault.azure.net"
 
 
 @pytest.fixture
-def hosted(issuer: RunningIssuer, monkeypatch: pytest.MonkeyPatch) -> RunningIssuer:
+def hosted(issuer: IssuerProcess, monkeypatch: pytest.MonkeyPatch) -> IssuerProcess:
     """This process has the environment of a functions host."""
-    for name, value in issuer.settings.items():
+    for name, value in issuer.environment.items():
         monkeypatch.setenv(name, value)
     return issuer
 
 
-def claims_of(issuer: RunningIssuer, token: str, audience: str) -> dict[str, object]:
+def claims_of(issuer: IssuerProcess, token: str, audience: str) -> dict[str, object]:
     """The claims, checked as any service would."""
     key = jwt.PyJWKClient(issuer.address.jwks_uri).get_signing_key_from_jwt(token)
     found = jwt.decode(token, key, ["RS256"], audience=audience)
@@ -34,19 +34,19 @@ def claims_of(issuer: RunningIssuer, token: str, audience: str) -> dict[str, obj
     return found
 
 
-def test_a_client_token_checks_out_with_the_published_keys(issuer: RunningIssuer) -> None:
-    claims = claims_of(issuer, issuer.token(client="shop", roles=("reader",)), AUDIENCE)
-    assert claims["iss"] == issuer.settings["SLUICE_AUTH_ISSUER"]
+def test_a_client_token_checks_out_with_the_published_keys(issuer: IssuerProcess) -> None:
+    claims = claims_of(issuer, issuer.token(audience=AUDIENCE, client="shop", roles=("reader",)), AUDIENCE)
+    assert claims["iss"] == issuer.address.issuer
     assert (claims["azp"], claims["roles"]) == ("shop", ["reader"])
 
 
-def test_the_sync_sdk_gets_the_managed_identitys_token(hosted: RunningIssuer) -> None:
+def test_the_sync_sdk_gets_the_managed_identitys_token(hosted: IssuerProcess) -> None:
     with ManagedIdentityCredential(client_id=hosted.registration.client_id) as credential:
         claims = claims_of(hosted, credential.get_token(f"{VAULT}/.default").token, VAULT)
     assert claims["oid"] == object_id(hosted.address.tenant, hosted.registration.client_id)
 
 
-async def test_the_async_sdk_gets_the_same_identity_with_and_without_its_client_id(hosted: RunningIssuer) -> None:
+async def test_the_async_sdk_gets_the_same_identity_with_and_without_its_client_id(hosted: IssuerProcess) -> None:
     found = set()
     for client_id in (None, hosted.registration.client_id):
         async with AsyncManagedIdentityCredential(client_id=client_id) as credential:
@@ -55,7 +55,7 @@ async def test_the_async_sdk_gets_the_same_identity_with_and_without_its_client_
     assert found == {object_id(hosted.address.tenant, hosted.registration.client_id)}
 
 
-async def test_a_wrong_header_gets_no_token(hosted: RunningIssuer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_wrong_header_gets_no_token(hosted: IssuerProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IDENTITY_HEADER", "guessed")
     async with AsyncManagedIdentityCredential() as credential:
         with pytest.raises(ClientAuthenticationError):
@@ -64,14 +64,14 @@ async def test_a_wrong_header_gets_no_token(hosted: RunningIssuer, monkeypatch: 
         other.get_token(f"{VAULT}/.default")
 
 
-def test_tokens_of_before_a_restart_and_a_rotation_still_check_out(project: Path, tmp_path: Path) -> None:
-    with running_issuer(project, tmp_path) as first:
-        token = first.token()
+def test_tokens_of_before_a_restart_and_a_rotation_still_check_out(tmp_path: Path) -> None:
+    with issuer_process(tmp_path) as first:
+        token = first.token(audience=AUDIENCE)
         port = first.address.port
-    with running_issuer(project, tmp_path, port) as second:
+    with issuer_process(tmp_path, port=port) as second:
         assert second.rotate() != jwt.get_unverified_header(token)["kid"]
         claims_of(second, token, AUDIENCE)
-        claims_of(second, second.token(), AUDIENCE)
+        claims_of(second, second.token(audience=AUDIENCE), AUDIENCE)
         second.rotate(overlap=0)
         with pytest.raises(jwt.PyJWKClientError):
             claims_of(second, token, AUDIENCE)
@@ -79,7 +79,7 @@ def test_tokens_of_before_a_restart_and_a_rotation_still_check_out(project: Path
         assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
 
 
-def test_a_refusal_says_why_without_the_secret(issuer: RunningIssuer) -> None:
+def test_a_refusal_says_why_without_the_secret(issuer: IssuerProcess) -> None:
     with pytest.raises(IdentityError, match="refused with 400: AADSTS900144: lifetime") as refused:
-        issuer.token(lifetime=0)
+        issuer.token(audience=AUDIENCE, lifetime=0)
     assert issuer.registration.client_secret not in str(refused.value) + repr(issuer)

@@ -17,19 +17,19 @@ from azure.keyvault.keys.crypto.aio import CryptographyClient as AsyncCryptograp
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
 from integration.keyvault.conftest import client_options, developer
-from tests.integration.conftest import RunningVault
+from local_azure.testing.processes import VaultProcess
 
 DATA_KEY = bytes(range(32))
 
 
 @pytest.mark.parametrize("algorithm", [KeyWrapAlgorithm.rsa_oaep_256, KeyWrapAlgorithm.rsa_oaep])
 async def test_the_app_wraps_and_unwraps_by_managed_identity(
-    vault: RunningVault, monkeypatch: pytest.MonkeyPatch, algorithm: KeyWrapAlgorithm
+    vault: VaultProcess, monkeypatch: pytest.MonkeyPatch, algorithm: KeyWrapAlgorithm
 ) -> None:
     for name in ("IDENTITY_ENDPOINT", "IDENTITY_HEADER"):
-        monkeypatch.setenv(name, vault.settings[name])
+        monkeypatch.setenv(name, vault.environment[name])
     options = client_options(vault)
-    async with ManagedIdentityCredential(client_id=vault.settings["KeyVault__clientId"]) as credential:
+    async with ManagedIdentityCredential(client_id=vault.issuer.registration.client_id) as credential:
         async with AsyncKeyClient(vault.url, credential, **options) as client:
             key = await client.get_key("data-key-wrap")
         async with AsyncCryptographyClient(key, credential, **options) as crypto:
@@ -38,7 +38,7 @@ async def test_the_app_wraps_and_unwraps_by_managed_identity(
             assert (await crypto.unwrap_key(algorithm, wrapped.encrypted_key)).key == DATA_KEY
 
 
-def test_what_an_old_version_wrapped_it_unwraps_after_a_rotation(vault: RunningVault, keys: KeyClient) -> None:
+def test_what_an_old_version_wrapped_it_unwraps_after_a_rotation(vault: VaultProcess, keys: KeyClient) -> None:
     old = keys.create_rsa_key("turning", size=2048)
     wrapped = crypto(vault, old.id).wrap_key(KeyWrapAlgorithm.rsa_oaep_256, DATA_KEY)
     new = keys.rotate_key("turning")
@@ -52,7 +52,7 @@ def test_what_an_old_version_wrapped_it_unwraps_after_a_rotation(vault: RunningV
     assert error.value.status_code == 400
 
 
-def test_the_service_itself_wraps_as_the_sdk_does_locally(vault: RunningVault, keys: KeyClient) -> None:
+def test_the_service_itself_wraps_as_the_sdk_does_locally(vault: VaultProcess, keys: KeyClient) -> None:
     """The SDK wraps with the public half by itself; the REST operation is there for those who do not."""
     keys.create_rsa_key("both")
     remote = CryptographyClient(f"{vault.url}/keys/both", developer(vault), **client_options(vault))
@@ -66,7 +66,7 @@ def test_the_service_itself_wraps_as_the_sdk_does_locally(vault: RunningVault, k
 
 
 @pytest.mark.parametrize("algorithm", ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"])
-def test_what_the_vault_signs_it_and_the_sdk_verify(vault: RunningVault, keys: KeyClient, algorithm: str) -> None:
+def test_what_the_vault_signs_it_and_the_sdk_verify(vault: VaultProcess, keys: KeyClient, algorithm: str) -> None:
     key = keys.create_rsa_key("signing")
     digest = hashlib.new(f"sha{algorithm[2:]}", b"text").digest()
     signed = crypto(vault, key.id).sign(SignatureAlgorithm(algorithm), digest)
@@ -79,14 +79,14 @@ def test_what_the_vault_signs_it_and_the_sdk_verify(vault: RunningVault, keys: K
         assert keys.send_request(_request("POST", url, body, token)).json() == {"value": good}
 
 
-def test_a_digest_of_another_length_is_refused(vault: RunningVault, keys: KeyClient) -> None:
+def test_a_digest_of_another_length_is_refused(vault: VaultProcess, keys: KeyClient) -> None:
     key = keys.create_rsa_key("signing")
     with pytest.raises(HttpResponseError) as error:
         crypto(vault, key.id).sign(SignatureAlgorithm.rs256, b"short")
     assert error.value.status_code == 400
 
 
-def test_a_key_is_backed_up_and_restored(vault: RunningVault, keys: KeyClient) -> None:
+def test_a_key_is_backed_up_and_restored(vault: VaultProcess, keys: KeyClient) -> None:
     key = keys.create_rsa_key("kept")
     keys.rotate_key("kept")
     wrapped = crypto(vault, key.id).wrap_key(KeyWrapAlgorithm.rsa_oaep_256, DATA_KEY)
@@ -106,7 +106,7 @@ def test_a_key_is_backed_up_and_restored(vault: RunningVault, keys: KeyClient) -
     assert error.value.status_code == 400
 
 
-def test_an_imported_key_is_the_one_that_was_given(vault: RunningVault, keys: KeyClient) -> None:
+def test_an_imported_key_is_the_one_that_was_given(vault: VaultProcess, keys: KeyClient) -> None:
     private = generate_private_key(65_537, 2048)
     numbers = private.private_numbers()
 
@@ -132,7 +132,7 @@ def test_an_imported_key_is_the_one_that_was_given(vault: RunningVault, keys: Ke
     assert crypto(vault, imported.id).unwrap_key(KeyWrapAlgorithm.rsa_oaep, wrapped.encrypted_key).key == DATA_KEY
 
 
-def test_disabled_keys_do_nothing_and_expired_ones_only_open(vault: RunningVault, keys: KeyClient) -> None:
+def test_disabled_keys_do_nothing_and_expired_ones_only_open(vault: VaultProcess, keys: KeyClient) -> None:
     key = keys.create_rsa_key("aging")
     wrapped = crypto(vault, key.id).wrap_key(KeyWrapAlgorithm.rsa_oaep_256, DATA_KEY).encrypted_key
     keys.update_key_properties("aging", expires_on=datetime.now(UTC) - timedelta(seconds=5))
@@ -168,7 +168,7 @@ def test_other_kinds_of_keys_are_refused(keys: KeyClient, kind: str) -> None:
     assert error.value.status_code == 400
 
 
-def crypto(vault: RunningVault, key_id: str) -> CryptographyClient:
+def crypto(vault: VaultProcess, key_id: str) -> CryptographyClient:
     return CryptographyClient(key_id, developer(vault), **client_options(vault))
 
 

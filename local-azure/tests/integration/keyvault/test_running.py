@@ -20,21 +20,22 @@ from azure.keyvault.secrets import SecretClient
 from azure.servicebus.aio import ServiceBusClient
 
 from integration.keyvault.conftest import client_options, developer
-from tests.integration.conftest import RunningEmulator, RunningIssuer, RunningVault, running_emulator, running_vault
+from integration.keyvault.seeds import SEEDS
+from local_azure.testing.processes import BrokerProcess, IssuerProcess, VaultProcess, broker_process, vault_process
 
 
 @pytest.fixture(autouse=True)
-def healthy(vault: RunningVault) -> None:
+def healthy(vault: VaultProcess) -> None:
     """Every test begins without faults and counts."""
     vault.heal()
     vault.administer("DELETE", "requests")
 
 
-def client(vault: RunningVault, **changes: Any) -> SecretClient:
+def client(vault: VaultProcess, **changes: Any) -> SecretClient:
     return SecretClient(vault.url, developer(vault), **{**client_options(vault), **changes})
 
 
-def test_reads_are_counted_without_the_challenges(vault: RunningVault) -> None:
+def test_reads_are_counted_without_the_challenges(vault: VaultProcess) -> None:
     with client(vault) as secrets:
         for _ in range(3):
             secrets.get_secret("token-key")
@@ -44,7 +45,7 @@ def test_reads_are_counted_without_the_challenges(vault: RunningVault) -> None:
 
 
 @pytest.mark.parametrize("status", [500, 503])
-def test_a_fault_strikes_so_many_requests_and_then_the_vault_is_well(vault: RunningVault, status: int) -> None:
+def test_a_fault_strikes_so_many_requests_and_then_the_vault_is_well(vault: VaultProcess, status: int) -> None:
     with client(vault) as secrets:
         secrets.get_secret("token-key")
         vault.fault("error", status=status, requests=1, operation="secrets/get")
@@ -55,7 +56,7 @@ def test_a_fault_strikes_so_many_requests_and_then_the_vault_is_well(vault: Runn
     assert vault.requests()["operations"]["secrets/get"]["error"] == 1
 
 
-def test_a_throttled_client_is_told_when_to_come_again(vault: RunningVault) -> None:
+def test_a_throttled_client_is_told_when_to_come_again(vault: VaultProcess) -> None:
     with client(vault) as secrets:
         vault.fault("throttle", seconds=7, requests=1)
         with pytest.raises(HttpResponseError) as error:
@@ -68,7 +69,7 @@ def test_a_throttled_client_is_told_when_to_come_again(vault: RunningVault) -> N
 
 
 @pytest.mark.parametrize("kind", ["malformed", "hang"])
-def test_an_answer_that_is_none_fails_the_client(vault: RunningVault, kind: str) -> None:
+def test_an_answer_that_is_none_fails_the_client(vault: VaultProcess, kind: str) -> None:
     with client(vault) as secrets:
         secrets.get_secret("token-key")
         vault.fault(kind, seconds=0.2, requests=1)
@@ -77,7 +78,7 @@ def test_an_answer_that_is_none_fails_the_client(vault: RunningVault, kind: str)
         assert secrets.get_secret("token-key").value
 
 
-def test_latency_makes_it_slow_and_not_wrong(vault: RunningVault) -> None:
+def test_latency_makes_it_slow_and_not_wrong(vault: VaultProcess) -> None:
     with client(vault) as secrets:
         secrets.get_secret("token-key")
         vault.fault("latency", seconds=0.2, requests=1)
@@ -86,23 +87,23 @@ def test_latency_makes_it_slow_and_not_wrong(vault: RunningVault) -> None:
         assert time.monotonic() - began >= 0.2
 
 
-def test_a_wrong_fault_is_refused(vault: RunningVault) -> None:
+def test_a_wrong_fault_is_refused(vault: VaultProcess) -> None:
     with pytest.raises(Exception, match="400"):
         vault.fault("fire")
 
 
-def test_over_the_limit_is_429(project: Path, tmp_path: Path, issuer: RunningIssuer) -> None:
-    with running_vault(project, tmp_path, issuer, "--limit", "5") as small, client(small) as secrets:
+def test_over_the_limit_is_429(tmp_path: Path, issuer: IssuerProcess) -> None:
+    with vault_process(tmp_path, issuer, *SEEDS, "--limit", "5") as small, client(small) as secrets:
         with pytest.raises(HttpResponseError) as error:
             [secrets.get_secret("token-key") for _ in range(12)]
         assert error.value.status_code == 429
         assert 1 <= _retry_after(error.value) <= 10
 
 
-def test_what_was_acknowledged_survives_kill_9(project: Path, tmp_path: Path, issuer: RunningIssuer) -> None:
+def test_what_was_acknowledged_survives_kill_9(tmp_path: Path, issuer: IssuerProcess) -> None:
     """Writers write until the process is killed under them; every write that returned is there afterwards."""
     acknowledged: dict[str, str] = {}
-    with running_vault(project, tmp_path, issuer) as first:
+    with vault_process(tmp_path, issuer, *SEEDS) as first:
         port = first.address.port
         with client(first) as secrets:
             seed = secrets.get_secret("operation-key").value
@@ -128,24 +129,24 @@ def test_what_was_acknowledged_survives_kill_9(project: Path, tmp_path: Path, is
         os.kill(first.pid, signal.SIGKILL)
         for writer in writers:
             writer.join(20)
-        with running_vault(project, tmp_path, issuer, port=port) as second, client(second) as secrets:
+        with vault_process(tmp_path, issuer, *SEEDS, port=port) as second, client(second) as secrets:
             assert secrets.get_secret("operation-key").value == seed
             assert secrets.get_deleted_secret("gone").properties.version == deleted.properties.version
             for name, value in acknowledged.items():
                 assert int(secrets.get_secret(name).value or "") - int(value) in (0, 1)
 
 
-def test_a_second_vault_on_the_same_folder_is_refused(project: Path, tmp_path: Path, issuer: RunningIssuer) -> None:
+def test_a_second_vault_on_the_same_folder_is_refused(tmp_path: Path, issuer: IssuerProcess) -> None:
     with (
-        running_vault(project, tmp_path, issuer),
+        vault_process(tmp_path, issuer),
         pytest.raises(RuntimeError, match="is another vault running on it"),
-        running_vault(project, tmp_path, issuer),
+        vault_process(tmp_path, issuer),
     ):
         pass
 
 
 async def test_events_reach_webhook_and_queue_and_wait_for_a_subscriber_that_is_late(
-    project: Path, tmp_path: Path, issuer: RunningIssuer
+    tmp_path: Path, issuer: IssuerProcess
 ) -> None:
     config = tmp_path / "queues.json"
     queue = {"Name": "secret-events", "Properties": {}}
@@ -171,8 +172,8 @@ async def test_events_reach_webhook_and_queue_and_wait_for_a_subscriber_that_is_
     port = runner.addresses[0][1]
     try:
         with (
-            running_emulator(project, tmp_path, [config]) as emulator,
-            running_vault(project, _made(tmp_path / "vault"), issuer, "--near-expiry-seconds", "3600") as vault,
+            broker_process(tmp_path, [config]) as emulator,
+            vault_process(_made(tmp_path / "vault"), issuer, *SEEDS, "--near-expiry-seconds", "3600") as vault,
         ):
             url = f"http://127.0.0.1:{port}/runtime/webhooks/eventgrid?functionName=secret_events"
             subscriptions = [
@@ -206,12 +207,12 @@ async def test_events_reach_webhook_and_queue_and_wait_for_a_subscriber_that_is_
         assert "hunter2" not in json.dumps(event)
 
 
-def _set(vault: RunningVault, name: str, expires: datetime) -> str | None:
+def _set(vault: VaultProcess, name: str, expires: datetime) -> str | None:
     with client(vault) as secrets:
         return secrets.set_secret(name, "hunter2", expires_on=expires).properties.version
 
 
-async def _receive(emulator: RunningEmulator, count: int) -> list[dict[str, Any]]:
+async def _receive(emulator: BrokerProcess, count: int) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     async with (
         ServiceBusClient.from_connection_string(emulator.connection_string) as bus,

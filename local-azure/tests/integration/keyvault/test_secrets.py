@@ -23,10 +23,11 @@ from azure.keyvault.secrets import SecretClient
 from azure.keyvault.secrets.aio import SecretClient as AsyncSecretClient
 
 from integration.keyvault.conftest import client_options, developer
+from integration.keyvault.seeds import SECRETS
 from local_azure.identity import object_id
-from tests.integration.conftest import RunningVault
+from local_azure.testing.processes import VaultProcess
 
-SEEDS = {"api-keys", "data-key", "hmac-key", "operation-key", "token-key"}
+SEEDS = set(SECRETS)
 
 
 async def test_the_app_reads_and_writes_by_managed_identity(app_secrets: AsyncSecretClient) -> None:
@@ -127,7 +128,7 @@ def test_a_value_over_the_limit_is_refused_and_not_repeated(secrets: SecretClien
     assert secrets.set_secret("big", value[:12_800]).value == value[:12_800]
 
 
-def test_who_has_no_role_is_forbidden_until_it_has_one(vault: RunningVault, secrets: SecretClient) -> None:
+def test_who_has_no_role_is_forbidden_until_it_has_one(vault: VaultProcess, secrets: SecretClient) -> None:
     secrets.set_secret("guarded", "v")
     with SecretClient(vault.url, developer(vault, "visitor"), **client_options(vault)) as client:
         with pytest.raises(HttpResponseError) as error:
@@ -142,7 +143,7 @@ def test_who_has_no_role_is_forbidden_until_it_has_one(vault: RunningVault, secr
             client.set_secret("guarded", "other")
 
 
-def test_a_token_for_another_service_is_refused(vault: RunningVault) -> None:
+def test_a_token_for_another_service_is_refused(vault: VaultProcess) -> None:
     class Stray:
         def get_token(self, *scopes: str, **options: object) -> object:
             return developer(vault).get_token("api://sluice/.default")
@@ -154,7 +155,7 @@ def test_a_token_for_another_service_is_refused(vault: RunningVault) -> None:
     assert error.value.status_code == 401
 
 
-def test_a_certificate_of_another_authority_is_refused(vault: RunningVault) -> None:
+def test_a_certificate_of_another_authority_is_refused(vault: VaultProcess) -> None:
     """Without the bundle, a client trusts what the system does; the development authority is not part of it."""
     options = {**client_options(vault), "connection_verify": True}
     wrong = pytest.raises(ServiceRequestError, match="CERTIFICATE_VERIFY_FAILED")
@@ -162,7 +163,7 @@ def test_a_certificate_of_another_authority_is_refused(vault: RunningVault) -> N
         client.get_secret("operation-key")
 
 
-def test_a_vault_under_another_name_is_not_given_a_token(vault: RunningVault) -> None:
+def test_a_vault_under_another_name_is_not_given_a_token(vault: VaultProcess) -> None:
     """The SDK's own check of the challenge is on: only the address that the challenge is for passes it."""
     refused = pytest.raises(ValueError, match="does not match the requested domain")
     stranger = vault.url.replace("127.0.0.1", "localhost")
@@ -170,7 +171,7 @@ def test_a_vault_under_another_name_is_not_given_a_token(vault: RunningVault) ->
         client.get_secret("operation-key")
 
 
-def test_the_vault_has_a_name_too(vault: RunningVault, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_vault_has_a_name_too(vault: VaultProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     """RFC 6761: names under localhost are this machine's; not every resolver knows, so the test says it."""
     resolve = socket.getaddrinfo
     here = {"vault.localhost": "127.0.0.1"}
@@ -179,7 +180,7 @@ def test_the_vault_has_a_name_too(vault: RunningVault, monkeypatch: pytest.Monke
         assert (client.get_secret("operation-key").id or "").startswith(vault.address.named_url)
 
 
-def test_a_new_signing_key_of_the_issuer_fails_no_request(vault: RunningVault) -> None:
+def test_a_new_signing_key_of_the_issuer_fails_no_request(vault: VaultProcess) -> None:
     """Tokens of before and after the rotation are taken side by side."""
     with SecretClient(vault.url, developer(vault), **client_options(vault)) as before:
         before.get_secret("operation-key")
@@ -190,15 +191,15 @@ def test_a_new_signing_key_of_the_issuer_fails_no_request(vault: RunningVault) -
 
 
 @pytest.mark.parametrize("module", ["azure.keyvault.secrets", "azure.keyvault.secrets.aio"])
-def test_the_settings_of_a_host_are_enough_for_the_sdk(vault: RunningVault, module: str) -> None:
-    """A process with the stack's environment gives no certificate file: both transports find it themselves."""
+def test_the_environment_is_enough_for_the_sdk(vault: VaultProcess, module: str) -> None:
+    """A process with the environment gives no certificate file: both transports find it themselves."""
     code = f"""
 import asyncio, inspect, os
 from {module} import SecretClient
 from {module.replace("keyvault.secrets", "identity")} import ManagedIdentityCredential
 async def main():
-    credential = ManagedIdentityCredential(client_id=os.environ["KeyVault__clientId"])
-    client = SecretClient(os.environ["KeyVault__vaultUri"], credential)
+    credential = ManagedIdentityCredential(client_id=os.environ["CLIENT_ID"])
+    client = SecretClient(os.environ["VAULT_URI"], credential)
     found = client.get_secret("operation-key")
     found = await found if inspect.isawaitable(found) else found
     print(len(found.value))
@@ -208,7 +209,12 @@ async def main():
             await closing
 asyncio.run(main())
 """
+    place = {"VAULT_URI": vault.url, "CLIENT_ID": vault.issuer.registration.client_id}
     done = subprocess.run(
-        [sys.executable, "-c", code], env={**os.environ, **vault.settings}, capture_output=True, text=True, check=False
+        [sys.executable, "-c", code],
+        env={**os.environ, **vault.environment, **place},
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.stdout.strip() == "43", done.stderr

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import local_azure
 from local_azure.broker.amqp import DecodeError
 from local_azure.broker.amqp.decode import MAX_DEPTH, decode_one, skip
 from local_azure.broker.amqp.encode import encode
@@ -151,10 +152,10 @@ def test_values_without_amqp_type_are_refused() -> None:
 
 
 @pytest.mark.parametrize("package", ["amqp", "servicebus", "eventhubs", "rules"])
-def test_protocol_and_semantics_import_no_io(package: str, project: Path) -> None:
+def test_protocol_and_semantics_import_no_io(package: str) -> None:
     """Codec, engine and broker know no sockets, event loop, clock or threads."""
     forbidden = {"asyncio", "socket", "ssl", "time", "threading", "sqlite3", "select", "selectors"}
-    for path in (project / "local-azure" / "src" / "local_azure" / "broker" / package).rglob("*.py"):
+    for path in (Path(local_azure.__file__).parent / "broker" / package).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = []
             if isinstance(node, ast.Import):

@@ -3,10 +3,12 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from azure.functions.eventhub import EventHubTriggerConverter
 
 from local_azure.host.trigger_data import event_hubs
 from local_azure.host.trigger_data.event_hubs import Partition, ReceivedEvent
+from local_azure.host.trigger_data.values import Unbound
 
 MOMENT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 
@@ -43,3 +45,9 @@ def test_one_event() -> None:
     decoded: Any = EventHubTriggerConverter.decode(data, trigger_metadata=metadata)
     assert (decoded.get_body(), decoded.sequence_number, decoded.offset) == (b"7", 7, "70")
     assert decoded.metadata["Properties"] == {"id": "x"}
+
+
+def test_an_amqp_value_fails_the_batch() -> None:
+    """Before any code of the app."""
+    with pytest.raises(Unbound, match="AMQP value"):
+        event_hubs.batch([event(1), ReceivedEvent(body=None)], Partition(), "BINARY")

@@ -5,6 +5,7 @@ from http.cookies import SimpleCookie
 from typing import Any
 
 import azure.functions as func
+import pytest
 from azure.functions.http import HttpRequestConverter, HttpResponseConverter
 
 from local_azure.host.http.classic import Answer, answer_of
@@ -57,3 +58,32 @@ def test_a_text_is_the_body_unless_it_describes_a_response() -> None:
     whole = answered(json.dumps({"status": 418, "body": {"a": 1}, "headers": {"X-A": "b"}}))
     assert (whole.status, whole.body) == (418, b'{"a":1}')
     assert ("X-A", "b") in whole.headers
+
+
+def test_a_cookie_as_asp_net_writes_it() -> None:
+    response = func.HttpResponse("ok")
+    given = "a=b/c; Expires=Wed, 21 Oct 2026 07:28:00 GMT; Max-Age=60; Domain=x; Path=/p; Secure; SameSite=Lax"
+    response.headers.add("Set-Cookie", given)
+    (cookie,) = [value for name, value in answered(response).headers if name == "Set-Cookie"]
+    assert cookie == (
+        "a=b%2Fc; expires=Wed, 21 Oct 2026 07:28:00 GMT; max-age=60; domain=x; path=/p; secure; samesite=lax"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "body"),
+    [
+        ('{"body": null}', 200, b""),
+        ('{"BODY": [1]}', 200, b"System.Collections.Generic.List`1[System.Object]"),
+        ('{"body": true, "statusCode": " 201 ", "status": 400}', 201, b"True"),
+        ('{"body": "x", "status": 99999999999}', 500, b""),
+        ('{"body": "x", "headers": {"X-A": null}}', 500, b""),
+        ('{"body": "x", "headers": {"X-A": "a\\nb"}}', 500, b""),
+        ('"2024-05-06T07:08:09Z"', 200, b"05/06/2024 07:08:09"),
+        ("1e20", 200, b"1E+20"),
+        ("{}", 200, b"{}"),
+    ],
+)
+def test_texts_that_are_json(text: str, status: int, body: bytes) -> None:
+    answer = answered(text)
+    assert (answer.status, answer.body) == (status, body)

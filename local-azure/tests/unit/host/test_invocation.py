@@ -1,6 +1,7 @@
 """How functions are run: context, threads, time limit, results."""
 
 import asyncio
+import inspect
 import threading
 from datetime import timedelta
 from typing import Any
@@ -16,7 +17,7 @@ from local_azure.host.invocation import InvocationFailed, Invoker
 def function(call: Any, *, wants_context: bool = False) -> Function:
     trigger = Parameter(name="value", converter="generic", annotation=str, binding={"type": "serviceBusTrigger"})
     return Function(
-        name="work", call=call, is_async=asyncio.iscoroutinefunction(call), wants_context=wants_context,
+        name="work", call=call, is_async=inspect.iscoroutinefunction(call), wants_context=wants_context,
         directory="/app", trigger=trigger,
     )  # fmt: skip
 

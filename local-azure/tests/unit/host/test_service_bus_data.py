@@ -1,6 +1,7 @@
 """What a Service Bus function receives, through the real converters: their traps are the platform's."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -9,6 +10,7 @@ from azure.functions.servicebus import ServiceBusMessageInConverter
 
 from local_azure.host.trigger_data import service_bus
 from local_azure.host.trigger_data.service_bus import ReceivedMessage
+from local_azure.host.trigger_data.values import Unbound
 
 MOMENT = datetime(2026, 3, 4, 5, 6, 7, 120_000, tzinfo=UTC)
 
@@ -86,3 +88,30 @@ def test_property_values_travel_as_json() -> None:
     assert decoded.application_properties == {
         "when": "2026-03-04T05:06:07.12Z", "raw": "dGV4dA==", "flag": True, "many": [1, 2],
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("bodies", [[b"{}", b"not json"], [b"{}", b""]])
+def test_one_body_that_is_no_json_fails_a_batch_without_data_type(bodies: list[bytes]) -> None:
+    with pytest.raises(Unbound, match="no JSON"):
+        decode_batch([message(body) for body in bodies], "UNDEFINED")
+
+
+def test_a_batch_without_data_type_is_one_json_array() -> None:
+    decoded = decode_batch([message(b'{"a": 1.50}'), message(b'"text"'), message(b"[1]")], "UNDEFINED")
+    assert [each.get_body() for each in decoded] == [b'{"a": 1.5}', b'"text"', b"[1]"]
+
+
+def test_an_amqp_value_is_bound_as_a_text_only() -> None:
+    """And never as bytes: the batch fails with it, before any code of the app."""
+    text = replace(message(), body="a value")
+    assert decode_single(text, "UNDEFINED").get_body() == b"a value"
+    for given, data_type in ((text, "BINARY"), (replace(message(), body=None), "UNDEFINED")):
+        with pytest.raises(Unbound, match="AMQP value"):
+            decode_batch([message(), given], data_type)
+        with pytest.raises(Unbound, match="AMQP value"):
+            decode_single(given, data_type)
+
+
+def test_a_message_of_ten_thousand_properties() -> None:
+    many = {f"p{number}": number for number in range(10_000)}
+    assert decode_batch([message(application_properties=many)])[0].application_properties == many

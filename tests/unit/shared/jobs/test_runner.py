@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -267,7 +268,7 @@ def test_a_job_that_fails_says_so_and_comes_again(world: World, caplog: pytest.L
     assert [record.message for record in caplog.records] == ["job failed"] * 2
 
 
-def test_a_job_with_more_to_do_goes_on_at_once_for_the_same_due_time(world: World) -> None:
+def test_a_job_with_more_to_do_goes_on_with_the_next_ticks_for_the_same_due_time(world: World) -> None:
     """However many runs it takes."""
     left = [3]
 
@@ -276,8 +277,10 @@ def test_a_job_with_more_to_do_goes_on_at_once_for_the_same_due_time(world: Worl
         left[0] -= 1
         return left[0] > 0
 
-    world.ticks(world.runner(world.job("sweep", "1m", some)), seconds=61)
+    world.ticks(world.runner(world.job("sweep", "1m", some)), seconds=75)
     assert world.runs("sweep") == ["08:01:00"] * 3
+    moments = [began for _, _, began in world.began]
+    assert all(later - earlier >= timedelta(seconds=TICK) for earlier, later in pairwise(moments))
     record = world.record("sweep")
     assert (record.outcome, record.last_success, f"{record.due:%H:%M}") == (Outcome.DONE, record.run_due, "08:02")
 

@@ -119,7 +119,7 @@ def before(change: datetime, zone: ZoneInfo) -> timedelta:
 
 
 def test_a_day_of_23_hours() -> None:
-    """What the missing hour would have held runs once, when it is over; what runs all the time goes on."""
+    """What the missing hour would have had runs once, when it is over; what runs all the time goes on."""
     nightly = parse_schedule("0 30 2 * * *", zone=BERLIN)
     assert dues(nightly, "2026-03-28T12:00+01:00", 2) == ["29 03:00 +0200", "30 02:30 +0200"]
     half = parse_schedule("0 */30 * * * *", zone=BERLIN)

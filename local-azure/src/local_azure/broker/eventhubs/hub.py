@@ -24,8 +24,9 @@ _TRIM_EVERY_MS: Final = 10_000
 
 
 class Reader(Protocol):
-    """One receiver of one partition; `epoch` is None for a non-exclusive one."""
+    """One receiver of one partition; `epoch` is None for a non-exclusive one. `name` is the client's own for it."""
 
+    name: str
     epoch: int | None
     position: int
 
@@ -118,22 +119,37 @@ class EventHub:
             `amqp:link:stolen` if a higher epoch reads already, `amqp:resource-limit-exceeded` if too many do.
         """
         readers = self._readers.setdefault((self.group(group), partition), [])
-        highest = max((each.epoch for each in readers if each.epoch is not None), default=None)
+        holder = next((each for each in readers if each.epoch is not None), None)  # one alone has an epoch
+        highest = None if holder is None else holder.epoch
         if reader.epoch is None:
             if highest is not None:
-                raise _stolen(f"a reader with epoch {highest} holds it, so one without an epoch is not allowed")
+                raise _stolen(
+                    f"At least one receiver for the endpoint is created with epoch of '{highest}', and so non-epoch"
+                    " receiver is not allowed. Either reconnect with a higher epoch, or make sure all epoch receivers"
+                    " are closed or disconnected."
+                )
             if len(readers) >= _MAX_READERS:
                 raise AmqpError(
                     Condition.RESOURCE_LIMIT_EXCEEDED,
                     f"Exceeded the maximum number of {_MAX_READERS} readers per partition and consumer group",
                 )
-        elif highest is not None and highest > reader.epoch:
-            raise _stolen(f"a reader with the higher epoch {highest} holds it")
+        elif holder is not None and highest is not None and highest > reader.epoch:
+            raise _stolen(
+                f"Receiver '{holder.name}' with a higher epoch '{highest}' already exists. Receiver '{reader.name}'"
+                f" with epoch {reader.epoch} cannot be created. Make sure you are creating receiver with increasing"
+                " epoch value to ensure connectivity, or ensure all old epoch receivers are closed or disconnected."
+            )
         else:
             evicted = tuple(readers)
             readers.clear()
             for each in evicted:
-                each.stolen(_stolen(f"a reader with epoch {reader.epoch} took it over"))
+                each.stolen(
+                    _stolen(
+                        f"New receiver '{reader.name}' with higher epoch of '{reader.epoch}' is created hence current"
+                        f" receiver '{each.name}' with epoch '{each.epoch or 0}' is getting disconnected. If you are"
+                        " recreating the receiver, make sure a higher epoch is used."
+                    )
+                )
         readers.append(reader)
         self.wake(self)
 
@@ -184,7 +200,8 @@ class EventHub:
 
 
 def _stolen(reason: str) -> AmqpError:
-    return AmqpError(Condition.STOLEN, f"The reader of this partition was disconnected: {reason}")
+    """In the service's words, which people search for."""
+    return AmqpError(Condition.STOLEN, reason)
 
 
 def _gone(name: str) -> AmqpError:

@@ -23,6 +23,7 @@ _MAX_MESSAGE: Final = 1 << 20
 
 _SELECTOR: Final = "apache.org:selector-filter:string"
 _EPOCH: Final = "com.microsoft:epoch"
+_NAME: Final = "com.microsoft:receiver-name"
 _RUNTIME_METRIC: Final = "com.microsoft:enable-receiver-runtime-metric"
 
 
@@ -49,6 +50,7 @@ class PartitionReader:
         self._client = client
         self._hub = hub
         self._log = hub.partitions[partition]
+        self.name = str(link.properties.get(_NAME) or "nil")
         epoch = link.properties.get(_EPOCH)
         self.epoch = int(epoch) if isinstance(epoch, int) else None
         self.position = self._log.position(_selector(link))

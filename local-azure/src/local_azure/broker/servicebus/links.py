@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from functools import partial
 from typing import Any, Final
 
@@ -122,7 +121,7 @@ class QueueReceiver:
         self._leaving -= 1
         self._leaving_bytes -= message.size
         if self.link.is_open:
-            self.link.send(message.encode(), settled=True, tag=uuid.uuid4().bytes)
+            self.link.send(message.encode(), settled=True, tag=self.queue.services.new_token())
         if not self._leaving:
             self.on_credit()  # what the bound on bytes kept back, and the answer to a drain
 
@@ -278,7 +277,7 @@ def open_receiver(link: OutgoingLink, client: Client, queue: Queue) -> QueueRece
             raise AmqpError(
                 Condition.NOT_ALLOWED,
                 f"It is not possible for an entity that requires sessions to create a non-sessionful message"
-                f" receiver: accept a session of '{queue.path}'",
+                f" receiver. Accept a session of '{queue.path}'.",
             )
         value = filters[SESSION_FILTER]
         wanted = value.value if isinstance(value, Described) else value

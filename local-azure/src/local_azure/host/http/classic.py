@@ -46,9 +46,10 @@ def answer_of(datum: Datum | None) -> Answer:
 
 def _sendable(answer: Answer) -> Answer:
     """Control characters fail at once; other characters beyond ASCII when the content type is set already."""
-    if any(_CONTROL.search(name) or _CONTROL.search(value) for name, value in answer.headers):
+    everything = "".join([part for pair in answer.headers for part in pair])
+    if _CONTROL.search(everything):
         return Answer(500)
-    if all(name.isascii() and value.isascii() for name, value in answer.headers):
+    if everything.isascii():
         return answer
     return Answer(500, [(name, value) for name, value in answer.headers if name.lower() == "content-type"])
 

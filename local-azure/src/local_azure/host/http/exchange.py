@@ -3,13 +3,13 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
-from urllib.parse import quote
 
 from aiohttp import ClientError, web
 from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDict
 
 from local_azure.host.errors import SettingError
+from local_azure.host.trigger_data.http import encoded_path
 
 __all__ = ["BODY_LIMIT", "AsgiApplication", "AsgiExchange", "ConnectedRequest", "body_limit", "respond"]
 
@@ -131,7 +131,7 @@ class AsgiExchange:
             "method": request.method,
             "scheme": "http",
             "path": self._path,
-            "raw_path": quote(self._path, safe="/:@!$&'()*+,;=-._~").encode(),
+            "raw_path": encoded_path(self._path).encode(),
             "query_string": query.encode(),
             "root_path": "",
             "headers": forwarded_headers(request.raw_headers, client, self._address, self._extra),

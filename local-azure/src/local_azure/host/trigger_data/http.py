@@ -9,9 +9,10 @@ from azure.functions.meta import Datum
 from local_azure.host.trigger_data import values
 from local_azure.host.trigger_data.values import LazyMetadata, Metadata
 
-__all__ = ["path_uri", "request", "request_metadata"]
+__all__ = ["encoded_path", "path_uri", "request", "request_metadata"]
 
 _EMPTY = Datum(b"", "bytes")
+_PLAIN = re.compile(r"[A-Za-z0-9/._~-]*")
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 # Header names that Kestrel knows, in the order and spelling in which it lists them; Content-Length follows, then the
 # others in the order of their arrival.
@@ -76,9 +77,14 @@ def _joined(pairs: Iterable[tuple[str, str]]) -> dict[str, Datum]:
 
 def path_uri(path: str) -> str:
     """A decoded path encoded again: a percent sign that begins no escape becomes one."""
-    if path.isalnum():
+    if _PLAIN.fullmatch(path):
         return path
     return _STRAY_PERCENT.sub("%25", quote(path, safe="/:@!$&'()*+,;=-._~%"))
+
+
+def encoded_path(path: str) -> str:
+    """A decoded path as the host's proxy encodes it for the worker: also what looks like an escape."""
+    return path if _PLAIN.fullmatch(path) else quote(path, safe="/:@!$&'()*+,;=-._~")
 
 
 def request_metadata(

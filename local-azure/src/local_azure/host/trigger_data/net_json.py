@@ -123,7 +123,7 @@ def number_text(value: float) -> str:
     front = "-" if sign else ""
     if shown == "0":
         return f"{front}0"
-    if point > max(len(shown), 7 if isinstance(value, Single) else 15) or point < -4:
+    if point > max(len(shown), 7 if isinstance(value, Single) else 15) or point < -3:
         rest = f".{shown[1:]}" if len(shown) > 1 else ""
         return f"{front}{shown[0]}{rest}E{point - 1:+03d}"
     if point <= 0:

@@ -10,10 +10,12 @@ import (
 )
 
 type queueShown struct {
-	Name       string     `json:"name"`
-	Lock       *string    `json:"lock"`
-	Deliveries *int32     `json:"deliveries"`
-	Rules      [][]string `json:"rules"`
+	Name        string     `json:"name"`
+	Lock        *string    `json:"lock"`
+	Deliveries  *int32     `json:"deliveries"`
+	Idle        *string    `json:"idle"`
+	Partitioned *bool      `json:"partitioned"`
+	Rules       [][]string `json:"rules"`
 }
 
 func showQueue(name string, found admin.QueueProperties) queueShown {
@@ -25,12 +27,19 @@ func showQueue(name string, found admin.QueueProperties) queueShown {
 		}
 		rules = append(rules, shown)
 	}
-	return queueShown{name, found.LockDuration, found.MaxDeliveryCount, rules}
+	return queueShown{name, found.LockDuration, found.MaxDeliveryCount, found.AutoDeleteOnIdle, found.EnablePartitioning, rules}
 }
 
 func changeQueue(given request, into *admin.QueueProperties) {
 	deliveries := int32(given.number("deliveries"))
 	into.LockDuration, into.MaxDeliveryCount = given.optional("lock"), &deliveries
+	if given.has("idle") {
+		into.AutoDeleteOnIdle = given.optional("idle")
+	}
+	if given.has("partitioned") {
+		partitioned := given.flag("partitioned")
+		into.EnablePartitioning = &partitioned
+	}
 	if given.has("rule") {
 		one, two := "a2V5IG9uZQ==", "a2V5IHR3bw=="
 		into.AuthorizationRules = []admin.AuthorizationRule{{

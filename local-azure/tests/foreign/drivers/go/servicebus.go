@@ -242,8 +242,12 @@ func exchange(given request) (any, error) {
 var serviceBus = map[string]operation{
 	"connect": func(given request) (any, error) {
 		connected = given
+		retry := once
+		if given.has("retries") {
+			retry.MaxRetries, retry.RetryDelay = int32(given.number("retries")), 100*time.Millisecond
+		}
 		var err error
-		client, err = azservicebus.NewClientFromConnectionString(given.text("connection_string"), &azservicebus.ClientOptions{RetryOptions: once})
+		client, err = azservicebus.NewClientFromConnectionString(given.text("connection_string"), &azservicebus.ClientOptions{RetryOptions: retry})
 		return nil, err
 	},
 	"send": func(given request) (any, error) {

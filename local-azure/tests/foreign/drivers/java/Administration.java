@@ -21,7 +21,8 @@ final class Administration {
 
     private static Map<String, Object> show(QueueProperties found) {
         return Map.of("name", found.getName(), "lock", found.getLockDuration().toString(),
-            "deliveries", found.getMaxDeliveryCount(), "rules", found.getAuthorizationRules().stream()
+            "deliveries", found.getMaxDeliveryCount(), "idle", found.getAutoDeleteOnIdle().toString(),
+            "partitioned", found.isPartitioningEnabled(), "rules", found.getAuthorizationRules().stream()
                 .map(each -> Stream.concat(Stream.of(each.getKeyName()),
                     each.getAccessRights().stream().map(Object::toString)).toList()).toList());
     }
@@ -51,6 +52,12 @@ final class Administration {
                 CreateQueueOptions wanted = new CreateQueueOptions()
                     .setLockDuration(Duration.parse(Bus.text(given, "lock")))
                     .setMaxDeliveryCount(given.get("deliveries").asInt());
+                if (given.has("idle")) {
+                    wanted.setAutoDeleteOnIdle(Duration.parse(Bus.text(given, "idle")));
+                }
+                if (given.has("partitioned")) {
+                    wanted.setPartitioningEnabled(given.get("partitioned").asBoolean());
+                }
                 if (given.has("rule")) {
                     wanted.getAuthorizationRules().add(new SharedAccessAuthorizationRule(Bus.text(given, "rule"),
                         "a2V5IG9uZQ==", "a2V5IHR3bw==", List.of(AccessRights.SEND)));

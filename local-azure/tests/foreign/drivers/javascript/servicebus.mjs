@@ -285,6 +285,8 @@ async function names(pages, key) {
 const queueOptions = (given) => ({
   lockDuration: given.lock,
   maxDeliveryCount: given.deliveries,
+  autoDeleteOnIdle: given.idle,
+  enablePartitioning: given.partitioned,
   authorizationRules: given.rule && [
     {
       keyName: given.rule,
@@ -300,6 +302,8 @@ const showQueue = (queue) => ({
   name: queue.name,
   lock: queue.lockDuration,
   deliveries: queue.maxDeliveryCount,
+  idle: queue.autoDeleteOnIdle,
+  partitioned: queue.enablePartitioning,
   rules: (queue.authorizationRules ?? []).map((each) => [each.keyName, ...each.accessRights]),
 });
 const countsOf = (found) => ({
