@@ -91,7 +91,8 @@ class SetAsideMessage:
         except ValueError:
             return self
         moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
-        later = now if self.properties.get("attempt") == 1 else min(now, moment + (now - self.since))
+        fresh = self.properties.get("attempt") == 1 or moment >= now  # the latter: whoever sent it had another clock
+        later = now if fresh else min(now, moment + (now - self.since))
         return replace(self, properties={**self.properties, "firstAttemptAt": later.astimezone(UTC).isoformat()})
 
 
@@ -137,8 +138,11 @@ class SetAside:
                         raise failure
                     return sent, False
                 now = self._now()
-                calls = [send(SetAsideMessage.from_row(row).back(now)) for row in some]
-                results = await asyncio.gather(*calls, return_exceptions=True)
+
+                async def give(row: Entity, now: datetime = now) -> None:
+                    await send(SetAsideMessage.from_row(row).back(now))
+
+                results = await asyncio.gather(*map(give, some), return_exceptions=True)
                 failure = failure or next((one for one in results if one is not None), None)
                 if gone := [row for row, result in zip(some, results, strict=True) if result is None]:
                     await self._forget(gone)
