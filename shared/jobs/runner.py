@@ -123,8 +123,8 @@ class JobRunner:
         following = job.schedule.next_after(now)
         if record is None:
             return (await self._records.write(JobRecord(name=job.name, due=following))).due
-        if record.leased_at(now):
-            return min(following, record.until or following)
+        if record.leased_at(now) and record.until is not None and record.until <= now + self._lease + LATE:
+            return min(following, record.until)  # a lease that holds longer is that of a clock that was wrong
         if record.due > now + EARLY:
             if record.due == following or not self._is_off(record, following, now):
                 return record.due

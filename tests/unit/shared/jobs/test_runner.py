@@ -213,7 +213,7 @@ def test_a_lease_that_is_lost_stops_the_job(world: World, caplog: pytest.LogCapt
 
     runner = world.runner(world.job("sweep", "1m", long))
     world.ticks(runner, seconds=61)
-    taken = replace(world.record("sweep"), holder="another", until=world.time.now() + timedelta(hours=1))
+    taken = replace(world.record("sweep"), holder="another", until=world.time.now() + timedelta(minutes=1))
     world.time.run(world.records.write(taken))
     world.ticks(runner, seconds=40)
     assert len(stopped) == 1
@@ -343,6 +343,23 @@ def test_a_clock_that_was_wrong_does_not_stop_a_job_for_long(world: World) -> No
     before = len(world.began)
     world.ticks(world.runner(job), seconds=180)
     assert len(world.began) - before >= 2
+
+
+def test_a_lease_of_a_clock_that_was_wrong_ends_with_its_process(world: World) -> None:
+    """It was taken until tomorrow, and whoever took it died."""
+
+    async def dies_the_first_time(_: JobRun) -> None:
+        if len(world.began) == 1:
+            await asyncio.sleep(10_000)
+
+    job = world.job("sweep", "1m", dies_the_first_time)
+    world.ticks(world.runner(job), seconds=5)
+    wrong = world.runner(job, ahead=86_400)
+    world.ticks(wrong, seconds=61)
+    assert world.record("sweep").holder
+    world.time.run(wrong.close())
+    world.ticks(world.runner(job), seconds=180)
+    assert len(world.began) >= 3
 
 
 def test_wrong_jobs_are_refused() -> None:
