@@ -123,10 +123,16 @@ async def test_what_the_subscriber_rejects_is_not_tried_again() -> None:
 
 async def test_an_error_that_nobody_foresaw_loses_no_event(caplog: pytest.LogCaptureFixture) -> None:
     """Its task would end, and the event would wait for the next start without a word."""
-    run = Deliveries(Subscriber(1, lambda: AttributeError("code=secret")))
+    subscriber = Subscriber(1, lambda: AttributeError("code=secret"))
+    run = Deliveries(subscriber)
     run.delivery.add(7, "a", EVENT)
     await run.settle(7)
     assert dict(run.delivery.counts) == {"refused": 1, "delivered": 1}
+    subscriber.refusals = 1
+    run.clock.time += 2 * DAY
+    run.delivery.add(8, "a", EVENT)
+    await run.settle(8)
+    assert "AttributeError" in caplog.text
     assert "secret" not in caplog.text
 
 
