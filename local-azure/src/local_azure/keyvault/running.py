@@ -90,7 +90,7 @@ async def running_vault(
         seed(vault, seeds)
         transport = NetworkTransport()
         stack.push_async_callback(transport.close)
-        delivery = Delivery(transport, settle=storage.settle)
+        delivery = Delivery(transport, find=vault.subscription, settle=storage.settle, now=time.time)
         stack.push_async_callback(delivery.close)
         vault.deliver(delivery)
         faults, counters = Faults(random.random), Counters()

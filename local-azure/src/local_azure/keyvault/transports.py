@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 
-from local_azure.keyvault.delivery import NotTaken, as_bytes
+from local_azure.keyvault.delivery import NotTaken, Rejected, as_bytes
 from local_azure.keyvault.events import Subscription
 
 if TYPE_CHECKING:
+    from azure.servicebus import ServiceBusMessage
     from azure.servicebus.aio import ServiceBusClient, ServiceBusSender
 
 __all__ = ["NetworkTransport"]
 
-_TIMEOUT: Final = aiohttp.ClientTimeout(total=10)
+_TIMEOUT: Final = aiohttp.ClientTimeout(total=30)
+"""How long Event Grid waits for an answer."""
+
+_TAKEN: Final = (200, 201, 202, 203, 204)
+_REJECTED: Final = (400, 401, 403, 413)
+"""What Event Grid does not try again (learn.microsoft.com: "Event Grid message delivery and retry")."""
+
 _QUEUE_SECONDS: Final = 10
 
 
@@ -26,6 +35,7 @@ class NetworkTransport:
         self._session: aiohttp.ClientSession | None = None
         self._clients: list[ServiceBusClient] = []
         self._senders: dict[tuple[str, str], ServiceBusSender] = {}
+        self._sending: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def send(self, subscription: Subscription, event: Mapping[str, Any]) -> None:
         """Deliver one event.
@@ -33,7 +43,7 @@ class NetworkTransport:
         Raises
         ------
         NotTaken
-            If it did not arrive.
+            If it did not arrive: `Rejected`, if another try would not help.
         """
         if subscription.webhook:
             await self._post(subscription, event)
@@ -54,15 +64,14 @@ class NetworkTransport:
         body = b"[" + as_bytes(event) + b"]"
         try:
             async with self._session.post(subscription.webhook, data=body, headers=headers) as answer:
-                if answer.status >= 300:
-                    raise NotTaken(f"status {answer.status}")
+                if answer.status not in _TAKEN:
+                    raise (Rejected if answer.status in _REJECTED else NotTaken)(f"status {answer.status}")
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise NotTaken(type(error).__name__) from None
 
     async def _enqueue(self, subscription: Subscription, event: Mapping[str, Any]) -> None:
         # The SDK takes long to import: only a vault with such a subscription pays for it.
         from azure.servicebus import ServiceBusMessage
-        from azure.servicebus.exceptions import ServiceBusError
 
         properties: Any = _properties(subscription, event)
         message = ServiceBusMessage(
@@ -71,8 +80,16 @@ class NetworkTransport:
             content_type="application/json",
             message_id=str(event["id"]),
         )
+        # A sender is not to be shared by tasks: while one opens its link, another closes it to open its own.
+        async with self._sending[subscription.service_bus, subscription.queue]:
+            await self._send_to_queue(self._sender(subscription), message)
+
+    async def _send_to_queue(self, sender: ServiceBusSender, message: ServiceBusMessage) -> None:
+        from azure.servicebus.exceptions import ServiceBusError
+
         try:
-            await self._sender(subscription).send_messages(message, timeout=_QUEUE_SECONDS)
+            async with asyncio.timeout(2 * _QUEUE_SECONDS):  # the SDK's own does not bound everything it does
+                await sender.send_messages(message, timeout=_QUEUE_SECONDS)
         except (ServiceBusError, OSError, ValueError) as error:
             raise NotTaken(type(error).__name__) from None
 

@@ -84,6 +84,10 @@ class Vault:
         """Who is told."""
         return list(self._subscriptions.values())
 
+    def subscription(self, name: str) -> Subscription | None:
+        """Who is told under a name, if anybody."""
+        return self._subscriptions.get(name)
+
     def subscribe(self, subscriptions: list[Subscription]) -> None:
         """Tell these from now on, and no others."""
         self._storage.subscribe(subscriptions)
@@ -93,7 +97,7 @@ class Vault:
         """Deliver through this from now on, first what was left when the vault ended."""
         self.delivery = delivery
         for number, subscription, event in self._storage.undelivered():
-            delivery.add(number, self._subscriptions.get(subscription), event)
+            delivery.add(number, subscription, event)
 
     # -- the shelves' keeper -----------------------------------------------------------------------
     def keep(self, kind: Kind, item: Item, told: tuple[Occurrence, Version] | None) -> None:
@@ -107,7 +111,7 @@ class Vault:
         numbers = self._storage.put(kind, item, [(each.name, event or {}) for each in receivers])
         if self.delivery is not None:
             for number, receiver in zip(numbers, receivers, strict=True):
-                self.delivery.add(number, receiver, event or {})
+                self.delivery.add(number, receiver.name, event or {})
 
     def drop(self, kind: Kind, name: str) -> None:
         """Forget an item."""

@@ -21,6 +21,9 @@ from azure.servicebus.aio import ServiceBusClient
 
 from integration.keyvault.conftest import client_options, developer
 from integration.keyvault.seeds import SEEDS
+from local_azure.keyvault.delivery import NotTaken, Rejected
+from local_azure.keyvault.events import Subscription
+from local_azure.keyvault.transports import NetworkTransport
 from local_azure.testing.processes import BrokerProcess, IssuerProcess, VaultProcess, broker_process, vault_process
 
 
@@ -145,6 +148,49 @@ def test_a_second_vault_on_the_same_folder_is_refused(tmp_path: Path, issuer: Is
         pass
 
 
+async def test_events_that_come_at_once_all_reach_the_queue_at_the_first_try(tmp_path: Path) -> None:
+    """One sender's link is opened once, however many wait for it."""
+    config = tmp_path / "queues.json"
+    namespace = {"Name": "sbemulatorns", "Queues": [{"Name": "secret-events", "Properties": {}}]}
+    config.write_text(json.dumps({"UserConfig": {"Namespaces": [namespace], "Logging": {"Type": "Console"}}}))
+    transport = NetworkTransport()
+    with broker_process(tmp_path, [config]) as emulator:
+        queue = Subscription("queue", service_bus=emulator.connection_string, queue="secret-events")
+        events = [{"id": str(number), "dataVersion": "1", "metadataVersion": "1"} for number in range(16)]
+        try:
+            await asyncio.gather(*(transport.send(queue, event) for event in events))
+        finally:
+            await transport.close()
+        assert sorted(await _receive(emulator, 16), key=lambda each: int(each["id"])) == events
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [(200, None), (204, None), (206, NotTaken), (404, NotTaken), (503, NotTaken)]
+    + [(status, Rejected) for status in (400, 401, 403, 413)],
+)
+async def test_a_webhook_takes_refuses_or_rejects_by_its_status(status: int, error: type[Exception] | None) -> None:
+    async def webhook(request: web.Request) -> web.Response:
+        return web.Response(status=status)
+
+    app = web.Application()
+    app.router.add_post("/", webhook)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    transport = NetworkTransport()
+    event = {"id": "1", "dataVersion": "1", "metadataVersion": "1"}
+    found: Exception | None = None
+    try:
+        await transport.send(Subscription("s", webhook=f"http://127.0.0.1:{runner.addresses[0][1]}/"), event)
+    except NotTaken as refusal:
+        found = refusal
+    finally:
+        await transport.close()
+        await runner.cleanup()
+    assert (None if found is None else type(found)) is error
+
+
 async def test_events_reach_webhook_and_queue_and_wait_for_a_subscriber_that_is_late(
     tmp_path: Path, issuer: IssuerProcess
 ) -> None:
@@ -212,14 +258,16 @@ def _set(vault: VaultProcess, name: str, expires: datetime) -> str | None:
         return secrets.set_secret(name, "hunter2", expires_on=expires).properties.version
 
 
-async def _receive(emulator: BrokerProcess, count: int) -> list[dict[str, Any]]:
+async def _receive(emulator: BrokerProcess, count: int, seconds: float = 60) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
+    give_up = time.monotonic() + seconds
     async with (
         ServiceBusClient.from_connection_string(emulator.connection_string) as bus,
         bus.get_queue_receiver("secret-events") as receiver,
     ):
         while len(found) < count:
-            for message in await receiver.receive_messages(count, max_wait_time=20):
+            assert time.monotonic() < give_up, f"{len(found)} of {count} events in {seconds:g} s: {found}"
+            for message in await receiver.receive_messages(count, max_wait_time=5):
                 found.append(json.loads(bytes(b"".join(message.body))))
                 await receiver.complete_message(message)
     return found

@@ -52,7 +52,7 @@ async def test_what_was_not_delivered_is_delivered_once_after_the_next_start(tmp
     first, away = start(storage), Subscriber(away=True)
     first.secrets.shelf.add("before", {"value": "v", "contentType": None})
     first.subscribe([Subscription("s", webhook="http://127.0.0.1")])
-    delivery = Delivery(away, settle=storage.settle)
+    delivery = Delivery(away, find=first.subscription, settle=storage.settle, now=lambda: 1_000_000)
     first.deliver(delivery)
     first.secrets.shelf.add("told", {"value": "v", "contentType": None})
     await asyncio.wait_for(away.tried.wait(), 5)
@@ -62,7 +62,7 @@ async def test_what_was_not_delivered_is_delivered_once_after_the_next_start(tmp
     for expected in (["told"], []):
         storage = Storage(tmp_path)
         vault, back = start(storage), Subscriber(away=False)
-        delivery = Delivery(back, settle=storage.settle)
+        delivery = Delivery(back, find=vault.subscription, settle=storage.settle, now=lambda: 1_000_000)
         vault.deliver(delivery)
         if expected:
             await asyncio.wait_for(back.tried.wait(), 5)

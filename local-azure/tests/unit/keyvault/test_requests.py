@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
 
 from local_azure.keyvault.access import Access
-from local_azure.keyvault.delivery import Delivery, NotTaken
 from local_azure.keyvault.errors import VaultError
 from local_azure.keyvault.events import Subscription
 from local_azure.keyvault.faults import Fault, FaultKind, Faults
@@ -150,62 +147,6 @@ def test_pages_hold_every_row_once_while_rows_come_and_go() -> None:
 def test_a_wrong_page_is_refused(query: dict[str, str]) -> None:
     with pytest.raises(VaultError):
         page(Asked("GET", "/secrets", query), ["a"], str, lambda row: {})
-
-
-class Subscriber:
-    """Refuses so often, then takes."""
-
-    def __init__(self, refusals: int) -> None:
-        self.refusals = refusals
-        self.taken: list[Mapping[str, Any]] = []
-
-    async def send(self, subscription: Subscription, event: Mapping[str, Any]) -> None:
-        if self.refusals > 0:
-            self.refusals -= 1
-            raise NotTaken("busy")
-        self.taken.append(event)
-
-
-@pytest.mark.parametrize(
-    ("refusals", "counts"),
-    [(0, {"delivered": 1}), (3, {"refused": 3, "delivered": 1}), (100, {"refused": 8, "given up": 1})],
-)
-async def test_events_are_tried_a_bounded_number_of_times(refusals: int, counts: dict[str, int]) -> None:
-    settled: list[int] = []
-    done = asyncio.Event()
-
-    def settle(number: int) -> None:
-        settled.append(number)
-        done.set()
-
-    pauses: list[float] = []
-
-    async def pause(seconds: float) -> None:
-        pauses.append(seconds)
-
-    delivery = Delivery(Subscriber(refusals), settle=settle, pause=pause)
-    delivery.add(7, Subscription("s", webhook="http://127.0.0.1"), {"eventType": "t"})
-    await asyncio.wait_for(done.wait(), 5)
-    await delivery.close()
-    assert settled == [7]
-    assert dict(delivery.counts) == counts
-    assert pauses == sorted(pauses)
-
-
-async def test_events_of_a_subscription_that_is_gone_are_given_up() -> None:
-    settled: list[int] = []
-    delivery = Delivery(Subscriber(0), settle=settled.append)
-    delivery.add(1, None, {})
-    assert settled == [1]
-
-
-async def test_what_is_on_its_way_at_the_end_is_not_settled() -> None:
-    settled: list[int] = []
-    delivery = Delivery(Subscriber(100), settle=settled.append)
-    delivery.add(1, Subscription("s", webhook="http://127.0.0.1"), {"eventType": "t"})
-    await asyncio.sleep(0)
-    await delivery.close()
-    assert settled == []
 
 
 @pytest.mark.parametrize(
