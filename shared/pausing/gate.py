@@ -44,18 +44,18 @@ class PauseGate:
         Whatever storage raises is passed on: the batch goes back to its queue.
         """
         integrations = [self._whose(delivery.properties) for delivery in deliveries]
-        held = [await self._pauses.holding(lane=lane.value, integration=one) is not None for one in integrations]
+        waits = [await self._pauses.holding(lane=lane.value, integration=one) is not None for one in integrations]
         if lane is Lane.ORDERED:
-            held = _with_their_keys(deliveries, held)
+            waits = _with_their_keys(deliveries, waits)
         paused = [
             (delivery, integration or "")
-            for delivery, integration, is_held in zip(deliveries, integrations, held, strict=True)
-            if is_held
+            for delivery, integration, must_wait in zip(deliveries, integrations, waits, strict=True)
+            if must_wait
         ]
         if paused:
             await self._put(lane, paused)
             log_event("messages set aside", lane=lane.value, messages=len(paused))
-        return [number for number, is_held in enumerate(held) if not is_held]
+        return [number for number, must_wait in enumerate(waits) if not must_wait]
 
     def _whose(self, properties: Mapping[str, Any]) -> str | None:
         return self._integration_of(str(properties.get("eventType", "")), str(properties.get("version", "")))
@@ -90,11 +90,11 @@ class PauseGate:
             await self._parking.park(headers.key, delivery, message_id=message_id, until=self._now(), reason="paused")
 
 
-def _with_their_keys(deliveries: Sequence[Delivery], held: Sequence[bool]) -> list[bool]:
+def _with_their_keys(deliveries: Sequence[Delivery], waits: Sequence[bool]) -> list[bool]:
     """All messages of a key wait where one does: one that is free would else find a later one before it."""
     keys = [None if (headers := _headers(delivery)) is None else headers.key for delivery in deliveries]
-    waiting = {key for key, is_held in zip(keys, held, strict=True) if is_held and key is not None}
-    return [is_held or key in waiting for key, is_held in zip(keys, held, strict=True)]
+    waiting = {key for key, must_wait in zip(keys, waits, strict=True) if must_wait and key is not None}
+    return [must_wait or key in waiting for key, must_wait in zip(keys, waits, strict=True)]
 
 
 def _headers(delivery: Delivery) -> Headers | None:
