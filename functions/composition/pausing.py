@@ -1,6 +1,7 @@
 """Pauses: what an operator has stopped, what waits meanwhile, and how it comes back."""
 
 import time
+from contextlib import suppress
 
 from functions.triggers import AppName
 from shared.jobs import Job, JobRun, parse_schedule
@@ -10,6 +11,7 @@ from shared.sending import broker_message
 from shared.tables import Table as TableClient
 
 from .capability import Capability, Command
+from .claims import CLAIMS, claim_store
 from .composition import Composition
 from .declaring import Access, Need, Table
 from .platform import platform
@@ -68,10 +70,13 @@ def pause_gate(composition: Composition) -> PauseGate:
 
 def release(composition: Composition) -> Release:
     """Brings messages back after a pause."""
-    lanes = composition.get(lane_senders)
+    lanes, claims = composition.get(lane_senders), composition.get(claim_store)
 
     async def send(waited: SetAsideMessage) -> None:
         lane = Lane(waited.lane)
+        if claim := waited.properties.get("claim"):  # on its lane nothing says any more that the payload is in use
+            with suppress(MessageError):  # it is gone: whoever reads the message says so
+                await claims.renew(str(claim))
         message = broker_message(
             waited.body,
             broker_id=waited.broker_id or None,
@@ -98,6 +103,7 @@ def capability(composition: Composition) -> Capability:
                 Need(access=Access.SEND, to=queue, why="Brings back what waited for the end of a pause.")
                 for queue in LANES.values()
             ),
+            Need(access=Access.WRITE, to=CLAIMS, why="Keeps the payloads of what comes back as long as new ones."),
             Need(access=Access.WRITE, to=Table(name=STATE_TABLE), why="Knows pauses, and what waits for their end."),
         ],
     )

@@ -24,9 +24,10 @@ def claim_sweeper(composition: Composition) -> BlobSweeper:
     aside = composition.get(set_aside)
 
     async def in_use(names: Collection[str]) -> Collection[str]:
-        dead = {name async for name in dead_letters.claims() if name in names}
+        """In the order in which a message may move on meanwhile: it must not slip past between two of the looks."""
+        set_aside = {name async for name in aside.claims() if name in names}
         waiting = {name async for name in parked.claims() if name in names}
-        return dead | waiting | {name async for name in aside.claims() if name in names}
+        return set_aside | waiting | {name async for name in dead_letters.claims() if name in names}
 
     retention = timedelta(days=composition.settings.claim_retention_days)
     return composition.get(claim_store).sweeper(in_use=in_use, retention=retention, now=composition.now)

@@ -1,5 +1,6 @@
 """What is known of each job: its lease, when it is due, and how its last run went; one row a job."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -11,6 +12,8 @@ from shared.tables import Create, Query, Replace, Table, etag_of
 __all__ = ["JobRecord", "JobRecords", "Outcome"]
 
 PARTITION = "jobs"
+REQUEST_SECONDS = 15.0
+"""Longer, and the store counts as away: with all its retries a request could take longer than any lease holds."""
 
 
 class Outcome(StrEnum):
@@ -66,14 +69,18 @@ class JobRecord:
 
 
 class JobRecords:
-    """Reads and writes the rows, each under its version: whoever is second meets a Conflict."""
+    """Reads and writes the rows, each under its version: whoever is second meets a Conflict.
+
+    A store that doesn't answer raises TimeoutError; what was asked of it may happen all the same.
+    """
 
     def __init__(self, table: Table) -> None:
         self._table = table
 
     async def find(self, name: str) -> JobRecord | None:
         """A job's record; None where it never came due."""
-        row = await self._table.get(PARTITION, name)
+        async with asyncio.timeout(REQUEST_SECONDS):
+            row = await self._table.get(PARTITION, name)
         return None if row is None else _record(row)
 
     async def every(self) -> list[JobRecord]:
@@ -90,7 +97,8 @@ class JobRecords:
         """
         row = _row(record)
         operation = Create(row) if record.version is None else Replace(row, record.version)
-        (version,) = await self._table.submit([operation])
+        async with asyncio.timeout(REQUEST_SECONDS):
+            (version,) = await self._table.submit([operation])
         return replace(record, version=version)
 
     async def close(self) -> None:

@@ -123,8 +123,8 @@ class JobRunner:
         following = job.schedule.next_after(now)
         if record is None:
             return (await self._records.write(JobRecord(name=job.name, due=following))).due
-        if record.leased_at(now):
-            return min(following, record.until or following)
+        if record.leased_at(now) and record.until is not None and record.until <= now + self._lease + LATE:
+            return min(following, record.until)  # a lease that holds longer is that of a clock that was wrong
         if record.due > now + EARLY:
             if record.due == following or not self._is_off(record, following, now):
                 return record.due
@@ -225,10 +225,15 @@ class _Lease:
                 await asyncio.wait_for(self._stopped.wait(), self._seconds.total_seconds() / RENEWALS)
                 return
             try:
-                await self.write(replace(self._record, until=self._now() + self._seconds))
+                async with asyncio.timeout(self._left()):  # a store that doesn't answer must not hide the lease's end
+                    await self.write(replace(self._record, until=self._now() + self._seconds))
             except Exception as error:
                 log_event("job lease not renewed", level=30, job=self._record.name, error=error)
-                self.lost = not self._record.leased_at(self._now())
+                self.lost = not self._record.leased_at(self._now() + EARLY)
+
+    def _left(self) -> float:
+        """Seconds until the lease runs out."""
+        return 0.0 if self._record.until is None else (self._record.until - self._now()).total_seconds()
 
     async def stop(self, renewing: "asyncio.Task[None]") -> None:
         """End the renewals; one that is on its way is waited for, since its version is needed."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Annotated, Any, Generic, Self, TypeVar
 from uuid import UUID
@@ -148,6 +148,11 @@ class Headers:
     def next_attempt(self) -> Self:
         """The headers of the delayed copy."""
         return replace(self, attempt=self.attempt + 1)
+
+    def waited(self, seconds: float) -> Self:
+        """The headers after a wait that no attempt asked for: it takes none of the time that attempts may take."""
+        possible = datetime.max.replace(tzinfo=UTC) - self.first_attempt_at
+        return replace(self, first_attempt_at=self.first_attempt_at + min(timedelta(seconds=seconds), possible))
 
     def to_properties(self) -> dict[str | bytes, Any]:
         """Application properties of a Service Bus message; absent values are left out."""

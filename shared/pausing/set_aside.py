@@ -91,7 +91,8 @@ class SetAsideMessage:
         except ValueError:
             return self
         moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
-        later = now if self.properties.get("attempt") == 1 else min(now, moment + (now - self.since))
+        fresh = self.properties.get("attempt") == 1 or moment >= now  # the latter: whoever sent it had another clock
+        later = now if fresh else min(now, moment + (now - self.since))
         return replace(self, properties={**self.properties, "firstAttemptAt": later.astimezone(UTC).isoformat()})
 
 
@@ -121,20 +122,33 @@ class SetAside:
     ) -> tuple[int, bool]:
         """Send back the messages of every lane and integration that is free, and forget them.
 
+        What `send` raises for one holds up none of the others; the first error is raised when all had their try.
+
         Returns
         -------
         tuple[int, bool]
             How many were sent, and whether nothing that is free is left.
         """
         sent = 0
+        failure: BaseException | None = None
         for number in range(PARTITIONS):
             async for some in self._of(number, is_free):
                 if not has_time():
+                    if failure is not None:
+                        raise failure
                     return sent, False
                 now = self._now()
-                await asyncio.gather(*(send(SetAsideMessage.from_row(row).back(now)) for row in some))
-                await self._forget(some)
-                sent += len(some)
+
+                async def give(row: Entity, now: datetime = now) -> None:
+                    await send(SetAsideMessage.from_row(row).back(now))
+
+                results = await asyncio.gather(*map(give, some), return_exceptions=True)
+                failure = failure or next((one for one in results if one is not None), None)
+                if gone := [row for row, result in zip(some, results, strict=True) if result is None]:
+                    await self._forget(gone)
+                sent += len(gone)
+        if failure is not None:
+            raise failure
         return sent, True
 
     async def _of(self, number: int, is_free: Callable[[str, str], bool]) -> AsyncIterator[list[Entity]]:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
 
-from shared.messages import Delivery, Headers, Lane
+from shared.messages import Delivery, Headers, InvalidMessage, Lane
 from shared.ordered import Parking, Turn
 from shared.state import Lease
 from shared.telemetry import log_event
@@ -182,15 +182,25 @@ class ParkingDrain:
                 if turn is None:  # somebody else has moved on; the next round sees where
                     await asyncio.sleep(0)
                     continue
-                ended = await self._processor.take_turn(self._begun(turn.delivery))
+                ended = await self._processor.take_turn(self._begun(turn.delivery, late=self._now() - parked.until))
                 await self._ordered.settle_turn(ended, turn)
                 outcomes[type(ended.outcome)] += 1
 
-    def _begun(self, delivery: Delivery) -> Delivery:
-        """Attempts and the time they may take begin when it is a message's turn, not while it waits for others."""
-        if delivery.properties.get("attempt") != 1:
-            return delivery
-        properties: dict[str, Any] = {**delivery.properties, "firstAttemptAt": self._now().astimezone(UTC).isoformat()}
+    def _begun(self, delivery: Delivery, *, late: timedelta) -> Delivery:
+        """Attempts and the time they may take begin when it is a message's turn, not while it waits for others.
+
+        Nor does a later attempt lose the time by which its turn came late, as it does after a pause.
+        """
+        now = self._now()
+        if delivery.properties.get("attempt") == 1:
+            first = now
+        else:
+            try:
+                headers = Headers.from_properties(delivery.properties).waited(late.total_seconds())
+            except InvalidMessage:  # the pipeline says so
+                return delivery
+            first = min(now, headers.first_attempt_at)
+        properties: dict[str, Any] = {**delivery.properties, "firstAttemptAt": first.astimezone(UTC).isoformat()}
         return replace(delivery, properties=properties)
 
 

@@ -53,7 +53,7 @@ class Settler:
         seconds = retry.seconds
         if ended.message is not None and retry.counts and not self.budget(ended.message.handler.integration).spend():
             seconds = max(seconds, self.spent_delay)
-        copy = replace(headers.next_attempt() if retry.counts else headers, lane=lane)
+        copy = replace(headers.next_attempt() if retry.counts else headers.waited(seconds), lane=lane)
         log_event(
             "retry later",
             level=logging.WARNING,

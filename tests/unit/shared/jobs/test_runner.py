@@ -25,6 +25,7 @@ class Breaking(MemoryTable):
     def __init__(self) -> None:
         super().__init__()
         self.away = False
+        self.hangs = False
         self.answers_lost = 0
         self.calls = 0
 
@@ -32,6 +33,8 @@ class Breaking(MemoryTable):
         self.calls += 1
         if self.away:
             raise ConnectionError("the store is away")
+        if self.hangs:
+            await asyncio.sleep(3_000)
         found = await super().submit(operations)
         if self.answers_lost:
             self.answers_lost -= 1
@@ -210,7 +213,7 @@ def test_a_lease_that_is_lost_stops_the_job(world: World, caplog: pytest.LogCapt
 
     runner = world.runner(world.job("sweep", "1m", long))
     world.ticks(runner, seconds=61)
-    taken = replace(world.record("sweep"), holder="another", until=world.time.now() + timedelta(hours=1))
+    taken = replace(world.record("sweep"), holder="another", until=world.time.now() + timedelta(minutes=1))
     world.time.run(world.records.write(taken))
     world.ticks(runner, seconds=40)
     assert len(stopped) == 1
@@ -239,6 +242,28 @@ def test_a_store_that_is_away_stops_what_could_no_longer_prove_its_lease(world: 
     world.ticks(runner, seconds=205)
     assert world.runs("sweep")[:2] == ["08:05:00", "08:05:00"]
     assert world.record("sweep").outcome is Outcome.DONE
+
+
+def test_a_store_that_does_not_answer_stops_it_as_well(world: World) -> None:
+    """A request may take many minutes, with its retries; the lease runs out meanwhile."""
+    ended: list[datetime] = []
+
+    async def long(_: JobRun) -> None:
+        try:
+            await asyncio.sleep(200)
+        finally:
+            ended.append(world.time.now())
+
+    runner = world.runner(world.job("sweep", "5m", long))
+    world.ticks(runner, seconds=302)
+    began = world.began[0][2]
+    world.table.hangs = True
+    world.ticks(runner, seconds=90)
+    assert ended[0] - began <= timedelta(seconds=60)
+    world.table.hangs = False
+    world.ticks(runner, seconds=240)
+    assert world.runs("sweep")[:2] == ["08:05:00", "08:05:00"]
+    assert f"{world.record('sweep').last_success:%H:%M}" == "08:05"
 
 
 def test_an_answer_that_got_lost_is_no_lost_lease(world: World) -> None:
@@ -318,6 +343,23 @@ def test_a_clock_that_was_wrong_does_not_stop_a_job_for_long(world: World) -> No
     before = len(world.began)
     world.ticks(world.runner(job), seconds=180)
     assert len(world.began) - before >= 2
+
+
+def test_a_lease_of_a_clock_that_was_wrong_ends_with_its_process(world: World) -> None:
+    """It was taken until tomorrow, and whoever took it died."""
+
+    async def dies_the_first_time(_: JobRun) -> None:
+        if len(world.began) == 1:
+            await asyncio.sleep(10_000)
+
+    job = world.job("sweep", "1m", dies_the_first_time)
+    world.ticks(world.runner(job), seconds=5)
+    wrong = world.runner(job, ahead=86_400)
+    world.ticks(wrong, seconds=61)
+    assert world.record("sweep").holder
+    world.time.run(wrong.close())
+    world.ticks(world.runner(job), seconds=180)
+    assert len(world.began) >= 3
 
 
 def test_wrong_jobs_are_refused() -> None:

@@ -252,6 +252,48 @@ async def test_a_send_that_fails_keeps_every_message(table: CountingTable, book:
     assert await aside.counts() == {("low", ""): 5}
 
 
+async def test_one_that_cannot_be_sent_holds_up_no_other_and_has_none_sent_twice(
+    table: CountingTable, book: PauseBook, clock: Clock
+) -> None:
+    """What the lane took is forgotten, what it refused stays and is tried again; the pause counts as unreleased."""
+    aside = SetAside(table, now=clock.now)
+    await book.pause(Kind.LANE, "low", by="ada", reason="r")
+    await aside.put([message(f"m{number}") for number in range(200)])
+    await book.resume(Kind.LANE, "low", by="ada")
+    clock.move(minutes=5)
+    sent: list[str] = []
+
+    async def send(one: SetAsideMessage) -> None:
+        if one.broker_id == "m7":
+            raise OSError
+        sent.append(one.broker_id)
+
+    release = Release(book, aside, send, now=clock.now, clock=clock.seconds)
+    for _ in range(2):
+        with pytest.raises(OSError):  # noqa: PT011
+            await release.run()
+    assert sorted(sent) == sorted(f"m{number}" for number in range(200) if number != 7)
+    assert await aside.counts() == {("low", ""): 1}
+    assert (await book.state()).unreleased
+
+
+@pytest.mark.parametrize("first", ["9999-12-31T23:59:59+00:00", "9999-12-31T23:59:59", "yesterday", ""])
+async def test_whatever_a_sender_says_of_its_first_attempt_it_comes_back(
+    first: str, table: CountingTable, clock: Clock
+) -> None:
+    """Another clock, or no time at all: the lane's own reader judges that."""
+    aside = SetAside(table, now=clock.now)
+    await aside.put([message(attempt=2, firstAttemptAt=first)])
+    clock.move(days=3)
+    sent: list[str] = []
+
+    async def send(one: SetAsideMessage) -> None:
+        sent.append(one.properties["firstAttemptAt"])
+
+    assert await aside.give_back(lambda lane, integration: True, send) == (1, True)
+    assert sent == [clock.now().isoformat() if first.startswith("9999") else first]
+
+
 async def test_a_long_release_goes_on_the_next_time(table: CountingTable, book: PauseBook, clock: Clock) -> None:
     aside = SetAside(table, now=clock.now)
     await book.pause(Kind.LANE, "low", by="ada", reason="r")

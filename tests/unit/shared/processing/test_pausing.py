@@ -11,9 +11,10 @@ import pytest
 from shared.messages import Delivery, Lane
 from shared.ordered import Parking
 from shared.pausing import Kind, PauseBook, PauseGate, PauseWatch, Release, SetAside, SetAsideMessage
-from shared.processing import BatchFailed
-from shared.state import StateStore
+from shared.processing import BatchFailed, ParkingDrain
+from shared.state import Lease, StateStore
 from shared.tables import MemoryTable
+from tests.unit.memory import Instance, Surroundings
 
 from .world import NOW, World, delivery
 
@@ -142,9 +143,9 @@ async def test_storage_that_fails_while_messages_are_set_aside_fails_the_batch(
     assert world.world.calls == []
 
 
-def ordered(number: int, key: str) -> Delivery:
+def ordered(number: int, key: str, **data: Any) -> Delivery:
     """A message of the ordered lane."""
-    known = delivery(number, key)
+    known = delivery(number, key, **data)
     return Delivery(
         body=known.body,
         properties={**known.properties, "priority": "ordered"},
@@ -191,3 +192,42 @@ async def test_the_ordered_lane_keeps_the_order_where_only_a_later_message_of_a_
     assert await gate.admit(Lane.ORDERED, batch) == [3]
     assert await turns_of(world, "a") == [1, 2, 3]
     assert await world.parking.find(["b"]) == {}
+
+
+@pytest.mark.parametrize(("kind", "name"), [(Kind.LANE, "ordered"), (Kind.INTEGRATION, "stock")])
+async def test_a_pause_takes_nothing_of_the_time_that_attempts_may_take(kind: Kind, name: str) -> None:
+    """A message that waits for its second attempt has a day for all of them; the pause takes three."""
+    world = PausingWorld()
+    store = cast(StateStore, world.world.state)
+    around = Surroundings(
+        registry=world.world.registry,
+        store=store,
+        lanes=world.world.lanes,
+        publisher=world.world.publisher,
+        dead_letters=world.world.dead,
+        pauses=world.watch,
+        now=world.now,
+    )
+    instance = Instance(around, ordered=True)
+    drain = ParkingDrain(
+        instance.parking,
+        instance.ordered,
+        instance.processor,
+        lease=Lease(store, "parking", seconds=60, now=world.now),
+        pauses=world.watch,
+        now=world.now,
+    )
+    await instance.processor.process(Lane.ORDERED, [ordered(1, "a", behave="has a bug")])
+    await world.pause(kind, name)
+    for _ in range(36):
+        world.move(hours=2)
+        await drain.drain()
+    assert len(world.world.calls) == 1
+    await world.resume(kind, name)
+    world.move(seconds=30)
+    await drain.drain()
+    assert len(world.world.calls) == 2
+    assert world.world.dead.letters == {}
+    turn = await world.parking.turn((await world.parking.find(["a"]))["a"])
+    assert turn is not None
+    assert turn.delivery.properties["attempt"] == 3
