@@ -70,13 +70,13 @@ def pause_gate(composition: Composition) -> PauseGate:
 
 def release(composition: Composition) -> Release:
     """Brings messages back after a pause."""
-    lanes, claims = composition.get(lane_senders), composition.get(claim_store)
+    lanes = composition.get(lane_senders)
 
     async def send(waited: SetAsideMessage) -> None:
         lane = Lane(waited.lane)
         if claim := waited.properties.get("claim"):  # on its lane nothing says any more that the payload is in use
             with suppress(MessageError):  # it is gone: whoever reads the message says so
-                await claims.renew(str(claim))
+                await composition.get(claim_store).renew(str(claim))
         message = broker_message(
             waited.body,
             broker_id=waited.broker_id or None,

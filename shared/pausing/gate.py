@@ -43,18 +43,19 @@ class PauseGate:
 
         Whatever storage raises is passed on: the batch goes back to its queue.
         """
-        free: list[int] = []
-        paused: list[tuple[Delivery, str]] = []
-        for number, delivery in enumerate(deliveries):
-            integration = self._whose(delivery.properties)
-            if await self._pauses.holding(lane=lane.value, integration=integration) is None:
-                free.append(number)
-            else:
-                paused.append((delivery, integration or ""))
+        integrations = [self._whose(delivery.properties) for delivery in deliveries]
+        waits = [await self._pauses.holding(lane=lane.value, integration=one) is not None for one in integrations]
+        if lane is Lane.ORDERED:
+            waits = _with_their_keys(deliveries, waits)
+        paused = [
+            (delivery, integration or "")
+            for delivery, integration, must_wait in zip(deliveries, integrations, waits, strict=True)
+            if must_wait
+        ]
         if paused:
             await self._put(lane, paused)
             log_event("messages set aside", lane=lane.value, messages=len(paused))
-        return free
+        return [number for number, must_wait in enumerate(waits) if not must_wait]
 
     def _whose(self, properties: Mapping[str, Any]) -> str | None:
         return self._integration_of(str(properties.get("eventType", "")), str(properties.get("version", "")))
@@ -87,6 +88,13 @@ class PauseGate:
         waits = known is not None and known.blocked_by != message_id
         if not (waits and await self._parking.add(headers.key, delivery)):
             await self._parking.park(headers.key, delivery, message_id=message_id, until=self._now(), reason="paused")
+
+
+def _with_their_keys(deliveries: Sequence[Delivery], waits: Sequence[bool]) -> list[bool]:
+    """All messages of a key wait where one does: one that is free would else find a later one before it."""
+    keys = [None if (headers := _headers(delivery)) is None else headers.key for delivery in deliveries]
+    waiting = {key for key, must_wait in zip(keys, waits, strict=True) if must_wait and key is not None}
+    return [must_wait or key in waiting for key, must_wait in zip(keys, waits, strict=True)]
 
 
 def _headers(delivery: Delivery) -> Headers | None:

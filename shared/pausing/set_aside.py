@@ -22,6 +22,8 @@ __all__ = ["SetAside", "SetAsideMessage"]
 PARTITIONS = 16
 """So that no partition's 2,000 rows a second hold up a busy lane."""
 _CHUNK = 65_536
+_TEXT = _CHUNK // 2
+"""Characters of the longest text in a column; properties of 64 KiB, which the broker takes, may be longer in JSON."""
 _MAX_BYTES = 3 * 1024 * 1024
 _MAX_ROWS = 100
 _AT_ONCE = 64
@@ -54,7 +56,7 @@ class SetAsideMessage:
 
     def columns(self) -> dict[str, Any]:
         """Its row."""
-        pieces = range(0, len(self.body), _CHUNK)
+        properties = json.dumps(dict(self.properties), default=str, separators=(",", ":"))
         return {
             **self.place,
             "lane": self.lane,
@@ -63,23 +65,20 @@ class SetAsideMessage:
             "sequenceNumber": str(self.sequence_number),
             "since": self.since,
             "claim": str(self.properties.get("claim") or ""),
-            "properties": json.dumps(dict(self.properties), default=str, separators=(",", ":")),
-            **{f"body{number}": self.body[start : start + _CHUNK] for number, start in enumerate(pieces)},
+            **({"properties": properties} if len(properties) <= _TEXT else _pieces("properties", properties.encode())),
+            **_pieces("body", self.body),
         }
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
         """Read it back."""
-        pieces: list[bytes] = []
-        while (piece := row.get(f"body{len(pieces)}")) is not None:
-            pieces.append(bytes(piece))
         return cls(
             lane=row["lane"],
             integration=row["integration"],
             broker_id=row["brokerId"],
             sequence_number=int(row["sequenceNumber"]),
-            body=b"".join(pieces),
-            properties=json.loads(row["properties"]),
+            body=_joined(row, "body"),
+            properties=json.loads(row.get("properties") or _joined(row, "properties")),
             since=row["since"].astimezone(UTC),
         )
 
@@ -186,6 +185,18 @@ class SetAside:
                 whose = (str(row["lane"]), str(row["integration"]))
                 found[whose] = found.get(whose, 0) + 1
         return found
+
+
+def _pieces(column: str, content: bytes) -> dict[str, bytes]:
+    starts = range(0, len(content), _CHUNK)
+    return {f"{column}{number}": content[start : start + _CHUNK] for number, start in enumerate(starts)}
+
+
+def _joined(row: Mapping[str, Any], column: str) -> bytes:
+    pieces: list[bytes] = []
+    while (piece := row.get(f"{column}{len(pieces)}")) is not None:
+        pieces.append(bytes(piece))
+    return b"".join(pieces)
 
 
 def _partition(number: int) -> str:

@@ -19,6 +19,8 @@ from integration.host.conftest import Broker, HostStarter, RunningHost, wait_for
 SERVICE_BUS = """
 import asyncio, json, logging, os, typing
 import azure.functions as func
+from azure.servicebus import ServiceBusMessage
+from azure.servicebus.aio import ServiceBusClient
 
 app = func.FunctionApp()
 
@@ -44,6 +46,14 @@ async def one(msg: func.ServiceBusMessage) -> None:
 )
 async def session(msgs: typing.List[func.ServiceBusMessage]) -> None:
     tell("session", sessions=sorted({m.session_id for m in msgs}), bodies=[m.get_body().decode() for m in msgs])
+    if msgs[0].get_body() == b"more":
+        await send_more(msgs[0].session_id)
+
+async def send_more(session_id: str) -> None:
+    async with ServiceBusClient.from_connection_string(os.environ["ServiceBus"]) as client:
+        async with client.get_queue_sender("sessions") as sender:
+            for number in range(5):
+                await sender.send_messages(ServiceBusMessage(f"{number}", session_id=session_id))
 
 @app.service_bus_topic_trigger(arg_name="msg", topic_name="news", subscription_name="all", **BINARY)
 def news(msg: func.ServiceBusMessage) -> None:
@@ -170,6 +180,20 @@ def test_sessions_and_topics(start_host: HostStarter, broker: Broker) -> None:
         seen.setdefault(record["sessions"][0], []).extend(record["bodies"])
     assert seen == {"s0": ["0", "2", "4"], "s1": ["1", "3", "5"]}
     wait_for(lambda: host.records("news"))
+
+
+def test_what_comes_into_a_session_while_its_batch_is_processed_keeps_its_order(
+    start_host: HostStarter, broker: Broker
+) -> None:
+    """The broker must not send it ahead of the next receive: the client would give back the first of it."""
+    sessions = [f"busy{number}" for number in range(5)]
+    asyncio.run(send(broker, "sessions", [ServiceBusMessage("more", session_id=each) for each in sessions]))
+    host = service_bus(start_host, broker)
+    wait_for(lambda: sum(len(record["bodies"]) for record in host.records("session")) == 30, 60.0)
+    seen: dict[str, list[str]] = {}
+    for record in host.records("session"):
+        seen.setdefault(record["sessions"][0], []).extend(record["bodies"])
+    assert seen == {each: ["more", "0", "1", "2", "3", "4"] for each in sessions}
 
 
 def test_sigterm_settles_the_batch_that_runs(start_host: HostStarter, broker: Broker) -> None:

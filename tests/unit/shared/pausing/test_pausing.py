@@ -294,6 +294,22 @@ async def test_whatever_a_sender_says_of_its_first_attempt_it_comes_back(
     assert sent == [clock.now().isoformat() if first.startswith("9999") else first]
 
 
+@pytest.mark.parametrize("note", ["", "x" * 32_700, "x" * 65_000, "ü" * 32_000])
+async def test_properties_as_large_as_the_broker_takes_come_back_whole(
+    note: str, table: CountingTable, clock: Clock
+) -> None:
+    """A row that the store refuses would fail the batch, over and over, until all its messages are dead letters."""
+    aside = SetAside(table, now=clock.now)
+    await aside.put([message(note=note), message("m2")])
+    sent: dict[str, Any] = {}
+
+    async def send(one: SetAsideMessage) -> None:
+        sent[one.broker_id] = one.properties.get("note")
+
+    assert await aside.give_back(lambda lane, integration: True, send) == (2, True)
+    assert sent == {"m1": note, "m2": None}
+
+
 async def test_a_long_release_goes_on_the_next_time(table: CountingTable, book: PauseBook, clock: Clock) -> None:
     aside = SetAside(table, now=clock.now)
     await book.pause(Kind.LANE, "low", by="ada", reason="r")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, cast
 
@@ -154,6 +155,17 @@ def ordered(number: int, key: str, **data: Any) -> Delivery:
     )
 
 
+async def turns_of(world: PausingWorld, key: str) -> list[int]:
+    """The messages of a key that wait, in the order of their turns, each released."""
+    turns = []
+    while found := (await world.parking.find([key])).get(key):
+        turn = await world.parking.turn(found)
+        assert turn is not None
+        turns.append(turn.delivery.sequence_number)
+        await world.parking.release(turn)
+    return turns
+
+
 async def test_the_ordered_lane_keeps_the_order_of_every_key() -> None:
     """What is set aside waits as the parked do, and what comes after it waits behind it."""
     world = PausingWorld()
@@ -165,13 +177,21 @@ async def test_the_ordered_lane_keeps_the_order_of_every_key() -> None:
     parked = await world.parking.find(["a", "b"])
     assert {key: one.after - one.first for key, one in parked.items()} == {"a": 3, "b": 1}
     assert await world.aside.counts() == {}
-    turns = []
-    while found := (await world.parking.find(["a"])).get("a"):
-        turn = await world.parking.turn(found)
-        assert turn is not None
-        turns.append(turn.delivery.sequence_number)
-        await world.parking.release(turn)
-    assert turns == [1, 3, 4]
+    assert await turns_of(world, "a") == [1, 3, 4]
+
+
+async def test_the_ordered_lane_keeps_the_order_where_only_a_later_message_of_a_key_is_paused() -> None:
+    """The earlier one, of another integration, may be processed; it isn't put behind the later one."""
+    world = PausingWorld()
+    await world.pause(Kind.INTEGRATION, "stock")
+    gate = world.world.processor._admission
+    assert gate is not None
+    free = replace(ordered(1, "a"), properties={**ordered(1, "a").properties, "eventType": "parcel.sent"})
+    other = replace(ordered(4, "b"), properties={**ordered(4, "b").properties, "eventType": "parcel.sent"})
+    batch = [free, ordered(2, "a"), ordered(3, "a"), other]
+    assert await gate.admit(Lane.ORDERED, batch) == [3]
+    assert await turns_of(world, "a") == [1, 2, 3]
+    assert await world.parking.find(["b"]) == {}
 
 
 @pytest.mark.parametrize(("kind", "name"), [(Kind.LANE, "ordered"), (Kind.INTEGRATION, "stock")])

@@ -1,11 +1,14 @@
 """The edge to azure-servicebus: a client per connection, a receiver per source, messages as plain values."""
 
+import time
 from datetime import UTC, datetime
 from typing import Any
 
 from azure.servicebus import NEXT_AVAILABLE_SESSION, ServiceBusReceivedMessage
+from azure.servicebus._pyamqp.constants import LinkState
 from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver
 from azure.servicebus.amqp import AmqpMessageBodyType
+from azure.servicebus.exceptions import OperationTimeoutError
 
 from local_azure.host.amqp_types import keep_types
 from local_azure.host.amqp_values import property_value, text_of
@@ -21,6 +24,10 @@ _RETRIES: dict[str, Any] = {"retry_total": 2, "retry_backoff_factor": 0.2, "retr
 # How long a receive goes on after its first message, in seconds. The .NET client that the extension uses
 # waits 20 ms; the Python client's 200 ms would be latency that Azure does not have.
 _GATHER_SECONDS = 0.02
+_DRAIN_SECONDS = 5.0
+_LISTEN_SECONDS = 0.2
+# Fields of an AMQP flow frame (AMQP 1.0, 2.7.4) by their place.
+_DRAIN_FIELD = 8
 _NEVER = datetime.max.replace(tzinfo=UTC)
 
 
@@ -53,7 +60,55 @@ def make_receiver(
         receiver = client.get_queue_receiver(function.setting("queueName"), **options)
     keep_types(receiver)
     receiver._further_pull_receive_timeout = _GATHER_SECONDS
+    if session_wait is not None and not prefetch:
+        _leave_no_credit(receiver)
     return receiver
+
+
+def _leave_no_credit(receiver: Any) -> None:
+    """Have every receive take back the credit that it didn't use: a session's messages must come in their order.
+
+    Without that the broker sends what comes between two receives, and the Python client gives it back. Where only the
+    first of several messages came before the second receive, that one is received after the others. The .NET client
+    drains its sessions' links for the same reason (Azure.Messaging.ServiceBus 7.17.1).
+    """
+    receive = receiver._receive
+
+    async def receive_and_drain(*arguments: Any, **named: Any) -> list[ServiceBusReceivedMessage]:
+        messages: list[ServiceBusReceivedMessage] = await receive(*arguments, **named)
+        handler = receiver._handler
+        receiver._receive_context.set()  # what is on its way belongs to this receive
+        try:
+            await _drain(handler)
+        finally:
+            receiver._receive_context.clear()
+        came = handler._received_messages
+        while not came.empty():
+            messages.append(receiver._build_received_message(came.get()))
+            came.task_done()
+        return messages
+
+    receiver._receive = receive_and_drain
+
+
+async def _drain(handler: Any) -> None:
+    """Return when the broker has no credit of the link's left, and all that it sent was read (AMQP 1.0, 2.6.7)."""
+    link = handler._link
+    if link.current_link_credit <= 0:
+        return
+    answered = False
+
+    async def on_flow(frame: Any) -> None:
+        nonlocal answered
+        answered = answered or bool(frame[_DRAIN_FIELD])
+
+    link._incoming_flow = on_flow  # the client itself reads no flow
+    await link.flow(link_credit=0, drain=True)
+    deadline = time.monotonic() + _DRAIN_SECONDS
+    while not answered and link.state is LinkState.ATTACHED:
+        if time.monotonic() > deadline:
+            raise OperationTimeoutError(message="The broker didn't answer a drain of the session's link")
+        await handler._connection.listen(wait=_LISTEN_SECONDS)
 
 
 def plain(message: ServiceBusReceivedMessage) -> ReceivedMessage:
