@@ -43,8 +43,10 @@ class DurableJournal:
         run_in_loop: Callable[[Callable[[], None]], None],
         on_failure: Callable[[StorageError], None],
         now: Callable[[], int],
+        clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._database = database
+        self._clock = clock
         self._run_in_loop = run_in_loop
         self._on_failure = on_failure
         self._now = now
@@ -191,7 +193,7 @@ class DurableJournal:
 
     def _is_quick(self, batch: Batch) -> bool:
         """Whether nothing else goes on and the batch is small: then a commit takes less than handing it over."""
-        idle = time.perf_counter() - self._committed_at > _IDLE_SECONDS
+        idle = self._clock() - self._committed_at > _IDLE_SECONDS
         return (
             idle
             and not self._database.waits_for_disk
@@ -206,7 +208,7 @@ class DurableJournal:
             self._is_writing = True  # nothing is committed, and so nothing acknowledged, from now on
             self._on_failure(error)
             return
-        self._committed_at = time.perf_counter()
+        self._committed_at = self._clock()
         run_actions(actions)
 
     @property
@@ -261,7 +263,7 @@ class DurableJournal:
 
     def _committed(self, actions: list[Callable[[], None]]) -> None:
         self._is_writing = False
-        self._committed_at = time.perf_counter()
+        self._committed_at = self._clock()
         run_actions(actions)
         self.flush()
 

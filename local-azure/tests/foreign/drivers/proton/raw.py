@@ -6,15 +6,19 @@ import json
 import sys
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import count
+from queue import Empty, Queue
+from threading import Thread
 from typing import Any
 
-from proton import Condition, Delivery, Endpoint, Link, Message, symbol
+from proton import Condition, Delivery, Endpoint, Link, Message, Timeout, symbol
 from proton.handlers import MessagingHandler, TransactionHandler
 from proton.reactor import Filter, ReceiverOption
 from proton.utils import BlockingConnection, BlockingReceiver, BlockingSender
 
 _SECONDS = 20.0
+_HEARTBEAT_SECONDS = 10.0
 _CODES = {
     "com.microsoft:message-lock-lost": "message-lock-lost",
     "com.microsoft:session-lock-lost": "session-lock-lost",
@@ -260,6 +264,24 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
 }
 
 
+def read(lines: Queue[str | None]) -> None:
+    """Read requests in a thread of its own, so that the connection can be kept alive meanwhile."""
+    for line in sys.stdin:
+        lines.put(line)
+    lines.put(None)
+
+
+def next_line(lines: Queue[str | None]) -> str | None:
+    """The next request; until it comes the library gets to send its heartbeats, which it does in no thread."""
+    while True:
+        try:
+            return lines.get(timeout=_HEARTBEAT_SECONDS)
+        except Empty:
+            if "connection" in globals():
+                with suppress(Timeout):
+                    connection.wait(lambda: False, timeout=0.01)
+
+
 def main() -> None:
     """Serve until the input ends."""
 
@@ -267,8 +289,10 @@ def main() -> None:
         sys.stdout.write(json.dumps(content) + "\n")
         sys.stdout.flush()
 
+    lines: Queue[str | None] = Queue()
+    Thread(target=read, args=(lines,), daemon=True).start()
     answer({"id": 0, "result": "ready"})
-    for line in sys.stdin:
+    while (line := next_line(lines)) is not None:
         request = json.loads(line)
         number, name = request.pop("id"), request.pop("op")
         try:
