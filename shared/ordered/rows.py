@@ -4,43 +4,37 @@ A key is parked by one row, `parked:<key>`, and each message that waits has a ro
 both lie in the key's bucket.
 """
 
-import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Self
 
 from shared.messages import Delivery
-from shared.state import Row
+from shared.state import Row, delivery_columns, delivery_parts
 from shared.tables import etag_of
 
 __all__ = ["FIRST", "ParkedKey", "Turn", "delivery_of", "waiting_columns"]
 
 FIRST = 10**9
 """Number of the first message: there is room before it for one that comes back to the front."""
-_CHUNK = 65_536
 
 
 def waiting_columns(delivery: Delivery) -> dict[str, Any]:
-    """A message that waits as columns of a row; any body, in binary pieces."""
-    pieces = range(0, len(delivery.body), _CHUNK)
+    """A message that waits as columns of a row."""
     return {
-        "properties": json.dumps(dict(delivery.properties), default=str, separators=(",", ":")),
         "claim": str(delivery.properties.get("claim") or ""),
         "brokerId": delivery.message_id,
         "sequenceNumber": str(delivery.sequence_number),
         "deliveryCount": delivery.delivery_count,
-        **{f"body{number}": delivery.body[start : start + _CHUNK] for number, start in enumerate(pieces)},
+        **delivery_columns(delivery.body, delivery.properties),
     }
 
 
 def delivery_of(row: Row) -> Delivery:
     """Read a message back."""
-    pieces: list[bytes] = []
-    while (piece := row.get(f"body{len(pieces)}")) is not None:
-        pieces.append(bytes(piece))
+    body, properties = delivery_parts(row)
     return Delivery(
-        body=b"".join(pieces),
-        properties=json.loads(row["properties"]),
+        body=body,
+        properties=properties,
         message_id=str(row["brokerId"]),
         sequence_number=int(row["sequenceNumber"]),
         delivery_count=int(row["deliveryCount"]),

@@ -6,7 +6,6 @@ and never none.
 """
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -14,16 +13,13 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Self
 
-from shared.state import row_safe
+from shared.state import delivery_columns, delivery_parts, row_safe
 from shared.tables import Conflict, Delete, Entity, Query, Table, Upsert
 
 __all__ = ["SetAside", "SetAsideMessage"]
 
 PARTITIONS = 16
 """So that no partition's 2,000 rows a second hold up a busy lane."""
-_CHUNK = 65_536
-_TEXT = _CHUNK // 2
-"""Characters of the longest text in a column; properties of 64 KiB, which the broker takes, may be longer in JSON."""
 _MAX_BYTES = 3 * 1024 * 1024
 _MAX_ROWS = 100
 _AT_ONCE = 64
@@ -56,7 +52,6 @@ class SetAsideMessage:
 
     def columns(self) -> dict[str, Any]:
         """Its row."""
-        properties = json.dumps(dict(self.properties), default=str, separators=(",", ":"))
         return {
             **self.place,
             "lane": self.lane,
@@ -65,20 +60,20 @@ class SetAsideMessage:
             "sequenceNumber": str(self.sequence_number),
             "since": self.since,
             "claim": str(self.properties.get("claim") or ""),
-            **({"properties": properties} if len(properties) <= _TEXT else _pieces("properties", properties.encode())),
-            **_pieces("body", self.body),
+            **delivery_columns(self.body, self.properties),
         }
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
         """Read it back."""
+        body, properties = delivery_parts(row)
         return cls(
             lane=row["lane"],
             integration=row["integration"],
             broker_id=row["brokerId"],
             sequence_number=int(row["sequenceNumber"]),
-            body=_joined(row, "body"),
-            properties=json.loads(row.get("properties") or _joined(row, "properties")),
+            body=body,
+            properties=properties,
             since=row["since"].astimezone(UTC),
         )
 
@@ -185,18 +180,6 @@ class SetAside:
                 whose = (str(row["lane"]), str(row["integration"]))
                 found[whose] = found.get(whose, 0) + 1
         return found
-
-
-def _pieces(column: str, content: bytes) -> dict[str, bytes]:
-    starts = range(0, len(content), _CHUNK)
-    return {f"{column}{number}": content[start : start + _CHUNK] for number, start in enumerate(starts)}
-
-
-def _joined(row: Mapping[str, Any], column: str) -> bytes:
-    pieces: list[bytes] = []
-    while (piece := row.get(f"{column}{len(pieces)}")) is not None:
-        pieces.append(bytes(piece))
-    return b"".join(pieces)
 
 
 def _partition(number: int) -> str:

@@ -8,6 +8,8 @@ from .leases import Lease
 from .retention import InboxSweeper
 from .rows import (
     TooLarge,
+    delivery_columns,
+    delivery_parts,
     inbox_key,
     outbox_key,
     pack,
@@ -30,6 +32,8 @@ __all__ = [
     "StateStore",
     "TooLarge",
     "bucket_of",
+    "delivery_columns",
+    "delivery_parts",
     "inbox_key",
     "inbox_row",
     "outbox_key",

@@ -4,6 +4,7 @@ Limits from "Understanding the Table service data model": a text property holds 
 property 64 KiB, an entity 1 MiB; keys may not hold `/ \\ # ?` or control characters.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 __all__ = [
     "MAX_VALUE_BYTES",
     "TooLarge",
+    "delivery_columns",
+    "delivery_parts",
     "inbox_key",
     "inbox_range",
     "outbox_key",
@@ -120,3 +123,30 @@ def unpack(columns: Mapping[str, Any]) -> str:
     while (piece := columns.get(f"value{len(pieces)}")) is not None:
         pieces.append(bytes(piece))
     return b"".join(pieces).decode()
+
+
+def delivery_columns(body: bytes, properties: Mapping[str, Any]) -> dict[str, Any]:
+    """A message that waits as columns: any body, in binary pieces, and so properties that are too long for a text.
+
+    64 KiB of properties, which the broker takes, may be six times as long in JSON.
+    """
+    text = json.dumps(dict(properties), default=str, separators=(",", ":"))
+    kept = {"properties": text} if len(text) <= _TEXT_LIMIT else _pieces("properties", text.encode())
+    return {**kept, **_pieces("body", body)}
+
+
+def delivery_parts(row: Mapping[str, Any]) -> tuple[bytes, dict[str, Any]]:
+    """Body and properties of a message that waited."""
+    return _joined(row, "body"), json.loads(row.get("properties") or _joined(row, "properties"))
+
+
+def _pieces(column: str, content: bytes) -> dict[str, bytes]:
+    starts = range(0, len(content), _CHUNK)
+    return {f"{column}{number}": content[start : start + _CHUNK] for number, start in enumerate(starts)}
+
+
+def _joined(row: Mapping[str, Any], column: str) -> bytes:
+    pieces: list[bytes] = []
+    while (piece := row.get(f"{column}{len(pieces)}")) is not None:
+        pieces.append(bytes(piece))
+    return b"".join(pieces)

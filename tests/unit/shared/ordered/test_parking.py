@@ -146,3 +146,13 @@ async def test_a_key_goes_on_when_nobody_can_decide_any_more(lot: Lot) -> None:
 
 def _place(key: str, name: str) -> dict[str, str]:
     return {"PartitionKey": partition_key(bucket_of(key, 2)), "RowKey": inbox_key(name)}
+
+
+@pytest.mark.parametrize("note", ["", "x" * 32_700, "x" * 65_000, "\u00fc" * 32_000])
+async def test_properties_as_large_as_the_broker_takes_wait_whole(note: str) -> None:
+    """A row that the store refuses would fail the batch, over and over, until all its messages are dead letters."""
+    lot = Lot()
+    await lot.parking.park(KEY, waiting("a", note=note), message_id="a", until=NOW, reason="later")
+    turn = await lot.parking.turn((await lot.parking.find([KEY]))[KEY])
+    assert turn is not None
+    assert turn.delivery == waiting("a", note=note)
