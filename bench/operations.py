@@ -79,9 +79,9 @@ PRICES = {
     "bus settlements": 0.8e-6,
     "events sent": 0.028e-6,
 }
-"""US dollars for one operation: list prices of East US for locally redundant tables (0.00036 per 10,000), hot blobs
-(0.05 per 10,000 writes, 0.004 per 10,000 reads), Service Bus Standard (0.80 per million after the first 13 million)
-and Event Hubs Standard (0.028 per million), as published in 2026. They differ by region and contract."""
+"""US dollars for one operation at known list prices of East US: locally redundant tables (0.00036 per 10,000), hot blobs
+(0.05 per 10,000 writes, 0.004 per 10,000 reads), Service Bus Standard (0.80 per million after the first 13 million),
+Event Hubs Standard (0.028 per million). The public pages show them by script only: your own price sheet goes first."""
 
 ORDER = (
     "table point reads",
@@ -230,7 +230,7 @@ def page(found: dict[str, Counts]) -> str:
         "What one message asks of storage and of the broker, from the POST to the row of the read model, alone in its",
         "batch. Written by `python3 dev.py bench operations --write`; a test compares it with the app. The message has",
         "one state row, one event and one view, nothing is encrypted, callers aren't checked. The last column is what",
-        "a million operations cost in US dollars at list price (East US, 2026; `bench/operations.py` has each).",
+        "a million operations cost in US dollars at list price (East US; `bench/operations.py` has each).",
         "",
         "| operation | " + " | ".join(names) + " | $ per million |",
         "|---|" + "---|" * (len(names) + 1),
