@@ -80,8 +80,8 @@ PRICES = {
     "events sent": 0.028e-6,
 }
 """US dollars for one operation at known list prices of East US: locally redundant tables (0.00036 per 10,000), hot
-blobs (0.05 per 10,000 writes, 0.004 per 10,000 reads), Service Bus Standard (0.80 per million after the first 13 million),
-Event Hubs Standard (0.028 per million). The public pages show them by script only: your own price sheet goes first."""
+blobs (0.05 per 10,000 writes, 0.004 per 10,000 reads), Service Bus Standard (0.80 per million after the first 13
+million), Event Hubs Standard (0.028 per million). The public pages show them by script only: your sheet goes first."""
 
 ORDER = (
     "table point reads",
