@@ -25,8 +25,10 @@ def functions(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Function]]:
     monkeypatch.setattr("azure.functions.get_binding_registry", _Registry)  # no recorder in this process
     loaded = load_app(app, {})
     monkeypatch.undo()
-    # As recorded: with it, an app may use HTTP streams, which the extension is asked for whoever has imported it.
-    indexed, warnings = index_app(loaded, AppSettings({"PYTHON_ENABLE_INIT_INDEXING": "1"}))
+    # The recorded app uses no HTTP streams, whoever else in this process has imported their extension.
+    monkeypatch.delitem(sys.modules, "azurefunctions.extensions.base", raising=False)
+    indexed, warnings = index_app(loaded, AppSettings({}))
+    monkeypatch.undo()
     assert warnings == ()
     yield {each.name: each for each in indexed}
     sys.modules.pop("function_app", None)
