@@ -252,7 +252,7 @@ def test_another_instance_takes_over_when_ownership_expires(
     for suffix in ("a0", "a1", "a2", "a3", "a4"):  # a busy machine may let an ownership expire before the events come
         wait_for(lambda: _shares(azurite, "shared") == {"left": 2, "right": 2})
         publish_all(suffix)
-        expected |= {f"{key}{suffix}" for key in keys}
+        expected.update(f"{key}{suffix}" for key in keys)
         wait_for(lambda: {body for host in hosts for body in bodies_of(host)} == expected)
         if all(bodies_of(host) for host in hosts):
             break
