@@ -8,7 +8,6 @@ import argparse
 import asyncio
 import os
 import re
-import socket
 import statistics
 import sys
 import tempfile
@@ -37,6 +36,7 @@ from shared.state import bucket_of
 from .harness import Figure, Joint
 from .stack import ROOT, emulator, functions_host, sample_settings, started
 from .storage import azurite
+from .worker_obvious import free_port
 
 ORDERS, WARM_UP = 400, 64
 AT_ONCE = 32
@@ -107,7 +107,7 @@ def parts() -> Iterator[Parts]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sluice-whole-path-")))
         (folder / "bare.json").write_text(BARE_ENTITIES)
         (folder / "bare-hubs.json").write_text(BARE_HUBS)
-        port = _free_port()
+        port = free_port()
         extra = [f"--config={folder / name}" for name in ("bare.json", "bare-hubs.json")]
         broker = stack.enter_context(emulator(*extra, f"--admin-port={port}", f"--data-dir={folder / 'broker'}"))
         storage = stack.enter_context(azurite())
@@ -290,12 +290,6 @@ def _processor_seconds() -> dict[str, float]:
 def _process_name(command: str) -> str:
     known = re.search(r"local_azure\.(broker|host|identity|keyvault)|azurite", command)
     return known[1] or known[0] if known else "other"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 FIGURES = (
