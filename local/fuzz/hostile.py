@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -188,7 +189,7 @@ def _spoil(random: Random, message: dict[str, Any]) -> None:
         if not inner:
             break
         place = random.choice(inner)
-    value = random.choice(_VALUES)
+    value = deepcopy(random.choice(_VALUES))
     if isinstance(place, list):
         place[random.randrange(len(place))] = value
     elif random.random() < 0.2:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -76,4 +76,4 @@ class Kind:
     about: str
     count: int
     """Cases unless the user says otherwise."""
-    run: Callable[[Options, Console], Awaitable[Report]]
+    run: Callable[[Options, Console], Coroutine[None, None, Report]]

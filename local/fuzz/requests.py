@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from random import Random
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 from rich.console import Console
 from rich.progress import Progress
 

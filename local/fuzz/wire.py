@@ -72,7 +72,8 @@ async def _receive(reader: asyncio.StreamReader, *, head_only: bool) -> Answer:
     # The parser wants to know what was asked: for an answer's length only HEAD matters.
     parser.send(h11.Request(method="HEAD" if head_only else "GET", target="/", headers=[("Host", "x")]))
     parser.send(h11.EndOfMessage())
-    status, headers, body = 0, {}, bytearray()
+    status, body = 0, bytearray()
+    headers: dict[str, str] = {}
     while True:
         try:
             event = parser.next_event()
