@@ -95,11 +95,10 @@ def read_equivalents(text: str) -> list[Equivalent]:
 
 def table(reports: Iterable[Report]) -> str:
     """The figures, a line each."""
-    lines = [
-        f"{'target':<12}{'mutants':>8}{'killed':>8}{'(time-outs)':>12}{'survived':>10}{'percent':>9}{'equivalent':>12}"
-    ]
+    lines = ["target       mutants  killed  (time-outs)  survived  percent  equivalent"]
     for one in reports:
-        killed = one.mutants - len(one.survivors)
-        figures = f"{one.mutants:>8}{killed:>8}{one.timeouts:>12}{len(one.survivors):>10}{one.share:>9.1%}{one.equivalent:>12}"
-        lines.append(f"{one.target:<12}{figures}{'' if one.passes else f'  not below {BOUND:.0%}'}")
+        survived = len(one.survivors)
+        figures = f"{one.mutants:>8}{one.mutants - survived:>8}{one.timeouts:>13}{survived:>10}{one.share:>9.1%}"
+        end = "" if one.passes else f"  not below {BOUND:.0%}"
+        lines.append(f"{one.target:<12}{figures}{one.equivalent:>12}{end}")
     return "\n".join(lines)
