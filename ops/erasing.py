@@ -58,7 +58,10 @@ def main(arguments: list[str] | None = None, environment: Mapping[str, str] | No
     except (_Wrong, WrongSettings, WrongSettingsFile) as error:
         return _say(str(error), WRONG)
     except (AzureError, KeysUnavailable, SecretError, OSError, TimeoutError) as error:
-        return _say(f"a store or the vault doesn't answer ({cause_of(error)}); nothing more was done. Is the stack running?", UNREACHABLE)
+        return _say(
+            f"a store or the vault doesn't answer ({cause_of(error)}); nothing more was done. Is the stack running?",
+            UNREACHABLE,
+        )
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:

@@ -57,7 +57,11 @@ def main(verb: str, arguments: list[str], environment: Mapping[str, str] | None 
     except (_Wrong, PauseError, WrongSettings, WrongSettingsFile) as error:
         return _say(verb, str(error), WRONG)
     except (AzureError, OSError, TimeoutError) as error:
-        return _say(verb, f"the state's store doesn't answer ({cause_of(error)}); nothing was done. Is the stack running?", UNREACHABLE)
+        return _say(
+            verb,
+            f"the state's store doesn't answer ({cause_of(error)}); nothing was done. Is the stack running?",
+            UNREACHABLE,
+        )
 
 
 def _parse(verb: str, arguments: list[str]) -> argparse.Namespace:
