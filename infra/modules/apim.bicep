@@ -45,6 +45,9 @@ param callsPerMinute int
 @description('Calls a day of each client.')
 param callsPerDay int
 
+@description('Bytes of the largest body.')
+param bodyLimit int
+
 @description('Client addresses that are let in: a list of first and last; empty: all.')
 param allowedRanges array
 
@@ -273,7 +276,7 @@ resource apiPolicy 'Microsoft.ApiManagement/service/apis/policies@2024-05-01' = 
   name: 'policy'
   properties: {
     format: 'xml'
-    value: replace(loadTextContent('../policies/api.xml'), '__BACKEND__', backendName)
+    value: replace(replace(loadTextContent('../policies/api.xml'), '__BACKEND__', backendName), '__BODY_LIMIT__', string(bodyLimit))
   }
   dependsOn: [
     addresses
