@@ -57,16 +57,16 @@ def _operation(method: str, path: str, operation: Mapping[str, Any]) -> str:
 
 def _parts(operation: Mapping[str, Any]) -> Iterator[str]:
     if parameters := operation.get("parameters"):
-        yield _table("Parameters", ((one["name"], f"{one['in']}: {_said(one)}") for one in parameters))
+        yield _table("Parameters", ((one["name"], f"{one['in']}: {_described(one)}") for one in parameters))
     for kind, content in operation.get("requestBody", {}).get("content", {}).items():
         yield f"<h3>Body: <code>{escape(kind)}</code></h3>"
         for name, example in content.get("examples", {}).items():
             yield f"<p>{escape(example.get('summary', name))}</p>{_code(example['value'])}"
         yield _code(content.get("schema", {}))
-    yield _table("Answers", ((code, _said(answer)) for code, answer in operation["responses"].items()))
+    yield _table("Answers", ((code, _described(answer)) for code, answer in operation["responses"].items()))
 
 
-def _said(described: Mapping[str, Any]) -> str:
+def _described(described: Mapping[str, Any]) -> str:
     return str(described.get("description") or described.get("$ref", "").rpartition("/")[2])
 
 

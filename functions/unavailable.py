@@ -35,5 +35,5 @@ def secret_failed(
 
 
 def unavailable(message: str = NOT_KEPT, *, now: datetime, message_id: UUID | None = None) -> Response:
-    """Ask again, or send it again: with the same message id, which is told also where it was made here."""
+    """Ask again, or send it again: with the same message id, which the answer names also where it was made here."""
     return error(ErrorCode.UNAVAILABLE, message, now=now, message_id=message_id, retry_after=RETRY_AFTER_SECONDS)
