@@ -20,6 +20,7 @@ from .lanes import Lane
 from .outgoing import OutgoingCommand, address
 from .registry import Registry, discover
 from .strict_json import check_depth, parse_strict, payload_hash
+from .unknown_fields import refuse_unknown, unknown_fields
 
 __all__ = [
     "CLOUD_EVENT_TYPE",
@@ -54,5 +55,7 @@ __all__ = [
     "envelope_from",
     "parse_strict",
     "payload_hash",
+    "refuse_unknown",
     "rfc3339",
+    "unknown_fields",
 ]
