@@ -1,25 +1,23 @@
 """How the app is put together: what each capability brings, the parts that they share, and the checks of both."""
 
 from .capabilities import CAPABILITIES, SETTINGS
-from .capability import Capability, Command
+from .capability import Capability
 from .composing import WrongComposition, capabilities_of, compose, contradictions
 from .composition import Composition
 from .declarations import declarations
-from .declaring import Access, Container, Hub, Key, Need, Queue, Resource, Table, Vault, WrongDeclaration
+from .declaring import Access, Container, Hub, Key, Need, Queue, Table, Vault, WrongDeclaration
 
 __all__ = [
     "CAPABILITIES",
     "SETTINGS",
     "Access",
     "Capability",
-    "Command",
     "Composition",
     "Container",
     "Hub",
     "Key",
     "Need",
     "Queue",
-    "Resource",
     "Table",
     "Vault",
     "WrongComposition",

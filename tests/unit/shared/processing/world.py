@@ -14,8 +14,8 @@ from uuid import UUID
 from pydantic import model_validator
 
 from shared.messages import CloudEvent, Contract, Delivery, Headers, Integration, Lane, Partial, Registry, Reject, Retry
-from shared.pausing import PauseWatch
-from shared.processing import Admission, BatchProcessor
+from shared.pausing import PauseGate, PauseWatch
+from shared.processing import BatchProcessor
 from shared.resilience import RetryBudget, RetryPlan
 from shared.secrets import Secret, UnknownSecret
 from shared.work import Work
@@ -164,7 +164,7 @@ class World:
         state: MemoryState | None = None,
         dead: MemoryDeadLetters | None = None,
         pauses: PauseWatch | None = None,
-        admission: Admission | None = None,
+        admission: PauseGate | None = None,
     ) -> None:
         self.pauses = pauses
         self.admission = admission
