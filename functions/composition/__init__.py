@@ -1,7 +1,7 @@
 """How the app is put together: what each capability brings, the parts that they share, and the checks of both."""
 
 from .capabilities import CAPABILITIES, SETTINGS
-from .capability import Capability
+from .capability import Capability, Command
 from .composing import WrongComposition, capabilities_of, compose, contradictions
 from .composition import Composition
 from .declarations import declarations
@@ -12,6 +12,7 @@ __all__ = [
     "SETTINGS",
     "Access",
     "Capability",
+    "Command",
     "Composition",
     "Container",
     "Hub",
