@@ -11,7 +11,7 @@ from uuid import UUID
 
 import pytest
 
-from shared.messages import Contract, Headers, Lane, OutgoingCommand
+from shared.messages import Contract, Headers, Lane, OutgoingCommand, PayloadHash
 from shared.outbox import Outbox
 from shared.sending import EventPublisher, Lanes
 from shared.state import Lease, StateStore, outbox_key, pack, partition_key
@@ -173,7 +173,7 @@ def said(store: MemoryState, key: str, text: str, number: int, aggregate: Aggreg
         source="/sluice",
         load=store.find,
         now=lambda: NOW,
-        payload_hash="f",
+        payload_hash=PayloadHash("f", "f"),
         aggregate=aggregate,
     )
     work.publish("said", Word(text=text))

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from shared.messages import CloudEvent, Contract, Headers, Lane
+from shared.messages import CloudEvent, Contract, Headers, Lane, PayloadHash
 from shared.state import Conflict, TooLarge, unpack
 from shared.work import Work
 from tests.unit.memory import MemoryState
@@ -51,7 +51,7 @@ def work(store: MemoryState, number: int = 1, key: str = "A") -> Work:
         source="/sluice",
         load=store.find,
         now=lambda: NOW,
-        payload_hash="f" * 64,
+        payload_hash=PayloadHash("f" * 64, "f" * 64),
         traceparent="00-1-2-01",
     )
 
