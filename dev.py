@@ -42,6 +42,7 @@ usage: python3 dev.py COMMAND [options]
             or, with --local-azure, the wheel of local-azure for other projects
   jobs      show when each scheduled job ran, how that went, and when it runs next: [--json]
   erase     forget a person: SUBJECT [--kind customer] [--dry-run] --by WHO --reason WHY
+  fuzz      send hostile input to a stack of its own: requests [--seed N] [--count N] [--first N]
   chaos     break a running stack on purpose and prove that nothing was lost: [--messages N] [--kills N] [--seed N]
 
 `python3 dev.py COMMAND --help` tells more about one of them. All that read a stack take --data-dir DIR, where that
@@ -127,6 +128,7 @@ VERBS = {
     "resume": Verb(LOCAL, False, operate("resume"), in_project=True),
     "pauses": Verb(LOCAL, False, operate("pauses"), in_project=True),
     "chaos": Verb(LOCAL, True, module("local.chaos")),
+    "fuzz": Verb(LOCAL, True, module("local.fuzz")),
 }
 
 
