@@ -1,4 +1,4 @@
-"""The payload hash: what a message says, in 64 characters that the inbox keeps, so that a repeat is told from a change.
+"""The payload hash: what a message says, in 64 characters that the inbox keeps, so that a repeat differs from a change.
 
 Rows are read by two releases during a rolling deployment, so they carry two hashes. `payloadSha256` is the first form,
 which every release can compare; it takes numbers for doubles. `payloadHash` is `2:` and the second form, to which every
@@ -44,17 +44,17 @@ class PayloadHash:
 
 def payload_hash(event_type: str, version: str, data: Any) -> PayloadHash:
     """What a message says, whatever its white space, name order or time stamp; `data` as `parse_strict` reads it."""
-    said = [event_type, version, data]
+    content = [event_type, version, data]
     try:
-        text = _ENCODER.encode(said)
+        text = _ENCODER.encode(content)
     except TypeError:  # a Decimal: no double holds it
-        text, by_value = _ROUNDING.encode(said), True
+        text, by_value = _ROUNDING.encode(content), True
     else:
         by_value = "e+" in text or (".0" in text and any(mark in text for mark in _WHOLE))
     rounded = hashlib.sha256(text.encode()).hexdigest()
     if not by_value:
         return PayloadHash(rounded, rounded)
-    return PayloadHash(rounded, hashlib.sha256(_ENCODER.encode(_by_value(said)).encode()).hexdigest())
+    return PayloadHash(rounded, hashlib.sha256(_ENCODER.encode(_by_value(content)).encode()).hexdigest())
 
 
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), check_circular=False)
