@@ -18,7 +18,7 @@ from shared.privacy import FieldProtection
 from shared.sending import EventPublisher, Lanes
 from shared.state import StateStore, outbox_key, pack, partition_key
 from shared.tables import Create
-from shared.work import Aggregate, Fields, Work
+from shared.work import Aggregate, Work
 from tests.unit.memory import MemoryLanes, MemoryPublisher, MemoryState
 from tests.unit.shared.encryption.vault import World as Keys
 
@@ -81,7 +81,11 @@ class World:
 
     @classmethod
     def make(
-        cls, store: MemoryState | None = None, *, lanes: MemoryLanes | None = None, fields: Fields | None = None
+        cls,
+        store: MemoryState | None = None,
+        *,
+        lanes: MemoryLanes | None = None,
+        fields: FieldProtection | None = None,
     ) -> World:
         """Around a store, which two of them may share."""
         store, publisher, lanes = store or MemoryState(), MemoryPublisher(), lanes or MemoryLanes()
