@@ -21,6 +21,7 @@ from shared.messages import (
     refuse_unknown,
     rfc3339,
     unknown_fields,
+    write_json,
 )
 
 __all__ = ["Command", "Refused", "read_command"]
@@ -97,7 +98,7 @@ def _is_envelope(parsed: Mapping[str, Any]) -> bool:
 
 
 def _rewritten(fields: dict[str, Any]) -> tuple[bytes, dict[str, Any]]:
-    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode(), fields
+    return write_json(fields).encode(), fields
 
 
 def _wrapped(

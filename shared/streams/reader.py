@@ -15,7 +15,16 @@ from pydantic_core import from_json
 
 from shared.dead_letters import DeadLetter, DeadLetterStore
 from shared.encryption import KeysUnavailable
-from shared.messages import Category, CloudEvent, Delivery, ErrorCode, Failure, MessageError, unknown_fields
+from shared.messages import (
+    Category,
+    CloudEvent,
+    Delivery,
+    ErrorCode,
+    Failure,
+    MessageError,
+    unknown_fields,
+    validate_json,
+)
 from shared.privacy import FieldProtection, clear_text
 from shared.resilience import BoundedCache
 from shared.telemetry import Metrics, link_to, log_event, redacted_error
@@ -112,7 +121,7 @@ class StreamReader:
             text = clear_text(event.data, model)
         else:
             text = await self._fields.decrypt(event.data, model, ("event", event.id, event.type))
-        data = model.model_validate_json(text)
+        data = validate_json(model.model_validate_json, text.encode())
         if more := sum(1 for _ in unknown_fields(data, from_json(text))):
             Metrics.unknown_fields.add(more, event_type=event.type, version=event.version)
         return data

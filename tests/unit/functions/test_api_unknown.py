@@ -26,13 +26,6 @@ CLOUD_EVENT = {
     "time": "2010-12-01T08:26:00Z",
     "colour": "red",
 }
-    "specversion": "1.0",
-    "id": "1",
-    "type": "order.placed",
-    "source": "s",
-    "time": "2010-12-01T08:26:00Z",
-    "colour": "red",
-}
 
 
 @pytest.mark.parametrize(
