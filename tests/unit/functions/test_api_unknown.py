@@ -75,7 +75,7 @@ async def test_many_unknown_parameters_make_a_short_answer(running: Running) -> 
 
 def with_extra(*place: str | int) -> dict[str, Any]:
     """An order with a field at a place that its contract doesn't have."""
-    data = json.loads(json.dumps(order()))
+    data: dict[str, Any] = json.loads(json.dumps(order()))
     inner: Any = data
     for step in place[:-1]:
         inner = inner[step]
