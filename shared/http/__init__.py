@@ -7,7 +7,7 @@ from .commands import Command, Refused, read_command
 from .guarded import Guarded
 from .intake import Intake
 from .observed import Observed, correlation_id
-from .operations import Operation, OperationIds, OperationSigner, mark_of
+from .operations import Operation, OperationIds, OperationSigner, Submission, mark_of
 from .routing import ANONYMOUS, EVERY_ROLE, PRODUCERS, READERS, Access, Route, RouteTable, WrongRoute
 from .streams import answer_with
 
@@ -29,6 +29,7 @@ __all__ = [
     "Refused",
     "Route",
     "RouteTable",
+    "Submission",
     "WrongRoute",
     "accepted",
     "answer_with",
