@@ -65,9 +65,9 @@ def _walk(part: Any) -> Any:
     match part.get("type"):
         case "datetime":
             read = _aware if part.get("tz_constraint") == "aware" else _any_time
-            return core_schema.no_info_before_validator_function(read, part)  # type: ignore[arg-type]
+            return core_schema.no_info_before_validator_function(read, part)
         case "date":
-            return core_schema.no_info_before_validator_function(_day, part)  # type: ignore[arg-type]
+            return core_schema.no_info_before_validator_function(_day, part)
         case "function-before" if part["function"].get("function") in _READERS:
             return part
     return {name: value if name in _NO_SCHEMA else _walk(value) for name, value in part.items()}
