@@ -23,6 +23,7 @@ from .payload_hash import PayloadHash, payload_hash, stored_hashes
 from .registry import Registry, discover
 from .strict_json import check_depth, parse_strict, write_json
 from .times import parse_rfc3339, rfc3339
+from .unknown_fields import refuse_unknown, unknown_fields
 
 __all__ = [
     "CLOUD_EVENT_TYPE",
@@ -59,8 +60,10 @@ __all__ = [
     "parse_rfc3339",
     "parse_strict",
     "payload_hash",
+    "refuse_unknown",
     "rfc3339",
     "stored_hashes",
+    "unknown_fields",
     "validate_json",
     "write_json",
 ]
