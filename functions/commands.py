@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from shared.authentication import Caller, Role
+from shared.claim_check import LARGEST_UPLOAD
 from shared.encryption import KeysUnavailable
 from shared.http import (
     EVERY_ROLE,
@@ -28,10 +29,11 @@ from shared.http import (
     error,
     mark_of,
     media_type,
+    named_upload,
     read_body,
     success,
 )
-from shared.messages import ErrorCode, Handler
+from shared.messages import ErrorCode, Handler, MessageError
 from shared.secrets import SecretError
 from shared.sending import NotSent
 from shared.state import StateStore, inbox_key
@@ -39,6 +41,7 @@ from shared.telemetry import log_event
 
 from .openapi import command_docs, view_docs
 from .unavailable import secret_failed, storage_failed, unavailable
+from .uploads import UploadEndpoints
 
 __all__ = ["Commands"]
 
@@ -66,6 +69,7 @@ class Commands:
         intake: Callable[[], Intake],
         state: Callable[[], StateStore],
         signer: OperationSigner,
+        uploads: UploadEndpoints,
         *,
         max_body: int,
         public_path: str = "",
@@ -74,6 +78,7 @@ class Commands:
         self._intake = intake
         self._state = state
         self._signer = signer
+        self._uploads = uploads
         self._max_body = max_body
         self._operations_path = f"{public_path}/api/operations"
         self._now = now
@@ -121,8 +126,8 @@ class Commands:
             else:
                 async with self._intake().large:  # few at once: a large body costs many times its size in memory
                     operation = await self._take(request, kind, route, asked)
-        except BadBody as refused:
-            return error(refused.code, refused.message, now=self._now())
+        except MessageError as refused:
+            return error(refused.code, refused.message, now=self._now(), details=refused.details)
         except Refused as refused:
             return error(
                 refused.error.code,
@@ -143,11 +148,19 @@ class Commands:
         return accepted(operation.message_id, location=location, now=self._now(), milliseconds=milliseconds)
 
     async def _take(self, request: Request, kind: str, route: Handler | None, asked: UUID | None) -> Operation:
-        body = await read_body(request, limit=self._max_body)
-        command = await self._intake().read(body, kind=kind, route=route, asked_id=asked)
         caller = _caller(request)
         client = None if caller is None else caller.client
-        return await self._intake().accept(command, correlation_id=correlation_id(), client=client)
+
+        async def accept(body: bytes) -> Operation:
+            command = await self._intake().read(body, kind=kind, route=route, asked_id=asked)
+            return await self._intake().accept(command, correlation_id=correlation_id(), client=client)
+
+        body = await read_body(request, limit=self._max_body)
+        named = named_upload(body, largest=LARGEST_UPLOAD)
+        if named is None:
+            return await accept(body)
+        async with self._uploads.taken(named, client or "") as uploaded:
+            return await accept(uploaded)
 
     async def operation(self, request: Request) -> Response:
         """What became of a message: one point read."""

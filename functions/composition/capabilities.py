@@ -19,6 +19,7 @@ _MODULES = (
     "state",
     "sending",
     "claims",
+    "uploads",
     "retention",
     "encryption",
     "secrets",

@@ -7,6 +7,7 @@ from .processing import Instance, Surroundings
 from .query import MemoryViews
 from .sending import MemoryLanes, MemoryPublisher, Sent
 from .state import MemoryState
+from .uploads import MemoryUploads
 
 __all__ = [
     "Edge",
@@ -16,6 +17,7 @@ __all__ = [
     "MemoryLanes",
     "MemoryPublisher",
     "MemoryState",
+    "MemoryUploads",
     "MemoryViews",
     "Sent",
     "Surroundings",
