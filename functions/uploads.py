@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from uuid import UUID
 
@@ -140,7 +140,8 @@ class UploadEndpoints:
             waiting.reschedule(None)
             yield payload
         if not self._keeps:
-            await self._uploads().delete(name)
+            with suppress(AzureError, TimeoutError):  # the message is kept: the sweep deletes it then
+                await self._uploads().delete(name)
 
     async def _name(self, upload_id: str, client: str) -> str:
         name = (await self._signer.ids()).read_upload(upload_id, client, now=self._now())

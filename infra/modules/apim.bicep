@@ -170,6 +170,16 @@ resource limits 'Microsoft.ApiManagement/service/policyFragments@2024-05-01' = {
   ]
 }
 
+resource errors 'Microsoft.ApiManagement/service/policyFragments@2024-05-01' = {
+  parent: service
+  name: 'sluice-errors'
+  properties: {
+    description: 'What is no answer of the app, in the API\'s own error format.'
+    format: 'xml'
+    value: loadTextContent('../policies/errors.xml')
+  }
+}
+
 resource blue 'Microsoft.ApiManagement/service/backends@2024-05-01' = {
   parent: service
   name: 'sluice-blue'
@@ -272,6 +282,7 @@ resource apiPolicy 'Microsoft.ApiManagement/service/apis/policies@2024-05-01' = 
     addresses
     callers
     limits
+    errors
     blue
     pool
   ]

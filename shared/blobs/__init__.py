@@ -2,7 +2,7 @@
 
 from .bodies import BodyStore
 from .links import Links
-from .reference import BlobChanged, BlobError, BlobMissing, BlobReference, PayloadTooLarge
+from .reference import BlobChanged, BlobMissing, BlobReference, PayloadTooLarge
 from .staging import StagedBlobs
 from .store import MAX_PAYLOAD, BlobStore, Container
 from .sweeping import BlobSweeper, InUse, Sweep
@@ -11,7 +11,6 @@ from .values import ValueStore
 __all__ = [
     "MAX_PAYLOAD",
     "BlobChanged",
-    "BlobError",
     "BlobMissing",
     "BlobReference",
     "BlobStore",
