@@ -42,6 +42,8 @@ usage: python3 dev.py COMMAND [options]
             or, with --local-azure, the wheel of local-azure for other projects
   jobs      show when each scheduled job ran, how that went, and when it runs next: [--json]
   erase     forget a person: SUBJECT [--kind customer] [--dry-run] --by WHO --reason WHY
+  distrust-key  take no token under a signing key from now on, on all instances: KID --reason WHY; alone it lists them
+  trust-key     take tokens under it again: KID
   fuzz      send hostile input to a stack of its own: requests [--seed N] [--count N] [--first N]
   chaos     break a running stack on purpose and prove that nothing was lost: [--messages N] [--kills N] [--seed N]
 
@@ -127,6 +129,8 @@ VERBS = {
     "pause": Verb(LOCAL, False, operate("pause"), in_project=True),
     "resume": Verb(LOCAL, False, operate("resume"), in_project=True),
     "pauses": Verb(LOCAL, False, operate("pauses"), in_project=True),
+    "distrust-key": Verb(LOCAL, False, operate("distrust-key"), in_project=True),
+    "trust-key": Verb(LOCAL, False, operate("trust-key"), in_project=True),
     "chaos": Verb(LOCAL, True, module("local.chaos")),
     "fuzz": Verb(LOCAL, True, module("local.fuzz")),
 }

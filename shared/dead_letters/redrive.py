@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from shared.messages import ErrorCode, Lane, MessageError, parse_strict, payload_hash
+from shared.messages import ErrorCode, Lane, MessageError, parse_strict, payload_hash, stored_hashes
 from shared.sending import BrokerMessage, NotSent, broker_message
 from shared.state import Row
 
@@ -213,8 +213,7 @@ class Redrive:
             known = payload_hash(letter.event_type, str(letter.properties.get("version")), data)
         except (MessageError, KeyError, TypeError, LookupError):
             return False
-        forms = (known,) if self._payload_hashes is None else await self._payload_hashes(known)
-        return row.get("payloadSha256") in forms
+        return any(form.is_in(row) for form in await stored_hashes(known, self._payload_hashes))
 
     async def _take(self, letter: StoredLetter, decision: Decision) -> StoredLetter | None:
         left = letter.status is Status.REPLAYING

@@ -1,6 +1,6 @@
 """Streams: reading the event log, whatever is made of it: decoded, decrypted, deduplicated, poison set aside."""
 
-from .reader import Delivered, StreamReader
+from .reader import StreamReader
 from .stream_event import StreamEvent
 
-__all__ = ["Delivered", "StreamEvent", "StreamReader"]
+__all__ = ["StreamEvent", "StreamReader"]

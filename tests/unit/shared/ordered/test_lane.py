@@ -13,10 +13,12 @@ import pytest
 
 from shared.messages import Delivery, Headers, Lane
 from shared.ordered import ParkedKey
+from shared.pausing import Kind, PauseBook, PauseWatch
 from shared.processing import BatchFailed, ParkingDrain
 from shared.processing.outcomes import Done, Ended, Parked
 from shared.resilience import RetryPlan
-from shared.state import Inbox, Lease, bucket_of, inbox_key
+from shared.state import Inbox, bucket_of, inbox_key
+from shared.tables import MemoryTable
 from tests.unit.memory import Instance, Surroundings
 from tests.unit.shared.processing.world import NOW, World, delivery, headers
 
@@ -56,8 +58,7 @@ class LaneWorld:
 
     def drain_with(self, **changed: Any) -> ParkingDrain:
         """A drain of the instance's parking lot."""
-        lease = Lease(self.world.state, "parking", seconds=60, now=self.now)
-        parts: dict[str, Any] = {"lease": lease, "now": self.now, "processor": self.instance.processor, **changed}
+        parts: dict[str, Any] = {"now": self.now, "processor": self.instance.processor, **changed}
         return ParkingDrain(self.parking, self.instance.ordered, **parts)
 
     async def process(self, *deliveries: Delivery) -> None:
@@ -236,33 +237,21 @@ async def test_a_message_without_a_key_cannot_have_a_turn(lane: LaneWorld) -> No
         await lane.instance.ordered.whose_turn([Ended(broken, Done())])
 
 
-async def test_one_instance_drains_at_a_time(lane: LaneWorld) -> None:
-    """The lease is given back, also for the next drain of the same instance."""
-    await park(lane, ordered(1))
-    other = Lease(lane.world.state, "parking", seconds=60, now=lane.now)
-    assert await other.acquire()
-    assert await lane.drain.drain() == 0
-    assert lane.world.calls == []
-    await other.release()
-    assert await lane.drain.drain() == 1
-    assert await other.acquire()
-
-
-class Paused:
-    """Holds a lane."""
-
-    def __init__(self, lane: str) -> None:
-        self.lane = lane
-
-    async def holding(self, *, lane: str | None = None, **_: Any) -> str | None:
-        return "why" if lane == self.lane else None
+async def test_two_drains_at_once_do_each_message_once_and_in_order(lane: LaneWorld) -> None:
+    """The lease of the job that drains may have run out on one of them."""
+    await park(lane, *(ordered(number) for number in range(1, 6)))
+    await asyncio.gather(lane.drain.drain(), lane.drain_with().drain())
+    assert lane.moves() == [1, 2, 3, 4, 5]
+    assert await lane.parked() is None
 
 
 @pytest.mark.parametrize(("held", "drained"), [("ordered", 0), ("normal", 1)])
 async def test_a_pause_of_the_lane_stops_the_drain(lane: LaneWorld, held: str, drained: int) -> None:
     """A pause of another lane doesn't."""
+    book = PauseBook(MemoryTable("state"), now=lane.now)
+    await book.pause(Kind.LANE, held, by="ada", reason="r")
     await park(lane, ordered(1))
-    assert await lane.drain_with(pauses=Paused(held)).drain() == drained
+    assert await lane.drain_with(pauses=PauseWatch(book, clock=lambda: 0.0)).drain() == drained
 
 
 async def test_a_drain_begins_no_message_once_its_time_is_over(lane: LaneWorld) -> None:

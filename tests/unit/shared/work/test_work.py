@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from shared.messages import CloudEvent, InvalidMessage, Lane, OutgoingCommand
+from shared.messages import CloudEvent, InvalidMessage, Lane, OutgoingCommand, PayloadHash
 from shared.secrets import Secret, UnknownSecret
 from shared.state import Conflict, TooLarge, inbox_key, outbox_key, sequence_key, state_key, unpack
 from shared.tables import Create, Replace, etag_of
@@ -288,7 +288,7 @@ async def test_a_replay_takes_the_place_of_the_inbox_record_that_was_opened_for_
     await commit(store, work(store))
     opened = store.inbox(UUID(int=1))
     assert opened is not None
-    again = work(store, aggregate=Aggregate(replayed=etag_of(opened)), payload_hash="e" * 64)
+    again = work(store, aggregate=Aggregate(replayed=etag_of(opened)), payload_hash=PayloadHash("e" * 64, "e" * 64))
     assert isinstance(again.operations()[0], Replace)
     await commit(store, again)
     assert row(store, inbox_key(UUID(int=1)))["payloadSha256"] == "e" * 64

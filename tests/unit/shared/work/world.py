@@ -9,7 +9,7 @@ from uuid import UUID
 
 from shared.blobs import BlobMissing, BlobReference
 from shared.classification import Restricted
-from shared.messages import Contract, Headers, Lane
+from shared.messages import Contract, Headers, Lane, PayloadHash
 from shared.work import Work
 from tests.unit.memory import MemoryState
 
@@ -62,7 +62,7 @@ def work(store: MemoryState, number: int = 1, key: str = "A", **changed: Any) ->
         "source": "/sluice",
         "load": store.find,
         "now": lambda: NOW,
-        "payload_hash": "f" * 64,
+        "payload_hash": PayloadHash("f" * 64, "f" * 64),
         "traceparent": "00-1-2-01",
     }
     return Work(**{**plain, **changed})
