@@ -124,7 +124,7 @@ class StreamConsumer:
         """A stored position in the log as it is now; the beginning of a log that was made anew since it was stored."""
         if stored is None or (stored.log == log and stored.sequence <= extent.last):
             return stored
-        self._say("stream log made anew", partition, stored.sequence, extent.last)
+        log_event("stream log made anew", level=logging.WARNING, consumer=self._name, partition=partition)
         return Position(sequence=extent.first - 1, log=log, updated_at=stored.updated_at, etag=stored.etag)
 
     async def _advance(self, partition: str, position: Position, sequence: int) -> Position:
@@ -133,11 +133,11 @@ class StreamConsumer:
 
     async def _close(self, partition: str, position: Position, *, before: int, until: float) -> Position:
         """Apply what the log holds between a position and a number, as far as there is time."""
-        begin = position.sequence
+        begin, where = position.sequence, {"consumer": self._name, "partition": partition}
         extent = await self._log.extent(partition)
         if extent.first > position.sequence + 1:
             gone = min(extent.first, before) - 1
-            self._say("stream events expired", partition, begin, gone, level=logging.ERROR)
+            log_event("stream events expired", level=logging.ERROR, **where, after=begin, until=gone)
             Metrics.stream_events.add(gone - begin, consumer=self._name, outcome="expired")
             position = await self._advance(partition, position, gone)
         if position.sequence + 1 < before:
@@ -148,10 +148,8 @@ class StreamConsumer:
                     position = await self._advance(partition, position, min(chunk[-1].sequence_number, before - 1))
                     if position.sequence + 1 >= before or self._clock() >= until:
                         break
-        closed = position.sequence + 1 >= before
-        self._say("stream gap closed" if closed else "stream gap open", partition, begin, position.sequence)
+        if position.sequence + 1 >= before:
+            log_event("stream gap closed", level=logging.WARNING, **where, after=begin, until=position.sequence)
+        else:
+            log_event("stream gap open", level=logging.WARNING, **where, after=begin, until=position.sequence)
         return position
-
-    def _say(self, event: str, partition: str, begin: int, end: int, *, level: int = logging.WARNING) -> None:
-        """Between these two sequence numbers, the second one included."""
-        log_event(event, level=level, consumer=self._name, partition=partition, after=begin, until=end)
