@@ -15,6 +15,7 @@ from azure.servicebus.aio import ServiceBusClient
 from bench.emulator_process import Emulator
 from bench.harness import Benchmark
 from bench.stack import ROOT
+from local.stack.ports import any_free
 from local_azure.broker.amqp.encode import encode
 from local_azure.broker.amqp.frames import AMQP_HEADER, SASL_FRAME, SASL_HEADER, FrameReader, frame
 from local_azure.broker.amqp.outcomes import ACCEPTED
@@ -202,9 +203,7 @@ def _hops(count: int) -> Iterator[float]:
 def _starts(count: int) -> Iterator[float]:
     """Seconds until the first connection is accepted."""
     for _ in range(count):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+        port = any_free()
         with Emulator(f"--port={port}", wait=False) as emulator:
             while not _accepts(port):
                 time.sleep(0.002)

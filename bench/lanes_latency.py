@@ -10,6 +10,7 @@ import aiohttp
 from azure.data.tables.aio import TableClient
 from azure.servicebus.aio import ServiceBusClient
 
+from local.stack.ports import any_free
 from shared.messages import Lane
 from shared.sending import command
 
@@ -18,7 +19,6 @@ from .lane import fill
 from .messages import orders
 from .stack import ROOT, emulator, functions_host
 from .storage import app_settings, azurite
-from .worker_obvious import free_port
 
 WAITING = 50_000
 HIGH_MESSAGES = 200
@@ -34,7 +34,7 @@ class _Stack:
     """A broker and a storage that outlive the hosts that are measured."""
 
     def __init__(self, stack: ExitStack) -> None:
-        port = free_port()
+        port = any_free()
         self.broker = stack.enter_context(emulator("--volatile", f"--admin-port={port}"))
         self.storage = stack.enter_context(azurite())
         self.status = f"http://127.0.0.1:{port}/status.json"

@@ -28,6 +28,7 @@ from local.demo.invoices import Invoice, Message, compose, group_invoices
 from local.demo.rows import parse_rows
 from local.demo.sample import sample_csv
 from local.stack.data_directory import DataDirectory
+from local.stack.ports import any_free
 from local.stack.services import identity_service, identity_settings, vault_service, vault_settings
 from local_azure.identity import fetch_token, parse_identity, read_registration
 from local_azure.keyvault import parse_vault
@@ -36,7 +37,6 @@ from shared.state import bucket_of
 from .harness import Figure, Joint
 from .stack import ROOT, emulator, functions_host, sample_settings, started
 from .storage import azurite
-from .worker_obvious import free_port
 
 ORDERS, WARM_UP = 400, 64
 AT_ONCE = 32
@@ -107,7 +107,7 @@ def parts() -> Iterator[Parts]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sluice-whole-path-")))
         (folder / "bare.json").write_text(BARE_ENTITIES)
         (folder / "bare-hubs.json").write_text(BARE_HUBS)
-        port = free_port()
+        port = any_free()
         extra = [f"--config={folder / name}" for name in ("bare.json", "bare-hubs.json")]
         broker = stack.enter_context(emulator(*extra, f"--admin-port={port}", f"--data-dir={folder / 'broker'}"))
         storage = stack.enter_context(azurite())

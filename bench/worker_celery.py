@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from local.stack.ports import any_free
 from shared.tables import Create, Delete, Operation
 from shared.tables.azure import AzureTable
 
@@ -28,7 +29,7 @@ from .harness import Benchmark
 from .messages import orders
 from .stack import ROOT, emulator, functions_host
 from .storage import app_settings, azurite
-from .worker_obvious import OTHER_FUNCTIONS, OURS, WARM_UP, free_port, rate
+from .worker_obvious import OTHER_FUNCTIONS, OURS, WARM_UP, rate
 
 THEIRS = 400
 BATCH, BUCKETS = 64, 16
@@ -168,7 +169,7 @@ def _rounds(rounds: int, *, bare: bool) -> Iterator[float]:
     python = _python()
     with ExitStack() as stack:
         certificate, key = _certificate(Path(stack.enter_context(TemporaryDirectory())))
-        port = free_port()
+        port = any_free()
         tls = (f"--tls-cert={certificate}", f"--tls-key={key}")
         broker = stack.enter_context(emulator("--volatile", f"--admin-port={port}", *tls))
         storage, status = stack.enter_context(azurite()), f"http://127.0.0.1:{port}"

@@ -1,7 +1,6 @@
 """What batches and transactions bring over one message per call, on the same host, broker and storage."""
 
 import asyncio
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -10,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 import aiohttp
 from azure.data.tables.aio import TableClient
 from azure.servicebus.aio import ServiceBusClient
+
+from local.stack.ports import any_free
 
 from .harness import Benchmark
 from .lane import fill
@@ -51,7 +52,7 @@ async def _make_table(storage: str) -> None:
 
 def _compare(rounds: int, clients: str) -> Iterator[float]:
     with ExitStack() as stack:
-        port = free_port()
+        port = any_free()
         broker = stack.enter_context(emulator("--volatile", f"--admin-port={port}"))
         storage = stack.enter_context(azurite())
         asyncio.run(_make_table(storage))
@@ -67,13 +68,6 @@ def _compare(rounds: int, clients: str) -> Iterator[float]:
             asyncio.run(rate(broker, status, queue, WARM_UP))
         for _ in range(rounds):
             yield asyncio.run(rate(broker, status, ours, OURS)) / asyncio.run(rate(broker, status, theirs, THEIRS))
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 BENCHMARKS = [

@@ -49,6 +49,10 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="dev.py check", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"only these: {', '.join(c.name for c in known)}")
     parser.add_argument("--all", action="store_true", help="those too that take long, and seldom find anything new")
+    parser.add_argument("--mutation", action="store_true", help="instead: whether the tests notice changed code")
+    if "--mutation" in arguments:  # a command of its own: it takes minutes, and needs more packages
+        command = [sys.executable, "-m", "local.mutation", *(one for one in arguments if one != "--mutation")]
+        return subprocess.run(command, cwd=project, check=False).returncode  # noqa: S603
     given = parser.parse_args(arguments)
     chosen = given.names
     unknown = sorted(set(chosen) - {check.name for check in known})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import socket
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -26,7 +25,7 @@ from local.demo.replay import Replay, replay
 from local.demo.rows import parse_rows
 from local.demo.sample import sample_csv
 from local.stack import Stack, StackOptions
-from local.stack.ports import InternalPorts
+from local.stack.ports import InternalPorts, any_free
 
 __all__ = ["DrillOptions", "Outcome", "run_drill"]
 
@@ -84,7 +83,7 @@ async def run_drill(options: DrillOptions, console: Console) -> Outcome:
         StackOptions(
             project=options.project,
             data_directory=options.data_directory,
-            port=_free_ports(_INSTANCES),
+            port=any_free(_INSTANCES),
             instances=_INSTANCES,
             ports=_ANY,
             reload=False,
@@ -204,15 +203,3 @@ async def _queued(status_url: str) -> int:
         answer.raise_for_status()
         queues = (await answer.json())["queues"]
     return sum(queue[state] for queue in queues.values() for state in ("active", "locked", "scheduled"))
-
-
-def _free_ports(number: int) -> int:
-    """The first of some neighbouring ports that are free now."""
-    while True:
-        with contextlib.ExitStack() as held, contextlib.suppress(OSError, OverflowError):
-            first = held.enter_context(socket.socket())
-            first.bind(("127.0.0.1", 0))
-            port = int(first.getsockname()[1])
-            for more in range(1, number):
-                held.enter_context(socket.socket()).bind(("127.0.0.1", port + more))
-            return port

@@ -28,15 +28,15 @@ class SetupError(Exception):
 
 
 class Environment:
-    """`.venv` under the project, with a note of which requirement files it holds, by content.
+    """`.venv` under the project (or another folder), with a note of which requirement files it holds, by content.
 
     The note is written only after an installation succeeded, so an interrupted one is taken up again by the
     next start; a lock keeps two starts from installing at once.
     """
 
-    def __init__(self, project: Path) -> None:
+    def __init__(self, project: Path, folder: str = ".venv") -> None:
         self.project = project
-        self.folder = project / ".venv"
+        self.folder = project / folder
         self._note = self.folder / "sluice-installed.json"
 
     @property
@@ -52,10 +52,10 @@ class Environment:
         SetupError
             If it cannot be made or filled.
         """
-        if self._holds(requirements):
+        if self.holds(requirements):
             return
         with exclusive(self.project / ".sluice" / "setup.lock"):
-            if self._holds(requirements):
+            if self.holds(requirements):
                 return
             installed = self._installed()
             self._note.unlink(missing_ok=True)
@@ -65,7 +65,8 @@ class Environment:
             self._install(files, new=[name for name in files if name not in installed])
             self._write_note(files)
 
-    def _holds(self, requirements: Sequence[str]) -> bool:
+    def holds(self, requirements: Sequence[str]) -> bool:
+        """Whether every file of `requirements` is installed, as it is now."""
         installed = self._installed()
         return all(installed.get(name) == self._digest(name) for name in requirements)
 
@@ -87,7 +88,7 @@ class Environment:
             return
         if self.folder.is_symlink() or self.folder.is_file():
             raise SetupError(f"{self.folder} is not a folder: move it away and run this again.")
-        say("Making .venv …")
+        say(f"Making {self.folder.relative_to(self.project)} …")
         done = subprocess.run(
             [sys.executable, "-m", "venv", "--clear", str(self.folder)],
             capture_output=True,
@@ -114,7 +115,7 @@ class Environment:
             *arguments,
         ]
         count = "1 package" if total == 1 else f"{total} packages"
-        say(f"Installing {count} into .venv (once; the next start skips this) …")
+        say(f"Installing {count} into {self.folder.relative_to(self.project)} (once; the next start skips this) …")
         code, tail = _run_counting(command, total, self.project)
         if code != 0:
             raise SetupError(_pip_advice(tail))

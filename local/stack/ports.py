@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
 from dataclasses import dataclass
 
 __all__ = ["InternalPorts", "any_free", "is_free", "settle"]
+
+# Linux gives 32768 and up to whoever asks for any port, macOS and Windows 49152 and up (RFC 6335, section 6).
+_SELDOM_USED = range(20_000, 27_000)
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,7 @@ class InternalPorts:
     table: int | None = None
     identity: int | None = None
     vault: int | None = None
+    vault_admin: int | None = None
 
 
 def is_free(port: int) -> bool:
@@ -43,8 +48,19 @@ def settle(wanted: int | None, default: int) -> int | None:
     return default if is_free(default) else 0
 
 
-def any_free() -> int:
-    """A port that is free now, for a server whose address others must know before it runs."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def any_free(count: int = 1, *, within: range = _SELDOM_USED) -> int:
+    """The first of `count` neighbouring ports that are free now, for servers whose address others must know first.
+
+    They lie below the ports that systems give to clients and to servers without a wish, so nobody takes one by
+    chance before its server listens, or while its server is started again.
+
+    Raises
+    ------
+    OSError
+        If there are no such ports.
+    """
+    starts = within[: len(within) - count + 1]
+    for first in random.sample(starts, len(starts)):
+        if all(is_free(port) for port in range(first, first + count)):
+            return first
+    raise OSError(f"No {count} free ports from {within.start} to {within.stop - 1}.")

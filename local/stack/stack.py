@@ -55,6 +55,7 @@ _DEFAULT_PORTS = {
     "table": 10002,
     "identity": 5310,
     "vault": 5320,
+    "vault_admin": 5321,
 }
 _HIGHEST_PORT = 65_535
 _TOKEN_SECONDS = 86_400
@@ -181,14 +182,25 @@ class Stack:
         registration = open_registration(self.data.identity)
         defaults = _DEFAULT_PORTS
         for attempt in (1, 2):
-            ports = {name: self._settled(name, default) for name, default in defaults.items()}
+            spare = any_free(len(defaults))
+            ports = {
+                name: self._settled(name, default) or spare + place
+                for place, (name, default) in enumerate(defaults.items())
+            }
             endpoints = AzuriteEndpoints(blob=ports["blob"], queue=ports["queue"], table=ports["table"])
-            identity = IdentityAddress(f"http://127.0.0.1:{ports['identity'] or any_free()}", registration.tenant)
+            identity = IdentityAddress(f"http://127.0.0.1:{ports['identity']}", registration.tenant)
             services = [
                 azurite_service(node.executable, self._options.project, self.data, endpoints),
                 emulator_service(self._options.project, self.data, ports["amqp"], ports["admin"]),
                 identity_service(self._options.project, self.data, identity.port),
-                vault_service(self._options.project, self.data, identity, registration, ports["vault"]),
+                vault_service(
+                    self._options.project,
+                    self.data,
+                    identity,
+                    registration,
+                    ports["vault"],
+                    ports["vault_admin"],
+                ),
             ]
             try:
                 started = await self._supervisor.start(services)
@@ -205,7 +217,7 @@ class Stack:
         wanted: int | None = getattr(self._options.ports, name)
         port = settle(wanted, default)
         if port is None:
-            raise StackError(f"Port {wanted} is taken: choose another with --{name}-port.")
+            raise StackError(f"Port {wanted} is taken: choose another with --{name.replace('_', '-')}-port.")
         return port
 
     def _learn_addresses(self, started: Sequence[Child], registration: Registration, node: Path) -> None:

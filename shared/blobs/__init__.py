@@ -1,7 +1,7 @@
 """Payloads of any size in Blob storage: uploaded once, read back checked, swept when nobody refers to them."""
 
 from .bodies import BodyStore
-from .reference import BlobChanged, BlobError, BlobMissing, BlobReference, PayloadTooLarge
+from .reference import BlobChanged, BlobMissing, BlobReference, PayloadTooLarge
 from .store import MAX_PAYLOAD, BlobStore, Container
 from .sweeping import BlobSweeper, InUse, Sweep
 from .values import ValueStore
@@ -9,7 +9,6 @@ from .values import ValueStore
 __all__ = [
     "MAX_PAYLOAD",
     "BlobChanged",
-    "BlobError",
     "BlobMissing",
     "BlobReference",
     "BlobStore",

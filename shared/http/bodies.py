@@ -1,6 +1,7 @@
 """Reads a request's body: known type, bounded size, whole."""
 
 import asyncio
+from contextlib import aclosing
 from email.message import Message
 
 from starlette.requests import ClientDisconnect, Request
@@ -67,8 +68,8 @@ async def read_body(request: Request, *, limit: int) -> bytes:
     size = 0
     begun = asyncio.get_running_loop().time()
     try:
-        async with asyncio.timeout(PATIENCE_SECONDS) as patience:
-            async for piece in request.stream():
+        async with asyncio.timeout(PATIENCE_SECONDS) as patience, aclosing(request.stream()) as stream:
+            async for piece in stream:
                 size += len(piece)
                 if size > limit:
                     raise too_large

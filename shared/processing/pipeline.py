@@ -7,14 +7,16 @@ outcome of its own; only infrastructure failure fails the batch. `docs/life-of-a
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Iterable, Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import aclosing
+from typing import TypeVar
 from uuid import UUID
 
 from opentelemetry.trace import SpanKind
 
 from shared.messages import Delivery, Lane
 from shared.outbox import Outbox
+from shared.pausing import PauseGate
 from shared.resilience import LaneTurns
 from shared.state import StateStore
 from shared.telemetry import link_to, log_event, span
@@ -28,30 +30,25 @@ from .outcomes import Dead, Done, Duplicate, Ended, Fresh, Handled, Message, Par
 from .recent import Recent
 from .settling import Settler
 
-__all__ = ["Admission", "BatchFailed", "BatchProcessor"]
+__all__ = ["BatchFailed", "BatchProcessor"]
 
 
 GRACE_SECONDS = 5.0
 """Time for storage and broker after the handlers' budget: both together stay below the lock."""
 PART_BYTES = 64 * 1024 * 1024
 """Payloads of a batch that are in memory at one time, before parsing."""
+TOGETHER_SECONDS = 0.25
+"""What ends within so long is committed, and published, together; a slower neighbour isn't waited for."""
 MAX_RERUNS = 5
 """Runs of a handler whose commit keeps meeting conflicts."""
 
 T = TypeVar("T")
+Settle = Callable[[Ended], Awaitable[None]]
 Decoded = TypeVar("Decoded", bound=Message | Ended)
 
 
 class BatchFailed(Exception):
     """Storage or the broker failed: the batch goes back to its queue, what was committed is remembered."""
-
-
-class Admission(Protocol):
-    """Decides what may be processed now; `shared.pausing` has one."""
-
-    async def admit(self, lane: Lane, deliveries: Sequence[Delivery]) -> list[int]:
-        """The numbers of those that may; the others wait safely when this returns, and count as dealt with."""
-        ...
 
 
 class BatchProcessor:
@@ -68,7 +65,7 @@ class BatchProcessor:
         limits: Limits,
         turns: LaneTurns[Lane],
         ordered: OrderedKeys | None = None,
-        admission: Admission | None = None,
+        admission: PauseGate | None = None,
         recent: Recent | None = None,
     ) -> None:
         self._decoder = decoder
@@ -101,10 +98,11 @@ class BatchProcessor:
             try:
                 async with asyncio.timeout_at(ends):
                     admitted = await self._admitted(lane, deliveries)
-                    with self._turns.at_work(lane):
-                        async for piece in self._turns.slices(lane, admitted):
-                            for part in _parts(piece):
-                                outcomes += await self._part(lane, part, started + self._limits.batch_budget)
+                    async with aclosing(self._turns.slices(lane, admitted)) as pieces:
+                        with self._turns.at_work(lane):
+                            async for piece in pieces:
+                                for part in _parts(piece):
+                                    outcomes += await self._part(lane, part, started + self._limits.batch_budget)
             except Exception as error:
                 log_event("batch failed", level=logging.ERROR, error=error, lane=lane.value, received=received)
                 await _hold(deliveries, ends)
@@ -132,7 +130,7 @@ class BatchProcessor:
             if isinstance(decoded, Ended):
                 return decoded
             deadline = asyncio.get_running_loop().time() + self._limits.batch_budget
-            (ended,) = await self._wave(Lane.ORDERED, [decoded], deadline)
+            (ended,) = await self._wave(Lane.ORDERED, [decoded], deadline, _leave)
             return ended
 
     async def _admitted(self, lane: Lane, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
@@ -142,13 +140,18 @@ class BatchProcessor:
 
     async def _part(self, lane: Lane, deliveries: Sequence[Delivery], deadline: float) -> Counter[type]:
         """What was read may be large: nothing of it outlives this."""
-        decoded = await _all(self._decoder.read(delivery) for delivery in deliveries)
+        decoded = await _all(self._read(delivery) for delivery in deliveries)
         self._earn(decoded)
         if lane is Lane.ORDERED and self._ordered is not None:
             ended = await self._in_order(self._ordered, decoded, deadline)
         else:
             ended = await self._in_waves(lane, decoded, deadline)
         return Counter(type(one.outcome) for one in ended)
+
+    async def _read(self, delivery: Delivery) -> Message | Ended:
+        if self._recent.is_put_off(delivery):
+            return Ended(delivery, Duplicate())
+        return await self._decoder.read(delivery)
 
     def _earn(self, decoded: Iterable[Message | Ended]) -> None:
         first = Counter(
@@ -170,67 +173,81 @@ class BatchProcessor:
                 (alone if one.headers is None or ids[one.headers.message_id] == 1 else later).append(one)
         messages = [one for one in decoded if isinstance(one, Message)]
 
+        async def settle(one: Ended) -> None:
+            await self._settler.settle(lane, one)
+            if isinstance(one.outcome, RetryLater):
+                self._recent.put_off(one.delivery)
+
         async def work() -> list[Ended]:
-            return [one for wave in _waves(messages) for one in await self._wave(lane, wave, deadline)]
+            return [one for wave in _waves(messages) for one in await self._wave(lane, wave, deadline, settle)]
 
-        ended, *_ = await _all([work(), *(self._settled(lane, one) for one in alone)])
-        await _all(self._settled(lane, one) for one in (*ended, *later))
+        ended, *_ = await _all([work(), *(_settled(settle, one) for one in alone)])
+        await _all(settle(one) for one in later)
         return [*alone, *ended, *later]
-
-    async def _settled(self, lane: Lane, ended: Ended) -> list[Ended]:
-        await self._settler.settle(lane, ended)
-        return [ended]
 
     async def _in_order(self, ordered: OrderedKeys, decoded: Sequence[Message | Ended], deadline: float) -> list[Ended]:
         """Each wave is settled before the next one looks: what failed holds its key by then."""
         result: list[Ended] = []
         for wave in _waves([one for one in decoded if one.headers is not None]):
             turns = await ordered.whose_turn(wave)
-            ended = [one for one in turns.now if isinstance(one, Ended)]
-            messages = [one for one in turns.now if isinstance(one, Message)]
-            ended += await self._wave(Lane.ORDERED, messages, deadline)
-            await _all(
-                ordered.settle(one, holds_key=one.headers is not None and one.headers.message_id in turns.holding)
-                for one in ended
-            )
-            result += [*turns.parked, *ended]
-        unread = [one for one in decoded if isinstance(one, Ended) and one.headers is None]
-        await _all(self._settler.settle(Lane.ORDERED, one) for one in unread)
-        return [*result, *unread]
 
-    async def _wave(self, lane: Lane, messages: Sequence[Message], deadline: float) -> list[Ended]:
-        """One message per key: later messages of a key wait for the wave before."""
+            async def settle(one: Ended, holding: frozenset[UUID] = turns.holding) -> None:
+                await ordered.settle(one, holds_key=one.headers is not None and one.headers.message_id in holding)
+
+            messages = [one for one in turns.now if isinstance(one, Message)]
+            unread = [one for one in turns.now if isinstance(one, Ended)]
+            ended, *_ = await _all(
+                [
+                    self._wave(Lane.ORDERED, messages, deadline, settle),
+                    *(_settled(settle, one) for one in unread),
+                ]
+            )
+            result += [*turns.parked, *unread, *ended]
+        nameless = [one for one in decoded if isinstance(one, Ended) and one.headers is None]
+        await _all(self._settler.settle(Lane.ORDERED, one) for one in nameless)
+        return [*result, *nameless]
+
+    async def _wave(self, lane: Lane, messages: Sequence[Message], deadline: float, settle: Settle) -> list[Ended]:
+        """One message per key: later messages of a key wait for the wave before. Each is settled when it has ended."""
         buckets: dict[int, list[Message]] = {}
         for message in messages:
             buckets.setdefault(message.bucket, []).append(message)
         ended: list[Ended] = []
+        published = 0
 
-        async def collect(bucket: int, group: Sequence[Message]) -> None:
-            async for one in self._bucket(lane, bucket, group, deadline):
-                ended.append(one)
+        async def end(one: Ended) -> None:
+            ended.append(one)
+            await settle(one)
+
+        async def publish(_: object = None) -> None:
+            nonlocal published
+            fresh, published = ended[published:], len(ended)
+            await self._publish(fresh)
 
         try:
-            await _all(collect(bucket, group) for bucket, group in buckets.items())
+            await _as_they_end((self._bucket(lane, *each, deadline, end) for each in buckets.items()), publish)
         finally:
-            await self._publish(ended)  # also what was committed before something failed
+            await publish()  # also what was committed before something failed
         return ended
 
-    async def _bucket(
-        self, lane: Lane, bucket: int, messages: Sequence[Message], deadline: float
-    ) -> AsyncIterator[Ended]:
+    async def _bucket(self, lane: Lane, bucket: int, messages: Sequence[Message], deadline: float, end: Settle) -> None:
         """Buckets don't wait for each other: storage works on one while the processor works on another."""
         known = await self._deduplication.sort(bucket, messages)
-        results = await _all(self._runner.run(lane, one, deadline) for one in known if isinstance(one, Fresh))
-        for ended in (*known, *results):
-            if isinstance(ended, Ended):
-                yield ended
-        for group in groups([one for one in results if isinstance(one, Handled)]):
-            if await commit(self._store, bucket, group):
+
+        async def run(one: Fresh | Ended) -> Handled | None:
+            result = one if isinstance(one, Ended) else await self._runner.run(lane, one, deadline)
+            if isinstance(result, Handled):
+                return result
+            await end(result)
+            return None
+
+        async def finish(results: Sequence[Handled | None]) -> None:
+            for group in groups([one for one in results if one is not None]):
+                together = await commit(self._store, bucket, group)
                 for one in group:
-                    yield self._done(one)
-            else:
-                for one in group:
-                    yield await self._commit_alone(bucket, one)
+                    await end(self._done(one) if together else await self._commit_alone(bucket, one))
+
+        await _as_they_end((run(one) for one in known), finish)
 
     async def _commit_alone(self, bucket: int, handled: Handled) -> Ended:
         """What met a conflict goes through the stages again, by itself, until it doesn't."""
@@ -305,6 +322,40 @@ def _waves(decoded: Sequence[Decoded]) -> list[list[Decoded]]:
         waves[number].append(one)
         following[one.headers.key] = following[one.headers.message_id] = number + 1
     return waves
+
+
+async def _leave(_: Ended) -> None:
+    """To settle it is up to the caller."""
+
+
+async def _settled(settle: Settle, ended: Ended) -> list[Ended]:
+    await settle(ended)
+    return [ended]
+
+
+async def _as_they_end(calls: Iterable[Awaitable[T]], take: Callable[[list[T]], Awaitable[None]]) -> None:
+    """Hand over the results in order, again and again those that are there; raise the first error when all have ended.
+
+    Nothing keeps running behind a failed batch.
+    """
+    running = [asyncio.ensure_future(call) for call in calls]
+    errors: list[BaseException] = []
+    try:
+        while running:
+            await asyncio.wait(running, timeout=TOGETHER_SECONDS)
+            ended, running = [one for one in running if one.done()], [one for one in running if not one.done()]
+            results = await asyncio.gather(*ended, return_exceptions=True)
+            errors += [one for one in results if isinstance(one, BaseException)]
+            try:
+                await take([one for one in results if not isinstance(one, BaseException)])
+            except Exception as error:
+                errors.append(error)
+    finally:
+        for one in running:
+            one.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+    if errors:
+        raise errors[0]
 
 
 async def _all(calls: Iterable[Awaitable[T]]) -> list[T]:

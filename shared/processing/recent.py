@@ -4,7 +4,7 @@ from collections import defaultdict
 from typing import TypeVar
 from uuid import UUID
 
-from shared.messages import Headers
+from shared.messages import Delivery, Headers, PayloadHash
 
 from .outcomes import Message
 
@@ -33,8 +33,9 @@ class Recent:
         self._remembered = remembered
         self._in_a_row: defaultdict[str, int] = defaultdict(int)
         self._keys: dict[str, None] = {}
-        self._done: dict[tuple[int, UUID], str] = {}
+        self._done: dict[tuple[int, UUID], PayloadHash] = {}
         self._published: dict[str, int] = {}
+        self._put_off: dict[tuple[str, int], None] = {}
 
     def expects_new(self, headers: Headers) -> bool:
         """Whether the aggregate has probably emitted nothing yet."""
@@ -56,6 +57,14 @@ class Recent:
         """Whether this very message was done; False where the inbox must be asked, as for every replay."""
         known = self._done.get((message.bucket, message.headers.message_id))
         return known == message.payload_hash and not message.headers.replay
+
+    def put_off(self, delivery: Delivery) -> None:
+        """Remember a delivery whose delayed copy the broker has: where its batch fails yet, it needs no second one."""
+        self._keep(self._put_off, (delivery.message_id, delivery.sequence_number), None)
+
+    def is_put_off(self, delivery: Delivery) -> bool:
+        """Whether this delivery's delayed copy is on its way."""
+        return (delivery.message_id, delivery.sequence_number) in self._put_off
 
     def published(self, key: str, sequence: int) -> None:
         """Remember that all an aggregate had emitted up to a sequence number is published."""

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -61,7 +61,7 @@ class LaneTurns(Generic[Name]):
             self._last[lane] = self._clock()
             self._ended.set()
 
-    async def slices(self, lane: Name, items: Sequence[Item]) -> AsyncIterator[Sequence[Item]]:
+    async def slices(self, lane: Name, items: Sequence[Item]) -> AsyncGenerator[Sequence[Item], None]:
         """The items in order, each piece when it is its turn: all at once while no heavier lane has work."""
         size, start = self._shares[lane].slice, 0
         while start < len(items):

@@ -2,19 +2,9 @@
 aside."""
 
 from .consumer import StreamConsumer
-from .event_log import EventLog, Extent, LogUnavailable
-from .positions import Position, Positions
-from .reader import Delivered, StreamReader
+from .event_log import Extent, LogUnavailable
+from .positions import Positions
+from .reader import StreamReader
 from .stream_event import StreamEvent
 
-__all__ = [
-    "Delivered",
-    "EventLog",
-    "Extent",
-    "LogUnavailable",
-    "Position",
-    "Positions",
-    "StreamConsumer",
-    "StreamEvent",
-    "StreamReader",
-]
+__all__ = ["Extent", "LogUnavailable", "Positions", "StreamConsumer", "StreamEvent", "StreamReader"]

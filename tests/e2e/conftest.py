@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,16 +17,21 @@ from typing import Any
 
 import pytest
 
+from local.stack.ports import any_free
+
 _PORTS = ("amqp", "admin", "blob", "queue", "table", "identity", "vault")
 ANY_PORTS = [part for name in _PORTS for part in (f"--{name}-port", "0")]
 RUN_SECONDS = 400
+# Apart from what a stack takes for its other processes.
+_HOST_PORTS = range(27_000, 32_000)
+_WORKERS = 10
 
 
 def free_port() -> int:
-    """A port that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """The first of two ports for functions hosts, which no test that runs beside this one is given."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _WORKERS
+    share = len(_HOST_PORTS) // _WORKERS
+    return any_free(2, within=_HOST_PORTS[worker * share : (worker + 1) * share])
 
 
 @dataclass

@@ -20,7 +20,7 @@ import pytest
 from local.stack.child import Child, Service
 from local.stack.containment import command_of
 from local.stack.data_directory import DataDirectory, DataDirectoryInUse
-from local.stack.ports import is_free, settle
+from local.stack.ports import any_free, is_free, settle
 from local.stack.supervisor import StartFailed, Supervisor
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals are sent as POSIX has them")
@@ -214,6 +214,21 @@ def test_a_taken_port_is_seen_and_a_default_gives_way() -> None:
         assert settle(port, 1) is None
         assert settle(None, port) == 0
     assert is_free(port)
+
+
+def test_ports_for_later_are_neighbours_that_nobody_is_given_by_chance() -> None:
+    """A test once lost its port to a client's connection between the choice and the start."""
+    first = any_free(3, within=range(20_000, 20_010))
+    assert first in range(20_000, 20_008)
+    assert all(map(is_free, range(first, first + 3)))
+    with socket.socket() as anybody:
+        anybody.bind(("127.0.0.1", 0))
+        assert anybody.getsockname()[1] not in range(20_000, 32_000)
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", first))
+        server.listen()
+        with pytest.raises(OSError, match=f"No 1 free ports from {first} to {first}"):
+            any_free(within=range(first, first + 1))
 
 
 def test_a_port_that_was_just_left_is_free() -> None:

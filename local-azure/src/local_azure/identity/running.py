@@ -34,8 +34,10 @@ async def running_identity(
     """
     registration = open_registration(folder)
     keys = _open_keys(folder / "signing-keys.json")
-    address = IdentityAddress(f"http://127.0.0.1:{port or _any_free_port()}", registration.tenant)
-    server = await listen(Issuer(address, registration, keys, time.time, roles=roles), address.port)
+    # The issuer's name holds its port, which must be its own before the first request.
+    taken = socket.create_server(("127.0.0.1", port))
+    address = IdentityAddress(f"http://127.0.0.1:{taken.getsockname()[1]}", registration.tenant)
+    server = await listen(Issuer(address, registration, keys, time.time, roles=roles), taken)
     try:
         yield address, registration
     finally:
@@ -54,10 +56,3 @@ def _open_keys(path: Path) -> KeyRing:
         return KeyRing.from_text(text, make=make_signing_key, keep=keep_keys)
     except ValueError:
         raise RegistrationError(f"{path} cannot be read as signing keys: remove it.") from None
-
-
-def _any_free_port() -> int:
-    """A port for the issuer's name, which must be known before the first request."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

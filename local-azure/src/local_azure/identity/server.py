@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from urllib.parse import parse_qsl
 
 from aiohttp import web
@@ -28,14 +29,8 @@ class IdentityServer:
         await self._runner.cleanup()
 
 
-async def listen(issuer: Issuer, port: int) -> IdentityServer:
-    """Serve `issuer` on a port of the loopback address.
-
-    Raises
-    ------
-    OSError
-        If the port is taken.
-    """
+async def listen(issuer: Issuer, taken: socket.socket) -> IdentityServer:
+    """Serve `issuer` on a socket that listens; it is closed with the server."""
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
         form = await _form(request)
@@ -55,11 +50,7 @@ async def listen(issuer: Issuer, port: int) -> IdentityServer:
     web_server = web.Server(answer, access_log=None)
     runner = web.ServerRunner(web_server, shutdown_timeout=_SHUTDOWN_SECONDS)
     await runner.setup()
-    try:
-        server = await asyncio.get_running_loop().create_server(web_server, "127.0.0.1", port)
-    except OSError:
-        await runner.cleanup()
-        raise
+    server = await asyncio.get_running_loop().create_server(web_server, sock=taken)
     return IdentityServer(server, runner)
 
 

@@ -11,13 +11,14 @@ import pytest
 
 from shared.classification import HIDDEN
 from shared.dead_letters import DeadLetter
+from shared.messages import Lane
 from shared.processing import BatchFailed, pipeline
 from shared.secrets import VaultUnavailable
 from shared.tables import Upsert
 from tests.unit.memory import MemoryDeadLetters
 
 from .conftest import HOLD
-from .world import CARRIER_KEY, NOW, World, body, delivery, of
+from .world import CARRIER_KEY, NOW, World, body, delivery, of, redelivered
 
 
 async def test_a_spent_budget_makes_retries_wait_longer() -> None:
@@ -139,3 +140,41 @@ async def test_a_vault_that_does_not_answer_makes_the_message_wait() -> None:
     await world.process(delivery(1, behave="shows the key"))
     assert [sent.headers.attempt for sent in world.lanes.sent] == [2]
     assert world.dead.letters == {}
+
+
+@pytest.mark.parametrize("lane", [Lane.NORMAL, Lane.ORDERED])
+@pytest.mark.parametrize("buckets", [1, 8])
+async def test_an_outcome_is_settled_when_its_own_message_is_done(lane: Lane, buckets: int) -> None:
+    """Not when a slow neighbour is: a refusal is recorded, a retry scheduled, what is done is committed and told."""
+    world = World(timeout=60, buckets=buckets, in_order=lane is Lane.ORDERED)
+    behaviour = {1: "waits", 2: "reject", 3: "retry", 4: "well"}
+    batch = asyncio.create_task(
+        world.processor.process(
+            lane, [delivery(number, behave=behave, with_headers={"lane": lane}) for number, behave in behaviour.items()]
+        )
+    )
+    for _ in range(1_000):
+        if (world.status(2), world.status(4), len(world.told())) == ("dead", "done", 1) and world.put_off():
+            break
+        await asyncio.sleep(0.01)
+    assert (world.status(2), world.status(4), len(world.told())) == ("dead", "done", 1)
+    assert (len(world.put_off()), world.status(1), batch.done()) == (1, None, False)
+    world.released.set()
+    await batch
+    assert (world.status(1), len(world.told())) == ("done", 2)
+
+
+async def test_a_batch_that_fails_after_a_retry_was_scheduled_schedules_no_second_copy() -> None:
+    """Its copy is with the broker; the original comes again with the rest of its batch."""
+    world = World()
+    batch = [delivery(1, behave="retry"), delivery(2, behave="reject")]
+    world.dead.failures = [ConnectionError("away"), ConnectionError("away")]
+    for _ in range(2):
+        with pytest.raises(BatchFailed):
+            await world.process(*batch)
+    await world.process(*batch)
+    assert [sent.headers.attempt for sent in world.lanes.sent] == [2]
+    assert world.status(2) == "dead"
+    (copy,) = world.lanes.sent
+    await world.process(redelivered(copy))
+    assert [sent.headers.attempt for sent in world.lanes.sent] == [2, 3]

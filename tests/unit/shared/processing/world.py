@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import threading
 from collections.abc import Awaitable, Callable
@@ -14,8 +15,8 @@ from uuid import UUID
 from pydantic import model_validator
 
 from shared.messages import CloudEvent, Contract, Delivery, Headers, Integration, Lane, Partial, Registry, Reject, Retry
-from shared.pausing import PauseWatch
-from shared.processing import Admission, BatchProcessor
+from shared.pausing import PauseGate, PauseWatch
+from shared.processing import BatchProcessor
 from shared.resilience import RetryBudget, RetryPlan
 from shared.secrets import Secret, UnknownSecret
 from shared.work import Work
@@ -46,6 +47,7 @@ __all__ = [
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 CARRIER_KEY = "the carrier's key, 7&1"
+_COPIES = itertools.count(1_000_000)
 READERS: list[threading.Thread] = []
 """The threads in which commands were validated, the latest last."""
 
@@ -164,8 +166,11 @@ class World:
         state: MemoryState | None = None,
         dead: MemoryDeadLetters | None = None,
         pauses: PauseWatch | None = None,
-        admission: Admission | None = None,
+        admission: PauseGate | None = None,
+        in_order: bool = False,
     ) -> None:
+        self.in_order = in_order
+        self.released = asyncio.Event()
         self.pauses = pauses
         self.admission = admission
         self.state = state or MemoryState(buckets)
@@ -202,7 +207,7 @@ class World:
             jitter=1.0,
             settle_for=timedelta(seconds=10),
         )
-        return Instance(around).processor
+        return Instance(around, ordered=self.in_order).processor
 
     def _integration(self) -> Integration:
         stock = Integration("stock")
@@ -234,7 +239,9 @@ class World:
             raise trouble
         if trouble is not None:
             await trouble()
-        if command.behave == "well":
+        if command.behave == "waits":
+            await self.released.wait()
+        if command.behave in ("well", "waits"):
             await self._add(command, work)
         elif command.behave == "publishes too much":
             for _ in range(100):
@@ -301,6 +308,12 @@ class World:
         row = self.state.inbox(UUID(int=number))
         return None if row is None else row["status"]
 
+    def put_off(self) -> list[str]:
+        """Where a message waits for its next attempt: a scheduled copy, or a row of the ordered lane."""
+        return [str(sent.headers.message_id) for sent in self.lanes.sent if sent.when] + [
+            key for _, key in self.state.rows if key.startswith("waiting:")
+        ]
+
     def told(self) -> list[CloudEvent]:
         """The facts in the order in which they were published."""
         return [CloudEvent.from_json(fact.body) for fact in self.publisher.facts]
@@ -358,4 +371,5 @@ def of(payload: bytes, properties: dict[str, Any], number: int = 0) -> Delivery:
 def redelivered(sent: Sent) -> Delivery:
     """What a lane took, as it comes out again."""
     properties = {str(name): value for name, value in sent.headers.to_properties().items()}
-    return of(sent.body, properties, sent.headers.message_id.int)
+    copy = of(sent.body, properties, sent.headers.message_id.int)
+    return replace(copy, message_id=sent.headers.broker_id, sequence_number=next(_COPIES))

@@ -1,0 +1,40 @@
+"""What is mutated, and which tests have to notice."""
+
+from typing import NamedTuple
+
+__all__ = ["TARGETS", "Target"]
+
+
+class Target(NamedTuple):
+    """A package with its own tests: those of its neighbours call it too, but don't look at what it answers.
+
+    Attributes
+    ----------
+    files, without:
+        Patterns of the files that are mutated, and of those among them that aren't.
+    tests:
+        Folders and files of tests, relative to the project.
+    """
+
+    name: str
+    files: tuple[str, ...]
+    tests: tuple[str, ...]
+    without: tuple[str, ...] = ()
+
+
+TARGETS = (
+    Target("work", ("shared/work/*",), ("tests/unit/shared/work",)),
+    Target("outbox", ("shared/outbox/*",), ("tests/unit/shared/outbox",)),
+    Target(
+        "ordered",
+        ("shared/ordered/*", "shared/processing/ordered.py"),
+        ("tests/unit/shared/ordered", "tests/unit/processing_core/test_ordered.py"),
+    ),
+    Target(
+        "pipeline",
+        ("shared/processing/*",),
+        ("tests/unit/shared/processing", "tests/unit/processing_core"),
+        without=("shared/processing/ordered.py",),
+    ),
+    Target("resilience", ("shared/resilience/*",), ("tests/unit/resilience",)),
+)
