@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from datetime import datetime, timedelta
+from typing import Any
 
 from shared.telemetry import Metrics, log_event
 
@@ -133,12 +134,12 @@ class StreamConsumer:
 
     async def _close(self, partition: str, position: Position, *, before: int, until: float) -> Position:
         """Apply what the log holds between a position and a number, as far as there is time."""
-        begin, where = position.sequence, {"consumer": self._name, "partition": partition}
+        where: dict[str, Any] = {"consumer": self._name, "partition": partition, "after": position.sequence}
         extent = await self._log.extent(partition)
         if extent.first > position.sequence + 1:
             gone = min(extent.first, before) - 1
-            log_event("stream events expired", level=logging.ERROR, **where, after=begin, until=gone)
-            Metrics.stream_events.add(gone - begin, consumer=self._name, outcome="expired")
+            log_event("stream events expired", level=logging.ERROR, **where, until=gone)
+            Metrics.stream_events.add(gone - position.sequence, consumer=self._name, outcome="expired")
             position = await self._advance(partition, position, gone)
         if position.sequence + 1 < before:
             async with aclosing(self._log.read(partition, after=position.sequence)) as chunks:
@@ -149,7 +150,7 @@ class StreamConsumer:
                     if position.sequence + 1 >= before or self._clock() >= until:
                         break
         if position.sequence + 1 >= before:
-            log_event("stream gap closed", level=logging.WARNING, **where, after=begin, until=position.sequence)
+            log_event("stream gap closed", level=logging.WARNING, **where, until=position.sequence)
         else:
-            log_event("stream gap open", level=logging.WARNING, **where, after=begin, until=position.sequence)
+            log_event("stream gap open", level=logging.WARNING, **where, until=position.sequence)
         return position

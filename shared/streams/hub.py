@@ -155,17 +155,17 @@ def _kept(body: Any) -> bytes:
     if isinstance(body, bytes):
         return body
     try:
-        told = _told(body)
-        return (told if isinstance(told, str) else json.dumps(told)).encode("utf-8", "replace")[:KEPT]
+        text = _readable(body)
+        return (text if isinstance(text, str) else json.dumps(text)).encode("utf-8", "replace")[:KEPT]
     except RecursionError:
         return b""
 
 
-def _told(value: Any) -> Any:
+def _readable(value: Any) -> Any:
     if isinstance(value, dict):
-        return {str(_told(name)): _told(one) for name, one in value.items()}
+        return {str(_readable(name)): _readable(one) for name, one in value.items()}
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     if isinstance(value, Iterable) and not isinstance(value, str):
-        return [_told(one) for one in value]
+        return [_readable(one) for one in value]
     return value if value is None or isinstance(value, int | float | str) else str(value)
