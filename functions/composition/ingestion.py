@@ -28,6 +28,7 @@ def intake(composition: Composition) -> Intake:
         buckets=settings.state_buckets,
         now=composition.now,
         new_id=uuid4,
+        refuse_unknown_fields=settings.refuse_unknown_fields,
     )
 
 
@@ -68,5 +69,5 @@ def capability(composition: Composition) -> Capability:
             ),
             *KEY_NEEDS,
         ],
-        settings=["SLUICE_OPERATION_KEY", "SLUICE_MAX_BODY_BYTES", "SLUICE_PUBLIC_URL"],
+        settings=["SLUICE_OPERATION_KEY", "SLUICE_MAX_BODY_BYTES", "SLUICE_PUBLIC_URL", "SLUICE_REFUSE_UNKNOWN_FIELDS"],
     )

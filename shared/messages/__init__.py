@@ -22,6 +22,7 @@ from .outgoing import OutgoingCommand, address
 from .payload_hash import PayloadHash, payload_hash, stored_hashes
 from .registry import Registry, discover
 from .strict_json import check_depth, parse_strict, write_json
+from .unknown_fields import refuse_unknown, unknown_fields
 
 __all__ = [
     "CLOUD_EVENT_TYPE",
@@ -57,8 +58,10 @@ __all__ = [
     "envelope_from",
     "parse_strict",
     "payload_hash",
+    "refuse_unknown",
     "rfc3339",
     "stored_hashes",
+    "unknown_fields",
     "validate_json",
     "write_json",
 ]

@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 from azure.core.exceptions import HttpResponseError
 from opentelemetry.trace import Link
 from pydantic import BaseModel, ValidationError
+from pydantic_core import from_json
 
 from shared.dead_letters import DeadLetter, DeadLetterStore
 from shared.encryption import KeysUnavailable
@@ -23,6 +24,7 @@ from shared.messages import (
     Failure,
     InvalidMessage,
     MessageError,
+    unknown_fields,
     validate_json,
 )
 from shared.privacy import FieldProtection, clear_text
@@ -153,7 +155,10 @@ class StreamReader:
             text = clear_text(event.data, model)
         else:
             text = await self._fields.decrypt(event.data, model, ("event", event.id, event.type))
-        return validate_json(model.model_validate_json, text.encode())
+        data = validate_json(model.model_validate_json, text.encode())
+        if more := sum(1 for _ in unknown_fields(data, from_json(text))):
+            Metrics.unknown_fields.add(more, event_type=event.type, version=event.version)
+        return data
 
     def _is_duplicate(self, event: CloudEvent, received: StreamEvent) -> bool:
         """The same event was read at another position; the same position again is a redelivery, to be read anew."""

@@ -82,6 +82,11 @@ class Metrics:
         unit="s",
         description="From the time of an event to its reading, by consumer",
     )
+    unknown_fields = Counter(
+        "sluice.messages.unknown",
+        unit="{field}",
+        description="Fields that a message or event holds beyond its contract, tolerated, by event type and version",
+    )
     vault_reads = Counter(
         "sluice.vault.reads",
         unit="{read}",
