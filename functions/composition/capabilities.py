@@ -14,6 +14,7 @@ _MODULES = (
     "ingestion",
     "processing",
     "pausing",
+    "streams",
     "read_models",
     "dead_letters",
     "state",

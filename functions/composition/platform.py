@@ -86,11 +86,11 @@ class Platform:
             lambda namespace, who: EventHubProducerClient(namespace, hub, who),
         )
 
-    def event_reader(self) -> "EventHubConsumerClient":
-        """A client that reads the event log from its beginning."""
+    def event_reader(self, hub: str = "") -> "EventHubConsumerClient":
+        """A client that reads an event log, the app's own unless another hub is named."""
         from azure.eventhub.aio import EventHubConsumerClient
 
-        hub = self._settings.event_hub
+        hub = hub or self._settings.event_hub
         return self._connect(
             self._settings.event_hubs,
             lambda text: EventHubConsumerClient.from_connection_string(text, "$Default", eventhub_name=hub),
