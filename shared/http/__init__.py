@@ -7,9 +7,11 @@ from .commands import Command, Refused, read_command
 from .guarded import Guarded
 from .intake import Intake
 from .observed import Observed, correlation_id
-from .operations import Operation, OperationIds, OperationSigner, Submission, mark_of
+from .operations import Operation, OperationIds, OperationSigner, mark_of
 from .routing import ANONYMOUS, EVERY_ROLE, PRODUCERS, READERS, Access, Route, RouteTable, WrongRoute
 from .streams import answer_with
+from .submissions import Submission
+from .uploads import NamedUpload, named_upload
 
 __all__ = [
     "ANONYMOUS",
@@ -22,6 +24,7 @@ __all__ = [
     "Command",
     "Guarded",
     "Intake",
+    "NamedUpload",
     "Observed",
     "Operation",
     "OperationIds",
@@ -40,6 +43,7 @@ __all__ = [
     "key_in_path",
     "mark_of",
     "media_type",
+    "named_upload",
     "read_body",
     "read_command",
     "status_of",

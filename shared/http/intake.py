@@ -14,7 +14,8 @@ from shared.state import bucket_of
 from shared.telemetry import current_traceparent, hiding, span
 
 from .commands import Command, read_command
-from .operations import Operation, Submission, mark_of
+from .operations import Operation, mark_of
+from .submissions import Submission
 
 __all__ = ["Intake"]
 

@@ -16,7 +16,7 @@ from shared.messages import Contract, Headers, Lane, OutgoingCommand, PayloadHas
 from shared.outbox import Outbox, rows
 from shared.privacy import FieldProtection
 from shared.sending import EventPublisher, Lanes
-from shared.state import StateStore, outbox_key, pack, partition_key
+from shared.state import StateStore, bucket_of, outbox_key, pack, partition_key, unpack
 from shared.tables import Create
 from shared.work import Aggregate, Work
 from tests.unit.memory import MemoryLanes, MemoryPublisher, MemoryState
@@ -305,12 +305,14 @@ async def test_published_rows_are_deleted_behind_the_back() -> None:
     assert len(world.told) == 1
     assert len(store.keys("outbox:")) == 1
     await asyncio.wait_for(world.outbox.rows.deleted("B"), 60)
-    waiting = asyncio.create_task(world.outbox.rows.deleted("A"))
+    bucket = bucket_of("A", store.buckets)
+    await leave(store, bucket, "A", 2, 1, "of another process")
+    await leave(store, bucket, "B", 1, 1, "of another key")
+    waiting = asyncio.create_task(world.outbox.rows.unpublished(bucket, "A"))
     await rounds()
     assert not waiting.done()
     store.go.set()
-    await asyncio.wait_for(waiting, 60)
-    assert store.keys("outbox:") == []
+    assert [unpack(row) for row in await asyncio.wait_for(waiting, 60)] == ["of another process"]
 
 
 async def test_rows_that_cannot_be_deleted_are_left_to_the_sweep(caplog: pytest.LogCaptureFixture) -> None:
