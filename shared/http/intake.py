@@ -38,6 +38,7 @@ class Intake:
         buckets: int,
         now: Callable[[], datetime],
         new_id: Callable[[], UUID],
+        refuse_unknown_fields: bool = False,
     ) -> None:
         self._registry = registry
         self._claims = claims
@@ -46,6 +47,7 @@ class Intake:
         self._buckets = buckets
         self._now = now
         self._new_id = new_id
+        self._refuse = refuse_unknown_fields
         self.large = asyncio.Semaphore(_LARGE_AT_ONCE)
 
     async def read(self, body: bytes, *, kind: str, route: Handler | None, asked_id: UUID | None) -> Command:
@@ -53,7 +55,15 @@ class Intake:
         fallback, now = asked_id or self._new_id(), self._now()
 
         def read() -> Command:
-            return read_command(body, kind=kind, registry=self._registry, route=route, fallback_id=fallback, now=now)
+            return read_command(
+                body,
+                kind=kind,
+                registry=self._registry,
+                route=route,
+                fallback_id=fallback,
+                now=now,
+                refuse=self._refuse,
+            )
 
         return read() if len(body) <= _IN_THREAD else await asyncio.to_thread(read)
 

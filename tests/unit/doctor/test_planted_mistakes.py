@@ -98,7 +98,8 @@ PLANTED: list[tuple[str, *tuple[Edit, ...]]] = [
     # bindings
     ("messages-are-binary", (TRIGGERS, 'data_type="binary"', 'data_type="string"')),
     ("messages-come-in-batches", (TRIGGERS, 'cardinality="many"', 'cardinality="one"')),
-    ("streams-retry-for-ever", (TRIGGERS, 'max_retry_count="-1"', 'max_retry_count="5"')),
+    ("streams-retry-with-an-end", (TRIGGERS, 'max_retry_count="5"', 'max_retry_count="-1"')),
+    ("streams-retry-with-an-end", (TRIGGERS, 'max_retry_count="5"', 'max_retry_count="0"')),
     ("names-come-from-settings", (SENDING, 'name="%SLUICE_EVENT_HUB%"', 'name="events"')),
     ("dead-letters-are-drained", (DRAINS, "LANES[lane]", "LANES[Lane.NORMAL if lane is Lane.LOW else lane]")),
     # settings
