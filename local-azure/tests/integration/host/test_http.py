@@ -179,8 +179,9 @@ def test_the_hosts_own_endpoints(classic: RunningHost) -> None:
 
 def test_no_web_page_starts_a_function(classic: RunningHost) -> None:
     """Not from another site, and not by a name of its own that was pointed here; functions answer by any name."""
-    json_body = {"Content-Type": "application/json"}
-    for foreign in ({"Origin": "https://evil.example"}, {"Host": "evil.example"}):
+    json_body: dict[str, Any] = {"Content-Type": "application/json"}
+    pages: list[dict[str, Any]] = [{"Origin": "https://evil.example"}, {"Host": "evil.example"}]
+    for foreign in pages:
         for path in ("/admin/functions/echo", "/runtime/webhooks/eventgrid?functionName=echo"):
             assert call(classic, path, b'{"input": ""}', **json_body, **foreign)[0] == 403
         assert call(classic, "/admin/functions", **foreign)[0] == 403
