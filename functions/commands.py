@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from shared.authentication import Caller, Role
+from shared.claim_check import LARGEST_UPLOAD
 from shared.encryption import KeysUnavailable
 from shared.http import (
     EVERY_ROLE,
@@ -29,10 +30,11 @@ from shared.http import (
     error,
     mark_of,
     media_type,
+    named_upload,
     read_body,
     success,
 )
-from shared.messages import ErrorCode, Handler
+from shared.messages import ErrorCode, Handler, MessageError
 from shared.secrets import SecretError
 from shared.sending import NotSent
 from shared.state import StateStore, inbox_key
@@ -40,6 +42,7 @@ from shared.telemetry import log_event
 
 from .openapi import command_docs, view_docs
 from .unavailable import secret_failed, storage_failed, unavailable
+from .uploads import UploadEndpoints
 
 __all__ = ["Commands"]
 
@@ -67,6 +70,7 @@ class Commands:
         intake: Callable[[], Intake],
         state: Callable[[], StateStore],
         signer: OperationSigner,
+        uploads: UploadEndpoints,
         *,
         max_body: int,
         public_path: str = "",
@@ -75,6 +79,7 @@ class Commands:
         self._intake = intake
         self._state = state
         self._signer = signer
+        self._uploads = uploads
         self._max_body = max_body
         self._operations_path = f"{public_path}/api/operations"
         self._now = now
@@ -117,16 +122,18 @@ class Commands:
             message_id = _asked_id(request)
             operations = await self._signer.ids()  # what can't be signed isn't accepted
             kind = media_type(request)
+            caller = _caller(request)
+            client = None if caller is None else caller.client
             # Few at once: a large body costs many times its size in memory.
             async with nullcontext() if _is_small(request) else self._intake().large:
                 body = await read_body(request, limit=self._max_body)
-                command = await self._intake().read(body, kind=kind, route=route, asked_id=message_id)
-                message_id = command.message_id
-                caller = _caller(request)
-                client = None if caller is None else caller.client
-                operation = await self._intake().accept(command, correlation_id=correlation_id(), client=client)
-        except BadBody as refused:
-            return error(refused.code, refused.message, now=self._now())
+                named = named_upload(body, largest=LARGEST_UPLOAD)
+                async with nullcontext(body) if named is None else self._uploads.taken(named, client or "") as whole:
+                    command = await self._intake().read(whole, kind=kind, route=route, asked_id=message_id)
+                    message_id = command.message_id
+                    operation = await self._intake().accept(command, correlation_id=correlation_id(), client=client)
+        except MessageError as refused:
+            return error(refused.code, refused.message, now=self._now(), details=refused.details)
         except Refused as refused:
             return error(
                 refused.error.code,

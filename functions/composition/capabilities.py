@@ -20,6 +20,7 @@ _MODULES = (
     "state",
     "sending",
     "claims",
+    "uploads",
     "retention",
     "encryption",
     "secrets",

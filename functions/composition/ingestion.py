@@ -13,6 +13,7 @@ from .encryption import KEY_NEEDS
 from .operations import operation_signer
 from .sending import LANES, lane_senders
 from .state import STATE_TABLE, state_store
+from .uploads import upload_endpoints
 
 __all__ = ["capability", "intake"]
 
@@ -38,6 +39,7 @@ def capability(composition: Composition) -> Capability:
         lambda: composition.get(intake),
         lambda: composition.get(state_store),
         composition.get(operation_signer),
+        composition.get(upload_endpoints),
         max_body=composition.settings.max_body_bytes,
         public_path=composition.settings.public_path,
         now=composition.now,

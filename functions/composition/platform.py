@@ -17,7 +17,7 @@ from .composition import Composition
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
     from azure.eventhub.aio import EventHubConsumerClient, EventHubProducerClient
-    from azure.storage.blob.aio import ContainerClient
+    from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 
 __all__ = ["Platform", "platform"]
 
@@ -56,6 +56,16 @@ class Platform:
             lambda text: ContainerClient.from_connection_string(text, name, use_env_settings=proxied()),
             lambda uri, who: ContainerClient(uri, name, credential=who, use_env_settings=proxied()),
         )
+
+    def blob_service(self) -> "BlobServiceClient":
+        """A client of the account that the containers are in, by identity; LookupError with a connection string."""
+        from azure.storage.blob.aio import BlobServiceClient
+
+        claims = self._settings.claims
+        if claims.address is None:
+            raise LookupError("links need an identity")
+        credential = self._credentials.get(claims)
+        return BlobServiceClient(claims.address, credential=credential, use_env_settings=proxied())
 
     def sender(self, queue: str) -> ServiceBusSender:
         """A sender on the one connection to Service Bus."""

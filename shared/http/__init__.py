@@ -10,6 +10,7 @@ from .observed import Observed, correlation_id
 from .operations import Operation, OperationIds, OperationSigner, mark_of
 from .routing import ANONYMOUS, EVERY_ROLE, PRODUCERS, READERS, Access, Route, RouteTable, WrongRoute
 from .streams import answer_with
+from .uploads import NamedUpload, named_upload
 
 __all__ = [
     "ANONYMOUS",
@@ -22,6 +23,7 @@ __all__ = [
     "Command",
     "Guarded",
     "Intake",
+    "NamedUpload",
     "Observed",
     "Operation",
     "OperationIds",
@@ -39,6 +41,7 @@ __all__ = [
     "key_in_path",
     "mark_of",
     "media_type",
+    "named_upload",
     "read_body",
     "read_command",
     "status_of",

@@ -8,6 +8,7 @@ from .query import MemoryViews
 from .sending import MemoryLanes, MemoryPublisher, Sent
 from .state import MemoryState
 from .streams import Host, MemoryLog
+from .uploads import MemoryUploads
 
 __all__ = [
     "Edge",
@@ -19,6 +20,7 @@ __all__ = [
     "MemoryLog",
     "MemoryPublisher",
     "MemoryState",
+    "MemoryUploads",
     "MemoryViews",
     "Sent",
     "Surroundings",
