@@ -167,7 +167,10 @@ var greenNames = [for one in apps: 'func-${environmentName}-${one.key}-g${take(t
 var blueContainers = [for one in apps: 'app-${one.key}']
 var greenContainers = [for one in apps: 'app-${one.key}-green']
 var packageContainers = twoColours ? concat(blueContainers, greenContainers) : blueContainers
-var stateIds = [for name in stateNames: '${group.id}/providers/Microsoft.Storage/storageAccounts/${name}']
+var watchedAccounts = [for name in concat(stateNames, [accounts.claims]): {
+  name: name
+  id: '${group.id}/providers/Microsoft.Storage/storageAccounts/${name}'
+}]
 var wrappingKey = 'data-key-wrap'
 
 // The API's app first: a rollout takes it last, so that a new kind of message finds its worker.
@@ -769,7 +772,7 @@ module alerts 'modules/alerts.bicep' = {
     serviceBusPremium: serviceBus.sku == 'Premium'
     eventHubsId: hubs.outputs.id
     vaultId: vault.outputs.id
-    accountIds: concat(stateIds, [claims.outputs.id])
+    accounts: watchedAccounts
     consumerGroups: length(hubs.outputs.consumerGroups)
     highAgeSeconds: thresholds.highAgeSeconds
     otherAgeSeconds: thresholds.otherAgeSeconds
@@ -781,6 +784,7 @@ module alerts 'modules/alerts.bicep' = {
   }
   dependsOn: [
     state
+    claims
   ]
 }
 
