@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
-from typing import List  # noqa: UP035 - the worker refuses list[...] in a trigger's annotation
+from typing import Any, List  # noqa: UP035 - the worker refuses list[...] in a trigger's annotation
 
 import azure.functions as func
 
@@ -54,12 +54,12 @@ def dead_letters_function(lane: Lane, drains: Drains, *, queue: str, app: AppNam
     return Function(call=drain, trigger=QueueTrigger(queue=queue, dead_letters=True), app=app)
 
 
-def has_payload_hash(decoder: Decoder) -> Callable[[Delivery, Headers, str], Awaitable[bool]]:
-    """Whether a dead letter is the payload that the inbox knows by its hash; what can't be read isn't."""
+def has_payload_hash(decoder: Decoder) -> Callable[[Delivery, Headers, Mapping[str, Any]], Awaitable[bool]]:
+    """Whether a dead letter is the payload that an inbox row is about; what can't be read isn't."""
 
-    async def has(delivery: Delivery, headers: Headers, known: str) -> bool:
+    async def has(delivery: Delivery, headers: Headers, row: Mapping[str, Any]) -> bool:
         try:
-            return (await decoder.decode(delivery, headers)).has_payload_hash(known)
+            return (await decoder.decode(delivery, headers)).has_payload_of(row)
         except MessageError:
             return False
 

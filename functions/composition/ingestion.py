@@ -13,6 +13,7 @@ from .encryption import KEY_NEEDS
 from .operations import operation_signer
 from .sending import LANES, lane_senders
 from .state import STATE_TABLE, state_store
+from .uploads import upload_endpoints
 
 __all__ = ["capability", "intake"]
 
@@ -28,6 +29,7 @@ def intake(composition: Composition) -> Intake:
         buckets=settings.state_buckets,
         now=composition.now,
         new_id=uuid4,
+        refuse_unknown_fields=settings.refuse_unknown_fields,
     )
 
 
@@ -37,6 +39,7 @@ def capability(composition: Composition) -> Capability:
         lambda: composition.get(intake),
         lambda: composition.get(state_store),
         composition.get(operation_signer),
+        composition.get(upload_endpoints),
         max_body=composition.settings.max_body_bytes,
         public_path=composition.settings.public_path,
         now=composition.now,
@@ -68,5 +71,5 @@ def capability(composition: Composition) -> Capability:
             ),
             *KEY_NEEDS,
         ],
-        settings=["SLUICE_OPERATION_KEY", "SLUICE_MAX_BODY_BYTES", "SLUICE_PUBLIC_URL"],
+        settings=["SLUICE_OPERATION_KEY", "SLUICE_MAX_BODY_BYTES", "SLUICE_PUBLIC_URL", "SLUICE_REFUSE_UNKNOWN_FIELDS"],
     )

@@ -5,9 +5,9 @@ from .inbox import InboxRecords
 from .preview import preview
 from .ramp import Ramp, RedriveRun, Report
 from .record import DeadLetter, Note, Status, StoredLetter, stack_fingerprint, unread_identity
-from .redrive import Action, Decision, Redrive, ReplayOutcome, ReplayPlan, ReplayResult, replay_message
+from .redrive import Action, Decision, Redrive, ReplayOutcome, ReplayResult, replay_message
 from .selection import Filters, Group
-from .store import DeadLetterStore, LetterPage, Swept
+from .store import DeadLetterStore
 
 __all__ = [
     "Action",
@@ -17,19 +17,16 @@ __all__ = [
     "Filters",
     "Group",
     "InboxRecords",
-    "LetterPage",
     "Note",
     "QueueDrain",
     "Ramp",
     "Redrive",
     "RedriveRun",
     "ReplayOutcome",
-    "ReplayPlan",
     "ReplayResult",
     "Report",
     "Status",
     "StoredLetter",
-    "Swept",
     "preview",
     "replay_message",
     "stack_fingerprint",

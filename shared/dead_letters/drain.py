@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from shared.messages import Category, Delivery, ErrorCode, Failure, Headers, Lane, MessageError
 from shared.telemetry import log_event
@@ -29,7 +30,7 @@ _REASONS: Mapping[str, tuple[Category, ErrorCode]] = {
 }
 _OTHER = (Category.PERMANENT, ErrorCode.DEAD_LETTERED)
 
-HasPayloadHash = Callable[[Delivery, Headers, str], Awaitable[bool]]
+HasPayloadHash = Callable[[Delivery, Headers, Mapping[str, Any]], Awaitable[bool]]
 
 
 class QueueDrain:
@@ -38,7 +39,7 @@ class QueueDrain:
     Parameters
     ----------
     has_payload_hash:
-        Whether a payload hash that the inbox keeps is that of a message's data; not where it can't be read. Asked only
+        Whether an inbox row carries the hash of a message's data; not where it can't be read. Asked only
         for a message that the inbox knows as done: the broker may give up on one whose effects were committed.
     """
 
@@ -87,7 +88,7 @@ class QueueDrain:
         row = await self._inbox.find(str(headers.message_id), headers.key)
         if row is None or row["status"] != "done":
             return False
-        return await self._has_payload_hash(message, headers, str(row.get("payloadSha256")))
+        return await self._has_payload_hash(message, headers, row)
 
 
 def letter_of(lane: Lane, message: Delivery, headers: Headers | None, *, now: datetime) -> DeadLetter:

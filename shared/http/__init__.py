@@ -1,6 +1,6 @@
 """HTTP: the API's plumbing between FastAPI, the platform and the lanes."""
 
-from .answers import accepted, error, status_of, success
+from .answers import accepted, error, internal_error, status_of, success
 from .bodies import BadBody, declared_length, media_type, read_body
 from .classic import ClassicBridge, key_in_path
 from .commands import Command, Refused, read_command
@@ -10,6 +10,7 @@ from .observed import Observed, correlation_id
 from .operations import Operation, OperationIds, OperationSigner, mark_of
 from .routing import ANONYMOUS, EVERY_ROLE, PRODUCERS, READERS, Access, Route, RouteTable, WrongRoute
 from .streams import answer_with
+from .uploads import NamedUpload, named_upload
 
 __all__ = [
     "ANONYMOUS",
@@ -22,6 +23,7 @@ __all__ = [
     "Command",
     "Guarded",
     "Intake",
+    "NamedUpload",
     "Observed",
     "Operation",
     "OperationIds",
@@ -35,9 +37,11 @@ __all__ = [
     "correlation_id",
     "declared_length",
     "error",
+    "internal_error",
     "key_in_path",
     "mark_of",
     "media_type",
+    "named_upload",
     "read_body",
     "read_command",
     "status_of",

@@ -18,7 +18,10 @@ from shared.messages import (
     check_depth,
     envelope_from,
     parse_strict,
+    refuse_unknown,
     rfc3339,
+    unknown_fields,
+    write_json,
 )
 
 __all__ = ["Command", "Refused", "read_command"]
@@ -45,7 +48,14 @@ class Command:
 
 
 def read_command(
-    body: bytes, *, kind: str, registry: Registry, route: Handler | None, fallback_id: UUID, now: datetime
+    body: bytes,
+    *,
+    kind: str,
+    registry: Registry,
+    route: Handler | None,
+    fallback_id: UUID,
+    now: datetime,
+    refuse: bool = False,
 ) -> Command:
     """Read a command.
 
@@ -55,6 +65,8 @@ def read_command(
         Media type: an envelope in JSON, or a CloudEvent.
     route:
         The handler whose path was posted to; then the bare data is taken too, under `fallback_id`.
+    refuse:
+        Whether fields that no contract has are refused for every handler, not only where a handler says so itself.
 
     Raises
     ------
@@ -74,6 +86,8 @@ def read_command(
             message_id = parsed["messageId"][:64]
         handler = _handler(parsed, registry, route)
         envelope = handler.decode(body)
+        if refuse or handler.refuses_unknown_fields:
+            refuse_unknown(list(unknown_fields(envelope, parsed)))
         return Command(handler, envelope.message_id, envelope.source, envelope.data, body)
     except MessageError as error:
         raise Refused(error, message_id) from error
@@ -84,7 +98,7 @@ def _is_envelope(parsed: Mapping[str, Any]) -> bool:
 
 
 def _rewritten(fields: dict[str, Any]) -> tuple[bytes, dict[str, Any]]:
-    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode(), fields
+    return write_json(fields).encode(), fields
 
 
 def _wrapped(

@@ -21,6 +21,8 @@ __all__ = ["Intake"]
 _IN_THREAD = 256 * 1024
 """Larger bodies are parsed outside the event loop."""
 _LARGE_AT_ONCE = 2
+CLAIM_SECONDS, CLAIM_PACE = 10.0, 4 * 1024 * 1024
+"""What the upload of a claim may take: so long, and a second more for each so many bytes."""
 
 
 class Intake:
@@ -36,6 +38,7 @@ class Intake:
         buckets: int,
         now: Callable[[], datetime],
         new_id: Callable[[], UUID],
+        refuse_unknown_fields: bool = False,
     ) -> None:
         self._registry = registry
         self._claims = claims
@@ -44,6 +47,7 @@ class Intake:
         self._buckets = buckets
         self._now = now
         self._new_id = new_id
+        self._refuse = refuse_unknown_fields
         self.large = asyncio.Semaphore(_LARGE_AT_ONCE)
 
     async def read(self, body: bytes, *, kind: str, route: Handler | None, asked_id: UUID | None) -> Command:
@@ -51,7 +55,15 @@ class Intake:
         fallback, now = asked_id or self._new_id(), self._now()
 
         def read() -> Command:
-            return read_command(body, kind=kind, registry=self._registry, route=route, fallback_id=fallback, now=now)
+            return read_command(
+                body,
+                kind=kind,
+                registry=self._registry,
+                route=route,
+                fallback_id=fallback,
+                now=now,
+                refuse=self._refuse,
+            )
 
         return read() if len(body) <= _IN_THREAD else await asyncio.to_thread(read)
 
@@ -61,7 +73,9 @@ class Intake:
         Raises
         ------
         NotSent
-            The broker doesn't confirm it. Errors of Blob storage are passed on.
+            The broker doesn't confirm it.
+        TimeoutError
+            Blob storage doesn't take the payload in time; its own errors are passed on.
         """
         key = command.handler.key_of(command.data)
         with hiding(command.data):
@@ -70,7 +84,8 @@ class Intake:
         with span("send", kind=SpanKind.PRODUCER, attributes=attributes):
             claim, body = None, command.body
             if len(body) > self._threshold:
-                claim, body = await self._claims.put(command.message_id, body), b""
+                async with asyncio.timeout(CLAIM_SECONDS + len(body) / CLAIM_PACE):
+                    claim, body = await self._claims.put(command.message_id, body), b""
             headers = Headers(
                 message_id=command.message_id,
                 event_type=command.handler.event_type,

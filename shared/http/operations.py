@@ -1,7 +1,8 @@
-"""Operation ids: where to ask what became of a message, without storing anything when it is accepted.
+"""Signed ids, of operations and of uploads: what they say needn't be stored.
 
-The id holds the message id, its bucket and a mark of the client that sent it, signed: a made-up one is refused, one of
-another client too without a look at storage, and a true one is answered by one point read.
+An operation's id says where to ask what became of a message. It holds the message id, its bucket and a mark of the
+client that sent it, signed: a made-up one is refused, one of another client too without a look at storage, and a true
+one is answered by one point read.
 """
 
 import base64
@@ -10,6 +11,7 @@ import hashlib
 import hmac
 import struct
 from dataclasses import dataclass, field
+from datetime import datetime
 from uuid import UUID
 
 from shared.secrets import Keys, RotatingKey
@@ -17,6 +19,9 @@ from shared.secrets import Keys, RotatingKey
 __all__ = ["Operation", "OperationIds", "OperationSigner", "mark_of"]
 
 _BODY = struct.Struct(">16sH8s")
+_UPLOAD = struct.Struct(">16s8sQ")
+_UPLOADS = b"upload\0"
+"""Signed with it, the id of an upload is never taken for an operation's."""
 _SIGNATURE = 12
 """Bytes of the signature: 96 bits can't be guessed over HTTP."""
 _MARK = 8
@@ -55,22 +60,44 @@ class OperationIds:
 
     def make(self, operation: Operation) -> str:
         """The id, safe in a URL."""
-        body = _BODY.pack(operation.message_id.bytes, operation.bucket, mark_of(operation.client))
-        return base64.urlsafe_b64encode(body + _sign(self._keys[0], body)).decode()
+        return self._signed(_BODY.pack(operation.message_id.bytes, operation.bucket, mark_of(operation.client)))
 
     def read(self, text: str) -> Operation | None:
         """The operation, or None when the id wasn't made here."""
+        body = self._opened(text, _BODY.size)
+        if body is None:
+            return None
+        message_id, bucket, mark = _BODY.unpack(body)
+        return Operation(UUID(bytes=message_id), bucket, mark=mark)
+
+    def make_upload(self, name: UUID, client: str, *, ends: datetime) -> str:
+        """The id of an upload that this client may fill, and name in a message, until then."""
+        return self._signed(_UPLOAD.pack(name.bytes, mark_of(client), int(ends.timestamp())), _UPLOADS)
+
+    def read_upload(self, text: str, client: str, *, now: datetime) -> UUID | None:
+        """The upload's name; None when the id wasn't made here, is another client's, or has ended."""
+        body = self._opened(text, _UPLOAD.size, _UPLOADS)
+        if body is None:
+            return None
+        name, mark, ends = _UPLOAD.unpack(body)
+        if not hmac.compare_digest(mark, mark_of(client)) or now.timestamp() >= ends:
+            return None
+        return UUID(bytes=name)
+
+    def _signed(self, body: bytes, purpose: bytes = b"") -> str:
+        return base64.urlsafe_b64encode(body + _sign(self._keys[0], purpose + body)).decode()
+
+    def _opened(self, text: str, size: int, purpose: bytes = b"") -> bytes | None:
         try:
             whole = base64.b64decode(text.encode("ascii"), altchars=b"-_", validate=True)
         except (ValueError, binascii.Error):
             return None
-        body, signature = whole[: _BODY.size], whole[_BODY.size :]
-        if len(whole) != _BODY.size + _SIGNATURE or base64.urlsafe_b64encode(whole).decode() != text:
+        body, signature = whole[:size], whole[size:]
+        if len(whole) != size + _SIGNATURE or base64.urlsafe_b64encode(whole).decode() != text:
             return None  # base64 can be padded in more than one way
-        if not any(hmac.compare_digest(signature, _sign(key, body)) for key in self._keys):
+        if not any(hmac.compare_digest(signature, _sign(key, purpose + body)) for key in self._keys):
             return None
-        message_id, bucket, mark = _BODY.unpack(body)
-        return Operation(UUID(bytes=message_id), bucket, mark=mark)
+        return body
 
 
 class OperationSigner:

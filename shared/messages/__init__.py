@@ -14,12 +14,15 @@ from .errors import (
     UnknownEventType,
     UnknownVersion,
 )
+from .exact_numbers import validate_json
 from .failure import Category, Failure
 from .integration import Handler, Integration, Projection, Rotation
 from .lanes import Lane
 from .outgoing import OutgoingCommand, address
+from .payload_hash import PayloadHash, payload_hash, stored_hashes
 from .registry import Registry, discover
-from .strict_json import check_depth, parse_strict, payload_hash
+from .strict_json import check_depth, parse_strict, write_json
+from .unknown_fields import refuse_unknown, unknown_fields
 
 __all__ = [
     "CLOUD_EVENT_TYPE",
@@ -39,6 +42,7 @@ __all__ = [
     "MessageError",
     "OutgoingCommand",
     "Partial",
+    "PayloadHash",
     "Projection",
     "Registry",
     "Reject",
@@ -54,5 +58,10 @@ __all__ = [
     "envelope_from",
     "parse_strict",
     "payload_hash",
+    "refuse_unknown",
     "rfc3339",
+    "stored_hashes",
+    "unknown_fields",
+    "validate_json",
+    "write_json",
 ]

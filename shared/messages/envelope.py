@@ -16,7 +16,7 @@ from shared.classification import HIDDEN, plan_of
 from .errors import InvalidMessage
 from .lanes import Lane
 
-__all__ = ["Contract", "Envelope", "Headers", "Timestamp", "describe", "rfc3339"]
+__all__ = ["Contract", "Envelope", "Headers", "Timestamp", "describe", "finding", "rfc3339"]
 
 MAX_REPORTED_ERRORS = 20
 
@@ -102,15 +102,20 @@ def _finding(item: Mapping[str, Any], redact: Redact | None) -> dict[str, Any]:
     location, message = item["loc"], str(item["msg"]).removeprefix("Value error, ")
     if redact is not None:
         location, message = redact(location, item["type"], message)
-    finding: dict[str, Any] = {"field": ".".join(str(part) for part in location)}
+    return finding(location, message)
+
+
+def finding(location: Sequence[str | int], message: str) -> dict[str, Any]:
+    """One finding as the API reports it: the field by its JSON name, an element of a list by its number, from 1."""
+    found: dict[str, Any] = {"field": ".".join(str(part) for part in location)}
     for name, index in pairwise(location):
         if isinstance(name, str) and isinstance(index, int):
             element = name.removesuffix("s")
             if element not in ("field", "message"):
-                finding[element] = index + 1
+                found[element] = index + 1
             message = f"{element} {index + 1}: {message}"
-    finding["message"] = message
-    return finding
+    found["message"] = message
+    return found
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

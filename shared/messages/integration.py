@@ -5,7 +5,8 @@ import json
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from decimal import Decimal
+from functools import cached_property, partial
 from typing import Any, TypeVar, get_type_hints
 
 from pydantic import BaseModel, TypeAdapter
@@ -17,13 +18,16 @@ from shared.jobs import Scheduled, parse_schedule
 from shared.resilience import RetryPlan
 
 from .envelope import Envelope, Redact, describe
-from .errors import InvalidMessage
+from .errors import InvalidMessage, MessageError
+from .exact_numbers import validate_json
 from .lanes import Lane
 
 __all__ = ["Handler", "Integration", "Projection", "Rotation"]
 
 MAX_KEY = 128
 """Longest key in characters: the limit of an Event Hubs partition key and a Service Bus session id."""
+
+FIRST_VERSION = "1.0"
 
 Call = TypeVar("Call", bound=Callable[..., Any])
 Priority = Lane | Callable[[Any], Lane]
@@ -49,6 +53,10 @@ class Handler:
         return TypeAdapter(Envelope[self.model])  # type: ignore[name-defined]
 
     @cached_property
+    def _validate(self) -> Callable[[bytes | str], Envelope[Any]]:
+        return partial(self.envelope.validate_json, strict=True)
+
+    @cached_property
     def _key_field(self) -> str:
         for name, info in self.model.model_fields.items():
             if self.key in (name, info.alias):
@@ -60,11 +68,13 @@ class Handler:
 
         Raises
         ------
-        InvalidMessage
+        InvalidMessage, MalformedJson
             Every field that is wrong, by its JSON name; an element of a list by its number, from 1.
         """
         try:
-            envelope = self.envelope.validate_json(body, strict=True)
+            envelope = validate_json(self._validate, body)
+        except MessageError:
+            raise
         except PydanticError as error:
             raise describe(error, self._redact(body)) from None
         except Exception as error:  # a model's own validators may raise anything; the message is still this one's
@@ -83,7 +93,8 @@ class Handler:
             return None
         try:
             secrets = secrets_in(self.plan, json.loads(body)["data"])
-        except (ValueError, LookupError, TypeError, RecursionError):
+            secrets |= secrets_in(self.plan, json.loads(body, parse_float=Decimal)["data"])  # as they were written
+        except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError):
             secrets = set()  # not even JSON with data: validation quotes none of it
         scrub = Scrubber(secrets)
 
@@ -105,6 +116,11 @@ class Handler:
                 details={"errors": [{"field": f"data.{self.key}", "message": "must name the aggregate"}]},
             )
         return key
+
+    @property
+    def refuses_unknown_fields(self) -> bool:
+        """Whether the API refuses fields that the contract doesn't have: those of its first version got 202."""
+        return self.version != FIRST_VERSION
 
     def lane_of(self, data: BaseModel) -> Lane:
         """The lane a message waits in."""

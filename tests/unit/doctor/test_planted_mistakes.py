@@ -98,7 +98,8 @@ PLANTED: list[tuple[str, *tuple[Edit, ...]]] = [
     # bindings
     ("messages-are-binary", (TRIGGERS, 'data_type="binary"', 'data_type="string"')),
     ("messages-come-in-batches", (TRIGGERS, 'cardinality="many"', 'cardinality="one"')),
-    ("streams-retry-for-ever", (TRIGGERS, 'max_retry_count="-1"', 'max_retry_count="5"')),
+    ("streams-retry-with-an-end", (TRIGGERS, 'max_retry_count="5"', 'max_retry_count="-1"')),
+    ("streams-retry-with-an-end", (TRIGGERS, 'max_retry_count="5"', 'max_retry_count="0"')),
     ("names-come-from-settings", (SENDING, 'name="%SLUICE_EVENT_HUB%"', 'name="events"')),
     ("dead-letters-are-drained", (DRAINS, "LANES[lane]", "LANES[Lane.NORMAL if lane is Lane.LOW else lane]")),
     # settings
@@ -113,7 +114,11 @@ PLANTED: list[tuple[str, *tuple[Edit, ...]]] = [
     ("handler-within-batch", (MAIN, SETTINGS, f"{SETTINGS}\n  SLUICE_BATCH_BUDGET_SECONDS: '10'")),
     ("lock-covers-batch", (MAIN, SETTINGS, f"{SETTINGS}\n  SLUICE_BATCH_BUDGET_SECONDS: '60'")),
     ("streams-are-indexed-early", (MAIN, "PYTHON_ENABLE_INIT_INDEXING: '1'", "PYTHON_ENABLE_INIT_INDEXING: '0'")),
-    ("large-bodies-reach-the-app", (MAIN, "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT: '1073741824'", "")),
+    ("bodies-have-one-limit", (MAIN, "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT: string(bodyLimit)", "")),
+    ("bodies-have-one-limit", (SAMPLE, '"FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": "8388608"',
+                               '"FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": "1073741824"')),
+    ("bodies-fit-the-memory", (PROD, "httpConcurrency: 16", "httpConcurrency: 17")),
+    ("bodies-fit-the-memory", (MAIN, "var bodyLimit = 8388608", "var bodyLimit = 8388609")),
     ("connections-are-complete", (MAIN, "  'EventHubs'\n", "")),
     ("connections-are-complete", (MAIN, "  'KeyVault'\n", "")),
     ("no-keys-in-azure", (MAIN, SETTINGS, f"{SETTINGS}\n  State: 'DefaultEndpointsProtocol=https;AccountKey=x'")),

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import base64
+import json
+import time
 from typing import Any, ClassVar
 from uuid import UUID
 
 import pytest
 from azure.core.exceptions import ServiceRequestError
 
+from functions.composition import Composition, authentication
 from functions.composition.processing import processor
 from functions.composition.read_models import projector
 from functions.lanes import delivery_of
 from functions.openapi import command_docs
+from shared.health import Health
 from shared.messages import CloudEvent, Contract, Delivery, Integration, Registry
+from shared.settings import Settings
 from shared.streams import StreamEvent
 from tests.unit.asgi import Answer, ask
 from tests.unit.memory import Sent
 
-from .conftest import Running
+from .conftest import ENVIRONMENT, Running
 from .samples import MESSAGE_ID, credit_note, envelope, order
 
 
@@ -165,6 +170,26 @@ async def test_readiness_names_what_is_away_and_nothing_else(registry: Registry)
     assert b"secret" not in answer.body
 
 
+async def test_readiness_is_degraded_while_the_issuer_is_away() -> None:
+    """Callers with known keys are let in: the instance stays in use, and says for how long."""
+    environment = {**ENVIRONMENT, "SLUICE_AUTH_ISSUER": "http://127.0.0.1:9/tenant", "SLUICE_AUTH_AUDIENCE": "api"}
+    environment.pop("SLUICE_AUTH", None)
+    composition = Composition(Settings.load(environment), Registry([]))
+    health = Health(authentication.capability(composition).probes, now=composition.now)
+    answer = await health.ready()
+    keys = composition.get(authentication.signing_keys)
+    assert keys is not None
+    await composition.close()
+    found = json.loads(bytes(answer.body))
+    assert (answer.status_code, found["status"]) == (200, "Degraded")
+    assert found["components"][0]["name"] == "issuer"
+    assert "callers with tokens are answered with 503" in found["components"][0]["description"]
+
+    keys._fetched = time.monotonic() - 86_000
+    found = json.loads(bytes((await Health(health._probes, now=composition.now).ready()).body))
+    assert "known keys stay valid for 40" in found["components"][0]["description"]
+
+
 def _references(node: Any) -> list[str]:
     if isinstance(node, dict):
         own = [node["$ref"]] if isinstance(node.get("$ref"), str) else []
@@ -184,6 +209,8 @@ async def test_the_description_is_openapi_and_lists_every_route(running: Running
         ("POST", "/api/messages"),
         ("POST", "/api/orders"),
         ("POST", "/api/credit-notes"),
+        ("POST", "/api/uploads"),
+        ("PUT", "/api/uploads/{uploadId}/blocks/{number}"),
         ("GET", "/api/orders"),
         ("GET", "/api/credit-notes"),
         ("GET", "/api/orders/{key}"),
@@ -210,7 +237,7 @@ async def test_the_description_tells_the_orders_contract(running: Running) -> No
     document = (await running.get("/api/openapi.json")).json
     content = document["paths"]["/api/orders"]["post"]["requestBody"]["content"]
     assert content.keys() == {"application/json", "application/cloudevents+json"}
-    _, bare = content["application/json"]["schema"]["anyOf"]
+    _, bare, _ = content["application/json"]["schema"]["anyOf"]
     assert {"orderId", "placedAt", "lines"} <= bare["properties"].keys()
     assert bare["properties"]["lines"]["items"]["properties"]["quantity"]["exclusiveMinimum"] == 0
 
@@ -230,7 +257,7 @@ def test_a_model_that_holds_itself_is_described_once() -> None:
     async def make(folder: Folder, work: object) -> None: ...
 
     content = command_docs(folders.handlers[0])["openapi_extra"]["requestBody"]["content"]
-    _, bare = content["application/json"]["schema"]["anyOf"]
+    _, bare, _ = content["application/json"]["schema"]["anyOf"]
     assert _references(bare) == []
 
 
