@@ -183,6 +183,9 @@ resource errors 'Microsoft.ApiManagement/service/policyFragments@2024-05-01' = {
     format: 'xml'
     value: loadTextContent('../policies/errors.xml')
   }
+  dependsOn: [
+    limits
+  ]
 }
 
 resource blue 'Microsoft.ApiManagement/service/backends@2024-05-01' = {
@@ -213,7 +216,7 @@ resource blue 'Microsoft.ApiManagement/service/backends@2024-05-01' = {
     } : null
   }
   dependsOn: [
-    limits
+    errors
   ]
 }
 

@@ -84,6 +84,19 @@ def test_private_endpoints_are_made_one_by_one(infra: Path) -> None:
     whole = read(infra / "main.bicep")
     (all_of_them,) = (one.name for one in whole.declarations.values() if "private-endpoints" in one.kind_of)
     modules = {name for name, one in whole.declarations.items() if one.kind == "module"}
-    reached = {"bus", "hubs", "state", "claims", "lake", "host", "packages", "vault", "monitoring", "app", "green", "topic"}
+    reached = {
+        "bus",
+        "hubs",
+        "state",
+        "claims",
+        "lake",
+        "host",
+        "packages",
+        "vault",
+        "monitoring",
+        "app",
+        "green",
+        "topic",
+    }
     assert reached <= modules
     assert reached <= waits_for(whole)[all_of_them]

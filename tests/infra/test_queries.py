@@ -17,10 +17,12 @@ import pytest
 from local.bicep import Deployment
 
 KQL = Path(__file__).parent / "kql"
-_COMMON = "TimeGenerated: datetime, OperationId: string, OperationName: string, AppRoleName: string, Properties: dynamic"
+_COMMON = (
+    "TimeGenerated: datetime, OperationId: string, OperationName: string, AppRoleName: string, Properties: dynamic"
+)
 TABLES = {
     "AppRequests": f"({_COMMON}, Name: string, ResultCode: string, Success: bool, DurationMs: real, Url: string)",
-    "AppDependencies": f"({_COMMON}, Name: string, Target: string, Success: bool, DurationMs: real, ResultCode: string)",
+    "AppDependencies": f"({_COMMON}, Name: string, Target: string, Success: bool, DurationMs: real)",
     "AppTraces": f"({_COMMON}, Message: string, SeverityLevel: int)",
     "AppExceptions": f"({_COMMON}, ProblemId: string, OuterMessage: string, ExceptionType: string)",
     "AzureMetrics": "(TimeGenerated: datetime, ResourceProvider: string, Resource: string, ResourceId: string, "
