@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from local.doctor.facts import App, Deployment, Facts, Grant, Need
@@ -17,6 +18,8 @@ _PLATFORM = (
 )
 """What the platform itself calls as the app, whatever the app does."""
 _COLOUR = "-green"
+_ADDRESS = re.compile(r"https://([^./]+)\..+")
+"""An account's or vault's address, which begins with its name."""
 
 # Microsoft's built-in roles, by their id: what each lets do.
 _ROLES: dict[str, tuple[str, frozenset[str]]] = {
@@ -29,6 +32,7 @@ _ROLES: dict[str, tuple[str, frozenset[str]]] = {
     "b7e6dc6d-f1e8-4753-8033-0f276bb0955b": ("Storage Blob Data Owner", frozenset({"read", "write", "own"})),
     "ba92f5b4-2d11-453d-a403-e96b0029c9fe": ("Storage Blob Data Contributor", frozenset({"read", "write"})),
     "2a2b9908-6ea1-4ae2-8e65-a410df84e7d1": ("Storage Blob Data Reader", frozenset({"read"})),
+    "db58b8e5-c6ad-4a2a-8342-4190687cbf4a": ("Storage Blob Delegator", frozenset({"delegate"})),
     "974c5e8b-45b9-4653-ba55-5f855dd0fb88": ("Storage Queue Data Contributor", frozenset({"read", "write"})),
     "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3": ("Storage Table Data Contributor", frozenset({"read", "write"})),
     "76199698-9eea-4c19-bc75-cec21354c6b6": ("Storage Table Data Reader", frozenset({"read"})),
@@ -54,7 +58,7 @@ def _name(facts: Facts, app: App, name: str) -> str:
     value = app.settings.get(setting)
     if value is None and setting in facts.settings:
         value = str(facts.settings[setting].default)
-    return (value or name).removeprefix("key:")
+    return _ADDRESS.sub(r"\1", value or name).removeprefix("key:")
 
 
 def _needs(facts: Facts, app: App) -> Iterator[Need]:
