@@ -10,9 +10,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid5
 
-from .envelope import rfc3339
 from .errors import InvalidMessage, MalformedJson
 from .strict_json import parse_strict, write_json
+from .times import parse_rfc3339, rfc3339
 
 __all__ = ["CLOUD_EVENT_TYPE", "CloudEvent", "envelope_from"]
 
@@ -77,7 +77,7 @@ class CloudEvent:
                 type=_bounded("type", event["type"], 128),
                 source=str(event["source"]),
                 subject=_bounded("subject", event["subject"], 128),
-                time=datetime.fromisoformat(str(event["time"])),
+                time=parse_rfc3339(str(event["time"])),
                 version=str(event["dataschema"]).rpartition(":")[2],
                 data=write_json(event["data"]),
                 correlation_id=str(event.get("correlationid", "")),

@@ -6,7 +6,7 @@ and of the key service leave the reader: the same events come again then.
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Generic, TypeVar
 
 from azure.core.exceptions import HttpResponseError
@@ -171,9 +171,7 @@ class StreamReader:
         return known[:2] != here[:2] and known[2] == here[2]
 
     def _delay(self, event: CloudEvent) -> float:
-        """Seconds since the event's time, which is taken for UTC where it has no offset."""
-        time = event.time if event.time.tzinfo is not None else event.time.replace(tzinfo=UTC)
-        return (self._now() - time).total_seconds()
+        return (self._now() - event.time).total_seconds()
 
     async def _dead_letter(self, received: StreamEvent, event: CloudEvent | None, error: Exception) -> None:
         code, reason = self._why(error)
