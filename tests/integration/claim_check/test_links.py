@@ -37,7 +37,9 @@ class Identity:
         claims: dict[str, Any] = {"aud": "https://storage.azure.com", "iss": f"https://sts.windows.net/{SOMEBODY}/"}
         claims |= {"oid": SOMEBODY, "tid": SOMEBODY, "nbf": now - 60, "iat": now - 60, "exp": now + 3_600}
         parts = (json.dumps(part).encode() for part in ({"alg": "RS256", "typ": "JWT"}, claims, {}))
-        return AccessToken(".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts), now + 3_600)
+        return AccessToken(
+            ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts), now + 3_600
+        )
 
     async def close(self) -> None:
         """Nothing is open."""
