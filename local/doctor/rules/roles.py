@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from local.doctor.facts import App, Deployment, Facts, Grant, Need
@@ -12,14 +11,12 @@ __all__ = ["RULES"]
 
 
 _PLATFORM = (
-    Need("account", "%AzureWebJobsStorage__accountName%", "own", "the host's locks, keys, timers, checkpoints"),
+    Need("account", "%AzureWebJobsStorage__blobServiceUri%", "own", "the host's locks, keys, timers, checkpoints"),
     Need("container", "the app's package", "write", "the platform keeps the package there"),
     Need("component", "", "publish", "telemetry", when="APPLICATIONINSIGHTS_CONNECTION_STRING"),
 )
 """What the platform itself calls as the app, whatever the app does."""
 _COLOUR = "-green"
-_ADDRESS = re.compile(r"https://([^./]+)\..+")
-"""An account's or vault's address, which begins with its name."""
 
 # Microsoft's built-in roles, by their id: what each lets do.
 _ROLES: dict[str, tuple[str, frozenset[str]]] = {
@@ -51,14 +48,15 @@ def _is_set(app: App, when: str) -> bool:
 
 
 def _name(facts: Facts, app: App, name: str) -> str:
-    """The entity's name in an app: a setting's value, its default, or the name itself."""
+    """The entity's name in an app: a setting's value, its default, or the name itself; of an address, the account."""
     if not name.startswith("%"):
         return name
     setting = name.strip("%")
     value = app.settings.get(setting)
     if value is None and setting in facts.settings:
         value = str(facts.settings[setting].default)
-    return _ADDRESS.sub(r"\1", value or name).removeprefix("key:")
+    value = (value or name).removeprefix("key:")
+    return value.removeprefix("https://").partition(".")[0] if value.startswith("https://") else value
 
 
 def _needs(facts: Facts, app: App) -> Iterator[Need]:

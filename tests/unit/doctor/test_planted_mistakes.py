@@ -112,6 +112,7 @@ PLANTED: list[tuple[str, *tuple[Edit, ...]]] = [
     ("values-are-in-bounds", (MAIN, SETTINGS, f"{SETTINGS}\n  SLUICE_CLAIM_THRESHOLD_BYTES: '1'")),
     ("values-are-in-bounds", (SAMPLE, '"SLUICE_STATE_BUCKETS": "16"', '"SLUICE_STATE_BUCKETS": "many"')),
     ("handler-within-batch", (MAIN, SETTINGS, f"{SETTINGS}\n  SLUICE_BATCH_BUDGET_SECONDS: '10'")),
+    ("retries-outlast-an-hour", (MAIN, SETTINGS, f"{SETTINGS}\n  SLUICE_RETRY_MAX_ATTEMPTS: '5'")),
     ("lock-covers-batch", (MAIN, SETTINGS, f"{SETTINGS}\n  SLUICE_BATCH_BUDGET_SECONDS: '60'")),
     ("streams-are-indexed-early", (MAIN, "PYTHON_ENABLE_INIT_INDEXING: '1'", "PYTHON_ENABLE_INIT_INDEXING: '0'")),
     ("bodies-have-one-limit", (MAIN, "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT: string(bodyLimit)", "")),
