@@ -240,6 +240,7 @@ var settings = union(declared.entitySettings, {
   PYTHON_ENABLE_INIT_INDEXING: '1'
   FUNCTIONS_REQUEST_BODY_SIZE_LIMIT: string(bodyLimit)
   SLUICE_MAX_BODY_BYTES: string(bodyLimit)
+  SLUICE_UPLOAD_LINKS: isolated ? 'false' : 'true'
   SLUICE_CLOUD: cloud
   SLUICE_PUBLIC_URL: !empty(publicUrl) ? publicUrl : gateway.enabled ? 'https://${names.gateway}.${apiSuffixes[cloud]}' : 'https://${blueNames[0]}.${siteSuffixes[cloud]}'
   SLUICE_OPERATION_KEY: 'secret:operation-key'
@@ -578,6 +579,9 @@ module vault 'modules/keyvault.bicep' = {
 
 var claimGrants = [for one in declared.grants.containers: union(one, { account: 'claims' })]
 
+// Links into the storage are for callers who can reach it.
+var linkGrants = [for one in declared.grants.claimAccount: union(one, { account: 'claims' })]
+
 // Which key of the vault it is, only a stage knows.
 var keyGrants = [for one in declared.grants.keys: union(one, { key: wrappingKey })]
 
@@ -606,7 +610,7 @@ module roles 'modules/rbac.bicep' = {
     queueGrants: declared.grants.queues
     hubGrants: declared.grants.hubs
     containerGrants: concat(claimGrants, packageGrants, twoColours ? greenGrants : [])
-    accountGrants: accountGrants
+    accountGrants: concat(accountGrants, isolated ? [] : linkGrants)
     vaultGrants: declared.grants.vault
     keyGrants: keyGrants
     telemetryGrants: telemetryGrants
