@@ -88,6 +88,7 @@ def read_command(
         envelope = handler.decode(body)
         if refuse or handler.refuses_unknown_fields:
             refuse_unknown(list(unknown_fields(envelope, parsed)))
+        handler.new_key_of(envelope.data)
         return Command(handler, envelope.message_id, envelope.source, envelope.data, body)
     except MessageError as error:
         raise Refused(error, message_id) from error
