@@ -2,7 +2,8 @@
 
     python3 -m infra.delivery.smoke --url https://HOST | --deployment NAME  [--timeout 180] [--json FILE]
 
-A bearer token with the roles `producer` and `reader` comes from the environment variable `SLUICE_TOKEN`.
+A bearer token with the roles `producer` and `reader` comes from the environment variable `SLUICE_TOKEN`, or an API key
+with them from `SLUICE_API_KEY`.
 """
 
 from __future__ import annotations
@@ -149,7 +150,7 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     try:
         url = given.url or Deployment.read(given.deployment).url
-        api = Api(url, os.environ.get("SLUICE_TOKEN") or None)
+        api = Api(url, os.environ.get("SLUICE_TOKEN") or None, key=os.environ.get("SLUICE_API_KEY") or None)
     except (ValueError, AzureFailed) as error:
         parser.error(str(error))
     findings = []

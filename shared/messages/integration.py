@@ -29,6 +29,8 @@ MAX_KEY = 128
 
 FIRST_VERSION = "1.0"
 
+_IN_NO_PATH = frozenset("/\\%?#")
+
 Call = TypeVar("Call", bound=Callable[..., Any])
 Priority = Lane | Callable[[Any], Lane]
 
@@ -121,6 +123,26 @@ class Handler:
     def refuses_unknown_fields(self) -> bool:
         """Whether the API refuses fields that the contract doesn't have: those of its first version got 202."""
         return self.version != FIRST_VERSION
+
+    def new_key_of(self, data: BaseModel) -> str:
+        """The key of a command that comes from outside: one that its own address finds again, on every road.
+
+        The platform and what stands before it decode, clean and cut paths, each in its own way: `/` and `%2F` can't be
+        distinguished, nor `A` and `%41`, and `..` never arrives. What was accepted before that was known is still
+        processed and read.
+
+        Raises
+        ------
+        InvalidMessage
+        """
+        key = self.key_of(data)
+        if _IN_NO_PATH & set(key) or key in (".", "..") or key != key.strip():
+            message = "must have none of / \\ % ? #, no blank around it, and not be . or .."
+            raise InvalidMessage(
+                f"data.{self.key}: {message}",
+                details={"errors": [{"field": f"data.{self.key}", "message": message}], "count": 1},
+            )
+        return key
 
     def lane_of(self, data: BaseModel) -> Lane:
         """The lane a message waits in."""
