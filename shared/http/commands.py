@@ -96,6 +96,7 @@ def read_command(
         body, envelope = _decoded(handler, body, parsed)
         if refuse or handler.refuses_unknown_fields:
             refuse_unknown(list(unknown_fields(envelope, parsed)))
+        handler.new_key_of(envelope.data)
         payload = payload_hash(handler.event_type, handler.version, parsed["data"])
         return Command(handler, envelope.message_id, envelope.source, envelope.data, body, payload)
     except MessageError as error:
