@@ -43,11 +43,7 @@ _PARAMETERS = {
         "name": "Idempotency-Key",
         "in": "header",
         "description": "The message id of a body that has none: the same again is the same message.",
-        "schema": {
-            "type": "string",
-            "pattern": f"^{'-'.join('[0-9a-f]{%d}' % digits for digits in (8, 4, 4, 4, 12))}$",
-        },
-        "example": "9f0e2c6a-8f8e-4a52-9b5d-3d1a1a4a1b10",
+        "schema": {"type": "string", "format": "uuid"},
     },
     "CorrelationId": {
         "name": "X-Correlation-ID",
@@ -109,7 +105,7 @@ def command_docs(handler: Handler | None, handlers: Sequence[Handler]) -> dict[s
         "operationId": name,
         "summary": f"Take a message in: {what}",
         "tags": [handler.integration if handler else "messages"],
-        "parameters": [reference("parameters", "IdempotencyKey")],
+        "parameters": [_PARAMETERS["IdempotencyKey"]],
         "requestBody": {"required": True, "content": {"application/json": json, CLOUD_EVENT_TYPE: {"schema": event}}},
         "responses": {
             "202": {**accepted, "links": {"operation": link}},
