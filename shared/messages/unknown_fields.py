@@ -34,8 +34,8 @@ def refuse_named_twice(model: BaseModel, data: Any) -> None:
     """Raise InvalidMessage where an object has a field under both of its names: one of the two would be lost."""
     for place, one, given in _models(model, data, ()):
         for name, info in type(one).model_fields.items():
-            if info.alias != name and name in given and info.alias in given:
-                found = finding((*place, info.alias), f"is given twice, also as {name}")
+            if info.alias not in (None, name) and name in given and info.alias in given:
+                found = finding((*place, str(info.alias)), f"is given twice, also as {name}")
                 raise InvalidMessage(f"{found['field']}: {found['message']}", details={"errors": [found], "count": 1})
 
 
