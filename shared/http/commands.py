@@ -91,6 +91,7 @@ def read_command(
         envelope = handler.decode(body)
         if refuse or handler.refuses_unknown_fields:
             refuse_unknown(list(unknown_fields(envelope, parsed)))
+        handler.new_key_of(envelope.data)
         payload = payload_hash(handler.event_type, handler.version, parsed["data"])
         return Command(handler, envelope.message_id, envelope.source, envelope.data, body, payload)
     except MessageError as error:
