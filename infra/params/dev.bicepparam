@@ -24,6 +24,7 @@ param eventHubs = {
   sku: 'Standard'
   capacity: 1
   maximumCapacity: 2
+  partitions: 4 // fixed at birth
   retentionHours: 24
   capture: false
 }
