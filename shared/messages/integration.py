@@ -14,7 +14,7 @@ from pydantic import ValidationError as PydanticError
 
 from shared.classification import Plan, Scrubber, WrongMarkers, plan_of, redacted_finding, secrets_in
 from shared.environment import is_secret_name
-from shared.jobs import Scheduled, parse_schedule
+from shared.jobs import Scheduled, WrongSchedule, parse_schedule
 from shared.resilience import RetryPlan
 
 from .envelope import Envelope, Redact, describe
@@ -242,6 +242,8 @@ class Integration:
                 raise TypeError(f"{self.name}.{call.__name__} must be `async def`")
             _check_name(event_type)
             _check_version(version)
+            if not (isinstance(priority, Lane) or callable(priority)):
+                raise TypeError(f"{self.name}.{call.__name__}: the priority {priority!r} is no Lane, nor tells one")
             path = None if route is None else _checked_route(route)
             if not any(key in (name, info.alias) for name, info in model.model_fields.items()):
                 raise TypeError(f"{self.name}.{call.__name__}: {model.__name__} has no field {key!r} for the key")
@@ -309,9 +311,12 @@ class Integration:
         Raises
         ------
         WrongSchedule
-            The schedule can't be followed.
+            The schedule can't be followed; the message names the job.
         """
-        parsed = parse_schedule(schedule, zone=zone, between=between)
+        try:
+            parsed = parse_schedule(schedule, zone=zone, between=between)
+        except WrongSchedule as error:
+            raise WrongSchedule(f"{self.name}.{name}: {error}") from None
         if not re.fullmatch(r"[a-z][a-z0-9-]{0,62}", name):
             raise ValueError(f"{self.name}: the job {name!r}: use lower-case letters, digits and hyphens")
 
@@ -343,10 +348,13 @@ class Integration:
 
 def _model_of(call: Callable[..., Any], owner: str) -> type[BaseModel]:
     parameters = list(inspect.signature(call).parameters)
-    hints = get_type_hints(call)
+    name = getattr(call, "__name__", "handler")
+    try:
+        hints = get_type_hints(call)
+    except NameError as error:
+        raise TypeError(f"{owner}.{name}: its annotations: {error}") from None
     model = hints.get(parameters[0]) if parameters else None
     if not (isinstance(model, type) and issubclass(model, BaseModel)):
-        name = getattr(call, "__name__", "handler")
         raise TypeError(f"{owner}.{name}: annotate the first parameter with a pydantic model")
     return model
 
