@@ -181,7 +181,8 @@ def main(environment: Mapping[str, str], run: Run) -> int:
     if missing := [name for name in names if not environment.get(name)]:
         sys.stderr.write(f"preflight: {', '.join(missing)} not set: `azd env new NAME` asks for them\n")
         return 1
-    place = Place(*(environment[name] for name in names), stage=environment.get("SLUICE_STAGE") or "dev")
+    name, region, subscription = (environment[name] for name in names)
+    place = Place(name, region, subscription, environment.get("SLUICE_STAGE") or "dev")
     problems = 0
     for found in preflight(place, run):
         problems += bool(found.problem)

@@ -31,7 +31,8 @@ param eventHubs = {
 
 param vaultSku = 'standard'
 
-// Nothing is always ready: an idle environment costs nothing but storage. The cap keeps a loop from becoming a bill.
+// Nothing is always ready: what an idle environment costs are its timers, storage and logs. The caps keep a loop from
+// becoming a bill.
 param sizes = {
   api: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 16 }
   high: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1 }
