@@ -65,7 +65,11 @@ def _answer(description: str, schema: Any, **headers: str) -> dict[str, Any]:
 
 def _errors(**named: str) -> dict[str, Any]:
     """By status with a letter before it: the name of an answer."""
-    return {status[1:]: reference("responses", name) for status, name in named.items()}
+    return {status[1:]: _named_answer(name) for status, name in named.items()}
+
+
+def _named_answer(name: str) -> dict[str, Any]:
+    return {**reference("responses", name), "description": ANSWERS[name]["description"]}
 
 
 def _in(place: str, name: str, schema: Mapping[str, Any], text: str = "", *, required: bool = False) -> dict[str, Any]:
@@ -244,7 +248,6 @@ def document(routes: Iterable[Route], *, server: str, checks_callers: bool) -> d
         "schemas": dict(sorted({**SCHEMAS, **components.schemas}.items())),
         "responses": ANSWERS,
         "headers": HEADERS,
-        "parameters": _PARAMETERS,
     }
     security: dict[str, Any] = {"security": [{name: []} for name in _SCHEMES]} if checks_callers else {}
     return {
@@ -259,7 +262,7 @@ def document(routes: Iterable[Route], *, server: str, checks_callers: bool) -> d
 
 def _operation(route: Route, checks_callers: bool) -> dict[str, Any]:
     given = dict(route.docs)
-    parameters = [*given.get("parameters", ()), reference("parameters", "CorrelationId")]
+    parameters = [*given.get("parameters", ()), _PARAMETERS["CorrelationId"]]
     known = {one.get("name") for one in parameters}
     for name in re.findall(r"\{(\w+)\}", route.path):
         if name not in known:
@@ -269,7 +272,7 @@ def _operation(route: Route, checks_callers: bool) -> dict[str, Any]:
         answers |= {"401": "Unauthenticated", "403": "Forbidden", "429": "TooManyRequests"}
     elif checks_callers:
         given["security"] = []
-    responses = {name: reference("responses", answer) for name, answer in answers.items()}
+    responses = {status: _named_answer(name) for status, name in answers.items()}
     responses |= given.get("responses") or {"200": {"description": "Done.", "headers": _CORRELATION}}
     given.setdefault("operationId", f"{route.method.lower()}{pascal(route.path)}")
     return {**given, "parameters": parameters, "responses": dict(sorted(responses.items()))}

@@ -61,9 +61,8 @@ def test_every_answer_is_as_described() -> None:
                 if check.failure_info is not None:
                     answer = event.recorder.interactions[case].response
                     sent = event.recorder.cases[case].value.as_curl_command()[:2_000]
-                    failed.append(
-                        f"{check.name}: {check.failure_info.failure}\n{answer and answer.content[:500]}\n{sent}"
-                    )
+                    said = b"" if answer is None else answer.content[:500]
+                    failed.append(f"{check.name}: {check.failure_info.failure}, {said!r}, {sent}")
     assert failed == []
     assert checked.keys() >= CHECKS
     assert checked["not_a_server_error"] > 200
