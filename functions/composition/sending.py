@@ -19,7 +19,7 @@ from .encryption import fields, message_encryption
 from .platform import platform
 from .state import STATE_TABLE, state_store
 
-__all__ = ["EVENTS", "LANES", "capability", "lane_senders", "outbox", "publisher"]
+__all__ = ["EVENTS", "LANES", "capability", "lane_queues", "lane_senders", "outbox", "publisher"]
 
 OUTBOX_SETTLE_SECONDS = 10
 LANES = {
@@ -32,21 +32,27 @@ LANES = {
 EVENTS = Hub(name="%SLUICE_EVENT_HUB%", groups=("%SLUICE_READ_MODEL_GROUP%",))
 
 
-def lane_senders(composition: Composition) -> Lanes:
-    """The senders of all lanes, on one connection; each opens with its first message."""
-    settings, clients = composition.settings, composition.get(platform)
-    names = {
+def lane_queues(composition: Composition) -> dict[Lane, str]:
+    """The names of the lanes' queues."""
+    settings = composition.settings
+    return {
         Lane.HIGH: settings.lane_high,
         Lane.NORMAL: settings.lane_normal,
         Lane.LOW: settings.lane_low,
         Lane.ORDERED: settings.lane_ordered,
     }
 
+
+def lane_senders(composition: Composition) -> Lanes:
+    """The senders of all lanes, on one connection; each opens with its first message."""
+    clients = composition.get(platform)
+
     def sender_of(queue: str) -> Callable[[], ServiceBusSender]:
         return lambda: clients.sender(queue)
 
-    timeout = settings.send_timeout_seconds
-    senders = {lane: CoalescingSender(sender_of(name), timeout=timeout) for lane, name in names.items()}
+    timeout = composition.settings.send_timeout_seconds
+    queues = lane_queues(composition)
+    senders = {lane: CoalescingSender(sender_of(name), timeout=timeout) for lane, name in queues.items()}
     made = Lanes(senders, composition.get(message_encryption))
     composition.on_close(made.close)
     return made

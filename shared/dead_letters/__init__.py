@@ -1,20 +1,27 @@
 """Dead letters: what could not be processed, kept whole, with the reason, to be looked at and played again."""
 
-from .drain import QueueDrain
+from .drain import Fate, QueueDrain
+from .given_up import MAX_RETURNS, RETURNS, BodyKind, GivenUp
 from .inbox import InboxRecords
 from .preview import preview
 from .ramp import Ramp, RedriveRun, Report
 from .record import DeadLetter, Note, Status, StoredLetter, stack_fingerprint, unread_identity
 from .redrive import Action, Decision, Redrive, ReplayOutcome, ReplayPlan, ReplayResult, replay_message
 from .selection import Filters, Group
+from .sub_queue import drained
 from .store import DeadLetterStore, LetterPage, Swept
 
 __all__ = [
+    "MAX_RETURNS",
+    "RETURNS",
     "Action",
+    "BodyKind",
     "DeadLetter",
     "DeadLetterStore",
     "Decision",
+    "Fate",
     "Filters",
+    "GivenUp",
     "Group",
     "InboxRecords",
     "LetterPage",
@@ -30,6 +37,7 @@ __all__ = [
     "Status",
     "StoredLetter",
     "Swept",
+    "drained",
     "preview",
     "replay_message",
     "stack_fingerprint",

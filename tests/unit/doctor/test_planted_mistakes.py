@@ -49,6 +49,10 @@ resource wide 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
 
 EXPIRED = "DeadLetteringOnMessageExpiration"
 TOO_MUCH = json.dumps({"app": "api", "queue": "lane-low", "role": "Azure Service Bus Data Receiver", "why": "x"})
+DRAINER = """\
+   {"app": "streams", "queue": "lane-high", "role": "Azure Service Bus Data Receiver", \
+"why": "Takes what the broker gave up."},
+"""
 READER = '"table": "state", "role": "Storage Table Data Reader"'
 WRITER = '"table": "state", "role": "Storage Table Data Contributor"'
 
@@ -100,7 +104,8 @@ PLANTED: list[tuple[str, *tuple[Edit, ...]]] = [
     ("messages-come-in-batches", (TRIGGERS, 'cardinality="many"', 'cardinality="one"')),
     ("streams-retry-for-ever", (TRIGGERS, 'max_retry_count="-1"', 'max_retry_count="5"')),
     ("names-come-from-settings", (SENDING, 'name="%SLUICE_EVENT_HUB%"', 'name="events"')),
-    ("dead-letters-are-drained", (DRAINS, "LANES[lane]", "LANES[Lane.NORMAL if lane is Lane.LOW else lane]")),
+    ("dead-letters-are-drained", (DRAINS, "in LANES.values()", "in tuple(LANES.values())[1:]"),
+     (DECLARED, DRAINER, "")),
     # settings
     ("bindings-settings-are-set", ("functions/jobs.py", "schedule=schedule", 'schedule="%SLUICE_TICKS%"')),
     ("required-settings-are-set", (MAIN, "SLUICE_OPERATION_KEY: 'secret:operation-key'", "")),
