@@ -10,7 +10,7 @@ import errno
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,9 +42,13 @@ usage: python3 dev.py COMMAND [options]
             or, with --local-azure, the wheel of local-azure for other projects
   jobs      show when each scheduled job ran, how that went, and when it runs next: [--json]
   erase     forget a person: SUBJECT [--kind customer] [--dry-run] --by WHO --reason WHY
+  distrust-key  take no token under a signing key from now on, on all instances: KID --reason WHY; alone it lists them
+  trust-key     take tokens under it again: KID
+  fuzz      send hostile input to a stack of its own: requests [--seed N] [--count N] [--first N]
   chaos     break a running stack on purpose and prove that nothing was lost: [--messages N] [--kills N] [--seed N]
 
-`python3 dev.py COMMAND --help` tells more about one of them."""
+`python3 dev.py COMMAND --help` tells more about one of them. All that read a stack take --data-dir DIR, where that
+stack keeps its data (default: .sluice)."""
 
 
 class Verb(NamedTuple):
@@ -62,8 +66,13 @@ def module(name: str) -> Callable[[list[str]], list[str]]:
 
 
 def tests(arguments: list[str]) -> list[str]:
-    """The suite, its files side by side on all cores; what the user names runs in one process, as pytest does it."""
-    return ["-m", "pytest", *(arguments or ["-n", "auto", "--dist", "loadfile"])]
+    """The suite, its files side by side; what the user names runs in one process, as pytest does it.
+
+    One process more than there are cores, since tests of a whole stack wait a lot. They come first, as
+    pyproject.toml orders them, so that no core waits at the end for one long file.
+    """
+    workers = str((os.cpu_count() or 1) + 1)
+    return ["-m", "pytest", *(arguments or ["-n", workers, "--dist", "loadfile", "--no-loadscope-reorder"])]
 
 
 def emulator(arguments: list[str]) -> list[str]:
@@ -79,12 +88,27 @@ def operate(verb: str) -> Callable[[list[str]], list[str]]:
     """An operator's verb on the stack that ran last in the project's own data folder, unless settings are named."""
 
     def command(arguments: list[str]) -> list[str]:
+        arguments = [*from_here(arguments)]
         kept = PROJECT / ".sluice" / "app-settings.json"
-        named = any(part == "--settings" or part.startswith("--settings=") for part in arguments)
+        named = any(part.partition("=")[0] in ("--settings", "--data-dir") for part in arguments)
         settings = ["--settings", str(kept)] if kept.exists() and not named else []
         return ["-m", "ops", verb, *settings, *arguments]
 
     return command
+
+
+def from_here(arguments: list[str]) -> Iterator[str]:
+    """The arguments with the paths of a stack or its settings as they are seen from the user's folder."""
+    names, before = ("--settings", "--data-dir"), ""
+    for part in arguments:
+        name, given, value = part.partition("=")
+        if before in names:
+            yield os.path.abspath(part)
+        elif given and name in names:
+            yield f"{name}={os.path.abspath(value)}"
+        else:
+            yield part
+        before = part
 
 
 VERBS = {
@@ -105,7 +129,10 @@ VERBS = {
     "pause": Verb(LOCAL, False, operate("pause"), in_project=True),
     "resume": Verb(LOCAL, False, operate("resume"), in_project=True),
     "pauses": Verb(LOCAL, False, operate("pauses"), in_project=True),
+    "distrust-key": Verb(LOCAL, False, operate("distrust-key"), in_project=True),
+    "trust-key": Verb(LOCAL, False, operate("trust-key"), in_project=True),
     "chaos": Verb(LOCAL, True, module("local.chaos")),
+    "fuzz": Verb(LOCAL, True, module("local.fuzz")),
 }
 
 
@@ -120,6 +147,8 @@ def main(arguments: list[str]) -> int:
     verb = VERBS.get(arguments[0])
     if verb is None:
         return fail(f"{arguments[0]} is not a command: use one of {', '.join(VERBS)}.")
+    if {"-h", "--help"} & {*arguments[1:]}:
+        return explain(arguments)
     try:
         python = prepare(verb)
     except KeyboardInterrupt:
@@ -146,6 +175,25 @@ def prepare(verb: Verb) -> Path | None:
         fail(str(error))
         return None
     return environment.python
+
+
+def explain(arguments: list[str]) -> int:
+    """A command's own help where it is installed, else what is known here; nothing is installed for it."""
+    sys.path.insert(0, str(PROJECT))
+    from local.setup import Environment
+
+    verb, environment = VERBS[arguments[0]], Environment(PROJECT)
+    if environment.holds(verb.requirements):
+        return hand_over(environment.python, verb, arguments[1:])
+    lines = iter(USAGE.splitlines())
+    told = [next(line for line in lines if line.startswith(f"  {arguments[0]} "))]
+    for line in lines:
+        if not line.startswith("     "):
+            break
+        told.append(line)
+    print("\n".join([f"usage: python3 dev.py {arguments[0]} [options]", "", *told, ""]))
+    print("Its packages aren't installed yet; the first use installs them, and then --help shows every option.")
+    return 0
 
 
 def hand_over(python: Path, verb: Verb, arguments: list[str]) -> int:

@@ -7,17 +7,27 @@ from datetime import datetime
 import azure.functions as func
 from azure.core.exceptions import AzureError
 from fastapi import FastAPI, Request
-from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared.authentication import Caller
 from shared.health import Health, Probe
-from shared.http import ANONYMOUS, ClassicBridge, Guarded, Observed, Route, RouteTable, answer_with, error
+from shared.http import (
+    ANONYMOUS,
+    ClassicBridge,
+    Guarded,
+    Observed,
+    Route,
+    RouteTable,
+    answer_with,
+    error,
+    internal_error,
+)
 from shared.messages import ErrorCode
 from shared.secrets import SecretError
 
+from .documentation import documentation_page
 from .openapi import describe_callers, view_docs
 from .triggers import AppName, Function, HttpTrigger
 from .unavailable import NOT_READ, secret_failed, storage_failed
@@ -118,7 +128,7 @@ def build_api(
 
     @app.get("/api/docs", include_in_schema=False)
     async def docs() -> Response:
-        return get_swagger_ui_html(openapi_url="openapi.json", title=app.title)
+        return documentation_page(app.openapi())
 
     own = {route.path for route in own_routes()}
     for route in routes:
@@ -131,6 +141,11 @@ def build_api(
         codes = {404: ErrorCode.NOT_FOUND, 405: ErrorCode.METHOD_NOT_ALLOWED}
         code = codes.get(failure.status_code, ErrorCode.BAD_REQUEST)
         return error(code, failure.detail, now=now(), status=failure.status_code, headers=failure.headers)
+
+    @app.exception_handler(Exception)
+    async def unexpected(_: Request, failure: Exception) -> Response:
+        """The library raises it again after this answer, and `Observed` reports it."""
+        return internal_error(now=now())
 
     async def not_read(_: Request, failure: Exception) -> Response:
         if isinstance(failure, SecretError):

@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import nullcontext
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -111,16 +112,19 @@ class Commands:
     async def command(self, request: Request, route: Handler | None) -> Response:
         """Take a command in."""
         started = time.perf_counter()
+        message_id: UUID | None = None
         try:
+            message_id = _asked_id(request)
             operations = await self._signer.ids()  # what can't be signed isn't accepted
             kind = media_type(request)
-            asked = _asked_id(request)
-            declared = declared_length(request)
-            if declared is not None and declared <= LARGE_BODY:
-                operation = await self._take(request, kind, route, asked)
-            else:
-                async with self._intake().large:  # few at once: a large body costs many times its size in memory
-                    operation = await self._take(request, kind, route, asked)
+            # Few at once: a large body costs many times its size in memory.
+            async with nullcontext() if _is_small(request) else self._intake().large:
+                body = await read_body(request, limit=self._max_body)
+                command = await self._intake().read(body, kind=kind, route=route, asked_id=message_id)
+                message_id = command.message_id
+                caller = _caller(request)
+                client = None if caller is None else caller.client
+                operation = await self._intake().accept(command, correlation_id=correlation_id(), client=client)
         except BadBody as refused:
             return error(refused.code, refused.message, now=self._now())
         except Refused as refused:
@@ -133,21 +137,14 @@ class Commands:
             )
         except NotSent as failure:
             log_event("not sent", level=logging.WARNING, reason=str(failure))
-            return unavailable(now=self._now())
+            return unavailable(now=self._now(), message_id=message_id)
         except SecretError as failure:
-            return secret_failed(failure, now=self._now())
+            return secret_failed(failure, now=self._now(), message_id=message_id)
         except (AzureError, TimeoutError, KeysUnavailable) as failure:
-            return storage_failed(failure, now=self._now())
+            return storage_failed(failure, now=self._now(), message_id=message_id)
         milliseconds = round((time.perf_counter() - started) * 1_000)
         location = f"{self._operations_path}/{operations.make(operation)}"
         return accepted(operation.message_id, location=location, now=self._now(), milliseconds=milliseconds)
-
-    async def _take(self, request: Request, kind: str, route: Handler | None, asked: UUID | None) -> Operation:
-        body = await read_body(request, limit=self._max_body)
-        command = await self._intake().read(body, kind=kind, route=route, asked_id=asked)
-        caller = _caller(request)
-        client = None if caller is None else caller.client
-        return await self._intake().accept(command, correlation_id=correlation_id(), client=client)
 
     async def operation(self, request: Request) -> Response:
         """What became of a message: one point read."""
@@ -196,6 +193,12 @@ def _sent_by(caller: Caller | None, row: Mapping[str, Any]) -> bool:
 def _confined_to(caller: Caller | None) -> str | None:
     """The client whose operations alone the caller sees: its own, where it only produces; None where it sees all."""
     return caller.client if caller is not None and caller.roles == {Role.PRODUCER} else None
+
+
+def _is_small(request: Request) -> bool:
+    """What doesn't say how long it is may be long."""
+    declared = declared_length(request)
+    return declared is not None and declared <= LARGE_BODY
 
 
 def _asked_id(request: Request) -> UUID | None:

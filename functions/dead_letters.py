@@ -5,6 +5,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
+from typing import Any
 
 from azure.servicebus.aio import ServiceBusReceiver
 
@@ -40,12 +41,12 @@ async def drain_dead_letters(
     return all(results)
 
 
-def has_payload_hash(decoder: Decoder) -> Callable[[Delivery, Headers, str], Awaitable[bool]]:
-    """Whether a dead letter is the payload that the inbox knows by its hash; what can't be read isn't."""
+def has_payload_hash(decoder: Decoder) -> Callable[[Delivery, Headers, Mapping[str, Any]], Awaitable[bool]]:
+    """Whether a dead letter is the payload that an inbox row is about; what can't be read isn't."""
 
-    async def has(delivery: Delivery, headers: Headers, known: str) -> bool:
+    async def has(delivery: Delivery, headers: Headers, row: Mapping[str, Any]) -> bool:
         try:
-            return (await decoder.decode(delivery, headers)).has_payload_hash(known)
+            return (await decoder.decode(delivery, headers)).has_payload_of(row)
         except MessageError:
             return False
 

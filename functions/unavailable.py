@@ -2,6 +2,7 @@
 
 import logging
 from datetime import datetime
+from uuid import UUID
 
 from starlette.responses import Response
 
@@ -17,18 +18,22 @@ NOT_READ = "This can't be read just now. Ask again."
 NOT_KEPT = "The message could not be kept just now. Send it again with the same message id."
 
 
-def storage_failed(failure: Exception, message: str = NOT_KEPT, *, now: datetime) -> Response:
+def storage_failed(
+    failure: Exception, message: str = NOT_KEPT, *, now: datetime, message_id: UUID | None = None
+) -> Response:
     """While storage can't be reached."""
     log_event("storage failed", level=logging.WARNING, reason=f"{type(failure).__name__}: {failure}"[:500])
-    return unavailable(message, now=now)
+    return unavailable(message, now=now, message_id=message_id)
 
 
-def secret_failed(failure: SecretError, message: str = NOT_KEPT, *, now: datetime) -> Response:
+def secret_failed(
+    failure: SecretError, message: str = NOT_KEPT, *, now: datetime, message_id: UUID | None = None
+) -> Response:
     """While a secret can't be had."""
     log_event("no secret", level=logging.ERROR, secret=failure.name, reason=failure.reason)
-    return unavailable(message, now=now)
+    return unavailable(message, now=now, message_id=message_id)
 
 
-def unavailable(message: str = NOT_KEPT, *, now: datetime) -> Response:
-    """Ask again, or send it again."""
-    return error(ErrorCode.UNAVAILABLE, message, now=now, retry_after=RETRY_AFTER_SECONDS)
+def unavailable(message: str = NOT_KEPT, *, now: datetime, message_id: UUID | None = None) -> Response:
+    """Ask again, or send it again: with the same message id, which the answer names also where it was made here."""
+    return error(ErrorCode.UNAVAILABLE, message, now=now, message_id=message_id, retry_after=RETRY_AFTER_SECONDS)

@@ -188,6 +188,10 @@ var connections = [
   'KeyVault'
 ]
 
+// Bytes of the largest body, the same at the gateway, in the host and in the app: the host reads a body of a known
+// length whole, in four times its size, before the app can ask who sent it.
+var bodyLimit = 8388608
+
 // App settings of every app. The app checks at start that they fit together; `dev.py doctor` checks before that.
 var settings = union(declared.entitySettings, {
   AzureWebJobsStorage__accountName: accounts.host
@@ -197,7 +201,8 @@ var settings = union(declared.entitySettings, {
   Claims__blobServiceUri: 'https://${accounts.claims}.blob.${storageSuffix}'
   KeyVault__vaultUri: 'https://${names.vault}${environment().suffixes.keyvaultDns}'
   PYTHON_ENABLE_INIT_INDEXING: '1'
-  FUNCTIONS_REQUEST_BODY_SIZE_LIMIT: '1073741824'
+  FUNCTIONS_REQUEST_BODY_SIZE_LIMIT: string(bodyLimit)
+  SLUICE_MAX_BODY_BYTES: string(bodyLimit)
   SLUICE_CLOUD: cloud
   SLUICE_PUBLIC_URL: !empty(publicUrl) ? publicUrl : gateway.enabled ? 'https://${names.gateway}.${apiSuffixes[cloud]}' : 'https://${blueNames[0]}.${siteSuffixes[cloud]}'
   SLUICE_OPERATION_KEY: 'secret:operation-key'
@@ -749,6 +754,7 @@ module apim 'modules/apim.bicep' = if (gateway.enabled) {
     audience: authAudience
     callsPerMinute: gateway.callsPerMinute
     callsPerDay: gateway.callsPerDay
+    bodyLimit: bodyLimit
     allowedRanges: gateway.allowedRanges
     subnetId: network.outputs.gatewaySubnetId
     componentName: monitoring.outputs.componentName

@@ -4,6 +4,8 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
+from .settings_file import NoStack, settings_first
+
 __all__ = ["VERBS", "main"]
 
 VERBS = {
@@ -14,6 +16,8 @@ VERBS = {
     "pause": ("ops.pausing:pause", "stop a lane, an integration or a partner on all instances"),
     "resume": ("ops.pausing:resume", "end a pause; what waited is done"),
     "pauses": ("ops.pausing:pauses", "list what is paused, what waits, and what was paused lately"),
+    "distrust-key": ("ops.distrusting:distrust", "take no token under a signing key from now on"),
+    "trust-key": ("ops.distrusting:trust", "take tokens under it again"),
 }
 """Each verb's command line, as `module:function`, and what it is for."""
 
@@ -28,14 +32,20 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"ops: {arguments[0]} is not a verb: use one of {', '.join(VERBS)}.\n")
         return 2
     module, _, function = verb[0].partition(":")
-    code: int = getattr(import_module(module), function)(list(arguments[1:]))
+    try:
+        rest = list(arguments[1:]) if arguments[0] == "api-key" else settings_first(arguments[1:])
+    except NoStack as error:
+        sys.stderr.write(f"{arguments[0]}: {error}\n")
+        return 2
+    code: int = getattr(import_module(module), function)(rest)
     return code
 
 
 def _usage() -> str:
     width = max(map(len, VERBS))
     lines = [f"  {name:<{width}}  {meaning}" for name, (_, meaning) in VERBS.items()]
-    return "\n".join(["usage: python -m ops VERB [options]", "", *lines, ""])
+    ending = "All that read an app take --settings FILE, or --data-dir DIR of a local stack."
+    return "\n".join(["usage: python -m ops VERB [options]", "", *lines, "", ending, ""])
 
 
 if __name__ == "__main__":

@@ -25,7 +25,8 @@ from shared.secrets import SecretError
 from shared.settings import Settings
 from shared.tables import Query, Table
 
-from .settings_file import WrongSettingsFile, load_settings
+from .failures import cause_of
+from .settings_file import WrongSettingsFile, add_settings, load_settings
 
 if TYPE_CHECKING:
     from azure.eventhub.aio import EventHubConsumerClient
@@ -57,7 +58,10 @@ def main(arguments: list[str] | None = None, environment: Mapping[str, str] | No
     except (_Wrong, WrongSettings, WrongSettingsFile) as error:
         return _say(str(error), WRONG)
     except (AzureError, KeysUnavailable, SecretError, OSError, TimeoutError) as error:
-        return _say(f"a store or the vault doesn't answer ({type(error).__name__}); nothing more was done", UNREACHABLE)
+        return _say(
+            f"a store or the vault doesn't answer ({cause_of(error)}); nothing more was done. Is the stack running?",
+            UNREACHABLE,
+        )
 
 
 def _parse(arguments: list[str]) -> argparse.Namespace:
@@ -68,7 +72,7 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--by", default=getpass.getuser(), help="who decides (default: the user's name)")
     parser.add_argument("--reason", default="", help="why; needed unless it is a dry run")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--settings", help="a settings file with an object Values")
+    add_settings(parser)
     known = parser.parse_args(arguments)
     if not known.dry_run and not (known.reason.strip() and known.by.strip()):
         raise _Wrong("an erasure can't be undone: say --by WHO and --reason WHY, or --dry-run")

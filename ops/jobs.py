@@ -18,7 +18,8 @@ from shared.jobs import Job, JobRecord
 from shared.messages import discover
 from shared.settings import Settings
 
-from .settings_file import WrongSettingsFile, load_settings
+from .failures import cause_of
+from .settings_file import WrongSettingsFile, add_settings, load_settings
 
 __all__ = ["main", "told"]
 
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
     """Do what the command line says; return the exit code: 1 where the last run of a job wasn't a success."""
     parser = argparse.ArgumentParser(PROGRAM, description=__doc__, allow_abbrev=False)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--settings", help="a settings file with an object Values")
+    add_settings(parser)
     try:
         known = parser.parse_args(arguments)
         return asyncio.run(_run(load_settings(known.settings, environment), as_json=known.json))
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
     except (WrongSettings, WrongSettingsFile) as error:
         return _say(str(error), WRONG)
     except (AzureError, OSError, TimeoutError) as error:
-        return _say(f"the state table doesn't answer ({type(error).__name__}). Is the stack running?", UNREACHABLE)
+        return _say(f"the state table doesn't answer ({cause_of(error)}). Is the stack running?", UNREACHABLE)
 
 
 async def _run(settings: Settings, *, as_json: bool) -> int:

@@ -17,7 +17,8 @@ from shared.environment import WrongSettings
 from shared.messages import Lane, Registry
 from shared.pausing import Kind, Pause, PauseError, known_name
 
-from .settings_file import WrongSettingsFile, load_settings
+from .failures import cause_of
+from .settings_file import WrongSettingsFile, add_settings, load_settings
 
 __all__ = ["main", "pause", "pauses", "resume"]
 
@@ -56,7 +57,11 @@ def main(verb: str, arguments: list[str], environment: Mapping[str, str] | None 
     except (_Wrong, PauseError, WrongSettings, WrongSettingsFile) as error:
         return _say(verb, str(error), WRONG)
     except (AzureError, OSError, TimeoutError) as error:
-        return _say(verb, f"the state's store doesn't answer ({type(error).__name__}); nothing was done", UNREACHABLE)
+        return _say(
+            verb,
+            f"the state's store doesn't answer ({cause_of(error)}); nothing was done. Is the stack running?",
+            UNREACHABLE,
+        )
 
 
 def _parse(verb: str, arguments: list[str]) -> argparse.Namespace:
@@ -67,7 +72,7 @@ def _parse(verb: str, arguments: list[str]) -> argparse.Namespace:
         parser.add_argument("--by", default=getpass.getuser(), help="who decides (default: your login name)")
         parser.add_argument("--reason", default="", help="why; kept, and needed to pause")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--settings", metavar="FILE", help="a file like local.settings.json; the environment wins")
+    add_settings(parser)
     known = parser.parse_args(arguments)
     if verb == "pause" and not (known.reason.strip() and known.by.strip()):
         raise _Wrong("whoever comes next must know why: say --reason WHY, and --by WHO")

@@ -3,16 +3,42 @@
 import logging
 
 from functions.callers import ApiKeySource
-from shared.authentication import Authenticator, Fetcher, SigningKeys, TokenRules, TokenVerifier
+from shared.authentication import Authenticator, DistrustedKeys, Fetcher, SigningKeys, TokenRules, TokenVerifier
 from shared.authentication.settings import AuthenticationSettings
 from shared.environment import WrongSettings
+from shared.health import Degraded
 from shared.telemetry import log_event
 
-from .capability import Capability
+from .capability import Capability, Command
 from .composition import Composition
+from .declaring import ROUTES, Access, Need, Table
+from .platform import platform
 from .secrets import secret_cache
+from .state import STATE_TABLE
 
-__all__ = ["authenticator", "capability"]
+__all__ = ["authenticator", "capability", "distrusted_keys", "signing_keys"]
+
+_PROBE_SECONDS = 3.0
+
+
+def distrusted_keys(composition: Composition) -> DistrustedKeys:
+    """The signing keys that an operator distrusts."""
+    table = composition.get(platform).table(STATE_TABLE)
+    made = DistrustedKeys(table, now=composition.now)
+    composition.on_close(table.close)
+    composition.on_close(made.close)
+    return made
+
+
+def signing_keys(composition: Composition) -> SigningKeys | None:
+    """The keys of the issuer; None where no tokens are taken."""
+    settings = composition.settings
+    if settings.auth == "none" or settings.auth_issuer is None:
+        return None
+    fetcher = Fetcher()
+    composition.on_close(fetcher.close)
+    kept = settings.auth_keys_kept_seconds
+    return SigningKeys(settings.auth_issuer, settings.auth_jwks_uri, fetcher, kept_seconds=kept)
 
 
 def authenticator(composition: Composition) -> Authenticator | None:
@@ -32,12 +58,10 @@ def authenticator(composition: Composition) -> Authenticator | None:
             "Wrong settings: SLUICE_AUTH_ISSUER and SLUICE_API_KEYS are missing, so nobody could call the API: "
             "set one or both, or SLUICE_AUTH=none to let everybody in"
         )
-    tokens = None
-    if settings.auth_issuer is not None:
+    tokens, signing = None, composition.get(signing_keys)
+    if settings.auth_issuer is not None and signing is not None:
         rules = TokenRules(settings.auth_issuer, settings.audiences)
-        fetcher = Fetcher()
-        composition.on_close(fetcher.close)
-        tokens = TokenVerifier(rules, SigningKeys(settings.auth_issuer, settings.auth_jwks_uri, fetcher))
+        tokens = TokenVerifier(rules, signing, distrusted=composition.get(distrusted_keys).known)
     keys = None
     if settings.api_keys is not None:
         keys = ApiKeySource(settings.api_keys, lambda: composition.get(secret_cache))
@@ -47,8 +71,32 @@ def authenticator(composition: Composition) -> Authenticator | None:
 
 
 def capability(composition: Composition) -> Capability:
-    """Settings alone: the API asks the authenticator."""
+    """Whether the issuer answers, and the operators' commands; the API asks the authenticator."""
+    signing = composition.get(signing_keys)
+
+    async def issuer() -> None:
+        assert signing is not None
+        if not await signing.refresh(_PROBE_SECONDS):
+            left = signing.kept_for
+            meanwhile = (
+                f"known keys stay valid for {left:.0f} s" if left else "callers with tokens are answered with 503"
+            )
+            raise Degraded(f"The issuer doesn't answer: {meanwhile}.")
+
     return Capability(
         name="authentication",
+        probes={} if signing is None else {"issuer": issuer},
+        commands=[
+            Command(name="distrust-key", summary="take no token under a signing key", module="ops.distrusting"),
+            Command(name="trust-key", summary="take tokens under it again", module="ops.distrusting"),
+        ],
+        needs=[
+            Need(
+                access=Access.READ,
+                to=Table(name=STATE_TABLE),
+                why="Knows the signing keys that an operator distrusts.",
+                by=[ROUTES],
+            )
+        ],
         settings=AuthenticationSettings.variables(),
     )

@@ -45,6 +45,9 @@ param callsPerMinute int
 @description('Calls a day of each client.')
 param callsPerDay int
 
+@description('Bytes of the largest body.')
+param bodyLimit int
+
 @description('Client addresses that are let in: a list of first and last; empty: all.')
 param allowedRanges array
 
@@ -167,6 +170,16 @@ resource limits 'Microsoft.ApiManagement/service/policyFragments@2024-05-01' = {
   ]
 }
 
+resource errors 'Microsoft.ApiManagement/service/policyFragments@2024-05-01' = {
+  parent: service
+  name: 'sluice-errors'
+  properties: {
+    description: 'What is no answer of the app, in the API\'s own error format.'
+    format: 'xml'
+    value: loadTextContent('../policies/errors.xml')
+  }
+}
+
 resource blue 'Microsoft.ApiManagement/service/backends@2024-05-01' = {
   parent: service
   name: 'sluice-blue'
@@ -263,12 +276,13 @@ resource apiPolicy 'Microsoft.ApiManagement/service/apis/policies@2024-05-01' = 
   name: 'policy'
   properties: {
     format: 'xml'
-    value: replace(loadTextContent('../policies/api.xml'), '__BACKEND__', backendName)
+    value: replace(replace(loadTextContent('../policies/api.xml'), '__BACKEND__', backendName), '__BODY_LIMIT__', string(bodyLimit))
   }
   dependsOn: [
     addresses
     callers
     limits
+    errors
     blue
     pool
   ]

@@ -32,7 +32,7 @@ param vaultSku = 'standard'
 
 // Nothing is always ready: an idle environment costs nothing but storage. The cap keeps a loop from becoming a bill.
 param sizes = {
-  api: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 32 }
+  api: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 16 }
   high: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1 }
   bulk: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1 }
   ordered: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1 }

@@ -34,7 +34,7 @@ param vaultSku = 'premium' // the wrapping key stays in hardware
 // the region's quota of 250 cores: 80 + 60 + 60 + 40 + 10, a core each. A reader of the hub needs no more instances than
 // the hub has partitions.
 param sizes = {
-  api: { memoryMb: 2048, maximumInstances: 80, alwaysReady: [{ name: 'http', instanceCount: 2 }], httpConcurrency: 32 }
+  api: { memoryMb: 2048, maximumInstances: 80, alwaysReady: [{ name: 'http', instanceCount: 2 }], httpConcurrency: 16 }
   high: { memoryMb: 2048, maximumInstances: 60, alwaysReady: [{ name: 'function:lane_high', instanceCount: 2 }], httpConcurrency: 1 }
   bulk: { memoryMb: 2048, maximumInstances: 60, alwaysReady: [], httpConcurrency: 1 }
   ordered: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1 }

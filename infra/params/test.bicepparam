@@ -32,7 +32,7 @@ param vaultSku = 'standard'
 
 // One warm instance where production has some, so that the code path is the same; caps at half of production's.
 param sizes = {
-  api: { memoryMb: 2048, maximumInstances: 50, alwaysReady: [{ name: 'http', instanceCount: 1 }], httpConcurrency: 32 }
+  api: { memoryMb: 2048, maximumInstances: 50, alwaysReady: [{ name: 'http', instanceCount: 1 }], httpConcurrency: 16 }
   high: { memoryMb: 2048, maximumInstances: 50, alwaysReady: [{ name: 'function:lane_high', instanceCount: 1 }], httpConcurrency: 1 }
   bulk: { memoryMb: 2048, maximumInstances: 50, alwaysReady: [], httpConcurrency: 1 }
   ordered: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1 }

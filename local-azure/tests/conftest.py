@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from integration.keyvault.seeds import SEEDS
 from local_azure.testing.processes import IssuerProcess, VaultProcess, issuer_process, vault_process
@@ -19,6 +20,10 @@ except ModuleNotFoundError:  # the distribution alone: storage is not in it
         """Azurite, which the repository's own tests start."""
         pytest.skip("these tests need Azurite")
 
+
+# An example that takes long on a busy machine proves nothing: what may hang has a time-out.
+settings.register_profile("any machine", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 __all__ = ["azurite", "issuer", "project", "vault"]
 

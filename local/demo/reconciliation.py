@@ -115,7 +115,7 @@ def reconcile(
     )
     silent = done - {event.rpartition(":")[0] for event in of_accepted}
     problems = [stalled] if stalled is not None else []
-    problems += _problems(replay, lost, silent, expected_views - kept.views)
+    problems += _problems(replay, dead, lost, silent, expected_views - kept.views)
     return replace(figures, problems=tuple(problems))
 
 
@@ -124,10 +124,16 @@ def percentile(ordered: Sequence[float], share: float) -> float:
     return ordered[max(0, ceil(share * len(ordered)) - 1)] if ordered else 0.0
 
 
-def _problems(replay: Replay, lost: set[str], silent: set[str], missing_views: set[tuple[str, str]]) -> list[str]:
+def _problems(
+    replay: Replay, dead: set[str], lost: set[str], silent: set[str], missing_views: set[tuple[str, str]]
+) -> list[str]:
     problems = [f"invoice {failed.number}: {failed.reason} {failed.detail}" for failed in replay.failed[:3]]
     if replay.failed:
-        problems.append(f"{len(replay.failed)} invoices got no final answer from the API")
+        problems.append(f"{len(replay.failed)} invoices were neither accepted nor refused for what they say")
+    if not replay.accepted:
+        problems.append("nothing was accepted: is there an integration that takes orders?")
+    elif dead == set(replay.accepted):
+        problems.append("nothing was processed: every accepted message is dead")
     if lost:
         problems.append(f"{len(lost)} accepted messages are neither processed nor dead, such as {min(lost)}")
     if silent:

@@ -19,6 +19,8 @@ __all__ = ["Refusal", "Replay", "replay"]
 
 CONCURRENCY = 64
 _ASK_AGAIN = frozenset({408, 429, 502, 503, 504})
+_FOR_WHAT_IT_SAYS = frozenset({400, 409, 413, 422})
+"""The API has read the invoice and doesn't take it; any other refusal says that nothing here takes invoices."""
 _ONE_TRY = aiohttp.ClientTimeout(total=60)
 _ALL_TRIES_SECONDS = 180.0
 _LONGEST_PAUSE = 15.0
@@ -36,7 +38,7 @@ class Refusal:
 
 @dataclass
 class Replay:
-    """What the API answered: `accepted` by message id, what it refused, and what got no final answer."""
+    """What the API answered: `accepted` by message id, what it refused for its content, and what got neither."""
 
     accepted: dict[str, Message] = field(default_factory=dict)
     refused: list[Refusal] = field(default_factory=list)
@@ -67,11 +69,11 @@ async def _work(
         into.answered += 1
         if status == 202:
             into.accepted[message.message_id] = message
-        elif 400 <= status < 500 and status not in _ASK_AGAIN:
+        elif status in _FOR_WHAT_IT_SAYS:
             into.refused.append(_refusal(message.number, status, answer))
         else:
             into.failed.append(
-                Refusal(message.number, f"no final answer (last: {status or 'none'})", str(answer)[:200])
+                Refusal(message.number, f"neither accepted nor refused (last: {status or 'none'})", str(answer)[:200])
             )
 
 

@@ -33,6 +33,14 @@ source_paths=shared
 timeout_multiplier=5
 timeout_constant=5
 """
+_PROFILE = """
+
+from hypothesis import Phase
+
+settings.register_profile("mutants", settings(), derandomize=True, phases=[Phase.explicit, Phase.generate])
+settings.load_profile("mutants")
+"""
+"""Appended to the tests' conftest: a mutant is tried with the same examples each time, and no example is shrunk."""
 _READ = """\
 import json, sys
 from mutmut.__main__ import SourceFileMutationData, get_diff_for_mutant, walk_mutatable_files
@@ -91,6 +99,8 @@ def _mutate(target: Target, children: int) -> list[Mutant]:
             shutil.copytree(_PROJECT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy2(_PROJECT / name, folder / name)
+    with (folder / "tests" / "conftest.py").open("a", encoding="utf-8") as conftest:
+        conftest.write(_PROFILE)
     lists = {
         "only_mutate": target.files,
         "do_not_mutate": target.without,

@@ -52,10 +52,10 @@ class Environment:
         SetupError
             If it cannot be made or filled.
         """
-        if self._holds(requirements):
+        if self.holds(requirements):
             return
         with exclusive(self.project / ".sluice" / "setup.lock"):
-            if self._holds(requirements):
+            if self.holds(requirements):
                 return
             installed = self._installed()
             self._note.unlink(missing_ok=True)
@@ -65,7 +65,8 @@ class Environment:
             self._install(files, new=[name for name in files if name not in installed])
             self._write_note(files)
 
-    def _holds(self, requirements: Sequence[str]) -> bool:
+    def holds(self, requirements: Sequence[str]) -> bool:
+        """Whether every file of `requirements` is installed, as it is now."""
         installed = self._installed()
         return all(installed.get(name) == self._digest(name) for name in requirements)
 

@@ -139,14 +139,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE")
     parser.add_argument("--no-demo", action="store_true", help="only start the stack")
     parser.add_argument("--data-dir", type=Path, metavar="DIR", help="what the stack keeps (default: .sluice)")
-    parser.add_argument("--port", type=int, default=7071, metavar="N", help="of the first host (default: 7071)")
+    parser.add_argument(
+        "--ports",
+        type=int,
+        metavar="BASE",
+        help=f"move everything: the hosts from BASE on, the others from BASE + {_BEHIND} on",
+    )
+    parser.add_argument("--port", type=int, metavar="N", help="of the first host (default: 7071)")
     parser.add_argument("--instances", type=int, default=1, metavar="N", help="hosts that compete (default: 1)")
     parser.add_argument("--host", choices=("embedded", "func"), default="embedded", help="which functions host")
     parser.add_argument("--keys", action="store_true", help="ask for function and host keys, as Azure does")
     parser.add_argument("--no-reload", action="store_true", help="do not watch the source")
     for name in _PORT_NAMES:
         parser.add_argument(
-            f"--{name}-port",
+            f"--{name.replace('_', '-')}-port",
             type=int,
             metavar="N",
             help=f"of {_PORT_NAMES[name]} (or SLUICE_{name.upper()}_PORT; 0: any free one)",
@@ -162,15 +168,23 @@ _PORT_NAMES = {
     "table": "Table storage",
     "identity": "the OpenID issuer and managed identity",
     "vault": "the Key Vault",
+    "vault_admin": "the Key Vault's faults and counters",
 }
 
 
+_BEHIND = 64
+"""Ports from BASE on that are the hosts': as many as there may be instances."""
+
+
 def _options(given: argparse.Namespace) -> _RunOptions:
+    if given.ports is not None and not 1 <= given.ports <= 65_535 - _BEHIND - len(_PORT_NAMES):
+        raise ValueError(f"--ports must be from 1 to {65_535 - _BEHIND - len(_PORT_NAMES)}, not {given.ports}.")
+    first = given.port if given.port is not None else given.ports
     data = given.data_dir if given.data_dir is not None else _PROJECT / ".sluice"
     stack = StackOptions(
         project=_PROJECT,
         data_directory=data.absolute(),
-        port=given.port,
+        port=7071 if first is None else first,
         instances=given.instances,
         host=given.host,
         ports=InternalPorts(**{name: _port(given, name) for name in _PORT_NAMES}),
@@ -187,8 +201,10 @@ def _port(given: argparse.Namespace, name: str) -> int | None:
     if number is None and os.environ.get(variable):
         text = os.environ[variable]
         number = int(text) if text.isdecimal() else -1
+    if number is None and given.ports is not None:
+        number = given.ports + _BEHIND + list(_PORT_NAMES).index(name)
     if number is not None and not 0 <= number <= 65_535:
-        raise ValueError(f"--{name}-port (or {variable}) must be from 0 to 65535.")
+        raise ValueError(f"--{name.replace('_', '-')}-port (or {variable}) must be from 0 to 65535.")
     return number
 
 

@@ -24,6 +24,7 @@ class InternalPorts:
     table: int | None = None
     identity: int | None = None
     vault: int | None = None
+    vault_admin: int | None = None
 
 
 def is_free(port: int) -> bool:

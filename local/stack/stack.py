@@ -55,6 +55,7 @@ _DEFAULT_PORTS = {
     "table": 10002,
     "identity": 5310,
     "vault": 5320,
+    "vault_admin": 5321,
 }
 _HIGHEST_PORT = 65_535
 _TOKEN_SECONDS = 86_400
@@ -181,7 +182,7 @@ class Stack:
         registration = open_registration(self.data.identity)
         defaults = _DEFAULT_PORTS
         for attempt in (1, 2):
-            spare = any_free(len(defaults) + 1)
+            spare = any_free(len(defaults))
             ports = {
                 name: self._settled(name, default) or spare + place
                 for place, (name, default) in enumerate(defaults.items())
@@ -193,7 +194,12 @@ class Stack:
                 emulator_service(self._options.project, self.data, ports["amqp"], ports["admin"]),
                 identity_service(self._options.project, self.data, identity.port),
                 vault_service(
-                    self._options.project, self.data, identity, registration, ports["vault"], spare + len(defaults)
+                    self._options.project,
+                    self.data,
+                    identity,
+                    registration,
+                    ports["vault"],
+                    ports["vault_admin"],
                 ),
             ]
             try:
@@ -211,7 +217,7 @@ class Stack:
         wanted: int | None = getattr(self._options.ports, name)
         port = settle(wanted, default)
         if port is None:
-            raise StackError(f"Port {wanted} is taken: choose another with --{name}-port.")
+            raise StackError(f"Port {wanted} is taken: choose another with --{name.replace('_', '-')}-port.")
         return port
 
     def _learn_addresses(self, started: Sequence[Child], registration: Registration, node: Path) -> None:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+from ops.settings_file import add_settings
 from shared.dead_letters import Filters, Ramp, Status
 
 __all__ = ["filters_of", "moment_of", "order_by", "parse", "ramp_of"]
@@ -20,7 +21,8 @@ Look at messages that could not be processed, play them again, or discard them.
 Works on the stores that the app's settings name, in Azure as on the local stack."""
 
 _EXIT_CODES = """\
-exit codes: 0 all done; 1 something failed, came back or wasn't found; 2 wrong use or settings; 3 nothing answers"""
+exit codes: 0 all done; 1 something failed, came back or wasn't found, or nothing was replayed or discarded;
+2 wrong use or settings; 3 nothing answers"""
 
 
 def parse(arguments: Sequence[str], *, program: str) -> argparse.Namespace:
@@ -31,7 +33,7 @@ def parse(arguments: Sequence[str], *, program: str) -> argparse.Namespace:
         epilog=_EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--settings", metavar="FILE", help="a file like local.settings.json; the environment wins")
+    add_settings(parser)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _looking(commands)
     _deciding(commands)

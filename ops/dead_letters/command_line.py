@@ -22,6 +22,7 @@ from functions.composition.encryption import fields
 from functions.composition.read_models import projector
 from functions.composition.sending import lane_senders
 from functions.composition.state import parking, state_store
+from ops.failures import cause_of
 from ops.settings_file import load_settings
 from shared.dead_letters import (
     Action,
@@ -38,6 +39,7 @@ from shared.dead_letters import (
 )
 from shared.environment import WrongSettings
 from shared.messages import Lane, MessageError, Registry, discover
+from shared.secrets import SecretError
 from shared.settings import Settings
 from shared.state import StateMismatch
 from shared.streams import StreamEvent
@@ -77,7 +79,7 @@ def main(arguments: list[str] | None = None, environment: Mapping[str, str] | No
     except SystemExit as ending:  # argparse has said what is wrong
         return int(ending.code or 0)
     except KeyboardInterrupt:
-        return _say("stopped; what was begun is gone on with when you run this again (after two minutes).", 130)
+        return _say("stopped; what was begun is open again, or is gone on with after two minutes.", 130)
     except (_Wrong, WrongSettings, StateMismatch, ValueError) as error:
         return _say(str(error), WRONG)
 
@@ -127,7 +129,7 @@ async def _run(known: argparse.Namespace, settings: Settings) -> int:
         async with asyncio.timeout(_PROBE_SECONDS):
             await composition.get(dead_letter_store).probe()
         return await _COMMANDS[known.command](known, composition)
-    except* (AzureError, ServiceBusError, OSError, TimeoutError) as group:
+    except* (AzureError, ServiceBusError, SecretError, OSError) as group:
         return_code = _unreachable(group)
     finally:
         with contextlib.suppress(Exception):
@@ -143,8 +145,8 @@ def _unreachable(group: BaseExceptionGroup[BaseException]) -> int:
         first = (error.message or "").strip().splitlines() or [""]
         return _say(f"the store refused this ({error.status_code}): {first[0]}", UNREACHABLE)
     return _say(
-        f"the stores that the settings name don't answer ({type(error).__name__}). Is the stack running? Start it with "
-        "`python3 dev.py run`, or set ServiceBus, EventHubs, State and Claims to those of your app.",
+        f"the stores or the vault that the settings name don't answer ({cause_of(error)}). Is the stack running? Start "
+        "it with `python3 dev.py run`, or set ServiceBus, EventHubs, State and Claims to those of your app.",
         UNREACHABLE,
     )
 
@@ -233,7 +235,8 @@ async def _replay(known: argparse.Namespace, composition: Composition) -> int:
     else:
         _print(_report_text(report))
     bad = report.stopped or report.outcomes[ReplayOutcome.FAILED] or report.actions[Action.FAILED]
-    return INCOMPLETE if bad else OK
+    settled = report.handed_over or report.actions[Action.CLOSE]
+    return INCOMPLETE if bad or not settled else OK
 
 
 async def _discard(known: argparse.Namespace, composition: Composition) -> int:
@@ -251,7 +254,7 @@ async def _discard(known: argparse.Namespace, composition: Composition) -> int:
         _print(as_json({"dryRun": known.dry_run, "actions": dict(actions)}))
     else:
         _print(_counted(actions) or "no dead letters match")
-    return OK
+    return OK if known.dry_run or actions["discarded"] else INCOMPLETE
 
 
 async def _dry_run(known: argparse.Namespace, composition: Composition, redrive: Redrive) -> int:
@@ -306,14 +309,15 @@ async def _by_filters(
 
 async def _named(composition: Composition, name: str) -> list[StoredLetter]:
     """By the id or its beginning, or by a message id."""
+    store, wanted = composition.get(dead_letter_store), name.lower()
+    if len(wanted) >= 4 and set(wanted) <= set("0123456789abcdef") and (found := await store.starting_with(wanted)):
+        return found
     with contextlib.suppress(ValueError):
-        if "-" in name:
-            filters = Filters(message_id=str(UUID(name)))
-            return [letter async for letter in _some(composition.get(dead_letter_store).select(filters), 10)]
-    wanted = name.lower()
+        filters = Filters(message_id=str(UUID(name)))
+        return [letter async for letter in _some(store.select(filters), 10)]
     if len(wanted) < 4 or not set(wanted) <= set("0123456789abcdef"):
         raise _Wrong(f"{name!r} is no id of a dead letter: give 4 or more of its hex digits, or a message id")
-    return await composition.get(dead_letter_store).starting_with(wanted)
+    return []
 
 
 async def _some(letters: AsyncIterator[StoredLetter], count: int) -> AsyncIterator[StoredLetter]:

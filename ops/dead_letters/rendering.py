@@ -4,9 +4,11 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 from shared.dead_letters import Group, Report, StoredLetter
+from shared.messages import write_json
 
 __all__ = ["as_json", "group_json", "groups_table", "letter_json", "letter_text", "letters_table", "report_json"]
 
@@ -193,8 +195,8 @@ def _printable(text: str) -> str:
 def _body_text(body: bytes) -> str:
     shown = body[:_SHOWN_BODY]
     try:
-        text = json.dumps(json.loads(body), indent=2, ensure_ascii=False)[:_SHOWN_BODY]
-    except (ValueError, RecursionError):
+        text = write_json(json.loads(body, parse_float=Decimal), indent=2)[:_SHOWN_BODY]
+    except (ValueError, ArithmeticError, RecursionError):
         text = shown.decode("utf-8", "backslashreplace")
     lines = [_printable(line) for line in text.splitlines()]
     if len(body) > _SHOWN_BODY:

@@ -3,6 +3,7 @@
 from .api_keys import ApiKeys, api_key_entry
 from .authenticator import Authenticator
 from .callers import Caller, Role
+from .distrust import DistrustedKeys
 from .errors import CannotTell, Forbidden, IdentityError, Unauthenticated
 from .fetching import Fetcher
 from .signing_keys import SigningKeys
@@ -13,6 +14,7 @@ __all__ = [
     "Authenticator",
     "Caller",
     "CannotTell",
+    "DistrustedKeys",
     "Fetcher",
     "Forbidden",
     "IdentityError",

@@ -50,8 +50,7 @@ class Authenticator:
         if token is not None:
             if self._tokens is None or token[:7].lower() != b"bearer ":
                 raise Unauthenticated(_NONE, presented=False)
-            bearer = token[7:].strip()
-            return self._tokens.known(bearer) or await self._tokens.caller(bearer)
+            return await self._tokens.caller(token[7:].strip())
         if key is not None and self._api_keys is not None:
             return (await self._api_keys()).caller(key.decode("latin-1"))
         raise Unauthenticated(_NONE, presented=False)

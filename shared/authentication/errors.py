@@ -32,7 +32,7 @@ class Forbidden(IdentityError):
 
 
 class CannotTell(IdentityError):
-    """Signing keys or API keys can't be had just now, and never were; `retry_after` in seconds."""
+    """Signing keys or API keys can't be had just now, and weren't for too long; `retry_after` in seconds."""
 
     def __init__(self, reason: str, *, retry_after: int) -> None:
         super().__init__(reason)

@@ -22,6 +22,7 @@ class AuthenticationSettings(SettingsSlice):
     auth_issuer: Issuer | None = Field(None, alias="SLUICE_AUTH_ISSUER")
     auth_audience: str = Field("", alias="SLUICE_AUTH_AUDIENCE", max_length=1_024)
     auth_jwks_uri: Issuer | None = Field(None, alias="SLUICE_AUTH_JWKS_URI")
+    auth_keys_kept_seconds: int = Field(86_400, alias="SLUICE_AUTH_KEYS_KEPT_SECONDS", ge=300, le=604_800)
     api_keys: SecretStr | None = Field(None, alias="SLUICE_API_KEYS")
 
     @property

@@ -15,8 +15,15 @@ from .errors import CannotTell, Unauthenticated
 
 __all__ = ["SigningKey", "SigningKeys", "signing_keys_of"]
 
-TTL = 3_600.0
+FRESH = 120.0
 """Seconds after which the keys are fetched again, behind the requests."""
+OLD = 240.0
+"""Seconds after which a request waits for that, as long as the issuer answers."""
+BELIEVED = 300.0
+"""Seconds for which a key is believed after the issuer named it, as long as the issuer answers."""
+FAILED = 30.0
+"""Seconds after a fetch that failed in which nobody waits for the next one."""
+KEPT = 86_400.0
 PAUSE = 5.0
 """Seconds that a fetch has to be earned by: a flood of unknown key ids costs no more than this."""
 BURST = 3
@@ -47,6 +54,8 @@ class SigningKeys:
         Where the keys are; None asks the issuer's discovery document (OpenID Connect Discovery 1.0).
     fetch:
         The body behind a URL, bounded in size and time. Any exception means that it can't be had just now.
+    kept_seconds:
+        How long the known keys stay valid while the issuer doesn't answer.
     """
 
     def __init__(
@@ -55,40 +64,61 @@ class SigningKeys:
         jwks_uri: str | None,
         fetch: Callable[[str], Awaitable[bytes]],
         *,
+        kept_seconds: float = KEPT,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._kept_seconds = kept_seconds
         self._issuer = issuer
         self._jwks_uri = jwks_uri
         self._fetch = fetch
         self._clock = clock
         self._keys: Mapping[str, SigningKey] = {}
-        self._fresh_until = -math.inf
+        self._fetched = self._failed = -math.inf
         self._paid = TokenBucket(capacity=BURST, rate=1 / PAUSE, clock=clock)
         self._first = TokenBucket(capacity=1, rate=1 / FIRST_PAUSE, clock=clock)
         self._fetching: SingleFlight[None] = SingleFlight(clock)
 
+    @property
+    def age(self) -> float:
+        """Seconds since the issuer named the keys; infinite where it never has."""
+        return self._clock() - self._fetched
+
+    @property
+    def kept_for(self) -> float:
+        """Seconds for which the known keys stay valid if the issuer doesn't answer any more."""
+        return max(0.0, self._kept_seconds - self.age)
+
+    @property
+    def believed_for(self) -> float:
+        """Seconds for which a token that holds now may be believed without looking at it again."""
+        return max(0.0, BELIEVED - self.age)
+
+    async def refresh(self, seconds: float) -> bool:
+        """Ask the issuer where it is time, for so many seconds at most; whether it answered lately."""
+        if self.age >= FRESH and (fetching := self._refresh()) is not None:
+            await fetching.wait(seconds)
+        return self.age < OLD
+
     async def get(self, kid: str) -> SigningKey:
-        """The key of an id. A known one never waits.
+        """The key of an id. A known one waits only where the issuer wasn't asked for long, and answered the last time.
 
         Raises
         ------
         Unauthenticated
             The issuer has no such key, or was asked a moment ago.
         CannotTell
-            There have never been any keys, and the issuer doesn't answer.
+            There have never been any keys, or too long ago, and the issuer doesn't answer.
         """
         found = self._keys.get(kid)
-        if found is not None:
-            if self._clock() >= self._fresh_until:
-                self._refresh()
-            return found
-        fetching = self._refresh()
-        if fetching is not None:
-            await fetching.wait()
-        if not self._keys:
+        if found is None or self.age >= FRESH:
+            fetching = self._refresh()
+            failed_lately = self._clock() - self._failed < FAILED
+            if fetching is not None and (found is None or (self.age >= OLD and not failed_lately)):
+                await fetching.wait()
+                found = self._keys.get(kid)
+        if not self._keys or self.kept_for <= 0:
             wait = max(1, math.ceil(self._first.wait()))
             raise CannotTell("Tokens can't be checked just now.", retry_after=wait)
-        found = self._keys.get(kid)
         if found is None:
             raise Unauthenticated("The token is signed with a key that isn't the issuer's.")
         return found
@@ -101,14 +131,15 @@ class SigningKeys:
         return fetching
 
     async def _fetch_keys(self) -> None:
+        began = self._clock()
         try:
             if self._jwks_uri is None:
                 discovery = await self._fetch(f"{self._issuer.rstrip('/')}/.well-known/openid-configuration")
                 self._jwks_uri = _jwks_uri(discovery, self._issuer)
-            keys = signing_keys_of(await self._fetch(self._jwks_uri))
-            self._keys = keys
-            self._fresh_until = self._clock() + TTL
+            self._keys = signing_keys_of(await self._fetch(self._jwks_uri))
+            self._fetched = began
         except Exception as failure:  # whatever it was: what is known stays, and it is tried again
+            self._failed = self._clock()
             log_event(
                 "signing keys not had", level=logging.WARNING, reason=f"{type(failure).__name__}: {failure}"[:300]
             )

@@ -4,7 +4,7 @@ import base64
 import binascii
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,8 +22,6 @@ LONGEST = 16_384
 LONGEST_KID = 256
 LEEWAY = 60
 """Seconds by which clocks may differ."""
-KEPT_SECONDS = 300
-"""For how long a token is believed without looking at its signature again: a withdrawn signing key counts no longer."""
 BEFORE_EXPIRY = 5
 """Seconds before its expiry from which a token is looked at in full again."""
 MOST_KEPT = 4_096
@@ -38,18 +36,31 @@ class TokenRules:
 
 
 class TokenVerifier:
-    """Tells whose token it is; tokens that were checked a moment ago are known by their digest."""
+    """Tells whose token it is; tokens that were checked a moment ago are known by their digest.
+
+    Parameters
+    ----------
+    distrusted:
+        The ids of keys that an operator distrusts.
+    """
 
     def __init__(
-        self, rules: TokenRules, keys: SigningKeys, *, now: Callable[[], float] = time.time, size: int = MOST_KEPT
+        self,
+        rules: TokenRules,
+        keys: SigningKeys,
+        *,
+        distrusted: Callable[[], Awaitable[Collection[str]]] | None = None,
+        now: Callable[[], float] = time.time,
+        size: int = MOST_KEPT,
     ) -> None:
         self._rules = rules
         self._keys = keys
+        self._distrusted = distrusted
         self._now = now
-        self._known: BoundedCache[bytes, Caller] = BoundedCache(size, clock=now)
+        self._known: BoundedCache[bytes, tuple[str, Caller]] = BoundedCache(size, clock=now)
 
-    def known(self, token: bytes) -> Caller | None:
-        """Whose token it is, where that was found out a moment ago."""
+    def known(self, token: bytes) -> tuple[str, Caller] | None:
+        """Under which key and whose a token is, where that was found out a moment ago."""
         if len(token) > LONGEST:
             return None
         return self._known.get(hashlib.sha256(token).digest())
@@ -64,14 +75,16 @@ class TokenVerifier:
         CannotTell
             The issuer's keys can't be had.
         """
+        distrusted = () if self._distrusted is None else await self._distrusted()
         found = self.known(token)
+        kid = key_id_of(token, self._rules) if found is None else found[0]
+        if kid in distrusted:
+            raise Unauthenticated("The token is signed with a key that isn't trusted any more.")
         if found is not None:
-            return found
-        key = await self._keys.get(key_id_of(token, self._rules))
-        claims = verified(token, key, self._rules)
-        caller = _caller(claims)
-        until = min(int(claims["exp"]) - BEFORE_EXPIRY, int(self._now()) + KEPT_SECONDS)
-        return self._known.put(hashlib.sha256(token).digest(), caller, until=until)
+            return found[1]
+        claims = verified(token, await self._keys.get(kid), self._rules)
+        until = min(int(claims["exp"]) - BEFORE_EXPIRY, self._now() + self._keys.believed_for)
+        return self._known.put(hashlib.sha256(token).digest(), (kid, _caller(claims)), until=until)[1]
 
     async def close(self) -> None:
         """Stop what is under way."""

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Any
 
 from shared.messages import Category, Delivery, ErrorCode, Failure, Headers, Lane, MessageError
 from shared.ordered import Parking
@@ -33,7 +34,7 @@ _REASONS: Mapping[str, tuple[Category, ErrorCode]] = {
 }
 _OTHER = (Category.PERMANENT, ErrorCode.DEAD_LETTERED)
 
-HasPayloadHash = Callable[[Delivery, Headers, str], Awaitable[bool]]
+HasPayloadHash = Callable[[Delivery, Headers, Mapping[str, Any]], Awaitable[bool]]
 
 
 class Fate(StrEnum):
@@ -58,7 +59,7 @@ class QueueDrain:
     Parameters
     ----------
     has_payload_hash:
-        Whether a payload hash that the inbox keeps is that of a message's data; not where it can't be read. Asked only
+        Whether an inbox row carries the hash of a message's data; not where it can't be read. Asked only
         for a message that the inbox knows as done: the broker may give up on one whose effects were committed.
     random:
         0 … 1: what comes back more than once comes at a time of its own, away from those that it came with.
@@ -128,7 +129,7 @@ class QueueDrain:
         headers = _headers(message.delivery)
         row = None if headers is None else await self._inbox.find(str(headers.message_id), headers.key)
         if headers is not None and row is not None and row["status"] == "done":
-            if await self._has_payload_hash(message.delivery, headers, str(row.get("payloadSha256"))):
+            if await self._has_payload_hash(message.delivery, headers, row):
                 return Fate.DONE
         elif row is None or row["status"] == "replaying":
             if message.reason == _TOO_OFTEN and message.kind is BodyKind.DATA and message.returns < MAX_RETURNS:

@@ -103,4 +103,3 @@ def _plain(value: Any, depth: int) -> Any:
             return [_plain(one, depth + 1) for one in value]
         case _:
             return str(value)
-

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from shared.messages import Headers, Lane
+from shared.messages import Headers, Lane, PayloadHash
 from shared.ordered import Parking
 from shared.state import Inbox, StateStore, inbox_row
 
@@ -17,7 +17,14 @@ class InboxRecords(Inbox):
         self._state = store
 
     async def died(
-        self, headers: Headers, *, code: str, reason: str, now: datetime, payload_hash: str = "", its_turn: bool = False
+        self,
+        headers: Headers,
+        *,
+        code: str,
+        reason: str,
+        now: datetime,
+        payload_hash: PayloadHash | None = None,
+        its_turn: bool = False,
     ) -> str:
         """Record that a message died; return the status that the inbox has then.
 

@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from shared.classification import Plan, redacted
-from shared.messages import MessageError, Registry
+from shared.messages import MessageError, Registry, write_json
 
 from .record import StoredLetter
 
@@ -27,14 +28,14 @@ def preview(letter: StoredLetter, body: bytes, registry: Registry) -> bytes:
     if not guarding or not body:
         return body
     try:
-        parsed: Any = json.loads(body)
-    except (ValueError, RecursionError):
+        parsed: Any = json.loads(body, parse_float=Decimal)
+    except (ValueError, ArithmeticError, RecursionError):
         return _WITHHELD
     if not isinstance(parsed, Mapping) or not isinstance(parsed.get("data"), dict | list):
         return _WITHHELD
     for plan in guarding:
         redacted(plan, parsed["data"])
-    return json.dumps(parsed, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    return write_json(parsed).encode("utf-8", "surrogatepass")
 
 
 def _plans(letter: StoredLetter, registry: Registry) -> list[Plan] | None:

@@ -121,6 +121,8 @@ class RedriveRun:
                     wave.append(result.letter)
                 elif result.action is Action.UNREACHABLE:
                     self._report.stopped = f"the broker didn't take a message: {result.error}"
+                elif result.action is Action.NO_ANSWER:
+                    self._report.stopped = f"a store or the key service doesn't answer: {result.error}"
             self._watch(self._report)
         return wave
 

@@ -1,17 +1,19 @@
 """Plays dead letters again or discards them, one at a time, each step of it safe to repeat.
 
 A replay has four steps: take the record (`open` → `replaying`, under its ETag, so one operator wins), let the inbox
-give way, hand the message to its lane or projector, note `replayed`. Whoever is killed between two of them leaves a
-record that says `replaying`; the next replay goes on from there with the same number and the same broker id. A copy
-sent twice takes effect once, since the inbox record opens for one of them only.
+give way, hand the message to its lane or projector, note `replayed`. What fails between two of them gives the record
+back at once; whoever is killed there leaves it `replaying`, and the next replay goes on from there with the same number
+and the same broker id. A copy sent twice takes effect once, since the inbox record opens for one of them only.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from shared.messages import ErrorCode, Lane, MessageError, parse_strict, payload_hash
+from shared.messages import ErrorCode, Lane, MessageError, parse_strict, payload_hash, stored_hashes
 from shared.sending import BrokerMessage, NotSent, broker_message
 from shared.state import Row
 
@@ -46,6 +48,7 @@ class Action(StrEnum):
     SKIP_GONE = "skip: it is no longer in the store"
     FAILED = "failed: it can't be handed over; it is open as before"
     UNREACHABLE = "failed: the broker didn't take it; it is open as before"
+    NO_ANSWER = "failed: a store or the key service doesn't answer; it is open as before"
 
     @property
     def hands_over(self) -> bool:
@@ -210,8 +213,7 @@ class Redrive:
             known = payload_hash(letter.event_type, str(letter.properties.get("version")), data)
         except (MessageError, KeyError, TypeError, LookupError):
             return False
-        forms = (known,) if self._payload_hashes is None else await self._payload_hashes(known)
-        return row.get("payloadSha256") in forms
+        return any(form.is_in(row) for form in await stored_hashes(known, self._payload_hashes))
 
     async def _take(self, letter: StoredLetter, decision: Decision) -> StoredLetter | None:
         left = letter.status is Status.REPLAYING
@@ -226,15 +228,24 @@ class Redrive:
                 await self._events[taken.source](taken, body)
             else:
                 await self._send_to_lane(taken, body)
-        except (NotSent, MessageError, LookupError, ValueError, TypeError) as error:
-            action = Action.UNREACHABLE if isinstance(error, NotSent) else Action.FAILED
+        except asyncio.CancelledError:
+            await self._give_back(taken, decision, "stopped by the operator")
+            raise
+        except Exception as error:
             why = f"{type(error).__name__}: {error}"
+            given_back = await self._give_back(taken, decision, why)
+            return ReplayResult(given_back, _failed(error), why)
+        changed = await self._decide(taken, Status.REPLAYED, None)
+        return ReplayResult(changed or taken, action)  # None: it has failed again already, and is open
+
+    async def _give_back(self, taken: StoredLetter, decision: Decision, why: str) -> StoredLetter:
+        """Open it as before; where the store is away too, the next replay takes it over in time."""
+        with suppress(Exception):  # nothing is worse than before: a record that says `replaying`
             changed = await self._decide(taken, Status.OPEN, self._note(decision, "not handed over", why))
             if changed is not None:
                 await self._close_inbox(taken)
-            return ReplayResult(changed or taken, action, why)
-        changed = await self._decide(taken, Status.REPLAYED, None)
-        return ReplayResult(changed or taken, action)  # None: it has failed again already, and is open
+                return changed
+        return taken
 
     async def _send_to_lane(self, letter: StoredLetter, body: bytes) -> None:
         lane = _lane(letter)
@@ -286,6 +297,16 @@ def replay_message(letter: StoredLetter, body: bytes, *, now: datetime) -> Broke
         properties=properties,
         session_id=letter.key if letter.lane == Lane.ORDERED else None,
     )
+
+
+def _failed(error: Exception) -> Action:
+    match error:
+        case NotSent():
+            return Action.UNREACHABLE
+        case MessageError() | LookupError() | ValueError() | TypeError():
+            return Action.FAILED
+        case _:
+            return Action.NO_ANSWER
 
 
 def _lane(letter: StoredLetter) -> Lane | None:

@@ -1,5 +1,5 @@
 """Health: liveness and readiness."""
 
-from .checks import Health, Probe
+from .checks import Degraded, Health, Probe
 
-__all__ = ["Health", "Probe"]
+__all__ = ["Degraded", "Health", "Probe"]

@@ -10,12 +10,16 @@ from starlette.responses import JSONResponse, Response
 
 from shared.messages import rfc3339
 
-__all__ = ["Health", "Probe"]
+__all__ = ["Degraded", "Health", "Probe"]
 
 Probe = Callable[[], Awaitable[None]]
 
 PROBE_SECONDS = 5.0
 FRESH_SECONDS = 5.0
+
+
+class Degraded(Exception):
+    """Raised by a probe of something that is away, and whose absence is made up for so far; the message says how."""
 
 
 class Health:
@@ -32,21 +36,22 @@ class Health:
         return JSONResponse({"status": "Healthy", "timestamp": rfc3339(self._now())})
 
     async def ready(self) -> Response:
-        """200 when every probe succeeds, else 503 that names what can't be reached."""
+        """200 when nothing is worse than degraded, else 503; both name what can't be reached."""
         started = time.perf_counter()
         async with self._checking:
             if self._known is None or started - self._known[0] > FRESH_SECONDS:
                 components = await asyncio.gather(*(_run(name, probe) for name, probe in self._probes.items()))
                 self._known = (time.perf_counter(), list(components))
             components = self._known[1]
-        healthy = all(component["status"] == "Healthy" for component in components)
+        found = {component["status"] for component in components}
+        status = next((one for one in ("Unhealthy", "Degraded") if one in found), "Healthy")
         body = {
-            "status": "Healthy" if healthy else "Unhealthy",
+            "status": status,
             "timestamp": rfc3339(self._now()),
             "duration": _duration(time.perf_counter() - started),
             "components": components,
         }
-        return JSONResponse(body, status_code=200 if healthy else 503)
+        return JSONResponse(body, status_code=503 if status == "Unhealthy" else 200)
 
 
 async def _run(name: str, probe: Probe) -> dict[str, Any]:
@@ -55,6 +60,8 @@ async def _run(name: str, probe: Probe) -> dict[str, Any]:
         async with asyncio.timeout(PROBE_SECONDS):
             await probe()
         status, description = "Healthy", "Reached."
+    except Degraded as error:
+        status, description = "Degraded", str(error)
     except Exception as error:  # whatever is wrong, it is reported
         status, description = "Unhealthy", f"{type(error).__name__}: can't be reached."
     elapsed = round((time.perf_counter() - started) * 1_000)

@@ -1,6 +1,6 @@
 """HTTP: the API's plumbing between FastAPI, the platform and the lanes."""
 
-from .answers import accepted, error, status_of, success
+from .answers import accepted, error, internal_error, status_of, success
 from .bodies import BadBody, declared_length, media_type, read_body
 from .classic import ClassicBridge, key_in_path
 from .commands import Command, Refused, read_command
@@ -35,6 +35,7 @@ __all__ = [
     "correlation_id",
     "declared_length",
     "error",
+    "internal_error",
     "key_in_path",
     "mark_of",
     "media_type",

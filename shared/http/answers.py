@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse, Response
 
 from shared.messages import ErrorCode, rfc3339
 
-__all__ = ["accepted", "error", "status_of", "success"]
+__all__ = ["accepted", "error", "internal_error", "status_of", "success"]
 
 _STATUS = {
     ErrorCode.MALFORMED_JSON: 400,
@@ -59,6 +59,11 @@ def error(
     if retry_after is not None:
         extra["Retry-After"] = str(retry_after)
     return JSONResponse(body, status_code=status or status_of(code), headers=extra)
+
+
+def internal_error(*, now: datetime) -> Response:
+    """The app itself is at fault; the log says why, under the correlation id."""
+    return error(ErrorCode.INTERNAL_ERROR, "Something went wrong here.", now=now)
 
 
 def success(

@@ -19,6 +19,7 @@ from shared.messages import (
     envelope_from,
     parse_strict,
     rfc3339,
+    write_json,
 )
 
 __all__ = ["Command", "Refused", "read_command"]
@@ -84,7 +85,7 @@ def _is_envelope(parsed: Mapping[str, Any]) -> bool:
 
 
 def _rewritten(fields: dict[str, Any]) -> tuple[bytes, dict[str, Any]]:
-    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode(), fields
+    return write_json(fields).encode(), fields
 
 
 def _wrapped(

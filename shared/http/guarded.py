@@ -1,4 +1,4 @@
-"""Lets a request in, or answers why not, before anything of its body is read."""
+"""Lets a request in, or answers why not, before the app reads anything of its body."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime

@@ -21,6 +21,8 @@ __all__ = ["Intake"]
 _IN_THREAD = 256 * 1024
 """Larger bodies are parsed outside the event loop."""
 _LARGE_AT_ONCE = 2
+CLAIM_SECONDS, CLAIM_PACE = 10.0, 4 * 1024 * 1024
+"""What the upload of a claim may take: so long, and a second more for each so many bytes."""
 
 
 class Intake:
@@ -61,7 +63,9 @@ class Intake:
         Raises
         ------
         NotSent
-            The broker doesn't confirm it. Errors of Blob storage are passed on.
+            The broker doesn't confirm it.
+        TimeoutError
+            Blob storage doesn't take the payload in time; its own errors are passed on.
         """
         key = command.handler.key_of(command.data)
         with hiding(command.data):
@@ -70,7 +74,8 @@ class Intake:
         with span("send", kind=SpanKind.PRODUCER, attributes=attributes):
             claim, body = None, command.body
             if len(body) > self._threshold:
-                claim, body = await self._claims.put(command.message_id, body), b""
+                async with asyncio.timeout(CLAIM_SECONDS + len(body) / CLAIM_PACE):
+                    claim, body = await self._claims.put(command.message_id, body), b""
             headers = Headers(
                 message_id=command.message_id,
                 event_type=command.handler.event_type,

@@ -1,4 +1,4 @@
-"""Around every request: a span, a correlation id, and an answer even when the app has failed."""
+"""Around every request: a span, a correlation id, headers for browsers, and an answer even when the app has failed."""
 
 import logging
 import re
@@ -11,14 +11,19 @@ from opentelemetry.trace import SpanKind
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.messages import ErrorCode
 from shared.telemetry import log_event, record_exception, span
 
-from .answers import error
+from .answers import internal_error
 
 __all__ = ["Observed", "correlation_id"]
 
 _CORRELATION: ContextVar[str] = ContextVar("correlation_id", default="")
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "no-store",  # answers tell of persons, of errors, or of this moment
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+"""On every answer that doesn't say otherwise itself."""
 _VALID = re.compile(r"[\x21-\x7e]{1,128}")
 
 
@@ -49,7 +54,10 @@ class Observed:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                MutableHeaders(scope=message)["X-Correlation-ID"] = correlation
+                answered = MutableHeaders(scope=message)
+                answered["X-Correlation-ID"] = correlation
+                for name, value in _HEADERS.items():
+                    answered.setdefault(name, value)
                 current.set_attribute("http.response.status_code", message["status"])
             await send(message)
 
@@ -67,7 +75,7 @@ class Observed:
                     log_event("request failed", level=logging.ERROR, error=failure, path=scope["path"])
                     record_exception(current, failure)
                     if not started:
-                        answer = error(ErrorCode.INTERNAL_ERROR, "Something went wrong here.", now=self._now())
+                        answer = internal_error(now=self._now())
                         await answer(scope, receive, send_observed)
         finally:
             _CORRELATION.reset(token)

@@ -17,7 +17,8 @@ class HttpSettings(SettingsSlice):
     """How the API answers."""
 
     operation_key: SecretStr = Field(alias="SLUICE_OPERATION_KEY")
-    max_body_bytes: int = Field(104_857_600, alias="SLUICE_MAX_BODY_BYTES", ge=1_024, le=104_857_600)
+    max_body_bytes: int = Field(8_388_608, alias="SLUICE_MAX_BODY_BYTES", ge=1_024, le=104_857_600)
+    """The host's own limit says the same number: it holds a body of a known length before the app is asked."""
     http_streams: bool = Field(True, alias="SLUICE_HTTP_STREAMS")
     early_indexing: bool = Field(False, alias="PYTHON_ENABLE_INIT_INDEXING")
 

@@ -1,4 +1,8 @@
-"""Mounts an ASGI app in one HTTP function over HTTP streams: bodies are never held whole by the platform."""
+"""Mounts an ASGI app in one HTTP function over HTTP streams: answers, and bodies without a length, come in pieces.
+
+A body with a Content-Length is read whole by the host before the function is called, whoever sent it: only the host's
+limit on bodies bounds what that takes.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator

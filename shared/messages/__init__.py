@@ -14,12 +14,14 @@ from .errors import (
     UnknownEventType,
     UnknownVersion,
 )
+from .exact_numbers import validate_json
 from .failure import Category, Failure
 from .integration import Handler, Integration, Projection, Rotation
 from .lanes import Lane
 from .outgoing import OutgoingCommand, address
+from .payload_hash import PayloadHash, payload_hash, stored_hashes
 from .registry import Registry, discover
-from .strict_json import check_depth, parse_strict, payload_hash
+from .strict_json import check_depth, parse_strict, write_json
 
 __all__ = [
     "CLOUD_EVENT_TYPE",
@@ -39,6 +41,7 @@ __all__ = [
     "MessageError",
     "OutgoingCommand",
     "Partial",
+    "PayloadHash",
     "Projection",
     "Registry",
     "Reject",
@@ -55,4 +58,7 @@ __all__ = [
     "parse_strict",
     "payload_hash",
     "rfc3339",
+    "stored_hashes",
+    "validate_json",
+    "write_json",
 ]

@@ -12,7 +12,7 @@ from uuid import UUID, uuid5
 
 from .envelope import rfc3339
 from .errors import InvalidMessage, MalformedJson
-from .strict_json import parse_strict
+from .strict_json import parse_strict, write_json
 
 __all__ = ["CLOUD_EVENT_TYPE", "CloudEvent", "envelope_from"]
 
@@ -79,7 +79,7 @@ class CloudEvent:
                 subject=_bounded("subject", event["subject"], 128),
                 time=datetime.fromisoformat(str(event["time"])),
                 version=str(event["dataschema"]).rpartition(":")[2],
-                data=json.dumps(event["data"], ensure_ascii=False),
+                data=write_json(event["data"]),
                 correlation_id=str(event.get("correlationid", "")),
                 sequence=int(event.get("sequence", 0)),
                 traceparent=None if event.get("traceparent") is None else str(event["traceparent"]),

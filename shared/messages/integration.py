@@ -5,7 +5,8 @@ import json
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from decimal import Decimal
+from functools import cached_property, partial
 from typing import Any, TypeVar, get_type_hints
 
 from pydantic import BaseModel, TypeAdapter
@@ -17,7 +18,8 @@ from shared.jobs import Scheduled, parse_schedule
 from shared.resilience import RetryPlan
 
 from .envelope import Envelope, Redact, describe
-from .errors import InvalidMessage
+from .errors import InvalidMessage, MessageError
+from .exact_numbers import validate_json
 from .lanes import Lane
 
 __all__ = ["Handler", "Integration", "Projection", "Rotation"]
@@ -49,6 +51,10 @@ class Handler:
         return TypeAdapter(Envelope[self.model])  # type: ignore[name-defined]
 
     @cached_property
+    def _validate(self) -> Callable[[bytes | str], Envelope[Any]]:
+        return partial(self.envelope.validate_json, strict=True)
+
+    @cached_property
     def _key_field(self) -> str:
         for name, info in self.model.model_fields.items():
             if self.key in (name, info.alias):
@@ -60,11 +66,13 @@ class Handler:
 
         Raises
         ------
-        InvalidMessage
+        InvalidMessage, MalformedJson
             Every field that is wrong, by its JSON name; an element of a list by its number, from 1.
         """
         try:
-            envelope = self.envelope.validate_json(body, strict=True)
+            envelope = validate_json(self._validate, body)
+        except MessageError:
+            raise
         except PydanticError as error:
             raise describe(error, self._redact(body)) from None
         except Exception as error:  # a model's own validators may raise anything; the message is still this one's
@@ -83,7 +91,8 @@ class Handler:
             return None
         try:
             secrets = secrets_in(self.plan, json.loads(body)["data"])
-        except (ValueError, LookupError, TypeError, RecursionError):
+            secrets |= secrets_in(self.plan, json.loads(body, parse_float=Decimal)["data"])  # as they were written
+        except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError):
             secrets = set()  # not even JSON with data: validation quotes none of it
         scrub = Scrubber(secrets)
 

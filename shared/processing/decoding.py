@@ -16,6 +16,7 @@ from shared.messages import (
     Registry,
     parse_strict,
     payload_hash,
+    stored_hashes,
 )
 from shared.state import bucket_of
 
@@ -83,7 +84,7 @@ class Decoder:
             else:
                 message = self._read(delivery, body, headers, handler)
         if self._payload_hashes is not None and handler.plan.protects:
-            kept, *earlier = await self._payload_hashes(message.payload_hash)
+            kept, *earlier = await stored_hashes(message.payload_hash, self._payload_hashes)
             return replace(message, payload_hash=kept, earlier_hashes=tuple(earlier))
         return message
 

@@ -82,8 +82,7 @@ def _verdict(message: Message, inbox: Row | None) -> Duplicate | Dead | None:
     """None: go on. An operator's replay opens a row again; another payload under a known id is refused."""
     if inbox is None or inbox["status"] == "replaying":
         return None
-    known = inbox.get("payloadSha256")
-    if not known or message.has_payload_hash(known):
+    if not inbox.get("payloadSha256") or message.has_payload_of(inbox):
         return Duplicate()
     return Dead(
         Failure(

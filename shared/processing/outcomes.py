@@ -1,10 +1,12 @@
 """What the stages hand on, each as a value that nobody changes, and what may become of a message."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from pydantic import BaseModel
 
-from shared.messages import Delivery, Failure, Handler, Headers
+from shared.messages import Delivery, Failure, Handler, Headers, PayloadHash
 from shared.work import Aggregate, Work
 
 __all__ = ["Dead", "Done", "Duplicate", "Ended", "Fresh", "Handled", "Message", "Outcome", "Parked", "RetryLater"]
@@ -68,13 +70,13 @@ class Message:
     headers: Headers
     handler: Handler
     data: BaseModel
-    payload_hash: str
+    payload_hash: PayloadHash
     bucket: int
-    earlier_hashes: tuple[str, ...] = ()
+    earlier_hashes: tuple[PayloadHash, ...] = ()
 
-    def has_payload_hash(self, known: str) -> bool:
-        """Whether the inbox has kept this of what it says."""
-        return known == self.payload_hash or known in self.earlier_hashes
+    def has_payload_of(self, row: Mapping[str, Any]) -> bool:
+        """Whether an inbox row is about what this message says."""
+        return any(one.is_in(row) for one in (self.payload_hash, *self.earlier_hashes))
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from collections import defaultdict
 from typing import TypeVar
 from uuid import UUID
 
-from shared.messages import Delivery, Headers
+from shared.messages import Delivery, Headers, PayloadHash
 
 from .outcomes import Message
 
@@ -33,7 +33,7 @@ class Recent:
         self._remembered = remembered
         self._in_a_row: defaultdict[str, int] = defaultdict(int)
         self._keys: dict[str, None] = {}
-        self._done: dict[tuple[int, UUID], str] = {}
+        self._done: dict[tuple[int, UUID], PayloadHash] = {}
         self._published: dict[str, int] = {}
         self._put_off: dict[tuple[str, int], None] = {}
 

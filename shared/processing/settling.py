@@ -74,7 +74,7 @@ class Settler:
     async def _dead_letter(self, lane: Lane, ended: Ended, failure: Failure) -> None:
         """The dead letter first: whoever dies before the inbox says so leaves a message that comes again."""
         headers, now = ended.headers, self.now()
-        payload_hash = ended.message.payload_hash if ended.message else ""
+        payload_hash = ended.message.payload_hash if ended.message else None
         conflict = failure.code == ErrorCode.MESSAGE_ID_CONFLICT
         dead_letter = DeadLetter.of_message(
             lane,
@@ -83,7 +83,7 @@ class Settler:
             failure,
             now=now,
             # Another payload under a known id is a dead letter of its own.
-            identity=f"{headers.message_id}:{payload_hash}" if conflict and headers else None,
+            identity=f"{headers.message_id}:{payload_hash.exact}" if conflict and headers and payload_hash else None,
         )
         await self.dead_letters.put(dead_letter)
         if headers is not None and not conflict:

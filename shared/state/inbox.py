@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from shared.messages import Headers
+from shared.messages import Headers, PayloadHash
 from shared.tables import Conflict, Create, Replace, again_on_conflict, etag_of
 
 from .buckets import bucket_of, partition_key
@@ -22,7 +22,7 @@ def inbox_row(
     status: str,
     *,
     buckets: int,
-    payload_hash: str,
+    payload_hash: PayloadHash | None,
     now: datetime,
     code: str | None = None,
     reason: str | None = None,
@@ -40,7 +40,7 @@ def inbox_row(
         "correlationId": headers.correlation_id,
         "acceptedAt": headers.first_attempt_at,
         "processedAt": now,
-        "payloadSha256": payload_hash,
+        **({"payloadSha256": ""} if payload_hash is None else payload_hash.columns()),
         "sender": headers.sender or "",
     }
     return row if code is None else {**row, "code": code, "reason": (reason or "")[:_LONGEST_REASON]}

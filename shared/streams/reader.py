@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from shared.dead_letters import DeadLetter, DeadLetterStore
 from shared.encryption import KeysUnavailable
-from shared.messages import Category, CloudEvent, Delivery, ErrorCode, Failure, MessageError
+from shared.messages import Category, CloudEvent, Delivery, ErrorCode, Failure, MessageError, validate_json
 from shared.privacy import FieldProtection, clear_text
 from shared.resilience import BoundedCache
 from shared.telemetry import Metrics, link_to, log_event, redacted_error
@@ -111,7 +111,7 @@ class StreamReader:
             text = clear_text(event.data, model)
         else:
             text = await self._fields.decrypt(event.data, model, ("event", event.id, event.type))
-        return model.model_validate_json(text)
+        return validate_json(model.model_validate_json, text.encode())
 
     def _is_duplicate(self, event: CloudEvent, received: StreamEvent) -> bool:
         """The same event was read at another position; the same position again is a redelivery, to be read anew."""

@@ -24,6 +24,7 @@ from shared.messages import (
     Retry,
     parse_strict,
     rfc3339,
+    validate_json,
 )
 from shared.processing import Dead, Duplicate, Ended, RetryLater
 from shared.state import bucket_of, pack, state_key
@@ -148,7 +149,7 @@ class Memory:
         self._keep(work)
         await self.store.delete(work.bucket, [row["RowKey"] for row in work.outbox_rows()])
         for event in work.events:
-            for view, row in _rows(registry, event.type, event.data).items():
+            for view, row in _rows(registry, event.type, event.data.encode()).items():
                 self._views[view, event.subject] = row
         return replace(
             nothing,
@@ -237,9 +238,9 @@ def project(integration: Integration, event_type: str, data: Data) -> dict[str, 
     return rows
 
 
-def _rows(registry: Registry, event_type: str, data: str | bytes) -> dict[str, BaseModel]:
+def _rows(registry: Registry, event_type: str, data: bytes) -> dict[str, BaseModel]:
     return {
-        projection.view: projection.call(projection.model.model_validate_json(data))
+        projection.view: projection.call(validate_json(projection.model.model_validate_json, data))
         for projection in registry.projections(event_type)
     }
 

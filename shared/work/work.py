@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from shared.blobs import BlobMissing, BlobReference
 from shared.classification import plan_of
-from shared.messages import CloudEvent, Headers, OutgoingCommand
+from shared.messages import CloudEvent, Headers, OutgoingCommand, PayloadHash
 from shared.privacy import clear_text
 from shared.secrets import Secret, UnknownSecret
 from shared.state import (
@@ -127,7 +127,7 @@ class Work:
         source: str,
         load: LoadRows,
         now: Callable[[], datetime],
-        payload_hash: str,
+        payload_hash: PayloadHash,
         aggregate: Aggregate | None = None,
         address: Callable[[str, str, BaseModel], OutgoingCommand] | None = None,
         values: Values | None = None,

@@ -33,6 +33,7 @@ def gateway(infra: Path, **changed: Any) -> Deployment:
         "audience": "api://sluice",
         "callsPerMinute": 65,
         "callsPerDay": 1000,
+        "bodyLimit": 8_388_608,
         "allowedRanges": [],
         "subnetId": "",
         "componentName": "appi",
@@ -53,7 +54,9 @@ def fragment(deployment: Deployment, name: str) -> ElementTree.Element:
     return ElementTree.fromstring(only(deployment, f"{APIM}/policyFragments", f"/sluice-{name}").properties["value"])
 
 
-@pytest.mark.parametrize("file", ["api.xml", "callers.xml", "limits.xml", "limits-consumption.xml", "trial.xml"])
+@pytest.mark.parametrize(
+    "file", ["api.xml", "errors.xml", "callers.xml", "limits.xml", "limits-consumption.xml", "trial.xml"]
+)
 def test_policies_are_well_formed(infra: Path, file: str) -> None:
     """A mistake here is told by Azure only, half an hour into a deployment."""
     assert ElementTree.parse(infra / "policies" / file).getroot().tag in ("policies", "fragment")
@@ -127,16 +130,56 @@ def test_requests_go_to_a_backend_that_is_there(infra: Path) -> None:
         assert backend.get("backend-id") in {
             one.name.rsplit("/", 1)[-1] for one in deployed.of_type(f"{APIM}/backends")
         }
-        assert [one.get("fragment-id") for one in policy.iterfind(".//include-fragment")] == [
+        included = [one.get("fragment-id") for one in policy.iterfind(".//include-fragment")]
+        assert list(dict.fromkeys(included)) == [
             one.name.rsplit("/", 1)[-1] for one in deployed.of_type(f"{APIM}/policyFragments")
         ]
+        for section in ("outbound", "on-error"):
+            found = [one.get("fragment-id") for one in policy.iterfind(f"./{section}//include-fragment")]
+            assert found == ["sluice-errors"], section
 
 
 def test_the_gateway_refuses_in_the_apis_own_words(infra: Path) -> None:
     """Codes are those of the API's one list, and of a limit that only the gateway has."""
-    source = (infra / "policies/api.xml").read_text()
+    source = "".join((infra / "policies" / name).read_text() for name in ("api.xml", "errors.xml"))
     known = {str(code) for code in ErrorCode} | {TOO_MANY}
-    used = {code for code in known if f'"{code}"' in source}
-    assert used == {"UNAUTHENTICATED", "FORBIDDEN", "UNAVAILABLE", TOO_MANY}
+    used = set(re.findall(r'"([A-Z_]{6,})"', source))
+    assert used <= known
+    assert used >= {"UNAUTHENTICATED", "FORBIDDEN", "NOT_FOUND", "PAYLOAD_TOO_LARGE", "UNAVAILABLE", TOO_MANY}
     for field in ("messageId", "status", "timestamp", "error", "code", "message", "details", "retryable", "retryAfter"):
         assert f'new JProperty("{field}"' in source
+
+
+def test_what_the_platform_answers_first_gets_the_apis_format(infra: Path) -> None:
+    """An answer of 400 or more that is no JSON isn't the app's."""
+    policy = ElementTree.parse(infra / "policies/api.xml")
+    condition = policy.find("./outbound/choose/when")
+    assert condition is not None
+    asked = condition.get("condition", "")
+    assert "StatusCode >= 400" in asked
+    assert '"Content-Type"' in asked
+    assert '"application/json"' in asked
+
+
+def test_what_only_the_platform_may_say_is_taken_away(infra: Path) -> None:
+    """Headers that the host believes whoever sent them, and the gateway's own key."""
+    inbound = ElementTree.parse(infra / "policies/api.xml").getroot().find("inbound")
+    assert inbound is not None
+    gone = {one.get("name") for one in inbound.iter("set-header") if one.get("exists-action") == "delete"}
+    assert gone == {"x-ms-invocation-id", "Ocp-Apim-Subscription-Key"}
+
+
+def test_a_body_over_the_limit_ends_at_the_gateway(infra: Path) -> None:
+    """By its length, before the host would read it and before any token is looked at."""
+    policy = ElementTree.fromstring(only(gateway(infra), f"{APIM}/apis/policies", "/policy").properties["value"])
+    inbound = policy.find("inbound")
+    assert inbound is not None
+    steps = [one.get("fragment-id") or one.tag for one in inbound]
+    assert steps.index("choose") < steps.index("sluice-callers")
+    when = inbound.find("choose/when")
+    assert when is not None
+    assert re.fullmatch(r"@\(long\.Parse\(.*\"Content-Length\", \"0\"\)\) > 8388608\)", when.get("condition", ""))
+    answer = when.find("return-response")
+    assert answer is not None
+    assert [one.get("code") for one in answer.iter("set-status")] == ["413"]
+    assert "8388608 bytes" in (answer.findtext("set-body") or "")

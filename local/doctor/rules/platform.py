@@ -12,6 +12,7 @@ from local.doctor.rules.rule import Problem, Rule, rule
 __all__ = ["RULES"]
 
 _CORES = {512: 0.25, 2048: 1.0, 4096: 2.0}  # Flex Consumption: instance sizes
+_MEMORY_OF_A_BODY = 4  # bytes in the host for each of a body with a Content-Length, as measured under the real one
 _MOST_CORES = 250  # per subscription and region, until more is asked for
 _MOST_INSTANCES = 1_000
 _BUNDLE = "Microsoft.Azure.Functions.ExtensionBundle"
@@ -97,6 +98,22 @@ def instances_fit_the_plan(facts: Facts) -> Iterator[Problem]:
             app.runs(one.function) for one in facts.triggers if one.type == "httpTrigger"
         ):
             yield Problem(deployment.at(app), app.place, "doesn't say how many requests an instance takes")
+
+
+@rule(
+    "bodies-fit-the-memory",
+    checks="the largest bodies that an instance's requests can bring at once take a quarter of its memory at most",
+    consequence="callers without any right take the instance down: the host holds a body in four times its size",
+    remedy="lower perInstanceConcurrency or SLUICE_MAX_BODY_BYTES, or take larger instances",
+)
+def bodies_fit_the_memory(facts: Facts) -> Iterator[Problem]:
+    for deployment, app in facts.in_azure:
+        size = app.size
+        if size is None or size.memory_mb not in _CORES or size.http_concurrency is None:
+            continue
+        most = facts.number(app, "max_body_bytes") * _MEMORY_OF_A_BODY * size.http_concurrency / 1024**2
+        if most * 4 > size.memory_mb:
+            yield Problem(deployment.at(app), app.place, f"holds {most:.0f} MB of bodies in {size.memory_mb} MB")
 
 
 @rule(
@@ -224,6 +241,7 @@ RULES: tuple[Rule, ...] = (
     extension_bundle_is_known,
     host_options_are_known,
     instances_fit_the_plan,
+    bodies_fit_the_memory,
     cores_fit_the_quota,
     zones_have_instances,
     always_ready_names_functions,

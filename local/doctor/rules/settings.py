@@ -177,15 +177,15 @@ def streams_are_indexed_early(facts: Facts) -> Iterator[Problem]:
 
 
 @rule(
-    "large-bodies-reach-the-app",
-    checks="the host lets through more than the largest body that the app takes",
-    consequence="the host refuses such bodies with an empty answer, not in the API's error format",
-    remedy="set FUNCTIONS_REQUEST_BODY_SIZE_LIMIT above SLUICE_MAX_BODY_BYTES, for example to 1073741824",
+    "bodies-have-one-limit",
+    checks="the host takes bodies as large as the app does, and none larger",
+    consequence="larger: anybody fills the memory, since the host reads a body before the app asks who sent it",
+    remedy="set FUNCTIONS_REQUEST_BODY_SIZE_LIMIT to the number of SLUICE_MAX_BODY_BYTES",
 )
-def large_bodies_reach_the_app(facts: Facts) -> Iterator[Problem]:
+def bodies_have_one_limit(facts: Facts) -> Iterator[Problem]:
     for deployment, app in facts.everywhere:
         limit = app.settings.get("FUNCTIONS_REQUEST_BODY_SIZE_LIMIT", "104857600")
-        if not limit.isdecimal() or int(limit) <= facts.number(app, "max_body_bytes"):
+        if limit != f"{facts.number(app, 'max_body_bytes'):.0f}":
             yield Problem(deployment.at(app), app.place, f"has a host limit of {limit} bytes")
 
 
@@ -245,7 +245,7 @@ RULES: tuple[Rule, ...] = (
     settings_are_read,
     values_are_in_bounds,
     streams_are_indexed_early,
-    large_bodies_reach_the_app,
+    bodies_have_one_limit,
     connections_are_complete,
     no_keys_in_azure,
     flex_takes_the_settings,

@@ -10,7 +10,7 @@ import pytest
 from azure.storage.blob.aio import ContainerClient
 
 from shared.blobs import BlobReference, ValueStore
-from shared.messages import Contract, Headers, Lane
+from shared.messages import Contract, Headers, Lane, PayloadHash
 from shared.state import Conflict, Row, StateStore, TooLarge, state_key
 from shared.work import Values, Work
 from tests.integration.app.test_state_store import KEYS
@@ -59,7 +59,7 @@ class Shelf:
             source="/sluice",
             load=self.store.find,
             now=lambda: NOW,
-            payload_hash="f",
+            payload_hash=PayloadHash("f", "f"),
             values=values or self.values,
         )
 

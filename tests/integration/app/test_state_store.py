@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from shared.messages import Contract, Headers, Lane
+from shared.messages import Contract, Headers, Lane, PayloadHash
 from shared.outbox import Outbox
 from shared.sending import EventPublisher, Lanes
 from shared.state import (
@@ -77,7 +77,12 @@ def work(store: StateStore, number: int, key: str) -> Work:
         first_attempt_at=NOW,
     )
     return Work(
-        headers=headers, buckets=store.buckets, source="/sluice", load=store.find, now=lambda: NOW, payload_hash="f"
+        headers=headers,
+        buckets=store.buckets,
+        source="/sluice",
+        load=store.find,
+        now=lambda: NOW,
+        payload_hash=PayloadHash("f", "f"),
     )
 
 

@@ -210,6 +210,8 @@ def test_a_refused_order_is_shown_replayed_in_vain_and_discarded(
     assert report["outcomes"] == {"failed": 1}
     assert "1 of 1 failed again" in report["stopped"]
     command_line("discard", "--message-id", identity, "--reason", "no lines", "--by", "grace")
+    for words in (("replay", identity), ("discard", identity), ("replay", "--message-id", str(uuid4()))):
+        command_line(*words, "--reason", "again", code=1)  # nothing is replayed, nothing is discarded
     after = command_line.json("show", identity)
     assert after["status"] == "discarded"
     assert [note["action"] for note in after["history"]] == [

@@ -30,6 +30,7 @@ from shared.dead_letters import (
     Status,
     StoredLetter,
 )
+from shared.encryption import KeysUnavailable
 from shared.messages import Delivery, Lane
 from shared.sending import NotSent
 from shared.streams import StreamEvent
@@ -219,6 +220,53 @@ async def test_a_broker_that_does_not_take_it_leaves_the_letter_open(shop: Shop)
     shop.broken.clear()
     await shop.redrive().replay(found, ORDER)
     assert await shop.effects(PARCEL) == 1
+
+
+@pytest.mark.parametrize("failure", [KeysUnavailable("no vault"), ConnectionError("no store"), RuntimeError("a bug")])
+async def test_a_replay_that_failed_leaves_the_letter_open_at_once(shop: Shop, failure: Exception) -> None:
+    """Whatever it was: the next replay needs not wait, and isn't told of somebody else."""
+    letter = await shop.die(PARCEL)
+
+    async def fail(lane: Lane, message: ServiceBusMessage) -> None:
+        raise failure
+
+    result = await shop.redrive(fail).replay(letter, ORDER)
+    assert (result.action, result.letter.status) == (Action.NO_ANSWER, Status.OPEN)
+    assert await inbox_status(shop, letter) == "dead"
+    shop.broken.clear()
+    assert (await shop.redrive().replay(letter, ORDER)).action is Action.SEND
+    assert await shop.effects(PARCEL) == 1
+
+
+async def test_a_replay_that_the_operator_stops_leaves_the_letter_open_at_once(shop: Shop) -> None:
+    letter = await shop.die(PARCEL)
+    sending = asyncio.Event()
+
+    async def hang(lane: Lane, message: ServiceBusMessage) -> None:
+        sending.set()
+        await asyncio.Event().wait()
+
+    replay = asyncio.create_task(shop.redrive(hang).replay(letter, ORDER))
+    await sending.wait()
+    replay.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await replay
+    assert (await shop.only(Filters())).status is Status.OPEN
+    shop.broken.clear()
+    assert (await shop.redrive().replay(letter, ORDER)).action is Action.SEND
+    assert await shop.effects(PARCEL) == 1
+
+
+async def test_a_run_ends_where_a_store_is_away(shop: Shop) -> None:
+    await shop.die(PARCEL)
+
+    async def fail(lane: Lane, message: ServiceBusMessage) -> None:
+        raise KeysUnavailable("no vault")
+
+    run = RedriveRun(shop.redrive(fail), Ramp(patience=0), clock=lambda: 0.0)
+    report = await run.replay(shop.store.select(Filters()), ORDER)
+    assert report.actions == {Action.NO_ANSWER: 1}
+    assert "no vault" in str(report.stopped)
 
 
 async def test_a_discarded_letter_says_who_and_why_and_is_not_replayed(shop: Shop) -> None:

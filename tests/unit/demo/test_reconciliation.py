@@ -114,3 +114,17 @@ def test_percentiles_are_values_that_occur() -> None:
     assert percentile([7.0], 0.99) == 7.0
     assert percentile([float(n) for n in range(1, 101)], 0.99) == 99.0
     assert percentile([1.0, 2.0, 3.0, 4.0], 0.5) == 2.0
+
+
+def test_nothing_reconciles_where_nothing_was_accepted() -> None:
+    """As with an app whose sample was removed: every invoice is refused."""
+    refused = [Refusal(each.number, "404", "no such route") for each in MESSAGES]
+    for changes in ({"refused": refused}, {"failed": refused}, {}):
+        found = figures(Kept(), Counter(), accepted={}, **changes)
+        assert not found.reconciled
+        assert any("nothing was accepted" in problem for problem in found.problems)
+
+
+def test_nothing_reconciles_where_every_message_died() -> None:
+    found = figures(Kept(inbox={each.message_id: Inbox("dead", "normal", 0.1) for each in MESSAGES}), Counter())
+    assert any("nothing was processed" in problem for problem in found.problems)

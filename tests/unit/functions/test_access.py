@@ -89,7 +89,7 @@ async def test_every_route_asks_for_its_role(
 
 
 async def test_a_stranger_costs_nothing(guarded: Running) -> None:
-    """A refused body isn't read: not a byte of 100 MB."""
+    """The app doesn't read a refused body: not a byte of 100 MB."""
     read: list[int] = []
 
     async def huge() -> AsyncIterator[bytes]:

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import base64
+import json
+import time
 from typing import Any, ClassVar
 from uuid import UUID
 
 import pytest
 from azure.core.exceptions import ServiceRequestError
 
+from functions.composition import Composition, authentication
 from functions.composition.processing import processor
 from functions.composition.read_models import projector
 from functions.lanes import delivery_of
 from functions.openapi import command_docs
+from shared.health import Health
 from shared.messages import CloudEvent, Contract, Delivery, Integration, Registry
+from shared.settings import Settings
 from shared.streams import StreamEvent
 from tests.unit.asgi import Answer, ask
 from tests.unit.memory import Sent
 
-from .conftest import Running
+from .conftest import ENVIRONMENT, Running
 from .samples import MESSAGE_ID, credit_note, envelope, order
 
 
@@ -163,6 +168,26 @@ async def test_readiness_names_what_is_away_and_nothing_else(registry: Registry)
     by_name = {part["name"]: part["status"] for part in answer.json["components"]}
     assert by_name == {"service-bus": "Unhealthy", "state": "Healthy"}
     assert b"secret" not in answer.body
+
+
+async def test_readiness_is_degraded_while_the_issuer_is_away() -> None:
+    """Callers with known keys are let in: the instance stays in use, and says for how long."""
+    environment = {**ENVIRONMENT, "SLUICE_AUTH_ISSUER": "http://127.0.0.1:9/tenant", "SLUICE_AUTH_AUDIENCE": "api"}
+    environment.pop("SLUICE_AUTH", None)
+    composition = Composition(Settings.load(environment), Registry([]))
+    health = Health(authentication.capability(composition).probes, now=composition.now)
+    answer = await health.ready()
+    keys = composition.get(authentication.signing_keys)
+    assert keys is not None
+    await composition.close()
+    found = json.loads(bytes(answer.body))
+    assert (answer.status_code, found["status"]) == (200, "Degraded")
+    assert found["components"][0]["name"] == "issuer"
+    assert "callers with tokens are answered with 503" in found["components"][0]["description"]
+
+    keys._fetched = time.monotonic() - 86_000
+    found = json.loads(bytes((await Health(health._probes, now=composition.now).ready()).body))
+    assert "known keys stay valid for 40" in found["components"][0]["description"]
 
 
 def _references(node: Any) -> list[str]:

@@ -39,3 +39,18 @@ def test_the_emulator_gets_the_projects_entities_unless_told_otherwise() -> None
     assert names == ["servicebus.json", "eventhubs.json"]
     assert dev.emulator(["--config", "mine.json"]) == ["-m", "local_azure.broker", "--config", "mine.json"]
     assert dev.emulator(["--config=mine.json"]) == ["-m", "local_azure.broker", "--config=mine.json"]
+
+
+@pytest.mark.parametrize("name", list(dev.VERBS))
+def test_help_installs_nothing(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where a command isn't installed its help says what is known without it, and leaves the folder as it was."""
+    monkeypatch.setattr(dev, "PROJECT", tmp_path)
+    for requirements in dev.TESTS:
+        (tmp_path / requirements).parent.mkdir(exist_ok=True)
+        (tmp_path / requirements).write_text("a==1\n")
+    before = sorted(tmp_path.rglob("*"))
+    assert dev.main([name, "--help"]) == 0
+    assert f"usage: python3 dev.py {name}" in capsys.readouterr().out
+    assert sorted(tmp_path.rglob("*")) == before

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
+from local.stack.__main__ import _options, _parser
 from local.stack.ports import settle
 from local.stack.stack import StackOptions
 from local.stack.supervisor import restart_delay
@@ -39,3 +41,16 @@ def test_starts_again_are_ever_slower_up_to_a_bound() -> None:
 
 def test_any_free_port_is_asked_for_as_zero() -> None:
     assert settle(0, 5672) == 0
+
+
+def test_one_base_moves_every_port() -> None:
+    stack = _options(_parser().parse_args(["--ports", "20000", "--vault-port", "9000"])).stack
+    inner = asdict(stack.ports)
+    assert stack.port == 20_000
+    assert inner.pop("vault") == 9000
+    assert sorted(inner.values()) == [20_064, 20_065, 20_066, 20_067, 20_068, 20_069, 20_071]
+
+
+def test_a_base_without_room_above_it_is_refused() -> None:
+    with pytest.raises(ValueError, match="--ports must be from 1 to 65463, not 65500"):
+        _options(_parser().parse_args(["--ports", "65500"]))

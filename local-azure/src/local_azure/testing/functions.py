@@ -32,6 +32,11 @@ class FunctionsApp:
         self.url = f"http://127.0.0.1:{self._wait()}"
 
     @property
+    def pid(self) -> int:
+        """The process in which host and app run."""
+        return self._process.pid
+
+    @property
     def log(self) -> str:
         """What host and app printed so far."""
         return self._log.read_text(encoding="utf-8", errors="replace")

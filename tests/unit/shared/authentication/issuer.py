@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import cache
 from typing import Any
 
@@ -95,7 +95,13 @@ class Clock:
         return self.at
 
 
-def verifier(issuer: Issuer, clock: Clock, *, size: int = 100) -> TokenVerifier:
+def verifier(
+    issuer: Issuer,
+    clock: Clock,
+    *,
+    size: int = 100,
+    distrusted: Callable[[], Awaitable[Collection[str]]] | None = None,
+) -> TokenVerifier:
     """The app's side."""
     keys = SigningKeys(ISSUER, None, issuer.fetch, clock=clock)
-    return TokenVerifier(TokenRules(ISSUER, (AUDIENCE, "another")), keys, now=clock, size=size)
+    return TokenVerifier(TokenRules(ISSUER, (AUDIENCE, "another")), keys, distrusted=distrusted, now=clock, size=size)

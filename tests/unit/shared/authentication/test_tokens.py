@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 from unittest.mock import patch
 
@@ -14,7 +16,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.authentication import Caller, CannotTell, Role, Unauthenticated
+from shared.authentication import Caller, CannotTell, DistrustedKeys, Role, Unauthenticated
+from shared.tables import MemoryTable
 
 from .issuer import AUDIENCE, ISSUER, NOW, Clock, Issuer, ec_key, part, public, rsa_key, signed, verifier
 
@@ -198,12 +201,12 @@ async def test_a_known_token_is_not_checked_again(issuer: Issuer, clock: Clock) 
     with patch("shared.authentication.tokens.verified", side_effect=AssertionError):
         assert await checks.caller(token) == caller
         clock.at += 94
-        assert checks.known(token) == caller
+        assert checks.known(token) == ("one", caller)
         clock.at += 1
         assert checks.known(token) is None
     long = issuer.token()
     await checks.caller(long)
-    clock.at += 299
+    clock.at = NOW + 299  # by the time at which the issuer named the key, not by that of the first token
     assert checks.known(long) is not None
     clock.at += 1
     assert checks.known(long) is None
@@ -261,6 +264,74 @@ async def test_an_issuer_that_is_down_changes_nothing_for_those_who_are_known(is
     issuer.down = True
     clock.at += 4_000
     assert await checks.caller(issuer.token(exp=NOW + 9_000, jti="later"))
+
+
+@pytest.mark.parametrize("first", [1, 60, 119, 121, 239, 241, 299])
+async def test_a_withdrawn_key_is_refused_within_five_minutes(issuer: Issuer, clock: Clock, first: int) -> None:
+    """However the requests lie: one just before its keys are old, one that was remembered, or none for long."""
+    checks, token = verifier(issuer, clock), issuer.token()
+    await checks.caller(token)
+    issuer.kids = ["two"]
+    clock.at = NOW + first
+    with contextlib.suppress(Unauthenticated):
+        await checks.caller(token)
+        await checks.caller(issuer.token(jti="another"))
+        await asyncio.sleep(0)
+    clock.at = NOW + 300
+    for again in (token, issuer.token(jti="another"), issuer.token(jti="new")):
+        with pytest.raises(Unauthenticated):
+            await checks.caller(again)
+
+
+async def test_a_withdrawn_key_is_refused_when_the_issuer_answers_again(issuer: Issuer, clock: Clock) -> None:
+    """A failure of long ago keeps nobody from asking."""
+    checks = verifier(issuer, clock)
+    await checks.caller(issuer.token())
+    issuer.down = True
+    clock.at += 600
+    assert await checks.caller(issuer.token(jti="meanwhile"))
+    issuer.down, issuer.kids = False, ["two"]
+    clock.at += 31
+    with pytest.raises(Unauthenticated):
+        await checks.caller(issuer.token(jti="meanwhile"))
+
+
+async def test_known_keys_stay_valid_for_a_day_without_their_issuer(issuer: Issuer, clock: Clock) -> None:
+    """And no longer; it is the issuer that is away, so the caller is told to come again."""
+    checks, token = verifier(issuer, clock), issuer.token(exp=NOW + 200_000)
+    await checks.caller(token)
+    issuer.down = True
+    clock.at = NOW + 86_399
+    assert await checks.caller(token)
+    clock.at += 1
+    with pytest.raises(CannotTell):
+        await checks.caller(token)
+    issuer.down = False
+    clock.at += 31
+    assert await checks.caller(token)
+
+
+async def test_a_key_that_an_operator_distrusts_is_refused_at_once(issuer: Issuer, clock: Clock) -> None:
+    """By every instance within five seconds, also a token that was remembered; a store that is away changes nothing."""
+    table = MemoryTable()
+    operator = DistrustedKeys(table, now=lambda: datetime.now(UTC), clock=clock)
+    seen = DistrustedKeys(table, now=lambda: datetime.now(UTC), clock=clock)
+    checks, token = verifier(issuer, clock, distrusted=seen.known), issuer.token()
+    await checks.caller(token)
+    await operator.distrust("one", by="ada", reason="stolen")
+    clock.at += 5
+    for again in (token, issuer.token(jti="new")):
+        with pytest.raises(Unauthenticated, match="isn't trusted any more"):
+            await checks.caller(again)
+    with patch.object(table, "query", side_effect=OSError("away")):
+        clock.at += 5
+        with pytest.raises(Unauthenticated):
+            await checks.caller(token)
+    assert list(await operator.all()) == ["one"]
+    assert await operator.trust("one")
+    assert not await operator.trust("one")
+    clock.at += 5
+    assert await checks.caller(token)
 
 
 async def test_an_issuer_that_never_answered_is_not_the_callers_fault(issuer: Issuer, clock: Clock) -> None:

@@ -23,7 +23,9 @@ EVENTS = st.builds(
         lambda moment: moment.replace(microsecond=moment.microsecond // 1_000 * 1_000)
     ),
     version=st.from_regex(r"[A-Za-z0-9._-]{1,8}", fullmatch=True),
-    data=st.dictionaries(TEXTS, st.integers() | TEXTS).map(lambda data: json.dumps(data, ensure_ascii=False)),
+    data=st.dictionaries(TEXTS, st.integers() | TEXTS).map(
+        lambda data: json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    ),
     correlation_id=TEXTS,
     traceparent=st.none() | TEXTS,
 )

@@ -9,7 +9,7 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.messages import Delivery, Handler, Headers, Lane
+from shared.messages import Delivery, Handler, Headers, Lane, PayloadHash
 from shared.processing.committing import MAX_BYTES, _size, ensure_fits, groups
 from shared.processing.outcomes import Handled, Message
 from shared.processing.pipeline import _waves
@@ -45,7 +45,7 @@ def message(number: int, key: str = "A", bucket: int = 0) -> Message:
         headers=headers,
         handler=cast("Handler", None),
         data=cast("Any", None),
-        payload_hash="",
+        payload_hash=PayloadHash("", ""),
         bucket=bucket,
     )
 

@@ -2,63 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 
-from shared.messages import CloudEvent, Contract, Headers, Lane
-from shared.state import Conflict, TooLarge, unpack
-from shared.work import Work
+from shared.messages import CloudEvent, InvalidMessage, Lane, OutgoingCommand, PayloadHash
+from shared.secrets import Secret, UnknownSecret
+from shared.state import Conflict, TooLarge, inbox_key, outbox_key, sequence_key, state_key, unpack
+from shared.tables import Create, Replace, etag_of
+from shared.telemetry import hiding, redact
+from shared.work import Aggregate
 from tests.unit.memory import MemoryState
 
-NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-
-
-class Stock(Contract):
-    """State of these tests."""
-
-    count: int
-    note: str = ""
-
-
-class Other(Contract):
-    """Another model."""
-
-    name: str = ""
-
-
-def headers(number: int = 1, key: str = "A") -> Headers:
-    """Headers of a message."""
-    return Headers(
-        message_id=UUID(int=number),
-        event_type="stock.moved",
-        version="1.0",
-        source="/shop",
-        key=key,
-        lane=Lane.NORMAL,
-        correlation_id="c-1",
-        first_attempt_at=NOW,
-    )
-
-
-def work(store: MemoryState, number: int = 1, key: str = "A") -> Work:
-    """A unit of work on the store."""
-    return Work(
-        headers=headers(number, key),
-        buckets=store.buckets,
-        source="/sluice",
-        load=store.find,
-        now=lambda: NOW,
-        payload_hash="f" * 64,
-        traceparent="00-1-2-01",
-    )
-
-
-async def commit(store: MemoryState, unit: Work) -> None:
-    """Write what was staged."""
-    await store.commit(unit.bucket, unit.operations())
+from .world import NOW, Other, Stock, commit, headers, work
 
 
 @pytest.fixture
@@ -232,3 +190,165 @@ async def test_the_inbox_record_tells_what_a_summary_counts(store: MemoryState) 
         "payloadSha256": "f" * 64,
     }
     assert wanted.items() <= row.items()
+
+
+def row(store: MemoryState, row_key: str) -> dict[str, Any]:
+    """What is stored under a row key, without what the store adds."""
+    (found,) = [each for (_, key), each in store.rows.items() if key == row_key]
+    return {name: value for name, value in found.items() if name not in ("PartitionKey", "RowKey")}
+
+
+def addressed(event_type: str, version: str, data: Any) -> OutgoingCommand:
+    """As the registry does it, for commands that begin with `stock.`."""
+    if not event_type.startswith("stock."):
+        raise InvalidMessage(f"nobody takes {event_type}")
+    body = f'{{"messageId":"","count":{data.count}}}'.encode()
+    return OutgoingCommand(headers(0, "B", event_type=event_type, version=version, lane=Lane.HIGH), body)
+
+
+async def test_rows_have_the_columns_that_others_read(store: MemoryState) -> None:
+    """Views, sweeps, the doctor and operators find state, sequence and outbox by them."""
+    clock = iter([NOW, NOW + timedelta(seconds=2)])
+    unit = work(store, address=addressed, now=lambda: next(clock))
+    await unit.save("stock", "A", Stock(count=1, last_move="m-7"))
+    unit.publish("stock.counted", Stock(count=1, last_move="m-7"))
+    unit.send("stock.check", Stock(count=2))
+    await commit(store, unit)
+    assert row(store, state_key("stock", "A")) == {
+        "kind": "stock",
+        "key": "A",
+        "value": '{"count":1,"note":"","lastMove":"m-7"}',
+    }
+    assert row(store, sequence_key("A")) == {"sequence": 2, "facts": 1}
+    for number, kind in ((1, "event"), (2, "command")):
+        columns = row(store, outbox_key("A", number))
+        columns.pop("value")
+        wanted = {"kind": kind, "subject": "A", "messageId": str(UUID(int=1)), "createdAt": NOW}
+        assert columns == wanted, "by the time when the handler began"
+    assert row(store, inbox_key(UUID(int=1)))["processedAt"] == NOW + timedelta(seconds=2), "when it was over"
+    (event,) = unit.events
+    assert (event.source, event.time, event.data) == ("/sluice", NOW, '{"count":1,"note":"","lastMove":"m-7"}')
+
+
+async def test_what_is_emitted_is_numbered_after_what_the_aggregate_had(store: MemoryState) -> None:
+    """Events among themselves; rows, events and commands together, under the sequence row's ETag."""
+    await commit(store, _emitting(store, 1, Aggregate()))
+    (sequence,) = (await store.find(work(store).bucket, [sequence_key("A")])).values()
+    known = Aggregate(sequence=3, events=2, etag=etag_of(sequence))
+    unit = _emitting(store, 2, known)
+    assert [event.sequence for event in unit.events] == [3, 4]
+    assert [event.id for event in unit.events] == [f"{UUID(int=2)}:0", f"{UUID(int=2)}:2"]
+    assert [each["RowKey"] for each in unit.outbox_rows()] == [outbox_key("A", number) for number in (4, 5, 6)]
+    await commit(store, unit)
+    assert row(store, sequence_key("A")) == {"sequence": 6, "facts": 4}
+    with pytest.raises(Conflict):
+        await commit(store, _emitting(store, 3, known))
+    with pytest.raises(Conflict):
+        await commit(store, _emitting(store, 4, Aggregate(sequence=6, events=4)))
+
+
+def _emitting(store: MemoryState, number: int, aggregate: Aggregate) -> Any:
+    """An event, a command, an event."""
+    unit = work(store, number, address=addressed, aggregate=aggregate)
+    unit.publish("stock.counted", Stock(count=1))
+    unit.send("stock.check", Stock(count=2))
+    unit.publish("stock.counted", Stock(count=3))
+    return unit
+
+
+async def test_a_command_follows_the_message_that_sent_it(store: MemoryState) -> None:
+    """Its id is the same on every run of the handler, and another one for each command of it."""
+    units = [work(store, number, address=addressed, traceparent=f"00-{number}") for number in (1, 1, 2)]
+    for unit in units:
+        unit.send("stock.check", Stock(count=5), version="2.0")
+        unit.send("stock.check", Stock(count=6))
+    commands = [[OutgoingCommand.from_json(unpack(each)) for each in unit.outbox_rows()] for unit in units]
+    ids = [[command.headers.message_id for command in each] for each in commands]
+    assert ids[0] == ids[1]
+    assert len({*ids[0], *ids[2]}) == 4
+    one = commands[0][0].headers
+    assert (one.event_type, one.version, one.key, one.lane) == ("stock.check", "2.0", "B", Lane.HIGH)
+    assert (one.correlation_id, one.traceparent) == ("c-1", "00-1")
+    assert commands[0][0].body == f'{{"messageId":"{one.message_id}","count":5}}'.encode()
+    assert commands[0][1].headers.version == "1.0"
+
+
+async def test_a_command_that_nobody_takes_is_refused_while_the_handler_runs(store: MemoryState) -> None:
+    """And nothing of it is emitted; the same where there is nobody to ask."""
+    unit = work(store, address=addressed)
+    with pytest.raises(InvalidMessage, match="nobody takes parcel"):
+        unit.send("parcel.sent", Stock(count=1))
+    with pytest.raises(RuntimeError, match=r"^this unit of work has no registry to address commands with$"):
+        work(store).send("stock.check", Stock(count=1))
+    assert unit.emitted == []
+
+
+async def test_a_replay_takes_the_place_of_the_inbox_record_that_was_opened_for_it(store: MemoryState) -> None:
+    """Under its ETag: of two replays of one message, the second changes nothing."""
+    await commit(store, work(store))
+    opened = store.inbox(UUID(int=1))
+    assert opened is not None
+    again = work(store, aggregate=Aggregate(replayed=etag_of(opened)), payload_hash=PayloadHash("e" * 64, "e" * 64))
+    assert isinstance(again.operations()[0], Replace)
+    await commit(store, again)
+    assert row(store, inbox_key(UUID(int=1)))["payloadSha256"] == "e" * 64
+    with pytest.raises(Conflict):
+        await commit(store, work(store, aggregate=Aggregate(replayed=etag_of(opened))))
+
+
+async def test_the_transaction_is_made_once_and_anew_after_a_change(store: MemoryState) -> None:
+    """Whoever tries a commit again sends the same rows."""
+    unit = work(store, address=addressed)
+    assert unit.outbox_rows() == []
+    unit.publish("stock.counted", Stock(count=1))
+    once, rows = unit.operations(), unit.outbox_rows()
+    assert unit.operations() is once
+    assert unit.outbox_rows() is rows
+    for change in (
+        unit.save("stock", "A", Stock(count=1)),
+        unit.delete("stock", "A"),
+    ):
+        await change
+        assert unit.operations() is not once
+        once = unit.operations()
+    unit.publish("stock.counted", Stock(count=2))
+    assert len(unit.outbox_rows()) == 2
+    unit.send("stock.check", Stock(count=2))
+    assert len(unit.outbox_rows()) == 3
+    assert [type(each) for each in unit.operations()[1:]] == [Create] * 4
+
+
+async def test_the_state_alone_is_kept_of_a_message_that_is_half_done(store: MemoryState) -> None:
+    """No inbox record, so that it comes again; nothing emitted, which the rest of it will do."""
+    unit = work(store)
+    await unit.save("stock", "A", Stock(count=1))
+    unit.publish("stock.counted", Stock(count=1))
+    await store.commit(unit.bucket, unit.progress())
+    assert [key for _, key in store.rows] == ["state:stock:A"]
+
+
+class Vault:
+    """Has one secret."""
+
+    async def get(self, name: str) -> Any:
+        """It, or the error that the vault's cache raises."""
+        if name != "carrier":
+            raise UnknownSecret(name, "not here")
+        return Secret(name=name, value="s3cret", version="1", created=NOW)
+
+
+async def test_a_secret_comes_from_the_vault_and_stays_out_of_telemetry(store: MemoryState) -> None:
+    """As long as the message is worked on."""
+    unit = work(store, secrets=Vault())
+    with hiding(Stock(count=1)):
+        assert redact("with s3cret") == "with s3cret"
+        assert (await unit.secret("carrier")).value == "s3cret"
+        assert "s3cret" not in redact("with s3cret")
+    with pytest.raises(UnknownSecret, match="printer"):
+        await unit.secret("printer")
+
+
+async def test_an_app_without_a_vault_says_which_setting_it_lacks(store: MemoryState) -> None:
+    """And which secret was wanted."""
+    with pytest.raises(UnknownSecret, match=r"carrier.*the app has no key vault: set KeyVault__vaultUri"):
+        await work(store).secret("carrier")

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from mmap import mmap
 from typing import Any
 
 from aiohttp import ClientError, web
@@ -15,6 +16,8 @@ __all__ = ["BODY_LIMIT", "AsgiApplication", "AsgiExchange", "ConnectedRequest", 
 
 # The platform's documented default (FUNCTIONS_REQUEST_BODY_SIZE_LIMIT).
 BODY_LIMIT = 104_857_600
+
+_SMALL = 262_144
 
 # What the server itself decides about a connection.
 _HOP_BY_HOP = frozenset(("keep-alive", "transfer-encoding", "upgrade"))
@@ -105,7 +108,7 @@ class AsgiExchange:
         self._address = address
         self._extra = extra_headers
         self._limit = body_limit
-        self._whole: bytes | None = None
+        self._whole: mmap | bytes | None = None
         self._received = 0
         self._body_read = False
         self._asked = False
@@ -150,10 +153,19 @@ class AsgiExchange:
         await self._request.confirm_continue()
         self._asked = True
         try:
-            self._whole = await self._request.content.read()
+            self._whole = await self._held(self._request.content_length)
         except _BROKEN_BODY:
             return False
         return True
+
+    async def _held(self, length: int) -> mmap | bytes:
+        """The whole body; a large one in memory of its own, which goes back to the system with the request."""
+        if length <= _SMALL:
+            return await self._request.content.read()
+        held = mmap(-1, length)
+        async for chunk in self._request.content.iter_any():
+            held.write(chunk)
+        return held
 
     async def receive(self) -> Message:
         """The next piece of the body; after its end, waits for the client to leave or the answer to be complete."""
@@ -163,7 +175,7 @@ class AsgiExchange:
         if self._whole is not None:
             self._body_read = True
             whole, self._whole = self._whole, None
-            return {"type": "http.request", "body": whole, "more_body": False}
+            return {"type": "http.request", "body": whole[:], "more_body": False}
         if not self._asked:
             self._asked = True
             await self._request.confirm_continue()
