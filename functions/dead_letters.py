@@ -7,9 +7,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from azure.servicebus.aio import ServiceBusReceiver
-
-from shared.dead_letters import DeadLetterStore, QueueDrain, drained
+from shared.dead_letters import DeadLetterReceiver, DeadLetterStore, QueueDrain, drained
 from shared.messages import Delivery, Headers, Lane, MessageError
 from shared.ordered import Parking
 from shared.processing import Decoder
@@ -21,7 +19,7 @@ _SWEEP_SECONDS = 120.0
 
 
 async def drain_dead_letters(
-    receivers: Mapping[Lane, Callable[[], ServiceBusReceiver]], drain: QueueDrain, *, time_left: Callable[[], bool]
+    receivers: Mapping[Lane, Callable[[], DeadLetterReceiver]], drain: QueueDrain, *, time_left: Callable[[], bool]
 ) -> bool:
     """Take what the broker gave up in every lane; False: what is left goes with the next run.
 

@@ -20,8 +20,9 @@ from .declaring import ROUTES, Access, Container, Hub, Key, Need, Queue, Resourc
 __all__ = ["declarations"]
 
 _ROLES: Mapping[tuple[type[Resource], frozenset[Access]], tuple[str, ...]] = {
-    # Data Owner and not Receiver where an app of such a function sends too: with Listen alone the scale controller can't read the queue's
-    # length and adds one instance at a time; with Manage on this one queue it jumps to backlog / batch size.
+    # Data Owner and not Receiver where a triggered function's app sends too: with Listen alone the scale controller
+    # can't read the queue's length and adds one instance at a time; with Manage on this one queue it jumps to backlog /
+    # batch size.
     (Queue, frozenset({Access.SEND, Access.TRIGGER})): ("Azure Service Bus Data Owner",),
     (Queue, frozenset({Access.TRIGGER})): ("Azure Service Bus Data Receiver",),
     (Queue, frozenset({Access.SEND})): ("Azure Service Bus Data Sender",),

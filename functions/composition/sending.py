@@ -26,8 +26,9 @@ LANES = {
     Lane.HIGH: Queue(name="%SLUICE_LANE_HIGH%"),
     Lane.NORMAL: Queue(name="%SLUICE_LANE_NORMAL%"),
     Lane.LOW: Queue(name="%SLUICE_LANE_LOW%"),
-    # As many deliveries as there can be: the broker must not take a message out of a key's order.
-    Lane.ORDERED: Queue(name="%SLUICE_LANE_ORDERED%", sessions=True, deliveries=2_000),
+    # The broker must not take a message out of a key's order while storage is away, for which a failed batch is held to
+    # the end of its lock: that is 23 minutes. A body that no binding takes fails at once, and mustn't do so for long.
+    Lane.ORDERED: Queue(name="%SLUICE_LANE_ORDERED%", sessions=True, deliveries=60),
 }
 EVENTS = Hub(name="%SLUICE_EVENT_HUB%", groups=("%SLUICE_READ_MODEL_GROUP%",))
 

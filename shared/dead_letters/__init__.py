@@ -8,8 +8,8 @@ from .ramp import Ramp, RedriveRun, Report
 from .record import DeadLetter, Note, Status, StoredLetter, stack_fingerprint, unread_identity
 from .redrive import Action, Decision, Redrive, ReplayOutcome, ReplayPlan, ReplayResult, replay_message
 from .selection import Filters, Group
-from .sub_queue import drained
 from .store import DeadLetterStore, LetterPage, Swept
+from .sub_queue import DeadLetterReceiver, drained
 
 __all__ = [
     "MAX_RETURNS",
@@ -17,6 +17,7 @@ __all__ = [
     "Action",
     "BodyKind",
     "DeadLetter",
+    "DeadLetterReceiver",
     "DeadLetterStore",
     "Decision",
     "Fate",

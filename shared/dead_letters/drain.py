@@ -131,10 +131,9 @@ class QueueDrain:
         if headers is not None and row is not None and row["status"] == "done":
             if await self._has_payload_hash(message.delivery, headers, row):
                 return Fate.DONE
-        elif row is None or row["status"] == "replaying":
-            if message.reason == _TOO_OFTEN and message.kind is BodyKind.DATA and message.returns < MAX_RETURNS:
-                await self._send_back(lane, message, headers)
-                return Fate.RETURNED
+        elif _goes_back(message) and (row is None or row["status"] == "replaying"):
+            await self._send_back(lane, message, headers)
+            return Fate.RETURNED
         letter = letter_of(lane, message, headers, now=self._now())
         await self._store.put(letter)
         if headers is not None:
@@ -154,6 +153,10 @@ class QueueDrain:
             return
         apart = _SPREAD_SECONDS * message.returns * self._random()
         await self._lanes.forward(lane, message.again(), when=now + timedelta(seconds=apart) if apart else None)
+
+
+def _goes_back(message: GivenUp) -> bool:
+    return message.reason == _TOO_OFTEN and message.kind is BodyKind.DATA and message.returns < MAX_RETURNS
 
 
 def letter_of(lane: Lane, message: GivenUp, headers: Headers | None, *, now: datetime) -> DeadLetter:

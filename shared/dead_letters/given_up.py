@@ -58,7 +58,7 @@ class GivenUp:
 
     @property
     def returns(self) -> int:
-        """How often it went back to its lane; what is no number was written by somebody else, and counts as the last."""
+        """How often it went back to its lane; a count that isn't ours ends that."""
         found = self.delivery.properties.get(RETURNS, 0)
         return found if isinstance(found, int) and found >= 0 else MAX_RETURNS
 

@@ -1,8 +1,8 @@
-"""Reads a lane's dead-letter queue by the SDK, which can read any body: a trigger's binding fails at what isn't data."""
+"""Reads a lane's dead-letter queue by the SDK, to which any body can come: a trigger's binding takes data alone."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeAlias
 
 from azure.servicebus import ServiceBusReceivedMessage
 from azure.servicebus.aio import ServiceBusReceiver
@@ -13,7 +13,7 @@ from shared.messages import Delivery
 
 from .given_up import BodyKind, GivenUp, readable
 
-__all__ = ["drained"]
+__all__ = ["DeadLetterReceiver", "drained"]
 
 AT_ONCE = 16
 """Messages in memory at a time; each may be as large as the broker takes."""
@@ -29,11 +29,14 @@ _KEPT = (
     "time_to_live",
 )
 
+DeadLetterReceiver: TypeAlias = ServiceBusReceiver
+"""What receives from a dead-letter queue; only this room and the composition know its SDK."""
+
 Drain = Callable[[Sequence[GivenUp], Callable[[GivenUp], Awaitable[None]]], Awaitable[Sequence[GivenUp]]]
 """Deals with messages, completes each; returns those that must come again."""
 
 
-async def drained(receiver: ServiceBusReceiver, drain: Drain, *, time_left: Callable[[], bool]) -> bool:
+async def drained(receiver: DeadLetterReceiver, drain: Drain, *, time_left: Callable[[], bool]) -> bool:
     """Empty the queue of a receiver, some messages after the others; False where time ran out, or too many failed.
 
     What can't be dealt with keeps its lock to the end and is given back then: it doesn't come twice in one run.
@@ -53,7 +56,7 @@ async def drained(receiver: ServiceBusReceiver, drain: Drain, *, time_left: Call
 
 
 async def _deal_with(
-    receiver: ServiceBusReceiver, received: Sequence[ServiceBusReceivedMessage], drain: Drain
+    receiver: DeadLetterReceiver, received: Sequence[ServiceBusReceivedMessage], drain: Drain
 ) -> list[ServiceBusReceivedMessage]:
     pairs = [(_given_up(message), message) for message in received]
     by_identity = {id(given_up): message for given_up, message in pairs}

@@ -10,7 +10,7 @@ from local.doctor.rules.rule import Problem, Rule, rule
 __all__ = ["RULES"]
 
 _FEWEST_DELIVERIES = 10
-_FEWEST_ORDERED_DELIVERIES = 1_000
+_FEWEST_ORDERED_DELIVERIES = 50
 _MOST_DELIVERIES = 2_000  # Service Bus quotas
 _AGREED = ("lock", "ttl", "max_deliveries", "sessions", "duplicate_detection", "dead_letters_expired")
 

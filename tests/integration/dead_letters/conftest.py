@@ -18,6 +18,7 @@ from functions.composition import Composition
 from functions.composition.dead_letters import dead_letter_store, queue_drain
 from functions.composition.processing import processor
 from functions.composition.read_models import read_models
+from functions.composition.sending import lane_senders
 from functions.composition.state import state_store
 from local.azurite import AzuriteEndpoints
 from ops.dead_letters import redrive_of
@@ -65,6 +66,8 @@ class Shop:
         self._sequence = itertools.count(1)
         self.sent: list[ServiceBusMessage] = []
         self.completed: list[GivenUp] = []
+        self.returned: list[ServiceBusMessage] = []
+        self.returned_at: list[datetime | None] = []
         connections = {"ServiceBus": broker, "EventHubs": broker, "State": storage, "Claims": storage}
         own = {"SLUICE_OPERATION_KEY": "k" * 32, "SLUICE_STATE_BUCKETS": "4", "SLUICE_RETRY_MAX_ATTEMPTS": "1"}
         self._settings = Settings.load(connections | own)
@@ -77,6 +80,7 @@ class Shop:
             read_models: ReadModels(AzureTable.from_connection_string(storage, f"views{name}")),
             dead_letter_store: DeadLetterStore(letters, BodyStore(self.bodies)),
         }
+        self._stores[lane_senders] = self
         self.composition = self.composed({})
 
     def composed(self, parts: Mapping[Any, Any]) -> Composition:
@@ -87,7 +91,13 @@ class Shop:
         """Close the app and its stores."""
         await self.composition.close()
         for store in self._stores.values():
-            await store.close()
+            if store is not self:
+                await store.close()
+
+    async def forward(self, _: Lane, message: ServiceBusMessage, *, when: datetime | None = None) -> None:
+        """Stands for the lanes' senders."""
+        self.returned.append(message)
+        self.returned_at.append(when)
 
     @property
     def store(self) -> DeadLetterStore:

@@ -83,7 +83,7 @@ PLANTED: list[tuple[str, *tuple[Edit, ...]]] = [
     ("lock-covers-batch", *everywhere("LockDuration", "lock", '"PT30S"', '"PT20S"')),
     ("lock-within-limit", *everywhere("LockDuration", "lock", '"PT30S"', '"PT10M"')),
     ("deliveries-cover-crashes", *everywhere("MaxDeliveryCount", "deliveries", '10', '3')),
-    ("deliveries-cover-crashes", *everywhere("MaxDeliveryCount", "deliveries", '2000', '10')),
+    ("deliveries-cover-crashes", *everywhere("MaxDeliveryCount", "deliveries", '60', '10')),
     ("duplicate-detection-off", *everywhere("RequiresDuplicateDetection", "duplicateDetection", 'false', 'true')),
     ("nothing-is-forwarded", (QUEUES, '"ForwardDeadLetteredMessagesTo": ""', '"ForwardDeadLetteredMessagesTo": "x"')),
     ("expired-become-dead-letters", *everywhere(EXPIRED, "deadLettersExpired", "true", "false")),
