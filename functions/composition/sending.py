@@ -26,7 +26,7 @@ LANES = {
     Lane.HIGH: Queue(name="%SLUICE_LANE_HIGH%"),
     Lane.NORMAL: Queue(name="%SLUICE_LANE_NORMAL%"),
     Lane.LOW: Queue(name="%SLUICE_LANE_LOW%"),
-    # The broker must not take a message out of a key's order while storage is away, for which a failed batch is held to
+    # The broker must not take a message out of a key's order while storage is away, for which a failed batch is kept to
     # the end of its lock: that is 23 minutes. A body that no binding takes fails at once, and mustn't do so for long.
     Lane.ORDERED: Queue(name="%SLUICE_LANE_ORDERED%", sessions=True, deliveries=60),
 }

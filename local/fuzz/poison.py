@@ -107,7 +107,7 @@ def _amqp(**body: Any) -> Maker:
     def make(chance: Random, identity: str, key: str, lane: str, session: str | None) -> Sendable:
         return AmqpAnnotatedMessage(
             properties=AmqpMessageProperties(message_id=identity, group_id=session),
-            application_properties={b"JMSType": b"text"} if chance.random() < 0.5 else None,
+            application_properties={"JMSType": b"text"} if chance.random() < 0.5 else None,
             **body,
         )
 

@@ -93,11 +93,11 @@ class QueueDrain:
         """
         fates: Counter[Fate] = Counter()
         failed: list[GivenUp] = []
-        held: set[str | None] = set()
+        stopped: set[str | None] = set()
 
         async def deal_with(message: GivenUp) -> None:
             try:
-                if lane is Lane.ORDERED and message.session_id in held:
+                if lane is Lane.ORDERED and message.session_id in stopped:
                     failed.append(message)
                     return
                 fate = await self.take(lane, message)
@@ -106,7 +106,7 @@ class QueueDrain:
             except Exception as error:
                 log_event("dead letter not drained", level=logging.ERROR, lane=lane.value, error=error)
                 failed.append(message)
-                held.add(message.session_id)
+                stopped.add(message.session_id)
 
         if lane is Lane.ORDERED:
             for message in sorted(messages, key=lambda one: one.delivery.sequence_number):

@@ -121,7 +121,9 @@ def order(number: str, *, returns: int = 0, **changes: Any) -> ServiceBusMessage
         correlation_id="c",
         first_attempt_at=now,
     )
-    properties = {**headers.to_properties(), **({RETURNS: returns} if returns else {})}
+    properties = headers.to_properties()
+    if returns:
+        properties[RETURNS] = returns
     return ServiceBusMessage(json.dumps(envelope).encode(), message_id=str(identity), application_properties=properties)
 
 
