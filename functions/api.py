@@ -1,17 +1,20 @@
 """The HTTP API: a FastAPI app behind one HTTP trigger, put together from routes."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 import azure.functions as func
 from azure.core.exceptions import AzureError
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared.authentication import Caller
+from shared.encryption import KeysUnavailable
 from shared.health import Health, Probe
 from shared.http import (
     ANONYMOUS,
@@ -34,6 +37,7 @@ from .unavailable import NOT_READ, secret_failed, storage_failed
 
 __all__ = ["Authenticate", "api_function", "build_api", "health_routes", "own_routes"]
 
+LONGEST_NAME, MOST_NAMED = 80, 20
 READ_SECONDS = 10.0
 """A client has given up by then; a request that waits on keeps one of the instance's few places."""
 
@@ -90,6 +94,26 @@ def health_routes(probes: Mapping[str, Probe], *, now: Callable[[], datetime]) -
     ]
 
 
+def checked(route: Route, *, now: Callable[[], datetime]) -> Endpoint:
+    """A route's endpoint that refuses query parameters which would change nothing, and those given twice."""
+
+    async def endpoint(request: Request) -> Response:
+        given = Counter(name for name, _ in request.query_params.multi_items())
+        wrong = {
+            name: "is given more than once" if name in route.query else "there is no such parameter here"
+            for name, times in given.items()
+            if times > 1 or name not in route.query
+        }
+        if not wrong:
+            return await route.endpoint(request)
+        found = [{"field": name[:LONGEST_NAME], "message": message} for name, message in wrong.items()][:MOST_NAMED]
+        first = f"{found[0]['field']}: {found[0]['message']}"
+        return error(ErrorCode.BAD_REQUEST, first, now=now(), details={"errors": found, "count": len(wrong)})
+
+    endpoint.__name__, endpoint.__doc__ = route.endpoint.__name__, route.endpoint.__doc__
+    return endpoint
+
+
 def within(seconds: float, endpoint: Endpoint) -> Endpoint:
     """An endpoint that gives up after some seconds, whatever it waits for; raises TimeoutError then."""
 
@@ -120,21 +144,27 @@ def build_api(
     app = FastAPI(
         title="Sluice",
         version="0.1.0",
-        openapi_url="/api/openapi.json",
-        docs_url=None,  # the library would name the description by its whole path, which no prefix is in
+        openapi_url=None,  # the library's own pages would take any query parameter
+        docs_url=None,
         redoc_url=None,
         redirect_slashes=False,  # behind a gateway the redirect would name the wrong host
     )
 
-    @app.get("/api/docs", include_in_schema=False)
-    async def docs() -> Response:
+    async def description(_: Request) -> Response:
+        return JSONResponse(app.openapi())
+
+    async def documentation(_: Request) -> Response:
         return documentation_page(app.openapi())
 
-    own = {route.path for route in own_routes()}
+    own = {"openapi.json": description, "docs": documentation}
+    routes = [replace(route, endpoint=own.get(route.path, route.endpoint)) for route in routes]
     for route in routes:
-        if route.path not in own:
-            endpoint = within(read_seconds, route.endpoint) if route.method == "GET" else route.endpoint
-            app.add_api_route(route.full_path, endpoint, methods=[route.method], **route.docs)
+        endpoint = checked(route, now=now)
+        if route.method == "GET":
+            endpoint = within(read_seconds, endpoint)
+        app.add_api_route(
+            route.full_path, endpoint, methods=[route.method], include_in_schema=route.path not in own, **route.docs
+        )
 
     @app.exception_handler(HTTPException)
     async def no_route(_: Request, failure: HTTPException) -> Response:
@@ -155,7 +185,8 @@ def build_api(
     app.add_exception_handler(AzureError, not_read)
     app.add_exception_handler(SecretError, not_read)
     app.add_exception_handler(TimeoutError, not_read)
-    direct = Direct(app, {(one.method, one.full_path): one.endpoint for one in routes if one.direct})
+    app.add_exception_handler(KeysUnavailable, not_read)
+    direct = Direct(app, {(one.method, one.full_path): checked(one, now=now) for one in routes if one.direct})
     if authenticate is None:
         return Observed(direct, now=now)
     describe_callers(app, anonymous={route.full_path for route in routes if route.is_anonymous})

@@ -62,7 +62,10 @@ class Views:
         docs = view_docs(name, "key")
         yield Route(method="GET", path=f"{name}/{{key}}", endpoint=show, access=READERS, docs=docs)
         if fields := findable(self._registry, name):
-            yield Route(method="GET", path=name, endpoint=find, access=READERS, docs=find_docs(name, fields))
+            query = frozenset(fields) | {"top", "after"}
+            yield Route(
+                method="GET", path=name, endpoint=find, access=READERS, query=query, docs=find_docs(name, fields)
+            )
 
     async def one(self, view: str, key: str, request: Request) -> Response:
         """One row of a read model."""

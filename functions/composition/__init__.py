@@ -5,7 +5,7 @@ from .capability import Capability, Command
 from .composing import WrongComposition, capabilities_of, compose, contradictions
 from .composition import Composition
 from .declarations import declarations
-from .declaring import Access, Container, Hub, Key, Need, Queue, Resource, Table, Vault, WrongDeclaration
+from .declaring import Access, Container, Hub, Key, Need, Queue, Table, Vault, WrongDeclaration
 
 __all__ = [
     "CAPABILITIES",
@@ -19,7 +19,6 @@ __all__ = [
     "Key",
     "Need",
     "Queue",
-    "Resource",
     "Table",
     "Vault",
     "WrongComposition",

@@ -16,7 +16,6 @@ from shared.encryption.settings import EncryptionSettings
 from shared.jobs import Job, JobRun, parse_schedule
 from shared.messages import Lane
 from shared.privacy import FieldProtection
-from shared.state import Lease
 from shared.telemetry import log_event
 from shared.tokenization import TokenKeys
 from shared.tokenization.settings import TokenizationSettings
@@ -26,7 +25,6 @@ from .composition import Composition
 from .declaring import Access, Key, Need, Table
 from .platform import platform
 from .secrets import secret_cache
-from .state import state_store
 
 __all__ = [
     "KEY_NEEDS",
@@ -46,7 +44,6 @@ __all__ = [
 DATA_KEYS_TABLE = "datakeys"
 SUBJECT_KEYS_TABLE = "subjectkeys"
 TOKENS_TABLE = "tokens"
-REWRAP_LEASE_SECONDS = 300
 KEY_NEEDS = (
     Need(
         access=Access.WRITE,
@@ -138,8 +135,7 @@ def fields(composition: Composition) -> FieldProtection | None:
 
 def rewrapping(composition: Composition) -> Rewrapping:
     """Wraps the data keys anew when their wrapping key has a new version."""
-    lease = Lease(composition.get(state_store), "rewrap", seconds=REWRAP_LEASE_SECONDS, now=composition.now)
-    return Rewrapping(composition.get(data_key_rows), composition.get(wrapper), lease=lease)
+    return Rewrapping(composition.get(data_key_rows), composition.get(wrapper))
 
 
 def capability(composition: Composition) -> Capability:

@@ -9,10 +9,11 @@ from .capability import Capability
 from .claims import CLAIMS, claim_store
 from .composition import Composition
 from .declaring import Access, Need, Table, Vault
-from .encryption import KEY_NEEDS
+from .encryption import KEY_NEEDS, fields
 from .operations import operation_signer
 from .sending import LANES, lane_senders
 from .state import STATE_TABLE, state_store
+from .uploads import upload_endpoints
 
 __all__ = ["capability", "intake"]
 
@@ -28,17 +29,21 @@ def intake(composition: Composition) -> Intake:
         buckets=settings.state_buckets,
         now=composition.now,
         new_id=uuid4,
+        refuse_unknown_fields=settings.refuse_unknown_fields,
     )
 
 
 def capability(composition: Composition) -> Capability:
     """A route for any command, one for each handler that has its own, and one for operations."""
+    protection = composition.get(fields)
     commands = Commands(
         lambda: composition.get(intake),
         lambda: composition.get(state_store),
         composition.get(operation_signer),
+        composition.get(upload_endpoints),
         max_body=composition.settings.max_body_bytes,
         public_path=composition.settings.public_path,
+        protect=None if protection is None else protection.payload_hashes,
         now=composition.now,
     )
 
@@ -68,5 +73,5 @@ def capability(composition: Composition) -> Capability:
             ),
             *KEY_NEEDS,
         ],
-        settings=["SLUICE_OPERATION_KEY", "SLUICE_MAX_BODY_BYTES", "SLUICE_PUBLIC_URL"],
+        settings=["SLUICE_OPERATION_KEY", "SLUICE_MAX_BODY_BYTES", "SLUICE_PUBLIC_URL", "SLUICE_REFUSE_UNKNOWN_FIELDS"],
     )

@@ -10,7 +10,6 @@ from shared.messages import Lane
 from shared.processing import BatchProcessor, Limits, OrderedKeys, ParkingDrain, Runner, Settler
 from shared.processing.settings import ProcessingSettings
 from shared.resilience import LaneTurns, RetryBudget, RetryPlan, Share, WeightedBulkhead
-from shared.state import Lease
 
 from .capability import Capability
 from .claims import CLAIMS, decoder
@@ -25,7 +24,6 @@ from .state import STATE_TABLE, VALUES_CONTAINER, large_values, parking, state_s
 
 __all__ = ["capability", "ordered_keys", "parking_drain", "processor", "settler"]
 
-PARKING_LEASE_SECONDS = 90
 LANE_SHARES = {
     Lane.HIGH: Share(weight=70, slice=64),
     Lane.NORMAL: Share(weight=20, slice=16),
@@ -103,12 +101,10 @@ def processor(composition: Composition) -> BatchProcessor:
 
 def parking_drain(composition: Composition) -> ParkingDrain:
     """Processes what waits on the ordered lane."""
-    lease = Lease(composition.get(state_store), "parking", seconds=PARKING_LEASE_SECONDS, now=composition.now)
     return ParkingDrain(
         composition.get(parking),
         composition.get(ordered_keys),
         composition.get(processor),
-        lease=lease,
         pauses=composition.get(pause_watch),
         now=composition.now,
     )

@@ -59,6 +59,6 @@ def capability(composition: Composition) -> Capability:
             Need(access=Access.WRITE, to=CLAIMS, why="Sweeps payloads whose messages are long gone."),
             Need(access=Access.WRITE, to=Container(name=VALUES_CONTAINER), why="Sweeps values that no row refers to."),
             Need(access=Access.READ, to=Table(name=DEAD_LETTERS_TABLE), why="Which payloads are still in use."),
-            Need(access=Access.WRITE, to=Table(name=STATE_TABLE), why="Which values are in use; the sweeps' leases."),
+            Need(access=Access.WRITE, to=Table(name=STATE_TABLE), why="Which values are in use."),
         ],
     )

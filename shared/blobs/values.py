@@ -38,11 +38,6 @@ class ValueStore:
         """The value; raises BlobMissing or BlobChanged."""
         return (await self._blobs.get(reference)).decode()
 
-    @staticmethod
-    def owner_of(name: str) -> str:
-        """Whose value the blob of that name is."""
-        return name.rpartition(":")[0]
-
     def sweeper(self, *, in_use: InUse, retention: timedelta, now: Callable[[], datetime]) -> BlobSweeper:
         """What deletes values that their owners gave up at least `retention` ago; see `BlobSweeper`."""
         return self._blobs.sweeper(in_use=in_use, retention=retention, now=now)

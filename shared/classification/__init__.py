@@ -1,7 +1,7 @@
 """Classification: markers on a model's fields say how sensitive they are; everything else follows from them."""
 
 from .markers import Classification, Confidential, Internal, Public, Restricted, Subject, Tokenized
-from .plan import Leaf, Plan, WrongMarkers, plan_of
+from .plan import Plan, WrongMarkers, plan_of
 from .redaction import HIDDEN, Scrubber, redacted, redacted_finding, secrets_in, secrets_of
 from .walking import ProtectedValue, leaves
 
@@ -10,7 +10,6 @@ __all__ = [
     "Classification",
     "Confidential",
     "Internal",
-    "Leaf",
     "Plan",
     "ProtectedValue",
     "Public",

@@ -6,9 +6,9 @@ from .inbox import InboxRecords
 from .preview import preview
 from .ramp import Ramp, RedriveRun, Report
 from .record import DeadLetter, Note, Status, StoredLetter, stack_fingerprint, unread_identity
-from .redrive import Action, Decision, Redrive, ReplayOutcome, ReplayPlan, ReplayResult, replay_message
+from .redrive import Action, Decision, Redrive, ReplayOutcome, ReplayResult, replay_message
 from .selection import Filters, Group
-from .store import DeadLetterStore, LetterPage, Swept
+from .store import DeadLetterStore
 from .sub_queue import DeadLetterReceiver, drained
 
 __all__ = [
@@ -25,19 +25,16 @@ __all__ = [
     "GivenUp",
     "Group",
     "InboxRecords",
-    "LetterPage",
     "Note",
     "QueueDrain",
     "Ramp",
     "Redrive",
     "RedriveRun",
     "ReplayOutcome",
-    "ReplayPlan",
     "ReplayResult",
     "Report",
     "Status",
     "StoredLetter",
-    "Swept",
     "drained",
     "preview",
     "replay_message",

@@ -15,7 +15,6 @@ from .data_keys import DataKeys
 from .errors import (
     Erased,
     KeysUnavailable,
-    NotEncrypted,
     ProtectionError,
     Tampered,
     TooLong,
@@ -46,7 +45,6 @@ __all__ = [
     "Keyring",
     "KeysUnavailable",
     "MessageEncryption",
-    "NotEncrypted",
     "ProtectionError",
     "Rewrapping",
     "SecretWrapper",

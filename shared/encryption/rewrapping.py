@@ -6,7 +6,6 @@ A pass is safe to repeat and to break off: each row is replaced only as it was r
 import asyncio
 import logging
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from shared.telemetry import log_event
 
@@ -14,22 +13,10 @@ from .errors import KeysUnavailable, ProtectionError
 from .key_rows import KeyRow, KeyTable, columns_of, infrastructure, wrapped_of
 from .wrapping import KeyWrapper
 
-__all__ = ["PassLease", "Rewrapped", "Rewrapping"]
+__all__ = ["Rewrapped", "Rewrapping"]
 
 _AT_ONCE = 4
 _SECONDS_EACH = 20.0
-
-
-class PassLease(Protocol):
-    """Keeps a second instance from doing the same; `shared.state.Lease` is one."""
-
-    async def acquire(self) -> bool:
-        """Take it or hold it longer; False while somebody else has it."""
-        ...
-
-    async def release(self) -> None:
-        """Give it up."""
-        ...
 
 
 @dataclass(slots=True)
@@ -51,37 +38,31 @@ class Rewrapped:
 
 
 class Rewrapping:
-    """Passes over the rows of wrapped keys, on one instance at a time."""
+    """Passes over the rows of wrapped keys."""
 
-    def __init__(self, rows: KeyTable, wrapper: KeyWrapper, *, lease: PassLease) -> None:
+    def __init__(self, rows: KeyTable, wrapper: KeyWrapper) -> None:
         self._rows = rows
         self._wrapper = wrapper
-        self._lease = lease
 
-    async def run(self) -> Rewrapped | None:
-        """Wrap anew what isn't wrapped by the current version; None while another instance is at it.
+    async def run(self) -> Rewrapped:
+        """Wrap anew what isn't wrapped by the current version.
 
         Raises
         ------
         KeysUnavailable
             Some rows may be done; the next pass goes on with the others.
         """
-        if not await self._lease.acquire():
-            return None
         done = Rewrapped()
         slots = asyncio.Semaphore(_AT_ONCE)
-        try:
-            async with infrastructure("the wrapping key can't be asked now", _SECONDS_EACH):
-                version = await self._wrapper.version()
-            async with asyncio.TaskGroup() as tasks:
-                async for row in self._rows.every():
-                    done.seen += 1
-                    wrapped = wrapped_of(row)
-                    if wrapped is not None and wrapped.version != version:
-                        await slots.acquire()
-                        tasks.create_task(self._one(row, done, slots))
-        finally:
-            await self._lease.release()
+        async with infrastructure("the wrapping key can't be asked now", _SECONDS_EACH):
+            version = await self._wrapper.version()
+        async with asyncio.TaskGroup() as tasks:
+            async for row in self._rows.every():
+                done.seen += 1
+                wrapped = wrapped_of(row)
+                if wrapped is not None and wrapped.version != version:
+                    await slots.acquire()
+                    tasks.create_task(self._one(row, done, slots))
         if done.changed or done.lost:
             log_event("data keys wrapped anew", seen=done.seen, changed=done.changed, lost=done.lost)
         if done.failure is not None:

@@ -14,11 +14,15 @@ from shared.messages import (
     Handler,
     InvalidMessage,
     MessageError,
+    PayloadHash,
     Registry,
     check_depth,
     envelope_from,
     parse_strict,
+    payload_hash,
+    refuse_unknown,
     rfc3339,
+    unknown_fields,
     write_json,
 )
 
@@ -43,10 +47,18 @@ class Command:
     source: str
     data: BaseModel
     body: bytes
+    payload: PayloadHash
 
 
 def read_command(
-    body: bytes, *, kind: str, registry: Registry, route: Handler | None, fallback_id: UUID, now: datetime
+    body: bytes,
+    *,
+    kind: str,
+    registry: Registry,
+    route: Handler | None,
+    fallback_id: UUID,
+    now: datetime,
+    refuse: bool = False,
 ) -> Command:
     """Read a command.
 
@@ -56,6 +68,8 @@ def read_command(
         Media type: an envelope in JSON, or a CloudEvent.
     route:
         The handler whose path was posted to; then the bare data is taken too, under `fallback_id`.
+    refuse:
+        Whether fields that no contract has are refused for every handler, not only where a handler says so itself.
 
     Raises
     ------
@@ -75,7 +89,10 @@ def read_command(
             message_id = parsed["messageId"][:64]
         handler = _handler(parsed, registry, route)
         envelope = handler.decode(body)
-        return Command(handler, envelope.message_id, envelope.source, envelope.data, body)
+        if refuse or handler.refuses_unknown_fields:
+            refuse_unknown(list(unknown_fields(envelope, parsed)))
+        payload = payload_hash(handler.event_type, handler.version, parsed["data"])
+        return Command(handler, envelope.message_id, envelope.source, envelope.data, body, payload)
     except MessageError as error:
         raise Refused(error, message_id) from error
 

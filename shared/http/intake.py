@@ -15,6 +15,7 @@ from shared.telemetry import current_traceparent, hiding, span
 
 from .commands import Command, read_command
 from .operations import Operation, mark_of
+from .submissions import Submission
 
 __all__ = ["Intake"]
 
@@ -38,6 +39,7 @@ class Intake:
         buckets: int,
         now: Callable[[], datetime],
         new_id: Callable[[], UUID],
+        refuse_unknown_fields: bool = False,
     ) -> None:
         self._registry = registry
         self._claims = claims
@@ -46,6 +48,7 @@ class Intake:
         self._buckets = buckets
         self._now = now
         self._new_id = new_id
+        self._refuse = refuse_unknown_fields
         self.large = asyncio.Semaphore(_LARGE_AT_ONCE)
 
     async def read(self, body: bytes, *, kind: str, route: Handler | None, asked_id: UUID | None) -> Command:
@@ -53,7 +56,15 @@ class Intake:
         fallback, now = asked_id or self._new_id(), self._now()
 
         def read() -> Command:
-            return read_command(body, kind=kind, registry=self._registry, route=route, fallback_id=fallback, now=now)
+            return read_command(
+                body,
+                kind=kind,
+                registry=self._registry,
+                route=route,
+                fallback_id=fallback,
+                now=now,
+                refuse=self._refuse,
+            )
 
         return read() if len(body) <= _IN_THREAD else await asyncio.to_thread(read)
 
@@ -68,6 +79,7 @@ class Intake:
             Blob storage doesn't take the payload in time; its own errors are passed on.
         """
         key = command.handler.key_of(command.data)
+        submission = Submission(self._new_id().hex[:16], command.payload)
         with hiding(command.data):
             lane = command.handler.lane_of(command.data)
         attributes = {"messaging.message.id": str(command.message_id), "messaging.destination.name": lane.value}
@@ -91,6 +103,7 @@ class Intake:
                 claim_size=claim.size if claim else None,
                 claim_encoding=claim.encoding if claim else None,
                 sender=None if client is None else mark_of(client).hex(),
+                request=submission.request,
             )
             await self._lanes.send(headers, body)
-        return Operation(command.message_id, bucket_of(key, self._buckets), client or "")
+        return Operation(command.message_id, bucket_of(key, self._buckets), client or "", submission=submission)

@@ -40,6 +40,8 @@ class Route:
         Who may call it; ANONYMOUS lets everybody in.
     scheme:
         For a route that checks its callers by itself, for example by a signature: how, in a few words.
+    query:
+        Names of the query parameters that it takes; any other is refused.
     docs:
         Options of FastAPI's `add_api_route` that describe it.
     direct:
@@ -51,6 +53,7 @@ class Route:
     endpoint: Endpoint
     access: Access
     scheme: str | None = None
+    query: frozenset[str] = frozenset()
     docs: Mapping[str, Any] = field(default_factory=dict)
     direct: bool = False
 

@@ -19,6 +19,7 @@ class HttpSettings(SettingsSlice):
     operation_key: SecretStr = Field(alias="SLUICE_OPERATION_KEY")
     max_body_bytes: int = Field(8_388_608, alias="SLUICE_MAX_BODY_BYTES", ge=1_024, le=104_857_600)
     """The host's own limit says the same number: it holds a body of a known length before the app is asked."""
+    refuse_unknown_fields: bool = Field(False, alias="SLUICE_REFUSE_UNKNOWN_FIELDS")
     http_streams: bool = Field(True, alias="SLUICE_HTTP_STREAMS")
     early_indexing: bool = Field(False, alias="PYTHON_ENABLE_INIT_INDEXING")
 

@@ -27,6 +27,8 @@ __all__ = ["Handler", "Integration", "Projection", "Rotation"]
 MAX_KEY = 128
 """Longest key in characters: the limit of an Event Hubs partition key and a Service Bus session id."""
 
+FIRST_VERSION = "1.0"
+
 Call = TypeVar("Call", bound=Callable[..., Any])
 Priority = Lane | Callable[[Any], Lane]
 
@@ -114,6 +116,11 @@ class Handler:
                 details={"errors": [{"field": f"data.{self.key}", "message": "must name the aggregate"}]},
             )
         return key
+
+    @property
+    def refuses_unknown_fields(self) -> bool:
+        """Whether the API refuses fields that the contract doesn't have: those of its first version got 202."""
+        return self.version != FIRST_VERSION
 
     def lane_of(self, data: BaseModel) -> Lane:
         """The lane a message waits in."""

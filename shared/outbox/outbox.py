@@ -10,16 +10,15 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from shared.messages import Lane, OutgoingCommand
+from shared.privacy import FieldProtection
 from shared.sending import EventPublisher, Lanes, OutgoingEvent
-from shared.state import Lease, Row, StateStore, unpack
+from shared.state import Row, StateStore, unpack
 from shared.telemetry import log_event
-from shared.work import Fields, Work
+from shared.work import Work
 
 from .rows import OutboxRows, RowsByBucket
 
 __all__ = ["Outbox"]
-
-_LEASE_SECONDS = 60
 
 
 class Outbox:
@@ -39,7 +38,7 @@ class Outbox:
         *,
         now: Callable[[], datetime],
         settle_for: timedelta,
-        fields: Fields | None = None,
+        fields: FieldProtection | None = None,
     ) -> None:
         self.rows = OutboxRows(store)
         self._store = store
@@ -48,7 +47,6 @@ class Outbox:
         self._now = now
         self._settle_for = settle_for
         self._fields = fields
-        self._lease = Lease(store, "outbox", seconds=_LEASE_SECONDS, now=now)
 
     async def publish(self, works: Iterable[Work]) -> None:
         """Publish what committed work has emitted, after what its aggregates had emitted before.
@@ -71,15 +69,13 @@ class Outbox:
         await self.rows.close()
 
     async def sweep(self) -> int:
-        """Publish leftovers of every bucket, on one instance at a time; returns how many there were.
+        """Publish leftovers of every bucket; returns how many there were. Two sweeps at once repeat events, no more.
 
         Raises
         ------
         ExceptionGroup
             Some buckets could not be swept; the others were.
         """
-        if not await self._lease.acquire():
-            return 0
         total = 0
         failures: list[Exception] = []
         for bucket in range(self._store.buckets):
@@ -87,7 +83,6 @@ class Outbox:
                 total += await self._sweep(bucket)
             except Exception as error:  # one bucket's leftovers don't hold up the others
                 failures.append(error)
-        await self._lease.release()
         if total:
             log_event("outbox swept", rows=total)
         if failures:
@@ -99,7 +94,6 @@ class Outbox:
         if rows:
             await self._publish({bucket: rows})
             await self.rows.delete({bucket: rows})
-            await self._lease.acquire()  # holds it longer
         return len(rows)
 
     def _left_over(self, rows: Sequence[Row]) -> list[Row]:

@@ -4,7 +4,7 @@ What is delivered while it may not be processed is set aside in a table, once, a
 pause: no delivery and no attempt is counted, nothing expires, and a pause of days costs no more than one of a minute.
 """
 
-from .book import PauseBook, PauseState
+from .book import PauseBook
 from .errors import NotPaused, PauseError, TooManyPauses, UnknownName
 from .gate import PauseGate
 from .pause import Kind, Pause, known_name
@@ -19,7 +19,6 @@ __all__ = [
     "PauseBook",
     "PauseError",
     "PauseGate",
-    "PauseState",
     "PauseWatch",
     "Release",
     "SetAside",

@@ -1,11 +1,10 @@
 """Privacy: how protected fields are stored, what a reader sees of them, and the proof of an erasure."""
 
-from .fields import AssociatedData, EncryptedModel, FieldProtection, clear_text, token_name
+from .fields import EncryptedModel, FieldProtection, clear_text, token_name
 from .masking import access_level_of, masked
 from .survey import StoreSurvey, survey
 
 __all__ = [
-    "AssociatedData",
     "EncryptedModel",
     "FieldProtection",
     "StoreSurvey",

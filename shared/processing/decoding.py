@@ -17,8 +17,10 @@ from shared.messages import (
     parse_strict,
     payload_hash,
     stored_hashes,
+    unknown_fields,
 )
 from shared.state import bucket_of
+from shared.telemetry import Metrics
 
 from .failures import classify
 from .outcomes import Dead, Ended, Message
@@ -95,12 +97,15 @@ class Decoder:
         key = handler.key_of(envelope.data)
         if key != headers.key:
             raise InvalidMessage("key: differs from the one in the application properties")
+        data = parse_strict(body)["data"]
+        if more := sum(1 for _ in unknown_fields(envelope.data, data)):
+            Metrics.unknown_fields.add(more, event_type=headers.event_type, version=headers.version)
         return Message(
             delivery=delivery,
             headers=headers,
             handler=handler,
             data=envelope.data,
-            payload_hash=payload_hash(headers.event_type, headers.version, parse_strict(body)["data"]),
+            payload_hash=payload_hash(headers.event_type, headers.version, data),
             bucket=bucket_of(key, self._buckets),
         )
 

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Protocol
 
 from pydantic import BaseModel
 
+from shared.blobs import ValueStore
 from shared.messages import (
     Category,
     ErrorCode,
@@ -20,18 +20,23 @@ from shared.messages import (
     Registry,
     address,
 )
+from shared.pausing import PauseWatch
+from shared.privacy import FieldProtection
 from shared.resilience import RetryPlan, WeightedBulkhead
+from shared.secrets import UnknownSecret
 from shared.telemetry import current_traceparent, hiding, record_exception, span
-from shared.work import Fields, LoadRows, Secrets, Values, Work
+from shared.work import LoadRows, Secrets, Work
 
 from .committing import ensure_fits
 from .failures import classify
 from .outcomes import Dead, Ended, Fresh, Handled, Message, RetryLater
 
-__all__ = ["Limits", "Pauses", "Runner"]
+__all__ = ["Limits", "Runner"]
 
 PAUSED_SECONDS = 15.0
 """A message whose batch was under way when the pause began comes back after so long, and is set aside then."""
+_UNTIL_IT_APPEARS = RetryPlan(shape="fixed", max_attempts=3, base=60.0, cap=66.0)
+"""A secret that the vault doesn't have may be on its way from the deployment beside this one: two minutes are given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,14 +57,6 @@ class Limits:
     def __post_init__(self) -> None:
         if not 0 < self.handler_timeout <= self.batch_budget:
             raise ValueError(f"handler_timeout {self.handler_timeout} must be above 0, batch_budget not below it")
-
-
-class Pauses(Protocol):
-    """Knows what an operator has paused; `shared.pausing` has one."""
-
-    async def holding(self, *, lane: str, integration: str | None = None) -> object | None:
-        """What keeps a message of this lane and integration from its handler, if anything does."""
-        ...
 
 
 class Runner:
@@ -87,10 +84,10 @@ class Runner:
         plan: RetryPlan,
         limits: Limits,
         source: str,
-        values: Values | None = None,
-        fields: Fields | None = None,
+        values: ValueStore | None = None,
+        fields: FieldProtection | None = None,
         secrets: Secrets | None = None,
-        pauses: Pauses | None = None,
+        pauses: PauseWatch | None = None,
         now: Callable[[], datetime],
         random: Callable[[], float],
         new_work: Callable[..., Work] = Work,
@@ -172,14 +169,16 @@ class Runner:
 
     def after(self, headers: Headers, failure: Failure, plan: RetryPlan | None) -> RetryLater | Dead:
         """What becomes of a message that failed."""
-        if not failure.retryable:
+        if isinstance(failure.error, UnknownSecret):
+            plan = _UNTIL_IT_APPEARS
+        elif not failure.retryable:
             return Dead(failure)
         elapsed = (self._now() - headers.first_attempt_at).total_seconds()
         delay = (plan or self._plan).delay(
             headers.attempt, elapsed=max(0.0, elapsed), asked=failure.after, random=self._random
         )
         if delay is None:
-            return Dead(replace(failure, code=ErrorCode.ATTEMPTS_EXHAUSTED))
+            return Dead(replace(failure, code=ErrorCode.ATTEMPTS_EXHAUSTED) if failure.retryable else failure)
         return RetryLater(delay, failure)
 
 

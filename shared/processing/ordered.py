@@ -12,10 +12,9 @@ from uuid import UUID
 
 from shared.messages import Delivery, Headers, InvalidMessage, Lane
 from shared.ordered import Parking, Turn
-from shared.state import Lease
+from shared.pausing import PauseWatch
 from shared.telemetry import log_event
 
-from .handling import Pauses
 from .outcomes import Dead, Done, Duplicate, Ended, Message, Parked, RetryLater
 from .settling import Settler
 
@@ -113,8 +112,6 @@ class ParkingDrain:
 
     Parameters
     ----------
-    lease:
-        Keeps other instances from doing the same work; order and effects don't depend on it.
     budget:
         Seconds within which a new message may be begun; the next drain goes on with what is left.
     clock:
@@ -127,8 +124,7 @@ class ParkingDrain:
         ordered: OrderedKeys,
         processor: Processor,
         *,
-        lease: Lease,
-        pauses: Pauses | None = None,
+        pauses: PauseWatch | None = None,
         now: Callable[[], datetime],
         budget: float = 20.0,
         clock: Callable[[], float] = time.monotonic,
@@ -136,7 +132,6 @@ class ParkingDrain:
         self._parking = parking
         self._ordered = ordered
         self._processor = processor
-        self._lease = lease
         self._pauses = pauses
         self._now = now
         self._budget = budget
@@ -144,7 +139,7 @@ class ParkingDrain:
         self._places = asyncio.Semaphore(_KEYS_AT_ONCE)
 
     async def drain(self) -> int:
-        """Process the keys that are due; returns how many messages got an outcome.
+        """Process the keys that are due; returns how many messages got an outcome. Two drains at once do no harm.
 
         Raises
         ------
@@ -153,13 +148,10 @@ class ParkingDrain:
         """
         if self._pauses is not None and await self._pauses.holding(lane=Lane.ORDERED.value) is not None:
             return 0
-        if not await self._lease.acquire():
-            return 0
         outcomes: Counter[type] = Counter()
         deadline = self._clock() + self._budget
         keys = [parked.key async for parked in self._parking.due()]
         results = await asyncio.gather(*(self._drain(key, deadline, outcomes) for key in keys), return_exceptions=True)
-        await self._lease.release()
         if keys:
             log_event(
                 "parking drained",

@@ -9,13 +9,14 @@ import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
-from typing import Protocol, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
 from opentelemetry.trace import SpanKind
 
 from shared.messages import Delivery, Lane
 from shared.outbox import Outbox
+from shared.pausing import PauseGate
 from shared.resilience import LaneTurns
 from shared.state import StateStore
 from shared.telemetry import link_to, log_event, span
@@ -29,7 +30,7 @@ from .outcomes import Dead, Done, Duplicate, Ended, Fresh, Handled, Message, Par
 from .recent import Recent
 from .settling import Settler
 
-__all__ = ["Admission", "BatchFailed", "BatchProcessor"]
+__all__ = ["BatchFailed", "BatchProcessor"]
 
 
 GRACE_SECONDS = 5.0
@@ -51,14 +52,6 @@ class BatchFailed(Exception):
     """Storage or the broker failed: the batch goes back to its queue, what was committed is remembered."""
 
 
-class Admission(Protocol):
-    """Decides what may be processed now; `shared.pausing` has one."""
-
-    async def admit(self, lane: Lane, deliveries: Sequence[Delivery]) -> list[int]:
-        """The numbers of those that may; the others wait safely when this returns, and count as dealt with."""
-        ...
-
-
 class BatchProcessor:
     """Leads the batches of all lanes through the stages."""
 
@@ -73,7 +66,7 @@ class BatchProcessor:
         limits: Limits,
         turns: LaneTurns[Lane],
         ordered: OrderedKeys | None = None,
-        admission: Admission | None = None,
+        admission: PauseGate | None = None,
         recent: Recent | None = None,
     ) -> None:
         self._decoder = decoder

@@ -1,7 +1,7 @@
 """Query: the read models, how events become rows of them, and how rows are read."""
 
 from .projector import Projector
-from .reader import MaskedPage, ViewReader, findable
-from .views import Page, ReadModels, ViewRow
+from .reader import ViewReader, findable
+from .views import ReadModels, ViewRow
 
-__all__ = ["MaskedPage", "Page", "Projector", "ReadModels", "ViewReader", "ViewRow", "findable"]
+__all__ = ["Projector", "ReadModels", "ViewReader", "ViewRow", "findable"]

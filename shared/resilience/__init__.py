@@ -5,14 +5,13 @@ from .budget import RetryBudget
 from .lane_turns import LaneTurns, Share
 from .retry_plan import RetryPlan
 from .single_flight import Call, SingleFlight
-from .token_bucket import MemoryTokenStore, SharedTokenBucket, TokenBlock, TokenBucket, TokenStore
+from .token_bucket import SharedTokenBucket, TokenBlock, TokenBucket, TokenStore
 from .weighted_bulkhead import WeightedBulkhead
 
 __all__ = [
     "BoundedCache",
     "Call",
     "LaneTurns",
-    "MemoryTokenStore",
     "RetryBudget",
     "RetryPlan",
     "Share",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Protocol
 
-__all__ = ["MemoryTokenStore", "SharedTokenBucket", "TokenBlock", "TokenBucket", "TokenStore"]
+__all__ = ["SharedTokenBucket", "TokenBlock", "TokenBucket", "TokenStore"]
 
 
 _SOONEST = 0.001
@@ -104,31 +104,6 @@ class TokenStore(Protocol):
     async def lease(self, name: str, tokens: int) -> TokenBlock:
         """Up to so many tokens of a bucket. Raises ConnectionError where the store is away."""
         ...
-
-
-class MemoryTokenStore:
-    """Buckets in this process: what shares them is one instance's own parts.
-
-    Parameters
-    ----------
-    make:
-        The bucket of a name, at its first lease.
-    expires_in:
-        How long a block may be used, in seconds.
-    """
-
-    def __init__(self, make: Callable[[str], TokenBucket], *, expires_in: float = 10.0) -> None:
-        self._make = make
-        self._expires_in = expires_in
-        self._buckets: dict[str, TokenBucket] = {}
-
-    async def lease(self, name: str, tokens: int) -> TokenBlock:
-        """Up to so many tokens of a bucket."""
-        bucket = self._buckets.get(name)
-        if bucket is None:
-            bucket = self._buckets[name] = self._make(name)
-        given = next((some for some in range(tokens, 0, -1) if bucket.take(some)), 0)
-        return TokenBlock(given, self._expires_in, 0.0 if given else bucket.wait())
 
 
 class SharedTokenBucket:

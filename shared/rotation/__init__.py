@@ -4,20 +4,17 @@ from .audit import AuditTrail
 from .events import BadEvent, EventKind, SecretEvent, read_event
 from .handler import SecretEvents
 from .keys import Renew, random_key
-from .rotator import Audit, Guard, RotationFailed, Rotator, Store
+from .rotator import RotationFailed, Rotator
 
 __all__ = [
-    "Audit",
     "AuditTrail",
     "BadEvent",
     "EventKind",
-    "Guard",
     "Renew",
     "RotationFailed",
     "Rotator",
     "SecretEvent",
     "SecretEvents",
-    "Store",
     "random_key",
     "read_event",
 ]

@@ -1,6 +1,6 @@
 """Secrets: Key Vault behind a cache, so that the vault is neither the bottleneck nor the outage."""
 
-from .cache import SecretCache, Source
+from .cache import SecretCache
 from .errors import (
     MalformedAnswer,
     SecretDisabled,
@@ -27,7 +27,6 @@ __all__ = [
     "SecretDisabled",
     "SecretError",
     "SecretExpired",
-    "Source",
     "UnfitSecret",
     "UnknownSecret",
     "Vault",

@@ -6,13 +6,11 @@ from datetime import datetime, timedelta
 
 from shared.telemetry import log_event
 
-from .leases import Lease
 from .store import StateStore
 
 __all__ = ["InboxSweeper"]
 
 _GROUP = 100
-_LEASE_SECONDS = 120
 
 
 class InboxSweeper:
@@ -42,12 +40,9 @@ class InboxSweeper:
         self._now = now
         self._budget = budget
         self._clock = clock
-        self._lease = Lease(store, "inbox", seconds=_LEASE_SECONDS, now=now)
 
     async def sweep(self) -> int:
-        """Delete what is old enough, on one instance at a time; returns how many records there were."""
-        if not await self._lease.acquire():
-            return 0
+        """Delete what is old enough; returns how many records there were."""
         before = self._now() - self._retention
         deadline = self._clock() + self._budget
         total = 0
@@ -55,7 +50,6 @@ class InboxSweeper:
             if self._clock() > deadline:
                 break
             total += await self._sweep(bucket, before, deadline)
-        await self._lease.release()
         if total:
             log_event("inbox swept", records=total)
         return total

@@ -75,12 +75,17 @@ class Metrics:
     stream_events = Counter(
         "sluice.stream.events",
         unit="{event}",
-        description="Events read from a hub, by consumer and outcome: consumed, duplicate or poison",
+        description="Events read from a hub, by consumer and outcome: consumed, duplicate, poison or expired",
     )
     stream_delay = Histogram(
         "sluice.stream.delay",
         unit="s",
         description="From the time of an event to its reading, by consumer",
+    )
+    unknown_fields = Counter(
+        "sluice.messages.unknown",
+        unit="{field}",
+        description="Fields that a message or event holds beyond its contract, tolerated, by event type and version",
     )
     vault_reads = Counter(
         "sluice.vault.reads",

@@ -1,5 +1,5 @@
 """Work: what a handler gets beside its model, the unit of work that is committed in one transaction or not at all."""
 
-from .work import Aggregate, Fields, LoadRows, Secrets, Values, Work
+from .work import Aggregate, LoadRows, Secrets, Work
 
-__all__ = ["Aggregate", "Fields", "LoadRows", "Secrets", "Values", "Work"]
+__all__ = ["Aggregate", "LoadRows", "Secrets", "Work"]

@@ -7,10 +7,10 @@ from typing import Any, Protocol, TypeVar
 
 from pydantic import BaseModel
 
-from shared.blobs import BlobMissing, BlobReference
+from shared.blobs import BlobMissing, BlobReference, ValueStore
 from shared.classification import plan_of
 from shared.messages import CloudEvent, Headers, OutgoingCommand, PayloadHash
-from shared.privacy import clear_text
+from shared.privacy import FieldProtection, clear_text
 from shared.secrets import Secret, UnknownSecret
 from shared.state import (
     Row,
@@ -27,7 +27,7 @@ from shared.state import (
 from shared.tables import Create, Delete, Operation, Replace, Upsert, etag_of
 from shared.telemetry import hide
 
-__all__ = ["Aggregate", "Fields", "LoadRows", "Secrets", "Values", "Work"]
+__all__ = ["Aggregate", "LoadRows", "Secrets", "Work"]
 
 _RACES = 3
 
@@ -63,47 +63,6 @@ class Aggregate:
     replayed: str | None = None
 
 
-class Values(Protocol):
-    """Keeps values that are too large for an entity: Blob storage."""
-
-    async def put_value(self, owner: str, text: str) -> BlobReference:
-        """Return when the value is kept."""
-        ...
-
-    async def get_value(self, reference: BlobReference) -> str:
-        """The value; raises BlobMissing."""
-        ...
-
-
-class EncryptedText(Protocol):
-    """A model as JSON, its protected fields encrypted."""
-
-    @property
-    def text(self) -> str:
-        """The JSON."""
-        ...
-
-
-class Fields(Protocol):
-    """Encrypts and decrypts protected fields: `shared.privacy.FieldProtection`."""
-
-    async def encrypt(self, data: BaseModel, aad: tuple[str, ...]) -> EncryptedText:
-        """A model as JSON for a place."""
-        ...
-
-    async def decrypt(self, text: str, model: type[BaseModel], aad: tuple[str, ...]) -> str:
-        """JSON in clear of what was encrypted with the same additional data."""
-        ...
-
-    async def encrypt_whole(self, text: str, aad: tuple[str, ...]) -> str:
-        """A whole text, encrypted."""
-        ...
-
-    async def decrypt_whole(self, text: str, aad: tuple[str, ...]) -> str:
-        """What was encrypted whole."""
-        ...
-
-
 class Secrets(Protocol):
     """Gives secrets: `shared.secrets.SecretCache`."""
 
@@ -130,8 +89,8 @@ class Work:
         payload_hash: PayloadHash,
         aggregate: Aggregate | None = None,
         address: Callable[[str, str, BaseModel], OutgoingCommand] | None = None,
-        values: Values | None = None,
-        fields: Fields | None = None,
+        values: ValueStore | None = None,
+        fields: FieldProtection | None = None,
         secrets: Secrets | None = None,
         traceparent: str | None = None,
     ) -> None:

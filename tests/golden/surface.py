@@ -129,8 +129,7 @@ class App:
         await self.outbox.close()
 
     async def drain_parking(self) -> None:
-        lease = Lease(self.state, "parking", seconds=90, now=self.clock)
-        await ParkingDrain(self.parking, self.ordered, self.processor, lease=lease, now=self.clock).drain()
+        await ParkingDrain(self.parking, self.ordered, self.processor, now=self.clock).drain()
         await self.outbox.close()
 
     async def sweep_outbox(self) -> None:

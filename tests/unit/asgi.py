@@ -30,7 +30,9 @@ class Answer:
         return json.loads(self.body)
 
 
-def scope_of(method: str, path: str, headers: Mapping[str, str] | Iterable[tuple[str, str]] = ()) -> Scope:
+def scope_of(
+    method: str, path: str, headers: Mapping[str, str] | Iterable[tuple[str, str]] = (), *, query: str = ""
+) -> Scope:
     """A request's scope; values of headers are sent as latin-1, as they come over the wire."""
     pairs = headers.items() if isinstance(headers, Mapping) else headers
     return {
@@ -41,7 +43,7 @@ def scope_of(method: str, path: str, headers: Mapping[str, str] | Iterable[tuple
         "scheme": "http",
         "path": path,
         "raw_path": path.encode(),
-        "query_string": b"",
+        "query_string": query.encode("latin-1"),
         "root_path": "",
         "headers": [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in pairs],
         "client": ("127.0.0.1", 1),
@@ -55,6 +57,8 @@ async def ask(
     path: str,
     body: bytes | AsyncIterator[bytes] = b"",
     headers: Mapping[str, str] | Iterable[tuple[str, str]] = (),
+    *,
+    query: str = "",
 ) -> Answer:
     """Send a request; the body comes at once, or in pieces as an iterator gives them."""
     answer = Answer()
@@ -83,7 +87,7 @@ async def ask(
             answer.complete = not message.get("more_body", False)
 
     ended: list[bool] = []
-    await app(scope_of(method, path, headers), receive, send)
+    await app(scope_of(method, path, headers, query=query), receive, send)
     return answer
 
 

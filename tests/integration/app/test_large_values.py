@@ -12,7 +12,7 @@ from azure.storage.blob.aio import ContainerClient
 from shared.blobs import BlobReference, ValueStore
 from shared.messages import Contract, Headers, Lane, PayloadHash
 from shared.state import Conflict, Row, StateStore, TooLarge, state_key
-from shared.work import Values, Work
+from shared.work import Work
 from tests.integration.app.test_state_store import KEYS
 
 from .conftest import NewTable
@@ -40,7 +40,7 @@ class Shelf:
         self.values = ValueStore(container)
         self._number = 0
 
-    def work(self, key: str = "A", *, values: Values | None = None) -> Work:
+    def work(self, key: str = "A", *, values: ValueStore | None = None) -> Work:
         """The work of a new message."""
         self._number += 1
         headers = Headers(
@@ -172,7 +172,7 @@ class Slow:
 async def test_a_value_that_is_replaced_while_it_is_read_is_read_anew(shelf: Shelf) -> None:
     """And what is saved then is guarded by the row that was read last."""
     await shelf.write(large("a"))
-    work = shelf.work(values=cast("Values", Slow(shelf, 2)))
+    work = shelf.work(values=cast("ValueStore", Slow(shelf, 2)))
     assert await work.load("book", "A", Book) == large("x")
     await work.save("book", "A", Book(text="done"))
     await shelf.commit(work)

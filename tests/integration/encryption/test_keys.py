@@ -37,17 +37,6 @@ from tests.integration.conftest import RunningVault
 from tests.unit.shared.encryption.vault import MemorySecrets
 
 
-class Free:
-    """A lease that nobody else wants."""
-
-    async def acquire(self) -> bool:
-        """Always."""
-        return True
-
-    async def release(self) -> None:
-        """Nothing to give up."""
-
-
 @pytest.fixture
 async def table(azurite: AzuriteEndpoints) -> AsyncIterator[AzureTable]:
     """A table that isn't there yet."""
@@ -94,14 +83,14 @@ async def test_a_key_of_the_vault_wraps_and_its_new_version_wraps_anew(
 
     async with KeyClient(vault.url, _Async(vault), **client_options(vault)) as client:  # type: ignore[arg-type]
         await client.rotate_key("data-key-wrap")
-    done = await Rewrapping(KeyTable(table), wrapper, lease=Free()).run()
+    done = await Rewrapping(KeyTable(table), wrapper).run()
     assert done is not None
     assert (done.seen, done.changed, done.lost) == (1, 1, 0)
     (after,) = await rows_of(table)
     assert after["wrappingVersion"] != before["wrappingVersion"]
     assert after["wrapped"] != before["wrapped"]
     assert decrypt(await DataKeys(KeyTable(table), wrapper, now=now).get("d1"), encrypted, aad=b"place") == b"plain"
-    again = await Rewrapping(KeyTable(table), wrapper, lease=Free()).run()
+    again = await Rewrapping(KeyTable(table), wrapper).run()
     assert again is not None
     assert again.changed == 0
 
@@ -176,14 +165,14 @@ async def test_a_pass_that_dies_is_gone_on_with_and_two_passes_at_once_are_harml
         key = await keys.current()
         encrypted[key.id] = encrypt(key, key.id.encode(), aad=b"")
     secrets.rotate("data-key", "n" * 40)
-    dying = Rewrapping(KeyTable(table), _Dying(wrapper, after=2), lease=Free())
+    dying = Rewrapping(KeyTable(table), _Dying(wrapper, after=2))
     with pytest.raises(KeysUnavailable):
         await dying.run()
     versions = [row["wrappingVersion"] for row in await rows_of(table)]
     assert versions.count("v1") == 4
-    passes = [Rewrapping(KeyTable(table), wrapper, lease=Free()) for _ in range(2)]
+    passes = [Rewrapping(KeyTable(table), wrapper) for _ in range(2)]
     done = await asyncio.gather(*(one.run() for one in passes))
-    assert sum(one.changed for one in done if one) == versions.count("v1")
+    assert sum(one.changed for one in done) == versions.count("v1")
     assert {row["wrappingVersion"] for row in await rows_of(table)} == {"v2"}
     reader = DataKeys(KeyTable(table), wrapper, now=now)
     for key_id, data in encrypted.items():

@@ -91,8 +91,9 @@ class Running:
         return found
 
     async def get(self, path: str, **headers: str) -> Answer:
-        """Read."""
-        return await ask(self.asgi, "GET", path, headers=headers)
+        """Read; what is behind a question mark is the query."""
+        path, _, query = path.partition("?")
+        return await ask(self.asgi, "GET", path, headers=headers, query=query)
 
     async def post(
         self,
@@ -109,7 +110,8 @@ class Running:
             every["Content-Type"] = kind
         if isinstance(payload, bytes):
             every.setdefault("Content-Length", str(len(payload)))
-        return await ask(self.asgi, "POST", path, payload, every)
+        path, _, query = path.partition("?")
+        return await ask(self.asgi, "POST", path, payload, every, query=query)
 
 
 @pytest.fixture(scope="session")

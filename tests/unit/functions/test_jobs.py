@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from functions.composition import CAPABILITIES, capabilities_of
+from functions.composition.encryption import rewrapping
 from functions.composition.jobs import job_records
 from functions.composition.pausing import pause_book, pause_watch
-from functions.composition.processing import processor
+from functions.composition.processing import parking_drain, processor
+from functions.composition.retention import claim_sweeper, value_sweeper
+from functions.composition.sending import outbox
+from functions.composition.state import inbox_sweeper
 from functions.jobs import seconds_between_ticks
 from functions.triggers import AppName, TimerTrigger
 from shared.jobs import Job, JobRecords, JobRun, Outcome, ScheduledRun, WrongSchedule, parse_schedule
@@ -24,6 +30,7 @@ from .conftest import ENVIRONMENT, Running
 from .test_api_reading import delivered
 
 START = datetime(2026, 1, 5, 8, 0, 2, tzinfo=UTC)
+KEYS = {"SLUICE_DATA_KEY": "secret:data-key", "KeyVault__vaultUri": "https://vault.example"}
 
 
 class Parcel(Contract):
@@ -162,6 +169,44 @@ def test_the_clock_ticks_as_often_as_the_most_frequent_job_needs(schedules: list
         for number, text in enumerate(schedules)
     ]
     assert seconds_between_ticks(jobs) == seconds
+
+
+async def test_sweeps_drain_and_pass_are_done_by_one_instance_at_a_time(world: World) -> None:
+    """The other one does nothing meanwhile, and the next one after it: what they do needs no lease of its own."""
+    begun: list[str] = []
+    all_begun, may_end = asyncio.Event(), asyncio.Event()
+
+    def instance(name: str) -> Callable[[], Awaitable[object]]:
+        async def work() -> SimpleNamespace:
+            begun.append(name)
+            if len(begun) == 6:
+                all_begun.set()
+            await may_end.wait()
+            return SimpleNamespace(complete=True)
+
+        parts: dict[Any, Any] = dict.fromkeys(
+            (outbox, inbox_sweeper, rewrapping, parking_drain, claim_sweeper, value_sweeper),
+            SimpleNamespace(sweep=work, run=work, drain=work),
+        )
+        app = Running(
+            Registry([]), ENVIRONMENT | KEYS, {job_records: JobRecords(world.table), **parts}, lambda: world.now
+        )
+        made = capabilities_of(app.composition, CAPABILITIES)
+        functions = {one.name: one.call for capability in made for one in capability.functions}
+        return lambda: asyncio.gather(functions["jobs_ordered"](None), functions["jobs_streams"](None))
+
+    one, two = instance("one"), instance("two")
+    await one()
+    world.now += timedelta(days=1)
+    running = asyncio.ensure_future(one())
+    await all_begun.wait()
+    await two()
+    assert begun == ["one"] * 6
+    may_end.set()
+    await running
+    world.now += timedelta(days=1)
+    await two()
+    assert begun == ["one"] * 6 + ["two"] * 6
 
 
 def test_each_app_with_jobs_has_one_function_for_them(world: World) -> None:

@@ -12,21 +12,20 @@ from shared.dead_letters import DeadLetterStore
 from shared.messages import Lane, Registry
 from shared.ordered import Parking
 from shared.outbox import Outbox
+from shared.pausing import PauseGate, PauseWatch
 from shared.processing import (
-    Admission,
     BatchProcessor,
     Decoder,
     Limits,
     OrderedKeys,
     ParkingDrain,
-    Pauses,
     Recent,
     Runner,
     Settler,
 )
 from shared.resilience import LaneTurns, RetryBudget, RetryPlan, Share, WeightedBulkhead
 from shared.sending import EventPublisher, Lanes
-from shared.state import Lease, StateStore
+from shared.state import StateStore
 from shared.work import Secrets
 
 __all__ = ["Instance", "Surroundings"]
@@ -50,8 +49,8 @@ class Surroundings:
     now: Callable[[], datetime]
     claims: Any = None
     secrets: Secrets | None = None
-    pauses: Pauses | None = None
-    admission: Admission | None = None
+    pauses: PauseWatch | None = None
+    admission: PauseGate | None = None
     source: str = "/test"
     timeout: float = 5.0
     batch_budget: float = 5.0
@@ -109,7 +108,6 @@ class Instance:
             recent=recent,
         )
 
-    def drain(self, lease: str = "parking") -> ParkingDrain:
+    def drain(self) -> ParkingDrain:
         """What processes the messages that wait."""
-        held = Lease(self._around.store, lease, seconds=60, now=self._around.now)
-        return ParkingDrain(self.parking, self.ordered, self.processor, lease=held, now=self._around.now)
+        return ParkingDrain(self.parking, self.ordered, self.processor, now=self._around.now)

@@ -63,10 +63,10 @@ class OrderedWorld(World):
             gone = {delivery.sequence_number for delivery in deliveries}
             self.broker.waiting = [one for one in self.broker.waiting if one.sequence_number not in gone]
 
-    async def drain(self, *, with_lease: bool = True) -> None:
-        """The timer fires on a fresh instance; without the lease, as if its clock were wrong."""
+    async def drain(self) -> None:
+        """The timer fires on a fresh instance."""
         self._time += timedelta(minutes=5)
-        drain = self.instance().drain("parking" if with_lease else f"parking-{self.steps.random.random()}")
+        drain = self.instance().drain()
         try:
             await drain.drain()
         except (Crash, Conflict, ConnectionError):

@@ -63,14 +63,16 @@ class ExactlyOnce(RuleBasedStateMachine):
         self.do(self.world.deliver([*chosen, *chosen], forget_to_complete=True))
 
     @precondition(lambda self: len(self.world.broker.waiting) > 1)
-    @rule(cut=st.integers(1, 5))
-    def compete(self, cut: int) -> None:
-        """Two instances at once, with messages of the same keys."""
+    @rule(cut=st.integers(1, 5), sweeps=st.integers(1, 2))
+    def compete(self, cut: int, sweeps: int) -> None:
+        """Two instances at once, with messages of the same keys, and the sweep, once or twice."""
         waiting = list(self.world.broker.waiting)[: 2 * cut]
         one, two = waiting[::2], waiting[1::2]
 
         async def both() -> None:
-            await asyncio.gather(self.world.deliver(one), self.world.deliver(two), self.world.sweep())
+            await asyncio.gather(
+                self.world.deliver(one), self.world.deliver(two), *(self.world.sweep() for _ in range(sweeps))
+            )
 
         self.do(both())
 

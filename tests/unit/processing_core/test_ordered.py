@@ -62,7 +62,7 @@ class InOrder(RuleBasedStateMachine):
         self.do(
             world.process(world.session(key, one)),
             world.process(world.session(key, two)),
-            *(world.drain(with_lease=False) for _ in range(drains)),
+            *(world.drain() for _ in range(drains)),
         )
 
     @rule()
@@ -97,7 +97,7 @@ class InOrder(RuleBasedStateMachine):
             self.do(
                 self.world.process(self.world.session(key, dies)),
                 self.world.resolve(message, how=how),
-                self.world.drain(with_lease=False),
+                self.world.drain(),
             )
 
     @invariant()

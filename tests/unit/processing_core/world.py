@@ -316,7 +316,7 @@ class World:
         ]
 
     async def sweep(self) -> None:
-        """The timer fires on a fresh instance, once the lease of a dead one has run out."""
+        """The timer fires on a fresh instance, once what was committed is old enough."""
         self._time += timedelta(minutes=5)
         try:
             await self.instance().outbox.sweep()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from itertools import pairwise
 from math import inf
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.resilience import MemoryTokenStore, SharedTokenBucket, TokenBlock, TokenBucket
+from shared.resilience import SharedTokenBucket, TokenBlock, TokenBucket
 from tests.unit.resilience.clock import Clock
 
 ROUNDING = 1e-6
@@ -95,6 +96,31 @@ def test_a_bucket_that_makes_no_sense_is_refused(capacity: float, rate: float) -
     """When it is made."""
     with pytest.raises(ValueError, match="must be"):
         TokenBucket(capacity=capacity, rate=rate, clock=Clock())
+
+
+class MemoryTokenStore:
+    """Buckets in this process.
+
+    Parameters
+    ----------
+    make:
+        The bucket of a name, at its first lease.
+    expires_in:
+        How long a block may be used, in seconds.
+    """
+
+    def __init__(self, make: Callable[[str], TokenBucket], *, expires_in: float = 10.0) -> None:
+        self._make = make
+        self._expires_in = expires_in
+        self._buckets: dict[str, TokenBucket] = {}
+
+    async def lease(self, name: str, tokens: int) -> TokenBlock:
+        """Up to so many tokens of a bucket."""
+        bucket = self._buckets.get(name)
+        if bucket is None:
+            bucket = self._buckets[name] = self._make(name)
+        given = next((some for some in range(tokens, 0, -1) if bucket.take(some)), 0)
+        return TokenBlock(given, self._expires_in, 0.0 if given else bucket.wait())
 
 
 class Store(MemoryTokenStore):

@@ -16,9 +16,9 @@ from shared.messages import Contract, Headers, Lane, OutgoingCommand, PayloadHas
 from shared.outbox import Outbox, rows
 from shared.privacy import FieldProtection
 from shared.sending import EventPublisher, Lanes
-from shared.state import Lease, StateStore, outbox_key, pack, partition_key
+from shared.state import StateStore, bucket_of, outbox_key, pack, partition_key, unpack
 from shared.tables import Create
-from shared.work import Aggregate, Fields, Work
+from shared.work import Aggregate, Work
 from tests.unit.memory import MemoryLanes, MemoryPublisher, MemoryState
 from tests.unit.shared.encryption.vault import World as Keys
 
@@ -81,7 +81,11 @@ class World:
 
     @classmethod
     def make(
-        cls, store: MemoryState | None = None, *, lanes: MemoryLanes | None = None, fields: Fields | None = None
+        cls,
+        store: MemoryState | None = None,
+        *,
+        lanes: MemoryLanes | None = None,
+        fields: FieldProtection | None = None,
     ) -> World:
         """Around a store, which two of them may share."""
         store, publisher, lanes = store or MemoryState(), MemoryPublisher(), lanes or MemoryLanes()
@@ -227,14 +231,13 @@ async def test_one_buckets_failure_does_not_hold_up_the_others(world: World) -> 
     assert world.store.keys("outbox:") == ["outbox:A:000000000001"]
 
 
-async def test_one_instance_sweeps_at_a_time_and_the_next_one_after_it(world: World) -> None:
-    """The other one does nothing meanwhile."""
-    other = Lease(cast("StateStore", world.store), "outbox", seconds=60, now=lambda: NOW)
-    await leave(world.store, 1, "A", 1, 30, "fact")
-    assert await other.acquire()
-    assert await world.outbox.sweep() == 0
-    await other.release()
-    assert await world.outbox.sweep() == 1
+async def test_two_sweeps_at_once_repeat_events_and_keep_their_order(world: World) -> None:
+    """The first copies come in order, nothing is left, and neither sweep fails."""
+    for number in range(1, 4):
+        await leave(world.store, 1, "A", number, 30, f"A-{number}")
+    await asyncio.gather(world.outbox.sweep(), world.outbox.sweep())
+    assert list(dict.fromkeys(world.told)) == [b"A-1", b"A-2", b"A-3"]
+    assert world.store.rows == {}
 
 
 def said(store: MemoryState, key: str, text: str, number: int, aggregate: Aggregate) -> Work:
@@ -302,12 +305,14 @@ async def test_published_rows_are_deleted_behind_the_back() -> None:
     assert len(world.told) == 1
     assert len(store.keys("outbox:")) == 1
     await asyncio.wait_for(world.outbox.rows.deleted("B"), 60)
-    waiting = asyncio.create_task(world.outbox.rows.deleted("A"))
+    bucket = bucket_of("A", store.buckets)
+    await leave(store, bucket, "A", 2, 1, "of another process")
+    await leave(store, bucket, "B", 1, 1, "of another key")
+    waiting = asyncio.create_task(world.outbox.rows.unpublished(bucket, "A"))
     await rounds()
     assert not waiting.done()
     store.go.set()
-    await asyncio.wait_for(waiting, 60)
-    assert store.keys("outbox:") == []
+    assert [unpack(row) for row in await asyncio.wait_for(waiting, 60)] == ["of another process"]
 
 
 async def test_rows_that_cannot_be_deleted_are_left_to_the_sweep(caplog: pytest.LogCaptureFixture) -> None:

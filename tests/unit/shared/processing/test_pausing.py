@@ -12,7 +12,7 @@ from shared.messages import Delivery, Lane
 from shared.ordered import Parking
 from shared.pausing import Kind, PauseBook, PauseGate, PauseWatch, Release, SetAside, SetAsideMessage
 from shared.processing import BatchFailed, ParkingDrain
-from shared.state import Lease, StateStore
+from shared.state import StateStore
 from shared.tables import MemoryTable
 from tests.unit.memory import Instance, Surroundings
 
@@ -213,7 +213,6 @@ async def test_a_pause_takes_nothing_of_the_time_that_attempts_may_take(kind: Ki
         instance.parking,
         instance.ordered,
         instance.processor,
-        lease=Lease(store, "parking", seconds=60, now=world.now),
         pauses=world.watch,
         now=world.now,
     )

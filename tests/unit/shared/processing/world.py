@@ -15,8 +15,8 @@ from uuid import UUID
 from pydantic import model_validator
 
 from shared.messages import CloudEvent, Contract, Delivery, Headers, Integration, Lane, Partial, Registry, Reject, Retry
-from shared.pausing import PauseWatch
-from shared.processing import Admission, BatchProcessor
+from shared.pausing import PauseGate, PauseWatch
+from shared.processing import BatchProcessor
 from shared.resilience import RetryBudget, RetryPlan
 from shared.secrets import Secret, UnknownSecret
 from shared.work import Work
@@ -166,7 +166,7 @@ class World:
         state: MemoryState | None = None,
         dead: MemoryDeadLetters | None = None,
         pauses: PauseWatch | None = None,
-        admission: Admission | None = None,
+        admission: PauseGate | None = None,
         in_order: bool = False,
     ) -> None:
         self.in_order = in_order
