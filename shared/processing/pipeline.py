@@ -106,7 +106,7 @@ class BatchProcessor:
                                     outcomes += await self._part(lane, part, started + self._limits.batch_budget)
             except Exception as error:
                 log_event("batch failed", level=logging.ERROR, error=error, lane=lane.value, received=received)
-                await _hold(deliveries, ends, longest=ends if lane is Lane.ORDERED else LONGEST_HOLD)
+                await _hold(deliveries, ends, ends if lane is Lane.ORDERED else LONGEST_HOLD)
                 raise BatchFailed(f"{type(error).__name__}: the batch goes back to its queue") from error
         log_event(
             "batch",
@@ -281,7 +281,7 @@ class BatchProcessor:
                 self._recent.published(work.headers.key, work.aggregate.sequence + len(work.emitted))
 
 
-async def _hold(deliveries: Sequence[Delivery], ends: float, *, longest: float) -> None:
+async def _hold(deliveries: Sequence[Delivery], ends: float, longest: float) -> None:
     """Wait before giving back: an immediate redelivery would burn the delivery count during a short outage.
 
     But only until `ends`, on the loop's clock: a batch that is worked on beyond its lock can't be given back any more.

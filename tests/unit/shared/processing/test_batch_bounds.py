@@ -83,7 +83,7 @@ async def test_a_failed_batch_is_held_for_a_while_but_not_beyond_its_lock(
 
     ends = asyncio.get_running_loop().time() + left
     monkeypatch.setattr(asyncio, "sleep", sleep)
-    await HOLD([replace(delivery(1), delivery_count=tries)], ends, longest=longest)
+    await HOLD([replace(delivery(1), delivery_count=tries)], ends, longest)
     assert slept == [pytest.approx(waits, abs=0.1)]
 
 
