@@ -72,6 +72,7 @@ def capability(composition: Composition) -> Capability:
         )
 
     bodies, records = Container(name=DEAD_LETTERS_CONTAINER), Table(name=DEAD_LETTERS_TABLE)
+    schedule = parse_schedule(_SWEEP_SCHEDULE)
     return Capability(
         name="dead-letters",
         jobs=[
@@ -82,12 +83,7 @@ def capability(composition: Composition) -> Capability:
                 call=drain,
                 seconds=_DRAIN_SECONDS,
             ),
-            Job(
-                name="sweep-dead-letters",
-                app=AppName.STREAMS,
-                schedule=parse_schedule(_SWEEP_SCHEDULE),
-                call=sweep_dead_letters,
-            ),
+            Job(name="sweep-dead-letters", app=AppName.STREAMS, schedule=schedule, call=sweep_dead_letters),
         ],
         resources=[records, bodies],
         needs=[

@@ -150,6 +150,8 @@ PLANTED: list[tuple[str, *tuple[Edit, ...]]] = [
     ("calls-have-roles", (DECLARED, '"app": "bulk", "hub": "events"', '"app": "streams", "hub": "events"')),
     ("roles-have-calls", (DECLARED, QUEUE_GRANTS, f"{QUEUE_GRANTS}{TOO_MUCH},")),
     ("roles-have-calls", (DECLARED, READER, WRITER)),
+    ("calls-have-roles", (MAIN, "SLUICE_UPLOAD_LINKS: isolated ? 'false' : 'true'", "SLUICE_UPLOAD_LINKS: 'true'")),
+    ("roles-have-calls", (MAIN, "isolated ? [] : linkGrants", "linkGrants")),
     ("roles-are-narrow", ("infra/modules/rbac.bicep", "", NAMESPACE_WIDE)),
 ]  # fmt: skip
 
