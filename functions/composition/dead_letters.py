@@ -58,17 +58,11 @@ def capability(composition: Composition) -> Capability:
 
     drain = [dead_letters_function(lane, drains, queue=LANES[lane].name, app=app) for lane, app in _APPS.items()]
     bodies, records = Container(name=DEAD_LETTERS_CONTAINER), Table(name=DEAD_LETTERS_TABLE)
+    schedule = parse_schedule(_SWEEP_SCHEDULE)
     return Capability(
         name="dead-letters",
         functions=drain,
-        jobs=[
-            Job(
-                name="sweep-dead-letters",
-                app=AppName.STREAMS,
-                schedule=parse_schedule(_SWEEP_SCHEDULE),
-                call=sweep_dead_letters,
-            )
-        ],
+        jobs=[Job(name="sweep-dead-letters", app=AppName.STREAMS, schedule=schedule, call=sweep_dead_letters)],
         resources=[records, bodies],
         needs=[
             Need(access=Access.WRITE, to=records, why="Records what could not be processed, and sweeps old records."),

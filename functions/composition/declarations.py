@@ -132,6 +132,11 @@ def declarations(
         "probes": [
             {"component": name, "of": capability.name} for capability in capabilities for name in capability.probes
         ],
+        "metrics": [
+            {"name": metric.name, "kind": type(metric).__name__.lower(), "unit": metric.unit, "of": capability.name}
+            for capability in capabilities
+            for metric in capability.metrics
+        ],
         "commands": [
             {"name": command.name, "of": capability.name}
             for capability in capabilities

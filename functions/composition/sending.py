@@ -19,7 +19,7 @@ from .encryption import fields, message_encryption
 from .platform import platform
 from .state import STATE_TABLE, state_store
 
-__all__ = ["EVENTS", "LANES", "capability", "lane_senders", "outbox", "publisher"]
+__all__ = ["EVENTS", "LANES", "capability", "lane_senders", "outbox", "publisher", "to_lanes"]
 
 OUTBOX_SETTLE_SECONDS = 10
 LANES = {
@@ -30,6 +30,11 @@ LANES = {
     Lane.ORDERED: Queue(name="%SLUICE_LANE_ORDERED%", sessions=True, deliveries=2_000),
 }
 EVENTS = Hub(name="%SLUICE_EVENT_HUB%", groups=("%SLUICE_READ_MODEL_GROUP%",))
+
+
+def to_lanes(why: str) -> list[Need]:
+    """The need of who sends commands to any lane."""
+    return [Need(access=Access.SEND, to=queue, why=why) for queue in LANES.values()]
 
 
 def lane_senders(composition: Composition) -> Lanes:
@@ -79,26 +84,13 @@ def capability(composition: Composition) -> Capability:
     async def sweep_outbox(_: JobRun) -> None:
         await composition.get(outbox).sweep()
 
+    schedule = parse_schedule(composition.settings.outbox_sweep_schedule)
     return Capability(
         name="sending",
-        jobs=[
-            Job(
-                name="sweep-outbox",
-                app=AppName.STREAMS,
-                schedule=parse_schedule(composition.settings.outbox_sweep_schedule),
-                call=sweep_outbox,
-            )
-        ],
+        jobs=[Job(name="sweep-outbox", app=AppName.STREAMS, schedule=schedule, call=sweep_outbox)],
         resources=[*LANES.values(), EVENTS],
         needs=[
-            *(
-                Need(
-                    access=Access.SEND,
-                    to=queue,
-                    why="The sweep of the outbox sends commands that a crash left behind.",
-                )
-                for queue in LANES.values()
-            ),
+            *to_lanes("The sweep of the outbox sends commands that a crash left behind."),
             Need(access=Access.SEND, to=EVENTS, why="The sweep of the outbox publishes what a crash left behind."),
             Need(access=Access.WRITE, to=Table(name=STATE_TABLE), why="Sweeps the outbox."),
         ],

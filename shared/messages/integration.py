@@ -3,7 +3,7 @@
 import inspect
 import json
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property, partial
@@ -83,6 +83,21 @@ class Handler:
             raise InvalidMessage(f"data: {self.model.__name__} can't read it ({type(error).__name__})") from error
         self.key_of(envelope.data)
         return envelope
+
+    def may_be_named_twice(self, body: bytes) -> bool:
+        """Whether a body may have a field under both of its names; hardly any needs a closer look."""
+        if b"_" not in body and not self._plain_second_names:
+            return False
+        return b"\\u" in body or any(name in body for name in self._second_names)
+
+    @cached_property
+    def _second_names(self) -> frozenset[bytes]:
+        """The Python names of all fields that JSON spells otherwise, in quotes."""
+        return frozenset(f'"{name}"'.encode() for name in _second_names(self.envelope.core_schema))
+
+    @cached_property
+    def _plain_second_names(self) -> bool:
+        return any(b"_" not in name for name in self._second_names)
 
     @cached_property
     def plan(self) -> Plan:
@@ -344,6 +359,18 @@ class Integration:
             return call
 
         return register
+
+
+def _second_names(schema: Any) -> Iterator[str]:
+    """Of each field in pydantic's schema that has an alias as well: its name."""
+    if isinstance(schema, Mapping):
+        for name, one in schema.items():
+            if isinstance(one, Mapping) and one.get("validation_alias", name) != name:
+                yield str(name)
+            yield from _second_names(one)
+    elif isinstance(schema, list | tuple):
+        for one in schema:
+            yield from _second_names(one)
 
 
 def _model_of(call: Callable[..., Any], owner: str) -> type[BaseModel]:

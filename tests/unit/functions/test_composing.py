@@ -35,6 +35,8 @@ from shared.jobs import Job, JobRecords, parse_schedule
 from shared.messages import Registry
 from shared.settings import Settings
 from shared.tables import MemoryTable
+from shared.telemetry import Metrics
+from shared.telemetry.metrics import instruments
 from tests.unit.asgi import ask
 from tests.unit.memory import MemoryLanes, MemoryState
 
@@ -158,6 +160,14 @@ def test_a_contradiction_stops_the_start_with_one_line(
         capabilities_of(composition, makers)
     assert str(refused.value) == f"Wrong composition: {line}"
     assert capsys.readouterr().err.splitlines() == [f"Wrong composition: {line}"]
+
+
+def test_every_metric_has_one_owner(composition: Composition) -> None:
+    """What nobody offered would be in no declaration, and two owners stop the start."""
+    made = capabilities_of(composition, CAPABILITIES)
+    assert sorted(one.name for each in made for one in each.metrics) == sorted(one.name for one in instruments())
+    with pytest.raises(WrongComposition, match=r"the metric sluice\.keys\.cached is claimed by one and by two"):
+        capabilities_of(composition, [offering(name, metrics=[Metrics.keys_cached]) for name in ("one", "two")])
 
 
 def test_every_contradiction_is_told_at_once(composition: Composition) -> None:
