@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from shared.messages import CLOUD_EVENT_TYPE, Handler
 
-__all__ = ["command_docs", "describe_callers", "find_docs", "view_docs"]
+__all__ = ["block_docs", "command_docs", "describe_callers", "find_docs", "upload_docs", "view_docs"]
 
 _ERROR = {
     "type": "object",
@@ -60,6 +60,50 @@ _ENVELOPE = {
     },
 }
 
+_NAMED_UPLOAD = {
+    "type": "object",
+    "description": "Stands for an upload, which is taken as the body.",
+    "required": ["upload"],
+    "properties": {
+        "upload": {
+            "type": "object",
+            "required": ["id", "size", "sha256"],
+            "properties": {
+                "id": {"type": "string"},
+                "size": {"type": "integer", "minimum": 1, "description": "bytes"},
+                "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+            },
+        }
+    },
+}
+
+_UPLOAD = {
+    "type": "object",
+    "required": ["uploadId", "status", "timestamp", "expires", "largest", "blocks", "link"],
+    "properties": {
+        "uploadId": {"type": "string"},
+        "status": {"const": "open"},
+        "timestamp": {"type": "string", "format": "date-time"},
+        "expires": {"type": "string", "format": "date-time", "description": "a message must name it before"},
+        "largest": {"type": "integer", "description": "bytes of the whole upload"},
+        "blocks": {
+            "type": "object",
+            "required": ["path", "size"],
+            "properties": {"path": {"type": "string"}, "size": {"type": "integer", "description": "bytes of a block"}},
+        },
+        "link": {
+            "type": ["object", "null"],
+            "required": ["url", "method", "headers", "expires"],
+            "properties": {
+                "url": {"type": "string"},
+                "method": {"type": "string"},
+                "headers": {"type": "object"},
+                "expires": {"type": "string", "format": "date-time"},
+            },
+        },
+    },
+}
+
 
 _SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
@@ -82,8 +126,9 @@ def command_docs(handler: Handler | None) -> dict[str, Any]:
     forms: list[dict[str, Any]] = [_ENVELOPE]
     if handler is not None:
         forms.append(_data_schema(handler.model))
+    forms.append(_NAMED_UPLOAD)
     body = {
-        "application/json": {"schema": {"anyOf": forms} if len(forms) > 1 else _ENVELOPE},
+        "application/json": {"schema": {"anyOf": forms}},
         CLOUD_EVENT_TYPE: {"schema": {"type": "object", "required": ["specversion", "id", "source", "type", "data"]}},
     }
     what = f"`{handler.event_type}` {handler.version}" if handler else "any event type that an integration handles"
@@ -95,9 +140,41 @@ def command_docs(handler: Handler | None) -> dict[str, Any]:
         "responses": {
             202: _answer("Kept; `Location` tells where to ask what became of it.", _SUCCESS),
             400: _answer("The message breaks its contract; nothing was sent.", _ERROR),
-            413: _answer("The body is too large.", _ERROR),
+            413: _answer("The body is too large: bring it as an upload.", _ERROR),
             415: _answer("The content type isn't taken.", _ERROR),
             503: _answer("Not kept just now: send it again with the same message id.", _ERROR),
+        },
+    }
+
+
+def upload_docs() -> dict[str, Any]:
+    """Route options of what opens an upload."""
+    return {
+        "status_code": 201,
+        "summary": "Open an upload for a body over the limit",
+        "tags": ["uploads"],
+        "responses": {
+            201: _answer("Open: send its blocks, or all of it to the link; then a message that names it.", _UPLOAD),
+            503: _answer("Not just now.", _ERROR),
+        },
+    }
+
+
+def block_docs() -> dict[str, Any]:
+    """Route options of what takes a block of an upload."""
+    schemas = {"uploadId": {"type": "string"}, "number": {"type": "integer", "minimum": 0}}
+    parameters = [{"name": name, "in": "path", "required": True, "schema": schema} for name, schema in schemas.items()]
+    content = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+    return {
+        "status_code": 204,
+        "summary": "Send a block of an upload",
+        "tags": ["uploads"],
+        "openapi_extra": {"parameters": parameters, "requestBody": {"required": True, "content": content}},
+        "responses": {
+            400: _answer("No block: empty, incomplete, or its number is none.", _ERROR),
+            404: _answer("There is no such upload, or it has ended.", _ERROR),
+            413: _answer("The block is too large.", _ERROR),
+            503: _answer("Not kept just now: send it again.", _ERROR),
         },
     }
 

@@ -1,16 +1,15 @@
-"""The event stream's trigger: events become rows of read models."""
+"""The event stream's trigger: events of a hub as their consumer takes them."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, List  # noqa: UP035 - the worker refuses list[...] in a trigger's annotation
 
 import azure.functions as func
 
-from shared.query import Projector
-from shared.streams import StreamEvent
+from shared.streams import StreamConsumer, StreamEvent
 
 from .triggers import AppName, Function, HubTrigger
 
-__all__ = ["read_models_function"]
+__all__ = ["stream_function"]
 
 
 def stream_events(events: List[func.EventHubEvent]) -> list[StreamEvent]:  # noqa: UP006
@@ -32,10 +31,11 @@ def _partition(event: func.EventHubEvent) -> str:
     return str(context.get("PartitionId", "")) if isinstance(context, dict) else ""
 
 
-def read_models_function(projector: Callable[[], Projector], *, hub: str, group: str) -> Function:
-    """The read models' function; `projector` is called when the first events come."""
+def stream_function(name: str, consumer: Callable[[], StreamConsumer], *, hub: str, group: str) -> Function:
+    """The function of a consumer group; `consumer` is called when the first events come."""
 
-    async def read_models(events: List[func.EventHubEvent]) -> None:  # noqa: UP006
-        await projector().project(stream_events(events))
+    async def consume(events: List[func.EventHubEvent]) -> None:  # noqa: UP006
+        await consumer().deliver(stream_events(events))
 
-    return Function(call=read_models, trigger=HubTrigger(hub=hub, group=group), app=AppName.STREAMS)
+    consume.__name__ = name
+    return Function(call=consume, trigger=HubTrigger(hub=hub, group=group), app=AppName.STREAMS)

@@ -75,8 +75,8 @@ class QueueTrigger:
 class HubTrigger:
     """Batches of a hub's partition as `events`, read by a consumer group; names or `%SETTING%`.
 
-    The host checkpoints even what failed: only storage's errors may be raised, and the retry policy holds the partition
-    until storage is back.
+    The host checkpoints even what failed: the retry policy bridges a short outage, and a `StreamConsumer` reads again
+    what was passed over after it. The policy has an end, since a body that the binding can't take never goes through.
     """
 
     hub: str
@@ -94,9 +94,9 @@ class HubTrigger:
         )
         retry = blueprint.retry(
             strategy="exponential_backoff",
-            max_retry_count="-1",
+            max_retry_count="5",
             minimum_interval="00:00:01",
-            maximum_interval="00:01:00",
+            maximum_interval="00:00:15",
         )
         retry(trigger(call))
 

@@ -9,10 +9,11 @@ from .capability import Capability
 from .claims import CLAIMS, claim_store
 from .composition import Composition
 from .declaring import Access, Need, Table, Vault
-from .encryption import KEY_NEEDS
+from .encryption import KEY_NEEDS, fields
 from .operations import operation_signer
 from .sending import LANES, lane_senders
 from .state import STATE_TABLE, state_store
+from .uploads import upload_endpoints
 
 __all__ = ["capability", "intake"]
 
@@ -34,12 +35,15 @@ def intake(composition: Composition) -> Intake:
 
 def capability(composition: Composition) -> Capability:
     """A route for any command, one for each handler that has its own, and one for operations."""
+    protection = composition.get(fields)
     commands = Commands(
         lambda: composition.get(intake),
         lambda: composition.get(state_store),
         composition.get(operation_signer),
+        composition.get(upload_endpoints),
         max_body=composition.settings.max_body_bytes,
         public_path=composition.settings.public_path,
+        protect=None if protection is None else protection.payload_hashes,
         now=composition.now,
     )
 

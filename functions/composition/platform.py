@@ -17,7 +17,7 @@ from .composition import Composition
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
     from azure.eventhub.aio import EventHubConsumerClient, EventHubProducerClient
-    from azure.storage.blob.aio import ContainerClient
+    from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 
 __all__ = ["Platform", "platform"]
 
@@ -57,6 +57,16 @@ class Platform:
             lambda uri, who: ContainerClient(uri, name, credential=who, use_env_settings=proxied()),
         )
 
+    def blob_service(self) -> "BlobServiceClient":
+        """A client of the account that the containers are in, by identity; LookupError with a connection string."""
+        from azure.storage.blob.aio import BlobServiceClient
+
+        claims = self._settings.claims
+        if claims.address is None:
+            raise LookupError("links need an identity")
+        credential = self._credentials.get(claims)
+        return BlobServiceClient(claims.address, credential=credential, use_env_settings=proxied())
+
     def sender(self, queue: str) -> ServiceBusSender:
         """A sender on the one connection to Service Bus."""
         return self._service_bus.get_queue_sender(queue)
@@ -76,11 +86,11 @@ class Platform:
             lambda namespace, who: EventHubProducerClient(namespace, hub, who),
         )
 
-    def event_reader(self) -> "EventHubConsumerClient":
-        """A client that reads the event log from its beginning."""
+    def event_reader(self, hub: str = "") -> "EventHubConsumerClient":
+        """A client that reads an event log, the app's own unless another hub is named."""
         from azure.eventhub.aio import EventHubConsumerClient
 
-        hub = self._settings.event_hub
+        hub = hub or self._settings.event_hub
         return self._connect(
             self._settings.event_hubs,
             lambda text: EventHubConsumerClient.from_connection_string(text, "$Default", eventhub_name=hub),

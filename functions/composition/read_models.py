@@ -1,8 +1,10 @@
 """Read models: events become rows, and rows are read over HTTP."""
 
-from functions.streams import read_models_function
+from collections.abc import Sequence
+
 from functions.views import Views
 from shared.query import Projector, ReadModels, ViewReader
+from shared.streams import StreamEvent
 
 from .capability import Capability
 from .composition import Composition
@@ -11,6 +13,7 @@ from .declaring import ROUTES, Access, Container, Need, Table
 from .encryption import KEY_NEEDS, SUBJECT_KEYS_TABLE, fields
 from .platform import platform
 from .sending import EVENTS
+from .streams import stream_consumer
 
 __all__ = ["VIEWS_TABLE", "capability", "projector", "read_models", "view_reader"]
 
@@ -49,14 +52,20 @@ def capability(composition: Composition) -> Capability:
         now=composition.now,
     )
     rows = Table(name=VIEWS_TABLE)
-    projecting = read_models_function(lambda: composition.get(projector), hub=EVENTS.name, group=EVENTS.groups[0])
-    keeps = [projecting.name]
+
+    async def project(events: Sequence[StreamEvent]) -> None:
+        await composition.get(projector).project(events)
+
+    projecting = stream_consumer(composition, "read_models", project, hub=EVENTS, group=EVENTS.groups[0])
+    keeps = projecting.names
     return Capability(
         name="read-models",
-        functions=[projecting],
+        functions=[projecting.function],
+        jobs=[projecting.job],
         routes=views.routes(),
         resources=[rows],
         needs=[
+            *projecting.needs,
             Need(access=Access.WRITE, to=rows, why="Keeps the read models.", by=keeps),
             Need(access=Access.READ, to=rows, why="Answers from the read models.", by=[ROUTES]),
             Need(

@@ -4,10 +4,11 @@ import argparse
 import getpass
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from ops.settings_file import add_settings
 from shared.dead_letters import Filters, Ramp, Status
+from shared.messages import parse_rfc3339
 
 __all__ = ["filters_of", "moment_of", "order_by", "parse", "ramp_of"]
 
@@ -175,17 +176,16 @@ def order_by(known: argparse.Namespace) -> str:
 
 
 def moment_of(text: str | None, *, now: datetime) -> datetime | None:
-    """A moment as RFC 3339, or as a time ago: 90s, 15m, 2h, 3d. Without an offset it is UTC."""
+    """A moment as RFC 3339, or as a time ago: 90s, 15m, 2h, 3d."""
     if text is None:
         return None
     try:
         ago = _AGO.fullmatch(text.strip())
         if ago is not None:
             return now - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
-        moment = datetime.fromisoformat(text)
+        return parse_rfc3339(text)
     except (ValueError, OverflowError):
         raise ValueError(f"{text!r} is no moment: write 2026-05-01T12:00:00Z, or 2h, 3d for a time ago") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _count(text: str) -> int:

@@ -1,7 +1,9 @@
 """Payloads of any size in Blob storage: uploaded once, read back checked, swept when nobody refers to them."""
 
 from .bodies import BodyStore
+from .links import Links
 from .reference import BlobChanged, BlobMissing, BlobReference, PayloadTooLarge
+from .staging import StagedBlobs
 from .store import MAX_PAYLOAD, BlobStore, Container
 from .sweeping import BlobSweeper, InUse, Sweep
 from .values import ValueStore
@@ -16,7 +18,9 @@ __all__ = [
     "BodyStore",
     "Container",
     "InUse",
+    "Links",
     "PayloadTooLarge",
+    "StagedBlobs",
     "Sweep",
     "ValueStore",
 ]

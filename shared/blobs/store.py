@@ -190,9 +190,16 @@ class BlobStore:
             await blob.set_blob_metadata(metadata)
         return metadata.get("encoding")
 
-    def sweeper(self, *, in_use: InUse, retention: timedelta, now: Callable[[], datetime]) -> BlobSweeper:
+    def sweeper(
+        self,
+        *,
+        in_use: InUse,
+        retention: timedelta,
+        now: Callable[[], datetime],
+        short_lived: Mapping[str, timedelta] = {},
+    ) -> BlobSweeper:
         """What deletes the container's old payloads that nobody refers to."""
-        return BlobSweeper(self._container, in_use=in_use, retention=retention, now=now)
+        return BlobSweeper(self._container, in_use=in_use, retention=retention, now=now, short_lived=short_lived)
 
     async def close(self) -> None:
         """Close the container's HTTP session."""

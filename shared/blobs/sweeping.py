@@ -1,7 +1,7 @@
 """Deletes payloads that are past their retention and that nobody refers to any more."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -48,6 +48,8 @@ class BlobSweeper:
     ----------
     retention:
         Blobs that were written or renewed within this time are left alone.
+    short_lived:
+        Another time for those whose names begin with a prefix, which nobody refers to.
     budget:
         Time of one sweep; a batch that has begun is brought to its end, so that every sweep gets on.
     page, batch:
@@ -61,6 +63,7 @@ class BlobSweeper:
         in_use: InUse,
         retention: timedelta,
         now: Callable[[], datetime],
+        short_lived: Mapping[str, timedelta] = {},
         budget: timedelta = timedelta(seconds=100),
         page: int = 1_000,
         batch: int = 5_000,
@@ -69,6 +72,7 @@ class BlobSweeper:
         self._in_use = in_use
         self._retention = retention
         self._now = now
+        self._short_lived = short_lived
         self._budget = budget
         self._page = page
         self._batch = batch
@@ -91,43 +95,46 @@ class BlobSweeper:
 
     async def _sweep(self, start: str | None, until: float) -> Sweep:
         seen = deleted = in_use = 0
-        old: list[str] = []
-        cutoff = self._now() - self._retention
+        old: dict[str, datetime] = {}
+        now = self._now()
         pages = self._container.list_blobs(results_per_page=self._page).by_page(start)
         async for page in pages:
             async for blob in page:
                 seen += 1
-                if blob.last_modified < cutoff:
-                    old.append(blob.name)
+                if blob.last_modified < (cutoff := now - self._lives(blob.name)):
+                    old[blob.name] = cutoff
             mark: str | None = pages.continuation_token or None  # type: ignore[attr-defined]
             late = asyncio.get_running_loop().time() >= until
             if mark is None or late or len(old) >= self._batch:
-                gone = await self._delete(old, cutoff)
+                gone = await self._delete(old)
                 deleted, in_use = deleted + gone, in_use + len(old) - gone
-                old = []
+                old = {}
                 await self._remember(mark)
             if mark is None or late:
                 return Sweep(seen=seen, deleted=deleted, in_use=in_use, complete=mark is None)
         return Sweep(seen=seen, deleted=deleted, in_use=in_use, complete=True)
 
-    async def _delete(self, names: list[str], cutoff: datetime) -> int:
-        """Delete those that nobody refers to; returns how many that were."""
-        if not names:
+    def _lives(self, name: str) -> timedelta:
+        return next((time for prefix, time in self._short_lived.items() if name.startswith(prefix)), self._retention)
+
+    async def _delete(self, old: Mapping[str, datetime]) -> int:
+        """Delete those that nobody refers to, unless they are younger than that; returns how many were deleted."""
+        if not old:
             return 0
-        kept = frozenset(await self._in_use(frozenset(names)))
+        kept = frozenset(await self._in_use(frozenset(old)))
         slots = asyncio.Semaphore(_AT_ONCE)
 
         async def delete(name: str) -> int:
             async with slots:
                 try:
-                    await self._container.delete_blob(name, if_unmodified_since=cutoff)
+                    await self._container.delete_blob(name, if_unmodified_since=old[name])
                 except ResourceModifiedError:  # renewed since it was listed
                     return 0
                 except ResourceNotFoundError:
                     return 1
                 return 1
 
-        return sum(await asyncio.gather(*(delete(name) for name in names if name not in kept)))
+        return sum(await asyncio.gather(*(delete(name) for name in old if name not in kept)))
 
     async def _metadata(self) -> dict[str, Any]:
         return dict((await self._container.get_container_properties()).metadata or {})

@@ -2,5 +2,15 @@
 
 from .claim import Claim, ClaimChanged, ClaimMissing
 from .store import ClaimStore
+from .uploads import LARGEST_UPLOAD, UPLOAD_LIVES, UPLOADS, Uploads
 
-__all__ = ["Claim", "ClaimChanged", "ClaimMissing", "ClaimStore"]
+__all__ = [
+    "LARGEST_UPLOAD",
+    "UPLOADS",
+    "UPLOAD_LIVES",
+    "Claim",
+    "ClaimChanged",
+    "ClaimMissing",
+    "ClaimStore",
+    "Uploads",
+]

@@ -9,6 +9,7 @@ from shared.blobs import MAX_PAYLOAD, BlobChanged, BlobMissing, BlobStore, BlobS
 from shared.encryption import DataKeys
 
 from .claim import Claim, ClaimChanged, ClaimMissing
+from .uploads import UPLOAD_LIVES, UPLOADS
 
 __all__ = ["ClaimStore"]
 
@@ -85,8 +86,12 @@ class ClaimStore:
             await self._blobs.renew(name)
 
     def sweeper(self, *, in_use: InUse, retention: timedelta, now: Callable[[], datetime]) -> BlobSweeper:
-        """What deletes payloads past their retention, which must outlast queue and dead letters; see `BlobSweeper`."""
-        return self._blobs.sweeper(in_use=in_use, retention=retention, now=now)
+        """What deletes payloads past their retention, and uploads past theirs; see `BlobSweeper`.
+
+        The retention must outlast queue and dead letters.
+        """
+        uploads = {UPLOADS: UPLOAD_LIVES}
+        return self._blobs.sweeper(in_use=in_use, retention=retention, now=now, short_lived=uploads)
 
     async def close(self) -> None:
         """Close the container's HTTP session."""

@@ -86,6 +86,13 @@ class SettingsSlice(BaseModel):
             raise WrongSettings(f"Wrong settings: {kind.__name__} isn't among the slices that were loaded")
         return self
 
+    def resolved(self, name: str) -> str:
+        """What a binding's `%SETTING%` stands for; any other name is what it is."""
+        if not name.startswith("%"):
+            return name
+        fields = {one.alias: attribute for attribute, one in type(self).model_fields.items()}
+        return str(getattr(self, fields[name.strip("%")]))
+
     @classmethod
     def variables(cls) -> tuple[str, ...]:
         """The environment's names of all its settings; a connection's are prefixes."""

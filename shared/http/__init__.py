@@ -10,6 +10,8 @@ from .observed import Observed, correlation_id
 from .operations import Operation, OperationIds, OperationSigner, mark_of
 from .routing import ANONYMOUS, EVERY_ROLE, PRODUCERS, READERS, Access, Route, RouteTable, WrongRoute
 from .streams import answer_with
+from .submissions import Submission
+from .uploads import NamedUpload, named_upload
 
 __all__ = [
     "ANONYMOUS",
@@ -22,6 +24,7 @@ __all__ = [
     "Command",
     "Guarded",
     "Intake",
+    "NamedUpload",
     "Observed",
     "Operation",
     "OperationIds",
@@ -29,6 +32,7 @@ __all__ = [
     "Refused",
     "Route",
     "RouteTable",
+    "Submission",
     "WrongRoute",
     "accepted",
     "answer_with",
@@ -39,6 +43,7 @@ __all__ = [
     "key_in_path",
     "mark_of",
     "media_type",
+    "named_upload",
     "read_body",
     "read_command",
     "status_of",

@@ -1,7 +1,8 @@
-"""Operation ids: where to ask what became of a message, without storing anything when it is accepted.
+"""Signed ids, of operations and of uploads: what they say needn't be stored.
 
-The id holds the message id, its bucket and a mark of the client that sent it, signed: a made-up one is refused, one of
-another client too without a look at storage, and a true one is answered by one point read.
+An operation's id says where to ask what became of a message. It holds the message id, its bucket and a mark of the
+client that sent it, signed: a made-up one is refused, one of another client too without a look at storage, and a true
+one is answered by one point read.
 """
 
 import base64
@@ -9,17 +10,24 @@ import binascii
 import hashlib
 import hmac
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from uuid import UUID
 
 from shared.secrets import Keys, RotatingKey
 
+from .submissions import Submission, Submissions
+
 __all__ = ["Operation", "OperationIds", "OperationSigner", "mark_of"]
 
 _BODY = struct.Struct(">16sH8s")
+_UPLOAD = struct.Struct(">16s8sQ")
+_UPLOADS = b"upload\0"
+"""Signed with it, the id of an upload is never taken for an operation's."""
 _SIGNATURE = 12
 """Bytes of the signature: 96 bits can't be guessed over HTTP."""
 _MARK = 8
+_BESIDE = "?request="
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +41,7 @@ class Operation:
     bucket: int
     client: str = ""
     mark: bytes = field(default=b"", compare=False)
+    submission: Submission | None = field(default=None, compare=False)
 
     def is_of(self, client: str) -> bool:
         """Whether that client sent the message."""
@@ -51,26 +60,62 @@ class OperationIds:
     """
 
     def __init__(self, key: str, *accepted: str) -> None:
-        self._keys = tuple(hashlib.sha256(b"sluice operation id\0" + one.encode()).digest() for one in (key, *accepted))
+        keys = (key, *accepted)
+        self._keys = tuple(hashlib.sha256(b"sluice operation id\0" + one.encode()).digest() for one in keys)
+        self._submissions = Submissions(keys)
 
     def make(self, operation: Operation) -> str:
         """The id, safe in a URL."""
-        body = _BODY.pack(operation.message_id.bytes, operation.bucket, mark_of(operation.client))
-        return base64.urlsafe_b64encode(body + _sign(self._keys[0], body)).decode()
+        return self._signed(_BODY.pack(operation.message_id.bytes, operation.bucket, mark_of(operation.client)))
+
+    def address(self, operation: Operation) -> str:
+        """The id and, as a query, what the request submitted: where that request's outcome is asked for."""
+        identity = self.make(operation)
+        if operation.submission is None:
+            return identity
+        return f"{identity}{_BESIDE}{self._submissions.write(operation.submission, identity)}"
 
     def read(self, text: str) -> Operation | None:
-        """The operation, or None when the id wasn't made here."""
+        """The operation of an id or an address; None when it, or what stands beside it, wasn't made here."""
+        identity, beside, written = text.partition(_BESIDE)
+        body = self._opened(identity, _BODY.size)
+        if body is None:
+            return None
+        message_id, bucket, mark = _BODY.unpack(body)
+        operation = Operation(UUID(bytes=message_id), bucket, mark=mark)
+        if not beside:
+            return operation
+        submission = self._submissions.read(written, identity)
+        return None if submission is None else replace(operation, submission=submission)
+
+    def make_upload(self, name: UUID, client: str, *, ends: datetime) -> str:
+        """The id of an upload that this client may fill, and name in a message, until then."""
+        return self._signed(_UPLOAD.pack(name.bytes, mark_of(client), int(ends.timestamp())), _UPLOADS)
+
+    def read_upload(self, text: str, client: str, *, now: datetime) -> UUID | None:
+        """The upload's name; None when the id wasn't made here, is another client's, or has ended."""
+        body = self._opened(text, _UPLOAD.size, _UPLOADS)
+        if body is None:
+            return None
+        name, mark, ends = _UPLOAD.unpack(body)
+        if not hmac.compare_digest(mark, mark_of(client)) or now.timestamp() >= ends:
+            return None
+        return UUID(bytes=name)
+
+    def _signed(self, body: bytes, purpose: bytes = b"") -> str:
+        return base64.urlsafe_b64encode(body + _sign(self._keys[0], purpose + body)).decode()
+
+    def _opened(self, text: str, size: int, purpose: bytes = b"") -> bytes | None:
         try:
             whole = base64.b64decode(text.encode("ascii"), altchars=b"-_", validate=True)
         except (ValueError, binascii.Error):
             return None
-        body, signature = whole[: _BODY.size], whole[_BODY.size :]
-        if len(whole) != _BODY.size + _SIGNATURE or base64.urlsafe_b64encode(whole).decode() != text:
+        body, signature = whole[:size], whole[size:]
+        if len(whole) != size + _SIGNATURE or base64.urlsafe_b64encode(whole).decode() != text:
             return None  # base64 can be padded in more than one way
-        if not any(hmac.compare_digest(signature, _sign(key, body)) for key in self._keys):
+        if not any(hmac.compare_digest(signature, _sign(key, purpose + body)) for key in self._keys):
             return None
-        message_id, bucket, mark = _BODY.unpack(body)
-        return Operation(UUID(bytes=message_id), bucket, mark=mark)
+        return body
 
 
 class OperationSigner:

@@ -2,7 +2,7 @@
 
 from .cloud_events import CLOUD_EVENT_TYPE, CloudEvent, envelope_from
 from .delivery import Delivery
-from .envelope import Contract, Envelope, Headers, Timestamp, describe, rfc3339
+from .envelope import Contract, Envelope, Headers, Timestamp, describe
 from .errors import (
     ErrorCode,
     InvalidMessage,
@@ -22,6 +22,7 @@ from .outgoing import OutgoingCommand, address
 from .payload_hash import PayloadHash, payload_hash, stored_hashes
 from .registry import Registry, discover
 from .strict_json import check_depth, parse_strict, write_json
+from .times import parse_rfc3339, rfc3339
 from .unknown_fields import refuse_unknown, unknown_fields
 
 __all__ = [
@@ -56,6 +57,7 @@ __all__ = [
     "describe",
     "discover",
     "envelope_from",
+    "parse_rfc3339",
     "parse_strict",
     "payload_hash",
     "refuse_unknown",

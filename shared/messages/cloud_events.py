@@ -10,9 +10,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID, uuid5
 
-from .envelope import rfc3339
 from .errors import InvalidMessage, MalformedJson
 from .strict_json import parse_strict, write_json
+from .times import parse_rfc3339, rfc3339
 
 __all__ = ["CLOUD_EVENT_TYPE", "CloudEvent", "envelope_from"]
 
@@ -77,11 +77,11 @@ class CloudEvent:
                 type=_bounded("type", event["type"], 128),
                 source=str(event["source"]),
                 subject=_bounded("subject", event["subject"], 128),
-                time=datetime.fromisoformat(str(event["time"])),
+                time=parse_rfc3339(str(event["time"])),
                 version=str(event["dataschema"]).rpartition(":")[2],
                 data=write_json(event["data"]),
                 correlation_id=str(event.get("correlationid", "")),
-                sequence=int(event.get("sequence", 0)),
+                sequence=_whole("sequence", event.get("sequence", 0)),
                 traceparent=None if event.get("traceparent") is None else str(event["traceparent"]),
             )
         except KeyError as error:
@@ -96,6 +96,14 @@ def _bounded(name: str, value: Any, longest: int) -> str:
     if not 1 <= len(text) <= longest:
         raise ValueError(f"{name} must have 1 to {longest} characters")
     return text
+
+
+def _whole(name: str, value: Any) -> int:
+    """A number from 0 on that a column can hold: 64 bits, with a sign."""
+    written = value if isinstance(value, str) else str(value) if type(value) is int else ""
+    if not (written.isascii() and written.isdecimal() and len(written) <= 19 and int(written) < 2**63):
+        raise ValueError(f"{name} must be a whole number from 0 to 2^63 - 1")
+    return int(written)
 
 
 def envelope_from(event: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,16 +7,18 @@ from itertools import pairwise
 from typing import Annotated, Any, Generic, Self, TypeVar
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, GetCoreSchemaHandler, StringConstraints
 from pydantic import ValidationError as PydanticError
 from pydantic.alias_generators import to_camel
+from pydantic_core import CoreSchema
 
 from shared.classification import HIDDEN, plan_of
 
 from .errors import InvalidMessage
 from .lanes import Lane
+from .times import parse_rfc3339, rfc3339_only
 
-__all__ = ["Contract", "Envelope", "Headers", "Timestamp", "describe", "finding", "rfc3339"]
+__all__ = ["Contract", "Envelope", "Headers", "Timestamp", "describe", "finding"]
 
 MAX_REPORTED_ERRORS = 20
 
@@ -35,11 +37,18 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"
 
 
 class Contract(BaseModel):
-    """Base of every model that crosses a boundary: camelCase names, unknown fields tolerated on purpose."""
+    """Base of every model that crosses a boundary: camelCase names, unknown fields tolerated on purpose.
+
+    Times are read as RFC 3339 writes them.
+    """
 
     model_config = ConfigDict(
         alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True, allow_inf_nan=False
     )
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return rfc3339_only(handler(source))
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         """Protected values stay out of every text that a model ends up in."""
@@ -77,11 +86,6 @@ class Envelope(Contract, Generic[Data]):
     event_type: Name
     version: Name
     data: Data
-
-
-def rfc3339(moment: datetime) -> str:
-    """RFC 3339 in UTC with milliseconds, as every answer and event writes it."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 Redact = Callable[[Sequence[str | int], str, str], tuple[Sequence[str | int], str]]
@@ -123,6 +127,7 @@ class Headers:
     """What we rely on beside the body: application properties, which no host shifts between messages.
 
     `sender` is a mark of the client that sent the message, not its name; None where nobody asked, or a handler sent it.
+    `request` is the number of the one request that brought it: several may come under one message id.
     """
 
     message_id: UUID
@@ -142,6 +147,7 @@ class Headers:
     claim_encoding: str | None = None
     sealed: str | None = None
     sender: str | None = None
+    request: str | None = None
 
     @property
     def broker_id(self) -> str:
@@ -181,6 +187,7 @@ class Headers:
             "claimEncoding": self.claim_encoding,
             "sealed": self.sealed,
             "sender": self.sender,
+            "request": self.request,
         }
         properties.update({name: value for name, value in optional.items() if value is not None})
         return properties
@@ -214,6 +221,7 @@ class Headers:
                 claim_encoding=_optional(properties, "claimEncoding"),
                 sealed=_optional(properties, "sealed"),
                 sender=_optional(properties, "sender"),
+                request=_optional(properties, "request"),
             )
         except KeyError as error:
             raise InvalidMessage(f"The application property {error.args[0]!r} is missing.") from None
@@ -242,7 +250,7 @@ def _key(text: str) -> str:
 
 
 def _first_attempt(value: Any) -> datetime:
-    moment = datetime.fromisoformat(str(value))
+    moment = parse_rfc3339(str(value), offset=False)
     if moment.year < 1970:
         raise ValueError("firstAttemptAt must be 1970 or later")
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

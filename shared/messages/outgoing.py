@@ -8,9 +8,10 @@ from uuid import UUID, uuid5
 
 from pydantic import BaseModel
 
-from .envelope import Headers, rfc3339
+from .envelope import Headers
 from .errors import InvalidMessage
 from .integration import Handler
+from .times import rfc3339
 
 __all__ = ["OutgoingCommand", "address"]
 

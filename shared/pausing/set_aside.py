@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Self
 
+from shared.messages import parse_rfc3339
 from shared.state import delivery_columns, delivery_parts, row_safe
 from shared.tables import Conflict, Delete, Entity, Query, Table, Upsert
 
@@ -81,7 +82,7 @@ class SetAsideMessage:
         """As it goes back to its lane: the time that it spent here isn't counted against its attempts."""
         first = self.properties.get("firstAttemptAt")
         try:
-            moment = datetime.fromisoformat(str(first))
+            moment = parse_rfc3339(str(first), offset=False)
         except ValueError:
             return self
         moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment

@@ -17,8 +17,7 @@ __all__ = ["Projector"]
 
 
 class Projector:
-    """Keeps the read models; only storage's own errors and those of the key service leave it, for the trigger's
-    retry policy.
+    """Keeps the read models; only outages of storage and of the key service leave it.
 
     Parameters
     ----------
@@ -51,8 +50,7 @@ class Projector:
         """Return when every event is in the read models or dead-lettered."""
         delivered = await self._reader.read(events, self._rows)
         with span("project", links=delivered.links, attributes={"sluice.rows": len(delivered.made)}):
-            if delivered.made:
-                await self._views.put(delivered.made)
+            await self._reader.store(delivered, self._views.put)
 
     async def _rows(self, event: CloudEvent) -> list[ViewRow]:
         return [await self._row(event, one) for one in self._registry.projections(event.type)]

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from shared.environment import SecretReference
+from shared.messages import parse_rfc3339
 
 __all__ = ["BadEvent", "EventKind", "SecretEvent", "read_event"]
 
@@ -97,12 +98,9 @@ def _text(content: Mapping[Any, Any], name: str, *, longest: int = LONGEST) -> s
 
 def _time(content: Mapping[Any, Any], name: str) -> datetime:
     try:
-        time = datetime.fromisoformat(_text(content, name))
-    except ValueError:
-        raise BadEvent(f"{name} must be a time") from None
-    if time.tzinfo is None:
-        raise BadEvent(f"{name} must have an offset")
-    return time.astimezone(UTC)
+        return parse_rfc3339(_text(content, name)).astimezone(UTC)
+    except (ValueError, OverflowError) as error:
+        raise BadEvent(f"{name} {error}") from None
 
 
 def _reference(address: str, vaults: Collection[str]) -> SecretReference:

@@ -1,6 +1,10 @@
-"""Streams: reading the event log, whatever is made of it: decoded, decrypted, deduplicated, poison set aside."""
+"""Streams: reading the event log, whatever is made of it: without a gap, decoded, decrypted, deduplicated, poison set
+aside."""
 
+from .consumer import StreamConsumer
+from .event_log import Extent, LogUnavailable
+from .positions import Positions
 from .reader import StreamReader
 from .stream_event import StreamEvent
 
-__all__ = ["StreamEvent", "StreamReader"]
+__all__ = ["Extent", "LogUnavailable", "Positions", "StreamConsumer", "StreamEvent", "StreamReader"]

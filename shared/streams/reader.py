@@ -1,14 +1,15 @@
 """Reads a batch of the event log for one consumer; a poison event is dead-lettered, and the rest goes on.
 
-What the consumer makes of an event concerns this event only. Errors of storage and of the key service leave the reader:
-the host checkpoints even what failed, so the trigger's retry policy must hold the partition until they are back.
+What the consumer makes of an event concerns this event only, and so does what a store refuses of it. Outages of storage
+and of the key service leave the reader: the same events come again then.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Generic, TypeVar
 
+from azure.core.exceptions import HttpResponseError
 from opentelemetry.trace import Link
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
@@ -21,6 +22,7 @@ from shared.messages import (
     Delivery,
     ErrorCode,
     Failure,
+    InvalidMessage,
     MessageError,
     unknown_fields,
     validate_json,
@@ -40,12 +42,21 @@ REMEMBERED = 20_000
 """Events of the last minutes: a publisher that crashed publishes what it had in hand once more."""
 
 
+REFUSED = frozenset({400, 413})
+"""Statuses by which a store refuses what it was given, whoever gives it; every other one tells of the store itself."""
+
+
 @dataclass(slots=True)
 class Delivered(Generic[T]):
-    """What a consumer made of a batch, and links to the spans in which its events were made."""
+    """What a consumer made of each event of a batch, and links to the spans in which the events were made."""
 
-    made: list[T] = field(default_factory=list)
+    parts: list[tuple[StreamEvent, CloudEvent, Sequence[T]]] = field(default_factory=list)
     links: list[Link] = field(default_factory=list)
+
+    @property
+    def made(self) -> list[T]:
+        """All of it, in order."""
+        return [one for _, _, made in self.parts for one in made]
 
 
 class StreamReader:
@@ -94,11 +105,13 @@ class StreamReader:
         for received in events:
             event: CloudEvent | None = None
             try:
+                if received.unreadable:
+                    raise InvalidMessage(received.unreadable)
                 event = CloudEvent.from_json(received.body)
                 if self._is_duplicate(event, received):
                     Metrics.stream_events.add(consumer=self._consumer, outcome="duplicate")
                     continue
-                delivered.made += await consume(event)
+                delivered.parts.append((received, event, await consume(event)))
             except KeysUnavailable:
                 raise
             except Exception as error:  # the consumer runs a user's code
@@ -109,6 +122,27 @@ class StreamReader:
                 if (link := link_to(event.traceparent)) is not None:
                     delivered.links.append(link)
         return delivered
+
+    async def store(self, delivered: Delivered[T], put: Callable[[Sequence[T]], Awaitable[None]]) -> None:
+        """Have everything stored by `put` at once; where that is refused, event by event: who is refused is poison.
+
+        Whatever else `put` raises is an outage, and is raised.
+        """
+        made = delivered.made
+        if not made:
+            return
+        try:
+            await put(made)
+        except Exception as error:
+            if not _is_refusal(error):
+                raise
+            for received, event, own in delivered.parts:
+                try:
+                    await put(own)
+                except Exception as refused:
+                    if not _is_refusal(refused):
+                        raise
+                    await self._dead_letter(received, event, refused)
 
     async def decrypt(self, event: CloudEvent, model: type[M]) -> M:
         """The event's data, its protected fields in clear.
@@ -137,9 +171,7 @@ class StreamReader:
         return known[:2] != here[:2] and known[2] == here[2]
 
     def _delay(self, event: CloudEvent) -> float:
-        """Seconds since the event's time, which is taken for UTC where it has no offset."""
-        time = event.time if event.time.tzinfo is not None else event.time.replace(tzinfo=UTC)
-        return (self._now() - time).total_seconds()
+        return (self._now() - event.time).total_seconds()
 
     async def _dead_letter(self, received: StreamEvent, event: CloudEvent | None, error: Exception) -> None:
         code, reason = self._why(error)
@@ -163,3 +195,12 @@ class StreamReader:
         if isinstance(error, ValidationError):
             return ErrorCode.VALIDATION_ERROR, f"{error.error_count()} fields of the event are wrong"
         return self._failure, redacted_error(error)
+
+
+def _is_refusal(error: BaseException) -> bool:
+    """Whether a store can't take what it was given, whoever asks and whenever; of several errors all must say so."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(_is_refusal(one) for one in error.exceptions)
+    if isinstance(error, HttpResponseError):
+        return error.status_code in REFUSED
+    return isinstance(error, ArithmeticError | LookupError | TypeError | ValueError)

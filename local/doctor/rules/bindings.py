@@ -45,16 +45,17 @@ def messages_come_in_batches(facts: Facts) -> Iterator[Problem]:
 
 
 @rule(
-    "streams-retry-for-ever",
-    checks="functions on hubs have a retry policy without an end",
-    consequence="the host checkpoints even what failed: while storage is away, events are passed over for good",
-    remedy='give the function retry(..., max_retry_count="-1")',
+    "streams-retry-with-an-end",
+    checks="functions on hubs have a retry policy of 1 to 10 retries",
+    consequence="without one every short outage leaves a gap that is read a second time; without an end one body that "
+    "the binding can't take stops its partition until the event expires",
+    remedy='give the function retry(..., max_retry_count="5")',
 )
-def streams_retry_for_ever(facts: Facts) -> Iterator[Problem]:
+def streams_retry_with_an_end(facts: Facts) -> Iterator[Problem]:
     for trigger in facts.stream_triggers:
-        count = (trigger.retry or {}).get("max_retry_count")
-        if str(count) != "-1":
-            yield Problem("", _place(facts, trigger), f"{trigger.function} gives up after {count or 'no'} retries")
+        count = str((trigger.retry or {}).get("max_retry_count", "no"))
+        if not (count.isdecimal() and 1 <= int(count) <= 10):
+            yield Problem("", _place(facts, trigger), f"{trigger.function} has {count} retries")
 
 
 @rule(
@@ -104,7 +105,7 @@ def route_prefix_is_api(facts: Facts) -> Iterator[Problem]:
 RULES: tuple[Rule, ...] = (
     messages_are_binary,
     messages_come_in_batches,
-    streams_retry_for_ever,
+    streams_retry_with_an_end,
     queues_have_no_retry_policy,
     names_come_from_settings,
     route_prefix_is_api,

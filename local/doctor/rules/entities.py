@@ -176,7 +176,8 @@ def hub_and_group_exist(facts: Facts) -> Iterator[Problem]:
 @rule(
     "group-has-one-reader",
     checks="no two functions share a consumer group, and none uses $Default",
-    consequence="two functions of a group take each other's partitions: each sees some of the events",
+    consequence="two functions of a group take each other's partitions: each sees some of the events; and what a "
+    "trigger passed over is read again as $Default, beside which nothing may read for itself alone",
     remedy="give each function a consumer group of its own",
 )
 def group_has_one_reader(facts: Facts) -> Iterator[Problem]:

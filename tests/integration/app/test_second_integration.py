@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -152,6 +153,23 @@ def test_the_first_integration_does_not_notice(api: str) -> None:
     paths = description["paths"]
     assert isinstance(paths, dict)
     assert {"/api/parcels", "/api/parcels/{key}", "/api/orders"} <= paths.keys()
+
+
+def test_a_message_larger_than_a_body_comes_as_an_upload(api: str) -> None:
+    """In blocks through the host, which holds none of them longer than its own request."""
+    payload = json.dumps({"parcelId": "P-2", "place": "Lyon", "note": "x" * 9_000_000}).encode()
+    _, _, opened = ask(f"{api}/uploads", {})
+    blocks = opened["blocks"]
+    assert isinstance(blocks, dict)
+    for number in range(2):
+        block = payload[number * blocks["size"] : (number + 1) * blocks["size"]]
+        address = api.removesuffix("/api") + blocks["path"].format(number=number)
+        kind = {"Content-Type": "application/octet-stream"}
+        with urllib.request.urlopen(urllib.request.Request(address, block, kind, method="PUT"), timeout=20) as kept:
+            assert kept.status == 204
+    named = {"id": opened["uploadId"], "size": len(payload), "sha256": hashlib.sha256(payload).hexdigest()}
+    assert ask(f"{api}/parcels", {"upload": named})[0] == 202
+    assert until_found(f"{api}/parcels/P-2") == {"parcelId": "P-2", "place": "Lyon"}
 
 
 def test_the_composed_functions_are_the_same(app: Path, project: Path, api: str) -> None:

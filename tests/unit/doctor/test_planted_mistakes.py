@@ -98,7 +98,8 @@ PLANTED: list[tuple[str, *tuple[Edit, ...]]] = [
     # bindings
     ("messages-are-binary", (TRIGGERS, 'data_type="binary"', 'data_type="string"')),
     ("messages-come-in-batches", (TRIGGERS, 'cardinality="many"', 'cardinality="one"')),
-    ("streams-retry-for-ever", (TRIGGERS, 'max_retry_count="-1"', 'max_retry_count="5"')),
+    ("streams-retry-with-an-end", (TRIGGERS, 'max_retry_count="5"', 'max_retry_count="-1"')),
+    ("streams-retry-with-an-end", (TRIGGERS, 'max_retry_count="5"', 'max_retry_count="0"')),
     ("names-come-from-settings", (SENDING, 'name="%SLUICE_EVENT_HUB%"', 'name="events"')),
     ("dead-letters-are-drained", (DRAINS, "LANES[lane]", "LANES[Lane.NORMAL if lane is Lane.LOW else lane]")),
     # settings
@@ -111,6 +112,7 @@ PLANTED: list[tuple[str, *tuple[Edit, ...]]] = [
     ("values-are-in-bounds", (MAIN, SETTINGS, f"{SETTINGS}\n  SLUICE_CLAIM_THRESHOLD_BYTES: '1'")),
     ("values-are-in-bounds", (SAMPLE, '"SLUICE_STATE_BUCKETS": "16"', '"SLUICE_STATE_BUCKETS": "many"')),
     ("handler-within-batch", (MAIN, SETTINGS, f"{SETTINGS}\n  SLUICE_BATCH_BUDGET_SECONDS: '10'")),
+    ("retries-outlast-an-hour", (MAIN, SETTINGS, f"{SETTINGS}\n  SLUICE_RETRY_MAX_ATTEMPTS: '5'")),
     ("lock-covers-batch", (MAIN, SETTINGS, f"{SETTINGS}\n  SLUICE_BATCH_BUDGET_SECONDS: '60'")),
     ("streams-are-indexed-early", (MAIN, "PYTHON_ENABLE_INIT_INDEXING: '1'", "PYTHON_ENABLE_INIT_INDEXING: '0'")),
     ("bodies-have-one-limit", (MAIN, "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT: string(bodyLimit)", "")),

@@ -7,15 +7,20 @@ from .processing import Instance, Surroundings
 from .query import MemoryViews
 from .sending import MemoryLanes, MemoryPublisher, Sent
 from .state import MemoryState
+from .streams import Host, MemoryLog
+from .uploads import MemoryUploads
 
 __all__ = [
     "Edge",
+    "Host",
     "Instance",
     "MemoryClaims",
     "MemoryDeadLetters",
     "MemoryLanes",
+    "MemoryLog",
     "MemoryPublisher",
     "MemoryState",
+    "MemoryUploads",
     "MemoryViews",
     "Sent",
     "Surroundings",

@@ -82,7 +82,7 @@ def test_a_value_never_becomes_part_of_the_filter(key: str, code: str) -> None:
         ("90s", NOON - timedelta(seconds=90)),
         ("15m", NOON - timedelta(minutes=15)),
         ("3d", NOON - timedelta(days=3)),
-        ("2026-04-30", datetime(2026, 4, 30, tzinfo=UTC)),
+        ("2026-04-30T00:00:00Z", datetime(2026, 4, 30, tzinfo=UTC)),
         ("2026-05-01T10:00:00+02:00", datetime(2026, 5, 1, 8, tzinfo=UTC)),
         (None, None),
     ],
@@ -91,7 +91,9 @@ def test_moments_are_absolute_or_ago(text: str | None, expected: datetime | None
     assert moment_of(text, now=NOON) == expected
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "5x", "-2h", "9999999d", "999999d"])
+@pytest.mark.parametrize(
+    "text", ["", "yesterday", "5x", "-2h", "9999999d", "999999d", "2026-04-30", "20260430", "2026-05-01T10:00:00"]
+)
 def test_a_moment_that_cannot_be_read_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="no moment"):
         moment_of(text, now=NOON)

@@ -9,6 +9,7 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 
 from local_azure.identity.issuer import Asked, Issuer
+from local_azure.same_origin import refusal
 
 __all__ = ["IdentityServer", "listen"]
 
@@ -33,6 +34,8 @@ async def listen(issuer: Issuer, taken: socket.socket) -> IdentityServer:
     """Serve `issuer` on a socket that listens; it is closed with the server."""
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        if reason := refusal(request.headers):
+            return web.json_response({"error": "access_denied", "error_description": reason}, status=403)
         form = await _form(request)
         if form is None:
             return web.json_response({"error": "invalid_request"}, status=413)

@@ -19,14 +19,13 @@ from local_azure.keyvault.operations import Operation, find_operation
 from local_azure.keyvault.throttle import throttled
 from local_azure.keyvault.vault import Vault
 from local_azure.keyvault.wire import Answer, Asked
+from local_azure.same_origin import refusal
 
 __all__ = ["HttpServer", "bind", "serve_administration", "serve_vault"]
 
 _MAX_BODY: Final = 256 * 1024
 _SHUTDOWN_SECONDS: Final = 2.0
 _BACKLOG: Final = 256
-_OWN_NAMES: Final = ("127.0.0.1", "localhost")
-"""A web page whose name was pointed here sends that name."""
 
 _HEADERS: Final = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
 
@@ -61,7 +60,7 @@ async def serve_vault(
     """Serve the vault."""
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
-        operation, refusal = _operation(request)
+        operation, unfit = _operation(request)
         label = operation.label if operation is not None else "unknown"
         item = operation.item if operation is not None else ""
         fault = faults.strike(label, item)
@@ -81,7 +80,7 @@ async def serve_vault(
             body=body,
             base=f"https://{request.host}",
         )
-        found = refusal or await vault.answer(asked, operation)
+        found = unfit or await vault.answer(asked, operation)
         counters.count(label, item, str(found.status))
         return _respond(found)
 
@@ -92,8 +91,8 @@ async def serve_administration(administration: Administration, taken: socket.soc
     """Serve the administration."""
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
-        if request.host.partition(":")[0] not in _OWN_NAMES:
-            return _respond(Answer(403))
+        if reason := refusal(request.headers):
+            return _respond(Answer(403, {"error": reason}))
         body = await _read(request)
         if body is None:
             return _respond(Answer(413))

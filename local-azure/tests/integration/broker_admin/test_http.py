@@ -23,11 +23,13 @@ ENTRY = (
 )
 
 
-def request(broker: EmulatorProcess, method: str, path: str, body: bytes | None = None) -> tuple[int, str]:
+def request(
+    broker: EmulatorProcess, method: str, path: str, body: bytes | None = None, **headers: str
+) -> tuple[int, str]:
     """Status and body of an answer over plain HTTP."""
     url = f"http://localhost:{broker.admin_port}{path}"
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, body, method=method), timeout=5) as answer:
+        with urllib.request.urlopen(urllib.request.Request(url, body, headers, method=method), timeout=5) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
@@ -46,6 +48,13 @@ def test_the_status_counts_what_is_there(
     assert status["queues"][name] == counts
     assert status["topics"][f"{name}-topic"] == {"subscriptions": {"s": dict.fromkeys(counts, 0)}}
     assert status["connections"] >= 1
+
+
+def test_no_web_page_administers_the_namespace(broker: EmulatorProcess, name: str) -> None:
+    """Not from another site, and not by a name of its own that was pointed here."""
+    for foreign in ({"Origin": "https://evil.example"}, {"Host": "evil.example"}):
+        for method, path in (("PUT", f"/{name}?api-version=2021-05"), ("GET", "/status.json"), ("GET", "/")):
+            assert request(broker, method, path, ENTRY.encode(), **foreign)[0] == 403
 
 
 def test_the_page_shows_the_same_and_needs_nothing_from_elsewhere(

@@ -177,6 +177,17 @@ def test_the_hosts_own_endpoints(classic: RunningHost) -> None:
     assert call(classic, "/runtime/webhooks/eventgrid?functionName=echo", b"[]")[0] == 404
 
 
+def test_no_web_page_starts_a_function(classic: RunningHost) -> None:
+    """Not from another site, and not by a name of its own that was pointed here; functions answer by any name."""
+    json_body: dict[str, Any] = {"Content-Type": "application/json"}
+    pages: list[dict[str, Any]] = [{"Origin": "https://evil.example"}, {"Host": "evil.example"}]
+    for foreign in pages:
+        for path in ("/admin/functions/echo", "/runtime/webhooks/eventgrid?functionName=echo"):
+            assert call(classic, path, b'{"input": ""}', **json_body, **foreign)[0] == 403
+        assert call(classic, "/admin/functions", **foreign)[0] == 403
+        assert call(classic, "/api/echo", **foreign)[0] == 200
+
+
 def test_sigterm_lets_running_invocations_finish(classic: RunningHost) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", classic.port, timeout=20)
     connection.request("GET", "/api/slow")

@@ -6,7 +6,8 @@ import asyncio
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from azure.eventhub import EventData
@@ -22,6 +23,7 @@ from local_azure.broker.running import running_broker
 from local_azure.host.amqp_types import keep_types, typed_decoder
 from local_azure.host.amqp_values import property_value
 from local_azure.host.eventhubs import client as event_hubs
+from local_azure.host.functions import Function
 from local_azure.host.servicebus import client as service_bus
 from local_azure.host.trigger_data.event_hubs import Partition
 from local_azure.host.trigger_data.event_hubs import batch as event_batch
@@ -75,6 +77,24 @@ async def test_a_timestamp_on_an_event_is_iso_text() -> None:
             await asyncio.gather(reading, return_exceptions=True)
     _, metadata = event_batch([event_hubs.plain(got)], Partition(), "binary")
     assert json.loads(metadata["PropertiesArray"].value) == [SEEN]
+
+
+@pytest.mark.parametrize("trace", [{"traceparent": "\u00e9", "tracestate": "\u00fc=1"}, {"Diagnostic-Id": "\u2028"}])
+async def test_a_message_with_a_trace_of_any_text_is_settled(trace: dict[Any, Any]) -> None:
+    """The SDK reads what names its trace as ASCII, and fails to settle it otherwise; decoded with types it doesn't."""
+    async with (
+        running_broker(DECLARED) as broker,
+        ServiceBusClient.from_connection_string(broker.connection_string) as client,
+        client.get_queue_sender("queue") as sender,
+    ):
+        await sender.send_messages(ServiceBusMessage("x", application_properties={**trace}))
+        binding = SimpleNamespace(setting={"queueName": "queue"}.get)
+        receiver = service_bus.make_receiver(client, cast(Function, binding), prefetch=0)
+        async with receiver:
+            (message,) = await receiver.receive_messages(max_wait_time=5)
+            assert service_bus.plain(message).application_properties == trace
+            await receiver.complete_message(message)
+            assert await receiver.receive_messages(max_wait_time=0.2) == []
 
 
 @pytest.mark.parametrize("client", ["servicebus", "eventhub"])

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import stat
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import jwt
@@ -38,6 +40,15 @@ def test_a_client_token_checks_out_with_the_published_keys(issuer: IssuerProcess
     claims = claims_of(issuer, issuer.token(audience=AUDIENCE, client="shop", roles=("reader",)), AUDIENCE)
     assert claims["iss"] == issuer.address.issuer
     assert (claims["azp"], claims["roles"]) == ("shop", ["reader"])
+
+
+def test_no_web_page_has_a_key_rotated(issuer: IssuerProcess) -> None:
+    """Not from another site, and not by a name of its own that was pointed here."""
+    for foreign in ({"Origin": "https://evil.example"}, {"Host": "evil.example"}):
+        asked = urllib.request.Request(f"{issuer.address.url}/admin/rotate", b"", foreign, method="POST")
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(asked, timeout=5)
+        assert caught.value.code == 403
 
 
 def test_the_sync_sdk_gets_the_managed_identitys_token(hosted: IssuerProcess) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -11,8 +12,10 @@ from azure.core.exceptions import ServiceRequestError
 
 from shared.dead_letters import DeadLetterStore
 from shared.messages import CloudEvent, Contract, Integration, Registry
-from shared.query import Projector, ReadModels
+from shared.query import Projector, ReadModels, ViewRow
 from shared.streams import StreamEvent
+from shared.tables.memory import MemoryTable
+from shared.tables.transactions import TransactionFailed
 from tests.unit.memory import MemoryDeadLetters, MemoryViews
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -141,6 +144,69 @@ async def test_a_poison_fact_is_parked_with_its_place_and_the_rest_goes_on(poiso
     (letter,) = world.dead.letters.values()
     assert (letter.code, letter.body, letter.source) == (code, poison, "events")
     assert letter.position == {"partition": "2", "offset": "10", "sequenceNumber": 1}
+
+
+def changed(body: bytes, **attributes: object) -> bytes:
+    """An event with other attributes."""
+    return json.dumps(json.loads(body) | attributes).encode()
+
+
+@pytest.mark.parametrize(
+    ("poison", "code"),
+    [
+        (changed(fact(), sequence=str(10**20)), "VALIDATION_ERROR"),
+        (changed(fact(), sequence=10**20), "VALIDATION_ERROR"),
+        (changed(fact(), sequence=2**63), "VALIDATION_ERROR"),
+        (changed(fact(), sequence=1e300), "VALIDATION_ERROR"),
+        (changed(fact(), sequence=-1), "VALIDATION_ERROR"),
+        (changed(fact(), sequence=True), "VALIDATION_ERROR"),
+        (changed(fact(), sequence=None), "VALIDATION_ERROR"),
+        (changed(fact(), sequence="1_0"), "VALIDATION_ERROR"),
+        (changed(fact(), sequence="9" * 5_000), "VALIDATION_ERROR"),
+        (fact("/" * 128, 3), "fine"),
+        (fact("\x00\x7f\x85" * 40, 3), "fine"),
+        (fact("\U0001f600" * 128, 3), "fine"),
+        (changed(fact("C", 3), id="\x00" * 256), "fine"),
+        (changed(fact("C", 3), source="s" * 100_000, correlationid="c" * 100_000), "fine"),
+        (changed(fact("C", 3), time="9999-12-31T23:59:59-14:00"), "fine"),
+    ],
+)
+async def test_whatever_an_event_says_it_hurts_no_other(poison: bytes, code: str) -> None:
+    """The table is as strict as the service's: what it refused would come again for ever."""
+    world = World()
+    table = MemoryTable("readmodels")
+    views = ReadModels(table)
+    world.projector = Projector(Registry([shelf()]), views, cast("DeadLetterStore", world.dead), now=lambda: NOW)
+    for _ in range(2):
+        await world.project(fact("A", 1), poison, fact("B", 2))
+    shown = [await views.get("stock", key) for key in "AB"]
+    assert [json.loads(row or "{}")["count"] for row in shown] == [1, 2]
+    assert [letter.code for letter in world.dead.letters.values()] == ([] if code == "fine" else [code])
+
+
+async def test_what_a_store_refuses_is_its_events_alone() -> None:
+    """Though it looked well; the others are stored, and an outage in the middle of them is no refusal."""
+
+    class Strict(MemoryViews):
+        async def put(self, rows: Sequence[ViewRow]) -> None:
+            if any(row.key == "poison" for row in rows):
+                raise ExceptionGroup("rows", [TransactionFailed(400, "PropertyValueTooLarge", "0:too large")])
+            await super().put(rows)
+
+    world = World()
+    world.views = Strict()
+    world.projector = Projector(
+        Registry([shelf()]), cast("ReadModels", world.views), cast("DeadLetterStore", world.dead), now=lambda: NOW
+    )
+    world.views.broken = ServiceRequestError("away")
+    with pytest.raises(ServiceRequestError):
+        await world.project(fact("A", 1), fact("poison", 1), fact("B", 2))
+    assert world.dead.letters == {}
+    world.views.broken = None
+    await world.project(fact("A", 1), fact("poison", 1), fact("B", 2))
+    assert (world.shown("A"), world.shown("B")) == (1, 2)
+    (letter,) = world.dead.letters.values()
+    assert (letter.code, letter.key, letter.position["sequenceNumber"]) == ("PROJECTION_ERROR", "poison", 1)
 
 
 @pytest.mark.parametrize("traceparent", [5, "x", [], {"a": 1}, True, "t" * 100_000])

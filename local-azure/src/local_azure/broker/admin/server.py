@@ -12,6 +12,7 @@ from local_azure.broker.admin.websocket import is_amqp, serve_amqp
 from local_azure.broker.catalogue import Catalogue
 from local_azure.broker.sniffing import Sniffer
 from local_azure.broker.status import render_status
+from local_azure.same_origin import refusal
 
 __all__ = ["AdminServer", "start_admin"]
 
@@ -98,6 +99,8 @@ class _Site:
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one HTTP request, or go on with AMQP if that is asked for."""
+        if reason := refusal(request.headers):
+            return web.Response(status=403, text=reason)
         if self._amqp is not None and is_amqp(request):
             return await serve_amqp(request, self._amqp())
         is_status = request.method in ("GET", "HEAD") and "api-version" not in request.query

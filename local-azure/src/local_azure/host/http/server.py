@@ -23,6 +23,7 @@ from local_azure.host.keys import Keys, key_of
 from local_azure.host.logs import HOST_LOGGER
 from local_azure.host.trigger_data.http import request as sent
 from local_azure.host.trigger_data.http import request_metadata
+from local_azure.same_origin import refusal as foreign
 
 __all__ = ["HttpServer", "PlatformHandler", "http_methods", "route_of"]
 
@@ -34,6 +35,7 @@ _CLOSE_SECONDS = 5.0
 _CLOSED = [("Connection", "close")]
 # Of an idle connection, as Kestrel keeps it.
 _KEEP_ALIVE_SECONDS = 130.0
+_PLAIN = [("Content-Type", "text/plain; charset=utf-8")]
 _HOME = b"<!doctype html><title>Functions host</title><p>Your functions host is up and running.</p>\n"
 
 
@@ -148,6 +150,8 @@ class HttpServer:
         if status := refusal(request):
             return await respond(request, status, _CLOSED)
         if path[:7].lower() in ("/admin/", "/runtim"):
+            if reason := foreign(request.headers):
+                return await self._respond(request, Answer(403, _PLAIN, reason.encode()))
             return await self._respond(request, await self._platform(request, path))
         found = self._table.find(request.method, path)
         if found is None:

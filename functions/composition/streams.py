@@ -1,0 +1,91 @@
+"""Streams: how far each consumer of the event log is, and what every consumer is made of."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from functions.streams import stream_function
+from functions.triggers import AppName, Function
+from shared.jobs import Job, JobRun, parse_schedule
+from shared.streams import Positions, StreamConsumer, StreamEvent
+from shared.streams.hub import HubLog
+
+from .capability import Capability
+from .composition import Composition
+from .declaring import Access, Hub, Need, Table
+from .platform import platform
+
+__all__ = ["Consumer", "capability", "stream_consumer"]
+
+POSITIONS = Table(name="streampositions")
+_EVERY = "1m"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Consumer:
+    """What a capability offers that consumes events: the function, the job that closes its gaps, what they call."""
+
+    function: Function
+    job: Job
+    needs: Sequence[Need]
+
+    @property
+    def names(self) -> list[str]:
+        """For the needs that are the consumer's own."""
+        return [self.function.name, self.job.name]
+
+
+def stream_consumer(
+    composition: Composition,
+    name: str,
+    apply: Callable[[Sequence[StreamEvent]], Awaitable[None]],
+    *,
+    hub: Hub,
+    group: str,
+) -> Consumer:
+    """A consumer group whose events are applied without a gap.
+
+    Parameters
+    ----------
+    name:
+        Its function's: `read_models`.
+    apply:
+        As `StreamConsumer` has it.
+    hub, group:
+        Those of the settings, as the trigger names them.
+    """
+
+    def consumer(composition: Composition) -> StreamConsumer:
+        clients, settings = composition.get(platform), composition.settings
+        hub_name = settings.resolved(hub.name)
+        positions = Positions(
+            clients.table(POSITIONS.name), hub=hub_name, group=settings.resolved(group), now=composition.now
+        )
+        composition.on_close(positions.close)
+        return StreamConsumer(
+            name, apply, positions, HubLog(lambda: clients.event_reader(hub_name)), now=composition.now
+        )
+
+    async def close_gaps(run: JobRun) -> bool:
+        return await composition.get(consumer).close_gaps(run.time_left)
+
+    function = stream_function(name, lambda: composition.get(consumer), hub=hub.name, group=group)
+    job = Job(
+        name=f"close-gaps-{name.replace('_', '-')}",
+        app=AppName.STREAMS,
+        schedule=parse_schedule(_EVERY),
+        call=close_gaps,
+    )
+    by = [function.name, job.name]
+    return Consumer(
+        function=function,
+        job=job,
+        needs=[
+            Need(access=Access.WRITE, to=POSITIONS, why="Keeps up to which event everything was applied.", by=by),
+            Need(access=Access.RECEIVE, to=hub, why="Reads again what the trigger passed over.", by=by),
+        ],
+    )
+
+
+def capability(_: Composition) -> Capability:
+    """The table that all consumers share."""
+    return Capability(name="streams", resources=[POSITIONS])

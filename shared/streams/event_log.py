@@ -1,0 +1,57 @@
+"""The seam to the event log itself, for what its trigger passed over."""
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from .stream_event import StreamEvent
+
+__all__ = ["EventLog", "Extent", "LogUnavailable"]
+
+
+class LogUnavailable(Exception):
+    """The log could not be read; another try may succeed."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Extent:
+    """What a partition holds.
+
+    Attributes
+    ----------
+    first, last:
+        Sequence numbers of the oldest event that is kept and of the newest; an empty partition has `first = last + 1`.
+    last_at:
+        When the newest came.
+    """
+
+    first: int
+    last: int
+    last_at: datetime
+
+
+class EventLog(Protocol):
+    """A log of events in partitions, which are numbered in the order in which they came."""
+
+    async def identity(self) -> str:
+        """A text that another log under the same name, such as one made anew, doesn't have; a later one is greater.
+
+        This and everything else here raises LogUnavailable.
+        """
+        ...
+
+    async def partitions(self) -> list[str]:
+        """The names of its partitions."""
+        ...
+
+    async def extent(self, partition: str) -> Extent:
+        """What a partition holds now."""
+        ...
+
+    def read(self, partition: str, *, after: int) -> AsyncGenerator[list[StreamEvent], None]:
+        """The events after a sequence number in order, some at a time, for as long as somebody asks for more.
+
+        An event that can't be decoded is among them, as `unreadable`.
+        """
+        ...

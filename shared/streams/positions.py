@@ -1,0 +1,86 @@
+"""How far a consumer is: the newest event of each partition up to which it has dealt with every one."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from shared.state import row_safe
+from shared.tables import Conflict, Create, Entity, Replace, Table
+
+__all__ = ["Position", "Positions"]
+
+_TRIES = 20
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Position:
+    """Every event of a partition up to this one was applied or dead-lettered.
+
+    Attributes
+    ----------
+    sequence:
+        Its sequence number; one less than the first one's where nothing was applied yet.
+    log:
+        The identity of the log that the number is of.
+    updated_at:
+        When it was stored; None where it isn't.
+    etag:
+        Version of the stored row.
+    """
+
+    sequence: int
+    log: str
+    updated_at: datetime | None = None
+    etag: str | None = None
+
+
+class Positions:
+    """The rows of one consumer group of one hub, a row for each partition.
+
+    Instances may write at once, as when a partition moves between them: a position never goes back.
+    """
+
+    def __init__(self, table: Table, *, hub: str, group: str, now: Callable[[], datetime]) -> None:
+        self._table = table
+        self._consumer = row_safe(f"{hub}:{group}".lower())
+        self._now = now
+
+    async def get(self, partition: str) -> Position | None:
+        """Where the consumer is; None where nobody knows."""
+        row = await self._table.get(self._consumer, partition)
+        return None if row is None else _position(row)
+
+    async def advance(self, partition: str, position: Position, sequence: int) -> Position:
+        """Have everything up to `sequence` count as dealt with; what comes back is what is stored then.
+
+        `position` is what was known before. Where another instance was faster, and further, its position stands.
+        """
+        wanted = replace(position, sequence=sequence, updated_at=self._now())
+        for _ in range(_TRIES):
+            row = self._row(partition, wanted)
+            try:
+                etags = await self._table.submit([Create(row) if wanted.etag is None else Replace(row, wanted.etag)])
+                return replace(wanted, etag=etags[0])
+            except Conflict:
+                stored = await self.get(partition)
+                if stored is not None and (stored.log, stored.sequence) >= (wanted.log, wanted.sequence):
+                    return stored
+                wanted = replace(wanted, etag=None if stored is None else stored.etag)
+        raise TimeoutError(f"the position in partition {partition} keeps changing")
+
+    def _row(self, partition: str, position: Position) -> dict[str, object]:
+        return {
+            "PartitionKey": self._consumer,
+            "RowKey": partition,
+            "sequence": position.sequence,
+            "log": position.log,
+            "updatedAt": position.updated_at,
+        }
+
+    async def close(self) -> None:
+        """Close the table's HTTP sessions."""
+        await self._table.close()
+
+
+def _position(row: Entity) -> Position:
+    return Position(sequence=int(row["sequence"]), log=row["log"], updated_at=row["updatedAt"], etag=row.etag)

@@ -1,0 +1,45 @@
+"""Uploads in the claims container."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+
+from shared.claim_check import ClaimChanged, ClaimMissing
+
+from .edge import Edge
+
+__all__ = ["MemoryUploads"]
+
+
+class MemoryUploads(Edge):
+    """Blocks by upload and number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks: dict[str, dict[int, bytes]] = {}
+
+    async def put_block(self, name: str, number: int, block: bytes) -> None:
+        """Keep a block."""
+        self._meet()
+        self.blocks.setdefault(name, {})[number] = block
+
+    async def link(self, name: str, *, now: datetime) -> tuple[str, datetime] | None:
+        """None: nobody reaches this memory."""
+        self._meet()
+        return None
+
+    async def get(self, name: str, *, size: int, sha256: str) -> bytes:
+        """The blocks together, if they are what is said."""
+        self._meet()
+        if name not in self.blocks:
+            raise ClaimMissing("Nothing was uploaded under this id.")
+        whole = b"".join(block for _, block in sorted(self.blocks[name].items()))
+        if len(whole) != size or hashlib.sha256(whole).hexdigest() != sha256:
+            raise ClaimChanged("Something else was uploaded.")
+        return whole
+
+    async def delete(self, name: str) -> None:
+        """Delete an upload."""
+        self._meet()
+        self.blocks.pop(name, None)
