@@ -79,7 +79,6 @@ def test_apps_speak_tls_and_take_no_passwords(environment: Deployment) -> None:
         assert site.properties["httpsOnly"] is True
         assert site.get("properties.siteConfig.minTlsVersion") == "1.2"
         assert site.get("properties.siteConfig.scmMinTlsVersion") == "1.2"
-        assert site.get("properties.siteConfig.ftpsState") == "Disabled"
         assert site.get("identity.type") == "UserAssigned"
         storage = site.properties["functionAppConfig"]["deployment"]["storage"]
         assert storage["authentication"]["type"] == "UserAssignedIdentity"

@@ -11,7 +11,7 @@ __all__ = ["RULES"]
 
 
 _PLATFORM = (
-    Need("account", "%AzureWebJobsStorage__accountName%", "own", "the host's locks, keys, timers, checkpoints"),
+    Need("account", "%AzureWebJobsStorage__blobServiceUri%", "own", "the host's locks, keys, timers, checkpoints"),
     Need("container", "the app's package", "write", "the platform keeps the package there"),
     Need("component", "", "publish", "telemetry", when="APPLICATIONINSIGHTS_CONNECTION_STRING"),
 )
@@ -47,14 +47,15 @@ def _is_set(app: App, when: str) -> bool:
 
 
 def _name(facts: Facts, app: App, name: str) -> str:
-    """The entity's name in an app: a setting's value, its default, or the name itself."""
+    """The entity's name in an app: a setting's value, its default, or the name itself; of an address, the account."""
     if not name.startswith("%"):
         return name
     setting = name.strip("%")
     value = app.settings.get(setting)
     if value is None and setting in facts.settings:
         value = str(facts.settings[setting].default)
-    return (value or name).removeprefix("key:")
+    value = (value or name).removeprefix("key:")
+    return value.removeprefix("https://").partition(".")[0] if value.startswith("https://") else value
 
 
 def _needs(facts: Facts, app: App) -> Iterator[Need]:
