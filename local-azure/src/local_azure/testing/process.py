@@ -23,7 +23,7 @@ class ServiceProcess:
     """Starts `command`, which prints to the file `output`; whoever started it ends it."""
 
     def __init__(self, command: Sequence[str], output: Path, environment: Mapping[str, str] | None = None) -> None:
-        self._output = output
+        self.output = output
         with output.open("wb") as sink:
             self._process = subprocess.Popen(  # noqa: S603
                 command, stdout=sink, stderr=subprocess.STDOUT, env=environment
@@ -37,7 +37,7 @@ class ServiceProcess:
     @property
     def log(self) -> str:
         """What it has printed so far."""
-        return self._output.read_text(encoding="utf-8", errors="replace")
+        return self.output.read_text(encoding="utf-8", errors="replace")
 
     @property
     def runs(self) -> bool:
