@@ -114,13 +114,13 @@ class VaultProcess:
         body = None if content is None else json.dumps(content).encode()
         request = urllib.request.Request(f"{self.address.admin_url}/{path}", body, method=method)  # noqa: S310
         request.add_header("Content-Type", "application/json")
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy knows nothing of this machine
-        with opener.open(request, timeout=10) as answer:
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy knows nothing of this machine
+        with direct.open(request, timeout=10) as answer:
             text = answer.read()
         return json.loads(text) if text else None
 
     def fault(self, kind: str, **details: Any) -> None:
-        """Have requests go wrong; see `local_azure.keyvault.faults.Fault` for the details."""
+        """Have requests go wrong; see `local_azure.keyvault.requests.Fault` for the details."""
         self.administer("POST", "faults", {"kind": kind, **details})
 
     def heal(self) -> None:

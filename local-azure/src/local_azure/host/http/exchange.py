@@ -153,19 +153,19 @@ class AsgiExchange:
         await self._request.confirm_continue()
         self._asked = True
         try:
-            self._whole = await self._held(self._request.content_length)
+            self._whole = await self._buffered(self._request.content_length)
         except _BROKEN_BODY:
             return False
         return True
 
-    async def _held(self, length: int) -> mmap | bytes:
+    async def _buffered(self, length: int) -> mmap | bytes:
         """The whole body; a large one in memory of its own, which goes back to the system with the request."""
         if length <= _SMALL:
             return await self._request.content.read()
-        held = mmap(-1, length)
+        buffer = mmap(-1, length)
         async for chunk in self._request.content.iter_any():
-            held.write(chunk)
-        return held
+            buffer.write(chunk)
+        return buffer
 
     async def receive(self) -> Message:
         """The next piece of the body; after its end, waits for the client to leave or the answer to be complete."""
