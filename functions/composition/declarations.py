@@ -15,14 +15,16 @@ from shared.messages import Integration, Lane, Registry
 from shared.settings import Settings
 
 from .capability import Capability
-from .declaring import ROUTES, Access, Container, Hub, Key, Need, Queue, Resource, Table, Vault
+from .declaring import ROUTES, Access, ClaimAccount, Container, Hub, Key, Need, Queue, Resource, Table, Vault
 
 __all__ = ["declarations"]
 
 _ROLES: Mapping[tuple[type[Resource], frozenset[Access]], tuple[str, ...]] = {
-    # Data Owner and not Receiver where an app sends too: with Listen alone the scale controller can't read the queue's
-    # length and adds one instance at a time; with Manage on this one queue it jumps to backlog / batch size.
-    (Queue, frozenset({Access.SEND, Access.RECEIVE})): ("Azure Service Bus Data Owner",),
+    # Data Owner and not Receiver where a triggered function's app sends too: with Listen alone the scale controller
+    # can't read the queue's length and adds one instance at a time; with Manage on this one queue it jumps to backlog /
+    # batch size.
+    (Queue, frozenset({Access.SEND, Access.TRIGGER})): ("Azure Service Bus Data Owner",),
+    (Queue, frozenset({Access.TRIGGER})): ("Azure Service Bus Data Receiver",),
     (Queue, frozenset({Access.SEND})): ("Azure Service Bus Data Sender",),
     (Queue, frozenset({Access.RECEIVE})): ("Azure Service Bus Data Receiver",),
     (Hub, frozenset({Access.SEND})): ("Azure Event Hubs Data Sender",),
@@ -31,6 +33,7 @@ _ROLES: Mapping[tuple[type[Resource], frozenset[Access]], tuple[str, ...]] = {
     (Table, frozenset({Access.WRITE})): ("Storage Table Data Contributor",),
     (Container, frozenset({Access.READ})): ("Storage Blob Data Reader",),
     (Container, frozenset({Access.WRITE})): ("Storage Blob Data Contributor",),
+    (ClaimAccount, frozenset({Access.DELEGATE})): ("Storage Blob Delegator",),
     (Vault, frozenset({Access.SECRETS})): ("Key Vault Secrets User",),
     (Vault, frozenset({Access.SET_SECRETS})): ("Key Vault Secrets Officer",),
     (Key, frozenset({Access.WRAP})): ("Key Vault Crypto Service Encryption User",),
@@ -42,6 +45,7 @@ _KINDS: Mapping[type[Resource], str] = {
     Hub: "hub",
     Table: "table",
     Container: "container",
+    ClaimAccount: "account",
     Vault: "vault",
     Key: "key",
 }
@@ -129,6 +133,11 @@ def declarations(
         ],
         "probes": [
             {"component": name, "of": capability.name} for capability in capabilities for name in capability.probes
+        ],
+        "metrics": [
+            {"name": metric.name, "kind": type(metric).__name__.lower(), "unit": metric.unit, "of": capability.name}
+            for capability in capabilities
+            for metric in capability.metrics
         ],
         "commands": [
             {"name": command.name, "of": capability.name}
@@ -223,18 +232,28 @@ def _grants(capabilities: Sequence[Capability], names: _Names) -> dict[str, list
             reasons.append(why)
     grants: dict[str, list[dict[str, str]]] = {
         name: []
-        for name in ("queues", "hubs", "containers", "tablesOfEveryAccount", "tablesOfFirstAccount", "vault", "keys")
+        for name in (
+            "queues",
+            "hubs",
+            "containers",
+            "claimAccount",
+            "tablesOfEveryAccount",
+            "tablesOfFirstAccount",
+            "vault",
+            "keys",
+        )
     }
     for (kind, name, app), accesses in sorted(calls.items(), key=lambda call: _order(*call[0])):
         where = {
             Queue: "queues",
             Hub: "hubs",
             Container: "containers",
+            ClaimAccount: "claimAccount",
             Table: "tablesOfEveryAccount" if name in every_account else "tablesOfFirstAccount",
             Vault: "vault",
             Key: "keys",
         }[kind]
-        subject = {} if kind is Vault else {_KINDS[kind]: name}
+        subject = {} if kind in (Vault, ClaimAccount) else {_KINDS[kind]: name}
         for role, covered in _roles(kind, accesses):
             why = " ".join(dict.fromkeys(reason for access in covered for reason in accesses[access]))
             grants[where].append({"app": app.value, **subject, "role": role, "why": why})
@@ -254,7 +273,7 @@ def _calls(capabilities: Sequence[Capability]) -> Iterator[tuple[AppName, Access
 def _of_trigger(function: Function) -> Iterator[tuple[AppName, Access, Resource, str]]:
     match function.trigger:
         case QueueTrigger(queue=queue):
-            yield function.app, Access.RECEIVE, Queue(name=queue), "Takes the messages of this queue."
+            yield function.app, Access.TRIGGER, Queue(name=queue), "Takes the messages of this queue."
         case HubTrigger(hub=hub):
             yield function.app, Access.RECEIVE, Hub(name=hub), "Reads the events of this hub."
 

@@ -7,6 +7,8 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+from infra.delivery.names import unique_string
+
 from .values import Symbolic
 
 __all__ = ["FUNCTIONS", "OF_UNKNOWNS"]
@@ -17,8 +19,7 @@ def _digest(*parts: Any) -> bytes:
 
 
 def _unique_string(*parts: Any) -> str:
-    """Thirteen letters and digits as in Azure, the same for the same parts; not the letters that Azure gives."""
-    return base64.b32encode(_digest(*parts)).decode().lower()[:13]
+    return unique_string(*map(str, parts))
 
 
 def _guid(*parts: Any) -> str:
@@ -69,6 +70,10 @@ def _to_object(value: Any) -> Any:
     return json.loads(value)
 
 
+def _fail(reason: str) -> Any:
+    raise ValueError(reason)
+
+
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "array": lambda value: value if isinstance(value, list) else [value],
     "base64": lambda value: _text(base64.b64encode(value.encode()).decode(), value),
@@ -77,6 +82,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "contains": _contains,
     "empty": lambda value: value is None or len(value) == 0,
     "endsWith": lambda text, end: text.lower().endswith(end.lower()),
+    "fail": _fail,
     "first": lambda value: value[0],
     "flatten": lambda lists: [item for one in lists for item in one],
     "format": _format,

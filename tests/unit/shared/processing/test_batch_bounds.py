@@ -5,21 +5,28 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
 
+from shared.claim_check import ClaimStore
 from shared.classification import HIDDEN
 from shared.dead_letters import DeadLetter
 from shared.messages import Lane
-from shared.processing import BatchFailed, pipeline
+from shared.outbox import OutboxRows
+from shared.processing import BatchFailed, Decoder, Recent, pipeline
+from shared.processing.committing import commit
+from shared.processing.deduplication import Deduplication
+from shared.processing.outcomes import Fresh, Handled, Message
 from shared.secrets import UnknownSecret, VaultUnavailable
+from shared.state import StateStore
 from shared.tables import Upsert
+from shared.work import Work
 from tests.unit.memory import MemoryDeadLetters
 
 from .conftest import HOLD
-from .world import CARRIER_KEY, NOW, World, body, delivery, of, redelivered
+from .world import CARRIER_KEY, NOW, Stock, World, body, delivery, of, redelivered
 
 
 async def test_a_spent_budget_makes_retries_wait_longer() -> None:
@@ -61,11 +68,19 @@ async def test_storage_that_hangs_fails_the_batch_below_the_lock(monkeypatch: py
 
 
 @pytest.mark.parametrize(
-    ("tries", "left", "waits"),
-    [(1, 20.0, 0.5), (2, 20.0, 1.0), (9, 20.0, 5.0), (9, 3.0, 3.0), (1, 0.0, 0.0), (1, -1.0, 0.0)],
+    ("tries", "left", "longest", "waits"),
+    [
+        (1, 20.0, 5.0, 0.5),
+        (2, 20.0, 5.0, 1.0),
+        (9, 20.0, 5.0, 5.0),
+        (9, 20.0, 99.0, 20.0),
+        (9, 3.0, 5.0, 3.0),
+        (1, 0.0, 5.0, 0.0),
+        (1, -1.0, 5.0, 0.0),
+    ],
 )
 async def test_a_failed_batch_is_held_for_a_while_but_not_beyond_its_lock(
-    tries: int, left: float, waits: float, monkeypatch: pytest.MonkeyPatch
+    tries: int, left: float, longest: float, waits: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Held longer, it could not be given back: others would have it while its delivery count is spent."""
     slept: list[float] = []
@@ -75,7 +90,7 @@ async def test_a_failed_batch_is_held_for_a_while_but_not_beyond_its_lock(
 
     ends = asyncio.get_running_loop().time() + left
     monkeypatch.setattr(asyncio, "sleep", sleep)
-    await HOLD([replace(delivery(1), delivery_count=tries)], ends)
+    await HOLD([replace(delivery(1), delivery_count=tries)], ends, longest)
     assert slept == [pytest.approx(waits, abs=0.1)]
 
 
@@ -93,6 +108,35 @@ async def test_a_replayed_message_is_done_once_and_dies_again_where_it_must() ->
         assert world.status(number) == after
     assert world.stock("item-1") == {"total": 1, "moves": [1]}
     assert len(world.calls) == 4
+
+
+async def test_a_replay_that_another_instance_has_done_meanwhile_changes_nothing() -> None:
+    """Its inbox row is replaced as it was read only: else it would undo what a later message of its key did."""
+    world = World()
+    await world.process(delivery(1, "A", behave="reject"))
+    (place,) = [key for key in world.state.rows if key[1] == f"inbox:{UUID(int=1)}"]
+    bucket, row = int(place[0]), dict(world.state.rows[place])
+    await world.state.commit(bucket, [Upsert(row | {"status": "replaying", "replay": 1})])
+    decoder = Decoder(world.registry, cast(ClaimStore, None), buckets=world.state.buckets)
+    message = await decoder.read(delivery(1, "A", with_headers={"replay": 1}))
+    assert isinstance(message, Message)
+    store = cast(StateStore, world.state)
+    (fresh,) = await Deduplication(store, Recent(), OutboxRows(store)).sort(bucket, [message])
+    assert isinstance(fresh, Fresh)
+    work = Work(
+        headers=message.headers,
+        buckets=world.state.buckets,
+        source="/shop",
+        load=world.state.find,
+        now=lambda: NOW,
+        payload_hash=message.payload_hash,
+        aggregate=fresh.aggregate,
+    )
+    await work.save("stock", "A", Stock(total=1, moves=[1]))  # without a look at what was there, and nothing published
+    await world.process(delivery(1, "A", with_headers={"replay": 1}), delivery(2, "A", amount=5))
+    assert world.stock("A") == {"total": 6, "moves": [1, 5]}
+    assert not await commit(store, bucket, [Handled(message, work, 0)])
+    assert world.stock("A") == {"total": 6, "moves": [1, 5]}
 
 
 @pytest.mark.parametrize("first", ["the good one", "the unreadable one"])
