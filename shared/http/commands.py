@@ -14,10 +14,12 @@ from shared.messages import (
     Handler,
     InvalidMessage,
     MessageError,
+    PayloadHash,
     Registry,
     check_depth,
     envelope_from,
     parse_strict,
+    payload_hash,
     refuse_unknown,
     rfc3339,
     unknown_fields,
@@ -45,6 +47,7 @@ class Command:
     source: str
     data: BaseModel
     body: bytes
+    payload: PayloadHash
 
 
 def read_command(
@@ -88,7 +91,8 @@ def read_command(
         envelope = handler.decode(body)
         if refuse or handler.refuses_unknown_fields:
             refuse_unknown(list(unknown_fields(envelope, parsed)))
-        return Command(handler, envelope.message_id, envelope.source, envelope.data, body)
+        payload = payload_hash(handler.event_type, handler.version, parsed["data"])
+        return Command(handler, envelope.message_id, envelope.source, envelope.data, body, payload)
     except MessageError as error:
         raise Refused(error, message_id) from error
 

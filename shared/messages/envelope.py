@@ -127,6 +127,7 @@ class Headers:
     """What we rely on beside the body: application properties, which no host shifts between messages.
 
     `sender` is a mark of the client that sent the message, not its name; None where nobody asked, or a handler sent it.
+    `request` is the number of the one request that brought it: several may come under one message id.
     """
 
     message_id: UUID
@@ -146,6 +147,7 @@ class Headers:
     claim_encoding: str | None = None
     sealed: str | None = None
     sender: str | None = None
+    request: str | None = None
 
     @property
     def broker_id(self) -> str:
@@ -185,6 +187,7 @@ class Headers:
             "claimEncoding": self.claim_encoding,
             "sealed": self.sealed,
             "sender": self.sender,
+            "request": self.request,
         }
         properties.update({name: value for name, value in optional.items() if value is not None})
         return properties
@@ -218,6 +221,7 @@ class Headers:
                 claim_encoding=_optional(properties, "claimEncoding"),
                 sealed=_optional(properties, "sealed"),
                 sender=_optional(properties, "sender"),
+                request=_optional(properties, "request"),
             )
         except KeyError as error:
             raise InvalidMessage(f"The application property {error.args[0]!r} is missing.") from None

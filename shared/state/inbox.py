@@ -42,6 +42,7 @@ def inbox_row(
         "processedAt": now,
         **({"payloadSha256": ""} if payload_hash is None else payload_hash.columns()),
         "sender": headers.sender or "",
+        **({"request": headers.request} if headers.request else {}),
     }
     return row if code is None else {**row, "code": code, "reason": (reason or "")[:_LONGEST_REASON]}
 

@@ -13,10 +13,10 @@ import pytest
 
 from infra.delivery.azure import AzureFailed
 from infra.delivery.deployment import Deployment as Delivered
-from infra.hooks.choose_stage import choose
 from infra.hooks.first_secrets import FIRST, TRIES, first_secrets
 from infra.hooks.smoke import smoke_test
-from local.bicep import Deployment, Resource, deploy, read_parameters
+from local.bicep import BicepError, Deployment, Resource, deploy, read, read_parameters
+from local.declaring.parameters import parameters_of_all_stages
 
 
 def never(*_: object, **__: object) -> Any:
@@ -105,17 +105,36 @@ def test_the_smoke_test_brings_a_token_where_the_api_wants_one() -> None:
         smoke_test({}, never, never)
 
 
-def test_a_stage_is_chosen_by_name(tmp_path: Path, infra: Path) -> None:
-    """azd finds the stage's own parameters; a stage that isn't there is named with those that are."""
+@pytest.mark.parametrize("stage", ["dev", "test", "prod"])
+def test_a_stage_is_chosen_by_name(infra: Path, stage: str) -> None:
+    """azd reads the infrastructure before any hook runs, so the parameters of all stages are in one file."""
+    environment = {"SLUICE_STAGE": stage, "AZURE_ENV_NAME": "mine", "AZURE_LOCATION": "northeurope"}
+    chosen = read_parameters(infra / "main.bicepparam", environment)
+    assert chosen == read_parameters(infra / f"params/{stage}.bicepparam", environment)
+    assert (chosen["stage"], chosen["environmentName"], chosen["location"]) == (stage, "mine", "northeurope")
+    assert "main.bicepparam" not in (infra.parent / ".gitignore").read_text()
+
+
+def test_azd_asks_for_no_parameter_and_an_unknown_stage_ends_the_build(infra: Path) -> None:
+    """Whatever has no default has a value, with nothing set at all; a misspelt stage is never another one."""
+    given = read_parameters(infra / "main.bicepparam", {})
+    asked = [one for one in read(infra / "main.bicep").declarations.values() if one.kind == "param"]
+    assert [one.name for one in asked if not one.has_default and given.get(one.name) is None] == []
+    assert given["stage"] == "dev"
+    with pytest.raises(BicepError, match="stageName"):
+        read_parameters(infra / "main.bicepparam", {"SLUICE_STAGE": "Prod"})
+
+
+def test_a_parameter_that_one_stage_lacks_is_named(infra: Path, tmp_path: Path) -> None:
+    """The file for all stages is not written from stages that differ in what they say."""
     (tmp_path / "params").mkdir()
     for file in (infra / "params").iterdir():
-        (tmp_path / "params" / file.name).write_bytes(file.read_bytes())
-    chosen = choose(tmp_path, {"SLUICE_STAGE": "prod"})
-    assert chosen.read_text().startswith("using 'main.bicep'\n")
-    assert read_parameters(chosen, {}) == read_parameters(infra / "params/prod.bicepparam", {})
-    assert read_parameters(choose(tmp_path, {}), {})["stage"] == "dev"
-    with pytest.raises(ValueError, match="use one of dev, prod, test"):
-        choose(tmp_path, {"SLUICE_STAGE": "../prod"})
+        text = file.read_text()
+        (tmp_path / "params" / file.name).write_text(
+            text.replace("param logCapGb = -1", "") if "prod" in file.name else text
+        )
+    with pytest.raises(BicepError, match="no value for logCapGb"):
+        parameters_of_all_stages(tmp_path)
 
 
 def test_azd_deploys_to_every_app(project: Path, environment: Deployment) -> None:

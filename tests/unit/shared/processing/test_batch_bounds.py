@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -13,7 +14,7 @@ from shared.classification import HIDDEN
 from shared.dead_letters import DeadLetter
 from shared.messages import Lane
 from shared.processing import BatchFailed, pipeline
-from shared.secrets import VaultUnavailable
+from shared.secrets import UnknownSecret, VaultUnavailable
 from shared.tables import Upsert
 from tests.unit.memory import MemoryDeadLetters
 
@@ -140,6 +141,21 @@ async def test_a_vault_that_does_not_answer_makes_the_message_wait() -> None:
     await world.process(delivery(1, behave="shows the key"))
     assert [sent.headers.attempt for sent in world.lanes.sent] == [2]
     assert world.dead.letters == {}
+
+
+@pytest.mark.parametrize("attempt", [1, 2, 3])
+async def test_a_secret_that_does_not_exist_is_given_two_minutes_to_appear(attempt: int) -> None:
+    """It may be on its way from a deployment; then the message is dead, for good, and a replay takes it up."""
+    world = World(attempts=50)
+    world.handlers_vault.broken = UnknownSecret("carrier", "there is no such secret")
+    await world.process(delivery(1, behave="shows the key", with_headers={"attempt": attempt}))
+    copies = [(sent.headers.attempt, sent.when) for sent in world.lanes.sent]
+    dead = [(letter.category, letter.code, letter.reason) for letter in world.dead.letters.values()]
+    if attempt < 3:
+        assert (copies, dead) == ([(attempt + 1, NOW + timedelta(seconds=66))], [])
+    else:
+        reason = "UnknownSecret: secret 'carrier': there is no such secret"
+        assert (copies, dead) == ([], [("permanent", "HANDLER_ERROR", reason)])
 
 
 @pytest.mark.parametrize("lane", [Lane.NORMAL, Lane.ORDERED])
