@@ -257,10 +257,6 @@ var settings = union(declared.entitySettings, {
   SLUICE_INBOX_RETENTION_DAYS: string(retention.inboxDays)
   SLUICE_DEAD_LETTER_RETENTION_DAYS: string(retention.deadLetterDays)
   SLUICE_QUEUE_TTL_DAYS: string(retention.queueTtlDays)
-  SLUICE_OUTBOX_SWEEP_SCHEDULE: '*/30 * * * * *'
-  SLUICE_PARKING_SCHEDULE: '*/5 * * * * *'
-  SLUICE_CLAIM_SWEEP_SCHEDULE: '0 30 3 * * *'
-  SLUICE_INBOX_SWEEP_SCHEDULE: '0 0 4 * * *'
 })
 
 // Smaller batches on the urgent lane: a message waits for fewer others, and scaling out begins at half the backlog.

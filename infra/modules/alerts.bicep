@@ -136,7 +136,7 @@ var messageRules = [
   {
     key: 'api-errors'
     title: 'The API fails'
-    text: 'Answers of 500 and above. No input causes one, so it is an outage below or a bug.'
+    text: 'Answers of 500 and above that no client caused, so it is an outage below or a bug.'
     severity: 1
     frequency: 'PT5M'
     window: 'PT5M'

@@ -104,6 +104,7 @@ class Intake:
                 claim_encoding=claim.encoding if claim else None,
                 sender=None if client is None else mark_of(client).hex(),
                 request=submission.request,
+                former_id=command.former_id,
             )
             await self._lanes.send(headers, body)
         return Operation(command.message_id, bucket_of(key, self._buckets), client or "", submission=submission)

@@ -24,7 +24,8 @@ TABLES = {
     "AppRequests": f"({_COMMON}, Name: string, ResultCode: string, Success: bool, DurationMs: real, Url: string)",
     "AppDependencies": f"({_COMMON}, Name: string, Target: string, Success: bool, DurationMs: real)",
     "AppTraces": f"({_COMMON}, Message: string, SeverityLevel: int)",
-    "AppExceptions": f"({_COMMON}, ProblemId: string, OuterMessage: string, ExceptionType: string)",
+    "AppExceptions": f"({_COMMON}, ProblemId: string, OuterMessage: string, InnermostType: string, "
+    "ExceptionType: string)",
     "AzureMetrics": "(TimeGenerated: datetime, ResourceProvider: string, Resource: string, ResourceId: string, "
     "MetricName: string, Total: real, Count: real, Average: real, Maximum: real, Minimum: real)",
     "Usage": "(TimeGenerated: datetime, DataType: string, Quantity: real, QuantityUnit: string, IsBillable: bool)",

@@ -5,21 +5,28 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
 
+from shared.claim_check import ClaimStore
 from shared.classification import HIDDEN
 from shared.dead_letters import DeadLetter
 from shared.messages import Lane
-from shared.processing import BatchFailed, pipeline
+from shared.outbox import OutboxRows
+from shared.processing import BatchFailed, Decoder, Recent, pipeline
+from shared.processing.committing import commit
+from shared.processing.deduplication import Deduplication
+from shared.processing.outcomes import Fresh, Handled, Message
 from shared.secrets import UnknownSecret, VaultUnavailable
+from shared.state import StateStore
 from shared.tables import Upsert
+from shared.work import Work
 from tests.unit.memory import MemoryDeadLetters
 
 from .conftest import HOLD
-from .world import CARRIER_KEY, NOW, World, body, delivery, of, redelivered
+from .world import CARRIER_KEY, NOW, Stock, World, body, delivery, of, redelivered
 
 
 async def test_a_spent_budget_makes_retries_wait_longer() -> None:
@@ -93,6 +100,35 @@ async def test_a_replayed_message_is_done_once_and_dies_again_where_it_must() ->
         assert world.status(number) == after
     assert world.stock("item-1") == {"total": 1, "moves": [1]}
     assert len(world.calls) == 4
+
+
+async def test_a_replay_that_another_instance_has_done_meanwhile_changes_nothing() -> None:
+    """Its inbox row is replaced as it was read only: else it would undo what a later message of its key did."""
+    world = World()
+    await world.process(delivery(1, "A", behave="reject"))
+    (place,) = [key for key in world.state.rows if key[1] == f"inbox:{UUID(int=1)}"]
+    bucket, row = int(place[0]), dict(world.state.rows[place])
+    await world.state.commit(bucket, [Upsert(row | {"status": "replaying", "replay": 1})])
+    decoder = Decoder(world.registry, cast(ClaimStore, None), buckets=world.state.buckets)
+    message = await decoder.read(delivery(1, "A", with_headers={"replay": 1}))
+    assert isinstance(message, Message)
+    store = cast(StateStore, world.state)
+    (fresh,) = await Deduplication(store, Recent(), OutboxRows(store)).sort(bucket, [message])
+    assert isinstance(fresh, Fresh)
+    work = Work(
+        headers=message.headers,
+        buckets=world.state.buckets,
+        source="/shop",
+        load=world.state.find,
+        now=lambda: NOW,
+        payload_hash=message.payload_hash,
+        aggregate=fresh.aggregate,
+    )
+    await work.save("stock", "A", Stock(total=1, moves=[1]))  # without a look at what was there, and nothing published
+    await world.process(delivery(1, "A", with_headers={"replay": 1}), delivery(2, "A", amount=5))
+    assert world.stock("A") == {"total": 6, "moves": [1, 5]}
+    assert not await commit(store, bucket, [Handled(message, work, 0)])
+    assert world.stock("A") == {"total": 6, "moves": [1, 5]}
 
 
 @pytest.mark.parametrize("first", ["the good one", "the unreadable one"])
