@@ -105,11 +105,11 @@ class StreamConsumer:
             stored, extent = await self._positions.get(partition), await self._log.extent(partition)
             position = self._begun(partition, stored, log, extent) or Position(sequence=extent.first - 1, log=log)
             seen = self._missing.get(partition)
-            if seen is None or seen.after != position.sequence:
+            if seen is None or seen.after != position.sequence or seen.until <= position.sequence:
                 self._missing[partition] = _Missing(position.sequence, extent.last, self._clock())
                 continue
             is_old_group = stored is None and extent.last - extent.first >= FIRST_START_EVENTS
-            if position.sequence >= seen.until or is_old_group or self._clock() - seen.since < SETTLED:
+            if is_old_group or self._clock() - seen.since < SETTLED:
                 continue
             until = self._clock() + time_left()
             position = await self._close(partition, position, before=seen.until + 1, until=until)
