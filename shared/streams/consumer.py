@@ -32,7 +32,7 @@ SETTLED = 120.0
 
 @dataclass(frozen=True, slots=True)
 class _Missing:
-    """What a partition held beyond the position at a moment: the events after one number up to another."""
+    """What a partition had beyond the position at a moment: the events after one number up to another."""
 
     after: int
     until: int
