@@ -189,11 +189,11 @@ def test_functions_get_their_triggers(composition: Composition) -> None:
 
     async def tick(timer: Any) -> None: ...
 
-    dead = QueueTrigger(queue="%Q%", sessions=True, dead_letters=True)
+    waiting = QueueTrigger(queue="%Q%", sessions=True)
     capability = Capability(
         name="parcels",
         functions=[
-            Function(call=parcels, trigger=dead, app=AppName.HIGH),
+            Function(call=parcels, trigger=waiting, app=AppName.HIGH),
             Function(call=tick, trigger=TimerTrigger(schedule="0 * * * * *"), app=AppName.HIGH),
         ],
         resources=[Queue(name="%Q%", sessions=True)],
@@ -201,7 +201,7 @@ def test_functions_get_their_triggers(composition: Composition) -> None:
     found = compose(capabilities_of(composition, [lambda _: capability])).get_functions()
     assert [one.get_function_name() for one in found] == ["parcels", "tick", "api"]
     trigger = found[0].get_trigger().get_dict_repr()  # type: ignore[union-attr]
-    assert (trigger["queueName"], trigger["isSessionsEnabled"]) == ("%Q%/$deadletterqueue", True)
+    assert (trigger["queueName"], trigger["isSessionsEnabled"]) == ("%Q%", True)
 
 
 async def test_parts_are_made_once_and_closed_the_last_first() -> None:
