@@ -19,7 +19,7 @@ from tests.unit.memory import MemoryUploads
 
 from .conftest import ENVIRONMENT, Running
 
-CASES = max(1, int(float(os.environ.get("SLUICE_TEST_SCALE", "1")))
+CASES = max(1, int(float(os.environ.get("SLUICE_TEST_SCALE", "1"))))
 """Random requests for each operation and kind, beside those that the document's bounds give: some hundreds."""
 CHECKS = {
     "not_a_server_error",
