@@ -90,7 +90,7 @@ def success(
 
 
 def accepted(message_id: UUID, *, location: str, now: datetime, milliseconds: int) -> Response:
-    """202: Service Bus has the message (and Blob storage its payload). What `Location` holds stands in headers of its own too."""
+    """202: Service Bus has the message (and Blob storage its payload). The parts of `Location` are headers too."""
     identity, _, request = location.rpartition("/")[2].partition("?request=")
     headers = {"Location": location, "Operation-Id": identity} | ({"Operation-Request": request} if request else {})
     return success(
