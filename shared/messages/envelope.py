@@ -219,14 +219,14 @@ class Headers:
                 source=_text(properties["source"], 256),
                 key=_key(_text(properties["key"], 128)),
                 lane=Lane(properties["priority"]),
-                attempt=_attempt(properties["attempt"]),
-                replay=int(properties.get("replay", 0)),
+                attempt=_whole("attempt", properties["attempt"], 1, 10_000),
+                replay=_whole("replay", properties.get("replay", 0), 0, 1_000_000),
                 first_attempt_at=_first_attempt(properties["firstAttemptAt"]),
                 correlation_id=_text(properties["correlationId"], 128),
                 traceparent=_optional(properties, "traceparent"),
                 claim=_optional(properties, "claim"),
                 claim_sha256=_optional(properties, "claimSha256"),
-                claim_size=None if size is None else int(size),
+                claim_size=None if size is None else _whole("claimSize", size, 0, 2**53),
                 claim_encoding=_optional(properties, "claimEncoding"),
                 sealed=_optional(properties, "sealed"),
                 sender=_optional(properties, "sender"),
@@ -266,8 +266,9 @@ def _first_attempt(value: Any) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-def _attempt(value: Any) -> int:
-    attempt = int(value)
-    if not 1 <= attempt <= 10_000:
-        raise ValueError(f"attempt is {attempt}, must be 1 or more")
-    return attempt
+def _whole(name: str, value: Any, first: int, last: int) -> int:
+    """A number that later readers hold: a column, or a part of a broker's message id."""
+    number = int(value)
+    if not first <= number <= last:
+        raise ValueError(f"{name} must be from {first} to {last}")
+    return number
