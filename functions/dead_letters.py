@@ -9,6 +9,7 @@ from typing import Any, List  # noqa: UP035 - the worker refuses list[...] in a 
 import azure.functions as func
 
 from shared.dead_letters import DeadLetterStore, QueueDrain
+from shared.encryption import Erased
 from shared.messages import Delivery, Headers, Lane, MessageError
 from shared.ordered import Parking
 from shared.processing import Decoder
@@ -17,7 +18,7 @@ from shared.telemetry import log_event
 from .lanes import delivery_of
 from .triggers import AppName, Function, QueueTrigger
 
-__all__ = ["Drains", "dead_letters_function", "has_payload_hash", "sweep"]
+__all__ = ["Drains", "dead_letters_function", "has_payload_hash", "is_erased", "sweep"]
 
 _SWEEP_SECONDS = 120.0
 
@@ -64,6 +65,21 @@ def has_payload_hash(decoder: Decoder) -> Callable[[Delivery, Headers, Mapping[s
             return False
 
     return has
+
+
+def is_erased(decoder: Decoder) -> Callable[[Delivery, Headers], Awaitable[bool]]:
+    """Whether the person whom a message is about was erased since it was accepted; not where it can't be read."""
+
+    async def erased(delivery: Delivery, headers: Headers) -> bool:
+        try:
+            await decoder.decode(delivery, headers)
+        except Erased:
+            return True
+        except MessageError:
+            return False
+        return False
+
+    return erased
 
 
 async def sweep(store: DeadLetterStore, parking: Parking, *, retention_days: int, now: Callable[[], datetime]) -> bool:

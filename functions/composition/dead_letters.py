@@ -1,6 +1,6 @@
 """Dead letters: their store, the drains of what the broker gave up by itself, and the sweep of old ones."""
 
-from functions.dead_letters import Drains, dead_letters_function, has_payload_hash, sweep
+from functions.dead_letters import Drains, dead_letters_function, has_payload_hash, is_erased, sweep
 from functions.triggers import AppName
 from shared.blobs import BodyStore
 from shared.dead_letters import DeadLetterStore, InboxRecords, QueueDrain
@@ -12,7 +12,7 @@ from .capability import Capability
 from .claims import CLAIMS, decoder
 from .composition import Composition
 from .declaring import Access, Container, Need, Table
-from .encryption import KEY_NEEDS, message_encryption
+from .encryption import KEY_NEEDS, SUBJECT_KEYS_TABLE, message_encryption
 from .platform import platform
 from .sending import LANES
 from .state import STATE_TABLE, parking, state_store
@@ -40,6 +40,7 @@ def queue_drain(composition: Composition) -> QueueDrain:
         composition.get(dead_letter_store),
         InboxRecords(composition.get(state_store)),
         has_payload_hash=has_payload_hash(composition.get(decoder)),
+        is_erased=is_erased(composition.get(decoder)),
         now=composition.now,
     )
 
@@ -80,6 +81,13 @@ def capability(composition: Composition) -> Capability:
                 by=[one.name for one in drain],
             ),
             Need(access=Access.WRITE, to=Table(name=STATE_TABLE), why="Tells what became of messages, frees keys."),
+            Need(
+                access=Access.READ,
+                to=Table(name=SUBJECT_KEYS_TABLE),
+                why="Knows who was erased: nothing of what the broker gave up about them is kept.",
+                when="SLUICE_DATA_KEY",
+                by=[one.name for one in drain],
+            ),
             *KEY_NEEDS,
         ],
         settings=DeadLetterSettings.variables(),

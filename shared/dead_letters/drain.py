@@ -30,6 +30,7 @@ _REASONS: Mapping[str, tuple[Category, ErrorCode]] = {
 }
 _OTHER = (Category.PERMANENT, ErrorCode.DEAD_LETTERED)
 
+IsErased = Callable[[Delivery, Headers], Awaitable[bool]]
 HasPayloadHash = Callable[[Delivery, Headers, Mapping[str, Any]], Awaitable[bool]]
 
 
@@ -38,6 +39,8 @@ class QueueDrain:
 
     Parameters
     ----------
+    is_erased:
+        Whether the person whom a message is about was erased since it was accepted: nothing of what it says is stored.
     has_payload_hash:
         Whether an inbox row carries the hash of a message's data; not where it can't be read. Asked only
         for a message that the inbox knows as done: the broker may give up on one whose effects were committed.
@@ -49,11 +52,13 @@ class QueueDrain:
         inbox: InboxRecords,
         *,
         has_payload_hash: HasPayloadHash,
+        is_erased: IsErased | None = None,
         now: Callable[[], datetime],
     ) -> None:
         self._store = store
         self._inbox = inbox
         self._has_payload_hash = has_payload_hash
+        self._is_erased = is_erased
         self._now = now
 
     async def drain(self, lane: Lane, messages: Sequence[Delivery]) -> None:
@@ -75,6 +80,8 @@ class QueueDrain:
         headers = _headers(message)
         if headers is not None and await self._is_done(message, headers):
             return "done"
+        if headers is not None and self._is_erased is not None and await self._is_erased(message, headers):
+            message = message.erased()
         letter = letter_of(lane, message, headers, now=self._now())
         await self._store.put(letter)
         if headers is not None:
