@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared.authentication import Caller
+from shared.encryption import KeysUnavailable
 from shared.health import Health, Probe
 from shared.http import (
     ANONYMOUS,
@@ -184,6 +185,7 @@ def build_api(
     app.add_exception_handler(AzureError, not_read)
     app.add_exception_handler(SecretError, not_read)
     app.add_exception_handler(TimeoutError, not_read)
+    app.add_exception_handler(KeysUnavailable, not_read)
     direct = Direct(app, {(one.method, one.full_path): checked(one, now=now) for one in routes if one.direct})
     if authenticate is None:
         return Observed(direct, now=now)

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import nullcontext
 from datetime import datetime
 from typing import Any
@@ -34,22 +34,20 @@ from shared.http import (
     read_body,
     success,
 )
-from shared.messages import ErrorCode, Handler, MessageError
+from shared.messages import ErrorCode, Handler, MessageError, PayloadHash, stored_hashes
 from shared.secrets import SecretError
 from shared.sending import NotSent
 from shared.state import StateStore, inbox_key
 from shared.telemetry import log_event
 
 from .openapi import command_docs, view_docs
+from .outcomes import ACCEPTED, became
 from .unavailable import secret_failed, storage_failed, unavailable
 from .uploads import UploadEndpoints
 
 __all__ = ["Commands"]
 
 LARGE_BODY = 256 * 1024
-
-_STATUS = {"done": "succeeded", "dead": "failed"}
-"""Inbox status → what an operation says; not there, or open again for a replay, is accepted."""
 
 
 class Commands:
@@ -63,6 +61,8 @@ class Commands:
         Bytes of the largest body that is read.
     public_path:
         What a proxy before the app has in front of its paths; links are relative, but for this.
+    protect:
+        From the hash of a payload with protected fields to what the inbox keeps of it, and kept under earlier keys.
     """
 
     def __init__(
@@ -74,6 +74,7 @@ class Commands:
         *,
         max_body: int,
         public_path: str = "",
+        protect: Callable[[str], Awaitable[Sequence[str]]] | None = None,
         now: Callable[[], datetime],
     ) -> None:
         self._intake = intake
@@ -82,6 +83,7 @@ class Commands:
         self._uploads = uploads
         self._max_body = max_body
         self._operations_path = f"{public_path}/api/operations"
+        self._protect = protect
         self._now = now
 
     def routes(self, handlers: Mapping[str, Handler]) -> list[Route]:
@@ -103,6 +105,7 @@ class Commands:
                 method="GET",
                 path="operations/{operationId}",
                 endpoint=self.operation,
+                query=frozenset({"request"}),
                 access=EVERY_ROLE,  # a producer sees its own: what the operation's id says decides
                 docs=view_docs("operation", "operationId"),
             ),
@@ -150,31 +153,42 @@ class Commands:
         except (AzureError, TimeoutError, KeysUnavailable) as failure:
             return storage_failed(failure, now=self._now(), message_id=message_id)
         milliseconds = round((time.perf_counter() - started) * 1_000)
-        location = f"{self._operations_path}/{operations.make(operation)}"
+        location = f"{self._operations_path}/{operations.address(operation)}"
         return accepted(operation.message_id, location=location, now=self._now(), milliseconds=milliseconds)
 
     async def operation(self, request: Request) -> Response:
         """What became of a message: one point read."""
         started = time.perf_counter()
-        operation = (await self._signer.ids()).read(request.path_params["operationId"])
+        ids = await self._signer.ids()
+        beside = request.query_params.get("request")
+        operation = ids.read(request.path_params["operationId"] + ("" if beside is None else f"?request={beside}"))
         if operation is None or not _may_see(_caller(request), operation):  # another client's looks like none
             return self._no_operation()
         key = inbox_key(operation.message_id)
         row = (await self._state().find(operation.bucket, [key])).get(key)
-        if row is not None and not _sent_by(_caller(request), row):
-            return self._no_operation()
-        status = _STATUS.get(row["status"] if row is not None else "", "accepted")
-        more: dict[str, Any] = {}
-        if row is not None and status == "failed":
-            more["error"] = {"code": row.get("code", ""), "message": row.get("reason", ""), "details": {}}
+        found = ACCEPTED
+        if row is not None:
+            own = _sent_by(_caller(request), row)
+            if not own and operation.submission is None:
+                return self._no_operation()
+            found = became(row, operation.submission, await self._hashes(operation, row), own=own)
         return success(
-            status,
+            found.status,
             message_id=operation.message_id,
             now=self._now(),
             milliseconds=round((time.perf_counter() - started) * 1_000),
-            processed=status != "accepted",
-            more=more,
+            processed=found.status != "accepted",
+            more=found.columns(),
         )
+
+    async def _hashes(self, operation: Operation, row: Mapping[str, Any]) -> tuple[PayloadHash, ...]:
+        """The hash of what a request submitted in every form; keys are asked only where the plain one doesn't fit."""
+        if operation.submission is None:
+            return ()
+        payload = operation.submission.payload
+        if payload.is_in(row) or self._protect is None:
+            return (payload,)
+        return await stored_hashes(payload, self._protect)
 
     def _no_operation(self) -> Response:
         return error(ErrorCode.NOT_FOUND, "There is no such operation.", now=self._now())

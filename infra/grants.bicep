@@ -23,7 +23,7 @@ var greenGrants = [for app in apps: {
 }]
 
 @export()
-@description('Grants on whole storage accounts: only on the one that holds nothing but the hosts\' own records.')
+@description('Grants on whole storage accounts that the platform needs: only on the one that holds nothing but the hosts\' own records.')
 var accountGrants = [for app in apps: {
   app: app
   account: 'host'

@@ -167,8 +167,43 @@ var greenNames = [for one in apps: 'func-${environmentName}-${one.key}-g${take(t
 var blueContainers = [for one in apps: 'app-${one.key}']
 var greenContainers = [for one in apps: 'app-${one.key}-green']
 var packageContainers = twoColours ? concat(blueContainers, greenContainers) : blueContainers
-var stateIds = [for name in stateNames: '${group.id}/providers/Microsoft.Storage/storageAccounts/${name}']
+var watchedAccounts = [for name in concat(stateNames, [accounts.claims]): {
+  name: name
+  id: '${providers}/Microsoft.Storage/storageAccounts/${name}'
+}]
 var wrappingKey = 'data-key-wrap'
+
+// What is reached privately: the endpoint's name, what it leads to, the part of it, and the zones that tell its address.
+var providers = '${group.id}/providers'
+var busEndpoints = [
+  { name: names.serviceBus, target: '${providers}/Microsoft.ServiceBus/namespaces/${names.serviceBus}', part: 'namespace', zones: ['messaging'] }
+  { name: names.eventHubs, target: '${providers}/Microsoft.EventHub/namespaces/${names.eventHubs}', part: 'namespace', zones: ['messaging'] }
+  { name: names.vault, target: '${providers}/Microsoft.KeyVault/vaults/${names.vault}', part: 'vault', zones: ['vault'] }
+  { name: names.component, target: '${providers}/Microsoft.Insights/privateLinkScopes/ampls-${names.component}', part: 'azuremonitor', zones: ['monitor', 'oms', 'ods', 'agents', 'blob'] }
+]
+var topicEndpoints = notifications ? [
+  { name: names.topic, target: '${providers}/Microsoft.EventGrid/topics/${names.topic}', part: 'topic', zones: ['events'] }
+] : []
+var accountParts = concat([
+  { name: accounts.claims, part: 'blob' }
+  { name: accounts.lake, part: 'blob' }
+  { name: accounts.lake, part: 'dfs' }
+  { name: accounts.host, part: 'blob' }
+  { name: accounts.deploy, part: 'blob' }
+], stateParts)
+var stateParts = [for name in stateNames: { name: name, part: 'table' }]
+var accountEndpoints = [for one in accountParts: {
+  name: '${one.name}-${one.part}'
+  target: '${providers}/Microsoft.Storage/storageAccounts/${one.name}'
+  part: one.part
+  zones: [one.part]
+}]
+var appEndpoints = [for name in concat(blueNames, twoColours ? greenNames : []): {
+  name: name
+  target: '${providers}/Microsoft.Web/sites/${name}'
+  part: 'sites'
+  zones: ['sites']
+}]
 
 // The API's app first: a rollout takes it last, so that a new kind of message finds its worker.
 var apps = [
@@ -194,7 +229,9 @@ var bodyLimit = 8388608
 
 // App settings of every app. The app checks at start that they fit together; `dev.py doctor` checks before that.
 var settings = union(declared.entitySettings, {
-  AzureWebJobsStorage__accountName: accounts.host
+  AzureWebJobsStorage__blobServiceUri: 'https://${accounts.host}.blob.${storageSuffix}'
+  AzureWebJobsStorage__queueServiceUri: 'https://${accounts.host}.queue.${storageSuffix}'
+  AzureWebJobsStorage__tableServiceUri: 'https://${accounts.host}.table.${storageSuffix}'
   ServiceBus__fullyQualifiedNamespace: '${names.serviceBus}.${busSuffixes[cloud]}'
   EventHubs__fullyQualifiedNamespace: '${names.eventHubs}.${busSuffixes[cloud]}'
   State__tableServiceUri: join(stateUris, ',')
@@ -203,6 +240,7 @@ var settings = union(declared.entitySettings, {
   PYTHON_ENABLE_INIT_INDEXING: '1'
   FUNCTIONS_REQUEST_BODY_SIZE_LIMIT: string(bodyLimit)
   SLUICE_MAX_BODY_BYTES: string(bodyLimit)
+  SLUICE_UPLOAD_LINKS: isolated ? 'false' : 'true'
   SLUICE_CLOUD: cloud
   SLUICE_PUBLIC_URL: !empty(publicUrl) ? publicUrl : gateway.enabled ? 'https://${names.gateway}.${apiSuffixes[cloud]}' : 'https://${blueNames[0]}.${siteSuffixes[cloud]}'
   SLUICE_OPERATION_KEY: 'secret:operation-key'
@@ -219,10 +257,6 @@ var settings = union(declared.entitySettings, {
   SLUICE_INBOX_RETENTION_DAYS: string(retention.inboxDays)
   SLUICE_DEAD_LETTER_RETENTION_DAYS: string(retention.deadLetterDays)
   SLUICE_QUEUE_TTL_DAYS: string(retention.queueTtlDays)
-  SLUICE_OUTBOX_SWEEP_SCHEDULE: '*/30 * * * * *'
-  SLUICE_PARKING_SCHEDULE: '*/5 * * * * *'
-  SLUICE_CLAIM_SWEEP_SCHEDULE: '0 30 3 * * *'
-  SLUICE_INBOX_SWEEP_SCHEDULE: '0 0 4 * * *'
 })
 
 // Smaller batches on the urgent lane: a message waits for fewer others, and scaling out begins at half the backlog.
@@ -366,26 +400,6 @@ module dns 'modules/private-dns.bicep' = {
   }
 }
 
-module telemetryEndpoint 'modules/private-endpoint.bicep' = if (isolated) {
-  scope: group
-  name: 'endpoint-telemetry'
-  params: {
-    name: 'pep-${names.component}'
-    location: location
-    tags: tags
-    targetId: monitoring.outputs.privateScopeId
-    groupId: 'azuremonitor'
-    subnetId: network.outputs.endpointsSubnetId
-    zoneIds: [
-      dns.outputs.monitorId
-      dns.outputs.omsId
-      dns.outputs.odsId
-      dns.outputs.agentsId
-      dns.outputs.blobId
-    ]
-  }
-}
-
 module identities 'modules/identity.bicep' = [for one in apps: {
   scope: group
   name: 'identity-${one.key}'
@@ -408,8 +422,6 @@ module bus 'modules/servicebus.bicep' = {
     queueSizeMb: serviceBus.queueSizeMb
     isolated: isolated
     locked: locked
-    endpointSubnetId: network.outputs.endpointsSubnetId
-    zoneId: dns.outputs.messagingId
     workspaceId: monitoring.outputs.workspaceId
   }
 }
@@ -431,8 +443,6 @@ module hubs 'modules/eventhubs.bicep' = {
     captureContainer: 'capture'
     isolated: isolated
     locked: locked
-    endpointSubnetId: network.outputs.endpointsSubnetId
-    zoneId: dns.outputs.messagingId
     workspaceId: monitoring.outputs.workspaceId
   }
 }
@@ -455,8 +465,6 @@ module state 'modules/storage.bicep' = [for (name, i) in stateNames: {
     blobLogs: []
     isolated: isolated
     locked: locked
-    endpointSubnetId: network.outputs.endpointsSubnetId
-    endpoints: isolated ? [{ group: 'table', zoneId: dns.outputs.tableId }] : []
     workspaceId: monitoring.outputs.workspaceId
   }
 }]
@@ -479,8 +487,6 @@ module claims 'modules/storage.bicep' = {
     blobLogs: ['StorageDelete']
     isolated: isolated
     locked: locked
-    endpointSubnetId: network.outputs.endpointsSubnetId
-    endpoints: isolated ? [{ group: 'blob', zoneId: dns.outputs.blobId }] : []
     workspaceId: monitoring.outputs.workspaceId
   }
 }
@@ -503,8 +509,6 @@ module lake 'modules/storage.bicep' = {
     blobLogs: ['StorageDelete']
     isolated: isolated
     locked: locked
-    endpointSubnetId: network.outputs.endpointsSubnetId
-    endpoints: isolated ? [{ group: 'blob', zoneId: dns.outputs.blobId }, { group: 'dfs', zoneId: dns.outputs.dfsId }] : []
     workspaceId: monitoring.outputs.workspaceId
   }
 }
@@ -527,8 +531,6 @@ module host 'modules/storage.bicep' = {
     blobLogs: []
     isolated: isolated
     locked: locked
-    endpointSubnetId: network.outputs.endpointsSubnetId
-    endpoints: isolated ? [{ group: 'blob', zoneId: dns.outputs.blobId }] : []
     workspaceId: monitoring.outputs.workspaceId
   }
 }
@@ -551,8 +553,6 @@ module packages 'modules/storage.bicep' = {
     blobLogs: ['StorageWrite', 'StorageDelete']
     isolated: isolated
     locked: false
-    endpointSubnetId: network.outputs.endpointsSubnetId
-    endpoints: isolated ? [{ group: 'blob', zoneId: dns.outputs.blobId }] : []
     workspaceId: monitoring.outputs.workspaceId
   }
 }
@@ -569,13 +569,14 @@ module vault 'modules/keyvault.bicep' = {
     softDeleteDays: 90
     isolated: isolated
     locked: locked
-    endpointSubnetId: network.outputs.endpointsSubnetId
-    zoneId: dns.outputs.vaultId
     workspaceId: monitoring.outputs.workspaceId
   }
 }
 
 var claimGrants = [for one in declared.grants.containers: union(one, { account: 'claims' })]
+
+// Links into the storage are for callers who can reach it.
+var linkGrants = [for one in declared.grants.claimAccount: union(one, { account: 'claims' })]
 
 // Which key of the vault it is, only a stage knows.
 var keyGrants = [for one in declared.grants.keys: union(one, { key: wrappingKey })]
@@ -605,7 +606,7 @@ module roles 'modules/rbac.bicep' = {
     queueGrants: declared.grants.queues
     hubGrants: declared.grants.hubs
     containerGrants: concat(claimGrants, packageGrants, twoColours ? greenGrants : [])
-    accountGrants: accountGrants
+    accountGrants: concat(accountGrants, isolated ? [] : linkGrants)
     vaultGrants: declared.grants.vault
     keyGrants: keyGrants
     telemetryGrants: telemetryGrants
@@ -622,6 +623,8 @@ module tableRoles 'modules/rbac-tables.bicep' = [for (name, i) in stateNames: {
   }
 }]
 
+// One after the other: a subnet links one app at a time (409, ServiceAssociationLinkLease).
+@batchSize(1)
 module app 'modules/functionapp.bicep' = [for (one, i) in apps: {
   scope: group
   name: 'app-${one.key}'
@@ -648,8 +651,6 @@ module app 'modules/functionapp.bicep' = [for (one, i) in apps: {
     appInsightsConnectionString: monitoring.outputs.connectionString
     subnetId: network.outputs.functionsSubnetId
     isolated: isolated
-    endpointSubnetId: network.outputs.endpointsSubnetId
-    zoneId: dns.outputs.sitesId
     workspaceId: monitoring.outputs.workspaceId
   }
   dependsOn: [
@@ -660,6 +661,7 @@ module app 'modules/functionapp.bicep' = [for (one, i) in apps: {
 
 // The second colour: the same apps again, with the same identities, consumer groups and checkpoints, and packages of
 // their own. Whichever rests is stopped by the rollout.
+@batchSize(1)
 module green 'modules/functionapp.bicep' = [for (one, i) in apps: if (twoColours) {
   scope: group
   name: 'app-${one.key}-green'
@@ -686,15 +688,40 @@ module green 'modules/functionapp.bicep' = [for (one, i) in apps: if (twoColours
     appInsightsConnectionString: monitoring.outputs.connectionString
     subnetId: network.outputs.functionsSubnetId
     isolated: isolated
-    endpointSubnetId: network.outputs.endpointsSubnetId
-    zoneId: dns.outputs.sitesId
     workspaceId: monitoring.outputs.workspaceId
   }
   dependsOn: [
     roles
     tableRoles
+    app
   ]
 }]
+
+// One after the other: several that join one subnet at once are refused every third time.
+module endpoints 'modules/private-endpoints.bicep' = if (isolated) {
+  scope: group
+  name: 'private-endpoints'
+  params: {
+    location: location
+    tags: tags
+    endpoints: concat(busEndpoints, topicEndpoints, accountEndpoints, appEndpoints)
+    subnetId: network.outputs.endpointsSubnetId
+    zoneIds: dns.outputs.ids
+  }
+  dependsOn: [
+    monitoring
+    bus
+    hubs
+    state
+    claims
+    lake
+    host
+    packages
+    vault
+    topic
+    green
+  ]
+}
 
 module secretEvents 'modules/secret-events.bicep' = {
   scope: group
@@ -718,8 +745,6 @@ module topic 'modules/eventgrid.bicep' = if (notifications) {
     location: location
     tags: tags
     isolated: isolated
-    endpointSubnetId: network.outputs.endpointsSubnetId
-    zoneId: dns.outputs.eventsId
     workspaceId: monitoring.outputs.workspaceId
   }
 }
@@ -775,7 +800,7 @@ module alerts 'modules/alerts.bicep' = {
     serviceBusPremium: serviceBus.sku == 'Premium'
     eventHubsId: hubs.outputs.id
     vaultId: vault.outputs.id
-    accountIds: concat(stateIds, [claims.outputs.id])
+    accounts: watchedAccounts
     consumerGroups: length(hubs.outputs.consumerGroups)
     highAgeSeconds: thresholds.highAgeSeconds
     otherAgeSeconds: thresholds.otherAgeSeconds
@@ -787,6 +812,7 @@ module alerts 'modules/alerts.bicep' = {
   }
   dependsOn: [
     state
+    claims
   ]
 }
 

@@ -15,7 +15,7 @@ from shared.messages import Integration, Lane, Registry
 from shared.settings import Settings
 
 from .capability import Capability
-from .declaring import ROUTES, Access, Container, Hub, Key, Need, Queue, Resource, Table, Vault
+from .declaring import ROUTES, Access, ClaimAccount, Container, Hub, Key, Need, Queue, Resource, Table, Vault
 
 __all__ = ["declarations"]
 
@@ -31,6 +31,7 @@ _ROLES: Mapping[tuple[type[Resource], frozenset[Access]], tuple[str, ...]] = {
     (Table, frozenset({Access.WRITE})): ("Storage Table Data Contributor",),
     (Container, frozenset({Access.READ})): ("Storage Blob Data Reader",),
     (Container, frozenset({Access.WRITE})): ("Storage Blob Data Contributor",),
+    (ClaimAccount, frozenset({Access.DELEGATE})): ("Storage Blob Delegator",),
     (Vault, frozenset({Access.SECRETS})): ("Key Vault Secrets User",),
     (Vault, frozenset({Access.SET_SECRETS})): ("Key Vault Secrets Officer",),
     (Key, frozenset({Access.WRAP})): ("Key Vault Crypto Service Encryption User",),
@@ -42,6 +43,7 @@ _KINDS: Mapping[type[Resource], str] = {
     Hub: "hub",
     Table: "table",
     Container: "container",
+    ClaimAccount: "account",
     Vault: "vault",
     Key: "key",
 }
@@ -223,18 +225,28 @@ def _grants(capabilities: Sequence[Capability], names: _Names) -> dict[str, list
             reasons.append(why)
     grants: dict[str, list[dict[str, str]]] = {
         name: []
-        for name in ("queues", "hubs", "containers", "tablesOfEveryAccount", "tablesOfFirstAccount", "vault", "keys")
+        for name in (
+            "queues",
+            "hubs",
+            "containers",
+            "claimAccount",
+            "tablesOfEveryAccount",
+            "tablesOfFirstAccount",
+            "vault",
+            "keys",
+        )
     }
     for (kind, name, app), accesses in sorted(calls.items(), key=lambda call: _order(*call[0])):
         where = {
             Queue: "queues",
             Hub: "hubs",
             Container: "containers",
+            ClaimAccount: "claimAccount",
             Table: "tablesOfEveryAccount" if name in every_account else "tablesOfFirstAccount",
             Vault: "vault",
             Key: "keys",
         }[kind]
-        subject = {} if kind is Vault else {_KINDS[kind]: name}
+        subject = {} if kind in (Vault, ClaimAccount) else {_KINDS[kind]: name}
         for role, covered in _roles(kind, accesses):
             why = " ".join(dict.fromkeys(reason for access in covered for reason in accesses[access]))
             grants[where].append({"app": app.value, **subject, "role": role, "why": why})

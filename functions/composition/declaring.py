@@ -11,6 +11,7 @@ from enum import StrEnum
 __all__ = [
     "ROUTES",
     "Access",
+    "ClaimAccount",
     "Container",
     "Hub",
     "Key",
@@ -42,6 +43,7 @@ class Access(StrEnum):
     SECRETS = "secrets"
     SET_SECRETS = "set-secrets"
     WRAP = "wrap"
+    DELEGATE = "delegate"
 
 
 class WrongDeclaration(ValueError):
@@ -114,6 +116,13 @@ class Container:
 
 
 @dataclass(frozen=True)
+class ClaimAccount:
+    """The account that claims are in, whose key for links is lent by the account alone."""
+
+    name: str = "%Claims__blobServiceUri%"
+
+
+@dataclass(frozen=True)
 class Vault:
     """The key vault's secrets."""
 
@@ -127,12 +136,13 @@ class Key:
     name: str
 
 
-Resource = Queue | Hub | Table | Container | Vault | Key
+Resource = Queue | Hub | Table | Container | ClaimAccount | Vault | Key
 _POSSIBLE: Mapping[type[Resource], frozenset[Access]] = {
     Queue: frozenset({Access.SEND, Access.RECEIVE}),
     Hub: frozenset({Access.SEND, Access.RECEIVE}),
     Table: frozenset({Access.READ, Access.WRITE}),
     Container: frozenset({Access.READ, Access.WRITE}),
+    ClaimAccount: frozenset({Access.DELEGATE}),
     Vault: frozenset({Access.SECRETS, Access.SET_SECRETS}),
     Key: frozenset({Access.WRAP}),
 }

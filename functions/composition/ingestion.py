@@ -9,7 +9,7 @@ from .capability import Capability
 from .claims import CLAIMS, claim_store
 from .composition import Composition
 from .declaring import Access, Need, Table, Vault
-from .encryption import KEY_NEEDS
+from .encryption import KEY_NEEDS, fields
 from .operations import operation_signer
 from .sending import LANES, lane_senders
 from .state import STATE_TABLE, state_store
@@ -35,6 +35,7 @@ def intake(composition: Composition) -> Intake:
 
 def capability(composition: Composition) -> Capability:
     """A route for any command, one for each handler that has its own, and one for operations."""
+    protection = composition.get(fields)
     commands = Commands(
         lambda: composition.get(intake),
         lambda: composition.get(state_store),
@@ -42,6 +43,7 @@ def capability(composition: Composition) -> Capability:
         composition.get(upload_endpoints),
         max_body=composition.settings.max_body_bytes,
         public_path=composition.settings.public_path,
+        protect=None if protection is None else protection.payload_hashes,
         now=composition.now,
     )
 

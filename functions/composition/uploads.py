@@ -9,7 +9,7 @@ from shared.claim_check import LARGEST_UPLOAD, Uploads
 from .capability import Capability
 from .claims import CLAIMS
 from .composition import Composition
-from .declaring import Access, Need
+from .declaring import Access, ClaimAccount, Need
 from .operations import operation_signer
 from .platform import platform
 
@@ -45,5 +45,13 @@ def capability(composition: Composition) -> Capability:
     return Capability(
         name="uploads",
         routes=composition.get(upload_endpoints).routes(),
-        needs=[Need(access=Access.WRITE, to=CLAIMS, why="Keeps uploads until their messages name them.")],
+        needs=[
+            Need(access=Access.WRITE, to=CLAIMS, why="Keeps uploads until their messages name them."),
+            Need(
+                access=Access.DELEGATE,
+                to=ClaimAccount(),
+                why="Signs links with which callers upload straight to the storage.",
+                when="SLUICE_UPLOAD_LINKS=true",
+            ),
+        ],
     )

@@ -49,11 +49,14 @@ class Api:
         A bearer token, or None to call without one.
     timeout:
         Seconds for one call.
+    key:
+        An API key, or None to call without one.
     """
 
     base: str
     token: str | None = field(default=None, repr=False)
     timeout: float = 20.0
+    key: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.base)
@@ -63,7 +66,7 @@ class Api:
             raise ValueError(f"{self.base!r} must be https: a token would travel in clear")
 
     def anonymous(self) -> Api:
-        """The same API, called without a token."""
+        """The same API, called without credentials."""
         return Api(self.base, None, self.timeout)
 
     def call(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Answer:
@@ -74,6 +77,8 @@ class Api:
             sent["Content-Type"] = "application/json"
         if self.token is not None:
             sent["Authorization"] = f"Bearer {self.token}"
+        elif self.key is not None:
+            sent["X-API-Key"] = self.key
         request = urllib.request.Request(  # noqa: S310 - the scheme was checked above
             urljoin(self.base.rstrip("/") + "/", path.lstrip("/")), data=data, headers=sent, method=method
         )

@@ -13,7 +13,6 @@ from typing import Any
 
 __all__ = ["Azure", "AzureFailed", "Releases"]
 
-_TAG = "sluice-release"
 _API_MANAGEMENT = "2024-05-01"
 
 
@@ -53,21 +52,10 @@ class Azure:
     resource_group: str
     timeout: float = 900.0
 
-    def release(self, app: str) -> str | None:
-        """SHA-256 of the zip that the app runs, as the rollout noted it; None before the first one."""
-        found = self._app(app)
-        tags = found.get("tags") if isinstance(found, dict) else None
-        return (tags or {}).get(_TAG)
-
-    def install(self, app: str, package: Path, release: str) -> None:
-        """Put the zip on the app and note which one it is; Flex Consumption replaces its instances one by one."""
+    def install(self, app: str, package: Path) -> None:
+        """Put the zip on the app; Flex Consumption replaces its instances one by one."""
         source = ("--src", str(package), "--build-remote", "false")  # what was tested is what runs
         self._az("functionapp", "deployment", "source", "config-zip", "--name", app, *source)
-        identity = str(self._app(app)["id"])
-        az(
-            ["tag", "update", "--resource-id", identity, "--operation", "Merge", "--tags", f"{_TAG}={release}"],
-            timeout=self.timeout,
-        )
 
     def functions(self, app: str) -> list[str]:
         """Names of the functions that the app has indexed: none where the code doesn't start."""
@@ -103,17 +91,17 @@ class Azure:
             raise AzureFailed(f"{pool} is not a backend pool") from None
         return services
 
-    def _app(self, app: str) -> dict[str, Any]:
-        found: dict[str, Any] = self._az("functionapp", "show", "--name", app)
-        return found
-
     def _az(self, *arguments: str) -> Any:
         return az([*arguments, "--resource-group", self.resource_group], timeout=self.timeout)
 
 
 @dataclass(frozen=True)
 class Releases:
-    """Every zip that was ever rolled out, by its SHA-256, in a blob container: what a rollback takes its zip from."""
+    """Every zip that was ever rolled out, by its SHA-256, in a blob container: what a rollback takes its zip from.
+
+    Beside them a note for each app, `running/<app>`: which zip it runs. A tag of the app would not do, since every
+    deployment of the infrastructure writes the tags anew.
+    """
 
     account: str
     container: str = "releases"
@@ -122,21 +110,37 @@ class Releases:
     def keep(self, package: Path, release: str) -> None:
         """Keep a zip; one that is there already is left as it is."""
         name = f"{release}.zip"
-        there = az(["storage", "blob", "exists", *self._where(), "--name", name], timeout=self.timeout)
-        if not (there or {}).get("exists"):
-            az(
-                ["storage", "blob", "upload", *self._where(), "--name", name, "--file", str(package)],
-                timeout=self.timeout,
-            )
+        if not self._is_there(name):
+            self._blob("upload", name, package)
 
     def fetch(self, release: str) -> Path:
         """A zip that was kept, as a file."""
         path = Path(tempfile.mkdtemp(prefix="sluice-release-")) / f"{release}.zip"
-        az(
-            ["storage", "blob", "download", *self._where(), "--name", path.name, "--file", str(path)],
-            timeout=self.timeout,
-        )
+        self._blob("download", path.name, path)
         return path
+
+    def running(self, app: str) -> str | None:
+        """SHA-256 of the zip that the app runs, as the rollout noted it; None before the first one."""
+        name = f"running/{app}"
+        if not self._is_there(name):
+            return None
+        path = Path(tempfile.mkdtemp(prefix="sluice-running-")) / "note"
+        self._blob("download", name, path)
+        return path.read_text(encoding="ascii").strip()
+
+    def note(self, app: str, release: str) -> None:
+        """Note which zip the app runs."""
+        path = Path(tempfile.mkdtemp(prefix="sluice-running-")) / "note"
+        path.write_text(release, encoding="ascii")
+        self._blob("upload", f"running/{app}", path, "--overwrite")
+
+    def _is_there(self, name: str) -> bool:
+        found = az(["storage", "blob", "exists", *self._where(), "--name", name], timeout=self.timeout)
+        return bool((found or {}).get("exists"))
+
+    def _blob(self, verb: str, name: str, file: Path, *options: str) -> None:
+        command = ["storage", "blob", verb, *self._where(), "--name", name, "--file", str(file), *options]
+        az(command, timeout=self.timeout)
 
     def _where(self) -> list[str]:
         return ["--account-name", self.account, "--container-name", self.container, "--auth-mode", "login"]

@@ -2,8 +2,9 @@
 
     python3 -m infra.delivery.load --url https://HOST --rate 50 --seconds 60 --p95-ms 800 --error-share 0.001
 
-A bearer token with the roles `producer` and `reader` comes from the environment variable `SLUICE_TOKEN`. Point it at
-a deployment of your own only; the number of requests is `rate × seconds`, never more.
+A bearer token with the roles `producer` and `reader` comes from the environment variable `SLUICE_TOKEN`, or an API
+key with them from `SLUICE_API_KEY`. Point it at a deployment of your own only; the number of requests is
+`rate × seconds`, never more.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import sys
 import time
 from collections import Counter
@@ -24,7 +24,7 @@ from uuid import uuid4
 from .api import Api, Unreachable
 from .azure import AzureFailed
 from .deployment import Deployment, add_url
-from .smoke import order
+from .smoke import order, signed_in
 
 __all__ = ["Figures", "Limits", "load", "main"]
 
@@ -166,7 +166,7 @@ def main(arguments: Sequence[str]) -> int:
     limits = Limits(p95_ms=given.p95_ms, error_share=given.error_share)
     try:
         url = given.url or Deployment.read(given.deployment).url
-        api = Api(url, os.environ.get("SLUICE_TOKEN") or None)
+        api = signed_in(url)
         figures = load(
             api,
             rate=given.rate,

@@ -8,14 +8,14 @@ The deployment's outputs say where. `auto` is blue-green where the gateway has t
 Rolling: one app after the other, each must index its functions before the next one, then the smoke test; anything
 that fails puts the zip before back on every app that was changed. Blue-green: the idle colour gets the zip, is tried
 by its own address, and takes 10, 25, 50 and 100% of the gateway's traffic, the smoke test between the steps; anything
-that fails gives the traffic back to the colour before. `az` must be signed in; `SLUICE_TOKEN` holds a bearer token.
+that fails gives the traffic back to the colour before. `az` must be signed in; `SLUICE_TOKEN` holds a bearer
+token, or `SLUICE_API_KEY` a key.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-import os
 import sys
 import time
 import zipfile
@@ -23,10 +23,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .api import Api
 from .azure import Azure, AzureFailed, Releases
 from .deployment import Colour, Deployment
-from .smoke import smoke
+from .smoke import signed_in, smoke
 
 __all__ = ["STEPS", "Rollout", "RolloutFailed", "digest", "main"]
 
@@ -62,7 +61,7 @@ class Rollout:
         """One app after the other, or none."""
         release = digest(package)
         self.releases.keep(package, release)
-        before = {app: self.azure.release(app) for app in apps}
+        before = {app: self.releases.running(app) for app in apps}
         changed: list[str] = []
         try:
             for app in apps:
@@ -121,7 +120,8 @@ class Rollout:
 
     def _install(self, app: str, package: Path, release: str) -> None:
         self.say(f"{app}: {release[:12]} goes on")
-        self.azure.install(app, package, release)
+        self.azure.install(app, package)
+        self.releases.note(app, release)
         waited = 0.0
         while not self.azure.functions(app):
             if waited >= _INDEX_SECONDS:
@@ -172,7 +172,7 @@ def digest(package: Path) -> str:
 
 
 def _smoke(url: str) -> str | None:
-    for found in smoke(Api(url, os.environ.get("SLUICE_TOKEN") or None), timeout=180.0):
+    for found in smoke(signed_in(url), timeout=180.0):
         print(f"  {'ok    ' if found.passed else 'FAILED'} {found.check}: {found.seen}", flush=True)  # noqa: T201
         if not found.passed:
             return f"{found.check}: {found.seen}"

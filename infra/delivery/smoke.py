@@ -2,7 +2,8 @@
 
     python3 -m infra.delivery.smoke --url https://HOST | --deployment NAME  [--timeout 180] [--json FILE]
 
-A bearer token with the roles `producer` and `reader` comes from the environment variable `SLUICE_TOKEN`.
+A bearer token with the roles `producer` and `reader` comes from the environment variable `SLUICE_TOKEN`, or an API key
+with them from `SLUICE_API_KEY`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from .api import Answer, Api, Unreachable
 from .azure import AzureFailed
 from .deployment import Deployment, add_url
 
-__all__ = ["Finding", "main", "order", "smoke"]
+__all__ = ["Finding", "main", "order", "signed_in", "smoke"]
 
 _POLL_SECONDS = 1.0
 
@@ -120,6 +121,17 @@ def _told(answer: Answer) -> str:
     return f"{answer.status}" + (f" {code}" if code else "")
 
 
+def signed_in(url: str) -> Api:
+    """The API at an address, called with the credentials of the environment.
+
+    Raises
+    ------
+    ValueError
+        It is no address of an app.
+    """
+    return Api(url, os.environ.get("SLUICE_TOKEN") or None, key=os.environ.get("SLUICE_API_KEY") or None)
+
+
 def _once(clock: Clock, check: str, look: Look) -> Finding:
     began = clock.now()
     try:
@@ -149,7 +161,7 @@ def main(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     try:
         url = given.url or Deployment.read(given.deployment).url
-        api = Api(url, os.environ.get("SLUICE_TOKEN") or None)
+        api = signed_in(url)
     except (ValueError, AzureFailed) as error:
         parser.error(str(error))
     findings = []

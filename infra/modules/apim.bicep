@@ -125,6 +125,8 @@ resource service 'Microsoft.ApiManagement/service@2024-05-01' = {
   }
 }
 
+// The service takes one change at a time (PessimisticConcurrencyConflict): each waits for the one before.
+@batchSize(1)
 resource value 'Microsoft.ApiManagement/service/namedValues@2024-05-01' = [for one in items(values): {
   parent: service
   name: one.key
@@ -142,6 +144,9 @@ resource addresses 'Microsoft.ApiManagement/service/policyFragments@2024-05-01' 
     format: 'xml'
     value: addressesFragment
   }
+  dependsOn: [
+    value
+  ]
 }
 
 resource callers 'Microsoft.ApiManagement/service/policyFragments@2024-05-01' = {
@@ -153,7 +158,7 @@ resource callers 'Microsoft.ApiManagement/service/policyFragments@2024-05-01' = 
     value: callersFragment
   }
   dependsOn: [
-    value
+    addresses
   ]
 }
 
@@ -166,7 +171,7 @@ resource limits 'Microsoft.ApiManagement/service/policyFragments@2024-05-01' = {
     value: limitsFragment
   }
   dependsOn: [
-    value
+    callers
   ]
 }
 
@@ -178,6 +183,9 @@ resource errors 'Microsoft.ApiManagement/service/policyFragments@2024-05-01' = {
     format: 'xml'
     value: loadTextContent('../policies/errors.xml')
   }
+  dependsOn: [
+    limits
+  ]
 }
 
 resource blue 'Microsoft.ApiManagement/service/backends@2024-05-01' = {
@@ -207,6 +215,9 @@ resource blue 'Microsoft.ApiManagement/service/backends@2024-05-01' = {
       ]
     } : null
   }
+  dependsOn: [
+    errors
+  ]
 }
 
 resource green 'Microsoft.ApiManagement/service/backends@2024-05-01' = if (!empty(greenUri)) {
@@ -217,6 +228,9 @@ resource green 'Microsoft.ApiManagement/service/backends@2024-05-01' = if (!empt
     protocol: 'http'
     url: greenUri
   }
+  dependsOn: [
+    blue
+  ]
 }
 
 // Made once and then left alone: a rollout moves the weights, and a deployment of this file must not move them back.
@@ -240,6 +254,9 @@ resource pool 'Microsoft.ApiManagement/service/backends@2024-05-01' = if (colour
       ]
     }
   }
+  dependsOn: [
+    green
+  ]
 }
 
 resource versions 'Microsoft.ApiManagement/service/apiVersionSets@2024-05-01' = {
@@ -250,6 +267,9 @@ resource versions 'Microsoft.ApiManagement/service/apiVersionSets@2024-05-01' = 
     versioningScheme: 'Header'
     versionHeaderName: 'Api-Version'
   }
+  dependsOn: [
+    pool
+  ]
 }
 
 resource api 'Microsoft.ApiManagement/service/apis@2024-05-01' = {
@@ -269,6 +289,9 @@ resource api 'Microsoft.ApiManagement/service/apis@2024-05-01' = {
     format: 'openapi+json'
     value: loadTextContent('../openapi.json')
   }
+  dependsOn: [
+    versions
+  ]
 }
 
 resource apiPolicy 'Microsoft.ApiManagement/service/apis/policies@2024-05-01' = {
@@ -285,9 +308,11 @@ resource apiPolicy 'Microsoft.ApiManagement/service/apis/policies@2024-05-01' = 
     errors
     blue
     pool
+    api
   ]
 }
 
+@batchSize(1)
 resource product 'Microsoft.ApiManagement/service/products@2024-05-01' = [for one in products: {
   parent: service
   name: one.name
@@ -298,11 +323,18 @@ resource product 'Microsoft.ApiManagement/service/products@2024-05-01' = [for on
     approvalRequired: true
     state: 'published'
   }
+  dependsOn: [
+    apiPolicy
+  ]
 }]
 
+@batchSize(1)
 resource productApi 'Microsoft.ApiManagement/service/products/apis@2024-05-01' = [for (one, i) in products: {
   parent: product[i]
   name: api.name
+  dependsOn: [
+    product
+  ]
 }]
 
 resource trialPolicy 'Microsoft.ApiManagement/service/products/policies@2024-05-01' = {
@@ -312,6 +344,9 @@ resource trialPolicy 'Microsoft.ApiManagement/service/products/policies@2024-05-
     format: 'xml'
     value: replace(loadTextContent('../policies/trial.xml'), '__CALLS__', string((callsPerMinute + 9) / 10))
   }
+  dependsOn: [
+    productApi
+  ]
 }
 
 resource component 'Microsoft.Insights/components@2020-02-02' existing = {
@@ -341,6 +376,7 @@ resource logger 'Microsoft.ApiManagement/service/loggers@2024-05-01' = {
     }
   }
   dependsOn: [
+    trialPolicy
     publisher
   ]
 }
@@ -358,6 +394,9 @@ resource tracing 'Microsoft.ApiManagement/service/apis/diagnostics@2024-05-01' =
       percentage: 10
     }
   }
+  dependsOn: [
+    logger
+  ]
 }
 
 resource diagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {

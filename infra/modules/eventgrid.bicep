@@ -12,12 +12,6 @@ param tags object
 @description('Reached over private endpoints only.')
 param isolated bool
 
-@description('Id of the subnet for private endpoints; empty where nothing is private.')
-param endpointSubnetId string
-
-@description('Id of the private DNS zone that tells the endpoint\'s address.')
-param zoneId string
-
 @description('Id of the workspace that takes logs and metrics.')
 param workspaceId string
 
@@ -34,21 +28,6 @@ resource topic 'Microsoft.EventGrid/topics@2025-02-15' = {
     disableLocalAuth: true
     minimumTlsVersionAllowed: '1.2'
     publicNetworkAccess: isolated ? 'Disabled' : 'Enabled'
-  }
-}
-
-module endpoint 'private-endpoint.bicep' = if (isolated) {
-  name: 'endpoint-${name}'
-  params: {
-    name: 'pep-${name}'
-    location: location
-    tags: tags
-    targetId: topic.id
-    groupId: 'topic'
-    subnetId: endpointSubnetId
-    zoneIds: [
-      zoneId
-    ]
   }
 }
 

@@ -45,12 +45,6 @@ param isolated bool
 @description('Deleting the namespace needs the lock to be taken off first.')
 param locked bool
 
-@description('Id of the subnet for private endpoints; empty where nothing is private.')
-param endpointSubnetId string
-
-@description('Id of the private DNS zone that tells the endpoint\'s address.')
-param zoneId string
-
 @description('Id of the workspace that takes logs and metrics.')
 param workspaceId string
 
@@ -104,21 +98,6 @@ module hub 'eventhub.bicep' = [for one in hubs: {
     captureRole
   ]
 }]
-
-module endpoint 'private-endpoint.bicep' = if (isolated) {
-  name: 'endpoint-${name}'
-  params: {
-    name: 'pep-${name}'
-    location: location
-    tags: tags
-    targetId: namespace.id
-    groupId: 'namespace'
-    subnetId: endpointSubnetId
-    zoneIds: [
-      zoneId
-    ]
-  }
-}
 
 resource diagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   name: 'to-workspace'

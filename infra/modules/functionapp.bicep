@@ -76,12 +76,6 @@ param subnetId string
 @description('The app itself is reached over private endpoints only.')
 param isolated bool
 
-@description('Id of the subnet for private endpoints; empty where nothing is private.')
-param endpointSubnetId string
-
-@description('Id of the private DNS zone that tells the endpoint\'s address.')
-param zoneId string
-
 @description('Id of the workspace that takes logs and metrics.')
 param workspaceId string
 
@@ -159,7 +153,6 @@ resource site 'Microsoft.Web/sites@2025-03-01' = {
     siteConfig: {
       minTlsVersion: '1.2'
       scmMinTlsVersion: '1.2'
-      ftpsState: 'Disabled'
       http20Enabled: true
       appSettings: concat(telemetry, credentials, identities, plain, switches)
     }
@@ -210,21 +203,6 @@ resource noBasic 'Microsoft.Web/sites/basicPublishingCredentialsPolicies@2025-03
   name: 'scm'
   properties: {
     allow: false
-  }
-}
-
-module endpoint 'private-endpoint.bicep' = if (isolated) {
-  name: 'endpoint-${name}'
-  params: {
-    name: 'pep-${name}'
-    location: location
-    tags: tags
-    targetId: site.id
-    groupId: 'sites'
-    subnetId: endpointSubnetId
-    zoneIds: [
-      zoneId
-    ]
   }
 }
 

@@ -32,12 +32,6 @@ param isolated bool
 @description('Deleting the vault needs the lock to be taken off first.')
 param locked bool
 
-@description('Id of the subnet for private endpoints; empty where nothing is private.')
-param endpointSubnetId string
-
-@description('Id of the private DNS zone that tells the endpoint\'s address.')
-param zoneId string
-
 @description('Id of the workspace that takes logs and metrics.')
 param workspaceId string
 
@@ -97,21 +91,6 @@ resource wrappingKey 'Microsoft.KeyVault/vaults/keys@2024-11-01' = {
         }
       ]
     }
-  }
-}
-
-module endpoint 'private-endpoint.bicep' = if (isolated) {
-  name: 'endpoint-${name}'
-  params: {
-    name: 'pep-${name}'
-    location: location
-    tags: tags
-    targetId: vault.id
-    groupId: 'vault'
-    subnetId: endpointSubnetId
-    zoneIds: [
-      zoneId
-    ]
   }
 }
 

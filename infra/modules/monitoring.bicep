@@ -103,6 +103,10 @@ resource scopedComponent 'Microsoft.Insights/privateLinkScopes/scopedResources@2
   properties: {
     linkedResourceId: component.id
   }
+  // The scope takes one change at a time.
+  dependsOn: [
+    scopedWorkspace
+  ]
 }
 
 output privateScopeId string = isolated ? privateScope.id : ''

@@ -78,14 +78,17 @@ resource link 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01'
   ]
 }]
 
-output blobId string = resourceId('Microsoft.Network/privateDnsZones', zones.blob)
-output tableId string = resourceId('Microsoft.Network/privateDnsZones', zones.table)
-output dfsId string = resourceId('Microsoft.Network/privateDnsZones', zones.dfs)
-output messagingId string = resourceId('Microsoft.Network/privateDnsZones', zones.messaging)
-output vaultId string = resourceId('Microsoft.Network/privateDnsZones', zones.vault)
-output sitesId string = resourceId('Microsoft.Network/privateDnsZones', zones.sites)
-output eventsId string = resourceId('Microsoft.Network/privateDnsZones', zones.events)
-output monitorId string = resourceId('Microsoft.Network/privateDnsZones', zones.monitor)
-output omsId string = resourceId('Microsoft.Network/privateDnsZones', zones.oms)
-output odsId string = resourceId('Microsoft.Network/privateDnsZones', zones.ods)
-output agentsId string = resourceId('Microsoft.Network/privateDnsZones', zones.agents)
+@description('Name of a zone here → its id.')
+output ids object = {
+  blob: resourceId('Microsoft.Network/privateDnsZones', zones.blob)
+  table: resourceId('Microsoft.Network/privateDnsZones', zones.table)
+  dfs: resourceId('Microsoft.Network/privateDnsZones', zones.dfs)
+  messaging: resourceId('Microsoft.Network/privateDnsZones', zones.messaging)
+  vault: resourceId('Microsoft.Network/privateDnsZones', zones.vault)
+  sites: resourceId('Microsoft.Network/privateDnsZones', zones.sites)
+  events: resourceId('Microsoft.Network/privateDnsZones', zones.events)
+  monitor: resourceId('Microsoft.Network/privateDnsZones', zones.monitor)
+  oms: resourceId('Microsoft.Network/privateDnsZones', zones.oms)
+  ods: resourceId('Microsoft.Network/privateDnsZones', zones.ods)
+  agents: resourceId('Microsoft.Network/privateDnsZones', zones.agents)
+}

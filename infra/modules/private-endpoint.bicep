@@ -18,8 +18,11 @@ param groupId string
 @description('Id of the subnet that the endpoint is in.')
 param subnetId string
 
-@description('Ids of the DNS zones that tell its address.')
-param zoneIds array
+@description('Names of the DNS zones that tell its address.')
+param zones array
+
+@description('Name of a DNS zone → its id.')
+param zoneIds object
 
 resource endpoint 'Microsoft.Network/privateEndpoints@2025-01-01' = {
   name: name
@@ -48,10 +51,10 @@ resource names 'Microsoft.Network/privateEndpoints/privateDnsZoneGroups@2025-01-
   parent: endpoint
   name: 'default'
   properties: {
-    privateDnsZoneConfigs: [for (id, i) in zoneIds: {
+    privateDnsZoneConfigs: [for (zone, i) in zones: {
       name: 'zone-${i}'
       properties: {
-        privateDnsZoneId: id
+        privateDnsZoneId: zoneIds[zone]
       }
     }]
   }

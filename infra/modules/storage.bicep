@@ -46,12 +46,6 @@ param isolated bool
 @description('Deleting the account needs the lock to be taken off first.')
 param locked bool
 
-@description('Id of the subnet for private endpoints; empty where nothing is private.')
-param endpointSubnetId string
-
-@description('Private endpoints: a list of group (blob, table, dfs) and zoneId; empty where nothing is private.')
-param endpoints array
-
 @description('Id of the workspace that takes logs and metrics.')
 param workspaceId string
 
@@ -142,21 +136,6 @@ resource lifecycle 'Microsoft.Storage/storageAccounts/managementPolicies@2025-01
     blobService
   ]
 }
-
-module endpoint 'private-endpoint.bicep' = [for one in endpoints: {
-  name: 'endpoint-${name}-${one.group}'
-  params: {
-    name: 'pep-${name}-${one.group}'
-    location: location
-    tags: tags
-    targetId: account.id
-    groupId: one.group
-    subnetId: endpointSubnetId
-    zoneIds: [
-      one.zoneId
-    ]
-  }
-}]
 
 resource accountDiagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   name: 'to-workspace'

@@ -7,6 +7,8 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+from infra.delivery.names import unique_string
+
 from .values import Symbolic
 
 __all__ = ["FUNCTIONS", "OF_UNKNOWNS"]
@@ -17,8 +19,7 @@ def _digest(*parts: Any) -> bytes:
 
 
 def _unique_string(*parts: Any) -> str:
-    """Thirteen letters and digits as in Azure, the same for the same parts; not the letters that Azure gives."""
-    return base64.b32encode(_digest(*parts)).decode().lower()[:13]
+    return unique_string(*map(str, parts))
 
 
 def _guid(*parts: Any) -> str:

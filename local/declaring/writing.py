@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from local.app import AppDescription
 from local.declaring.emulator import event_hubs_config, service_bus_config
 from local.declaring.page import page
+from local.declaring.parameters import parameters_of_all_stages
 
 __all__ = ["Written", "declared_files", "stale"]
 
@@ -34,6 +35,7 @@ def declared_files(app: AppDescription, project: Path) -> Sequence[Written]:
         Written("infra/declarations.json", _lines(declared) + "\n"),
         Written("local/config/servicebus.json", json.dumps(service_bus_config(declared), indent=2) + "\n"),
         Written("local/config/eventhubs.json", json.dumps(event_hubs_config(declared), indent=2) + "\n"),
+        Written("infra/main.bicepparam", parameters_of_all_stages(project / "infra")),
         Written("infra/openapi.json", json.dumps(app.openapi, indent=1) + "\n"),
         Written("docs/what-the-app-consists-of.md", page(declared)),
     )

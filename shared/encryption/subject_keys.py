@@ -23,7 +23,7 @@ from .wrapping import KeyWrapper, Wrapped
 __all__ = ["ERASED", "DataKeyWrapper", "Erasure", "SubjectKeys"]
 
 ERASED = "erased~0"
-"""Id of the key that stands where something was encrypted under a key that is gone, so that not even the key's id is left of it."""
+"""Id of the key of what stands for an erased value: not even the id of the person's own key is left of it."""
 _LIVE = "key"
 _TOMBSTONE = "erased:"
 _SUBJECT = re.compile(r"[A-Za-z0-9_.-]{1,80}")

@@ -10,6 +10,7 @@ from .observed import Observed, correlation_id
 from .operations import Operation, OperationIds, OperationSigner, mark_of
 from .routing import ANONYMOUS, EVERY_ROLE, PRODUCERS, READERS, Access, Route, RouteTable, WrongRoute
 from .streams import answer_with
+from .submissions import Submission
 from .uploads import NamedUpload, named_upload
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "Refused",
     "Route",
     "RouteTable",
+    "Submission",
     "WrongRoute",
     "accepted",
     "answer_with",

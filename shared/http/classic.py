@@ -39,7 +39,11 @@ class ClassicBridge:
 
 
 def _kept(path: str) -> str:
-    """A path whose encoded slashes, and whose bytes that are no UTF-8, are still encoded after one decoding."""
+    """A path whose encoded slashes, and whose bytes that are no UTF-8, are still encoded after one decoding.
+
+    A semicolon is encoded: the library takes what follows it for parameters of the path, and drops that.
+    """
+    path = path.replace(";", "%3B")
     if "%" not in path:
         return path
     try:

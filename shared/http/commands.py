@@ -14,10 +14,15 @@ from shared.messages import (
     Handler,
     InvalidMessage,
     MessageError,
+    PayloadHash,
     Registry,
     check_depth,
     envelope_from,
+    former_id_of,
+    in_attributes,
     parse_strict,
+    payload_hash,
+    refuse_named_twice,
     refuse_unknown,
     rfc3339,
     unknown_fields,
@@ -45,6 +50,8 @@ class Command:
     source: str
     data: BaseModel
     body: bytes
+    payload: PayloadHash
+    former_id: UUID | None = None
 
 
 def read_command(
@@ -74,21 +81,29 @@ def read_command(
         Says what is wrong with the body; nothing was sent.
     """
     message_id: str | None = None
+    former_id: UUID | None = None
     try:
         parsed = parse_strict(body)
         if not isinstance(parsed, dict):
             raise InvalidMessage("The body must be a JSON object.")
         if kind == CLOUD_EVENT_TYPE:
-            body, parsed = _rewritten(envelope_from(parsed))
+            former_id = former_id_of(parsed)
+            body, parsed = _rewritten(envelope_from(parsed, now=now))
         elif route is not None and not _is_envelope(parsed):
             body, parsed = _wrapped(body, parsed, route, fallback_id, now)
         if isinstance(parsed.get("messageId"), str):
             message_id = parsed["messageId"][:64]
         handler = _handler(parsed, registry, route)
         envelope = handler.decode(body)
+        if handler.may_be_named_twice(body):
+            refuse_named_twice(envelope, parsed)
         if refuse or handler.refuses_unknown_fields:
             refuse_unknown(list(unknown_fields(envelope, parsed)))
-        return Command(handler, envelope.message_id, envelope.source, envelope.data, body)
+        handler.new_key_of(envelope.data)
+        payload = payload_hash(handler.event_type, handler.version, parsed["data"])
+        return Command(handler, envelope.message_id, envelope.source, envelope.data, body, payload, former_id)
+    except InvalidMessage as error:
+        raise Refused(in_attributes(error) if kind == CLOUD_EVENT_TYPE else error, message_id) from error
     except MessageError as error:
         raise Refused(error, message_id) from error
 

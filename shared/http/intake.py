@@ -15,6 +15,7 @@ from shared.telemetry import current_traceparent, hiding, span
 
 from .commands import Command, read_command
 from .operations import Operation, mark_of
+from .submissions import Submission
 
 __all__ = ["Intake"]
 
@@ -78,6 +79,7 @@ class Intake:
             Blob storage doesn't take the payload in time; its own errors are passed on.
         """
         key = command.handler.key_of(command.data)
+        submission = Submission(self._new_id().hex[:16], command.payload)
         with hiding(command.data):
             lane = command.handler.lane_of(command.data)
         attributes = {"messaging.message.id": str(command.message_id), "messaging.destination.name": lane.value}
@@ -101,6 +103,8 @@ class Intake:
                 claim_size=claim.size if claim else None,
                 claim_encoding=claim.encoding if claim else None,
                 sender=None if client is None else mark_of(client).hex(),
+                request=submission.request,
+                former_id=command.former_id,
             )
             await self._lanes.send(headers, body)
-        return Operation(command.message_id, bucket_of(key, self._buckets), client or "")
+        return Operation(command.message_id, bucket_of(key, self._buckets), client or "", submission=submission)

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from opentelemetry.trace import SpanKind
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.telemetry import log_event, record_exception, span
@@ -17,6 +18,8 @@ from .answers import internal_error
 
 __all__ = ["Observed", "correlation_id"]
 
+CLIENT_LEFT = 499
+"""The status in telemetry of a request whose client left before its answer; no client ever sees it."""
 _CORRELATION: ContextVar[str] = ContextVar("correlation_id", default="")
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -71,6 +74,8 @@ class Observed:
             ) as current:
                 try:
                     await self._app(scope, receive, send_observed)
+                except ClientDisconnect:  # nobody is there to be answered, and nothing has failed
+                    current.set_attribute("http.response.status_code", CLIENT_LEFT)
                 except Exception as failure:
                     log_event("request failed", level=logging.ERROR, error=failure, path=scope["path"])
                     record_exception(current, failure)

@@ -10,11 +10,13 @@ import binascii
 import hashlib
 import hmac
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
 from shared.secrets import Keys, RotatingKey
+
+from .submissions import Submission, Submissions
 
 __all__ = ["Operation", "OperationIds", "OperationSigner", "mark_of"]
 
@@ -25,6 +27,7 @@ _UPLOADS = b"upload\0"
 _SIGNATURE = 12
 """Bytes of the signature: 96 bits can't be guessed over HTTP."""
 _MARK = 8
+_BESIDE = "?request="
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,7 @@ class Operation:
     bucket: int
     client: str = ""
     mark: bytes = field(default=b"", compare=False)
+    submission: Submission | None = field(default=None, compare=False)
 
     def is_of(self, client: str) -> bool:
         """Whether that client sent the message."""
@@ -56,19 +60,33 @@ class OperationIds:
     """
 
     def __init__(self, key: str, *accepted: str) -> None:
-        self._keys = tuple(hashlib.sha256(b"sluice operation id\0" + one.encode()).digest() for one in (key, *accepted))
+        keys = (key, *accepted)
+        self._keys = tuple(hashlib.sha256(b"sluice operation id\0" + one.encode()).digest() for one in keys)
+        self._submissions = Submissions(keys)
 
     def make(self, operation: Operation) -> str:
         """The id, safe in a URL."""
         return self._signed(_BODY.pack(operation.message_id.bytes, operation.bucket, mark_of(operation.client)))
 
+    def address(self, operation: Operation) -> str:
+        """The id and, as a query, what the request submitted: where that request's outcome is asked for."""
+        identity = self.make(operation)
+        if operation.submission is None:
+            return identity
+        return f"{identity}{_BESIDE}{self._submissions.write(operation.submission, identity)}"
+
     def read(self, text: str) -> Operation | None:
-        """The operation, or None when the id wasn't made here."""
-        body = self._opened(text, _BODY.size)
+        """The operation of an id or an address; None when it, or what stands beside it, wasn't made here."""
+        identity, beside, written = text.partition(_BESIDE)
+        body = self._opened(identity, _BODY.size)
         if body is None:
             return None
         message_id, bucket, mark = _BODY.unpack(body)
-        return Operation(UUID(bytes=message_id), bucket, mark=mark)
+        operation = Operation(UUID(bytes=message_id), bucket, mark=mark)
+        if not beside:
+            return operation
+        submission = self._submissions.read(written, identity)
+        return None if submission is None else replace(operation, submission=submission)
 
     def make_upload(self, name: UUID, client: str, *, ends: datetime) -> str:
         """The id of an upload that this client may fill, and name in a message, until then."""

@@ -1,7 +1,12 @@
 """Messages: the envelope, CloudEvents, the error codes, and the integrations that handle them."""
 
+<<<<<<< HEAD
 from .cloud_events import CLOUD_EVENT_TYPE, CloudEvent, envelope_from
 from .delivery import ERASED_PROPERTY, Delivery
+=======
+from .cloud_events import CLOUD_EVENT_TYPE, CloudEvent, envelope_from, former_id_of, in_attributes, message_id_of
+from .delivery import Delivery
+>>>>>>> main
 from .envelope import Contract, Envelope, Headers, Timestamp, describe
 from .errors import (
     ErrorCode,
@@ -23,7 +28,7 @@ from .payload_hash import PayloadHash, payload_hash, stored_hashes
 from .registry import Registry, discover
 from .strict_json import check_depth, parse_strict, write_json
 from .times import parse_rfc3339, rfc3339
-from .unknown_fields import refuse_unknown, unknown_fields
+from .unknown_fields import refuse_named_twice, refuse_unknown, unknown_fields
 
 __all__ = [
     "CLOUD_EVENT_TYPE",
@@ -58,9 +63,13 @@ __all__ = [
     "describe",
     "discover",
     "envelope_from",
+    "former_id_of",
+    "in_attributes",
+    "message_id_of",
     "parse_rfc3339",
     "parse_strict",
     "payload_hash",
+    "refuse_named_twice",
     "refuse_unknown",
     "rfc3339",
     "stored_hashes",

@@ -4,6 +4,7 @@ Source: CloudEvents specification 1.0.2 and its JSON event format.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,12 +15,12 @@ from .errors import InvalidMessage, MalformedJson
 from .strict_json import parse_strict, write_json
 from .times import parse_rfc3339, rfc3339
 
-__all__ = ["CLOUD_EVENT_TYPE", "CloudEvent", "envelope_from"]
+__all__ = ["CLOUD_EVENT_TYPE", "CloudEvent", "envelope_from", "former_id_of", "in_attributes", "message_id_of"]
 
 CLOUD_EVENT_TYPE = "application/cloudevents+json"
 
 _NAMESPACE = UUID("6f1c40c4-6a46-5b7c-8d0b-2f6f5e2f7b11")
-"""Own namespace for ids of senders that don't use UUIDs; fixed for good."""
+"""Own namespace for ids that are derived; fixed for good."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,8 +107,13 @@ def _whole(name: str, value: Any) -> int:
     return int(written)
 
 
-def envelope_from(event: Mapping[str, Any]) -> dict[str, Any]:
+def envelope_from(event: Mapping[str, Any], *, now: datetime) -> dict[str, Any]:
     """A parsed CloudEvent as the fields of an envelope; what is missing is left for the model to report.
+
+    Parameters
+    ----------
+    now:
+        Stands for the time of an event that has none, which CloudEvents allows.
 
     Raises
     ------
@@ -115,27 +121,63 @@ def envelope_from(event: Mapping[str, Any]) -> dict[str, Any]:
         It isn't a CloudEvent 1.0 with JSON data.
     """
     if event.get("specversion") != "1.0":
-        raise InvalidMessage("specversion: must be '1.0'", details={"errors": [{"field": "specversion"}]})
+        raise _wrong("specversion", "must be '1.0'")
     if "data_base64" in event:
-        raise InvalidMessage("data_base64: send JSON in data", details={"errors": [{"field": "data_base64"}]})
-    schema = str(event.get("dataschema") or "")
+        raise _wrong("data_base64", "send JSON in data")
+    kind = event.get("datacontenttype")
+    if kind is not None and not (isinstance(kind, str) and _JSON.match(kind)):
+        raise _wrong("datacontenttype", "send JSON in data")
+    for name in ("id", "source", "type"):
+        if not isinstance(event.get(name), str) or not event[name]:
+            raise _wrong(name, "must be a text of one character or more")
+    schema = event.get("dataschema")
+    if schema is not None and not isinstance(schema, str):
+        raise _wrong("dataschema", "must be a text")
+    time = event.get("time")
     fields = {
-        "messageId": _message_id(event),
-        "timestamp": event.get("time"),
-        "source": event.get("source"),
-        "eventType": event.get("type"),
-        "version": schema.replace("/", ":").rpartition(":")[2] or "1.0",
+        "messageId": str(message_id_of(event["source"], event["id"])),
+        "timestamp": rfc3339(now) if time is None else time,
+        "source": event["source"],
+        "eventType": event["type"],
+        "version": (schema or "").replace("/", ":").rpartition(":")[2] or "1.0",
         "data": event.get("data"),
     }
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _message_id(event: Mapping[str, Any]) -> str | None:
-    """A UUID stays; any other id becomes one that depends on source and id, which together are unique."""
-    identity = event.get("id")
-    if not isinstance(identity, str) or not identity:
-        return None
+def message_id_of(source: str, event_id: str) -> UUID:
+    """The id of the command that an event carries: source and id together are its identity, whatever the id's form."""
+    pair = f"{source}\n{event_id}"
+    return uuid5(_NAMESPACE, pair if pair.count("\n") == 1 else json.dumps([source, event_id]))
+
+
+def former_id_of(event: Mapping[str, Any]) -> UUID | None:
+    """The message id that release 0.1 gave an event whose id is a UUID: that id alone, whatever its source."""
     try:
-        return str(UUID(identity))
-    except ValueError:
-        return str(uuid5(_NAMESPACE, f"{event.get('source')}\n{identity}"))
+        return UUID(event["id"])
+    except (KeyError, ValueError, AttributeError):
+        return None
+
+
+def in_attributes(error: InvalidMessage) -> InvalidMessage:
+    """What is wrong with the envelope of an event, by the names of the attributes that its sender wrote."""
+    details = dict(error.details)
+    if "errors" in details:
+        details["errors"] = [{**one, "field": _renamed(str(one.get("field", "")))} for one in details["errors"]]
+    where, colon, what = error.message.partition(":")
+    return InvalidMessage(_renamed(where) + colon + what, details=details)
+
+
+def _renamed(fields: str) -> str:
+    return _FIELD.sub(lambda found: _ATTRIBUTES[found[0]], fields)
+
+
+def _wrong(attribute: str, message: str) -> InvalidMessage:
+    return InvalidMessage(
+        f"{attribute}: {message}", details={"errors": [{"field": attribute, "message": message}], "count": 1}
+    )
+
+
+_JSON = re.compile(r"(application|text)/([\w.+-]+\+)?json\s*(;|$)", re.IGNORECASE)
+_ATTRIBUTES = {"messageId": "id", "timestamp": "time", "eventType": "type", "version": "dataschema"}
+_FIELD = re.compile(rf"(?<![\w.])({'|'.join(_ATTRIBUTES)})(?![\w.])")

@@ -127,6 +127,8 @@ class Headers:
     """What we rely on beside the body: application properties, which no host shifts between messages.
 
     `sender` is a mark of the client that sent the message, not its name; None where nobody asked, or a handler sent it.
+    `former_id` is the id under which the release before knows a CloudEvent.
+    `request` is the number of the one request that brought it: several may come under one message id.
     """
 
     message_id: UUID
@@ -146,6 +148,13 @@ class Headers:
     claim_encoding: str | None = None
     sealed: str | None = None
     sender: str | None = None
+    former_id: UUID | None = None
+    request: str | None = None
+
+    @property
+    def identities(self) -> tuple[UUID, ...]:
+        """The ids by which it may have been dealt with before."""
+        return (self.message_id,) if self.former_id is None else (self.message_id, self.former_id)
 
     @property
     def broker_id(self) -> str:
@@ -185,6 +194,8 @@ class Headers:
             "claimEncoding": self.claim_encoding,
             "sealed": self.sealed,
             "sender": self.sender,
+            "formerId": None if self.former_id is None else str(self.former_id),
+            "request": self.request,
         }
         properties.update({name: value for name, value in optional.items() if value is not None})
         return properties
@@ -218,6 +229,8 @@ class Headers:
                 claim_encoding=_optional(properties, "claimEncoding"),
                 sealed=_optional(properties, "sealed"),
                 sender=_optional(properties, "sender"),
+                former_id=UUID(str(properties["formerId"])) if "formerId" in properties else None,
+                request=_optional(properties, "request"),
             )
         except KeyError as error:
             raise InvalidMessage(f"The application property {error.args[0]!r} is missing.") from None

@@ -3,7 +3,7 @@
 import inspect
 import json
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property, partial
@@ -14,7 +14,7 @@ from pydantic import ValidationError as PydanticError
 
 from shared.classification import Plan, Scrubber, WrongMarkers, plan_of, redacted_finding, secrets_in
 from shared.environment import is_secret_name
-from shared.jobs import Scheduled, parse_schedule
+from shared.jobs import Scheduled, WrongSchedule, parse_schedule
 from shared.resilience import RetryPlan
 
 from .envelope import Envelope, Redact, describe
@@ -28,6 +28,8 @@ MAX_KEY = 128
 """Longest key in characters: the limit of an Event Hubs partition key and a Service Bus session id."""
 
 FIRST_VERSION = "1.0"
+
+_IN_NO_PATH = frozenset("/\\%?#")
 
 Call = TypeVar("Call", bound=Callable[..., Any])
 Priority = Lane | Callable[[Any], Lane]
@@ -82,6 +84,21 @@ class Handler:
         self.key_of(envelope.data)
         return envelope
 
+    def may_be_named_twice(self, body: bytes) -> bool:
+        """Whether a body may have a field under both of its names; hardly any needs a closer look."""
+        if b"_" not in body and not self._plain_second_names:
+            return False
+        return b"\\u" in body or any(name in body for name in self._second_names)
+
+    @cached_property
+    def _second_names(self) -> frozenset[bytes]:
+        """The Python names of all fields that JSON spells otherwise, in quotes."""
+        return frozenset(f'"{name}"'.encode() for name in _second_names(self.envelope.core_schema))
+
+    @cached_property
+    def _plain_second_names(self) -> bool:
+        return any(b"_" not in name for name in self._second_names)
+
     @cached_property
     def plan(self) -> Plan:
         """What the markers of its model ask for."""
@@ -121,6 +138,26 @@ class Handler:
     def refuses_unknown_fields(self) -> bool:
         """Whether the API refuses fields that the contract doesn't have: those of its first version got 202."""
         return self.version != FIRST_VERSION
+
+    def new_key_of(self, data: BaseModel) -> str:
+        """The key of a command that comes from outside: one that its own address finds again, on every road.
+
+        The platform and what stands before it decode, clean and cut paths, each in its own way: `/` and `%2F` can't be
+        distinguished, nor `A` and `%41`, and `..` never arrives. What was accepted before that was known is still
+        processed and read.
+
+        Raises
+        ------
+        InvalidMessage
+        """
+        key = self.key_of(data)
+        if _IN_NO_PATH & set(key) or key in (".", "..") or key != key.strip():
+            message = "must have none of / \\ % ? #, no blank around it, and not be . or .."
+            raise InvalidMessage(
+                f"data.{self.key}: {message}",
+                details={"errors": [{"field": f"data.{self.key}", "message": message}], "count": 1},
+            )
+        return key
 
     def lane_of(self, data: BaseModel) -> Lane:
         """The lane a message waits in."""
@@ -220,6 +257,8 @@ class Integration:
                 raise TypeError(f"{self.name}.{call.__name__} must be `async def`")
             _check_name(event_type)
             _check_version(version)
+            if not (isinstance(priority, Lane) or callable(priority)):
+                raise TypeError(f"{self.name}.{call.__name__}: the priority {priority!r} is no Lane, nor tells one")
             path = None if route is None else _checked_route(route)
             if not any(key in (name, info.alias) for name, info in model.model_fields.items()):
                 raise TypeError(f"{self.name}.{call.__name__}: {model.__name__} has no field {key!r} for the key")
@@ -287,9 +326,12 @@ class Integration:
         Raises
         ------
         WrongSchedule
-            The schedule can't be followed.
+            The schedule can't be followed; the message names the job.
         """
-        parsed = parse_schedule(schedule, zone=zone, between=between)
+        try:
+            parsed = parse_schedule(schedule, zone=zone, between=between)
+        except WrongSchedule as error:
+            raise WrongSchedule(f"{self.name}.{name}: {error}") from None
         if not re.fullmatch(r"[a-z][a-z0-9-]{0,62}", name):
             raise ValueError(f"{self.name}: the job {name!r}: use lower-case letters, digits and hyphens")
 
@@ -319,12 +361,27 @@ class Integration:
         return register
 
 
+def _second_names(schema: Any) -> Iterator[str]:
+    """Of each field in pydantic's schema that has an alias as well: its name."""
+    if isinstance(schema, Mapping):
+        for name, one in schema.items():
+            if isinstance(one, Mapping) and one.get("validation_alias", name) != name:
+                yield str(name)
+            yield from _second_names(one)
+    elif isinstance(schema, list | tuple):
+        for one in schema:
+            yield from _second_names(one)
+
+
 def _model_of(call: Callable[..., Any], owner: str) -> type[BaseModel]:
     parameters = list(inspect.signature(call).parameters)
-    hints = get_type_hints(call)
+    name = getattr(call, "__name__", "handler")
+    try:
+        hints = get_type_hints(call)
+    except NameError as error:
+        raise TypeError(f"{owner}.{name}: its annotations: {error}") from None
     model = hints.get(parameters[0]) if parameters else None
     if not (isinstance(model, type) and issubclass(model, BaseModel)):
-        name = getattr(call, "__name__", "handler")
         raise TypeError(f"{owner}.{name}: annotate the first parameter with a pydantic model")
     return model
 

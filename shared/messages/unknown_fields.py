@@ -8,13 +8,15 @@ from pydantic import BaseModel
 from .envelope import finding
 from .errors import InvalidMessage
 
-__all__ = ["refuse_unknown", "unknown_fields"]
+__all__ = ["refuse_named_twice", "refuse_unknown", "unknown_fields"]
+
+Place = tuple[str | int, ...]
 
 _MOST = 20
 _LONGEST = 80
 
 
-def unknown_fields(model: BaseModel, data: Any) -> Iterator[tuple[str | int, ...]]:
+def unknown_fields(model: BaseModel, data: Any) -> Iterator[Place]:
     """The place of each field of `data` that its model doesn't know, also in models within it.
 
     Parameters
@@ -22,34 +24,40 @@ def unknown_fields(model: BaseModel, data: Any) -> Iterator[tuple[str | int, ...
     model:
         What was read from `data`: it tells which model was taken where there are several.
     """
-    if not isinstance(data, Mapping):
-        return
-    known: set[str] = set()
-    for name, info in type(model).model_fields.items():
-        spellings = {name, info.alias or name}
-        known |= spellings
-        for given in spellings & data.keys():
-            for place in _within(getattr(model, name), data[given]):
-                yield (given, *place)
-    if type(model).model_config.get("extra") != "allow":
-        yield from ((str(name)[:_LONGEST],) for name in data if name not in known)
+    for place, one, given in _models(model, data, ()):
+        if type(one).model_config.get("extra") != "allow":
+            known = {spelling for name, info in type(one).model_fields.items() for spelling in (name, info.alias)}
+            yield from ((*place, str(name)[:_LONGEST]) for name in given if name not in known)
 
 
-def _within(value: Any, data: Any) -> Iterator[tuple[str | int, ...]]:
+def refuse_named_twice(model: BaseModel, data: Any) -> None:
+    """Raise InvalidMessage where an object has a field under both of its names: one of the two would be lost."""
+    for place, one, given in _models(model, data, ()):
+        for name, info in type(one).model_fields.items():
+            if info.alias not in (None, name) and name in given and info.alias in given:
+                found = finding((*place, str(info.alias)), f"is given twice, also as {name}")
+                raise InvalidMessage(f"{found['field']}: {found['message']}", details={"errors": [found], "count": 1})
+
+
+def _models(value: Any, data: Any, place: Place) -> Iterator[tuple[Place, BaseModel, Mapping[str, Any]]]:
+    """Each model in a value, where it is, and the object that it was read from."""
     if isinstance(value, BaseModel):
-        yield from unknown_fields(value, data)
+        if not isinstance(data, Mapping):
+            return
+        yield place, value, data
+        for name, info in type(value).model_fields.items():
+            for given in {name, info.alias or name} & data.keys():
+                yield from _models(getattr(value, name), data[given], (*place, given))
     elif isinstance(value, list | tuple) and isinstance(data, Sequence) and len(value) == len(data):
         if value and isinstance(value[0], BaseModel | list | tuple | dict):
             for number, (one, given) in enumerate(zip(value, data, strict=True)):
-                for place in _within(one, given):
-                    yield (number, *place)
+                yield from _models(one, given, (*place, number))
     elif isinstance(value, Mapping) and isinstance(data, Mapping):
         for name in value.keys() & data.keys():
-            for place in _within(value[name], data[name]):
-                yield (str(name), *place)
+            yield from _models(value[name], data[name], (*place, str(name)))
 
 
-def refuse_unknown(places: Sequence[tuple[str | int, ...]]) -> None:
+def refuse_unknown(places: Sequence[Place]) -> None:
     """Raise InvalidMessage that names the fields, unless there are none."""
     if not places:
         return

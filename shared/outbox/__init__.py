@@ -1,6 +1,5 @@
 """Outbox: what was committed leaves for the event hub and the lanes, at least once, in the order of its keys."""
 
-from .outbox import Outbox
-from .rows import OutboxRows
+from .outbox import Outbox, OutboxRows
 
 __all__ = ["Outbox", "OutboxRows"]

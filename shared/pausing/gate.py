@@ -8,8 +8,8 @@ from shared.messages import Delivery, Headers, InvalidMessage, Lane
 from shared.ordered import Parking
 from shared.telemetry import log_event
 
+from .book import PauseWatch
 from .set_aside import SetAside, SetAsideMessage
-from .watch import PauseWatch
 
 __all__ = ["PauseGate"]
 

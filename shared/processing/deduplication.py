@@ -42,16 +42,22 @@ class Deduplication:
         return found
 
     async def _look(self, bucket: int, messages: Sequence[Message], *, guess: bool) -> list[Fresh | Ended]:
-        inbox = await self._store.find(bucket, [inbox_key(one.headers.message_id) for one in messages])
+        ids = [one for message in messages for one in message.headers.identities]
+        inbox = await self._store.find(bucket, [inbox_key(one) for one in ids])
         found: list[Fresh | Ended] = []
         unknown: list[Fresh] = []
         for message in messages:
-            known = inbox.get(inbox_key(message.headers.message_id))
-            outcome = _verdict(message, known)
+            headers = message.headers
+            known = inbox.get(inbox_key(headers.message_id))
+            former = None if headers.former_id is None else inbox.get(inbox_key(headers.former_id))
+            outcome = _verdict(message, known) or _former_verdict(message, former)
             if outcome is not None:
                 found.append(Ended.of(message, outcome))
                 continue
-            fresh = Fresh(message, Aggregate(replayed=None if known is None else etag_of(known)))
+            replaced = None if known is None else etag_of(known)
+            fresh = Fresh(
+                message, Aggregate(replayed=replaced, former_id=headers.former_id if former is None else None)
+            )
             expected = guess and self._recent.expects_new(message.headers)
             self._recent.see(message.headers)
             (found if expected else unknown).append(fresh)
@@ -80,7 +86,7 @@ class Deduplication:
 
 def _verdict(message: Message, inbox: Row | None) -> Duplicate | Dead | None:
     """None: go on. An operator's replay opens a row again; another payload under a known id is refused."""
-    if inbox is None or inbox["status"] == "replaying":
+    if inbox is None or inbox["status"] == "replaying" or _is_of_another(message, inbox):
         return None
     if not inbox.get("payloadSha256") or message.has_payload_of(inbox):
         return Duplicate()
@@ -91,3 +97,20 @@ def _verdict(message: Message, inbox: Row | None) -> Duplicate | Dead | None:
             "This message id was used before for another payload; a new message needs a new id.",
         )
     )
+
+
+def _is_of_another(message: Message, inbox: Row) -> bool:
+    """Whether a row stands for an event of another sender, whose id this message happens to have."""
+    return "aliasOf" in inbox and inbox.get("source") != message.headers.source
+
+
+def _former_verdict(message: Message, inbox: Row | None) -> Duplicate | Dead | None:
+    """The same of the row under an event's id alone, where the release before keeps its record of it.
+
+    That release doesn't say whose event it was: only the same payload is taken for the same event.
+    """
+    if inbox is None or "aliasOf" in inbox or inbox.get("source", message.headers.source) != message.headers.source:
+        return None
+    if "source" in inbox:
+        return _verdict(message, {**inbox, "status": "done"})
+    return Duplicate() if message.has_payload_of(inbox) else None

@@ -25,6 +25,8 @@ MATRIX: tuple[tuple[str, Category], ...] = (
     ("shared.messages.errors.MessageError", Category.INVALID),
     ("pydantic_core._pydantic_core.ValidationError", Category.INVALID),
     ("shared.state.rows.TooLarge", Category.PERMANENT),
+    # the vault has answered that it isn't there
+    ("shared.secrets.errors.UnknownSecret", Category.PERMANENT),
     ("shared.secrets.errors.VaultThrottled", Category.THROTTLED),
     ("shared.secrets.errors.SecretError", Category.TRANSIENT),
     # timeouts: try again

@@ -23,6 +23,7 @@ from shared.messages import (
 from shared.pausing import PauseWatch
 from shared.privacy import FieldProtection
 from shared.resilience import RetryPlan, WeightedBulkhead
+from shared.secrets import UnknownSecret
 from shared.telemetry import current_traceparent, hiding, record_exception, span
 from shared.work import LoadRows, Secrets, Work
 
@@ -34,6 +35,8 @@ __all__ = ["Limits", "Runner"]
 
 PAUSED_SECONDS = 15.0
 """A message whose batch was under way when the pause began comes back after so long, and is set aside then."""
+_UNTIL_IT_APPEARS = RetryPlan(shape="fixed", max_attempts=3, base=60.0, cap=66.0)
+"""A secret that the vault doesn't have may be on its way from the deployment beside this one: two minutes are given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,14 +169,16 @@ class Runner:
 
     def after(self, headers: Headers, failure: Failure, plan: RetryPlan | None) -> RetryLater | Dead:
         """What becomes of a message that failed."""
-        if not failure.retryable:
+        if isinstance(failure.error, UnknownSecret):
+            plan = _UNTIL_IT_APPEARS
+        elif not failure.retryable:
             return Dead(failure)
         elapsed = (self._now() - headers.first_attempt_at).total_seconds()
         delay = (plan or self._plan).delay(
             headers.attempt, elapsed=max(0.0, elapsed), asked=failure.after, random=self._random
         )
         if delay is None:
-            return Dead(replace(failure, code=ErrorCode.ATTEMPTS_EXHAUSTED))
+            return Dead(replace(failure, code=ErrorCode.ATTEMPTS_EXHAUSTED) if failure.retryable else failure)
         return RetryLater(delay, failure)
 
 

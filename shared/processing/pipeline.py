@@ -316,11 +316,12 @@ def _waves(decoded: Sequence[Decoded]) -> list[list[Decoded]]:
     for one in decoded:
         if one.headers is None:
             raise LookupError("the delivery doesn't say which key it belongs to")
-        number = max(following.get(one.headers.key, 0), following.get(one.headers.message_id, 0))
+        marks: list[str | UUID] = [one.headers.key, *one.headers.identities]
+        number = max(following.get(mark, 0) for mark in marks)
         if number == len(waves):
             waves.append([])
         waves[number].append(one)
-        following[one.headers.key] = following[one.headers.message_id] = number + 1
+        following.update(dict.fromkeys(marks, number + 1))
     return waves
 
 

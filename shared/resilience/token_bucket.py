@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import Protocol
 
-__all__ = ["SharedTokenBucket", "TokenBlock", "TokenBucket", "TokenStore"]
+__all__ = ["RetryBudget", "SharedTokenBucket", "TokenBlock", "TokenBucket", "TokenStore"]
 
 
 _SOONEST = 0.001
@@ -77,6 +77,39 @@ class TokenBucket:
         """Hand out nothing for a while; a shorter pause doesn't end a longer one. No tokens come meanwhile."""
         self.wait()
         self._paused_until = max(self._paused_until, self._clock() + seconds)
+
+
+class RetryBudget:
+    """Retries stay a bounded share of the work, so that a failing partner meets no storm.
+
+    Each first try earns a share of a token, each retry spends one ("Addressing Cascading Failures", Site Reliability
+    Engineering, O'Reilly, 2016, chapter 22).
+
+    Parameters
+    ----------
+    share:
+        Retries allowed per first try, in the long run.
+    reserve:
+        Tokens at the start, and at most: small failures are retried at once.
+    trickle:
+        Tokens earned per second whatever the traffic is, so that a quiet integration recovers.
+    clock:
+        Seconds, monotonic.
+    """
+
+    def __init__(self, *, share: float, reserve: float, trickle: float, clock: Callable[[], float]) -> None:
+        if not (0 <= share <= 10 and reserve >= 1 and trickle >= 0):
+            raise ValueError("share must be 0 to 10, reserve 1 or more, trickle 0 or more")
+        self._share = share
+        self._bucket = TokenBucket(capacity=reserve, rate=trickle, clock=clock)
+
+    def earn(self, first_tries: int = 1) -> None:
+        """Count first tries."""
+        self._bucket.add(self._share * first_tries)
+
+    def spend(self) -> bool:
+        """Whether a retry may come at its planned time; if not, it should wait as long as the plan allows."""
+        return self._bucket.take()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,18 +2,19 @@
 
 from shared.tables import Conflict
 
-from .buckets import bucket_of, partition_key
 from .inbox import Inbox, inbox_row
 from .leases import Lease
 from .retention import InboxSweeper
 from .rows import (
     TooLarge,
+    bucket_of,
     delivery_columns,
     delivery_parts,
     inbox_key,
     outbox_key,
     pack,
     parked_key,
+    partition_key,
     row_safe,
     sequence_key,
     state_key,

@@ -7,8 +7,7 @@ from typing import Any
 from shared.messages import Headers, PayloadHash
 from shared.tables import Conflict, Create, Replace, again_on_conflict, etag_of
 
-from .buckets import bucket_of, partition_key
-from .rows import inbox_key
+from .rows import bucket_of, inbox_key, partition_key
 from .store import Row, StateStore
 
 __all__ = ["Inbox", "inbox_row"]
@@ -42,6 +41,8 @@ def inbox_row(
         "processedAt": now,
         **({"payloadSha256": ""} if payload_hash is None else payload_hash.columns()),
         "sender": headers.sender or "",
+        "source": headers.source,
+        **({"request": headers.request} if headers.request else {}),
     }
     return row if code is None else {**row, "code": code, "reason": (reason or "")[:_LONGEST_REASON]}
 

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from shared.tables import Conflict, Create, Replace, etag_of
 
-from .buckets import partition_key
+from .rows import partition_key
 from .store import StateStore
 
 __all__ = ["Lease"]

@@ -1,9 +1,10 @@
-"""The rows of the state table: their keys, and how a JSON text of any size fits an entity.
+"""The rows of the state table: their buckets, their keys, and how a JSON text of any size fits an entity.
 
 Limits from "Understanding the Table service data model": a text property holds 64 KiB of UTF-16, a binary
 property 64 KiB, an entity 1 MiB; keys may not hold `/ \\ # ?` or control characters.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -12,21 +13,20 @@ from typing import Any
 __all__ = [
     "MAX_VALUE_BYTES",
     "TooLarge",
+    "bucket_of",
     "delivery_columns",
     "delivery_parts",
     "inbox_key",
-    "inbox_range",
     "outbox_key",
-    "outbox_range",
     "pack",
     "parked_key",
-    "parked_range",
+    "partition_key",
     "row_safe",
+    "rows_of",
     "sequence_key",
     "state_key",
     "unpack",
     "waiting_key",
-    "waiting_range",
 ]
 
 _TEXT_LIMIT = 32_000
@@ -39,6 +39,23 @@ _FORBIDDEN = re.compile(r"[%/\\#?\x00-\x1f\x7f-\x9f]")
 
 class TooLarge(ValueError):
     """A value doesn't fit into one entity."""
+
+
+def bucket_of(key: str, buckets: int) -> int:
+    """The bucket of a key, the same on every machine and in every version.
+
+    Example
+    -------
+    >>> bucket_of("536365", 16)
+    11
+    """
+    digest = hashlib.blake2b(key.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") % buckets
+
+
+def partition_key(bucket: int) -> str:
+    """The bucket as a table's PartitionKey."""
+    return f"{bucket:04d}"
 
 
 def row_safe(text: str) -> str:
@@ -66,25 +83,9 @@ def outbox_key(key: str, sequence: int) -> str:
     return f"outbox:{row_safe(key)}:{sequence:012d}"
 
 
-def outbox_range(key: str | None = None) -> tuple[str, str]:
-    """First row key of the outbox, or of one aggregate's part of it, and the first one after."""
-    prefix = "outbox" if key is None else f"outbox:{row_safe(key)}"
-    return f"{prefix}:", f"{prefix};"
-
-
-def inbox_range() -> tuple[str, str]:
-    """First row key of the inbox, and the first one after it."""
-    return "inbox:", "inbox;"
-
-
 def parked_key(key: str) -> str:
     """Row of a key of the ordered lane whose messages wait."""
     return f"parked:{row_safe(key)}"
-
-
-def parked_range() -> tuple[str, str]:
-    """First row key of the parked keys, and the first one after them."""
-    return "parked:", "parked;"
 
 
 def waiting_key(key: str, number: int) -> str:
@@ -92,9 +93,10 @@ def waiting_key(key: str, number: int) -> str:
     return f"waiting:{row_safe(key)}:{number:012d}"
 
 
-def waiting_range() -> tuple[str, str]:
-    """First row key of the messages that wait, and the first one after them."""
-    return "waiting:", "waiting;"
+def rows_of(kind: str, key: str | None = None) -> tuple[str, str]:
+    """First row key of a kind such as `outbox`, or of one aggregate's part of it, and the first one after."""
+    prefix = kind if key is None else f"{kind}:{row_safe(key)}"
+    return f"{prefix}:", f"{prefix};"
 
 
 def pack(text: str) -> dict[str, Any]:
@@ -111,18 +113,12 @@ def pack(text: str) -> dict[str, Any]:
         return {"value": text}
     if len(data) > MAX_VALUE_BYTES:
         raise TooLarge(f"a value of {len(data)} bytes doesn't fit an entity ({MAX_VALUE_BYTES} bytes)")
-    pieces = range(0, len(data), _CHUNK)
-    return {f"value{number}": data[start : start + _CHUNK] for number, start in enumerate(pieces)}
+    return _pieces("value", data)
 
 
 def unpack(columns: Mapping[str, Any]) -> str:
     """The JSON text that `pack` made into columns."""
-    if "value" in columns:
-        return str(columns["value"])
-    pieces: list[bytes] = []
-    while (piece := columns.get(f"value{len(pieces)}")) is not None:
-        pieces.append(bytes(piece))
-    return b"".join(pieces).decode()
+    return str(columns["value"]) if "value" in columns else _joined(columns, "value").decode()
 
 
 def delivery_columns(body: bytes, properties: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,8 +8,7 @@ from typing import Any
 
 from shared.tables import MAX_OPERATIONS, Condition, Conflict, Create, Delete, Operation, Query, Table
 
-from .buckets import partition_key
-from .rows import inbox_range, outbox_range, parked_range, waiting_range
+from .rows import partition_key, rows_of
 
 __all__ = ["Row", "StateMismatch", "StateStore"]
 
@@ -108,7 +107,7 @@ class StateStore:
 
     async def outbox(self, bucket: int, key: str | None = None) -> AsyncIterator[Row]:
         """The rows of a bucket, or of one aggregate in it, that are still to be published, in order."""
-        async for row in self._range(bucket, *outbox_range(key)):
+        async for row in self._range(bucket, *rows_of("outbox", key)):
             if key is None or row["subject"] == key:
                 yield row
 
@@ -122,19 +121,19 @@ class StateStore:
 
     async def parked(self, bucket: int) -> AsyncIterator[Row]:
         """The parked keys of a bucket."""
-        async for row in self._range(bucket, *parked_range()):
+        async for row in self._range(bucket, *rows_of("parked")):
             yield row
 
     async def waiting_claims(self, bucket: int) -> AsyncIterator[str]:
         """The claims of the messages of a bucket that wait behind a parked key."""
-        async for row in self._range(bucket, *waiting_range(), select=["claim"]):
+        async for row in self._range(bucket, *rows_of("waiting"), select=["claim"]):
             if row["claim"]:
                 yield str(row["claim"])
 
     async def settled(self, bucket: int, *, before: datetime) -> AsyncIterator[str]:
         """Row keys of the inbox records that were settled before a moment; open replays are left out."""
         where = [Condition("processedAt", "lt", before), Condition("status", "ne", "replaying")]
-        async for row in self._range(bucket, *inbox_range(), where=where, select=["RowKey"]):
+        async for row in self._range(bucket, *rows_of("inbox"), where=where, select=["RowKey"]):
             yield str(row["RowKey"])
 
     async def values_in_use(self, names: Collection[str]) -> set[str]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
+from uuid import UUID
 
 from pydantic import BaseModel
 
@@ -16,6 +17,7 @@ from shared.state import (
     Row,
     TooLarge,
     bucket_of,
+    inbox_key,
     inbox_row,
     outbox_key,
     pack,
@@ -53,7 +55,9 @@ class Aggregate:
     unpublished:
         Outbox rows of the aggregate, left by a crash or still on their way: they go before what is emitted now.
     replayed:
-        ETag of an inbox row that an operator opened again for a replay.
+        ETag of the inbox row that is replaced: an operator opened it again for a replay.
+    former_id:
+        Under this id too there is to be an inbox row: for the release before, which knows an event by it.
     """
 
     sequence: int = 0
@@ -61,6 +65,7 @@ class Aggregate:
     etag: str | None = None
     unpublished: Sequence[Row] = field(default=())
     replayed: str | None = None
+    former_id: UUID | None = None
 
 
 class Secrets(Protocol):
@@ -270,7 +275,7 @@ class Work:
         return self._operations
 
     def _make_operations(self) -> list[Operation]:
-        result: list[Operation] = [self._inbox_operation(), *self.progress()]
+        result: list[Operation] = [*self._inbox_operations(), *self.progress()]
         if self.emitted:
             result.append(self._sequence_operation())
             result += [Create(row) for row in self.outbox_rows()]
@@ -313,9 +318,15 @@ class Work:
     def _changed(self) -> None:
         self._operations = self._outbox = None
 
-    def _inbox_operation(self) -> Operation:
+    def _inbox_operations(self) -> list[Operation]:
         row = inbox_row(self.headers, "done", buckets=self._buckets, payload_hash=self._payload_hash, now=self._clock())
-        return Create(row) if self.aggregate.replayed is None else Replace(row, self.aggregate.replayed)
+        operations: list[Operation] = [
+            Create(row) if self.aggregate.replayed is None else Replace(row, self.aggregate.replayed)
+        ]
+        if self.aggregate.former_id is not None:
+            alias = {"RowKey": inbox_key(self.aggregate.former_id), "aliasOf": str(self.headers.message_id)}
+            operations.append(Create({**row, **alias}))
+        return operations
 
     def _sequence_operation(self) -> Operation:
         counts = {

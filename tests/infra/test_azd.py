@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import stat
 from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,13 @@ import pytest
 
 from infra.delivery.azure import AzureFailed
 from infra.delivery.deployment import Deployment as Delivered
-from infra.hooks.choose_stage import choose
-from infra.hooks.first_secrets import FIRST, TRIES, first_secrets
+from infra.hooks.first_secrets import FIRST, ROTATED, TRIES, first_secrets
 from infra.hooks.smoke import smoke_test
-from local.bicep import Deployment, Resource, deploy, read_parameters
+from local.bicep import BicepError, Deployment, Resource, deploy, read, read_parameters
+from local.declaring.parameters import parameters_of_all_stages
+from shared.authentication import api_key_entry
+
+NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 
 
 def never(*_: object, **__: object) -> Any:
@@ -25,49 +30,85 @@ def never(*_: object, **__: object) -> Any:
 
 
 class Vault:
-    """A vault behind `az` that lets nobody in at first."""
+    """A vault behind `az` that lets nobody in at first; a name that is there has no expiry."""
 
     def __init__(self, *names: str, refusals: int = 0, says: str = "(Forbidden) Caller is not authorized") -> None:
         self.values: dict[str, str] = dict.fromkeys(names, "as it was")
+        self.expiries: dict[str, str] = {}
         self.refusals = refusals
         self.says = says
         self.modes: list[int] = []
 
     def __call__(self, arguments: Sequence[str]) -> Any:
-        """Answer as `az keyvault secret list` and `set` do."""
+        """Answer as `az keyvault secret list`, `show`, `set` and `set-attributes` do."""
         if self.refusals:
             self.refusals -= 1
             raise AzureFailed(self.says)
-        if arguments[2] == "list":
-            return list(self.values)
         given = dict(zip(arguments[3::2], arguments[4::2], strict=True))
-        file = Path(given["--file"])
-        self.modes.append(stat.S_IMODE(file.stat().st_mode))
-        self.values[given["--name"]] = file.read_text()
+        match arguments[2]:
+            case "list":
+                return [{"name": name, "expires": self.expiries.get(name)} for name in self.values]
+            case "show":
+                return self.values[given["--name"]]
+            case "set-attributes":
+                self.expiries[given["--name"]] = given["--expires"]
+            case "set":
+                file = Path(given["--file"])
+                self.modes.append(stat.S_IMODE(file.stat().st_mode))
+                self.values[given["--name"]] = file.read_text()
         return "id"
 
 
 def test_secrets_wait_for_roles_and_are_set_once() -> None:
     """A role that is on its way costs patience; what is there is left alone; no value is on a command line."""
     vault, pauses = Vault("operation-key", refusals=3), list[float]()
-    assert first_secrets("kv", vault, sleep=pauses.append) == ["token-key", "api-keys"]
+    assert first_secrets("kv", vault, now=NOW, sleep=pauses.append) == ["token-key", "smoke-key", "api-keys"]
     assert len(pauses) == 3
     assert vault.values["operation-key"] == "as it was"
     assert len(vault.values["token-key"]) >= 48
-    assert json.loads(vault.values["api-keys"]) == []
     assert set(vault.modes) == {0o600}
-    assert first_secrets("kv", vault, sleep=pauses.append) == []
+    before = dict(vault.expiries)
+    assert first_secrets("kv", vault, now=NOW + timedelta(days=9), sleep=pauses.append) == []
+    assert vault.expiries == before
+
+
+def test_a_first_deployment_has_one_client_that_the_smoke_test_is() -> None:
+    """Without an issuer of tokens the API would refuse everybody, and the first `azd up` would end red."""
+    vault = Vault()
+    first_secrets("kv", vault, now=NOW, sleep=never)
+    key = vault.values["smoke-key"]
+    assert json.loads(vault.values["api-keys"]) == [json.loads(api_key_entry("smoke", key, ["producer", "reader"]))]
+
+
+def test_a_crash_between_key_and_list_is_mended_by_the_next_run() -> None:
+    """The list is made for the key that is there."""
+    vault = Vault("smoke-key")
+    first_secrets("kv", vault, now=NOW, sleep=never)
+    (entry,) = json.loads(vault.values["api-keys"])
+    assert vault.values["smoke-key"] == "as it was"
+    assert entry["sha256"] == hashlib.sha256(b"as it was").hexdigest()
+
+
+def test_what_the_app_renews_has_an_expiry(environment: Deployment) -> None:
+    """Without one the vault never tells that it comes near, and no rotation begins; what nobody renews has none."""
+    vault = Vault("operation-key")
+    first_secrets("kv", vault, now=NOW, sleep=never)
+    assert vault.expiries == {"operation-key": "2027-02-28T12:00:00Z"}
+    site, *_ = environment.of_type("Microsoft.Web/sites")
+    settings = {one["name"]: one["value"] for one in site.get("properties.siteConfig.appSettings")}
+    assert settings["SLUICE_OPERATION_KEY"] == "secret:operation-key"
+    assert settings["SLUICE_OPERATION_KEY"].removeprefix("secret:") in ROTATED
 
 
 def test_waiting_ends() -> None:
     """A role that never comes, and an error that no waiting mends."""
     pauses: list[float] = []
     with pytest.raises(AzureFailed, match="Forbidden"):
-        first_secrets("kv", Vault(refusals=10_000), sleep=pauses.append)
+        first_secrets("kv", Vault(refusals=10_000), now=NOW, sleep=pauses.append)
     assert len(pauses) == TRIES - 1
     assert sum(pauses) <= 300
     with pytest.raises(AzureFailed, match="no such vault"):
-        first_secrets("kv", Vault(refusals=1, says="no such vault"), sleep=never)
+        first_secrets("kv", Vault(refusals=1, says="no such vault"), now=NOW, sleep=never)
 
 
 def test_every_secret_of_the_settings_has_a_first_value(environment: Deployment) -> None:
@@ -82,40 +123,67 @@ def test_every_secret_of_the_settings_has_a_first_value(environment: Deployment)
     assert named <= set(FIRST)
 
 
-def test_the_smoke_test_brings_a_token_where_the_api_wants_one() -> None:
-    """Asked for once, of the API's own audience, and never on a command line."""
+def test_the_smoke_test_brings_what_the_api_wants(capsys: pytest.CaptureFixture[str]) -> None:
+    """A token where there is an audience, else the first key: asked for once, and never on a command line."""
     asked: list[Sequence[str]] = []
     tested: list[Sequence[str]] = []
 
     def run(arguments: Sequence[str]) -> str:
         asked.append(arguments)
-        return "a-token"
+        return "a-credential"
 
     def test(arguments: Sequence[str]) -> int:
         tested.append(arguments)
         return 0
 
-    environment = {"SLUICE_API_URI": "https://host", "SLUICE_AUTH_AUDIENCE": "api://sluice"}
-    assert smoke_test(environment, run, test) == 0
+    known = {"SLUICE_API_URI": "https://host", "SLUICE_KEY_VAULT_NAME": "kv-mine"}
+    with_tokens = {**known, "SLUICE_AUTH_AUDIENCE": "api://sluice"}
+    assert smoke_test(with_tokens, run, test) == 0
     assert "api://sluice" in asked[0]
-    assert environment["SLUICE_TOKEN"] == "a-token"
-    assert "a-token" not in tested[0]
-    assert smoke_test({"SLUICE_API_URI": "https://host"}, never, test) == 0
+    assert with_tokens["SLUICE_TOKEN"] == "a-credential"
+    with_keys = dict(known)
+    assert smoke_test(with_keys, run, test) == 0
+    assert {"kv-mine", "smoke-key"} <= set(asked[1])
+    assert with_keys["SLUICE_API_KEY"] == "a-credential"
+    assert not any("a-credential" in part for arguments in tested for part in arguments)
+    said = capsys.readouterr().out
+    assert "https://host/api/docs" in said
+    assert "a-credential" not in said
+    assert smoke_test({**known, "SLUICE_TOKEN": "given"}, never, test) == 0
     with pytest.raises(AzureFailed, match="SLUICE_API_URI"):
         smoke_test({}, never, never)
 
 
-def test_a_stage_is_chosen_by_name(tmp_path: Path, infra: Path) -> None:
-    """azd finds the stage's own parameters; a stage that isn't there is named with those that are."""
+@pytest.mark.parametrize("stage", ["dev", "test", "prod"])
+def test_a_stage_is_chosen_by_name(infra: Path, stage: str) -> None:
+    """azd reads the infrastructure before any hook runs, so the parameters of all stages are in one file."""
+    environment = {"SLUICE_STAGE": stage, "AZURE_ENV_NAME": "mine", "AZURE_LOCATION": "northeurope"}
+    chosen = read_parameters(infra / "main.bicepparam", environment)
+    assert chosen == read_parameters(infra / f"params/{stage}.bicepparam", environment)
+    assert (chosen["stage"], chosen["environmentName"], chosen["location"]) == (stage, "mine", "northeurope")
+    assert "main.bicepparam" not in (infra.parent / ".gitignore").read_text()
+
+
+def test_azd_asks_for_no_parameter_and_an_unknown_stage_ends_the_build(infra: Path) -> None:
+    """Whatever has no default has a value, with nothing set at all; a misspelt stage is never another one."""
+    given = read_parameters(infra / "main.bicepparam", {})
+    asked = [one for one in read(infra / "main.bicep").declarations.values() if one.kind == "param"]
+    assert [one.name for one in asked if not one.has_default and given.get(one.name) is None] == []
+    assert given["stage"] == "dev"
+    with pytest.raises(BicepError, match="stageName"):
+        read_parameters(infra / "main.bicepparam", {"SLUICE_STAGE": "Prod"})
+
+
+def test_a_parameter_that_one_stage_lacks_is_named(infra: Path, tmp_path: Path) -> None:
+    """The file for all stages is not written from stages that differ in what they say."""
     (tmp_path / "params").mkdir()
     for file in (infra / "params").iterdir():
-        (tmp_path / "params" / file.name).write_bytes(file.read_bytes())
-    chosen = choose(tmp_path, {"SLUICE_STAGE": "prod"})
-    assert chosen.read_text().startswith("using 'main.bicep'\n")
-    assert read_parameters(chosen, {}) == read_parameters(infra / "params/prod.bicepparam", {})
-    assert read_parameters(choose(tmp_path, {}), {})["stage"] == "dev"
-    with pytest.raises(ValueError, match="use one of dev, prod, test"):
-        choose(tmp_path, {"SLUICE_STAGE": "../prod"})
+        text = file.read_text()
+        (tmp_path / "params" / file.name).write_text(
+            text.replace("param logCapGb = -1", "") if "prod" in file.name else text
+        )
+    with pytest.raises(BicepError, match="no value for logCapGb"):
+        parameters_of_all_stages(tmp_path)
 
 
 def test_azd_deploys_to_every_app(project: Path, environment: Deployment) -> None:

@@ -11,7 +11,7 @@ __all__ = ["RULES"]
 
 
 _PLATFORM = (
-    Need("account", "%AzureWebJobsStorage__accountName%", "own", "the host's locks, keys, timers, checkpoints"),
+    Need("account", "%AzureWebJobsStorage__blobServiceUri%", "own", "the host's locks, keys, timers, checkpoints"),
     Need("container", "the app's package", "write", "the platform keeps the package there"),
     Need("component", "", "publish", "telemetry", when="APPLICATIONINSIGHTS_CONNECTION_STRING"),
 )
@@ -29,6 +29,7 @@ _ROLES: dict[str, tuple[str, frozenset[str]]] = {
     "b7e6dc6d-f1e8-4753-8033-0f276bb0955b": ("Storage Blob Data Owner", frozenset({"read", "write", "own"})),
     "ba92f5b4-2d11-453d-a403-e96b0029c9fe": ("Storage Blob Data Contributor", frozenset({"read", "write"})),
     "2a2b9908-6ea1-4ae2-8e65-a410df84e7d1": ("Storage Blob Data Reader", frozenset({"read"})),
+    "db58b8e5-c6ad-4a2a-8342-4190687cbf4a": ("Storage Blob Delegator", frozenset({"delegate"})),
     "974c5e8b-45b9-4653-ba55-5f855dd0fb88": ("Storage Queue Data Contributor", frozenset({"read", "write"})),
     "0a9a7e1f-b9d0-4cc4-a60d-0319b160aaa3": ("Storage Table Data Contributor", frozenset({"read", "write"})),
     "76199698-9eea-4c19-bc75-cec21354c6b6": ("Storage Table Data Reader", frozenset({"read"})),
@@ -47,14 +48,15 @@ def _is_set(app: App, when: str) -> bool:
 
 
 def _name(facts: Facts, app: App, name: str) -> str:
-    """The entity's name in an app: a setting's value, its default, or the name itself."""
+    """The entity's name in an app: a setting's value, its default, or the name itself; of an address, the account."""
     if not name.startswith("%"):
         return name
     setting = name.strip("%")
     value = app.settings.get(setting)
     if value is None and setting in facts.settings:
         value = str(facts.settings[setting].default)
-    return (value or name).removeprefix("key:")
+    value = (value or name).removeprefix("key:")
+    return value.removeprefix("https://").partition(".")[0] if value.startswith("https://") else value
 
 
 def _needs(facts: Facts, app: App) -> Iterator[Need]:

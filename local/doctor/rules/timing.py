@@ -14,6 +14,7 @@ GRACE = "shared.processing.pipeline:GRACE_SECONDS"
 _SETTLE_SECONDS = 2.0  # to complete a batch of messages, retries of the SDK included
 _LONGEST_LOCK = timedelta(minutes=5)  # Service Bus quotas: lock duration
 _LARGEST_BATCH = 100  # above it the worker's decoding grows quadratically: docs/functions-host.md
+_OUTAGE_SECONDS = 3_600.0
 _LONGEST_SESSION_WAIT = timedelta(seconds=10)
 
 
@@ -169,6 +170,23 @@ def handler_within_batch(facts: Facts) -> Iterator[Problem]:
 
 
 @rule(
+    "retries-outlast-an-hour",
+    severity="warning",
+    checks="the retry plan lasts an hour at least, however its delays are drawn",
+    consequence="an outage of a partner that is shorter than an hour leaves dead letters for somebody to replay",
+    remedy="raise SLUICE_RETRY_MAX_ATTEMPTS or SLUICE_RETRY_CAP_SECONDS; give an event type its own plan to end sooner",
+)
+def retries_outlast_an_hour(facts: Facts) -> Iterator[Problem]:
+    for deployment, app in facts.everywhere:
+        attempts, base, cap = (
+            facts.number(app, f"retry_{name}") for name in ("max_attempts", "base_seconds", "cap_seconds")
+        )
+        shortest = sum(min(cap, base * 2.0 ** min(number, 60)) / 2 for number in range(int(attempts) - 1))
+        if shortest < _OUTAGE_SECONDS:
+            yield Problem(deployment.at(app), app.place, f"gives up after {shortest:.0f} s")
+
+
+@rule(
     "event-prefetch-covers-batch",
     severity="warning",
     checks="prefetchCount of Event Hubs is at least one batch",
@@ -196,5 +214,6 @@ RULES: tuple[Rule, ...] = (
     session_let_go,
     function_timeout_covers_batch,
     handler_within_batch,
+    retries_outlast_an_hour,
     event_prefetch_covers_batch,
 )

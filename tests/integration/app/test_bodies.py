@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -69,16 +69,15 @@ class Sender:
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from Linux's /proc")
 async def test_fifty_of_the_largest_bodies_without_a_token_leave_no_memory_behind(door: FunctionsApp) -> None:
     """All are whole in the host before the first is refused: the app can't be asked earlier."""
-    rest = b" " * 1024
+    body, rest = b" " * (LIMIT - 1024), b" " * 1024
     before = resident(door)
     senders = [Sender(door) for _ in range(AT_ONCE)]
     await asyncio.gather(*(one.begin(f"Content-Length: {LIMIT}") for one in senders))
-    await asyncio.gather(*(one.send(b" " * (LIMIT - len(rest))) for one in senders))
-    held = resident(door) - before
+    await asyncio.gather(*(one.send(body) for one in senders))
+    await until(lambda: resident(door) - before > AT_ONCE * LIMIT / 2)
     await asyncio.gather(*(one.send(rest) for one in senders))
     assert [await one.status() for one in senders] == [401] * AT_ONCE
-    assert held > AT_ONCE * LIMIT / 2  # what the sockets hold is missing
-    assert resident(door) - before < 64 * 1024**2
+    await until(lambda: resident(door) - before < 64 * 1024**2)
 
 
 async def test_a_body_over_the_limit_never_reaches_the_app(door: FunctionsApp) -> None:
@@ -89,3 +88,40 @@ async def test_a_body_over_the_limit_never_reaches_the_app(door: FunctionsApp) -
     await chunked.begin("Transfer-Encoding: chunked", f"X-API-Key: {KEY}")
     await chunked.send(b"%x\r\n" % (LIMIT + 1) + b" " * (LIMIT + 1) + b"\r\n0\r\n\r\n")
     assert await chunked.status() == 500
+
+
+@pytest.mark.parametrize(
+    ("framing", "body", "blamed"),
+    [
+        ("Content-Length: 1000", b"{", "Unexpected end of request content"),
+        (f"Content-Length: {LIMIT}", b" " * 500_000, "Unexpected end of request content"),
+        (f"Content-Length: {LIMIT + 1}", b"", "Request body too large"),
+        ("Transfer-Encoding: chunked", b"1\r\n{\r\n", None),
+        ("Content-Length: 2", b"{}", None),
+    ],
+)
+async def test_what_a_client_does_wrong_is_no_failure_of_the_app(
+    door: FunctionsApp, framing: str, body: bytes, blamed: str | None
+) -> None:
+    """The host may record a failed invocation, which says whose fault it is; the app records nothing."""
+    seen = len(door.log)
+    leaving = Sender(door)
+    await leaving.begin(framing, f"X-API-Key: {KEY}")
+    await leaving.send(body)
+    ended = "Functions.api' (Failed" if blamed else "Functions.api' (Succeeded"
+    if blamed is None:  # the function has begun
+        await until(lambda: "Executing 'Functions.api'" in door.log[seen:])
+    leaving.writer.transport.abort()
+    await until(lambda: ended in door.log[seen:])
+    printed = door.log[seen:]
+    assert (blamed or "") in printed
+    assert (printed.count("(Failed"), printed.count("BadHttpRequestException")) == ((1, 1) if blamed else (0, 0))
+    assert "Traceback" not in printed
+    assert [line for line in printed.splitlines() if line.startswith("{")] == []  # a line of the app's own
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that the host does."""
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110 - it happens in another process
+            await asyncio.sleep(0.02)

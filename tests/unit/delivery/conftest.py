@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 PROGRAM = '''#!{python} -IS
-"""A subscription in a file: apps with tags and functions, blobs, a backend pool; `fail` lists what is refused."""
+"""A subscription in a file: apps with functions, blobs, a backend pool; `fail` lists what is refused."""
 import json, pathlib, shutil, sys
 state_file = pathlib.Path({state!r})
 state = json.loads(state_file.read_text())
@@ -42,8 +42,6 @@ for number, fragments in enumerate(state["fail"]):
 name, apps, folder = option("--name"), state["apps"], pathlib.Path({folder!r})
 if line.startswith("deployment sub show"):
     done(state["outputs"])
-if line.startswith("functionapp show"):
-    done({{"id": "/apps/" + name, "tags": apps[name]["tags"]}})
 if line.startswith("functionapp deployment source config-zip"):
     apps[name]["zip"] = pathlib.Path(option("--src")).read_bytes().hex()
     done()
@@ -52,13 +50,12 @@ if line.startswith("functionapp function list"):
 if line.startswith("functionapp start") or line.startswith("functionapp stop"):
     apps[name]["running"] = words[1] == "start"
     done()
-if line.startswith("tag update"):
-    key, _, value = option("--tags").partition("=")
-    apps[option("--resource-id").rpartition("/")[2]]["tags"] = {{key: value}}
-    done({{}})
 if line.startswith("storage blob exists"):
     done({{"exists": (folder / name).exists()}})
 if line.startswith("storage blob upload"):
+    if (folder / name).exists() and "--overwrite" not in words:
+        refuse("The specified blob already exists.")
+    (folder / name).parent.mkdir(exist_ok=True)
     shutil.copy(option("--file"), folder / name)
     done({{}})
 if line.startswith("storage blob download"):
@@ -111,7 +108,7 @@ def subscription(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Subscriptio
     blobs.mkdir()
     programs.mkdir()
     apps = {
-        name: {"tags": None, "functions": ["api", "lane_high"], "zip": "", "running": not name.startswith("green")}
+        name: {"functions": ["api", "lane_high"], "zip": "", "running": not name.startswith("green")}
         for name in ("blue-api", "blue-lanes", "green-api", "green-lanes")
     }
     pool = [{"id": "/backends/blue", "priority": 1, "weight": 100}, {"id": "/backends/green", "weight": 0}]

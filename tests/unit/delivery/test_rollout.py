@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -26,19 +27,28 @@ def rollout(holds: Callable[[str], str | None] = lambda url: None, said: list[st
 
 
 def runs(subscription: Subscription, app: str) -> str | None:
-    """Digest of the zip an app was given last, as its tag says; the bytes must be that zip."""
-    state = subscription.state["apps"][app]
-    return (state["tags"] or {}).get("sluice-release")
+    """Digest of the zip an app was given last; the note of what it runs must say the same."""
+    given = subscription.state["apps"][app]["zip"]
+    found = sha256(bytes.fromhex(given)).hexdigest() if given else None
+    assert Releases("account").running(app) == found
+    return found
 
 
 def test_rolling_puts_the_zip_on_every_app(subscription: Subscription, tmp_path: Path) -> None:
-    """In the order given, kept for a rollback, and tagged."""
+    """In the order given, kept for a rollback, and noted where no deployment of the infrastructure writes."""
     new = package(tmp_path, "new")
     rollout().rolling(new, BLUE.apps, GATEWAY)
     assert [runs(subscription, app) for app in BLUE.apps] == [digest(new)] * 2
     installed = [call[call.index("--name") + 1] for call in subscription.state["calls"] if "config-zip" in call]
     assert installed == list(BLUE.apps)
     assert (tmp_path / "blobs" / f"{digest(new)}.zip").read_bytes() == new.read_bytes()
+    assert {tuple(call[:3]) for call in subscription.state["calls"]} == {
+        ("storage", "blob", "exists"),
+        ("storage", "blob", "upload"),
+        ("functionapp", "deployment", "source"),
+        ("functionapp", "function", "list"),
+        ("storage", "blob", "download"),
+    }
 
 
 @pytest.mark.parametrize("trouble", ["smoke", "deploy", "index"])
@@ -77,7 +87,7 @@ def test_what_cannot_be_put_back_is_said_loudly(subscription: Subscription, tmp_
     """An operator must read which app is on which zip, and what to run."""
     old = package(tmp_path, "old")
     rollout().rolling(old, BLUE.apps, GATEWAY)
-    subscription.fail("storage blob download")
+    subscription.fail("storage blob download", f"{digest(old)}.zip")
     with pytest.raises(RolloutFailed, match=f"COULD NOT BE PUT BACK.*--to {digest(old)}"):
         rollout(lambda _: "503").rolling(package(tmp_path, "new"), BLUE.apps, GATEWAY)
 

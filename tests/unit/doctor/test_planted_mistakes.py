@@ -112,6 +112,7 @@ PLANTED: list[tuple[str, *tuple[Edit, ...]]] = [
     ("values-are-in-bounds", (MAIN, SETTINGS, f"{SETTINGS}\n  SLUICE_CLAIM_THRESHOLD_BYTES: '1'")),
     ("values-are-in-bounds", (SAMPLE, '"SLUICE_STATE_BUCKETS": "16"', '"SLUICE_STATE_BUCKETS": "many"')),
     ("handler-within-batch", (MAIN, SETTINGS, f"{SETTINGS}\n  SLUICE_BATCH_BUDGET_SECONDS: '10'")),
+    ("retries-outlast-an-hour", (MAIN, SETTINGS, f"{SETTINGS}\n  SLUICE_RETRY_MAX_ATTEMPTS: '5'")),
     ("lock-covers-batch", (MAIN, SETTINGS, f"{SETTINGS}\n  SLUICE_BATCH_BUDGET_SECONDS: '60'")),
     ("streams-are-indexed-early", (MAIN, "PYTHON_ENABLE_INIT_INDEXING: '1'", "PYTHON_ENABLE_INIT_INDEXING: '0'")),
     ("bodies-have-one-limit", (MAIN, "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT: string(bodyLimit)", "")),
@@ -144,6 +145,8 @@ PLANTED: list[tuple[str, *tuple[Edit, ...]]] = [
     ("calls-have-roles", (DECLARED, '"app": "bulk", "hub": "events"', '"app": "streams", "hub": "events"')),
     ("roles-have-calls", (DECLARED, QUEUE_GRANTS, f"{QUEUE_GRANTS}{TOO_MUCH},")),
     ("roles-have-calls", (DECLARED, READER, WRITER)),
+    ("calls-have-roles", (MAIN, "SLUICE_UPLOAD_LINKS: isolated ? 'false' : 'true'", "SLUICE_UPLOAD_LINKS: 'true'")),
+    ("roles-have-calls", (MAIN, "isolated ? [] : linkGrants", "linkGrants")),
     ("roles-are-narrow", ("infra/modules/rbac.bicep", "", NAMESPACE_WIDE)),
 ]  # fmt: skip
 

@@ -139,7 +139,7 @@ async def test_a_paused_integration_schedules_nothing_and_misses_nothing(world: 
 def test_a_wrong_schedule_is_refused_where_it_is_declared() -> None:
     """As are names, and functions that can't wait."""
     scans = Integration("scans")
-    with pytest.raises(WrongSchedule, match="every now and then"):
+    with pytest.raises(WrongSchedule, match=r"^scans\.look: .*every now and then"):
         scans.every("every now and then", name="look")
     with pytest.raises(ValueError, match="Look"):
         scans.every("5m", name="Look")

@@ -84,12 +84,17 @@ class Host:
         By partition the number of the next event.
     calls:
         How often a batch was tried, whether it reached the app or not.
+    wait:
+        Told of the seconds between two tries: the policy of `functions.triggers`.
     """
 
-    def __init__(self, log: MemoryLog, *, batch: int = 5, retries: int = 5) -> None:
+    def __init__(
+        self, log: MemoryLog, *, batch: int = 5, retries: int = 5, wait: Callable[[float], None] = lambda _: None
+    ) -> None:
         self._log = log
         self._batch = batch
-        self._tries = retries + 1
+        self._retries = retries
+        self._wait = wait
         self.checkpoint: dict[str, int] = {}
         self.calls = 0
 
@@ -103,13 +108,19 @@ class Host:
             events = [one for one in held if one.sequence_number >= begin][: self._batch]
             if not events:
                 return
-            for _ in range(self._tries):
+            for attempt in range(self._retries + 1):
                 self.calls += 1
-                if any(one.unreadable for one in events):  # the binding fails, and the app sees nothing of it
-                    continue
-                try:
-                    await call([replace(one) for one in events])
-                except Exception:
-                    continue
-                break
+                if await self._try(call, events):
+                    break
+                if attempt < self._retries:
+                    self._wait(min(2.0**attempt, 15.0))
             self.checkpoint[partition] = events[-1].sequence_number + 1
+
+    async def _try(self, call: Callable[[Sequence[StreamEvent]], Awaitable[None]], events: list[StreamEvent]) -> bool:
+        if any(one.unreadable for one in events):  # the binding fails, and the app sees nothing of it
+            return False
+        try:
+            await call([replace(one) for one in events])
+        except Exception:
+            return False
+        return True

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.processing.settings import ProcessingSettings
 from shared.resilience import RetryPlan
 
 SHAPES = ("exponential", "linear", "fixed")
@@ -51,8 +52,8 @@ def test_delays_grow_with_the_attempt_and_the_draw(plan: RetryPlan, low: float, 
     ("shape", "drawn", "delays"),
     [
         ("exponential", 1.0, [2, 4, 8, 16, 30, 30]),
-        ("exponential", 0.5, [1, 2, 4, 8, 15, 15]),
-        ("exponential", 0.0, [0, 0, 0, 0, 0, 0]),
+        ("exponential", 0.5, [1.5, 3, 6, 12, 22.5, 22.5]),
+        ("exponential", 0.0, [1, 2, 4, 8, 15, 15]),
         ("linear", 0.0, [2, 4, 6, 8, 10, 12]),
         ("linear", 1.0, [2.2, 4.4, 6.6, 8.8, 11, 13.2]),
         ("fixed", 0.0, [2, 2, 2, 2, 2, 2]),
@@ -60,10 +61,24 @@ def test_delays_grow_with_the_attempt_and_the_draw(plan: RetryPlan, low: float, 
     ],
 )
 def test_each_shape_has_its_delays(shape: Any, drawn: float, delays: list[float]) -> None:
-    """Full jitter for the exponential one, a tenth on top for the others."""
+    """Equal jitter for the exponential one, a tenth on top for the others."""
     plan = RetryPlan(shape=shape, max_attempts=10, base=2, cap=30)
     found = [plan.delay(attempt, elapsed=0, random=lambda: drawn) for attempt in range(1, 7)]
     assert found == pytest.approx(delays)
+
+
+@pytest.mark.parametrize(("drawn", "minutes"), [(0.0, 63), (0.5, 95), (1.0, 127)])
+def test_the_default_plan_outlasts_an_outage_of_an_hour(drawn: float, minutes: int) -> None:
+    """However the delays are drawn, and by the app's own settings too."""
+    settings = ProcessingSettings()
+    own = RetryPlan(
+        max_attempts=settings.retry_max_attempts, base=settings.retry_base_seconds, cap=settings.retry_cap_seconds
+    )
+    assert own == RetryPlan()
+    elapsed, attempt = 0.0, 1
+    while (delay := own.delay(attempt, elapsed=elapsed, random=lambda: drawn)) is not None:
+        elapsed, attempt = elapsed + delay, attempt + 1
+    assert (attempt, int(elapsed / 60)) == (21, minutes)
 
 
 def test_what_was_asked_for_wins_but_not_over_the_end() -> None:

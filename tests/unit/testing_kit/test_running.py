@@ -291,5 +291,5 @@ async def test_secrets_are_given_by_name() -> None:
     outcome = await run(carrier, "parcel.labelled", {"parcelId": "3", "does": "us"}, secrets={"carrier-eu": "x"})
     assert outcome.failed is not None
     assert isinstance(outcome.failed.error, UnknownSecret)
-    assert outcome.failed.category is Category.TRANSIENT
+    assert outcome.failed.category is Category.PERMANENT
     assert seen == ["first", "second"]

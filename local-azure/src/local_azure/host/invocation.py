@@ -178,6 +178,13 @@ class Invoker:
             )
         return result
 
+    @staticmethod
+    def never_called(function: Function, error: Exception) -> None:
+        """Log the failure of an invocation whose function wasn't called."""
+        HOST_LOGGER.error(
+            "Executed 'Functions.%s' (Failed, Id=%s, Duration=0ms)\n%s", function.name, uuid.uuid4(), error
+        )
+
     async def _call(self, function: Function, argument: Any, id_: str, retry: Retry, trace: Trace) -> Invocation:
         arguments: dict[str, Any] = {function.trigger.name: argument}
         outputs = {parameter.name: Out() for parameter in function.outputs}

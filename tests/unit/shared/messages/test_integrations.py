@@ -85,6 +85,8 @@ def test_a_handler_must_be_async_take_a_model_and_have_the_key() -> None:
 
     async def none() -> None: ...
 
+    async def unknown(parcel: Parsel, work: Any) -> None: ...  # type: ignore[name-defined]  # noqa: F821
+
     integration = Integration("p")
     with pytest.raises(TypeError, match="async def"):
         integration.handles("e", key="parcelId")(blocking)
@@ -93,6 +95,10 @@ def test_a_handler_must_be_async_take_a_model_and_have_the_key() -> None:
             integration.handles("e", key="parcelId")(call)
     with pytest.raises(TypeError, match="no field 'id'"):
         integration.handles("e", key="id")(scan)
+    with pytest.raises(TypeError, match=r"^p\.unknown: its annotations: name 'Parsel' is not defined$"):
+        integration.handles("e", key="parcelId")(unknown)
+    with pytest.raises(TypeError, match=r"^p\.scan: the priority 'urgent' is no Lane, nor tells one$"):
+        integration.handles("e", key="parcelId", priority="urgent")(scan)  # type: ignore[arg-type]
     assert integration.handlers == []
 
 

@@ -128,8 +128,9 @@ def test_what_a_model_writes_it_reads(moment: datetime) -> None:
     offset = moment.utcoffset()
     if offset is None or offset % timedelta(minutes=1) or moment.astimezone(UTC).year in (1, 9999):
         return
-    stamped = Stamped(at=moment, plain=moment)
-    assert Stamped.model_validate_json(stamped.model_dump_json()) == stamped
+    written = Stamped(at=moment, plain=moment).model_dump_json()
+    same = moment.astimezone(UTC)  # where clocks are put back, a time equals none of another zone (PEP 495)
+    assert Stamped.model_validate_json(written) == Stamped(at=same, plain=same)
 
 
 @pytest.mark.parametrize("text", ["20260105", "2026-01-05", "2026-01-05T10:00:00+0100"])

@@ -13,7 +13,7 @@ import pytest
 
 from shared.encryption import Tampered
 from shared.messages import Contract, Headers, Lane, OutgoingCommand, PayloadHash
-from shared.outbox import Outbox, rows
+from shared.outbox import Outbox, outbox
 from shared.privacy import FieldProtection
 from shared.sending import EventPublisher, Lanes
 from shared.state import StateStore, bucket_of, outbox_key, pack, partition_key, unpack
@@ -341,7 +341,7 @@ async def test_rows_that_cannot_be_deleted_are_left_to_the_sweep(caplog: pytest.
 
 async def test_a_deletion_that_hangs_is_left_to_the_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever waits for the key's rows waits no longer than that."""
-    monkeypatch.setattr(rows, "_DELETING_SECONDS", 0.001)
+    monkeypatch.setattr(outbox, "_DELETING_SECONDS", 0.001)
     store = SlowDeletes()
     world = World.make(store)
     await told(world, "A", 1)

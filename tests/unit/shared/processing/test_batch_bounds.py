@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import Any
+from datetime import timedelta
+from typing import Any, cast
 from uuid import UUID
 
 import pytest
 
+from shared.claim_check import ClaimStore
 from shared.classification import HIDDEN
 from shared.dead_letters import DeadLetter
 from shared.messages import Lane
-from shared.processing import BatchFailed, pipeline
-from shared.secrets import VaultUnavailable
+from shared.outbox import OutboxRows
+from shared.processing import BatchFailed, Decoder, Recent, pipeline
+from shared.processing.committing import commit
+from shared.processing.deduplication import Deduplication
+from shared.processing.outcomes import Fresh, Handled, Message
+from shared.secrets import UnknownSecret, VaultUnavailable
+from shared.state import StateStore
 from shared.tables import Upsert
+from shared.work import Work
 from tests.unit.memory import MemoryDeadLetters
 
 from .conftest import HOLD
-from .world import CARRIER_KEY, NOW, World, body, delivery, of, redelivered
+from .world import CARRIER_KEY, NOW, Stock, World, body, delivery, of, redelivered
 
 
 async def test_a_spent_budget_makes_retries_wait_longer() -> None:
@@ -94,6 +102,35 @@ async def test_a_replayed_message_is_done_once_and_dies_again_where_it_must() ->
     assert len(world.calls) == 4
 
 
+async def test_a_replay_that_another_instance_has_done_meanwhile_changes_nothing() -> None:
+    """Its inbox row is replaced as it was read only: else it would undo what a later message of its key did."""
+    world = World()
+    await world.process(delivery(1, "A", behave="reject"))
+    (place,) = [key for key in world.state.rows if key[1] == f"inbox:{UUID(int=1)}"]
+    bucket, row = int(place[0]), dict(world.state.rows[place])
+    await world.state.commit(bucket, [Upsert(row | {"status": "replaying", "replay": 1})])
+    decoder = Decoder(world.registry, cast(ClaimStore, None), buckets=world.state.buckets)
+    message = await decoder.read(delivery(1, "A", with_headers={"replay": 1}))
+    assert isinstance(message, Message)
+    store = cast(StateStore, world.state)
+    (fresh,) = await Deduplication(store, Recent(), OutboxRows(store)).sort(bucket, [message])
+    assert isinstance(fresh, Fresh)
+    work = Work(
+        headers=message.headers,
+        buckets=world.state.buckets,
+        source="/shop",
+        load=world.state.find,
+        now=lambda: NOW,
+        payload_hash=message.payload_hash,
+        aggregate=fresh.aggregate,
+    )
+    await work.save("stock", "A", Stock(total=1, moves=[1]))  # without a look at what was there, and nothing published
+    await world.process(delivery(1, "A", with_headers={"replay": 1}), delivery(2, "A", amount=5))
+    assert world.stock("A") == {"total": 6, "moves": [1, 5]}
+    assert not await commit(store, bucket, [Handled(message, work, 0)])
+    assert world.stock("A") == {"total": 6, "moves": [1, 5]}
+
+
 @pytest.mark.parametrize("first", ["the good one", "the unreadable one"])
 async def test_an_unreadable_message_never_hides_a_good_one_of_its_id(first: str) -> None:
     """Its death is recorded under the id they share, and only after the good one was dealt with."""
@@ -140,6 +177,21 @@ async def test_a_vault_that_does_not_answer_makes_the_message_wait() -> None:
     await world.process(delivery(1, behave="shows the key"))
     assert [sent.headers.attempt for sent in world.lanes.sent] == [2]
     assert world.dead.letters == {}
+
+
+@pytest.mark.parametrize("attempt", [1, 2, 3])
+async def test_a_secret_that_does_not_exist_is_given_two_minutes_to_appear(attempt: int) -> None:
+    """It may be on its way from a deployment; then the message is dead, for good, and a replay takes it up."""
+    world = World(attempts=50)
+    world.handlers_vault.broken = UnknownSecret("carrier", "there is no such secret")
+    await world.process(delivery(1, behave="shows the key", with_headers={"attempt": attempt}))
+    copies = [(sent.headers.attempt, sent.when) for sent in world.lanes.sent]
+    dead = [(letter.category, letter.code, letter.reason) for letter in world.dead.letters.values()]
+    if attempt < 3:
+        assert (copies, dead) == ([(attempt + 1, NOW + timedelta(seconds=66))], [])
+    else:
+        reason = "UnknownSecret: secret 'carrier': there is no such secret"
+        assert (copies, dead) == ([], [("permanent", "HANDLER_ERROR", reason)])
 
 
 @pytest.mark.parametrize("lane", [Lane.NORMAL, Lane.ORDERED])

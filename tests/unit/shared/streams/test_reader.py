@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.dead_letters import DeadLetterStore
-from shared.encryption import KeysUnavailable
+from shared.encryption import KeysUnavailable, UnknownKey
 from shared.messages import CloudEvent, Contract, ErrorCode
 from shared.streams import StreamEvent, StreamReader
 from tests.unit.memory import MemoryDeadLetters
@@ -112,6 +112,21 @@ async def test_a_consumers_error_is_its_events_alone() -> None:
     assert await world.read(at(1, 1)) == []
     (letter,) = world.dead.letters.values()
     assert (letter.code, letter.category, letter.key) == ("PROJECTION_ERROR", "permanent", "A")
+
+
+async def test_an_event_that_nobody_can_decrypt_or_decode_is_poison() -> None:
+    """Its neighbours are consumed."""
+    world = World()
+    world.error = UnknownKey("nobody has the key")
+    assert await world.read(at(1, 1)) == []
+    world.error = None
+    value = StreamEvent(body=b"text", partition="0", offset="20", sequence_number=2, unreadable="An AMQP value.")
+    assert await world.read(value, at(3, 3)) == [3]
+    first, second = world.dead.letters.values()
+    assert (first.code, second.code, second.reason, second.body) == (
+        "UNREADABLE", "VALIDATION_ERROR", "An AMQP value.", b"text",
+    )  # fmt: skip
+    assert second.position == {"partition": "0", "offset": "20", "sequenceNumber": 2}
 
 
 async def test_keys_that_are_away_stop_the_batch() -> None:

@@ -12,12 +12,20 @@ from multidict import CIMultiDict
 from local_azure.host.errors import SettingError
 from local_azure.host.trigger_data.http import encoded_path
 
-__all__ = ["BODY_LIMIT", "AsgiApplication", "AsgiExchange", "ConnectedRequest", "body_limit", "respond"]
+__all__ = ["BODY_LIMIT", "AsgiApplication", "AsgiExchange", "BodyFailed", "ConnectedRequest", "body_limit", "respond"]
 
 # The platform's documented default (FUNCTIONS_REQUEST_BODY_SIZE_LIMIT).
 BODY_LIMIT = 104_857_600
 
 _SMALL = 262_144
+# Kestrel's MinRequestBodyDataRate: so many bytes a second, once so many seconds have passed.
+_SLOWEST = 240
+GRACE_SECONDS = 5.0
+_BAD_REQUEST = "Microsoft.AspNetCore.Server.Kestrel.Core.BadHttpRequestException"
+_CUT_OFF = f"{_BAD_REQUEST}: Unexpected end of request content."
+_TOO_SLOW = (
+    f"{_BAD_REQUEST}: Reading the request body timed out due to data arriving too slowly. See MinRequestBodyDataRate."
+)
 
 # What the server itself decides about a connection.
 _HOP_BY_HOP = frozenset(("keep-alive", "transfer-encoding", "upgrade"))
@@ -54,6 +62,15 @@ def body_limit(settings: Mapping[str, str]) -> int:
     return int(text)
 
 
+class BodyFailed(Exception):
+    """A body that can't be had whole, in the real host's words: its client is to blame."""
+
+    @classmethod
+    def too_large(cls, limit: int) -> "BodyFailed":
+        """More than the platform takes."""
+        return cls(f"{_BAD_REQUEST}: Request body too large. The max request body size is {limit} bytes.")
+
+
 class ConnectedRequest(web.BaseRequest):
     """A request that knows when its client has gone."""
 
@@ -70,6 +87,31 @@ class ConnectedRequest(web.BaseRequest):
         """Ask a client that waits for it to send the body (RFC 9110, 10.1.1)."""
         if self.headers.get("Expect", "").lower() == "100-continue" and self.transport is not None:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    async def whole(self) -> mmap | bytes:
+        """The whole body; a large one in memory of its own, which goes back to the system with the request.
+
+        Raises
+        ------
+        BodyFailed
+            The client left in the middle of it, or sends it too slowly.
+        """
+        await self.confirm_continue()
+        if self.content.is_eof():
+            return await self.content.read()
+        held = mmap(-1, self.content_length or 1)
+        begun = asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(GRACE_SECONDS) as patience:
+                async for chunk in self.content.iter_any():
+                    held.write(chunk)
+                    patience.reschedule(begun + max(GRACE_SECONDS, held.tell() / _SLOWEST))
+        except TimeoutError:
+            raise BodyFailed(_TOO_SLOW) from None
+        except _BROKEN_BODY:
+            self.gone.set()
+            raise BodyFailed(_CUT_OFF) from None
+        return held[:] if len(held) <= _SMALL else held
 
 
 async def respond(
@@ -115,7 +157,7 @@ class AsgiExchange:
         self._start: Message | None = None
         self._response: web.StreamResponse | None = None
         self._complete = asyncio.Event()
-        self.too_large = False
+        self._too_large = False
 
     def scope(self) -> dict[str, Any]:
         """The connection scope (ASGI HTTP 2.3) as the worker's own server makes it of what the host's proxy forwards.
@@ -143,29 +185,17 @@ class AsgiExchange:
             "state": {},
         }
 
-    async def read_whole(self) -> bool:
+    async def read_whole(self) -> None:
         """Read a body of a declared length into memory, as the host does before it calls the function.
 
-        False if the client left in the middle of it.
+        Raises
+        ------
+        BodyFailed
+            The client left in the middle of it, or sends it too slowly.
         """
-        if not self._request.content_length:
-            return True
-        await self._request.confirm_continue()
-        self._asked = True
-        try:
-            self._whole = await self._held(self._request.content_length)
-        except _BROKEN_BODY:
-            return False
-        return True
-
-    async def _held(self, length: int) -> mmap | bytes:
-        """The whole body; a large one in memory of its own, which goes back to the system with the request."""
-        if length <= _SMALL:
-            return await self._request.content.read()
-        held = mmap(-1, length)
-        async for chunk in self._request.content.iter_any():
-            held.write(chunk)
-        return held
+        if self._request.content_length:
+            self._asked = True
+            self._whole = await self._request.whole()
 
     async def receive(self) -> Message:
         """The next piece of the body; after its end, waits for the client to leave or the answer to be complete."""
@@ -186,7 +216,7 @@ class AsgiExchange:
             return {"type": "http.disconnect"}
         self._received += len(chunk)
         if self._received > self._limit:
-            self.too_large = self._body_read = True
+            self._too_large = self._body_read = True
             return {"type": "http.disconnect"}
         self._body_read = not chunk or self._request.content.at_eof()
         return {"type": "http.request", "body": chunk, "more_body": not self._body_read}
@@ -211,7 +241,7 @@ class AsgiExchange:
         more = bool(message.get("more_body", False))
         if not more:
             self._complete.set()
-        if self._request.gone.is_set() or self.too_large:
+        if self._request.gone.is_set() or self._too_large:
             return
         try:
             await self._write(bytes(message.get("body", b"")), more)
@@ -235,10 +265,17 @@ class AsgiExchange:
         """The response for the server to conclude with, once the application has returned or failed.
 
         An answer that broke off half-way breaks the connection too: its reader must not take it for whole.
+
+        Raises
+        ------
+        BodyFailed
+            A body without a length turned out too large, whatever the application made of it.
         """
         self._complete.set()
+        if self._response is None and self._too_large:
+            raise BodyFailed.too_large(self._limit)
         if self._response is None:
-            return await respond(self._request, 500, [("Connection", "close")] if self.too_large else [])
+            return await respond(self._request, 500)
         if error is not None or not self._response._eof_sent:
             self._response.force_close()
             if self._request.transport is not None:

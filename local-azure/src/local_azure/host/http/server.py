@@ -13,7 +13,7 @@ from local_azure.host.errors import IndexingError, StartError
 from local_azure.host.functions import Function
 from local_azure.host.host_json import HttpOptions
 from local_azure.host.http.classic import Answer, answer_of
-from local_azure.host.http.exchange import BODY_LIMIT, ConnectedRequest, respond
+from local_azure.host.http.exchange import BODY_LIMIT, BodyFailed, ConnectedRequest, respond
 from local_azure.host.http.kestrel import KestrelServer, refusal
 from local_azure.host.http.paths import BadPath, read_path
 from local_azure.host.http.routes import RouteTable, RouteTemplate
@@ -163,17 +163,24 @@ class HttpServer:
         if self._keys is not None and not self._keys.opens_function(level, key_of(request)):
             return await self._respond(request, Answer(401))
         if (request.content_length or 0) > self._limit:
-            return await self._respond(request, Answer(500, _CLOSED))
+            return await self._failed(request, found[0], BodyFailed.too_large(self._limit))
         if 0 < self._options.max_outstanding_requests <= self._outstanding:
             return await self._respond(request, Answer(429))
         self._outstanding += 1
         try:
-            if self._slots is None:
+            async with self._slots or contextlib.nullcontext():
                 return await self._call(request, *found, path, query_string)
-            async with self._slots:
-                return await self._call(request, *found, path, query_string)
+        except BodyFailed as failure:
+            return await self._failed(request, found[0], failure)
         finally:
             self._outstanding -= 1
+
+    async def _failed(self, request: ConnectedRequest, function: Function, failure: BodyFailed) -> web.StreamResponse:
+        """The platform failed over a body before it called the function: a failed invocation, whoever's fault it is."""
+        self._invoker.never_called(function, failure)
+        if request.gone.is_set():
+            raise ConnectionResetError("the client has gone") from failure
+        return await self._respond(request, Answer(500, _CLOSED))
 
     async def _call(
         self, request: ConnectedRequest, function: Function, route_values: dict[str, str], path: str, query_string: str
@@ -208,8 +215,7 @@ class HttpServer:
         body = b""
         # A chunked body has no length, and the platform passes none on: it does not arrive in Azure either.
         if request.content_length:
-            await request.confirm_continue()
-            body = await request.content.read()
+            body = (await request.whole())[:]
         headers, query = request.headers.items(), request.rel_url.query.items()
         datum = sent(
             method=request.method, host=request.headers.get("Host", ""), path=path, query_string=query_string,

@@ -61,14 +61,13 @@ class HttpStreams:
         self, request: ConnectedRequest, function: Function, *, path: str, route_values: dict[str, str],
         invocation_id: str, body_limit: int,
     ) -> Any:  # fmt: skip
-        """Run one request through a function and stream its answer."""
+        """Run one request through a function and stream its answer; raises BodyFailed as the exchange does."""
         trace = self._invoker.trace(incoming=request.headers)
         extra = {INVOCATION_HEADER: invocation_id}
         if trace.parent:
             extra |= {"traceparent": trace.parent} | ({"tracestate": trace.state} if trace.state else {})
         exchange = AsgiExchange(request, path=path, address=self._address, extra_headers=extra, body_limit=body_limit)
-        if not await exchange.read_whole():
-            raise ConnectionResetError("the client left in the middle of its body")
+        await exchange.read_whole()
         self._pending[invocation_id] = (function, route_values, trace)
         error: Exception | None = None
         try:
