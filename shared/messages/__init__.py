@@ -1,12 +1,7 @@
 """Messages: the envelope, CloudEvents, the error codes, and the integrations that handle them."""
 
-<<<<<<< HEAD
-from .cloud_events import CLOUD_EVENT_TYPE, CloudEvent, envelope_from
-from .delivery import ERASED_PROPERTY, Delivery
-=======
 from .cloud_events import CLOUD_EVENT_TYPE, CloudEvent, envelope_from, former_id_of, in_attributes, message_id_of
-from .delivery import Delivery
->>>>>>> main
+from .delivery import ERASED_PROPERTY, Delivery
 from .envelope import Contract, Envelope, Headers, Timestamp, describe
 from .errors import (
     ErrorCode,
