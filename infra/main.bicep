@@ -3,7 +3,7 @@ metadata description = 'Sluice in Azure. This file wires modules together and de
 targetScope = 'subscription'
 
 import { Addresses, AppSizes, Cloud, EventHubsSize, Gateway, Retention } from 'types.bicep'
-import { ServiceBusSize, Stage, Thresholds } from 'types.bicep'
+import { ServiceBusSize, Stage, StorageSku, Thresholds } from 'types.bicep'
 import { accountGrants, greenGrants, packageGrants, telemetryGrants } from 'grants.bicep'
 
 @description('Name of the environment, as azd calls it; part of every name.')
@@ -50,8 +50,8 @@ param stateAccounts int
 @maxValue(4096)
 param stateBuckets int
 
-@description('Redundancy of storage with data, for example Standard_ZRS.')
-param storageSku string
+@description('Redundancy of storage with data.')
+param storageSku StorageSku
 
 @description('Tier and size of Service Bus.')
 param serviceBus ServiceBusSize
@@ -69,6 +69,7 @@ param sizes AppSizes
 param retention Retention
 
 @description('The most telemetry that is taken in per day, in GB; -1: no limit.')
+@minValue(-1)
 param logCapGb int
 
 @description('API Management in front of the API.')
@@ -109,6 +110,29 @@ param deployerPrincipalType 'User' | 'ServicePrincipal' = 'User'
 
 // What the app says of itself, written by `dev.py declare`: functions, queues, hubs, tables, containers, grants.
 var declared = loadJsonContent('declarations.json')
+
+// What compiles and can't be deployed, or would not work: said before anything is made.
+var poolless = !gateway.enabled || gateway.sku == 'Consumption'
+var networkless = gateway.enabled && gateway.sku != 'StandardV2'
+var zonal = contains(storageSku, 'ZRS')
+var standardBus = serviceBus.sku == 'Standard'
+var mistakes = concat(
+  twoColours && poolless ? ['twoColours needs the gateway, and a tier with a pool of backends: BasicV2 or StandardV2'] : [],
+  isolated && standardBus ? ['isolated needs Service Bus Premium: Standard has no private endpoints'] : [],
+  isolated && networkless ? ['isolated needs the gateway tier StandardV2: Consumption and BasicV2 reach no private network, Premium needs another subnet and other rules'] : [],
+  (gateway.sku == 'Consumption') == (gateway.capacity == 0) ? [] : ['gateway.capacity is 0 for Consumption, and 1 or more for every other tier'],
+  standardBus && serviceBus.capacity != 1 ? ['serviceBus.capacity is 1 for Standard'] : [],
+  standardBus && serviceBus.queueSizeMb > 5120 ? ['serviceBus.queueSizeMb is at most 5120 for Standard'] : [],
+  eventHubs.maximumCapacity != 0 && eventHubs.maximumCapacity < eventHubs.capacity ? ['eventHubs.maximumCapacity is less than its capacity'] : [],
+  eventHubs.sku == 'Standard' && eventHubs.partitions > 32 ? ['eventHubs.partitions is at most 32 for Standard'] : [],
+  eventHubs.sku == 'Standard' && eventHubs.retentionHours > 168 ? ['eventHubs.retentionHours is at most 168 for Standard'] : [],
+  stateBuckets < eventHubs.partitions ? ['stateBuckets is less than eventHubs.partitions: those beyond stay empty'] : [],
+  zoneRedundant && !zonal ? ['zoneRedundant needs a storageSku over zones: ZRS, GZRS or RAGZRS'] : [],
+  retention.claimDays < retention.queueTtlDays + retention.deadLetterDays ? ['retention.claimDays is less than queueTtlDays and deadLetterDays together: a claim would go before its message'] : [],
+  retention.inboxDays < retention.claimDays ? ['retention.inboxDays is less than claimDays: a late replay would take effect twice'] : [],
+  thresholds.otherAgeSeconds < thresholds.highAgeSeconds ? ['thresholds.otherAgeSeconds is less than highAgeSeconds'] : [],
+  environmentName == toLower(environmentName) && !contains(environmentName, '_') && !contains(environmentName, '.') && !contains(environmentName, ' ') && !startsWith(environmentName, '-') && !endsWith(environmentName, '-') ? [] : ['environmentName is small letters and digits with single hyphens between them']
+)
 
 var token = uniqueString(subscription().subscriptionId, environmentName, location)
 var short = take(token, 6)
@@ -354,7 +378,7 @@ var packageRules = [
 ]
 
 resource group 'Microsoft.Resources/resourceGroups@2025-04-01' = {
-  name: names.group
+  name: empty(mistakes) ? names.group : fail(join(mistakes, '; '))
   location: location
   tags: tags
 }
@@ -436,6 +460,7 @@ module hubs 'modules/eventhubs.bicep' = {
     sku: eventHubs.sku
     capacity: eventHubs.capacity
     maximumCapacity: eventHubs.maximumCapacity
+    partitions: eventHubs.partitions
     retentionHours: eventHubs.retentionHours
     capture: eventHubs.capture
     captureAccountId: lake.outputs.id
@@ -832,7 +857,7 @@ module workbook 'modules/workbook.bicep' = {
 }
 
 output AZURE_LOCATION string = location
-output AZURE_RESOURCE_GROUP string = group.name
+output AZURE_RESOURCE_GROUP string = names.group
 output SLUICE_STAGE string = stage
 output SLUICE_APP_NAMES array = blueNames
 output SLUICE_API_URI string = gateway.enabled ? apim.outputs.uri : app[0].outputs.uri

@@ -23,6 +23,7 @@ var stages = {
       sku: 'Standard'
       capacity: 1
       maximumCapacity: 2
+      partitions: 4
       retentionHours: 24
       capture: false
     }
@@ -82,6 +83,7 @@ var stages = {
       sku: 'Standard'
       capacity: 5
       maximumCapacity: 40
+      partitions: 32
       retentionHours: 168
       capture: true
     }
@@ -141,6 +143,7 @@ var stages = {
       sku: 'Standard'
       capacity: 2
       maximumCapacity: 10
+      partitions: 4
       retentionHours: 72
       capture: false
     }

@@ -36,6 +36,10 @@ type AlwaysReady = {
 }
 
 @export()
+@description('Redundancy of storage with data: in a zone, over zones, and also in the paired region.')
+type StorageSku = 'Standard_LRS' | 'Standard_ZRS' | 'Standard_GRS' | 'Standard_RAGRS' | 'Standard_GZRS' | 'Standard_RAGZRS'
+
+@export()
 @description('Size of every app.')
 type AppSizes = {
   api: AppSize
@@ -54,7 +58,7 @@ type ServiceBusSize = {
   capacity: 1 | 2 | 4 | 8 | 16
 
   @description('The most that one queue keeps, in MB: 1024 to 5120, on Premium up to 81920.')
-  queueSizeMb: int
+  queueSizeMb: 1024 | 2048 | 3072 | 4096 | 5120 | 10240 | 20480 | 40960 | 81920
 }
 
 @export()
@@ -63,12 +67,23 @@ type EventHubsSize = {
   sku: 'Standard' | 'Premium'
 
   @description('Throughput or processing units to begin with.')
+  @minValue(1)
+  @maxValue(40)
   capacity: int
 
   @description('Standard grows by itself up to so many throughput units; 0: not at all.')
+  @minValue(0)
+  @maxValue(40)
   maximumCapacity: int
 
-  @description('How long events are kept, in hours.')
+  @description('Partitions of each hub, at least those that are declared. Fixed at birth on Standard; each takes in 1 MB or 1,000 events a second.')
+  @minValue(1)
+  @maxValue(1024)
+  partitions: int
+
+  @description('How long events are kept, in hours: up to 168 on Standard, 2160 on Premium.')
+  @minValue(1)
+  @maxValue(2160)
   retentionHours: int
 
   @description('Keep the events as Avro files in the lake too.')
@@ -79,21 +94,33 @@ type EventHubsSize = {
 @description('Retention that the app and the services have to agree on, in days.')
 type Retention = {
   @description('How long a claim is kept; at least the queues\' time-to-live plus the dead letters\' retention.')
+  @minValue(1)
+  @maxValue(365)
   claimDays: int
 
   @description('How long a message is remembered as done; at least as long as a claim.')
+  @minValue(1)
+  @maxValue(365)
   inboxDays: int
 
   @description('How long a dead letter is kept.')
+  @minValue(1)
+  @maxValue(365)
   deadLetterDays: int
 
   @description('Time-to-live of the queues, as in the emulator\'s file.')
+  @minValue(1)
+  @maxValue(365)
   queueTtlDays: int
 
   @description('How long what was deleted can be brought back.')
+  @minValue(7)
+  @maxValue(365)
   softDeleteDays: int
 
   @description('How long logs are kept.')
+  @minValue(30)
+  @maxValue(730)
   logDays: int
 }
 
@@ -122,6 +149,8 @@ type Gateway = {
   sku: 'Consumption' | 'BasicV2' | 'StandardV2' | 'Premium'
 
   @description('Units; 0 for Consumption.')
+  @minValue(0)
+  @maxValue(10)
   capacity: int
 
   @description('Where the service sends its notices.')
@@ -131,9 +160,11 @@ type Gateway = {
   publisherName: string
 
   @description('Calls a minute of each client.')
+  @minValue(1)
   callsPerMinute: int
 
   @description('Calls a day of each client.')
+  @minValue(1)
   callsPerDay: int
 
   @description('Client addresses that are let in, in ranges; empty: all.')
@@ -151,18 +182,23 @@ type AddressRange = {
 @description('When somebody is called.')
 type Thresholds = {
   @description('Age of the oldest message that waits on the high lane, in seconds.')
+  @minValue(1)
   highAgeSeconds: int
 
   @description('Age of the oldest message that waits on another lane, in seconds.')
+  @minValue(1)
   otherAgeSeconds: int
 
   @description('95th percentile of the time from acceptance to the end of the handler, in seconds.')
+  @minValue(1)
   latencySeconds: int
 
   @description('Failed messages in five minutes; 30 are one in ten seconds.')
+  @minValue(1)
   failuresPerFiveMinutes: int
 
   @description('Messages that wait on one queue.')
+  @minValue(1)
   backlogMessages: int
 
   @description('Share of messages that have to succeed, in percent.')

@@ -22,6 +22,10 @@ param capacity int
 @description('Standard grows by itself up to so many throughput units. 0: it does not grow.')
 param maximumCapacity int
 
+@description('Partitions of each hub, at least those that are declared.')
+@minValue(1)
+param partitions int
+
 @description('How long events are kept, in hours.')
 @minValue(1)
 @maxValue(2160)
@@ -87,7 +91,7 @@ module hub 'eventhub.bicep' = [for one in hubs: {
   params: {
     namespaceName: namespace.name
     name: one.name
-    partitionCount: one.partitions
+    partitionCount: max(partitions, one.partitions)
     consumerGroups: one.groups
     retentionHours: retentionHours
     capture: capture

@@ -24,13 +24,15 @@ param eventHubs = {
   sku: 'Standard'
   capacity: 1
   maximumCapacity: 2
+  partitions: 4 // fixed at birth
   retentionHours: 24
   capture: false
 }
 
 param vaultSku = 'standard'
 
-// Nothing is always ready: an idle environment costs nothing but storage. The cap keeps a loop from becoming a bill.
+// Nothing is always ready: what an idle environment costs are its timers, storage and logs. The caps keep a loop from
+// becoming a bill.
 param sizes = {
   api: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 16 }
   high: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1 }

@@ -24,6 +24,7 @@ param eventHubs = {
   sku: 'Standard'
   capacity: 5
   maximumCapacity: 40
+  partitions: 32 // fixed at birth, and they cost nothing: ten readers now, and room for the 40 units
   retentionHours: 168
   capture: true
 }

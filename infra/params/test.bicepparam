@@ -24,6 +24,7 @@ param eventHubs = {
   sku: 'Standard'
   capacity: 2
   maximumCapacity: 10
+  partitions: 4 // fixed at birth, as the emulator has it
   retentionHours: 72
   capture: false
 }

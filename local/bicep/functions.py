@@ -70,6 +70,10 @@ def _to_object(value: Any) -> Any:
     return json.loads(value)
 
 
+def _fail(reason: str) -> Any:
+    raise ValueError(reason)
+
+
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "array": lambda value: value if isinstance(value, list) else [value],
     "base64": lambda value: _text(base64.b64encode(value.encode()).decode(), value),
@@ -78,6 +82,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "contains": _contains,
     "empty": lambda value: value is None or len(value) == 0,
     "endsWith": lambda text, end: text.lower().endswith(end.lower()),
+    "fail": _fail,
     "first": lambda value: value[0],
     "flatten": lambda lists: [item for one in lists for item in one],
     "format": _format,

@@ -1,0 +1,96 @@
+"""Parameters that compile and can't be deployed together are refused with a sentence, before anything is made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from local.bicep import BicepError, Deployment, deploy, read_parameters
+
+
+def changed(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Parameters with some of them, or some of their members, exchanged."""
+    whole = dict(base)
+    for name, value in changes.items():
+        whole[name] = {**whole[name], **value} if isinstance(value, dict) else value
+    return whole
+
+
+def test_the_real_stages_have_no_mistake(environment: Deployment) -> None:
+    """And their resource group has its own name."""
+    assert environment.value("mistakes") == []
+    (group,) = environment.of_type("Microsoft.Resources/resourceGroups")
+    assert group.name == f"rg-sluice-{environment.value('environmentName')}"
+
+
+@pytest.mark.parametrize(
+    ("stage", "changes", "told"),
+    [
+        ("dev", {"twoColours": True}, "twoColours needs the gateway"),
+        ("dev", {"twoColours": True, "gateway": {"enabled": True}}, "twoColours needs the gateway"),
+        ("dev", {"isolated": True}, "isolated needs Service Bus Premium"),
+        ("test", {"gateway": {"sku": "Consumption", "capacity": 0}}, "isolated needs the gateway tier StandardV2"),
+        ("test", {"gateway": {"sku": "BasicV2"}}, "isolated needs the gateway tier StandardV2"),
+        ("prod", {"gateway": {"sku": "Premium"}}, "isolated needs the gateway tier StandardV2"),
+        ("prod", {"gateway": {"capacity": 0}}, "gateway.capacity is 0 for Consumption"),
+        ("dev", {"gateway": {"capacity": 1}}, "gateway.capacity is 0 for Consumption"),
+        ("dev", {"serviceBus": {"capacity": 2}}, "serviceBus.capacity is 1 for Standard"),
+        ("dev", {"serviceBus": {"queueSizeMb": 81920}}, "serviceBus.queueSizeMb is at most 5120"),
+        ("prod", {"eventHubs": {"maximumCapacity": 4}}, "eventHubs.maximumCapacity is less"),
+        ("prod", {"eventHubs": {"partitions": 64}}, "eventHubs.partitions is at most 32"),
+        ("prod", {"eventHubs": {"retentionHours": 169}}, "eventHubs.retentionHours is at most 168"),
+        ("dev", {"eventHubs": {"partitions": 32}}, "stateBuckets is less than eventHubs.partitions"),
+        ("prod", {"storageSku": "Standard_GRS"}, "zoneRedundant needs a storageSku over zones"),
+        ("prod", {"retention": {"claimDays": 43}}, "retention.claimDays is less"),
+        ("prod", {"retention": {"inboxDays": 59}}, "retention.inboxDays is less"),
+        ("prod", {"thresholds": {"otherAgeSeconds": 1}}, "thresholds.otherAgeSeconds is less"),
+        *(
+            ("dev", {"environmentName": name}, "environmentName is small letters")
+            for name in ("a_", "A1", "a.b", "-a", "a-")
+        ),
+    ],
+)
+def test_a_combination_that_can_not_be_deployed_is_refused(
+    infra: Path, stage: str, changes: dict[str, Any], told: str
+) -> None:
+    """With its sentence, and with no other one."""
+    parameters = changed(read_parameters(infra / f"params/{stage}.bicepparam", {}), changes)
+    with pytest.raises(BicepError, match=told) as refused:
+        _ = deploy(infra / "main.bicep", parameters).own_resources
+    assert ";" not in str(refused.value)
+
+
+def test_several_mistakes_are_told_together(infra: Path) -> None:
+    """One run is enough to know them all."""
+    parameters = changed(
+        read_parameters(infra / "params/dev.bicepparam", {}), {"twoColours": True, "retention": {"inboxDays": 1}}
+    )
+    with pytest.raises(BicepError, match=r"twoColours needs .*; retention\.inboxDays is less"):
+        _ = deploy(infra / "main.bicep", parameters).own_resources
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"twoColours": True},
+        {"notifications": True},
+        {"zoneRedundant": False, "storageSku": "Standard_LRS"},
+        {"isolated": False, "gateway": {"sku": "BasicV2"}},
+        {"isolated": False, "gateway": {"sku": "Consumption", "capacity": 0}},
+        {"isolated": False, "gateway": {"enabled": False, "sku": "Consumption", "capacity": 0}},
+        {"eventHubs": {"sku": "Premium", "partitions": 100, "maximumCapacity": 0, "retentionHours": 2160}},
+    ],
+)
+def test_what_goes_together_is_deployed(infra: Path, changes: dict[str, Any]) -> None:
+    """A guard that refuses too much would be an outage of its own."""
+    parameters = changed(read_parameters(infra / "params/prod.bicepparam", {}), changes)
+    assert len(deploy(infra / "main.bicep", parameters).resources) > 150
+
+
+def test_hubs_have_the_partitions_of_their_stage(environments: dict[str, Deployment]) -> None:
+    """32 in production: they can't be added later on Standard."""
+    for stage, expected in (("dev", 4), ("test", 4), ("prod", 32)):
+        hubs = environments[stage].of_type("Microsoft.EventHub/namespaces/eventhubs")
+        assert {hub.properties["partitionCount"] for hub in hubs} == {expected}
