@@ -216,7 +216,7 @@ class DeadLetterStore:
         columns = {
             "status": Status.DISCARDED.value,
             "code": ErrorCode.SUBJECT_ERASED.value,
-            "reason": "What the message said was erased.",
+            "reason": "The content of the message was erased.",
             "changedAt": note.at,
             "history": history_column((*letter.history, note)),
             "bodySize": 0,

@@ -29,6 +29,6 @@ class Delivery:
     delivery_count: int
 
     def erased(self) -> Self:
-        """The message with nothing of what it said: whoever takes it refuses it, and says why."""
+        """The message without its content: whoever takes it refuses it, and says why."""
         kept = {name: value for name, value in self.properties.items() if not name.startswith(("claim", "sealed"))}
         return replace(self, body=b"", properties={**kept, ERASED_PROPERTY: True})

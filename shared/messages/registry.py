@@ -103,13 +103,13 @@ class Registry:
         versions = self._handlers.get(event_type)
         if versions is None:
             raise UnknownEventType(
-                f"No integration handles the event type {event_type[:128]!r}.",
+                "No integration handles this event type.",
                 details={"expected": sorted(self._handlers)[:50]},
             )
         handler = versions.get(version)
         if handler is None:
             raise UnknownVersion(
-                f"{event_type} is not known in version {version[:128]!r}.",
+                f"{event_type} is not known in this version.",
                 details={"expected": sorted(versions)},
             )
         return handler

@@ -87,7 +87,7 @@ class Decoder:
             Unknown contract, wrong data, a claim that is missing or changed, what is encrypted and can't be decrypted.
         """
         if delivery.properties.get(ERASED_PROPERTY):
-            raise Erased("What the message said was erased.")
+            raise Erased("The content of the message was erased.")
         handler = self._registry.handler(headers.event_type, headers.version)
         async with self._large if (headers.claim_size or 0) > _LARGE else nullcontext():
             body = await self.payload(delivery, headers)
