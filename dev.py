@@ -44,7 +44,7 @@ usage: python3 dev.py COMMAND [options]
   erase     forget a person: SUBJECT [--kind customer] [--dry-run] --by WHO --reason WHY
   distrust-key  take no token under a signing key from now on, on all instances: KID --reason WHY; alone it lists them
   trust-key     take tokens under it again: KID
-  fuzz      send hostile input to a stack of its own: requests [--seed N] [--count N] [--first N]
+  fuzz      send hostile input to a stack of its own: requests | messages [--seed N] [--count N] [--first N]
   chaos     break a running stack on purpose and prove that nothing was lost: [--messages N] [--kills N] [--seed N]
 
 `python3 dev.py COMMAND --help` tells more about one of them. All that read a stack take --data-dir DIR, where that

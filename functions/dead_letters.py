@@ -4,55 +4,40 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, List  # noqa: UP035 - the worker refuses list[...] in a trigger's annotation
+from functools import partial
+from typing import Any
 
-import azure.functions as func
-
-from shared.dead_letters import DeadLetterStore, QueueDrain
+from shared.dead_letters import DeadLetterReceiver, DeadLetterStore, QueueDrain, drained
 from shared.encryption import Erased
 from shared.messages import Delivery, Headers, Lane, MessageError
 from shared.ordered import Parking
 from shared.processing import Decoder
 from shared.telemetry import log_event
 
-from .lanes import delivery_of
-from .triggers import AppName, Function, QueueTrigger
-
-__all__ = ["Drains", "dead_letters_function", "has_payload_hash", "is_erased", "sweep"]
+__all__ = ["drain_dead_letters", "has_payload_hash", "is_erased", "sweep"]
 
 _SWEEP_SECONDS = 120.0
 
 
-class Drains:
-    """Takes the dead letters of every lane.
+async def drain_dead_letters(
+    receivers: Mapping[Lane, Callable[[], DeadLetterReceiver]], drain: QueueDrain, *, time_left: Callable[[], bool]
+) -> bool:
+    """Take what the broker gave up in every lane; False: what is left goes with the next run.
 
-    Parameters
-    ----------
-    drain:
-        Called with the first message, so that nothing connects before.
+    Raises
+    ------
+    ExceptionGroup
+        Some lanes' queues could not be read; the others were.
     """
 
-    def __init__(self, drain: Callable[[], QueueDrain]) -> None:
-        self._drain = drain
+    async def of_lane(lane: Lane) -> bool:
+        async with receivers[lane]() as receiver:
+            return await drained(receiver, partial(drain.drain, lane), time_left=time_left)
 
-    async def take(self, lane: Lane, messages: list[Delivery]) -> None:
-        """Keep dead letters of a lane."""
-        drain = self._drain()
-        try:
-            await drain.drain(lane, messages)
-        except Exception:
-            await asyncio.sleep(2.0)  # what fails comes again at once, and a dead-letter queue never gives up on it
-            raise
-
-
-def dead_letters_function(lane: Lane, drains: Drains, *, queue: str, app: AppName) -> Function:
-    """The function that drains one lane's dead letters; a session queue's are read without sessions."""
-
-    async def drain(messages: List[func.ServiceBusMessage]) -> None:  # noqa: UP006
-        await drains.take(lane, [delivery_of(message) for message in messages])
-
-    drain.__name__ = f"dead_letters_{lane}"
-    return Function(call=drain, trigger=QueueTrigger(queue=queue, dead_letters=True), app=app)
+    results = await asyncio.gather(*(of_lane(lane) for lane in receivers), return_exceptions=True)
+    if failures := [result for result in results if isinstance(result, Exception)]:
+        raise ExceptionGroup("dead-letter queues couldn't be read", failures)
+    return all(results)
 
 
 def has_payload_hash(decoder: Decoder) -> Callable[[Delivery, Headers, Mapping[str, Any]], Awaitable[bool]]:

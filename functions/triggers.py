@@ -57,14 +57,13 @@ class QueueTrigger:
 
     queue: str
     sessions: bool = False
-    dead_letters: bool = False
 
     def bind(self, blueprint: func.Blueprint, call: Callable[..., Any]) -> None:
         """Register a function with this trigger."""
         blueprint.service_bus_queue_trigger(
             arg_name="messages",
             connection="ServiceBus",
-            queue_name=f"{self.queue}/$deadletterqueue" if self.dead_letters else self.queue,
+            queue_name=self.queue,
             data_type="binary",
             cardinality="many",
             is_sessions_enabled=True if self.sessions else None,

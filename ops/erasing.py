@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None, environment: Mapping[str, str] | No
     try:
         known = _parse(sys.argv[1:] if arguments is None else arguments)
         return asyncio.run(_run(known, load_settings(known.settings, environment)))
-    except SystemExit as ending:  # argparse has said what is wrong
+    except SystemExit as ending:  # argparse has printed what is wrong
         return int(ending.code or 0)
     except KeyboardInterrupt:
         return _say("stopped; run it again to see what is left.", 130)
@@ -177,9 +177,9 @@ def _text(
     report: Mapping[str, Any], before: Sequence[StoreSurvey], after: Sequence[StoreSurvey], erased: Sequence[Erasure]
 ) -> str:
     lines = [f"subject {report['subject']} ({report['kind']})", ""]
-    lines.append(f"{'store':<12} {'looked at':>10} {'found':>8} {'sealed':>8} {'readable':>9}")
+    lines.append(f"{'store':<12} {'looked at':>10} {'found':>8} {'encrypted':>9} {'readable':>9}")
     for was, now in zip(before, after, strict=True):
-        line = f"{was.store:<12} {was.seen:>10} {was.found:>8} {was.values:>8} {was.openable:>9}"
+        line = f"{was.store:<12} {was.seen:>10} {was.found:>8} {was.values:>9} {was.openable:>9}"
         if report["dryRun"]:
             line += f"  {', '.join(was.samples[:2])}"
         else:

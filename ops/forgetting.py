@@ -152,17 +152,19 @@ class _Stores:
     async def dead_letters(self) -> AsyncIterator[Place]:
         """Each with what its message says."""
         store = self._composition.get(dead_letter_store)
-        async for letter in store.select(Filters()):
-            yield Place(letter.id, await self._dead_letter(letter), partial(store.forget, letter, self._note))
+        async for dead_letter in store.select(Filters()):
+            yield Place(
+                dead_letter.id, await self._dead_letter(dead_letter), partial(store.forget, dead_letter, self._note)
+            )
 
-    async def _dead_letter(self, letter: StoredLetter) -> str | None:
+    async def _dead_letter(self, dead_letter: StoredLetter) -> str | None:
         store = self._composition.get(dead_letter_store)
         try:
-            body = await store.body(letter)
-            if letter.lane is None or (not letter.claim and letter.properties.get("sealed") is None):
+            body = await store.body(dead_letter)
+            if dead_letter.lane is None or (not dead_letter.claim and dead_letter.properties.get("sealed") is None):
                 return body.decode("utf-8", "replace")
             delivery = Delivery(
-                body=body, properties=letter.properties, message_id="", sequence_number=0, delivery_count=0
+                body=body, properties=dead_letter.properties, message_id="", sequence_number=0, delivery_count=0
             )
             return await self._message(delivery)
         except (LookupError, MessageError):

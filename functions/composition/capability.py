@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from functions.triggers import Function
 from shared.health import Probe
 from shared.http import Route
 from shared.jobs import Job
+from shared.telemetry import Instrument
 
 from .declaring import Need, Resource
 
@@ -30,6 +32,8 @@ class Capability:
     ----------
     functions, routes, jobs, commands:
         How work enters.
+    metrics:
+        What its parts count and measure.
     probes:
         By component: what readiness asks; raises when it can't be reached.
     resources:
@@ -44,6 +48,7 @@ class Capability:
     functions: Sequence[Function] = ()
     routes: Sequence[Route] = ()
     jobs: Sequence[Job] = ()
+    metrics: Sequence[Instrument[Any]] = ()
     probes: Mapping[str, Probe] = field(default_factory=dict)
     commands: Sequence[Command] = ()
     resources: Sequence[Resource] = ()

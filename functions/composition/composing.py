@@ -96,6 +96,7 @@ def _claims(capabilities: Sequence[Capability]) -> dict[str, list[tuple[str, str
         claims["route"] += [(f"{route.method} /api/{route.shape}", one.name) for route in one.routes]
         claims["job"] += [(job.name, one.name) for job in one.jobs]
         claims["probe"] += [(name, one.name) for name in one.probes]
+        claims["metric"] += [(metric.name, one.name) for metric in one.metrics]
         claims["command"] += [(command.name, one.name) for command in one.commands]
         claims["setting"] += [(name, one.name) for name in one.settings]
         for resource in one.resources:

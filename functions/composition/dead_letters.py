@@ -1,12 +1,14 @@
-"""Dead letters: their store, the drains of what the broker gave up by itself, and the sweep of old ones."""
+"""Dead letters: their store, the drain of what the broker gave up by itself, and the sweep of old ones."""
 
-from functions.dead_letters import Drains, dead_letters_function, has_payload_hash, is_erased, sweep
+import random
+from functools import partial
+
+from functions.dead_letters import drain_dead_letters, has_payload_hash, is_erased, sweep
 from functions.triggers import AppName
 from shared.blobs import BodyStore
 from shared.dead_letters import DeadLetterStore, InboxRecords, QueueDrain
 from shared.dead_letters.settings import DeadLetterSettings
 from shared.jobs import Job, JobRun, parse_schedule
-from shared.messages import Lane
 
 from .capability import Capability
 from .claims import CLAIMS, decoder
@@ -14,15 +16,18 @@ from .composition import Composition
 from .declaring import Access, Container, Need, Table
 from .encryption import KEY_NEEDS, SUBJECT_KEYS_TABLE, message_encryption
 from .platform import platform
-from .sending import LANES
+from .sending import LANES, lane_queues, lane_senders
 from .state import STATE_TABLE, parking, state_store
 
 __all__ = ["capability", "dead_letter_store", "queue_drain"]
 
 DEAD_LETTERS_TABLE = "deadletters"
 DEAD_LETTERS_CONTAINER = "dead-letters"
+_DRAIN = "drain-dead-letters"
 _SWEEP_SCHEDULE = "0 17 3 * * *"
-_APPS = {Lane.HIGH: AppName.HIGH, Lane.NORMAL: AppName.BULK, Lane.LOW: AppName.BULK, Lane.ORDERED: AppName.ORDERED}
+_DRAIN_SECONDS = 60.0
+_LAST_SECONDS = 15.0
+"""Before its time is over a drain begins nothing new: what it has in hand takes no longer."""
 
 
 def dead_letter_store(composition: Composition) -> DeadLetterStore:
@@ -39,15 +44,25 @@ def queue_drain(composition: Composition) -> QueueDrain:
     return QueueDrain(
         composition.get(dead_letter_store),
         InboxRecords(composition.get(state_store)),
+        composition.get(lane_senders),
+        composition.get(parking),
         has_payload_hash=has_payload_hash(composition.get(decoder)),
         is_erased=is_erased(composition.get(decoder)),
         now=composition.now,
+        random=random.random,
     )
 
 
 def capability(composition: Composition) -> Capability:
-    """One drain per lane, and a daily sweep."""
-    drains = Drains(lambda: composition.get(queue_drain))
+    """The drain of all lanes, and a daily sweep."""
+
+    async def drain(run: JobRun) -> bool:
+        clients = composition.get(platform)
+        return not await drain_dead_letters(
+            {lane: partial(clients.dead_letter_receiver, name) for lane, name in lane_queues(composition).items()},
+            composition.get(queue_drain),
+            time_left=lambda: run.time_left() > _LAST_SECONDS,
+        )
 
     async def sweep_dead_letters(_: JobRun) -> bool:
         return not await sweep(
@@ -57,18 +72,19 @@ def capability(composition: Composition) -> Capability:
             now=composition.now,
         )
 
-    drain = [dead_letters_function(lane, drains, queue=LANES[lane].name, app=app) for lane, app in _APPS.items()]
     bodies, records = Container(name=DEAD_LETTERS_CONTAINER), Table(name=DEAD_LETTERS_TABLE)
+    schedule = parse_schedule(_SWEEP_SCHEDULE)
     return Capability(
         name="dead-letters",
-        functions=drain,
         jobs=[
             Job(
-                name="sweep-dead-letters",
+                name=_DRAIN,
                 app=AppName.STREAMS,
-                schedule=parse_schedule(_SWEEP_SCHEDULE),
-                call=sweep_dead_letters,
-            )
+                schedule=parse_schedule(composition.settings.dead_letter_drain_schedule),
+                call=drain,
+                seconds=_DRAIN_SECONDS,
+            ),
+            Job(name="sweep-dead-letters", app=AppName.STREAMS, schedule=schedule, call=sweep_dead_letters),
         ],
         resources=[records, bodies],
         needs=[
@@ -78,7 +94,15 @@ def capability(composition: Composition) -> Capability:
                 access=Access.READ,
                 to=CLAIMS,
                 why="Reads the payload of what the broker gave up.",
-                by=[one.name for one in drain],
+                by=[_DRAIN],
+            ),
+            *(
+                Need(access=access, to=queue, why=why, by=[_DRAIN])
+                for queue in LANES.values()
+                for access, why in (
+                    (Access.RECEIVE, "Takes what the broker gave up."),
+                    (Access.SEND, "Brings back what the broker gave up with its batch."),
+                )
             ),
             Need(access=Access.WRITE, to=Table(name=STATE_TABLE), why="Tells what became of messages, frees keys."),
             Need(
@@ -86,7 +110,7 @@ def capability(composition: Composition) -> Capability:
                 to=Table(name=SUBJECT_KEYS_TABLE),
                 why="Knows who was erased: nothing of what the broker gave up about them is kept.",
                 when="SLUICE_DATA_KEY",
-                by=[one.name for one in drain],
+                by=[_DRAIN],
             ),
             *KEY_NEEDS,
         ],

@@ -20,9 +20,11 @@ from .declaring import ROUTES, Access, ClaimAccount, Container, Hub, Key, Need, 
 __all__ = ["declarations"]
 
 _ROLES: Mapping[tuple[type[Resource], frozenset[Access]], tuple[str, ...]] = {
-    # Data Owner and not Receiver where an app sends too: with Listen alone the scale controller can't read the queue's
-    # length and adds one instance at a time; with Manage on this one queue it jumps to backlog / batch size.
-    (Queue, frozenset({Access.SEND, Access.RECEIVE})): ("Azure Service Bus Data Owner",),
+    # Data Owner and not Receiver where a triggered function's app sends too: with Listen alone the scale controller
+    # can't read the queue's length and adds one instance at a time; with Manage on this one queue it jumps to backlog /
+    # batch size.
+    (Queue, frozenset({Access.SEND, Access.TRIGGER})): ("Azure Service Bus Data Owner",),
+    (Queue, frozenset({Access.TRIGGER})): ("Azure Service Bus Data Receiver",),
     (Queue, frozenset({Access.SEND})): ("Azure Service Bus Data Sender",),
     (Queue, frozenset({Access.RECEIVE})): ("Azure Service Bus Data Receiver",),
     (Hub, frozenset({Access.SEND})): ("Azure Event Hubs Data Sender",),
@@ -131,6 +133,11 @@ def declarations(
         ],
         "probes": [
             {"component": name, "of": capability.name} for capability in capabilities for name in capability.probes
+        ],
+        "metrics": [
+            {"name": metric.name, "kind": type(metric).__name__.lower(), "unit": metric.unit, "of": capability.name}
+            for capability in capabilities
+            for metric in capability.metrics
         ],
         "commands": [
             {"name": command.name, "of": capability.name}
@@ -266,7 +273,7 @@ def _calls(capabilities: Sequence[Capability]) -> Iterator[tuple[AppName, Access
 def _of_trigger(function: Function) -> Iterator[tuple[AppName, Access, Resource, str]]:
     match function.trigger:
         case QueueTrigger(queue=queue):
-            yield function.app, Access.RECEIVE, Queue(name=queue), "Takes the messages of this queue."
+            yield function.app, Access.TRIGGER, Queue(name=queue), "Takes the messages of this queue."
         case HubTrigger(hub=hub):
             yield function.app, Access.RECEIVE, Hub(name=hub), "Reads the events of this hub."
 

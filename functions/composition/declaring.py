@@ -38,6 +38,8 @@ class Access(StrEnum):
 
     SEND = "send"
     RECEIVE = "receive"
+    TRIGGER = "trigger"
+    """What the platform itself does for a function; no need says so."""
     READ = "read"
     WRITE = "write"
     SECRETS = "secrets"

@@ -16,7 +16,7 @@ from shared.encryption.settings import EncryptionSettings
 from shared.jobs import Job, JobRun, parse_schedule
 from shared.messages import Lane
 from shared.privacy import FieldProtection
-from shared.telemetry import log_event
+from shared.telemetry import Metrics, log_event
 from shared.tokenization import TokenKeys
 from shared.tokenization.settings import TokenizationSettings
 
@@ -147,17 +147,12 @@ def capability(composition: Composition) -> Capability:
         if composition.settings.data_key is not None:
             await composition.get(rewrapping).run()
 
+    schedule = parse_schedule(_REWRAP_SCHEDULE)
     return Capability(
         name="encryption",
-        jobs=[
-            Job(
-                name="rewrap-data-keys",
-                app=AppName.STREAMS,
-                schedule=parse_schedule(_REWRAP_SCHEDULE),
-                call=rewrap_data_keys,
-            )
-        ],
+        jobs=[Job(name="rewrap-data-keys", app=AppName.STREAMS, schedule=schedule, call=rewrap_data_keys)],
         resources=[Table(name=DATA_KEYS_TABLE), Table(name=SUBJECT_KEYS_TABLE)],
         needs=KEY_NEEDS,
+        metrics=[Metrics.keys_cached],
         settings=EncryptionSettings.variables() + TokenizationSettings.variables(),
     )

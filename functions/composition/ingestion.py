@@ -11,7 +11,7 @@ from .composition import Composition
 from .declaring import Access, Need, Table, Vault
 from .encryption import KEY_NEEDS, fields
 from .operations import operation_signer
-from .sending import LANES, lane_senders
+from .sending import lane_senders, to_lanes
 from .state import STATE_TABLE, state_store
 from .uploads import upload_endpoints
 
@@ -55,10 +55,7 @@ def capability(composition: Composition) -> Capability:
         routes=commands.routes(composition.registry.routes),
         probes={"service-bus": probe},
         needs=[
-            *(
-                Need(access=Access.SEND, to=queue, why="The API puts commands here, by their lane.")
-                for queue in LANES.values()
-            ),
+            *to_lanes("The API puts commands here, by their lane."),
             Need(access=Access.WRITE, to=CLAIMS, why="Keeps large payloads before it answers 202."),
             Need(
                 access=Access.READ,

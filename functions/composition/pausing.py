@@ -15,7 +15,7 @@ from .claims import CLAIMS, claim_store
 from .composition import Composition
 from .declaring import Access, Need, Table
 from .platform import platform
-from .sending import LANES, lane_senders
+from .sending import lane_senders, to_lanes
 from .state import STATE_TABLE, parking
 
 __all__ = ["capability", "pause_book", "pause_gate", "pause_table", "pause_watch", "release", "set_aside"]
@@ -99,10 +99,7 @@ def capability(composition: Composition) -> Capability:
         jobs=[Job(name="release-paused", app=AppName.STREAMS, schedule=parse_schedule(_SCHEDULE), call=release_paused)],
         commands=[Command(name=name, summary=summary, module="ops.pausing") for name, summary in _COMMANDS.items()],
         needs=[
-            *(
-                Need(access=Access.SEND, to=queue, why="Brings back what waited for the end of a pause.")
-                for queue in LANES.values()
-            ),
+            *to_lanes("Brings back what waited for the end of a pause."),
             Need(access=Access.WRITE, to=CLAIMS, why="Keeps the payloads of what comes back as long as new ones."),
             Need(access=Access.WRITE, to=Table(name=STATE_TABLE), why="Knows pauses, and what waits for their end."),
         ],

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
-from azure.servicebus.aio import ServiceBusClient, ServiceBusSender
+from azure.servicebus import ServiceBusSubQueue
+from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver, ServiceBusSender
 
 from shared.azure_clients import Credentials, proxied
 from shared.environment import Connection
@@ -70,6 +71,10 @@ class Platform:
     def sender(self, queue: str) -> ServiceBusSender:
         """A sender on the one connection to Service Bus."""
         return self._service_bus.get_queue_sender(queue)
+
+    def dead_letter_receiver(self, queue: str) -> ServiceBusReceiver:
+        """A receiver of what the broker gave up in a queue; one with sessions has none there."""
+        return self._service_bus.get_queue_receiver(queue, sub_queue=ServiceBusSubQueue.DEAD_LETTER)
 
     @cached_property
     def _service_bus(self) -> ServiceBusClient:

@@ -10,6 +10,7 @@ from shared.messages import Lane
 from shared.processing import BatchProcessor, Limits, OrderedKeys, ParkingDrain, Runner, Settler
 from shared.processing.settings import ProcessingSettings
 from shared.resilience import LaneTurns, RetryBudget, RetryPlan, Share, WeightedBulkhead
+from shared.telemetry import Metrics
 
 from .capability import Capability
 from .claims import CLAIMS, decoder
@@ -19,7 +20,7 @@ from .declaring import Access, Container, Need, Table, Vault
 from .encryption import KEY_NEEDS, SUBJECT_KEYS_TABLE, fields
 from .pausing import pause_gate, pause_watch
 from .secrets import secret_cache
-from .sending import EVENTS, LANES, lane_senders, outbox
+from .sending import EVENTS, LANES, lane_senders, outbox, to_lanes
 from .state import STATE_TABLE, VALUES_CONTAINER, large_values, parking, state_store
 
 __all__ = ["capability", "ordered_keys", "parking_drain", "processor", "settler"]
@@ -117,6 +118,7 @@ def capability(composition: Composition) -> Capability:
         await composition.get(parking_drain).drain()
 
     apps = {Lane.HIGH: AppName.HIGH, Lane.NORMAL: AppName.BULK, Lane.LOW: AppName.BULK, Lane.ORDERED: AppName.ORDERED}
+    schedule = parse_schedule(composition.settings.parking_schedule)
     return Capability(
         name="processing",
         functions=[
@@ -125,19 +127,9 @@ def capability(composition: Composition) -> Capability:
                 for lane, app in apps.items()
             ),
         ],
-        jobs=[
-            Job(
-                name="drain-parked",
-                app=AppName.ORDERED,
-                schedule=parse_schedule(composition.settings.parking_schedule),
-                call=drain_parked,
-            )
-        ],
+        jobs=[Job(name="drain-parked", app=AppName.ORDERED, schedule=schedule, call=drain_parked)],
         needs=[
-            *(
-                Need(access=Access.SEND, to=queue, why="A handler may send a command to any lane, and retries wait.")
-                for queue in LANES.values()
-            ),
+            *to_lanes("A handler may send a command to any lane, and retries wait."),
             Need(access=Access.SEND, to=EVENTS, why="Publishes the events of its messages."),
             Need(access=Access.WRITE, to=Table(name=STATE_TABLE), why="Commits inbox record, state and outbox rows."),
             Need(access=Access.WRITE, to=CLAIMS, why="Reads large payloads, and keeps those of commands it sends."),
@@ -166,5 +158,6 @@ def capability(composition: Composition) -> Capability:
             ),
             *KEY_NEEDS,
         ],
+        metrics=[Metrics.unknown_fields],
         settings=ProcessingSettings.variables(),
     )

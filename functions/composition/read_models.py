@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from functions.views import Views
 from shared.query import Projector, ReadModels, ViewReader
 from shared.streams import StreamEvent
+from shared.telemetry import Metrics
 
 from .capability import Capability
 from .composition import Composition
@@ -62,6 +63,7 @@ def capability(composition: Composition) -> Capability:
         name="read-models",
         functions=[projecting.function],
         jobs=[projecting.job],
+        metrics=[Metrics.stream_events, Metrics.stream_delay],
         routes=views.routes(),
         resources=[rows],
         needs=[

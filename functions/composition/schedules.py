@@ -15,7 +15,7 @@ from .composition import Composition
 from .declaring import Access, Need
 from .ingestion import intake
 from .pausing import pause_watch
-from .sending import LANES
+from .sending import to_lanes
 
 __all__ = ["capability"]
 
@@ -27,7 +27,7 @@ def capability(composition: Composition) -> Capability:
     """A job for everything that an integration schedules."""
     jobs = [_job(composition, one) for one in composition.registry.scheduled]
     needs = [
-        *(Need(access=Access.SEND, to=queue, why="Sends the commands of scheduled work.") for queue in LANES.values()),
+        *to_lanes("Sends the commands of scheduled work."),
         Need(access=Access.WRITE, to=CLAIMS, why="Keeps the large payloads of commands that are sent by the clock."),
     ]
     return Capability(name="schedules", jobs=jobs, needs=needs if jobs else [])

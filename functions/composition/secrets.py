@@ -3,6 +3,7 @@
 from shared.environment import WrongSettings
 from shared.secrets import Policy, SecretCache, Vault, VaultPair
 from shared.secrets.settings import SecretSettings
+from shared.telemetry import Metrics
 
 from .capability import Capability
 from .composition import Composition
@@ -46,5 +47,6 @@ def capability(composition: Composition) -> Capability:
     """Settings alone: whoever reads a secret asks the cache."""
     return Capability(
         name="secrets",
+        metrics=[Metrics.vault_reads, Metrics.vault_duration],
         settings=SecretSettings.variables(),
     )

@@ -19,34 +19,46 @@ from .encryption import fields, message_encryption
 from .platform import platform
 from .state import STATE_TABLE, state_store
 
-__all__ = ["EVENTS", "LANES", "capability", "lane_senders", "outbox", "publisher"]
+__all__ = ["EVENTS", "LANES", "capability", "lane_queues", "lane_senders", "outbox", "publisher", "to_lanes"]
 
 OUTBOX_SETTLE_SECONDS = 10
 LANES = {
     Lane.HIGH: Queue(name="%SLUICE_LANE_HIGH%"),
     Lane.NORMAL: Queue(name="%SLUICE_LANE_NORMAL%"),
     Lane.LOW: Queue(name="%SLUICE_LANE_LOW%"),
-    # As many deliveries as there can be: the broker must not take a message out of a key's order.
-    Lane.ORDERED: Queue(name="%SLUICE_LANE_ORDERED%", sessions=True, deliveries=2_000),
+    # The broker must not take a message out of a key's order while storage is away, for which a failed batch is kept to
+    # the end of its lock: that is 23 minutes. A body that no binding takes fails at once, and mustn't do so for long.
+    Lane.ORDERED: Queue(name="%SLUICE_LANE_ORDERED%", sessions=True, deliveries=60),
 }
 EVENTS = Hub(name="%SLUICE_EVENT_HUB%", groups=("%SLUICE_READ_MODEL_GROUP%",))
 
 
-def lane_senders(composition: Composition) -> Lanes:
-    """The senders of all lanes, on one connection; each opens with its first message."""
-    settings, clients = composition.settings, composition.get(platform)
-    names = {
+def to_lanes(why: str) -> list[Need]:
+    """The need of who sends commands to any lane."""
+    return [Need(access=Access.SEND, to=queue, why=why) for queue in LANES.values()]
+
+
+def lane_queues(composition: Composition) -> dict[Lane, str]:
+    """The names of the lanes' queues."""
+    settings = composition.settings
+    return {
         Lane.HIGH: settings.lane_high,
         Lane.NORMAL: settings.lane_normal,
         Lane.LOW: settings.lane_low,
         Lane.ORDERED: settings.lane_ordered,
     }
 
+
+def lane_senders(composition: Composition) -> Lanes:
+    """The senders of all lanes, on one connection; each opens with its first message."""
+    clients = composition.get(platform)
+
     def sender_of(queue: str) -> Callable[[], ServiceBusSender]:
         return lambda: clients.sender(queue)
 
-    timeout = settings.send_timeout_seconds
-    senders = {lane: CoalescingSender(sender_of(name), timeout=timeout) for lane, name in names.items()}
+    timeout = composition.settings.send_timeout_seconds
+    queues = lane_queues(composition)
+    senders = {lane: CoalescingSender(sender_of(name), timeout=timeout) for lane, name in queues.items()}
     made = Lanes(senders, composition.get(message_encryption))
     composition.on_close(made.close)
     return made
@@ -79,26 +91,13 @@ def capability(composition: Composition) -> Capability:
     async def sweep_outbox(_: JobRun) -> None:
         await composition.get(outbox).sweep()
 
+    schedule = parse_schedule(composition.settings.outbox_sweep_schedule)
     return Capability(
         name="sending",
-        jobs=[
-            Job(
-                name="sweep-outbox",
-                app=AppName.STREAMS,
-                schedule=parse_schedule(composition.settings.outbox_sweep_schedule),
-                call=sweep_outbox,
-            )
-        ],
+        jobs=[Job(name="sweep-outbox", app=AppName.STREAMS, schedule=schedule, call=sweep_outbox)],
         resources=[*LANES.values(), EVENTS],
         needs=[
-            *(
-                Need(
-                    access=Access.SEND,
-                    to=queue,
-                    why="The sweep of the outbox sends commands that a crash left behind.",
-                )
-                for queue in LANES.values()
-            ),
+            *to_lanes("The sweep of the outbox sends commands that a crash left behind."),
             Need(access=Access.SEND, to=EVENTS, why="The sweep of the outbox publishes what a crash left behind."),
             Need(access=Access.WRITE, to=Table(name=STATE_TABLE), why="Sweeps the outbox."),
         ],

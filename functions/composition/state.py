@@ -54,16 +54,10 @@ def capability(composition: Composition) -> Capability:
     async def probe() -> None:
         await composition.get(state_store).open()
 
+    schedule = parse_schedule(composition.settings.inbox_sweep_schedule)
     return Capability(
         name="state",
-        jobs=[
-            Job(
-                name="sweep-inbox",
-                app=AppName.STREAMS,
-                schedule=parse_schedule(composition.settings.inbox_sweep_schedule),
-                call=sweep_inbox,
-            )
-        ],
+        jobs=[Job(name="sweep-inbox", app=AppName.STREAMS, schedule=schedule, call=sweep_inbox)],
         probes={"state": probe},
         resources=[Table(name=STATE_TABLE, every_account=True), Container(name=VALUES_CONTAINER)],
         needs=[

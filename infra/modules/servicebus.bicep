@@ -31,7 +31,7 @@ param locked bool
 @description('Id of the workspace that takes logs and metrics.')
 param workspaceId string
 
-// Dead letters are not forwarded: each lane's own function drains them with their reason. Duplicate detection is off
+// Dead letters are not forwarded: a job drains them with their reason. Duplicate detection is off
 // on purpose: docs/decisions/no-duplicate-detection.md.
 var queues = loadJsonContent('../declarations.json').queues
 

@@ -42,6 +42,7 @@ def _sections(declared: Mapping[str, Any]) -> Iterator[str]:
         ("name", "required", "default", "of"),
         sorted(declared["settings"], key=lambda one: str(one["name"])),
     )
+    yield from _table("Metrics", ("name", "kind", "unit", "of"), declared["metrics"])
     yield from _table("Commands of operators", ("name", "of"), declared["commands"])
     handled = [{"integration": one["name"], **each} for one in declared["integrations"] for each in one["handles"]]
     handling = ("integration", "eventType", "version", "model", "key", "lane", "route")

@@ -6,10 +6,11 @@ import hashlib
 import json
 import re
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from pathlib import Path
 
 from local.demo.rows import InvoiceFileError, Row, parse_rows, read_text
@@ -21,7 +22,10 @@ _MESSAGE_IDS = uuid.UUID("6f3f0f6e-6f0c-5c1c-9d0b-5d0f6c2a7a11")
 _JSON_NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?", re.ASCII)
 _WHOLE_NUMBER = re.compile(r"([+-]?\d{1,18})(\.0*)?", re.ASCII)
 _LONGEST_PRICE = 40
-_MONTH_FIRST = ("%m/%d/%Y %H:%M", "%m/%d/%Y %H:%M:%S", "%m/%d/%Y")
+_MONTH_FIRST, _DAY_FIRST = "%m/%d/%Y", "%d/%m/%Y"
+_TIMES = (" %H:%M", " %H:%M:%S", "")
+_ISO = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)?)?", re.ASCII)
+_PERHAPS_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}\.000", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -85,15 +89,29 @@ def read_invoices(path: Path) -> list[Invoice]:
 
 
 def group_invoices(rows: Iterable[Row]) -> list[Invoice]:
-    """Bring the lines of each invoice together, wherever in the file they stand."""
+    """Bring the lines of each invoice together, wherever in the file they stand.
+
+    Raises
+    ------
+    InvoiceFileError
+        If one date has the month first and another the day: then nobody knows how to read the others.
+    """
     invoices: dict[str, Invoice] = {}
+    dates = _Dates()
+    issued: dict[str, str] = {}
     for row in rows:
         number = row.values["InvoiceNo"].strip()
         invoice = invoices.get(number)
         if invoice is None:
             invoice = invoices[number] = Invoice(number, None, "", None)
             _take_head(invoice, row)
+        if row.problem is None:
+            date = row.values["InvoiceDate"].strip()
+            dates.see(date, row.number)
+            issued.setdefault(number, date)
         _take_line(invoice, row)
+    for number, date in issued.items():
+        invoices[number].issued_at = dates.read(date)
     return list(invoices.values())
 
 
@@ -120,7 +138,6 @@ def _take_head(invoice: Invoice, row: Row) -> None:
     # The file's customer ids went through a float column once: 17850.0.
     invoice.customer_id = customer[1] if customer else row.values["CustomerID"].strip() or None
     invoice.country = row.values["Country"].strip()
-    invoice.issued_at = _instant_of(row.values["InvoiceDate"].strip())
 
 
 def _take_line(invoice: Invoice, row: Row) -> None:
@@ -146,11 +163,13 @@ def _take_line(invoice: Invoice, row: Row) -> None:
 
 
 def _unreadable(row: Row, quantity: int | None, price: str | None) -> str | None:
+    if _PERHAPS_THOUSANDS.fullmatch(row.values["Quantity"].strip()):
+        return f"Quantity {_shown(row, 'Quantity')} may be a thousand times as much: write it without .000"
     if quantity is None:
         return f"Quantity {_shown(row, 'Quantity')} is not a whole number"
     if price is None:
         return f"UnitPrice {_shown(row, 'UnitPrice')} is not a number"
-    if _instant_of(row.values["InvoiceDate"].strip()) is None:
+    if _readings(row.values["InvoiceDate"].strip()) == (None, None):
         return f"InvoiceDate {_shown(row, 'InvoiceDate')} is not a date and time"
     return None
 
@@ -180,18 +199,50 @@ def _price(text: str) -> str | None:
     return format(value, "f")
 
 
-def _instant_of(text: str) -> datetime | None:
-    """A point in time; without a zone it is UTC."""
+class _Dates:
+    """How a file's dates are read: all in one way."""
+
+    def __init__(self) -> None:
+        self._month_first = self._day_first = ""
+
+    def see(self, text: str, line: int) -> None:
+        """Learn from a date that can be read in one way only."""
+        month_first, day_first = _readings(text)
+        if month_first is None and day_first is not None:
+            self._day_first = self._day_first or f"line {line} ({text})"
+        elif day_first is None and month_first is not None:
+            self._month_first = self._month_first or f"line {line} ({text})"
+        if self._month_first and self._day_first:
+            raise InvoiceFileError(
+                f"InvoiceDate has the month first in {self._month_first} and the day first in {self._day_first}: "
+                "write all dates in one way, best as 2026-01-31 08:26."
+            )
+
+    def read(self, text: str) -> datetime | None:
+        """The point in time; None where it is no date. What nothing decides has the month first."""
+        month_first, day_first = _readings(text)
+        return day_first if self._day_first else month_first
+
+
+@lru_cache(maxsize=65_536)
+def _readings(text: str) -> tuple[datetime | None, datetime | None]:
+    """A point in time, read with the month first and with the day first; without a zone it is UTC."""
+    if _ISO.fullmatch(text):
+        found = _parsed(datetime.fromisoformat, text)
+        return found, found
+    return _slashed(text, _MONTH_FIRST), _slashed(text, _DAY_FIRST)
+
+
+def _slashed(text: str, day: str) -> datetime | None:
+    found = (_parsed(datetime.strptime, text, day + time) for time in _TIMES)
+    return next((instant for instant in found if instant is not None), None)
+
+
+def _parsed(parse: Callable[..., datetime], *arguments: str) -> datetime | None:
     try:
-        return _in_utc(datetime.fromisoformat(text))
+        return _in_utc(parse(*arguments))
     except ValueError:
-        pass
-    for pattern in _MONTH_FIRST:
-        try:
-            return _in_utc(datetime.strptime(text, pattern))  # noqa: DTZ007 - _in_utc gives it its zone
-        except ValueError:
-            continue
-    return None
+        return None
 
 
 def _in_utc(instant: datetime) -> datetime:

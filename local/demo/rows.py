@@ -24,7 +24,10 @@ COLUMNS = (
 )
 
 _GZIP_MAGIC = b"\x1f\x8b"
-_UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_MARKED = (
+    ((b"\xff\xfe", b"\xfe\xff"), "utf-16", "no UTF-16, as its first bytes say it is"),
+    ((b"\xef\xbb\xbf",), "utf-8-sig", "no UTF-8, as its first bytes say it is"),
+)
 _LONGEST_FIELD = 16 * 1024 * 1024
 
 
@@ -45,12 +48,12 @@ class Row:
 
 
 def read_text(path: Path) -> str:
-    """The text of a file: gzip is told by its content, UTF-8 is expected and Latin-1 understood.
+    """The text of a file: gzip is known by its content; UTF-8, UTF-16 with its mark, or Windows-1252.
 
     Raises
     ------
     InvoiceFileError
-        If the file is missing, unreadable, or named .gz without being gzip.
+        If the file is missing, unreadable, named .gz without being gzip, or in no encoding or two.
     """
     try:
         content = path.read_bytes()
@@ -60,22 +63,22 @@ def read_text(path: Path) -> str:
         content = _decompress(content, path)
     elif path.suffix.lower() == ".gz":
         raise InvoiceFileError(f"{path} is not a gzip file, as its name says it is.")
-    return _decode(content)
+    return _decode(content, path)
 
 
 def parse_rows(text: str, name: str) -> Iterator[Row]:
-    """The records below the header, columns found by their names; blank lines are passed over.
+    """The records below the header, columns found by their names; blank lines are passed over, before it too.
 
     Raises
     ------
     InvoiceFileError
-        If the header lacks a column, a quote is never closed, or a record has no invoice number.
+        If the header lacks a column or has one twice, a quote is never closed, or a record has no invoice number.
     """
     csv.field_size_limit(_LONGEST_FIELD)
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
-        header = [value.strip() for value in next(reader, [])]
-        places = _places(header, name)
+        header = [value.strip() for value in next((values for values in reader if any(map(str.strip, values))), [])]
+        places = _places(header, name, reader.line_num)
         begins_on = reader.line_num + 1
         for values in reader:
             if any(map(str.strip, values)):
@@ -96,14 +99,17 @@ def _row(number: int, values: list[str], places: dict[str, int], width: int, nam
     return Row(number, found, f"it has {len(values)} values where the header has {width}{lacking}")
 
 
-def _places(header: list[str], name: str) -> dict[str, int]:
+def _places(header: list[str], name: str, line: int) -> dict[str, int]:
     """Where each of our columns stands; columns that are not ours may be there too."""
     if not any(header):
         raise InvoiceFileError(f"{name} is empty: it needs a header with {', '.join(COLUMNS)}.")
-    known = {title.lower(): place for place, title in reversed(list(enumerate(header)))}
+    known = {title.lower(): place for place, title in enumerate(header)}
     missing = [column for column in COLUMNS if column.lower() not in known]
     if missing:
-        raise InvoiceFileError(f"{name}, line 1: the header has no column {', '.join(missing)}.")
+        raise InvoiceFileError(f"{name}, line {line}: the header has no column {', '.join(missing)}.")
+    titles = [title.lower() for title in header]
+    if twice := [column for column in COLUMNS if titles.count(column.lower()) > 1]:
+        raise InvoiceFileError(f"{name}, line {line}: the header has the column {', '.join(twice)} more than once.")
     return {column: known[column.lower()] for column in COLUMNS}
 
 
@@ -120,12 +126,35 @@ def _decompress(content: bytes, path: Path) -> bytes:
         raise InvoiceFileError(f"{path} is a damaged gzip file: {error}.") from error
 
 
-def _decode(content: bytes) -> str:
-    encodings = ["utf-16"] if content.startswith(_UTF16_MARKS) else ["utf-8-sig"]
-    for encoding in encodings:
-        try:
-            return content.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    # Any bytes are Latin-1, so this is the last resort and never fails.
-    return content.decode("latin-1")
+def _decode(content: bytes, path: Path) -> str:
+    """One encoding for all of it: by its mark, else UTF-8, else Windows-1252, the spreadsheets' own."""
+    for marks, encoding, name in _MARKED:
+        if content.startswith(marks):
+            return _decoded(content, encoding, name, path)
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        wrong = error.start
+    for number, line in enumerate(content.split(b"\n"), start=1):
+        if not line.isascii() and _is_utf_8(line):
+            other = content.count(b"\n", 0, wrong) + 1
+            raise InvoiceFileError(
+                f"{path} is UTF-8 in line {number} and isn't in line {other}: save it in one encoding."
+            )
+    return _decoded(content, "cp1252", "neither UTF-8 nor Windows-1252", path)
+
+
+def _decoded(content: bytes, encoding: str, name: str, path: Path) -> str:
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise InvoiceFileError(f"{path}, line {line}: the file is {name}.") from error
+
+
+def _is_utf_8(line: bytes) -> bool:
+    try:
+        line.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True

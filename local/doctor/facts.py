@@ -28,7 +28,6 @@ __all__ = [
 ]
 
 _REFERENCE = re.compile(r"%([^%]+)%")
-_DEAD_LETTERS = "/$deadletterqueue"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +97,9 @@ class Trigger:
                 yield from ((name, found) for found in _REFERENCE.findall(value))
 
     @property
-    def drains(self) -> bool:
-        """Whether it reads a queue's dead letters."""
-        return self.text("queueName").endswith(_DEAD_LETTERS)
-
-    @property
     def queue(self) -> str:
-        """The queue as the binding names it, without the part for its dead letters."""
-        return self.text("queueName").removesuffix(_DEAD_LETTERS)
+        """The queue as the binding names it."""
+        return self.text("queueName")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,7 +256,7 @@ class Facts:
 
     @cached_property
     def queue_triggers(self) -> Sequence[Trigger]:
-        """The functions that read a queue or its dead letters."""
+        """The functions that read a queue."""
         return [one for one in self.triggers if one.type == "serviceBusTrigger"]
 
     @cached_property
@@ -284,7 +278,7 @@ class Facts:
         """The lanes' batch functions that an app runs, each with its queue where there is one."""
         for trigger in self.queue_triggers:
             names = {name for _, name in trigger.references}
-            if trigger.drains or not names & set(self.lanes) or not app.runs(trigger.function):
+            if not names & set(self.lanes) or not app.runs(trigger.function):
                 continue
             queue = deployment.queues.get(app.resolve(trigger.queue))
             if queue is not None:

@@ -10,13 +10,14 @@ from pathlib import Path
 
 from rich.console import Console
 
+from local.fuzz.messages import MESSAGES
 from local.fuzz.report import Kind, Options
 from local.fuzz.requests import REQUESTS
 from local.stack import StackError
 
 __all__ = ["KINDS", "main"]
 
-KINDS: tuple[Kind, ...] = (REQUESTS,)
+KINDS: tuple[Kind, ...] = (REQUESTS, MESSAGES)
 """Every kind of fuzz; another one is a module and a line here."""
 
 _PROJECT = Path(__file__).resolve().parents[2]

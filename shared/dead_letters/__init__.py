@@ -1,6 +1,7 @@
 """Dead letters: what could not be processed, kept whole, with the reason, to be looked at and played again."""
 
-from .drain import QueueDrain
+from .drain import Fate, QueueDrain
+from .given_up import MAX_RETURNS, RETURNS, BodyKind, GivenUp
 from .inbox import InboxRecords
 from .preview import preview
 from .ramp import Ramp, RedriveRun, Report
@@ -8,13 +9,20 @@ from .record import DeadLetter, Note, Status, StoredLetter, stack_fingerprint, u
 from .redrive import Action, Decision, Redrive, ReplayOutcome, ReplayResult, replay_message
 from .selection import Filters, Group
 from .store import DeadLetterStore
+from .sub_queue import DeadLetterReceiver, drained
 
 __all__ = [
+    "MAX_RETURNS",
+    "RETURNS",
     "Action",
+    "BodyKind",
     "DeadLetter",
+    "DeadLetterReceiver",
     "DeadLetterStore",
     "Decision",
+    "Fate",
     "Filters",
+    "GivenUp",
     "Group",
     "InboxRecords",
     "Note",
@@ -27,6 +35,7 @@ __all__ = [
     "Report",
     "Status",
     "StoredLetter",
+    "drained",
     "preview",
     "replay_message",
     "stack_fingerprint",

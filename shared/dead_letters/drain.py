@@ -1,28 +1,32 @@
-"""Brings what the broker dead-lettered by itself to the one store, with the broker's own reason."""
+"""What becomes of a message that the broker gave up: a dead letter, nothing where it is done, or another way round."""
 
 import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
 from shared.messages import Category, Delivery, ErrorCode, Failure, Headers, Lane, MessageError
+from shared.ordered import Parking
+from shared.sending import Lanes
 from shared.telemetry import log_event
 
+from .given_up import MAX_RETURNS, BodyKind, GivenUp
 from .inbox import InboxRecords
 from .record import DeadLetter
 from .store import DeadLetterStore
 
-__all__ = ["QueueDrain"]
+__all__ = ["Fate", "QueueDrain"]
 
-_REASON = "DeadLetterReason"
-_DESCRIPTION = "DeadLetterErrorDescription"
+_TOO_OFTEN = "MaxDeliveryCountExceeded"
+_SPREAD_SECONDS = 60.0
 
 # The reasons that Service Bus gives by itself: "Overview of Service Bus dead-letter queues".
 _REASONS: Mapping[str, tuple[Category, ErrorCode]] = {
-    "MaxDeliveryCountExceeded": (Category.TRANSIENT, ErrorCode.MAX_DELIVERIES_EXCEEDED),
+    _TOO_OFTEN: (Category.TRANSIENT, ErrorCode.MAX_DELIVERIES_EXCEEDED),
     "TTLExpiredException": (Category.EXPIRED, ErrorCode.MESSAGE_EXPIRED),
     "HeaderSizeExceeded": (Category.INVALID, ErrorCode.DEAD_LETTERED),
     "Session ID is null": (Category.INVALID, ErrorCode.DEAD_LETTERED),
@@ -34,8 +38,24 @@ IsErased = Callable[[Delivery, Headers], Awaitable[bool]]
 HasPayloadHash = Callable[[Delivery, Headers, Mapping[str, Any]], Awaitable[bool]]
 
 
+class Fate(StrEnum):
+    """What became of one."""
+
+    STORED = "stored"
+    """It has its dead letter."""
+    DONE = "done"
+    """It had taken effect."""
+    RETURNED = "returned"
+    """It goes its way again: the broker gave it up with its batch, and the app never came to deal with it."""
+
+
 class QueueDrain:
-    """Empties the dead-letter queues of the lanes into the store.
+    """Decides about what lies in the dead-letter queues of the lanes, and does it.
+
+    Where a binding fails for one message of a batch, the platform gives all of the batch back, until the broker gives
+    up all of it. A message that was given up for its number of deliveries, that has data as its body, and that the
+    inbox doesn't know, is such a neighbour: it goes back, with its id, properties and session, `MAX_RETURNS` times at
+    most. On the ordered lane it waits, parked, before whatever of its key comes later.
 
     Parameters
     ----------
@@ -44,69 +64,121 @@ class QueueDrain:
     has_payload_hash:
         Whether an inbox row carries the hash of a message's data; not where it can't be read. Asked only
         for a message that the inbox knows as done: the broker may give up on one whose effects were committed.
+    random:
+        0 … 1: what comes back more than once comes at a time of its own, away from those that it came with.
     """
 
     def __init__(
         self,
         store: DeadLetterStore,
         inbox: InboxRecords,
+        lanes: Lanes,
+        parking: Parking,
         *,
         has_payload_hash: HasPayloadHash,
         is_erased: IsErased | None = None,
         now: Callable[[], datetime],
+        random: Callable[[], float],
     ) -> None:
         self._store = store
         self._inbox = inbox
+        self._lanes = lanes
+        self._parking = parking
         self._has_payload_hash = has_payload_hash
         self._is_erased = is_erased
         self._now = now
+        self._random = random
 
-    async def drain(self, lane: Lane, messages: Sequence[Delivery]) -> None:
-        """Return when every message is stored; what is raised is storage's own, and the batch must come again."""
-        outcomes: Counter[str] = Counter()
-        async with asyncio.TaskGroup() as tasks:
-            taken = [tasks.create_task(self._take(lane, message)) for message in messages]
-        outcomes.update(task.result() for task in taken)
+    async def drain(
+        self, lane: Lane, messages: Sequence[GivenUp], complete: Callable[[GivenUp], Awaitable[None]]
+    ) -> list[GivenUp]:
+        """Deal with each message and complete it; returns those that storage or broker had no answer for.
+
+        On the ordered lane one after the other: nothing of a session goes before what failed of it.
+        """
+        fates: Counter[Fate] = Counter()
+        failed: list[GivenUp] = []
+        stopped: set[str | None] = set()
+
+        async def deal_with(message: GivenUp) -> None:
+            try:
+                if lane is Lane.ORDERED and message.session_id in stopped:
+                    failed.append(message)
+                    return
+                fate = await self.take(lane, message)
+                await complete(message)
+                fates[fate] += 1
+            except Exception as error:
+                log_event("dead letter not drained", level=logging.ERROR, lane=lane.value, error=error)
+                failed.append(message)
+                stopped.add(message.session_id)
+
+        if lane is Lane.ORDERED:
+            for message in sorted(messages, key=lambda one: one.delivery.sequence_number):
+                await deal_with(message)
+        else:
+            await asyncio.gather(*(deal_with(message) for message in messages))
         log_event(
             "dead-letter queue drained",
             level=logging.WARNING,
             lane=lane.value,
             received=len(messages),
-            stored=outcomes["stored"],
-            done=outcomes["done"],
+            stored=fates[Fate.STORED],
+            done=fates[Fate.DONE],
+            returned=fates[Fate.RETURNED],
         )
+        return failed
 
-    async def _take(self, lane: Lane, message: Delivery) -> str:
-        headers = _headers(message)
-        if headers is not None and await self._is_done(message, headers):
-            return "done"
-        if headers is not None and self._is_erased is not None and await self._is_erased(message, headers):
-            message = message.erased()
+    async def take(self, lane: Lane, message: GivenUp) -> Fate:
+        """Deal with one message; what is raised is storage's or the broker's own, and it must come again."""
+        headers = _headers(message.delivery)
+        row = None if headers is None else await self._inbox.find(str(headers.message_id), headers.key)
+        if headers is not None and row is not None and row["status"] == "done":
+            if await self._has_payload_hash(message.delivery, headers, row):
+                return Fate.DONE
+        elif _goes_back(message) and (row is None or row["status"] == "replaying"):
+            await self._send_back(lane, message, headers)
+            return Fate.RETURNED
+        if headers is not None and self._is_erased is not None and await self._is_erased(message.delivery, headers):
+            message = replace(message, delivery=message.delivery.erased())
         letter = letter_of(lane, message, headers, now=self._now())
         await self._store.put(letter)
         if headers is not None:
             headers = replace(headers, lane=lane)
             await self._inbox.died(headers, code=letter.code, reason=letter.reason, now=letter.last_failure)
         letter.log(lane)
-        return "stored"
+        return Fate.STORED
 
-    async def _is_done(self, message: Delivery, headers: Headers) -> bool:
-        """Whether this very message took effect, though the broker never learned so."""
-        row = await self._inbox.find(str(headers.message_id), headers.key)
-        if row is None or row["status"] != "done":
-            return False
-        return await self._has_payload_hash(message, headers, row)
+    async def _send_back(self, lane: Lane, message: GivenUp, headers: Headers | None) -> None:
+        now = self._now()
+        if lane is Lane.ORDERED and headers is not None:
+            waiting = replace(message.delivery, properties=message.properties)
+            if not await self._parking.add(headers.key, waiting):
+                await self._parking.park(
+                    headers.key, waiting, message_id=str(headers.message_id), until=now, reason=message.reason
+                )
+            return
+        apart = _SPREAD_SECONDS * message.returns * self._random()
+        await self._lanes.forward(lane, message.again(), when=now + timedelta(seconds=apart) if apart else None)
 
 
-def letter_of(lane: Lane, message: Delivery, headers: Headers | None, *, now: datetime) -> DeadLetter:
+def _goes_back(message: GivenUp) -> bool:
+    return message.reason == _TOO_OFTEN and message.kind is BodyKind.DATA and message.returns < MAX_RETURNS
+
+
+def letter_of(lane: Lane, message: GivenUp, headers: Headers | None, *, now: datetime) -> DeadLetter:
     """The dead letter of a message that the broker gave up; the broker's reason leaves the properties."""
-    properties = dict(message.properties)
-    reason, description = str(properties.pop(_REASON, "")), str(properties.pop(_DESCRIPTION, ""))
-    category, code = _REASONS.get(reason, _OTHER)
-    why = ": ".join(part for part in (reason, description) if part) or "the broker gave no reason"
-    failure = Failure(category, code, why)
-    delivery = replace(message, properties=properties)
-    return DeadLetter.of_message(lane, delivery, headers, failure, now=now, queue="deadLetterQueue")
+    category, code = _REASONS.get(message.reason, _OTHER)
+    why = ": ".join(part for part in (message.reason, message.description) if part) or "the broker gave no reason"
+    if message.kind is not BodyKind.DATA:
+        why += f"; its body is an AMQP {message.kind}, and only data can be taken"
+        if message.reason == _TOO_OFTEN:
+            category, code = Category.INVALID, ErrorCode.DEAD_LETTERED
+    delivery = replace(message.delivery, properties=message.properties)
+    letter = DeadLetter.of_message(
+        lane, delivery, headers, Failure(category, code, why), now=now, queue="deadLetterQueue"
+    )
+    return replace(letter, body_kind=message.kind.value)
 
 
 def _headers(message: Delivery) -> Headers | None:

@@ -51,6 +51,8 @@ class DeadLetter:
         The road it came by: `lane:<lane>` or the name of an event stream.
     position:
         Its place in the queue or log, so that a redelivery is distinguished from a new copy.
+    body_kind:
+        The AMQP sections that it came in: `data`, or `value` or `sequence`, of which `body` is a readable form.
     """
 
     identity: str
@@ -71,6 +73,7 @@ class DeadLetter:
     fingerprint: str | None = None
     position: Mapping[str, Any] = field(default_factory=dict)
     lane: str | None = None
+    body_kind: str = "data"
 
     @classmethod
     def of(
@@ -196,6 +199,8 @@ class StoredLetter:
         When its status changed last.
     sealed:
         Its body is encrypted at rest.
+    body_kind:
+        As in `DeadLetter`.
     etag:
         The version of the row, for a change that must not hit a newer one.
     """
@@ -227,6 +232,7 @@ class StoredLetter:
     body_blob: str | None
     etag: str | None
     sealed: bool = False
+    body_kind: str = "data"
 
 
 def stack_fingerprint(error: BaseException | None) -> str | None:

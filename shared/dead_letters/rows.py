@@ -65,6 +65,7 @@ COLUMNS = (
     "position",
     "bodySize",
     "bodyBlob",
+    "bodyKind",
     "sealed",
 )
 """Every column but the body."""
@@ -102,6 +103,7 @@ def to_row(letter: DeadLetter) -> dict[str, Any]:
         "changedAt": last,
         "position": json.dumps(dict(letter.position)) if letter.position else None,
         "bodySize": len(letter.body),
+        "bodyKind": None if letter.body_kind == "data" else letter.body_kind,
     }
     kept = {name: value for name, value in columns.items() if value is not None}
     return kept | properties_columns(letter.properties)
@@ -159,6 +161,7 @@ def from_row(row: Mapping[str, Any]) -> StoredLetter:
         claim=row.get("claim"),
         body_blob=row.get("bodyBlob"),
         sealed=bool(row.get("sealed")),
+        body_kind=str(row.get("bodyKind", "data")),
         etag=etag_of(row),
     )
 

@@ -24,5 +24,6 @@ class JobSettings(SettingsSlice):
 
     outbox_sweep_schedule: ScheduleText = Field("*/30 * * * * *", alias="SLUICE_OUTBOX_SWEEP_SCHEDULE")
     parking_schedule: ScheduleText = Field("*/5 * * * * *", alias="SLUICE_PARKING_SCHEDULE")
+    dead_letter_drain_schedule: ScheduleText = Field("*/30 * * * * *", alias="SLUICE_DEAD_LETTER_DRAIN_SCHEDULE")
     claim_sweep_schedule: ScheduleText = Field("0 30 3 * * *", alias="SLUICE_CLAIM_SWEEP_SCHEDULE")
     inbox_sweep_schedule: ScheduleText = Field("0 0 4 * * *", alias="SLUICE_INBOX_SWEEP_SCHEDULE")

@@ -16,7 +16,8 @@ from shared.classification import HIDDEN, plan_of
 
 from .errors import InvalidMessage
 from .lanes import Lane
-from .times import parse_rfc3339, rfc3339_only
+from .one_reading import with_one_reading
+from .times import parse_rfc3339
 
 __all__ = ["Contract", "Envelope", "Headers", "Timestamp", "describe", "finding"]
 
@@ -39,7 +40,7 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"
 class Contract(BaseModel):
     """Base of every model that crosses a boundary: camelCase names, unknown fields tolerated on purpose.
 
-    Times are read as RFC 3339 writes them.
+    Times are read as RFC 3339 writes them, decimals as JSON does or from such a text.
     """
 
     model_config = ConfigDict(
@@ -48,7 +49,7 @@ class Contract(BaseModel):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return rfc3339_only(handler(source))
+        return with_one_reading(handler(source))
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         """Protected values stay out of every text that a model ends up in."""

@@ -39,6 +39,7 @@ PART_BYTES = 64 * 1024 * 1024
 """Payloads of a batch that are in memory at one time, before parsing."""
 TOGETHER_SECONDS = 0.25
 """What ends within so long is committed, and published, together; a slower neighbour isn't waited for."""
+LONGEST_HOLD = 5.0
 MAX_RERUNS = 5
 """Runs of a handler whose commit keeps meeting conflicts."""
 
@@ -105,7 +106,7 @@ class BatchProcessor:
                                     outcomes += await self._part(lane, part, started + self._limits.batch_budget)
             except Exception as error:
                 log_event("batch failed", level=logging.ERROR, error=error, lane=lane.value, received=received)
-                await _hold(deliveries, ends)
+                await _hold(deliveries, ends, ends if lane is Lane.ORDERED else LONGEST_HOLD)
                 raise BatchFailed(f"{type(error).__name__}: the batch goes back to its queue") from error
         log_event(
             "batch",
@@ -280,14 +281,14 @@ class BatchProcessor:
                 self._recent.published(work.headers.key, work.aggregate.sequence + len(work.emitted))
 
 
-async def _hold(deliveries: Sequence[Delivery], ends: float) -> None:
+async def _hold(deliveries: Sequence[Delivery], ends: float, longest: float) -> None:
     """Wait before giving back: an immediate redelivery would burn the delivery count during a short outage.
 
     But only until `ends`, on the loop's clock: a batch that is worked on beyond its lock can't be given back any more.
     """
     tries = max((delivery.delivery_count for delivery in deliveries), default=1)
     left = ends - asyncio.get_running_loop().time()
-    await asyncio.sleep(max(0.0, min(5.0, 0.25 * 2.0 ** min(tries, 10), left)))
+    await asyncio.sleep(max(0.0, min(longest, 0.25 * 2.0 ** min(tries, 10), left)))
 
 
 def _parts(deliveries: Sequence[Delivery]) -> list[list[Delivery]]:

@@ -3,16 +3,18 @@
 import asyncio
 import hmac
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
-from shared.secrets import Secret, SecretError, UnfitSecret, Version
+from shared.secrets import Secret, SecretError, UnfitSecret, Vault
+from shared.state import Lease
 from shared.telemetry import log_event
 
+from .audit import AuditTrail
 from .keys import Renew
 
-__all__ = ["Audit", "Guard", "RotationFailed", "Rotator", "Store"]
+__all__ = ["RotationFailed", "Rotator"]
 
 LATEST = timedelta(days=31)
 """Key Vault tells of an expiry at most 30 days ahead; nobody else has a reason to rotate earlier."""
@@ -21,39 +23,6 @@ ROTATION_SECONDS = 60.0
 """For one rotation in all: shorter than its lease."""
 LONGEST_VALUE = 25_000
 """Bytes of a secret's value: Key Vault's limit."""
-
-
-class Store(Protocol):
-    """The vault, read and written without a cache between."""
-
-    async def read(self, name: str, version: str | None, *, within: float) -> Secret:
-        """A version of a secret, the current one without."""
-
-    async def versions(self, name: str, *, within: float) -> Sequence[Version]:
-        """All versions, in any order."""
-
-    async def write(self, name: str, value: str, *, tags: dict[str, str], expires: datetime | None) -> Secret:
-        """Store a new version."""
-
-    async def disable(self, name: str, version: str) -> None:
-        """Switch a version off."""
-
-
-class Guard(Protocol):
-    """Lets one instance do it."""
-
-    async def acquire(self) -> bool:
-        """Take it; False while somebody else has it."""
-
-    async def release(self) -> None:
-        """Give it up."""
-
-
-class Audit(Protocol):
-    """Keeps a record."""
-
-    async def write(self, secret: str, version: str, columns: Mapping[str, Any]) -> None:
-        """Add columns to the record of a version that is replaced."""
 
 
 class RotationFailed(RuntimeError):
@@ -79,9 +48,9 @@ class Rotator:
         self,
         renewals: Mapping[str, Renew],
         *,
-        store: Store,
-        lease: Callable[[str], Guard],
-        audit: Audit,
+        store: Vault,
+        lease: Callable[[str], Lease],
+        audit: AuditTrail,
         changed: Callable[[str], Awaitable[object]],
         overlap: timedelta,
         actor: str,

@@ -61,9 +61,12 @@ class Lanes:
         """Schedule a delayed copy on the lane's queue; raises NotSent."""
         await self._senders[headers.lane].schedule(command(headers, body), when)
 
-    async def forward(self, lane: Lane, message: BrokerMessage) -> None:
-        """Return when a lane's queue has taken a message as it is; raises NotSent."""
-        await self._senders[lane].send(message)
+    async def forward(self, lane: Lane, message: BrokerMessage, *, when: datetime | None = None) -> None:
+        """Return when a lane's queue has taken a message as it is, to be shown from `when` on; raises NotSent."""
+        if when is None:
+            await self._senders[lane].send(message)
+        else:
+            await self._senders[lane].schedule(message, when)
 
     async def probe(self) -> None:
         """Raise NotSent where a lane can't be reached."""

@@ -11,12 +11,12 @@ from opentelemetry import metrics
 from opentelemetry.metrics import Meter
 from opentelemetry.util.types import AttributeValue
 
-__all__ = ["Counter", "Gauge", "Histogram", "Metrics", "enable", "instruments"]
+__all__ = ["Counter", "Gauge", "Histogram", "Instrument", "Metrics", "enable", "instruments"]
 
 R = TypeVar("R", contravariant=True)
 
 
-class _Instrument(Generic[R]):
+class Instrument(Generic[R]):
     """An instrument that is there before anybody listens."""
 
     __slots__ = ("_make", "_real", "description", "name", "unit")
@@ -33,7 +33,7 @@ class _Instrument(Generic[R]):
         self._real = None if meter is None else self._make(meter, self.name, self.unit, self.description)
 
 
-class Counter(_Instrument[metrics.Counter]):
+class Counter(Instrument[metrics.Counter]):
     """What only grows."""
 
     def __init__(self, name: str, *, unit: str, description: str) -> None:
@@ -45,7 +45,7 @@ class Counter(_Instrument[metrics.Counter]):
             self._real.add(amount, attributes)
 
 
-class Histogram(_Instrument[metrics.Histogram]):
+class Histogram(Instrument[metrics.Histogram]):
     """How values are spread: durations in seconds, sizes in bytes."""
 
     def __init__(self, name: str, *, unit: str, description: str) -> None:
@@ -57,7 +57,7 @@ class Histogram(_Instrument[metrics.Histogram]):
             self._real.record(value, attributes)
 
 
-class Gauge(_Instrument[metrics._Gauge]):
+class Gauge(Instrument[metrics._Gauge]):
     """How much there is of something now."""
 
     def __init__(self, name: str, *, unit: str, description: str) -> None:
@@ -104,9 +104,9 @@ class Metrics:
     )
 
 
-def instruments() -> list[_Instrument[object]]:
+def instruments() -> list[Instrument[object]]:
     """All of the app's."""
-    return [one for one in vars(Metrics).values() if isinstance(one, _Instrument)]
+    return [one for one in vars(Metrics).values() if isinstance(one, Instrument)]
 
 
 def enable(on: bool = True) -> None:

@@ -10,7 +10,16 @@ from azure.storage.blob.aio import ContainerClient
 
 from shared.blobs import BodyStore, ValueStore
 from shared.claim_check import Claim, ClaimStore
-from shared.dead_letters import DeadLetterStore, Decision, InboxRecords, QueueDrain, Redrive
+from shared.dead_letters import (
+    MAX_RETURNS,
+    RETURNS,
+    DeadLetterStore,
+    Decision,
+    GivenUp,
+    InboxRecords,
+    QueueDrain,
+    Redrive,
+)
 from shared.encryption import DataKeys, DataKeyWrapper, KeyTable, MessageEncryption, SecretWrapper, SubjectKeys
 from shared.messages import Delivery, Headers, Integration, Lane, Registry
 from shared.ordered import Parking
@@ -130,8 +139,23 @@ class App:
         async def differs(*_: object) -> bool:
             return False
 
-        drain = QueueDrain(self.dead_letters, InboxRecords(self.state), has_payload_hash=differs, now=self.clock)
-        await drain.drain(Lane(lane), [Delivery(**one) for one in letters])
+        async def complete(_: GivenUp) -> None:
+            """The broker forgets it."""
+
+        drain = QueueDrain(
+            self.dead_letters,
+            InboxRecords(self.state),
+            self.lanes,
+            self.parking,
+            has_payload_hash=differs,
+            now=self.clock,
+            random=lambda: 0.0,
+        )
+        given_up = [
+            GivenUp(delivery=Delivery(**{**one, "properties": {**one["properties"], RETURNS: MAX_RETURNS}}))
+            for one in letters
+        ]
+        assert await drain.drain(Lane(lane), given_up, complete) == []
 
     async def project(self, bodies: Sequence[bytes]) -> None:
         await self.projector.project(
@@ -177,7 +201,7 @@ class App:
 
         found = []
         async for letter in self.dead_letters.select(Filters()):
-            columns = {name: value for name, value in asdict(letter).items() if name != "etag"}
+            columns = {name: value for name, value in asdict(letter).items() if name not in ("etag", "body_kind")}
             found.append({**columns, "body": await self.dead_letters.body(letter)})
         return found
 

@@ -108,10 +108,6 @@ def test_the_composed_app_has_its_functions(project: Path, streams: str) -> None
     assert done.returncode == 0, done.stderr
     assert sorted(done.stdout.splitlines()) == [
         "api httpTrigger",
-        "dead_letters_high serviceBusTrigger",
-        "dead_letters_low serviceBusTrigger",
-        "dead_letters_normal serviceBusTrigger",
-        "dead_letters_ordered serviceBusTrigger",
         "jobs_ordered timerTrigger",
         "jobs_streams timerTrigger",
         "lane_high serviceBusTrigger",

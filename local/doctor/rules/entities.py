@@ -10,7 +10,7 @@ from local.doctor.rules.rule import Problem, Rule, rule
 __all__ = ["RULES"]
 
 _FEWEST_DELIVERIES = 10
-_FEWEST_ORDERED_DELIVERIES = 1_000
+_FEWEST_ORDERED_DELIVERIES = 50
 _MOST_DELIVERIES = 2_000  # Service Bus quotas
 _AGREED = ("lock", "ttl", "max_deliveries", "sessions", "duplicate_detection", "dead_letters_expired")
 
@@ -61,7 +61,7 @@ def queue_exists(facts: Facts) -> Iterator[Problem]:
 )
 def queue_is_read(facts: Facts) -> Iterator[Problem]:
     for deployment in facts.deployments:
-        named = {app.resolve(one.queue) for app in deployment.apps for one in facts.queue_triggers if not one.drains}
+        named = {app.resolve(one.queue) for app in deployment.apps for one in facts.queue_triggers}
         for queue in deployment.queues.values():
             if queue.name not in named:
                 yield Problem(deployment.name, queue.place, f"no function reads {queue.name}")
@@ -69,15 +69,16 @@ def queue_is_read(facts: Facts) -> Iterator[Problem]:
 
 @rule(
     "dead-letters-are-drained",
-    checks="every lane has a function that drains its queue's own dead letters",
+    checks="a job drains the dead letters of every lane's queue",
     consequence="what the broker gives up stays in a queue that nobody sees, and can't be replayed",
-    remedy="add a drain for the lane in functions/dead_letters.py",
+    remedy="have the job receive from the lane's queue in functions/composition/dead_letters.py",
 )
 def dead_letters_are_drained(facts: Facts) -> Iterator[Problem]:
-    drained = {name for one in facts.queue_triggers if one.drains for _, name in one.references}
-    for setting in facts.lanes:
-        if setting not in drained:
-            yield Problem("", facts.place("functions/dead_letters.py", "queues = {"), f"nothing drains %{setting}%")
+    drained = {need.name for need in facts.needs if (need.kind, need.access) == ("queue", "receive")}
+    for setting, attribute in facts.lanes.items():
+        if facts.by_attribute[attribute].default not in drained:
+            place = facts.place("functions/composition/dead_letters.py", "Access.RECEIVE")
+            yield Problem("", place, f"nothing drains %{setting}%")
 
 
 @rule(
@@ -90,7 +91,7 @@ def sessions_agree(facts: Facts) -> Iterator[Problem]:
     for deployment in facts.deployments:
         for _, trigger, name in _read(facts, deployment):
             queue, wanted = deployment.queues.get(name), bool(trigger.binding.get("isSessionsEnabled"))
-            if queue is not None and not trigger.drains and queue.sessions != wanted:
+            if queue is not None and queue.sessions != wanted:
                 states = f"the queue has {'' if queue.sessions else 'no '}sessions"
                 yield Problem(deployment.name, queue.place, f"{trigger.function} reads {name}, {states}")
 

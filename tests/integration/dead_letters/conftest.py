@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -14,14 +15,24 @@ from azure.servicebus import ServiceBusMessage
 from azure.storage.blob.aio import ContainerClient
 
 from functions.composition import Composition
-from functions.composition.dead_letters import dead_letter_store
+from functions.composition.dead_letters import dead_letter_store, queue_drain
 from functions.composition.processing import processor
 from functions.composition.read_models import read_models
+from functions.composition.sending import lane_senders
 from functions.composition.state import state_store
 from local.azurite import AzuriteEndpoints
 from ops.dead_letters import redrive_of
 from shared.blobs import BodyStore
-from shared.dead_letters import DeadLetter, DeadLetterStore, Filters, Redrive, StoredLetter
+from shared.dead_letters import (
+    MAX_RETURNS,
+    RETURNS,
+    DeadLetter,
+    DeadLetterStore,
+    Filters,
+    GivenUp,
+    Redrive,
+    StoredLetter,
+)
 from shared.messages import Contract, Delivery, Envelope, Headers, Integration, Lane, Registry, Reject
 from shared.query import ReadModels
 from shared.settings import Settings
@@ -54,6 +65,9 @@ class Shop:
         self.clock = start
         self._sequence = itertools.count(1)
         self.sent: list[ServiceBusMessage] = []
+        self.completed: list[GivenUp] = []
+        self.returned: list[ServiceBusMessage] = []
+        self.returned_at: list[datetime | None] = []
         connections = {"ServiceBus": broker, "EventHubs": broker, "State": storage, "Claims": storage}
         own = {"SLUICE_OPERATION_KEY": "k" * 32, "SLUICE_STATE_BUCKETS": "4", "SLUICE_RETRY_MAX_ATTEMPTS": "1"}
         self._settings = Settings.load(connections | own)
@@ -66,6 +80,7 @@ class Shop:
             read_models: ReadModels(AzureTable.from_connection_string(storage, f"views{name}")),
             dead_letter_store: DeadLetterStore(letters, BodyStore(self.bodies)),
         }
+        self._stores[lane_senders] = self
         self.composition = self.composed({})
 
     def composed(self, parts: Mapping[Any, Any]) -> Composition:
@@ -76,7 +91,13 @@ class Shop:
         """Close the app and its stores."""
         await self.composition.close()
         for store in self._stores.values():
-            await store.close()
+            if store is not self:
+                await store.close()
+
+    async def forward(self, _: Lane, message: ServiceBusMessage, *, when: datetime | None = None) -> None:
+        """Stands for the lanes' senders."""
+        self.returned.append(message)
+        self.returned_at.append(when)
 
     @property
     def store(self) -> DeadLetterStore:
@@ -143,17 +164,24 @@ class Shop:
             delivery_count=1,
         )
 
-    def given_up(self, message: ServiceBusMessage, reason: str, description: str = "why") -> Delivery:
-        """The message as the broker's dead-letter queue holds it."""
+    def given_up(
+        self, message: ServiceBusMessage, reason: str, description: str = "why", *, returns: int = MAX_RETURNS
+    ) -> GivenUp:
+        """The message as the broker's dead-letter queue holds it: as a rule it has been there too often to go back."""
         delivery = self.delivery(message)
-        why = {"DeadLetterReason": reason, "DeadLetterErrorDescription": description}
-        return Delivery(
-            body=delivery.body,
-            properties={**delivery.properties, **why},
-            message_id=delivery.message_id,
-            sequence_number=delivery.sequence_number,
-            delivery_count=10,
+        why = {"DeadLetterReason": reason, "DeadLetterErrorDescription": description, RETURNS: returns}
+        return GivenUp(
+            delivery=replace(delivery, properties={**delivery.properties, **why}, delivery_count=10),
+            session_id=message.session_id,
         )
+
+    async def drain(self, lane: Lane, *messages: GivenUp, app: Composition | None = None) -> list[GivenUp]:
+        """Have the app deal with them; returns those that must come again."""
+
+        async def complete(message: GivenUp) -> None:
+            self.completed.append(message)
+
+        return await queue_drain(app or self.composition).drain(lane, messages, complete)
 
     async def deliver(self, lane: Lane, message: ServiceBusMessage) -> None:
         """Stands for broker and trigger: what is sent to a lane is processed at once."""

@@ -32,7 +32,7 @@ from integration.host.conftest import HostStarter, wait_for
 from local.azurite import AzuriteEndpoints
 from local_azure.testing.processes import BrokerProcess
 from ops.dead_letters import main, redrive_of
-from shared.dead_letters import Decision, Filters, InboxRecords, Ramp, RedriveRun, Status
+from shared.dead_letters import MAX_RETURNS, RETURNS, Decision, Filters, InboxRecords, Ramp, RedriveRun, Status
 from shared.messages import Headers, Lane, discover
 from shared.settings import Settings
 
@@ -43,7 +43,7 @@ from shared.messages import discover
 from shared.settings import Settings
 
 made = capabilities_of(Composition(Settings.load(), discover(integrations)), CAPABILITIES)
-app = compose([one for one in made if one.name in ("processing", "read-models", "dead-letters")])
+app = compose([one for one in made if one.name in ("processing", "read-models", "dead-letters", "jobs")])
 """
 
 
@@ -63,9 +63,9 @@ def settings(azurite: AzuriteEndpoints, emulator: BrokerProcess, project: Path) 
 
 
 @pytest.fixture
-def start_host(tmp_path: Path, project: Path) -> Iterator[HostStarter]:
+def start_host(tmp_path: Path) -> Iterator[HostStarter]:
     """Starts hosts and ends them."""
-    starter = HostStarter(tmp_path, project)
+    starter = HostStarter(tmp_path)
     yield starter
     for host in starter.started:
         host.stop()
@@ -93,8 +93,8 @@ def command_line(settings: dict[str, str]) -> CommandLine:
     return CommandLine(settings)
 
 
-def order(number: str, **changes: Any) -> ServiceBusMessage:
-    """An order's command as the API sends it."""
+def order(number: str, *, returns: int = 0, **changes: Any) -> ServiceBusMessage:
+    """An order's command as the API sends it, or as it came back from the dead-letter queue."""
     identity, now = uuid4(), datetime.now(UTC)
     data: dict[str, Any] = {
         "orderId": number,
@@ -121,9 +121,10 @@ def order(number: str, **changes: Any) -> ServiceBusMessage:
         correlation_id="c",
         first_attempt_at=now,
     )
-    return ServiceBusMessage(
-        json.dumps(envelope).encode(), message_id=str(identity), application_properties=headers.to_properties()
-    )
+    properties = headers.to_properties()
+    if returns:
+        properties[RETURNS] = returns
+    return ServiceBusMessage(json.dumps(envelope).encode(), message_id=str(identity), application_properties=properties)
 
 
 async def send(broker: str, queue: str, *messages: ServiceBusMessage) -> None:
@@ -147,9 +148,9 @@ def until(condition: Callable[[], Any]) -> Any:
 def test_what_the_broker_gave_up_is_stored_and_replayed(
     settings: dict[str, str], emulator: BrokerProcess, start_host: HostStarter, command_line: CommandLine
 ) -> None:
-    """Ten deliveries in vain and an expiry; then the app drains, the operator replays, and the orders are processed."""
+    """Ten deliveries in vain, again and again, and an expiry; the operator replays, and the orders are processed."""
     broker, mark = emulator.connection_string, uuid4().hex[:8]
-    given_up, expired = order(f"{mark}-1"), order(f"{mark}-2")
+    given_up, expired = order(f"{mark}-1", returns=MAX_RETURNS), order(f"{mark}-2")
     expired.time_to_live = timedelta(seconds=1)
     asyncio.run(send(broker, settings["SLUICE_LANE_HIGH"], given_up))
     asyncio.run(give_up(broker, settings["SLUICE_LANE_HIGH"], 1))
@@ -164,7 +165,7 @@ def test_what_the_broker_gave_up_is_stored_and_replayed(
     first, second = until(lambda: letter(given_up)), until(lambda: letter(expired))
     assert (first["code"], first["lane"], first["key"]) == ("MAX_DELIVERIES_EXCEEDED", "high", f"{mark}-1")
     assert (second["code"], second["lane"], second["category"]) == ("MESSAGE_EXPIRED", "low", "expired")
-    assert "DeadLetterReason" not in first["properties"]
+    assert not {"DeadLetterReason", RETURNS} & set(first["properties"])
 
     planned = command_line.json("replay", first["id"], second["id"], "--dry-run")
     assert planned["actions"] == {"send to its lane": 2}

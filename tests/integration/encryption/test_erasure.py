@@ -28,7 +28,7 @@ from local_azure.testing.processes import BrokerProcess
 from ops.dead_letters import redrive_of
 from ops.erasing import DONE, WRONG, _erase, _parse, main
 from shared.classification import Classification, Restricted, Subject, Tokenized
-from shared.dead_letters import Action, DeadLetter, Decision, Filters, Status, StoredLetter
+from shared.dead_letters import Action, DeadLetter, Decision, Fate, Filters, GivenUp, Status, StoredLetter
 from shared.messages import (
     Category,
     Contract,
@@ -332,7 +332,9 @@ async def test_nothing_brings_an_erased_person_back(app: App, capsys: pytest.Cap
     assert waiting is not None
     assert waiting.delivery.body == b""
     await app.process(late[0], waiting.delivery)
-    await app.composition.get(queue_drain).drain(Lane.NORMAL, [app.message("given-up", "17850", accepted=turn.since)])
+    given_up = app.message("given-up", "17850", accepted=turn.since)
+    gone = replace(given_up, properties={**given_up.properties, "DeadLetterReason": "TTLExpiredException"})
+    assert await app.composition.get(queue_drain).take(Lane.NORMAL, GivenUp(delivery=gone)) is Fate.STORED
     for key in ("late", "waits-17850", "given-up"):
         (dead,) = [one for one in await app.letters() if one.key == key]
         assert dead.body_size == 0

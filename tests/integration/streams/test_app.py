@@ -76,10 +76,10 @@ def environment(azurite: AzuriteEndpoints, event_hubs: EventHubs, project: Path)
 @pytest.fixture
 def host(tmp_path: Path, project: Path, environment: dict[str, str]) -> Iterator[RunningHost]:
     """The app, with its retries close together."""
-    starter = HostStarter(tmp_path, project)
+    starter = HostStarter(tmp_path)
     yield starter(APP, json.loads((project / "host.json").read_text()), **environment)
     for one in starter.started:
-        if one.process.poll() is None:
+        if one.runs:
             one.stop()
 
 
@@ -133,7 +133,7 @@ async def test_no_poison_stops_its_partition(
         return await count(key) > 0
 
     async def begun(partition: int, times: int) -> bool:
-        return host.text().count(f"Executing 'Functions.read_models' (Reason='(null) partition {partition}'") >= times
+        return host.log.count(f"Executing 'Functions.read_models' (Reason='(null) partition {partition}'") >= times
 
     async with producer:
         mixed: list[Any] = []
@@ -154,4 +154,4 @@ async def test_no_poison_stops_its_partition(
         await job.call(JobRun(due=began, last_success=None, time_left=lambda: 60.0))
     assert await count("C") == 1
     assert await letters() == [*expected, ("1", 1, "VALIDATION_ERROR")]
-    assert host.text().count("Executing 'Functions.read_models'") <= 3 * 4
+    assert host.log.count("Executing 'Functions.read_models'") <= 3 * 4

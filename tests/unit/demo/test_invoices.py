@@ -108,6 +108,31 @@ def test_a_time_is_read_as_utc(written: str) -> None:
     assert data(invoices(line(InvoiceDate=written))[0])["placedAt"] == "2010-12-01T08:26:00Z"
 
 
+def test_dates_of_a_file_are_read_in_one_way() -> None:
+    """One that has the day first says so of all; without one the month is first."""
+    said = invoices(line(InvoiceDate="3/2/2011 8:26"), line(InvoiceNo="2", InvoiceDate="13/2/2011 8:26"))
+    assert [one.issued_at for one in said] == [datetime(2011, 2, day, 8, 26, tzinfo=UTC) for day in (3, 13)]
+    said = invoices(line(InvoiceDate="3/2/2011"), line(InvoiceNo="2", InvoiceDate="2011-02-13"))
+    assert [one.issued_at for one in said] == [datetime(2011, 3, 2, tzinfo=UTC), datetime(2011, 2, 13, tzinfo=UTC)]
+
+
+@pytest.mark.parametrize("same", ["536365", "2"])
+def test_a_file_with_two_ways_of_dates_is_refused(same: str) -> None:
+    """Naming a line of each; the one that contradicts may be a later line of an invoice."""
+    with pytest.raises(InvoiceFileError, match=r"month first in line 3 \(2/13/2011\) and the day first in line 4"):
+        invoices(
+            line(InvoiceDate="3/2/2011"),
+            line(InvoiceDate="2/13/2011"),
+            line(InvoiceNo=same, InvoiceDate="13/2/2011 10:00"),
+        )
+
+
+@pytest.mark.parametrize("written", ["6", "6.0", "6.00", "+6", "6.", "6.0000"])
+def test_a_quantity_that_went_through_a_float_is_whole(written: str) -> None:
+    """Three zeros alone may be thousands."""
+    assert invoices(line(Quantity=written))[0].lines[0].quantity == 6
+
+
 @pytest.mark.parametrize(
     ("written", "sent"),
     [("2.55", "2.55"), ("2.10", "2.10"), ("0.0", "0.0"), ("-11062.06", "-11062.06"), ("1e1", "10"), (".5", "0.5")],
@@ -126,10 +151,16 @@ def test_money_is_sent_digit_for_digit(written: str, sent: str) -> None:
         ("Quantity", "1.5", 'Quantity "1.5" is not a whole number'),
         ("Quantity", "", 'Quantity "" is not a whole number'),
         ("Quantity", "9" * 5000, "is not a whole number"),
+        ("Quantity", "1.000", 'Quantity "1.000" may be a thousand times as much'),
+        ("Quantity", "-12.000", "may be a thousand times as much"),
         ("UnitPrice", "free", 'UnitPrice "free" is not a number'),
         ("UnitPrice", "NaN", 'UnitPrice "NaN" is not a number'),
         ("UnitPrice", "1e999999999", 'UnitPrice "1e999999999" is not a number'),
         ("InvoiceDate", "yesterday", 'InvoiceDate "yesterday" is not a date and time'),
+        ("InvoiceDate", "20101201", 'InvoiceDate "20101201" is not a date and time'),
+        ("InvoiceDate", "1291192000", "is not a date and time"),
+        ("InvoiceDate", "2010-W48-3", "is not a date and time"),
+        ("InvoiceDate", "13/13/2010", "is not a date and time"),
         ("InvoiceDate", "2010-02-30", 'InvoiceDate "2010-02-30" is not a date and time'),
         ("InvoiceDate", "0001-01-01T00:00:00+14:00", "is not a date and time"),
     ],

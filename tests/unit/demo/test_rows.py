@@ -26,11 +26,52 @@ def test_a_byte_order_mark_is_no_part_of_the_first_column(tmp_path: Path, encode
     assert rows(read_text(file))[0]["InvoiceNo"] == "536365"
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "utf-16"])
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1", "cp1252", "utf-16"])
 def test_text_survives_its_encoding(tmp_path: Path, encoding: str) -> None:
     file = tmp_path / "orders.csv"
     file.write_bytes(f"{HEADER}\n{ROW.replace('LANTERN', 'CAFÉ £')}\n".encode(encoding))
     assert rows(read_text(file))[0]["Description"] == "CAFÉ £"
+
+
+def test_windows_writes_quotes_dashes_and_euros(tmp_path: Path) -> None:
+    """Bytes that Latin-1 has control characters for."""
+    file = tmp_path / "orders.csv"
+    file.write_bytes(f"{HEADER}\n{ROW.replace('LANTERN', '“5 €” – Œuvre…')}\n".encode("cp1252"))
+    assert rows(read_text(file))[0]["Description"] == "“5 €” – Œuvre…"
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (f"{HEADER}\n{ROW}é\n".encode() + f"{ROW}é\n".encode("cp1252"), "UTF-8 in line 2 and isn't in line 3"),
+        (f"{HEADER}\n{ROW}é\n".encode("cp1252") + f"{ROW}€\n".encode(), "UTF-8 in line 3 and isn't in line 2"),
+        (b"\xef\xbb\xbf" + f"{HEADER}\n{ROW}é\n".encode("cp1252"), "line 2: the file is no UTF-8"),
+        (f"{HEADER}\n{ROW}\n".encode() + b"\x81\n", "line 3: the file is neither UTF-8 nor Windows-1252"),
+        (b"\xff\xfea", "line 1: the file is no UTF-16"),
+    ],
+)
+def test_a_file_in_two_encodings_or_in_none_is_refused(tmp_path: Path, content: bytes, says: str) -> None:
+    """Whoever guesses puts other names into orders."""
+    file = tmp_path / "orders.csv"
+    file.write_bytes(content)
+    with pytest.raises(InvoiceFileError, match=says):
+        read_text(file)
+
+
+def test_blank_lines_before_the_header_are_passed_over() -> None:
+    """Exports leave some; lines are counted with them."""
+    (row,) = parse_rows(f"\n \n,,,\n{HEADER}\n\n{ROW}\n", "orders.csv")
+    assert (row.number, row.values["StockCode"]) == (6, "85123A")
+    with pytest.raises(InvoiceFileError, match="line 3: the header has no column"):
+        rows(f"\n\n{ROW}\n")
+
+
+@pytest.mark.parametrize("again", ["Quantity", "quantity", " QUANTITY "])
+def test_a_column_named_twice_is_refused(again: str) -> None:
+    """Nobody knows which of the two counts; of columns that aren't read it doesn't matter."""
+    with pytest.raises(InvoiceFileError, match="line 1: the header has the column Quantity more than once"):
+        rows(f"{HEADER},{again}\n{ROW},7\n")
+    assert rows(f"{HEADER},Note,Note\n{ROW},a,b\n")[0]["Quantity"] == "6"
 
 
 @pytest.mark.parametrize("name", ["orders.csv.gz", "orders.csv"])

@@ -35,6 +35,8 @@ from shared.jobs import Job, JobRecords, parse_schedule
 from shared.messages import Registry
 from shared.settings import Settings
 from shared.tables import MemoryTable
+from shared.telemetry import Metrics
+from shared.telemetry.metrics import instruments
 from tests.unit.asgi import ask
 from tests.unit.memory import MemoryLanes, MemoryState
 
@@ -160,6 +162,14 @@ def test_a_contradiction_stops_the_start_with_one_line(
     assert capsys.readouterr().err.splitlines() == [f"Wrong composition: {line}"]
 
 
+def test_every_metric_has_one_owner(composition: Composition) -> None:
+    """What nobody offered would be in no declaration, and two owners stop the start."""
+    made = capabilities_of(composition, CAPABILITIES)
+    assert sorted(one.name for each in made for one in each.metrics) == sorted(one.name for one in instruments())
+    with pytest.raises(WrongComposition, match=r"the metric sluice\.keys\.cached is claimed by one and by two"):
+        capabilities_of(composition, [offering(name, metrics=[Metrics.keys_cached]) for name in ("one", "two")])
+
+
 def test_every_contradiction_is_told_at_once(composition: Composition) -> None:
     """One start, one list."""
     with pytest.raises(WrongComposition, match=r"route GET .*; .*job count"):
@@ -179,11 +189,11 @@ def test_functions_get_their_triggers(composition: Composition) -> None:
 
     async def tick(timer: Any) -> None: ...
 
-    dead = QueueTrigger(queue="%Q%", sessions=True, dead_letters=True)
+    waiting = QueueTrigger(queue="%Q%", sessions=True)
     capability = Capability(
         name="parcels",
         functions=[
-            Function(call=parcels, trigger=dead, app=AppName.HIGH),
+            Function(call=parcels, trigger=waiting, app=AppName.HIGH),
             Function(call=tick, trigger=TimerTrigger(schedule="0 * * * * *"), app=AppName.HIGH),
         ],
         resources=[Queue(name="%Q%", sessions=True)],
@@ -191,7 +201,7 @@ def test_functions_get_their_triggers(composition: Composition) -> None:
     found = compose(capabilities_of(composition, [lambda _: capability])).get_functions()
     assert [one.get_function_name() for one in found] == ["parcels", "tick", "api"]
     trigger = found[0].get_trigger().get_dict_repr()  # type: ignore[union-attr]
-    assert (trigger["queueName"], trigger["isSessionsEnabled"]) == ("%Q%/$deadletterqueue", True)
+    assert (trigger["queueName"], trigger["isSessionsEnabled"]) == ("%Q%", True)
 
 
 async def test_parts_are_made_once_and_closed_the_last_first() -> None:

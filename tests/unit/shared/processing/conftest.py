@@ -17,7 +17,7 @@ def no_holding_back(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """A failed batch waits before it is given back; here the wait is only noted."""
     held: list[int] = []
 
-    async def hold(items: list[Any], _: float) -> None:
+    async def hold(items: list[Any], *_: float) -> None:
         held.append(len(items))
 
     monkeypatch.setattr(pipeline, "_hold", hold)

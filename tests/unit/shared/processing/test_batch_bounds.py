@@ -68,11 +68,19 @@ async def test_storage_that_hangs_fails_the_batch_below_the_lock(monkeypatch: py
 
 
 @pytest.mark.parametrize(
-    ("tries", "left", "waits"),
-    [(1, 20.0, 0.5), (2, 20.0, 1.0), (9, 20.0, 5.0), (9, 3.0, 3.0), (1, 0.0, 0.0), (1, -1.0, 0.0)],
+    ("tries", "left", "longest", "waits"),
+    [
+        (1, 20.0, 5.0, 0.5),
+        (2, 20.0, 5.0, 1.0),
+        (9, 20.0, 5.0, 5.0),
+        (9, 20.0, 99.0, 20.0),
+        (9, 3.0, 5.0, 3.0),
+        (1, 0.0, 5.0, 0.0),
+        (1, -1.0, 5.0, 0.0),
+    ],
 )
 async def test_a_failed_batch_is_held_for_a_while_but_not_beyond_its_lock(
-    tries: int, left: float, waits: float, monkeypatch: pytest.MonkeyPatch
+    tries: int, left: float, longest: float, waits: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Held longer, it could not be given back: others would have it while its delivery count is spent."""
     slept: list[float] = []
@@ -82,7 +90,7 @@ async def test_a_failed_batch_is_held_for_a_while_but_not_beyond_its_lock(
 
     ends = asyncio.get_running_loop().time() + left
     monkeypatch.setattr(asyncio, "sleep", sleep)
-    await HOLD([replace(delivery(1), delivery_count=tries)], ends)
+    await HOLD([replace(delivery(1), delivery_count=tries)], ends, longest)
     assert slept == [pytest.approx(waits, abs=0.1)]
 
 

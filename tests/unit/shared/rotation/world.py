@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
-from shared.rotation import Renew, Rotator, SecretEvents
-from shared.secrets import Policy, Secret, SecretError, Version
+from shared import state
+from shared.rotation import AuditTrail, Renew, Rotator, SecretEvents
+from shared.secrets import Policy, Secret, SecretError, Vault, Version
 from tests.unit.shared.secrets.world import World
 
 VAULT = "https://one.vault.example"
@@ -86,9 +87,9 @@ class Rotating:
         self.cache = self.world.cache(policy=Policy(ttl=100))
         rotator = Rotator(
             {} if renew is None else {"HMAC-key": renew},
-            store=self.store,
-            lease=self.lease,
-            audit=self.audit,
+            store=cast(Vault, self.store),
+            lease=cast(Callable[[str], state.Lease], self.lease),
+            audit=cast(AuditTrail, self.audit),
             changed=self.cache.changed,
             overlap=OVERLAP,
             actor="an-identity",

@@ -1,0 +1,107 @@
+"""Reads a lane's dead-letter queue by the SDK, to which any body can come: a trigger's binding takes data alone."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Any, TypeAlias
+
+from azure.servicebus import ServiceBusReceivedMessage
+from azure.servicebus.aio import ServiceBusReceiver
+from azure.servicebus.amqp import AmqpMessageBodyType
+from azure.servicebus.exceptions import MessageLockLostError, ServiceBusError
+
+from shared.messages import Delivery
+
+from .given_up import BodyKind, GivenUp, readable
+
+__all__ = ["DeadLetterReceiver", "drained"]
+
+AT_ONCE = 16
+"""Messages in memory at a time; each may be as large as the broker takes."""
+MOST_FAILED = 64
+WAIT_SECONDS = 1.0
+_KEPT = (
+    "content_type",
+    "correlation_id",
+    "subject",
+    "to",
+    "reply_to",
+    "reply_to_session_id",
+    "time_to_live",
+)
+
+DeadLetterReceiver: TypeAlias = ServiceBusReceiver
+"""What receives from a dead-letter queue; only this room and the composition know its SDK."""
+
+Drain = Callable[[Sequence[GivenUp], Callable[[GivenUp], Awaitable[None]]], Awaitable[Sequence[GivenUp]]]
+"""Deals with messages, completes each; returns those that must come again."""
+
+
+async def drained(receiver: DeadLetterReceiver, drain: Drain, *, time_left: Callable[[], bool]) -> bool:
+    """Empty the queue of a receiver, some messages after the others; False where time ran out, or too many failed.
+
+    What can't be dealt with keeps its lock to the end and is given back then: it doesn't come twice in one run.
+    """
+    failed: list[ServiceBusReceivedMessage] = []
+    try:
+        while time_left() and len(failed) < MOST_FAILED:
+            received = await receiver.receive_messages(max_message_count=AT_ONCE, max_wait_time=WAIT_SECONDS)
+            if not received:
+                return not failed
+            failed += await _deal_with(receiver, received, drain)
+        return False
+    finally:
+        for message in failed:
+            with suppress(ServiceBusError, ValueError):
+                await receiver.abandon_message(message)
+
+
+async def _deal_with(
+    receiver: DeadLetterReceiver, received: Sequence[ServiceBusReceivedMessage], drain: Drain
+) -> list[ServiceBusReceivedMessage]:
+    pairs = [(_given_up(message), message) for message in received]
+    by_identity = {id(given_up): message for given_up, message in pairs}
+
+    async def complete(given_up: GivenUp) -> None:
+        with suppress(MessageLockLostError):  # it comes again, and is found to be dealt with
+            await receiver.complete_message(by_identity[id(given_up)])
+
+    return [by_identity[id(one)] for one in await drain([given_up for given_up, _ in pairs], complete)]
+
+
+def _given_up(message: ServiceBusReceivedMessage) -> GivenUp:
+    kind, body = _body(message)
+    return GivenUp(
+        delivery=Delivery(
+            body=body,
+            properties={_text(name): _plain(value) for name, value in (message.application_properties or {}).items()},
+            message_id=_text(message.message_id) if message.message_id is not None else "",
+            sequence_number=message.sequence_number or 0,
+            delivery_count=(message.delivery_count or 0) + 1,
+        ),
+        kind=kind,
+        session_id=message.session_id,
+        more={name: getattr(message, name) for name in _KEPT},
+    )
+
+
+def _body(message: ServiceBusReceivedMessage) -> tuple[BodyKind, bytes]:
+    body: Any = message.body
+    if message.body_type is AmqpMessageBodyType.DATA:
+        return BodyKind.DATA, body if isinstance(body, bytes) else b"".join(body)
+    if message.body_type is AmqpMessageBodyType.SEQUENCE:
+        return BodyKind.SEQUENCE, readable(list(body))
+    return BodyKind.VALUE, readable(body)
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _plain(value: Any) -> Any:
+    """The SDK hands over texts as bytes, and so it does binary."""
+    if not isinstance(value, bytes):
+        return value
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value
