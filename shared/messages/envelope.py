@@ -221,14 +221,14 @@ class Headers:
             source=read("source", _text(256)),
             key=read("key", _key),
             lane=read("priority", Lane),
-            attempt=read("attempt", _attempt),
-            replay=read.optional("replay", int) or 0,
+            attempt=read("attempt", _whole(1, 10_000)),
+            replay=read.optional("replay", _whole(0, 1_000_000)) or 0,
             first_attempt_at=read("firstAttemptAt", _first_attempt),
             correlation_id=read("correlationId", _text(128)),
             traceparent=read.optional("traceparent", _TEXT),
             claim=read.optional("claim", _TEXT),
             claim_sha256=read.optional("claimSha256", _TEXT),
-            claim_size=read.optional("claimSize", int),
+            claim_size=read.optional("claimSize", _whole(0, 2**53)),
             claim_encoding=read.optional("claimEncoding", _TEXT),
             sealed=read.optional("sealed", _TEXT),
             sender=read.optional("sender", _TEXT),
@@ -290,8 +290,13 @@ def _first_attempt(value: Any) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-def _attempt(value: Any) -> int:
-    attempt = int(value)
-    if not 1 <= attempt <= 10_000:
-        raise ValueError("out of bounds")
-    return attempt
+def _whole(first: int, last: int) -> Callable[[Any], int]:
+    """A number that later readers hold: a column, or a part of a broker's message id."""
+
+    def read(value: Any) -> int:
+        number = int(value)
+        if not first <= number <= last:
+            raise ValueError("out of bounds")
+        return number
+
+    return read
