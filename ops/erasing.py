@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None, environment: Mapping[str, str] | No
     try:
         known = _parse(sys.argv[1:] if arguments is None else arguments)
         return asyncio.run(_run(known, load_settings(known.settings, environment)))
-    except SystemExit as ending:  # argparse has said what is wrong
+    except SystemExit as ending:  # argparse has printed what is wrong
         return int(ending.code or 0)
     except KeyboardInterrupt:
         return _say("stopped; run it again to see what is left.", 130)
@@ -181,9 +181,11 @@ def _text(
     report: Mapping[str, Any], before: Sequence[StoreSurvey], after: Sequence[StoreSurvey], erased: Sequence[Erasure]
 ) -> str:
     lines = [f"subject {report['subject']} ({report['kind']})", ""]
-    lines.append(f"{'store':<12} {'looked at':>10} {'sealed':>8} {'readable':>9}" + ("" if erased else "  for example"))
+    lines.append(
+        f"{'store':<12} {'looked at':>10} {'encrypted':>9} {'readable':>9}" + ("" if erased else "  for example")
+    )
     for index, found in enumerate(before):
-        line = f"{found.store:<12} {found.seen:>10} {found.values:>8} {found.openable:>9}"
+        line = f"{found.store:<12} {found.seen:>10} {found.values:>9} {found.openable:>9}"
         if erased:
             now = after[index]
             line += f"  → {now.openable} ({', '.join(f'{code} {count}' for code, count in now.refused.items()) or '-'})"
@@ -194,11 +196,11 @@ def _text(
     if report["dryRun"]:
         lines.append("nothing was changed")
     elif not erased:
-        lines.append("the subject has no key: nothing was sealed under it, or it was erased before")
+        lines.append("the subject has no key: nothing was encrypted under it, or it was erased before")
     else:
         ids = ", ".join(one.key_id for one in erased)
         proof = "none of it can be opened any more" if report["proven"] else "some of it can still be opened"
-        lines.append(f"erased the key {ids}: {proof}; instances that had it forget it within {_FORGOTTEN_AFTER} s")
+        lines.append(f"deleted the key {ids}: {proof}; instances that had it forget it within {_FORGOTTEN_AFTER} s")
     return "\n".join(lines)
 
 

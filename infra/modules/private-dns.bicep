@@ -15,9 +15,6 @@ param networkId string
 // Service Bus and Event Hubs share a zone: both are called <name>.servicebus.windows.net.
 var zonesByCloud = {
   public: {
-    blob: 'privatelink.blob.core.windows.net'
-    table: 'privatelink.table.core.windows.net'
-    dfs: 'privatelink.dfs.core.windows.net'
     messaging: 'privatelink.servicebus.windows.net'
     vault: 'privatelink.vaultcore.azure.net'
     sites: 'privatelink.azurewebsites.net'
@@ -28,9 +25,6 @@ var zonesByCloud = {
     agents: 'privatelink.agentsvc.azure-automation.net'
   }
   usgov: {
-    blob: 'privatelink.blob.core.usgovcloudapi.net'
-    table: 'privatelink.table.core.usgovcloudapi.net'
-    dfs: 'privatelink.dfs.core.usgovcloudapi.net'
     messaging: 'privatelink.servicebus.usgovcloudapi.net'
     vault: 'privatelink.vaultcore.usgovcloudapi.net'
     sites: 'privatelink.azurewebsites.us'
@@ -41,9 +35,6 @@ var zonesByCloud = {
     agents: 'privatelink.agentsvc.azure-automation.us'
   }
   china: {
-    blob: 'privatelink.blob.core.chinacloudapi.cn'
-    table: 'privatelink.table.core.chinacloudapi.cn'
-    dfs: 'privatelink.dfs.core.chinacloudapi.cn'
     messaging: 'privatelink.servicebus.chinacloudapi.cn'
     vault: 'privatelink.vaultcore.azure.cn'
     sites: 'privatelink.chinacloudsites.cn'
@@ -55,7 +46,12 @@ var zonesByCloud = {
   }
 }
 
-var zones = zonesByCloud[cloud]
+var storageSuffix = environment().suffixes.storage
+var zones = union(zonesByCloud[cloud], {
+  blob: 'privatelink.blob.${storageSuffix}'
+  table: 'privatelink.table.${storageSuffix}'
+  dfs: 'privatelink.dfs.${storageSuffix}'
+})
 
 resource zone 'Microsoft.Network/privateDnsZones@2024-06-01' = [for one in items(zones): if (enabled) {
   name: one.value

@@ -74,6 +74,11 @@ def _fail(reason: str) -> Any:
     raise ValueError(reason)
 
 
+def _environment() -> dict[str, Any]:
+    suffixes = {"storage": "core.windows.net", "keyvaultDns": ".vault.azure.net"}
+    return {"name": "AzureCloud", "suffixes": suffixes}
+
+
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     "array": lambda value: value if isinstance(value, list) else [value],
     "base64": lambda value: _text(base64.b64encode(value.encode()).decode(), value),
@@ -82,6 +87,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "contains": _contains,
     "empty": lambda value: value is None or len(value) == 0,
     "endsWith": lambda text, end: text.lower().endswith(end.lower()),
+    "environment": _environment,
     "fail": _fail,
     "first": lambda value: value[0],
     "flatten": lambda lists: [item for one in lists for item in one],
@@ -110,7 +116,8 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "union": _union,
     "uniqueString": _unique_string,
 }
-"""Name → function. Azure's own (`subscription`, `resourceId` and so on) are not here: they stay symbolic."""
+"""Name → function. Azure's own (`subscription`, `resourceId` and so on) are not here: they stay symbolic. The cloud
+is the public one."""
 
 OF_UNKNOWNS = frozenset(
     {"array", "base64", "concat", "format", "guid", "join", "replace", "string"}

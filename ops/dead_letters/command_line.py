@@ -76,7 +76,7 @@ def main(arguments: list[str] | None = None, environment: Mapping[str, str] | No
         known = parse(sys.argv[1:] if arguments is None else arguments, program=PROGRAM)
         settings = load_settings(known.settings, environment)
         return asyncio.run(_run(known, settings))
-    except SystemExit as ending:  # argparse has said what is wrong
+    except SystemExit as ending:  # argparse has printed what is wrong
         return int(ending.code or 0)
     except KeyboardInterrupt:
         return _say("stopped; what was begun is open again, or is gone on with after two minutes.", 130)
@@ -186,10 +186,10 @@ async def _show(known: argparse.Namespace, composition: Composition) -> int:
     if known.reveal:
         letter = await _revealed(letter, Decision(by=order_by(known), reason=known.reason), composition)
     else:
-        told = preview(letter, body, composition.registry)
-        if known.body is not None and told != body:
+        masked = preview(letter, body, composition.registry)
+        if known.body is not None and masked != body:
             raise _Wrong("the message holds protected fields: add --reveal and --reason to write it as it is")
-        body = told
+        body = masked
     if known.body is not None:
         _write(known.body, body)
     elif known.json:

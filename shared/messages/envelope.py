@@ -16,7 +16,8 @@ from shared.classification import HIDDEN, plan_of
 
 from .errors import InvalidMessage
 from .lanes import Lane
-from .times import parse_rfc3339, rfc3339_only
+from .one_reading import with_one_reading
+from .times import parse_rfc3339
 
 __all__ = ["Contract", "Envelope", "Headers", "Timestamp", "describe", "finding"]
 
@@ -39,7 +40,7 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=128, pattern=r"
 class Contract(BaseModel):
     """Base of every model that crosses a boundary: camelCase names, unknown fields tolerated on purpose.
 
-    Times are read as RFC 3339 writes them.
+    Times are read as RFC 3339 writes them, decimals as JSON does or from such a text.
     """
 
     model_config = ConfigDict(
@@ -48,7 +49,7 @@ class Contract(BaseModel):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return rfc3339_only(handler(source))
+        return with_one_reading(handler(source))
 
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         """Protected values stay out of every text that a model ends up in."""
@@ -218,14 +219,14 @@ class Headers:
                 source=_text(properties["source"], 256),
                 key=_key(_text(properties["key"], 128)),
                 lane=Lane(properties["priority"]),
-                attempt=_attempt(properties["attempt"]),
-                replay=int(properties.get("replay", 0)),
+                attempt=_whole("attempt", properties["attempt"], 1, 10_000),
+                replay=_whole("replay", properties.get("replay", 0), 0, 1_000_000),
                 first_attempt_at=_first_attempt(properties["firstAttemptAt"]),
                 correlation_id=_text(properties["correlationId"], 128),
                 traceparent=_optional(properties, "traceparent"),
                 claim=_optional(properties, "claim"),
                 claim_sha256=_optional(properties, "claimSha256"),
-                claim_size=None if size is None else int(size),
+                claim_size=None if size is None else _whole("claimSize", size, 0, 2**53),
                 claim_encoding=_optional(properties, "claimEncoding"),
                 sealed=_optional(properties, "sealed"),
                 sender=_optional(properties, "sender"),
@@ -265,8 +266,9 @@ def _first_attempt(value: Any) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-def _attempt(value: Any) -> int:
-    attempt = int(value)
-    if not 1 <= attempt <= 10_000:
-        raise ValueError(f"attempt is {attempt}, must be 1 or more")
-    return attempt
+def _whole(name: str, value: Any, first: int, last: int) -> int:
+    """A number that later readers hold: a column, or a part of a broker's message id."""
+    number = int(value)
+    if not first <= number <= last:
+        raise ValueError(f"{name} must be from {first} to {last}")
+    return number

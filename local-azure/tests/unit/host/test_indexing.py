@@ -13,7 +13,7 @@ import pytest
 from local_azure.host.errors import IndexingError, SettingError, StartError
 from local_azure.host.functions import Function
 from local_azure.host.indexing import index_app, load_app
-from local_azure.host.listing import function_table
+from local_azure.host.runtime import function_table
 from local_azure.host.settings import AppSettings
 
 SETTINGS = AppSettings({"LANE": "lane-high", "ServiceBus": "Endpoint=sb://x/;SharedAccessKeyName=a;SharedAccessKey=b"})
