@@ -107,7 +107,7 @@ def parking_drain(composition: Composition) -> ParkingDrain:
     return ParkingDrain(
         composition.get(parking),
         composition.get(ordered_keys),
-        composition.get(processor),
+        composition.get(processor).take_turn,
         pauses=composition.get(pause_watch),
         now=composition.now,
     )

@@ -111,17 +111,14 @@ class Decoder:
 
     async def _payload(self, delivery: Delivery, headers: Headers) -> bytes:
         if headers.claim is None:
-            return await self._opened(delivery.body, headers)
+            if self._encryption is not None:
+                return await self._encryption.decrypt(headers, delivery.body)
+            if headers.sealed is not None:
+                raise UnknownKey("The message is encrypted, and the settings name no data key.")
+            return delivery.body
         if headers.claim_sha256 is None or headers.claim_size is None:
             raise InvalidMessage("The claim is incomplete: claimSha256 and claimSize belong to it.")
         claim = Claim(headers.claim, headers.claim_sha256, headers.claim_size, headers.claim_encoding)
         if self._encryption is not None:
             self._encryption.check(encrypted=claim.is_encrypted)
         return await self._claims.get(headers.message_id, claim)
-
-    async def _opened(self, body: bytes, headers: Headers) -> bytes:
-        if self._encryption is not None:
-            return await self._encryption.decrypt(headers, body)
-        if headers.sealed is not None:
-            raise UnknownKey("The message is encrypted, and the settings name no data key.")
-        return body

@@ -130,7 +130,7 @@ class App:
         await self.outbox.close()
 
     async def drain_parking(self) -> None:
-        await ParkingDrain(self.parking, self.ordered, self.processor, now=self.clock).drain()
+        await ParkingDrain(self.parking, self.ordered, self.processor.take_turn, now=self.clock).drain()
         await self.outbox.close()
 
     async def sweep_outbox(self) -> None:

@@ -113,4 +113,4 @@ class Instance:
 
     def drain(self) -> ParkingDrain:
         """What processes the messages that wait."""
-        return ParkingDrain(self.parking, self.ordered, self.processor, now=self._around.now)
+        return ParkingDrain(self.parking, self.ordered, self.processor.take_turn, now=self._around.now)
