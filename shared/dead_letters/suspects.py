@@ -45,7 +45,7 @@ def is_suspect(delivery: Delivery) -> bool:
 
 
 class Suspects:
-    """The notes of one process; `alone` is held while a suspect runs, so that a death is the doing of one of them."""
+    """The notes of one process; `alone` is locked while a suspect runs, so that a death is the doing of one of them."""
 
     def __init__(self, store: StateStore) -> None:
         self.alone = asyncio.Lock()
