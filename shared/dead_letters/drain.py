@@ -35,6 +35,7 @@ _REASONS: Mapping[str, tuple[Category, ErrorCode]] = {
 }
 _OTHER = (Category.PERMANENT, ErrorCode.DEAD_LETTERED)
 
+IsErased = Callable[[Delivery, Headers], Awaitable[bool]]
 HasPayloadHash = Callable[[Delivery, Headers, Mapping[str, Any]], Awaitable[bool]]
 
 
@@ -59,6 +60,8 @@ class QueueDrain:
 
     Parameters
     ----------
+    is_erased:
+        Whether the person whom a message is about was erased since it was accepted: nothing of what it says is stored.
     has_payload_hash:
         Whether an inbox row carries the hash of a message's data; not where it can't be read. Asked only
         for a message that the inbox knows as done: the broker may give up on one whose effects were committed.
@@ -75,6 +78,7 @@ class QueueDrain:
         suspects: Suspects,
         *,
         has_payload_hash: HasPayloadHash,
+        is_erased: IsErased | None = None,
         now: Callable[[], datetime],
         random: Callable[[], float],
     ) -> None:
@@ -84,6 +88,7 @@ class QueueDrain:
         self._parking = parking
         self._suspects = suspects
         self._has_payload_hash = has_payload_hash
+        self._is_erased = is_erased
         self._now = now
         self._random = random
 
@@ -137,6 +142,8 @@ class QueueDrain:
         elif (row is None or row["status"] == "replaying") and await self._goes_back(message):
             await self._send_back(lane, message, headers)
             return Fate.RETURNED
+        if headers is not None and self._is_erased is not None and await self._is_erased(message.delivery, headers):
+            message = replace(message, delivery=message.delivery.erased())
         letter = letter_of(lane, message, headers, now=self._now())
         await self._store.put(letter)
         if headers is not None:

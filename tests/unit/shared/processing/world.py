@@ -161,7 +161,7 @@ class World:
         *,
         buckets: int = 4,
         concurrency: int = 8,
-        timeout: float = 0.2,
+        timeout: float = 5.0,
         attempts: int = 3,
         reserve: float = 100,
         state: MemoryState | None = None,
