@@ -48,7 +48,7 @@ def _main(verb: str, arguments: list[str], environment: Mapping[str, str] | None
         if verb == "distrust-key" and known.kid and not (known.reason.strip() and known.by.strip()):
             parser.error("say --reason WHY, and --by WHO: whoever comes next must know")
         return asyncio.run(_run(verb, known, load_settings(known.settings, environment)))
-    except SystemExit as ending:  # argparse has said what is wrong
+    except SystemExit as ending:  # argparse has printed what is wrong
         return int(ending.code or 0)
     except (WrongSettings, WrongSettingsFile) as error:
         return _say(verb, str(error), WRONG)
@@ -63,8 +63,8 @@ async def _run(verb: str, known: argparse.Namespace, settings: Settings) -> int:
             keys = composition.get(distrusted_keys)
             if verb == "trust-key":
                 again = await keys.trust(known.kid)
-                said = "is trusted again within 5 s" if again else "isn't distrusted"
-                return _say(verb, f"the key {known.kid} {said}", DONE if again else UNKNOWN)
+                result = "is trusted again within 5 s" if again else "isn't distrusted"
+                return _say(verb, f"the key {known.kid} {result}", DONE if again else UNKNOWN)
             if known.kid is None:
                 lines = [f"{kid}: {why}" for kid, why in (await keys.all()).items()]
                 sys.stdout.write("\n".join(lines or ["no key is distrusted"]) + "\n")

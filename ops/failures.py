@@ -1,4 +1,4 @@
-"""What an operator is told of a store, broker or vault that fails: the cause, and not the layers around it."""
+"""What an operator reads about a store, broker or vault that fails: the cause, and not the layers around it."""
 
 __all__ = ["cause_of"]
 

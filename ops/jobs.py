@@ -21,7 +21,7 @@ from shared.settings import Settings
 from .failures import cause_of
 from .settings_file import WrongSettingsFile, add_settings, load_settings
 
-__all__ = ["main", "told"]
+__all__ = ["main", "report"]
 
 PROGRAM = "jobs"
 OK, FAILING, WRONG, UNREACHABLE = 0, 1, 2, 3
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
     try:
         known = parser.parse_args(arguments)
         return asyncio.run(_run(load_settings(known.settings, environment), as_json=known.json))
-    except SystemExit as ending:  # argparse has said what is wrong
+    except SystemExit as ending:  # argparse has printed what is wrong
         return int(ending.code or 0)
     except (WrongSettings, WrongSettingsFile) as error:
         return _say(str(error), WRONG)
@@ -56,12 +56,12 @@ async def _run(settings: Settings, *, as_json: bool) -> int:
     finally:
         with contextlib.suppress(Exception):
             await composition.close()
-    text, code = told(jobs, records, now, as_json=as_json)
+    text, code = report(jobs, records, now, as_json=as_json)
     sys.stdout.write(text + "\n")
     return code
 
 
-def told(jobs: Sequence[Job], records: Mapping[str, JobRecord], now: datetime, *, as_json: bool) -> tuple[str, int]:
+def report(jobs: Sequence[Job], records: Mapping[str, JobRecord], now: datetime, *, as_json: bool) -> tuple[str, int]:
     """What is printed of the jobs, and the exit code."""
     rows = [_row(job, records.get(job.name), now) for job in jobs]
     failing = any(row["outcome"] in ("failed", "timed-out", "died") for row in rows)

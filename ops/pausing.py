@@ -52,7 +52,7 @@ def main(verb: str, arguments: list[str], environment: Mapping[str, str] | None 
         known = _parse(verb, arguments)
         settings = load_settings(known.settings, environment)
         return asyncio.run(_run(verb, known, Composition(settings, Registry([]))))
-    except SystemExit as ending:  # argparse has said what is wrong
+    except SystemExit as ending:  # argparse has printed what is wrong
         return int(ending.code or 0)
     except (_Wrong, PauseError, WrongSettings, WrongSettingsFile) as error:
         return _say(verb, str(error), WRONG)
@@ -68,7 +68,7 @@ def _parse(verb: str, arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(verb, description=__doc__, allow_abbrev=False)
     if verb != "pauses":
         parser.add_argument("kind", choices=[kind.value for kind in Kind], metavar="KIND", help=f"one of {_KINDS}")
-        parser.add_argument("name", metavar="NAME", help="which one; a name that isn't there is told those that are")
+        parser.add_argument("name", metavar="NAME", help="which one; for a name that isn't there, those that are")
         parser.add_argument("--by", default=getpass.getuser(), help="who decides (default: your login name)")
         parser.add_argument("--reason", default="", help="why; kept, and needed to pause")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -95,18 +95,18 @@ async def _pause(kind: Kind, known: argparse.Namespace, composition: Composition
     name = known_name(kind, known.name, _names(kind))
     book = composition.get(pause_book)
     began = await book.pause(kind, name, by=known.by, reason=known.reason)
-    held = (await book.state()).find(kind, name)
-    if held is None:  # somebody ended it at this moment
+    pause = (await book.state()).find(kind, name)
+    if pause is None:  # somebody ended it at this moment
         return _say("pause", f"{kind} {name} was paused and isn't any more: look at `pauses`", DONE)
     if known.json:
-        _print(json.dumps({"began": began, **held.to_json()}, indent=2, ensure_ascii=False))
+        _print(json.dumps({"began": began, **pause.to_json()}, indent=2, ensure_ascii=False))
     elif began:
         _print(
             f"{kind} {name} is paused: every instance stops within 5 s, and what comes meanwhile waits, uncounted.\n"
             f"End it with: resume {kind} {name}"
         )
     else:
-        _print(f"{kind} {name} was paused already: {_told(held)}")
+        _print(f"{kind} {name} was paused already: {_described(pause)}")
     return DONE
 
 
@@ -133,7 +133,7 @@ async def _list(known: argparse.Namespace, composition: Composition) -> int:
         }
         _print(json.dumps(document, indent=2, ensure_ascii=False))
         return DONE
-    lines = [f"{one.kind} {one.name}: paused {_told(one)}" for one in state.active] or ["nothing is paused"]
+    lines = [f"{one.kind} {one.name}: paused {_described(one)}" for one in state.active] or ["nothing is paused"]
     lines += [
         f"  {count} messages of lane {lane} wait" + (f", of {integration}" if integration else "")
         for (lane, integration), count in sorted(waiting.items())
@@ -143,7 +143,7 @@ async def _list(known: argparse.Namespace, composition: Composition) -> int:
     return DONE
 
 
-def _told(one: Pause) -> str:
+def _described(one: Pause) -> str:
     return f"since {one.at:%Y-%m-%d %H:%M:%SZ} by {one.by}: {one.reason}"
 
 

@@ -57,13 +57,9 @@ def stream_consumer(
     def consumer(composition: Composition) -> StreamConsumer:
         clients, settings = composition.get(platform), composition.settings
         hub_name = settings.resolved(hub.name)
-        positions = Positions(
-            clients.table(POSITIONS.name), hub=hub_name, group=settings.resolved(group), now=composition.now
-        )
+        positions = Positions(clients.table(POSITIONS.name), hub=hub_name, group=settings.resolved(group))
         composition.on_close(positions.close)
-        return StreamConsumer(
-            name, apply, positions, HubLog(lambda: clients.event_reader(hub_name)), now=composition.now
-        )
+        return StreamConsumer(name, apply, positions, HubLog(lambda: clients.event_reader(hub_name)))
 
     async def close_gaps(run: JobRun) -> bool:
         return await composition.get(consumer).close_gaps(run.time_left)

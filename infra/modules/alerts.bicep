@@ -181,7 +181,7 @@ var messageRules = [
   {
     key: 'given-up'
     title: 'Accepted work is given up'
-    text: 'A parked key went on undecided, a dead letter left its retention unseen, or parked keys can not be drained.'
+    text: 'A parked key went on undecided, a dead letter left its retention unseen, parked keys can not be drained, or events expired unread.'
     severity: 1
     frequency: 'PT15M'
     window: 'PT15M'

@@ -34,7 +34,7 @@ TARGETS = (
     Target(
         "pipeline",
         ("shared/processing/*",),
-        ("tests/unit/shared/processing",),
+        ("tests/unit/shared/processing", "tests/unit/shared/ordered/test_lane.py"),
         without=("shared/processing/ordered.py",),
     ),
     Target("resilience", ("shared/resilience/*",), ("tests/unit/resilience",)),

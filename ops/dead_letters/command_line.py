@@ -16,12 +16,13 @@ from azure.core.exceptions import AzureError, HttpResponseError
 from azure.servicebus.exceptions import ServiceBusError
 
 from functions.composition import Composition
-from functions.composition.claims import claim_store
+from functions.composition.claims import claim_store, decoder
 from functions.composition.dead_letters import dead_letter_store
 from functions.composition.encryption import fields
 from functions.composition.read_models import projector
 from functions.composition.sending import lane_senders
 from functions.composition.state import parking, state_store
+from functions.dead_letters import is_erased
 from ops.failures import cause_of
 from ops.settings_file import load_settings
 from shared.dead_letters import (
@@ -76,7 +77,7 @@ def main(arguments: list[str] | None = None, environment: Mapping[str, str] | No
         known = parse(sys.argv[1:] if arguments is None else arguments, program=PROGRAM)
         settings = load_settings(known.settings, environment)
         return asyncio.run(_run(known, settings))
-    except SystemExit as ending:  # argparse has said what is wrong
+    except SystemExit as ending:  # argparse has printed what is wrong
         return int(ending.code or 0)
     except KeyboardInterrupt:
         return _say("stopped; what was begun is open again, or is gone on with after two minutes.", 130)
@@ -113,6 +114,7 @@ def redrive_of(composition: Composition) -> Redrive:
         renew=renew,
         now=composition.now,
         resolved=resolved,
+        is_erased=is_erased(composition.get(decoder)),
         payload_hashes=None if protection is None else protection.payload_hashes,
     )
 
@@ -186,10 +188,10 @@ async def _show(known: argparse.Namespace, composition: Composition) -> int:
     if known.reveal:
         letter = await _revealed(letter, Decision(by=order_by(known), reason=known.reason), composition)
     else:
-        told = preview(letter, body, composition.registry)
-        if known.body is not None and told != body:
+        masked = preview(letter, body, composition.registry)
+        if known.body is not None and masked != body:
             raise _Wrong("the message holds protected fields: add --reveal and --reason to write it as it is")
-        body = told
+        body = masked
     if known.body is not None:
         _write(known.body, body)
     elif known.json:

@@ -61,7 +61,7 @@ def groups_table(groups: Sequence[Group]) -> str:
 
 def letter_text(letter: StoredLetter, body: bytes) -> str:
     """All that is known of one dead letter."""
-    facts = {
+    fields = {
         "id": letter.id,
         "status": f"{letter.status.value}, replayed {letter.replays} times",
         "message id": letter.message_id,
@@ -80,7 +80,7 @@ def letter_text(letter: StoredLetter, body: bytes) -> str:
         "correlation id": letter.correlation_id,
         "claim": letter.claim,
     }
-    lines = [f"{name:<15} {_printable(value)}" for name, value in facts.items() if value is not None]
+    lines = [f"{name:<15} {_printable(value)}" for name, value in fields.items() if value is not None]
     lines += ["", "history"]
     lines += [
         f"  {_when(note.at)}  {note.action} by {_printable(note.by)}: {_printable(note.reason)}"

@@ -10,7 +10,8 @@ from .claim import ClaimChanged, ClaimMissing
 
 __all__ = ["LARGEST_UPLOAD", "UPLOADS", "UPLOAD_LIVES", "Uploads"]
 
-LARGEST_UPLOAD = 104_857_600
+LARGEST_UPLOAD = 64 * 1024 * 1024
+"""Bytes. A message takes up to twelve times its size while it is parsed: a worker of 2 GB parses two at once."""
 UPLOADS = "uploads/"
 """Names of uploads begin so, beside the claims: no claim does."""
 UPLOAD_LIVES = timedelta(days=1)

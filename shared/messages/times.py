@@ -5,18 +5,13 @@ colon. Two readers then see two moments in one text.
 """
 
 import re
-from collections.abc import Callable
 from datetime import UTC, date, datetime
-from typing import Any
 
-from pydantic_core import CoreSchema, core_schema
-
-__all__ = ["parse_rfc3339", "rfc3339", "rfc3339_only"]
+__all__ = ["parse_day", "parse_rfc3339", "rfc3339"]
 
 _DATE, _HOURS, _MINUTES = r"[0-9]{4}-[0-9]{2}-[0-9]{2}", r"(?:[01][0-9]|2[0-3])", r":[0-5][0-9]"
 _MOMENT = re.compile(rf"{_DATE}[Tt]{_HOURS}{_MINUTES}:[0-9]{{2}}(?:\.[0-9]{{1,32}})?([Zz]|[+-]{_HOURS}{_MINUTES})?")
 _DAY = re.compile(_DATE)
-_NO_SCHEMA = frozenset({"metadata", "default", "serialization", "config", "cls", "function", "expected"})
 
 
 def rfc3339(moment: datetime) -> str:
@@ -42,57 +37,12 @@ def parse_rfc3339(text: str, *, offset: bool = True) -> datetime:
         raise ValueError("must be a time as in RFC 3339, with an offset: 2026-01-31T12:00:00Z")
     try:
         return datetime.fromisoformat(text.upper())
-    except ValueError as error:
-        raise ValueError(f"must be a time that exists: {error}") from None
+    except ValueError:
+        raise ValueError("must be a time that exists") from None
 
 
-def rfc3339_only(schema: CoreSchema) -> CoreSchema:
-    """The schema of a model whose times and days are read as RFC 3339 writes them; any nesting.
-
-    A field without a rule about offsets takes a time without one too.
-    """
-    replaced: CoreSchema = _walk(schema)
-    return replaced
-
-
-def _walk(part: Any) -> Any:
-    if isinstance(part, list):
-        return [_walk(one) for one in part]
-    if isinstance(part, tuple):
-        return tuple(_walk(one) for one in part)
-    if not isinstance(part, dict):
-        return part
-    match part.get("type"):
-        case "datetime":
-            read = _aware if part.get("tz_constraint") == "aware" else _any_time
-            return core_schema.no_info_before_validator_function(read, part)
-        case "date":
-            return core_schema.no_info_before_validator_function(_day, part)
-        case "function-before" if part["function"].get("function") in _READERS:
-            return part
-    return {name: value if name in _NO_SCHEMA else _walk(value) for name, value in part.items()}
-
-
-def _aware(value: Any) -> Any:
-    return parse_rfc3339(value) if isinstance(value, str) else _instance(value, datetime)
-
-
-def _any_time(value: Any) -> Any:
-    return parse_rfc3339(value, offset=False) if isinstance(value, str) else _instance(value, datetime)
-
-
-def _day(value: Any) -> Any:
-    if not isinstance(value, str):
-        return _instance(value, date)
-    if _DAY.fullmatch(value) is None:
+def parse_day(text: str) -> date:
+    """The day that a text names as RFC 3339 writes it; raises ValueError."""
+    if _DAY.fullmatch(text) is None:
         raise ValueError("must be a day as in RFC 3339: 2026-01-31")
-    return date.fromisoformat(value)
-
-
-def _instance(value: Any, kind: type) -> Any:
-    if not isinstance(value, kind):
-        raise ValueError("must be a text")
-    return value
-
-
-_READERS: tuple[Callable[[Any], Any], ...] = (_aware, _any_time, _day)
+    return date.fromisoformat(text)

@@ -1,7 +1,11 @@
 """What a message holds beyond its contract: refused where a sender still hears of it, counted where nobody does."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import date, datetime
+from decimal import Decimal
+from functools import cache
 from typing import Any
+from uuid import UUID
 
 from pydantic import BaseModel
 
@@ -14,6 +18,8 @@ Place = tuple[str | int, ...]
 
 _MOST = 20
 _LONGEST = 80
+_SCALARS = frozenset({str, int, float, bool, type(None), bytes, Decimal, datetime, date, UUID})
+"""Hold no model: most fields of every message, so they are passed over first."""
 
 
 def unknown_fields(model: BaseModel, data: Any) -> Iterator[Place]:
@@ -25,8 +31,7 @@ def unknown_fields(model: BaseModel, data: Any) -> Iterator[Place]:
         What was read from `data`: it tells which model was taken where there are several.
     """
     for place, one, given in _models(model, data, ()):
-        if type(one).model_config.get("extra") != "allow":
-            known = {spelling for name, info in type(one).model_fields.items() for spelling in (name, info.alias)}
+        if not (given.keys() <= (known := _known(type(one)))) and type(one).model_config.get("extra") != "allow":
             yield from ((*place, str(name)[:_LONGEST]) for name in given if name not in known)
 
 
@@ -45,9 +50,11 @@ def _models(value: Any, data: Any, place: Place) -> Iterator[tuple[Place, BaseMo
         if not isinstance(data, Mapping):
             return
         yield place, value, data
-        for name, info in type(value).model_fields.items():
-            for given in {name, info.alias or name} & data.keys():
-                yield from _models(getattr(value, name), data[given], (*place, given))
+        for name, spellings in _spellings(type(value)):
+            child = getattr(value, name)
+            if type(child) not in _SCALARS:
+                for given in spellings & data.keys():
+                    yield from _models(child, data[given], (*place, given))
     elif isinstance(value, list | tuple) and isinstance(data, Sequence) and len(value) == len(data):
         if value and isinstance(value[0], BaseModel | list | tuple | dict):
             for number, (one, given) in enumerate(zip(value, data, strict=True)):
@@ -55,6 +62,17 @@ def _models(value: Any, data: Any, place: Place) -> Iterator[tuple[Place, BaseMo
     elif isinstance(value, Mapping) and isinstance(data, Mapping):
         for name in value.keys() & data.keys():
             yield from _models(value[name], data[name], (*place, str(name)))
+
+
+@cache
+def _spellings(model: type[BaseModel]) -> tuple[tuple[str, frozenset[str]], ...]:
+    """Each field with the names that it may have in JSON."""
+    return tuple((name, frozenset({name, info.alias or name})) for name, info in model.model_fields.items())
+
+
+@cache
+def _known(model: type[BaseModel]) -> frozenset[str]:
+    return frozenset().union(*(spellings for _, spellings in _spellings(model)))
 
 
 def refuse_unknown(places: Sequence[Place]) -> None:

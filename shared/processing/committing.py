@@ -10,6 +10,7 @@ from .outcomes import Handled
 
 __all__ = ["commit", "ensure_fits", "groups"]
 
+_TEXTS = (str, bytes)
 MAX_BYTES = 3 * 1024 * 1024
 """Below the 4 MiB of a transaction, with room for its frame."""
 
@@ -53,4 +54,5 @@ def groups(handled: Sequence[Handled]) -> list[list[Handled]]:
 def _size(operation: Operation) -> int:
     """Bytes of a row on the wire, roughly: binary goes as base64, every column has a name and a type."""
     values = operation.row.values()
-    return 400 + sum(100 + (len(value) * 4 // 3 if isinstance(value, str | bytes) else 40) for value in values)
+    texts = [len(value) for value in values if isinstance(value, _TEXTS)]
+    return 400 + 140 * len(values) + sum(texts) * 4 // 3 - 40 * len(texts)

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
-from datetime import datetime, timedelta
+from dataclasses import dataclass, replace
 from typing import Any
 
 from shared.telemetry import Metrics, log_event
@@ -26,8 +26,17 @@ FIRST_START_EVENTS = 100_000
 its group was there before positions were kept, and lost nothing."""
 SECONDS = 60.0
 """A batch waits no longer for a gap to be closed: well below the function time-out."""
-SETTLED = timedelta(minutes=2)
-"""What is missing at the end of a partition is the trigger's for so long: longer than its retry policy takes."""
+SETTLED = 120.0
+"""Seconds for which what is missing is the trigger's: longer than its retry policy takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Missing:
+    """What a partition had beyond the position at a moment: the events after one number up to another."""
+
+    after: int
+    until: int
+    since: float
 
 
 class StreamConsumer:
@@ -51,16 +60,15 @@ class StreamConsumer:
         positions: Positions,
         log: EventLog,
         *,
-        now: Callable[[], datetime],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name = name
         self._apply = apply
         self._positions = positions
         self._log = log
-        self._now = now
         self._clock = clock
         self._known: dict[str, Position] = {}
+        self._missing: dict[str, _Missing] = {}
 
     async def deliver(self, events: Sequence[StreamEvent]) -> None:
         """Apply a batch of one partition, after everything that the log holds before it.
@@ -88,21 +96,25 @@ class StreamConsumer:
             await self._advance(partition, position, last)
 
     async def close_gaps(self, time_left: Callable[[], float]) -> bool:
-        """Apply what is missing at the end of partitions to which nothing came for a while; True if there is more."""
+        """Apply what the trigger has left behind, where no batch of its own does; True if there is more.
+
+        What is missing is closed only when nothing has moved since an earlier call: the trigger may be at it.
+        """
         log = await self._log.identity()
         for partition in await self._log.partitions():
             stored, extent = await self._positions.get(partition), await self._log.extent(partition)
-            position = self._begun(partition, stored, log, extent)
-            if position is None:
-                if extent.last - extent.first < FIRST_START_EVENTS:
-                    await self._advance(partition, Position(sequence=0, log=log), extent.first - 1)
+            position = self._begun(partition, stored, log, extent) or Position(sequence=extent.first - 1, log=log)
+            seen = self._missing.get(partition)
+            if seen is None or seen.after != position.sequence or seen.until <= position.sequence:
+                self._missing[partition] = _Missing(position.sequence, extent.last, self._clock())
                 continue
-            latest = max(extent.last_at, position.updated_at or extent.last_at)
-            if position.sequence >= extent.last or self._now() - latest < SETTLED:
+            is_old_group = stored is None and extent.last - extent.first >= FIRST_START_EVENTS
+            if is_old_group or self._clock() - seen.since < SETTLED:
                 continue
             until = self._clock() + time_left()
-            position = await self._close(partition, position, before=extent.last + 1, until=until)
-            if position.sequence < extent.last:
+            position = await self._close(partition, position, before=seen.until + 1, until=until)
+            if position.sequence < seen.until:
+                self._missing[partition] = replace(seen, after=position.sequence)
                 return True
         return False
 
@@ -126,7 +138,7 @@ class StreamConsumer:
         if stored is None or (stored.log == log and stored.sequence <= extent.last):
             return stored
         log_event("stream log made anew", level=logging.WARNING, consumer=self._name, partition=partition)
-        return Position(sequence=extent.first - 1, log=log, updated_at=stored.updated_at, etag=stored.etag)
+        return Position(sequence=extent.first - 1, log=log, etag=stored.etag)
 
     async def _advance(self, partition: str, position: Position, sequence: int) -> Position:
         self._known[partition] = await self._positions.advance(partition, position, sequence)

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Protocol
 
 from .stream_event import StreamEvent
@@ -22,13 +21,10 @@ class Extent:
     ----------
     first, last:
         Sequence numbers of the oldest event that is kept and of the newest; an empty partition has `first = last + 1`.
-    last_at:
-        When the newest came.
     """
 
     first: int
     last: int
-    last_at: datetime
 
 
 class EventLog(Protocol):

@@ -59,9 +59,9 @@ class HubLog:
     async def extent(self, partition: str) -> Extent:
         """See `EventLog`."""
         found = await self._ask(lambda client: client.get_partition_properties(partition))
-        last, at = found["last_enqueued_sequence_number"], found["last_enqueued_time_utc"]
+        last = found["last_enqueued_sequence_number"]
         first = last + 1 if found["is_empty"] else found["beginning_sequence_number"]
-        return Extent(first=first, last=last, last_at=at if at.tzinfo else at.replace(tzinfo=UTC))
+        return Extent(first=first, last=last)
 
     async def _ask(self, question: "Callable[[EventHubConsumerClient], Awaitable[T]]") -> T:
         from azure.eventhub.exceptions import EventHubError

@@ -1,8 +1,6 @@
 """How far a consumer is: the newest event of each partition up to which it has dealt with every one."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 from shared.state import row_safe
 from shared.tables import Conflict, Create, Entity, Replace, Table
@@ -22,15 +20,12 @@ class Position:
         Its sequence number; one less than the first one's where nothing was applied yet.
     log:
         The identity of the log that the number is of.
-    updated_at:
-        When it was stored; None where it isn't.
     etag:
         Version of the stored row.
     """
 
     sequence: int
     log: str
-    updated_at: datetime | None = None
     etag: str | None = None
 
 
@@ -40,10 +35,9 @@ class Positions:
     Instances may write at once, as when a partition moves between them: a position never goes back.
     """
 
-    def __init__(self, table: Table, *, hub: str, group: str, now: Callable[[], datetime]) -> None:
+    def __init__(self, table: Table, *, hub: str, group: str) -> None:
         self._table = table
         self._consumer = row_safe(f"{hub}:{group}".lower())
-        self._now = now
 
     async def get(self, partition: str) -> Position | None:
         """Where the consumer is; None where nobody knows."""
@@ -55,7 +49,7 @@ class Positions:
 
         `position` is what was known before. Where another instance was faster, and further, its position stands.
         """
-        wanted = replace(position, sequence=sequence, updated_at=self._now())
+        wanted = replace(position, sequence=sequence)
         for _ in range(_TRIES):
             row = self._row(partition, wanted)
             try:
@@ -74,7 +68,6 @@ class Positions:
             "RowKey": partition,
             "sequence": position.sequence,
             "log": position.log,
-            "updatedAt": position.updated_at,
         }
 
     async def close(self) -> None:
@@ -83,4 +76,4 @@ class Positions:
 
 
 def _position(row: Entity) -> Position:
-    return Position(sequence=int(row["sequence"]), log=row["log"], updated_at=row["updatedAt"], etag=row.etag)
+    return Position(sequence=int(row["sequence"]), log=row["log"], etag=row.etag)

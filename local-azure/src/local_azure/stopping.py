@@ -1,4 +1,4 @@
-"""How a service's process is told to end."""
+"""How a service's process learns that it is to end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def stop_on_signals(stopped: asyncio.Event) -> None:
 
 
 async def stopped_or_failed(stopped: asyncio.Event, failed: asyncio.Future[None]) -> None:
-    """Wait until a service is told to end; raise what it failed with, if that comes first."""
+    """Wait until a service is to end; raise what it failed with, if that comes first."""
     stopping = asyncio.ensure_future(stopped.wait())
     await asyncio.wait((stopping, failed), return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()

@@ -63,9 +63,9 @@ def settings(azurite: AzuriteEndpoints, emulator: BrokerProcess, project: Path) 
 
 
 @pytest.fixture
-def start_host(tmp_path: Path, project: Path) -> Iterator[HostStarter]:
+def start_host(tmp_path: Path) -> Iterator[HostStarter]:
     """Starts hosts and ends them."""
-    starter = HostStarter(tmp_path, project)
+    starter = HostStarter(tmp_path)
     yield starter
     for host in starter.started:
         host.stop()

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 import urllib.error
@@ -23,7 +22,8 @@ from azure.data.tables import TableServiceClient
 from azure.eventhub.aio import EventHubConsumerClient
 from azure.storage.blob import BlobServiceClient
 
-from integration.host.conftest import Broker, HostStarter, RunningHost, wait_for
+from integration.broker.process import EmulatorProcess
+from integration.host.conftest import HostStarter, RunningHost, wait_for
 from local.azurite import AzuriteEndpoints
 from tests.integration.conftest import RunningIssuer, RunningVault
 
@@ -67,29 +67,26 @@ ZSTD = b"\x28\xb5\x2f\xfd"
 
 
 @pytest.fixture
-def start_host(tmp_path: Path, project: Path) -> Iterator[HostStarter]:
+def start_host(tmp_path: Path) -> Iterator[HostStarter]:
     """Starts hosts and ends them."""
-    starter = HostStarter(tmp_path, project)
+    starter = HostStarter(tmp_path)
     yield starter
     for host in starter.started:
         host.stop()
 
 
 @pytest.fixture
-def broker(tmp_path: Path, project: Path) -> Iterator[Broker]:
+def broker(tmp_path: Path, project: Path) -> Iterator[EmulatorProcess]:
     """An emulator that keeps everything on disk."""
-    folder = tmp_path / "broker"
-    folder.mkdir()
-    for name in ("servicebus.json", "eventhubs.json"):
-        shutil.copy(project / "local" / "config" / name, folder)
-    found = Broker(project, folder)
-    found.start()
-    yield found
-    found.kill()
+    configs = [
+        json.loads((project / "local" / "config" / name).read_text()) for name in ("servicebus.json", "eventhubs.json")
+    ]
+    with EmulatorProcess(tmp_path / "broker", configs) as running:
+        yield running
 
 
 @pytest.fixture
-def settings(azurite: AzuriteEndpoints, broker: Broker, vault: RunningVault, project: Path) -> dict[str, str]:
+def settings(azurite: AzuriteEndpoints, broker: EmulatorProcess, vault: RunningVault, project: Path) -> dict[str, str]:
     """The app's, with everything encrypted that can be."""
     values = json.loads((project / "local.settings.sample.json").read_text())["Values"]
     storage, messaging = azurite.connection_string, broker.connection_string
@@ -160,7 +157,7 @@ def envelope(event_type: str, data: dict[str, Any]) -> dict[str, Any]:
 def test_planted_values_are_nowhere_but_with_who_may_see_them(
     settings: dict[str, str],
     azurite: AzuriteEndpoints,
-    broker: Broker,
+    broker: EmulatorProcess,
     vault: RunningVault,
     start_host: HostStarter,
     tmp_path: Path,
@@ -222,7 +219,7 @@ def test_planted_values_are_nowhere_but_with_who_may_see_them(
         "events": "\n".join(events).encode(),
         "tables": "\n".join(rows_of(azurite.connection_string)).encode(),
         "blobs": b"\n".join(blobs_of(azurite.connection_string)),
-        "host's log": host.log.read_bytes(),
+        "host's log": host.output.read_bytes(),
     }
     assert small.encode() in places["tables"]
     assert b'"quoted"' in places["host's log"]

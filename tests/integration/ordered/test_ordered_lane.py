@@ -86,9 +86,9 @@ def settings(azurite: AzuriteEndpoints, emulator: BrokerProcess, project: Path) 
 
 
 @pytest.fixture
-def start_host(tmp_path: Path, project: Path) -> Iterator[HostStarter]:
+def start_host(tmp_path: Path) -> Iterator[HostStarter]:
     """Starts hosts and ends them."""
-    starter = HostStarter(tmp_path, project)
+    starter = HostStarter(tmp_path)
     yield starter
     for host in starter.started:
         host.stop()
@@ -154,7 +154,7 @@ def test_a_failing_message_holds_its_own_key_only(
     assert operator.numbers(jammed) == [1, 2]
     assert UUID(letter.message_id or "")
 
-    (Path(host.log).parent / "app0" / "mended").touch()
+    (host.output.parent / "app0" / "mended").touch()
     assert operator.replay(letter) is Action.SEND
     wait_for(lambda: operator.numbers(jammed) == whole, 60, "the jammed machine's steps, in order")
     wait_for(lambda: operator.waiting(jammed) == 0, 30, "nothing waits any more")

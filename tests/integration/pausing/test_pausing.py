@@ -78,12 +78,12 @@ def settings(azurite: AzuriteEndpoints, emulator: BrokerProcess, project: Path) 
 
 
 @pytest.fixture
-def start_host(tmp_path: Path, project: Path) -> Iterator[HostStarter]:
+def start_host(tmp_path: Path) -> Iterator[HostStarter]:
     """Starts instances and ends them."""
-    starter = HostStarter(tmp_path, project)
+    starter = HostStarter(tmp_path)
     yield starter
     for host in starter.started:
-        if host.process.poll() is None:
+        if host.runs:
             host.stop()  # one that is killed keeps the leases of its jobs for a minute, from the next test's hosts too
 
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -26,6 +26,7 @@ from shared.dead_letters import Filters
 from shared.jobs import JobRun
 from shared.messages import Registry
 from shared.settings import Settings
+from shared.streams import consumer
 from tests.integration.streams.counting import counting, event
 
 APP = """
@@ -34,6 +35,7 @@ import azure.functions as func
 from functions.composition import CAPABILITIES, Composition, capabilities_of, compose
 from shared.messages import Registry
 from shared.settings import Settings
+from shared.streams import consumer
 from shared.telemetry import configure
 from tests.integration.streams.counting import counting
 
@@ -76,24 +78,17 @@ def environment(azurite: AzuriteEndpoints, event_hubs: EventHubs, project: Path)
 @pytest.fixture
 def host(tmp_path: Path, project: Path, environment: dict[str, str]) -> Iterator[RunningHost]:
     """The app, with its retries close together."""
-    starter = HostStarter(tmp_path, project)
+    starter = HostStarter(tmp_path)
     yield starter(APP, json.loads((project / "host.json").read_text()), **environment)
     for one in starter.started:
-        if one.process.poll() is None:
+        if one.runs:
             one.stop()
 
 
 @pytest.fixture
-def ahead() -> list[timedelta]:
-    """How far the operator's clock is ahead: the last of them."""
-    return [timedelta()]
-
-
-@pytest.fixture
-async def composition(environment: dict[str, str], ahead: list[timedelta]) -> AsyncIterator[Composition]:
-    """The app's parts, as the operator has them."""
-    settings = Settings.load(environment)
-    found = Composition(settings, Registry([counting()]), now=lambda: datetime.now(UTC) + ahead[-1])
+async def composition(environment: dict[str, str]) -> AsyncIterator[Composition]:
+    """The app's parts, as another instance has them."""
+    found = Composition(Settings.load(environment), Registry([counting()]))
     yield found
     await found.close()
 
@@ -107,7 +102,7 @@ async def eventually(condition: Callable[[], Awaitable[bool]], seconds: float = 
 
 
 async def test_no_poison_stops_its_partition(
-    host: RunningHost, composition: Composition, environment: dict[str, str], ahead: list[timedelta]
+    host: RunningHost, composition: Composition, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Good events among bad ones of every kind, a later one behind them, and one that nothing follows."""
     began, run = datetime.now(UTC), uuid4().hex[:8]
@@ -133,7 +128,7 @@ async def test_no_poison_stops_its_partition(
         return await count(key) > 0
 
     async def begun(partition: int, times: int) -> bool:
-        return host.text().count(f"Executing 'Functions.read_models' (Reason='(null) partition {partition}'") >= times
+        return host.log.count(f"Executing 'Functions.read_models' (Reason='(null) partition {partition}'") >= times
 
     async with producer:
         mixed: list[Any] = []
@@ -149,9 +144,9 @@ async def test_no_poison_stops_its_partition(
     expected = [("0", 2 * number + 1, code) for number, (_, code) in enumerate(POISON)]
     assert await letters() == expected
     (job,) = parts.capability(composition).jobs
-    for minutes in (3, 6):  # the first run sees where a partition begins of which no batch ever reached the app
-        ahead.append(timedelta(minutes=minutes))
+    monkeypatch.setattr(consumer, "SETTLED", 0.0)
+    for _ in range(2):
         await job.call(JobRun(due=began, last_success=None, time_left=lambda: 60.0))
     assert await count("C") == 1
     assert await letters() == [*expected, ("1", 1, "VALIDATION_ERROR")]
-    assert host.text().count("Executing 'Functions.read_models'") <= 3 * 4
+    assert host.log.count("Executing 'Functions.read_models'") <= 3 * 4

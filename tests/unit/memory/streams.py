@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 
 from shared.streams import Extent, LogUnavailable, StreamEvent
 
 from .edge import Edge
 
 __all__ = ["Host", "MemoryLog"]
-
-_BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class MemoryLog(Edge):
@@ -23,7 +20,6 @@ class MemoryLog(Edge):
         self.events: dict[str, list[StreamEvent]] = {name: [] for name in partitions}
         self.first: dict[str, int] = dict.fromkeys(partitions, 0)
         self.made = 1
-        self.last_at = _BEGINNING
         self.chunk = 7
         self.reads = 0
 
@@ -61,7 +57,7 @@ class MemoryLog(Edge):
         """See `EventLog`."""
         self._meet()
         first = self.first[partition]
-        return Extent(first=first, last=first + len(self.events[partition]) - 1, last_at=self.last_at)
+        return Extent(first=first, last=first + len(self.events[partition]) - 1)
 
     async def read(self, partition: str, *, after: int) -> AsyncGenerator[list[StreamEvent], None]:
         """See `EventLog`."""

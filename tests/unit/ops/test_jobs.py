@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ops.jobs import FAILING, OK, WRONG, main, told
+from ops.jobs import FAILING, OK, WRONG, main, report
 from shared.jobs import Job, JobRecord, JobRun, Outcome, parse_schedule
 from tests.unit.functions.conftest import ENVIRONMENT
 
@@ -42,7 +42,7 @@ def record(name: str, outcome: Outcome | None, *, holder: str = "", left: int = 
 def test_people_see_a_table() -> None:
     """Last run, how long, how it went, and the next one."""
     jobs = [job("sweep-outbox"), job("orders.missed-scans")]
-    text, code = told(jobs, {"sweep-outbox": record("sweep-outbox", Outcome.DONE)}, NOW, as_json=False)
+    text, code = report(jobs, {"sweep-outbox": record("sweep-outbox", Outcome.DONE)}, NOW, as_json=False)
     assert code == OK
     assert text.splitlines() == [
         "job                  app      schedule  last run             took   outcome      next run",
@@ -64,7 +64,7 @@ def test_people_see_a_table() -> None:
 )
 def test_programs_see_an_object_and_an_exit_code(found: JobRecord, outcome: str, code: int) -> None:
     """Something to watch a job with."""
-    text, returned = told([job("a")], {"a": found}, NOW, as_json=True)
+    text, returned = report([job("a")], {"a": found}, NOW, as_json=True)
     (row,) = json.loads(text)["jobs"]
     assert (row["outcome"], row["reason"], returned) == (outcome, found.reason or None, code)
     assert row["dueAt"] == "2026-01-05T08:05:02+00:00"

@@ -36,7 +36,7 @@ class RuntimeCounts:
 
     `active` are messages ready for delivery or `locked`; `locked` is the part of them under a lock.
     `enqueued_total` counts every message ever taken (scheduled ones when they become active) and
-    survives restarts. `size_bytes` counts all messages held, dead letters included.
+    survives restarts. `size_bytes` counts all messages kept, dead letters included.
     """
 
     active: int = 0

@@ -49,7 +49,7 @@ class ClientConnection:
         self.engine = Connection(container_id=broker.name, on_output=on_output)
         self.is_blocked = False
         self.was_throttled = False
-        self.held_bytes = 0
+        self.buffered_bytes = 0
         self.transactions = Transactions(broker.services.new_token, broker.now)
         self._handlers: dict[Link, Handler] = {}
         broker.connections += 1

@@ -62,7 +62,7 @@ class Client(Protocol):
         """Whether the connection's output buffer has room for more messages."""
         ...
 
-    held_bytes: int
+    buffered_bytes: int
     """Payload that the client sent and storage has not committed yet."""
 
     transactions: Transactions
@@ -95,7 +95,7 @@ class Ingress:
         )
 
     def on_delivery(self, event: DeliveryReceived) -> None:
-        """Take a message or a batch; whatever is wrong with it is told to its sender."""
+        """Take a message or a batch; whatever is wrong with it is reported to its sender."""
         try:
             if event.oversized:
                 raise AmqpError(
@@ -111,7 +111,7 @@ class Ingress:
                 self._link.settle(event.delivery_id, rejected(error))
         else:
             self._uncommitted += 1
-            self._client.held_bytes += len(event.payload)
+            self._client.buffered_bytes += len(event.payload)
             self._journal.after_commit(lambda: self._committed(event))
         self._replenish()
 
@@ -137,7 +137,7 @@ class Ingress:
 
     def _committed(self, event: DeliveryReceived) -> None:
         self._uncommitted -= 1
-        self._client.held_bytes -= len(event.payload)
+        self._client.buffered_bytes -= len(event.payload)
         if not event.settled:
             self._link.settle(event.delivery_id)
         self._replenish()
@@ -225,7 +225,7 @@ class Requests:
         """Does not happen on this side."""
 
     def on_detached(self) -> None:
-        """Nothing is held."""
+        """Nothing is buffered."""
 
 
 class Replies:

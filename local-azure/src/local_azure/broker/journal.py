@@ -1,4 +1,4 @@
-"""What the broker asks of its storage: note changes, and be told when they are durable."""
+"""What the broker asks of its storage: note changes, and learn when they are durable."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ _WRITE_HIGH: Final = 1 << 20
 _WRITE_LIMIT: Final = 256 << 20
 """Bytes that a client may leave unread, answers to its own frames included, before it is disconnected."""
 
-_HELD_HIGH: Final = 8 << 20
+_BUFFERED_HIGH: Final = 8 << 20
 """Bytes a client may have sent that are not committed yet; above it, its socket is not read."""
 
 _OPEN_SECONDS: Final = 30.0
@@ -39,7 +39,7 @@ _LOCKS_SECONDS: Final = 0.1
 """How often locks are written that are there still: one that lasts twice as long outlives a crash as a delivery."""
 
 _HTTP_METHODS: Final = (b"G", b"P", b"D", b"H", b"O")
-"""First letters of GET, PUT, POST, PATCH, DELETE, HEAD and OPTIONS."""
+"""First bytes of GET, PUT, POST, PATCH, DELETE, HEAD and OPTIONS."""
 
 
 class Server:
@@ -90,7 +90,7 @@ class Server:
                 handle.cancel()
 
     async def cut(self) -> None:
-        """End every connection without an AMQP close or detach, once what it was told has left.
+        """End every connection without an AMQP close or detach, once what was written to it has left.
 
         Clients treat a cut connection as one that is to be opened again. A close is an answer to them: session
         processors of Azure.Messaging.ServiceBus 7.21 wait for ever after it.
@@ -267,7 +267,7 @@ class _Client(asyncio.Protocol):
 
     def _keep_pace(self) -> None:
         """Read no faster than storage commits."""
-        should_read = self._connection.held_bytes < _HELD_HIGH
+        should_read = self._connection.buffered_bytes < _BUFFERED_HIGH
         if should_read != self._is_reading and self._transport is not None:
             if self._transport.is_closing():
                 return

@@ -6,22 +6,23 @@ bodies are decoded here by a copy of the client's decoder that keeps types; it i
 alone, so that the app's clients in the same process stay as they are.
 """
 
+import base64
 import importlib
 import importlib.util
 import struct
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cache, partial
 from importlib.machinery import ModuleSpec
 from types import FunctionType, MethodType
 from typing import Any
 
-from local_azure.host.trigger_data.net_json import Single
+from local_azure.host.trigger_data.net_json import Single, net_datetime
 
-__all__ = ["AmqpDescribed", "AmqpTimestamp", "keep_types", "typed_decoder"]
+__all__ = ["AmqpDescribed", "AmqpTimestamp", "keep_types", "property_value", "text_of", "typed_decoder"]
 
 Decode = Callable[..., tuple[memoryview, Any]]
 
@@ -189,3 +190,37 @@ def _string_small(buffer: memoryview, *_depth: int) -> tuple[memoryview, str]:
 def _string_large(buffer: memoryview, *_depth: int) -> tuple[memoryview, str]:
     end = int.from_bytes(buffer[:4], "big") + 4
     return buffer[end:], str(buffer[4:end], "utf-8", "replace")
+
+
+def text_of(value: Any) -> str:
+    """Text of a string or symbol that an SDK hands over as bytes; other binary becomes base64, as in .NET."""
+    if not isinstance(value, bytes):
+        return str(value)
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return base64.b64encode(value).decode()
+
+
+def property_value(value: Any) -> Any:
+    """An application property as .NET's client would have it: bytes stay bytes, times and spans become such."""
+    kind = type(value)
+    if kind is str:
+        return value
+    if kind is AmqpTimestamp:
+        return value.moment()
+    if kind is AmqpDescribed:
+        return _described(value.kind, value.value)
+    return value
+
+
+def _described(kind: str, value: Any) -> Any:
+    """A value of Service Bus's own types; ticks are of 100 ns, since the year 1 where they are a time."""
+    try:
+        if kind == "timespan":
+            return timedelta(microseconds=value // 10)
+        if kind == "datetime-offset":
+            return net_datetime(datetime.min + timedelta(microseconds=value // 10)) + "+00:00"  # noqa: DTZ901 - UTC
+    except (OverflowError, TypeError):
+        return int(value) if isinstance(value, int) else str(value)
+    return text_of(bytes(value)) if isinstance(value, bytes) else value

@@ -1,4 +1,7 @@
-"""What every trigger's listener has in common: how it is run, stopped and started again."""
+"""What every trigger's listener has in common: how it is run, stopped and started again; and which one a trigger has.
+
+Each is imported only where it is used: the SDKs are slow to load.
+"""
 
 import asyncio
 from collections.abc import Sequence
@@ -11,8 +14,7 @@ from local_azure.host.invocation import Invoker
 from local_azure.host.logs import HOST_LOGGER
 from local_azure.host.settings import AppSettings
 
-__all__ = ["BY_HAND", "Backoff", "Listener", "Services", "WebhookListener", "pause", "supervise"]
-
+__all__ = ["BY_HAND", "Backoff", "Listener", "Services", "WebhookListener", "make_listener", "pause", "supervise"]
 
 # Why a function runs that `POST /admin/functions/NAME` started.
 BY_HAND = "This function was programmatically called via the host APIs."
@@ -122,3 +124,37 @@ def _describe(error: BaseException) -> str:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"
+
+
+def make_listener(function: Function, services: Services) -> Listener | None:
+    """The listener of a function; None for HTTP, which the server itself serves.
+
+    Raises
+    ------
+    HostError
+        A connection that the trigger needs is missing, or its schedule or path is wrong.
+    """
+    match function.trigger_type:
+        case "httpTrigger":
+            return None
+        case "serviceBusTrigger":
+            from local_azure.host.servicebus.listener import ServiceBusListener
+
+            return ServiceBusListener(function, services)
+        case "eventHubTrigger":
+            from local_azure.host.eventhubs.listener import EventHubListener
+
+            return EventHubListener(function, services)
+        case "timerTrigger":
+            from local_azure.host.timers.listener import TimerListener
+
+            return TimerListener(function, services)
+        case "eventGridTrigger":
+            from local_azure.host.eventgrid.listener import EventGridListener
+
+            return EventGridListener(function, services)
+        case "blobTrigger":
+            from local_azure.host.blobs.listener import BlobListener
+
+            return BlobListener(function, services)
+    raise NotImplementedError(function.trigger_type)

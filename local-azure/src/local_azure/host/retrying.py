@@ -52,8 +52,8 @@ async def invoke_with_retries(
         except InvocationFailed as failure:
             error = _in_the_hosts_words(function.name, failure)
             if trace.parent:
-                told = _result_tags(function.name, failure, time.perf_counter() - started)
-                trace = replace(trace, attributes={**trace.attributes, **told})
+                tags = _result_tags(function.name, failure, time.perf_counter() - started)
+                trace = replace(trace, attributes={**trace.attributes, **tags})
         else:
             return True
         attempt += 1

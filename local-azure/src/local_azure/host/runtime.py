@@ -11,23 +11,22 @@ from local_azure.host.admin import PlatformEndpoints
 from local_azure.host.functions import Function
 from local_azure.host.host_json import HostOptions, load_host_json
 from local_azure.host.http.exchange import body_limit
-from local_azure.host.http.server import HttpServer
+from local_azure.host.http.server import HttpServer, http_methods, route_of
 from local_azure.host.indexing import index_app, load_app
 from local_azure.host.invocation import Invoker, is_traced, thread_count
 from local_azure.host.keys import load_keys
-from local_azure.host.listener import Listener, Services, supervise
-from local_azure.host.listing import function_table
+from local_azure.host.listener import Listener, Services, make_listener, supervise
 from local_azure.host.logs import HOST_LOGGER, capture_app_logs, keep_app_logs_single, say
 from local_azure.host.settings import AppSettings, load_settings
-from local_azure.host.triggers import make_listener
 
-__all__ = ["HostArguments", "run_host"]
+__all__ = ["HostArguments", "function_table", "run_host"]
 
 # Azure gives an instance that scales in about this long (the platform's drain mode).
 _DRAIN_SECONDS = 30.0
 # For listeners to settle and to close their links once nothing runs any more; they look up every second.
 _SETTLE_SECONDS = 5.0
 _FOR_EVER = timedelta(days=365)
+_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +39,8 @@ class HostArguments:
     instance: str
     keys: Path | None = None
     hang_forged_ids: bool = False
+    quiet_timers: bool = False
+    json_log: bool = False
 
 
 async def run_host(arguments: HostArguments, stop: asyncio.Event) -> None:
@@ -52,8 +53,13 @@ async def run_host(arguments: HostArguments, stop: asyncio.Event) -> None:
     """
     settings = load_settings(arguments.app)
     options = load_host_json(arguments.app / "host.json", settings)
-    invoker = Invoker(threads=thread_count(settings), timeout=options.function_timeout, traced=is_traced(settings))
-    capture_app_logs()
+    invoker = Invoker(
+        threads=thread_count(settings),
+        timeout=options.function_timeout,
+        traced=is_traced(settings),
+        quiet_timers=arguments.quiet_timers,
+    )
+    capture_app_logs(as_json=arguments.json_log)
     functions, warnings = index_app(load_app(arguments.app, settings), settings)
     keep_app_logs_single()
     for warning in (*options.warnings, *warnings):
@@ -116,3 +122,24 @@ def _disabled(functions: Sequence[Function], options: HostOptions, settings: App
         or settings.flag(f"AzureWebJobs_{each.name}_Disabled")
         or (chosen is not None and each.name.lower() not in chosen)
     )
+
+
+def function_table(functions: Sequence[Function], *, base_url: str, prefix: str, disabled: frozenset[str]) -> list[str]:
+    """As Core Tools print it: HTTP functions with methods and URLs first, then the others as `name: trigger type`."""
+    http = [each for each in functions if each.trigger_type == "httpTrigger"]
+    lines = ["Functions:", ""]
+    for function in (*http, *(each for each in functions if each not in http)):
+        what = _address(function, base_url, prefix) if function in http else function.trigger_type
+        note = " (disabled)" if function.name in disabled else ""
+        lines += [f"\t{function.name}{note}: {what}", ""]
+    return lines
+
+
+def _address(function: Function, base_url: str, prefix: str) -> str:
+    methods = http_methods(function)
+    shown = f"[{','.join(sorted(methods, key=_position))}] " if methods else ""
+    return f"{shown}{base_url}/{route_of(function, prefix)}"
+
+
+def _position(method: str) -> int:
+    return _METHODS.index(method) if method in _METHODS else len(_METHODS)

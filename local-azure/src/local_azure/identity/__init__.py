@@ -1,7 +1,13 @@
 """An OpenID issuer in the shape of Entra ID, and the managed identity endpoint of App Service, on this machine."""
 
-from local_azure.identity.address import IdentityAddress, object_id, parse_identity
-from local_azure.identity.client import IdentityError, fetch_token, rotate_keys
+from local_azure.identity.client import (
+    IdentityAddress,
+    IdentityError,
+    fetch_token,
+    object_id,
+    parse_identity,
+    rotate_keys,
+)
 from local_azure.identity.registration import Registration, RegistrationError, open_registration, read_registration
 
 __all__ = [

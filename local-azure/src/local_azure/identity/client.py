@@ -1,18 +1,77 @@
-"""Asks a running issuer for tokens, for tools and tests on this machine."""
+"""A running issuer from outside: where it is, the names that follow from that alone, and tokens from it."""
 
 from __future__ import annotations
 
 import json
+import re
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from local_azure.identity.address import IdentityAddress
 from local_azure.identity.registration import Registration
 
-__all__ = ["IdentityError", "fetch_token", "rotate_keys"]
+__all__ = ["IdentityAddress", "IdentityError", "fetch_token", "object_id", "parse_identity", "rotate_keys"]
+
+_READY = re.compile(r"^ready identity=(http://[^/\s]+) tenant=(\S+)", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityAddress:
+    """The base address of an issuer and its one tenant."""
+
+    url: str
+    tenant: str
+
+    @property
+    def issuer(self) -> str:
+        """The `iss` of tokens of the second version, and where their discovery document is."""
+        return f"{self.url}/{self.tenant}/v2.0"
+
+    @property
+    def first_issuer(self) -> str:
+        """The `iss` of tokens of the first version, which managed identities get."""
+        return f"{self.url}/{self.tenant}/"
+
+    @property
+    def authority(self) -> str:
+        """What a service names in its challenge."""
+        return f"{self.url}/{self.tenant}"
+
+    @property
+    def jwks_uri(self) -> str:
+        """Where the public keys are."""
+        return f"{self.url}/{self.tenant}/discovery/v2.0/keys"
+
+    @property
+    def token_url(self) -> str:
+        """Where clients get tokens."""
+        return f"{self.url}/{self.tenant}/oauth2/v2.0/token"
+
+    @property
+    def managed_identity_url(self) -> str:
+        """What `IDENTITY_ENDPOINT` is set to."""
+        return f"{self.url}/msi/token"
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return int(self.url.rpartition(":")[2])
+
+
+def parse_identity(printed: str) -> IdentityAddress | None:
+    """The address an issuer prints when it is ready, or None before."""
+    found = _READY.search(printed)
+    return IdentityAddress(found[1], found[2]) if found else None
+
+
+def object_id(tenant: str, client: str) -> str:
+    """The `oid` of a client: the same for the same name in the same tenant."""
+    return str(uuid.uuid5(uuid.UUID(tenant), client))
+
 
 _SECONDS = 10.0
 
@@ -65,9 +124,9 @@ def rotate_keys(address: IdentityAddress, registration: Registration, *, overlap
 
 def _post(url: str, form: dict[str, str], headers: dict[str, str]) -> dict[str, Any]:
     request = urllib.request.Request(url, urlencode(form).encode(), headers)  # noqa: S310
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy knows nothing of this machine
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy knows nothing of this machine
     try:
-        with opener.open(request, timeout=_SECONDS) as answer:
+        with direct.open(request, timeout=_SECONDS) as answer:
             content = json.load(answer)
     except urllib.error.HTTPError as error:
         raise IdentityError(f"{url} refused with {error.code}: {_reason(error)}") from None

@@ -7,8 +7,7 @@ from typing import Any, Final
 
 from azure.core.credentials import AccessToken
 
-from local_azure.identity.address import IdentityAddress
-from local_azure.identity.client import fetch_token
+from local_azure.identity.client import IdentityAddress, fetch_token
 from local_azure.identity.registration import Registration
 
 __all__ = ["DeveloperCredential"]

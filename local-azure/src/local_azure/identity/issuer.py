@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import jwt
 
-from local_azure.identity.address import IdentityAddress, object_id
+from local_azure.identity.client import IdentityAddress, object_id
 from local_azure.identity.keys import KeyRing
 from local_azure.identity.registration import Registration
 

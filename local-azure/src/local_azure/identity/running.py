@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from local_azure.identity.address import IdentityAddress
+from local_azure.identity.client import IdentityAddress
 from local_azure.identity.issuer import Issuer
 from local_azure.identity.keys import KeyRing, make_signing_key
 from local_azure.identity.registration import Registration, RegistrationError, keep, open_registration

@@ -13,10 +13,10 @@ from typing import Final
 from local_azure.identity import IdentityAddress
 from local_azure.keyvault.access import ROLES, Access
 from local_azure.keyvault.authority import AuthorityError
+from local_azure.keyvault.requests import Throttle
 from local_azure.keyvault.running import NEAR_EXPIRY_SECONDS, running_vault
 from local_azure.keyvault.seeding import Seeds
 from local_azure.keyvault.storage import StorageError
-from local_azure.keyvault.throttle import Throttle
 from local_azure.stopping import stop_on_signals, stopped_or_failed
 
 __all__ = ["main"]

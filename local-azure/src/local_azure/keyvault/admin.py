@@ -6,9 +6,8 @@ import json
 from typing import Any, Final
 
 from local_azure.keyvault.access import ROLES
-from local_azure.keyvault.counters import Counters
 from local_azure.keyvault.events import Subscription
-from local_azure.keyvault.faults import Fault, Faults
+from local_azure.keyvault.requests import Counters, Fault, Faults
 from local_azure.keyvault.vault import Vault
 from local_azure.keyvault.wire import Answer
 

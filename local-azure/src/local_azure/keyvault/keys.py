@@ -9,8 +9,7 @@ from typing import Any, Final
 from local_azure.keyvault import rsa
 from local_azure.keyvault.backups import Backups
 from local_azure.keyvault.errors import VaultError, bad_parameter
-from local_azure.keyvault.items import Attributes, Item, Kind, Version
-from local_azure.keyvault.shelf import Shelf
+from local_azure.keyvault.items import Attributes, Collection, Item, Kind, Version
 from local_azure.keyvault.wire import (
     Answer,
     Asked,
@@ -32,8 +31,8 @@ _OPERATIONS: Final = ("encrypt", "decrypt", "sign", "verify", "wrapKey", "unwrap
 class Keys:
     """The operations on keys; each takes the request, the name and the version it is about."""
 
-    def __init__(self, shelf: Shelf, backups: Backups, now: Callable[[], int]) -> None:
-        self.shelf = shelf
+    def __init__(self, collection: Collection, backups: Backups, now: Callable[[], int]) -> None:
+        self.collection = collection
         self._backups = backups
         self._now = now
 
@@ -46,19 +45,19 @@ class Keys:
         if isinstance(size, bool) or size not in rsa.SIZES:
             raise bad_parameter(f"key_size must be one of {', '.join(map(str, rsa.SIZES))}.")
         operations, attributes, tags = _operations(body.get("key_ops")), read_attributes(body), read_tags(body)
-        self.shelf.check_name(name)
+        self.collection.check_name(name)
         pem = await asyncio.to_thread(rsa.generate, size)
-        item, added = self.shelf.add(name, _content(pem, operations), attributes, tags)
+        item, added = self.collection.add(name, _content(pem, operations), attributes, tags)
         return Answer(200, _bundle(asked.base, item, added))
 
     async def rotate(self, asked: Asked, name: str, version: str) -> Answer:
         """A new version like the latest."""
-        _, latest = self.shelf.find(name)
+        _, latest = self.collection.find(name)
         size = len(rsa.from_base64url(rsa.export_jwk(latest.content["pem"])["n"])) * 8
         pem = await asyncio.to_thread(rsa.generate, size)
-        _, latest = self.shelf.find(name)
+        _, latest = self.collection.find(name)
         content = _content(pem, latest.content["operations"])
-        item, added = self.shelf.add(name, content, Attributes(), latest.tags)
+        item, added = self.collection.add(name, content, Attributes(), latest.tags)
         return Answer(200, _bundle(asked.base, item, added))
 
     async def import_(self, asked: Asked, name: str, version: str) -> Answer:
@@ -68,35 +67,35 @@ class Keys:
         if not isinstance(jwk, dict) or jwk.get("kty") not in ("RSA", "RSA-HSM"):
             raise bad_parameter("key must be a private RSA key as a JWK.")
         content = _content(rsa.import_jwk(jwk), _operations(jwk.get("key_ops")))
-        item, added = self.shelf.add(name, content, read_attributes(body), read_tags(body))
+        item, added = self.collection.add(name, content, read_attributes(body), read_tags(body))
         return Answer(200, _bundle(asked.base, item, added))
 
     def get(self, asked: Asked, name: str, version: str) -> Answer:
         """The public half."""
-        return Answer(200, _bundle(asked.base, *self.shelf.find(name, version)))
+        return Answer(200, _bundle(asked.base, *self.collection.find(name, version)))
 
     def update(self, asked: Asked, name: str, version: str) -> Answer:
         """Change what is not the key."""
         body = read_body(asked)
         changes = read_changes(body)
         if body.get("key_ops") is not None:
-            _, found = self.shelf.find(name, version)
+            _, found = self.collection.find(name, version)
             content = {**found.content, "operations": _operations(body["key_ops"])}
             changes = type(changes)(changes.enabled, changes.not_before, changes.expires, changes.tags, content)
-        return Answer(200, _bundle(asked.base, *self.shelf.change(name, version, changes)))
+        return Answer(200, _bundle(asked.base, *self.collection.change(name, version, changes)))
 
     def list(self, asked: Asked, name: str, version: str) -> Answer:
         """The latest version of each."""
         return page(
             asked,
-            self.shelf.present(),
+            self.collection.present(),
             lambda item: item.name.lower(),
             lambda item: _properties(asked.base, item, item.latest, with_version=False),
         )
 
     def versions(self, asked: Asked, name: str, version: str) -> Answer:
         """All versions of one."""
-        item, _ = self.shelf.find(name)
+        item, _ = self.collection.find(name)
         return page(
             asked,
             item.versions,
@@ -106,14 +105,14 @@ class Keys:
 
     def delete(self, asked: Asked, name: str, version: str) -> Answer:
         """Delete it so that it can be recovered."""
-        item = self.shelf.delete(name)
+        item = self.collection.delete(name)
         return Answer(200, {**_bundle(asked.base, item, item.latest), **deleted_part(asked.base, Kind.KEYS, item)})
 
     def list_deleted(self, asked: Asked, name: str, version: str) -> Answer:
         """What can be recovered."""
         return page(
             asked,
-            self.shelf.deleted(),
+            self.collection.deleted(),
             lambda item: item.name.lower(),
             lambda item: {
                 **_properties(asked.base, item, item.latest, with_version=False),
@@ -123,27 +122,27 @@ class Keys:
 
     def get_deleted(self, asked: Asked, name: str, version: str) -> Answer:
         """One that can be recovered."""
-        item = self.shelf.find_deleted(name)
+        item = self.collection.find_deleted(name)
         return Answer(200, {**_bundle(asked.base, item, item.latest), **deleted_part(asked.base, Kind.KEYS, item)})
 
     def recover(self, asked: Asked, name: str, version: str) -> Answer:
         """Bring it back."""
-        item = self.shelf.recover(name)
+        item = self.collection.recover(name)
         return Answer(200, _bundle(asked.base, item, item.latest))
 
     def backup(self, asked: Asked, name: str, version: str) -> Answer:
         """All versions of one, encrypted."""
-        item, _ = self.shelf.find(name)
+        item, _ = self.collection.find(name)
         return Answer(200, {"value": self._backups.write(Kind.KEYS, item)})
 
     def restore(self, asked: Asked, name: str, version: str) -> Answer:
         """Put back what was backed up."""
-        item = self.shelf.restore(self._backups.read(Kind.KEYS, read_body(asked).get("value")))
+        item = self.collection.restore(self._backups.read(Kind.KEYS, read_body(asked).get("value")))
         return Answer(200, _bundle(asked.base, item, item.latest))
 
     def purge(self, asked: Asked, name: str, version: str) -> Answer:
         """Forget it for good."""
-        self.shelf.purge(name)
+        self.collection.purge(name)
         return Answer(204)
 
     # -- using them --------------------------------------------------------------------------------
@@ -183,7 +182,7 @@ class Keys:
 
     def _usable(self, asked: Asked, name: str, version: str, operation: str) -> tuple[str, str, dict[str, Any]]:
         """The id and the private key of a version that may be used so, and the request's body."""
-        item, found = self.shelf.find(name, version)
+        item, found = self.collection.find(name, version)
         self._check_usable(found, operation)
         kid = item_address(asked.base, Kind.KEYS, item.name, found.id)
         return kid, found.content["pem"], read_body(asked)

@@ -14,18 +14,15 @@ from typing import Any, Final
 import aiohttp
 
 from local_azure.identity import IdentityAddress
-from local_azure.keyvault.access import Access
+from local_azure.keyvault.access import Access, NoKeys, TokenVerifier
 from local_azure.keyvault.address import VaultAddress
 from local_azure.keyvault.admin import Administration
 from local_azure.keyvault.authority import server_context, write_bundle
-from local_azure.keyvault.counters import Counters
-from local_azure.keyvault.delivery import Delivery
-from local_azure.keyvault.faults import Faults
+from local_azure.keyvault.events import Delivery
+from local_azure.keyvault.requests import Counters, Faults, Throttle
 from local_azure.keyvault.seeding import Seeds, seed
 from local_azure.keyvault.server import bind, serve_administration, serve_vault
 from local_azure.keyvault.storage import Storage
-from local_azure.keyvault.throttle import Throttle
-from local_azure.keyvault.tokens import NoKeys, TokenVerifier
 from local_azure.keyvault.transports import NetworkTransport
 from local_azure.keyvault.vault import Vault
 

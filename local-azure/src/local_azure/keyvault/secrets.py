@@ -1,4 +1,4 @@
-"""Secrets over HTTP: bodies to the shelf and back."""
+"""Secrets over HTTP: bodies to the collection and back."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from typing import Any, Final
 
 from local_azure.keyvault.backups import Backups
 from local_azure.keyvault.errors import VaultError, bad_parameter
-from local_azure.keyvault.items import Item, Kind, Version
-from local_azure.keyvault.shelf import Shelf
+from local_azure.keyvault.items import Collection, Item, Kind, Version
 from local_azure.keyvault.wire import (
     Answer,
     Asked,
@@ -32,8 +31,8 @@ _LONGEST_TYPE: Final = 255
 class Secrets:
     """The operations on secrets; each takes the request, the name and the version it is about."""
 
-    def __init__(self, shelf: Shelf, backups: Backups) -> None:
-        self.shelf = shelf
+    def __init__(self, collection: Collection, backups: Backups) -> None:
+        self.collection = collection
         self._backups = backups
 
     def set(self, asked: Asked, name: str, version: str) -> Answer:
@@ -43,12 +42,12 @@ class Secrets:
         if not isinstance(value, str) or len(value.encode("utf-8", "surrogatepass")) > _LONGEST_VALUE:
             raise bad_parameter(f"value must be a text of at most {_LONGEST_VALUE} bytes.")
         content = {"value": value, "contentType": _content_type(body)}
-        item, added = self.shelf.add(name, content, read_attributes(body), read_tags(body))
+        item, added = self.collection.add(name, content, read_attributes(body), read_tags(body))
         return Answer(200, _bundle(asked.base, item, added))
 
     def get(self, asked: Asked, name: str, version: str) -> Answer:
         """The value, while it is enabled; that a secret has expired does not hide it."""
-        item, found = self.shelf.find(name, version)
+        item, found = self.collection.find(name, version)
         if not found.attributes.enabled:
             raise VaultError(
                 403, "Forbidden", "Operation get is not allowed on a disabled secret.", inner="SecretDisabled"
@@ -60,24 +59,24 @@ class Secrets:
         body = read_body(asked)
         changes = read_changes(body)
         if body.get("contentType") is not None:
-            _, found = self.shelf.find(name, version)
+            _, found = self.collection.find(name, version)
             content = {**found.content, "contentType": _content_type(body)}
             changes = type(changes)(changes.enabled, changes.not_before, changes.expires, changes.tags, content)
-        item, changed = self.shelf.change(name, version, changes)
+        item, changed = self.collection.change(name, version, changes)
         return Answer(200, _properties(asked.base, item, changed, with_version=True))
 
     def list(self, asked: Asked, name: str, version: str) -> Answer:
         """The latest version of each, without values."""
         return page(
             asked,
-            self.shelf.present(),
+            self.collection.present(),
             lambda item: item.name.lower(),
             lambda item: _properties(asked.base, item, item.latest, with_version=False),
         )
 
     def versions(self, asked: Asked, name: str, version: str) -> Answer:
         """All versions of one, without values."""
-        item, _ = self.shelf.find(name)
+        item, _ = self.collection.find(name)
         return page(
             asked,
             item.versions,
@@ -87,40 +86,40 @@ class Secrets:
 
     def delete(self, asked: Asked, name: str, version: str) -> Answer:
         """Delete it so that it can be recovered."""
-        item = self.shelf.delete(name)
+        item = self.collection.delete(name)
         return Answer(200, _deleted(asked.base, item, with_version=True))
 
     def list_deleted(self, asked: Asked, name: str, version: str) -> Answer:
         """What can be recovered."""
         return page(
             asked,
-            self.shelf.deleted(),
+            self.collection.deleted(),
             lambda item: item.name.lower(),
             lambda item: _deleted(asked.base, item, with_version=False),
         )
 
     def get_deleted(self, asked: Asked, name: str, version: str) -> Answer:
         """One that can be recovered."""
-        return Answer(200, _deleted(asked.base, self.shelf.find_deleted(name), with_version=True))
+        return Answer(200, _deleted(asked.base, self.collection.find_deleted(name), with_version=True))
 
     def recover(self, asked: Asked, name: str, version: str) -> Answer:
         """Bring it back."""
-        item = self.shelf.recover(name)
+        item = self.collection.recover(name)
         return Answer(200, _properties(asked.base, item, item.latest, with_version=True))
 
     def backup(self, asked: Asked, name: str, version: str) -> Answer:
         """All versions of one, encrypted."""
-        item, _ = self.shelf.find(name)
+        item, _ = self.collection.find(name)
         return Answer(200, {"value": self._backups.write(Kind.SECRETS, item)})
 
     def restore(self, asked: Asked, name: str, version: str) -> Answer:
         """Put back what was backed up."""
-        item = self.shelf.restore(self._backups.read(Kind.SECRETS, read_body(asked).get("value")))
+        item = self.collection.restore(self._backups.read(Kind.SECRETS, read_body(asked).get("value")))
         return Answer(200, _properties(asked.base, item, item.latest, with_version=True))
 
     def purge(self, asked: Asked, name: str, version: str) -> Answer:
         """Forget it for good."""
-        self.shelf.purge(name)
+        self.collection.purge(name)
         return Answer(204)
 
 

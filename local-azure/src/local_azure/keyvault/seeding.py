@@ -26,13 +26,13 @@ class Seeds:
 
 def seed(vault: Vault, seeds: Seeds) -> None:
     """Add what is missing, unless somebody deleted it."""
-    shelf = vault.secrets.shelf
-    known = {item.name for item in (*shelf.present(), *shelf.deleted())}
+    collection = vault.secrets.collection
+    known = {item.name for item in (*collection.present(), *collection.deleted())}
     for name, value in seeds.secrets.items():
         if name not in known:
             content = {"value": secrets.token_urlsafe(_BYTES) if value is None else value, "contentType": None}
-            shelf.add(name, content)
-    keys = vault.keys.shelf
+            collection.add(name, content)
+    keys = vault.keys.collection
     known = {item.name for item in (*keys.present(), *keys.deleted())}
     for name in seeds.keys:
         if name not in known:

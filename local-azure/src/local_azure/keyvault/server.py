@@ -12,11 +12,9 @@ from typing import Final
 from aiohttp import web
 
 from local_azure.keyvault.admin import Administration
-from local_azure.keyvault.counters import Counters
 from local_azure.keyvault.errors import VaultError
-from local_azure.keyvault.faults import Fault, FaultKind, Faults
 from local_azure.keyvault.operations import Operation, find_operation
-from local_azure.keyvault.throttle import throttled
+from local_azure.keyvault.requests import Counters, Fault, FaultKind, Faults, throttled
 from local_azure.keyvault.vault import Vault
 from local_azure.keyvault.wire import Answer, Asked
 from local_azure.same_origin import refusal

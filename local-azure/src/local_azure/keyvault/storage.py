@@ -125,7 +125,7 @@ class Storage:
 
     # -- events ------------------------------------------------------------------------------------
     def subscriptions(self) -> list[Subscription]:
-        """Who is told."""
+        """Who is notified."""
         rows = self._connection.execute("SELECT content FROM subscriptions ORDER BY name")
         return [Subscription.read(json.loads(content)) for (content,) in rows]
 

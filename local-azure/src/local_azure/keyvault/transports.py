@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 
-from local_azure.keyvault.delivery import NotTaken, Rejected, as_bytes
-from local_azure.keyvault.events import Subscription
+from local_azure.keyvault.events import NotTaken, Rejected, Subscription, as_bytes
 
 if TYPE_CHECKING:
     from azure.servicebus import ServiceBusMessage

@@ -1,4 +1,4 @@
-"""The vault: who asks, whether they may, what they get, and who is told of it."""
+"""The vault: who asks, whether they may, what they get, and who is notified of it."""
 
 from __future__ import annotations
 
@@ -7,19 +7,16 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from local_azure.keyvault.access import Access
+from local_azure.keyvault.access import Access, TokenVerifier
 from local_azure.keyvault.backups import Backups
-from local_azure.keyvault.delivery import Delivery
 from local_azure.keyvault.errors import VaultError
-from local_azure.keyvault.events import Subscription, event_of
-from local_azure.keyvault.items import Item, Kind, Occurrence, Version
+from local_azure.keyvault.events import Delivery, Subscription, event_of
+from local_azure.keyvault.items import Collection, Item, Kind, Occurrence, Version
 from local_azure.keyvault.keys import Keys
 from local_azure.keyvault.operations import Operation, check_api_version
+from local_azure.keyvault.requests import Throttle
 from local_azure.keyvault.secrets import Secrets
-from local_azure.keyvault.shelf import Shelf
 from local_azure.keyvault.storage import Storage
-from local_azure.keyvault.throttle import Throttle
-from local_azure.keyvault.tokens import TokenVerifier
 from local_azure.keyvault.wire import Answer, Asked
 
 __all__ = ["Vault"]
@@ -47,11 +44,11 @@ class Vault:
         self.delivery: Delivery | None = None
         self._subscriptions = {each.name: each for each in storage.subscriptions()}
         backups = Backups(storage.backup_key())
-        self.secrets = Secrets(self._shelf(Kind.SECRETS), backups)
-        self.keys = Keys(self._shelf(Kind.KEYS), backups, now)
+        self.secrets = Secrets(self._collection(Kind.SECRETS), backups)
+        self.keys = Keys(self._collection(Kind.KEYS), backups, now)
 
-    def _shelf(self, kind: Kind) -> Shelf:
-        return Shelf(kind, self._storage.items(kind), keeper=self, now=self._now, new_id=lambda: uuid.uuid4().hex)
+    def _collection(self, kind: Kind) -> Collection:
+        return Collection(kind, self._storage.items(kind), keeper=self, now=self._now, new_id=lambda: uuid.uuid4().hex)
 
     async def answer(self, asked: Asked, operation: Operation | None) -> Answer:
         """Answer one request; whatever it holds, there is an answer."""
@@ -75,17 +72,17 @@ class Vault:
 
     def sweep(self, near_seconds: int) -> None:
         """Tell of what expires and purge what was deleted long ago; to be called now and then."""
-        self.secrets.shelf.sweep(near_seconds)
-        self.keys.shelf.sweep(near_seconds)
+        self.secrets.collection.sweep(near_seconds)
+        self.keys.collection.sweep(near_seconds)
 
     # -- subscribers -------------------------------------------------------------------------------
     @property
     def subscriptions(self) -> list[Subscription]:
-        """Who is told."""
+        """Who is notified."""
         return list(self._subscriptions.values())
 
     def subscription(self, name: str) -> Subscription | None:
-        """Who is told under a name, if anybody."""
+        """Who is notified under a name, if anybody."""
         return self._subscriptions.get(name)
 
     def subscribe(self, subscriptions: list[Subscription]) -> None:
@@ -99,12 +96,12 @@ class Vault:
         for number, subscription, event in self._storage.undelivered():
             delivery.add(number, subscription, event)
 
-    # -- the shelves' keeper -----------------------------------------------------------------------
-    def keep(self, kind: Kind, item: Item, told: tuple[Occurrence, Version] | None) -> None:
+    # -- the collections' keeper -----------------------------------------------------------------------
+    def keep(self, kind: Kind, item: Item, announcement: tuple[Occurrence, Version] | None) -> None:
         """Store an item, and its event for each subscriber, in one step; then begin to deliver."""
         event: dict[str, Any] | None = None
-        if told is not None:
-            happened, version = told
+        if announcement is not None:
+            happened, version = announcement
             identity = str(uuid.uuid4())
             event = event_of(kind, item, version, happened, base=self._base, identity=identity, at=self._now())
         receivers = [] if event is None else self.subscriptions

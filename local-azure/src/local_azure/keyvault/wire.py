@@ -11,8 +11,7 @@ from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
 
 from local_azure.keyvault.errors import bad_parameter
-from local_azure.keyvault.items import Attributes, Item, Kind, Version
-from local_azure.keyvault.shelf import RETENTION_SECONDS, Changes
+from local_azure.keyvault.items import RETENTION_SECONDS, Attributes, Changes, Item, Kind, Version
 
 __all__ = [
     "Answer",
@@ -134,7 +133,7 @@ def version_part(version: Version) -> dict[str, Any]:
 
 
 def deleted_part(base: str, kind: Kind, item: Item) -> dict[str, Any]:
-    """What is told of an item because it is deleted."""
+    """What an answer says of an item because it is deleted."""
     deleted_at = item.deleted_at or 0
     return {
         "recoveryId": f"{base}/deleted{kind}/{item.name}",

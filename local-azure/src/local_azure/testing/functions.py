@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
-import time
 from pathlib import Path
-from typing import Final
 
 import local_azure
+from local_azure.testing.process import ServiceProcess
 
 __all__ = ["FunctionsApp", "FunctionsApps"]
 
-_START_SECONDS: Final = 60.0
-_STOP_SECONDS: Final = 40.0
-"""A host gives what runs 30 s to end."""
-
-_POLL_SECONDS: Final = 0.02
 _READY = re.compile(r"^ready http=(\d+)\r?$", re.MULTILINE)
 _SOURCES = Path(local_azure.__file__).parents[1]
 
@@ -26,10 +19,9 @@ _SOURCES = Path(local_azure.__file__).parents[1]
 class FunctionsApp:
     """A running function app; `url` is its address, without a slash at the end."""
 
-    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+    def __init__(self, process: ServiceProcess) -> None:
         self._process = process
-        self._log = log
-        self.url = f"http://127.0.0.1:{self._wait()}"
+        self.url = f"http://127.0.0.1:{process.until(_READY.search)[1]}"
 
     @property
     def pid(self) -> int:
@@ -39,27 +31,11 @@ class FunctionsApp:
     @property
     def log(self) -> str:
         """What host and app printed so far."""
-        return self._log.read_text(encoding="utf-8", errors="replace")
+        return self._process.log
 
     def stop(self) -> int:
         """Have it end in order; the exit code."""
-        self._process.terminate()
-        try:
-            return self._process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            return self._process.wait()
-
-    def _wait(self) -> int:
-        give_up = time.monotonic() + _START_SECONDS
-        while (ready := _READY.search(self.log)) is None:
-            if self._process.poll() is not None:
-                raise RuntimeError(f"the host ended with {self._process.returncode}:\n{self.log[-2_000:]}")
-            if time.monotonic() > give_up:
-                self.stop()
-                raise RuntimeError(f"the host is not ready after {_START_SECONDS:.0f} s:\n{self.log[-2_000:]}")
-            time.sleep(_POLL_SECONDS)
-        return int(ready[1])
+        return self._process.stop()
 
 
 class FunctionsApps:
@@ -80,11 +56,8 @@ class FunctionsApps:
         log = self._folder / f"functions-{len(self._started)}.log"
         path = os.pathsep.join(part for part in (os.environ.get("PYTHONPATH"), str(_SOURCES)) if part)
         command = [sys.executable, "-m", "local_azure.host", "--app", os.fspath(app), "--port", "0"]
-        with log.open("wb") as output:
-            process = subprocess.Popen(  # noqa: S603
-                command, stdout=output, stderr=subprocess.STDOUT, env={**os.environ, "PYTHONPATH": path, **settings}
-            )
-        self._started.append(FunctionsApp(process, log))
+        process = ServiceProcess(command, log, {**os.environ, "PYTHONPATH": path, **settings})
+        self._started.append(FunctionsApp(process))
         return self._started[-1]
 
     def close(self) -> None:

@@ -83,7 +83,7 @@ def trust(bundle: str, environment: Environment) -> None:
     """Have clients of this process trust the certificates in a file beside those they trust anyway.
 
     requests looks at its variable for each request. aiohttp has read its own when it was imported, so the context that
-    it has made then is told as well; there is no public name for it.
+    it has made then is changed as well; there is no public name for it.
     """
     for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"):
         environment.setenv(name, bundle)

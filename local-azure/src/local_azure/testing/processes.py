@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import signal
-import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from local_azure.identity import (
     IdentityAddress,
@@ -25,6 +22,7 @@ from local_azure.identity import (
     rotate_keys,
 )
 from local_azure.keyvault import VaultAddress, parse_vault
+from local_azure.testing.process import ServiceProcess
 
 __all__ = [
     "BrokerProcess",
@@ -38,9 +36,6 @@ __all__ = [
 
 T = TypeVar("T")
 
-_START_SECONDS: Final = 60.0
-_STOP_SECONDS: Final = 30.0
-_POLL_SECONDS: Final = 0.02
 _BROKER_READY = re.compile(r'^ready amqp=(\d+) admin=(\d+) ServiceBus="([^"]+)"', re.MULTILINE)
 
 
@@ -119,13 +114,13 @@ class VaultProcess:
         body = None if content is None else json.dumps(content).encode()
         request = urllib.request.Request(f"{self.address.admin_url}/{path}", body, method=method)  # noqa: S310
         request.add_header("Content-Type", "application/json")
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy knows nothing of this machine
-        with opener.open(request, timeout=10) as answer:
+        direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy knows nothing of this machine
+        with direct.open(request, timeout=10) as answer:
             text = answer.read()
         return json.loads(text) if text else None
 
     def fault(self, kind: str, **details: Any) -> None:
-        """Have requests go wrong; see `local_azure.keyvault.faults.Fault` for the details."""
+        """Have requests go wrong; see `local_azure.keyvault.requests.Fault` for the details."""
         self.administer("POST", "faults", {"kind": kind, **details})
 
     def heal(self) -> None:
@@ -184,28 +179,8 @@ def running(command: Sequence[str], log: Path, ready: Callable[[str], T | None])
     RuntimeError
         If it ends before, or takes too long; the message holds the end of the log.
     """
-    with log.open("wb") as sink:
-        process = subprocess.Popen(command, stdout=sink, stderr=subprocess.STDOUT)  # noqa: S603
+    process = ServiceProcess(command, log)
     try:
-        yield _wait(process, log, ready), process.pid
+        yield process.until(ready), process.pid
     finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def _wait(process: subprocess.Popen[bytes], log: Path, ready: Callable[[str], T | None]) -> T:
-    give_up = time.monotonic() + _START_SECONDS
-    printed = ""
-    while time.monotonic() < give_up:
-        printed = log.read_text(encoding="utf-8", errors="replace")
-        found = ready(printed)
-        if found is not None:
-            return found
-        if process.poll() is not None:
-            raise RuntimeError(f"{process.args!r} ended with {process.returncode}:\n{printed[-2000:]}")
-        time.sleep(_POLL_SECONDS)
-    raise RuntimeError(f"{process.args!r} is not ready after {_START_SECONDS:.0f} s:\n{printed[-2000:]}")
+        process.stop()

@@ -10,8 +10,8 @@ from typing import Final
 
 from local_azure.keyvault.access import Access
 from local_azure.keyvault.errors import VaultError
+from local_azure.keyvault.requests import Throttle
 from local_azure.keyvault.running import running_vault
-from local_azure.keyvault.throttle import Throttle
 from local_azure.keyvault.wire import Asked
 from local_azure.testing.identity import ManagedIdentity
 from local_azure.testing.services import Services
@@ -58,7 +58,7 @@ class KeyVault:
         async def put() -> None:
             secrets = self._vault.secrets
             with suppress(VaultError):
-                secrets.shelf.purge(name)
+                secrets.collection.purge(name)
             secrets.set(Asked("PUT", f"/secrets/{name}", body=json.dumps({"value": value}).encode()), name, "")
 
         try:

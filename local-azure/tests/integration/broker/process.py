@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 import sys
 import time
 import urllib.request
@@ -13,9 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from local_azure.testing.process import ServiceProcess
+
 __all__ = ["EmulatorProcess"]
 
-_PROJECT = Path(__file__).resolve().parents[4]
 _READY = re.compile(r'^ready amqp=(\d+) admin=(\d+) ServiceBus="([^"]+)"$', re.MULTILINE)
 
 
@@ -30,7 +30,7 @@ class EmulatorProcess:
             path = folder / f"config-{number}.json"
             path.write_text(json.dumps(each))
             self._arguments += ["--config", str(path)]
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: ServiceProcess | None = None
         self.port = 0
         self.admin_port = 0
         self.connection_string = ""
@@ -52,30 +52,21 @@ class EmulatorProcess:
         command = [sys.executable, "-m", "local_azure.broker", "--port", str(self.port)]
         command += ["--admin-port", str(self.admin_port), "--data-dir", str(self._folder / "data"), *self._arguments]
         began = time.monotonic()
-        with (self._folder / "log").open("wb") as sink:
-            self._process = subprocess.Popen(command, cwd=_PROJECT, stdout=sink, stderr=subprocess.STDOUT)
-        while time.monotonic() < began + 30:
-            ready = _READY.search(self.log)
-            if ready:
-                self.startup_seconds = time.monotonic() - began
-                self.port, self.admin_port = int(ready[1]), int(ready[2])
-                self.connection_string = ready[3]
-                return self
-            if self._process.poll() is not None:
-                break
-            time.sleep(0.02)
-        raise RuntimeError(f"the emulator did not start: {self.log}")
+        self._process = ServiceProcess(command, self._folder / "log")
+        ready = self._process.until(_READY.search)
+        self.startup_seconds = time.monotonic() - began
+        self.port, self.admin_port, self.connection_string = int(ready[1]), int(ready[2]), ready[3]
+        return self
 
     def kill(self) -> None:
         """End it with no chance to tidy up."""
         assert self._process is not None
         self._process.kill()
-        self._process.wait()
 
     def terminate(self) -> None:
         """Ask it politely to end."""
         assert self._process is not None
-        self._process.terminate()
+        self._process.send()
 
     def stop(self) -> int:
         """End it politely and give its exit code."""
@@ -85,11 +76,7 @@ class EmulatorProcess:
     def wait(self) -> int:
         """Wait until it has ended, and give its exit code."""
         assert self._process is not None
-        try:
-            return self._process.wait(timeout=20)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            raise
+        return self._process.wait()
 
     def status(self) -> dict[str, Any]:
         """Its status.json."""
@@ -113,5 +100,5 @@ class EmulatorProcess:
         return self.start()
 
     def __exit__(self, *exception: object) -> None:
-        if self._process is not None and self._process.poll() is None:
+        if self._process is not None and self._process.runs:
             self.stop()

@@ -16,7 +16,9 @@ import pytest
 from azure.servicebus import ServiceBusMessage
 from azure.servicebus.aio import ServiceBusClient
 
-from .conftest import Broker, HostStarter, RunningHost, wait_for
+from integration.broker.process import EmulatorProcess
+
+from .conftest import HostStarter, RunningHost, wait_for
 
 CLASSIC = """
 import json, logging, typing
@@ -80,7 +82,7 @@ def first_line(host: RunningHost, request: bytes) -> bytes:
 
 
 @pytest.fixture
-def classic(start_host: HostStarter, broker: Broker) -> RunningHost:
+def classic(start_host: HostStarter, broker: EmulatorProcess) -> RunningHost:
     return start_host(CLASSIC, None, ServiceBus=broker.connection_string)
 
 
@@ -114,7 +116,7 @@ def test_paths_and_headers_have_bounds(classic: RunningHost) -> None:
     assert get(classic, "/api/open") == (200, b"ok")
 
 
-def test_ten_thousand_properties_arrive(classic: RunningHost, broker: Broker) -> None:
+def test_ten_thousand_properties_arrive(classic: RunningHost, broker: EmulatorProcess) -> None:
     names = map("".join, product(ascii_letters, repeat=3))
     many: dict[str | bytes, Any] = dict.fromkeys(islice(names, 10_000))  # 60 KB of the 64 that a message may have
 
@@ -130,7 +132,9 @@ def test_ten_thousand_properties_arrive(classic: RunningHost, broker: Broker) ->
     assert get(classic, "/api/open") == (200, b"ok")
 
 
-def test_one_text_that_is_no_json_fails_a_batch_without_data_type(classic: RunningHost, broker: Broker) -> None:
+def test_one_text_that_is_no_json_fails_a_batch_without_data_type(
+    classic: RunningHost, broker: EmulatorProcess
+) -> None:
     """Before the function is called; the broker gives the innocent up with it."""
 
     async def send(*bodies: bytes) -> None:
@@ -142,7 +146,7 @@ def test_one_text_that_is_no_json_fails_a_batch_without_data_type(classic: Runni
 
     deep = b"[" * 100_000
     asyncio.run(send(b"not json", b"", deep))
-    wait_for(lambda: classic.text().count("Executed 'Functions.texts' (Failed") >= 3)
+    wait_for(lambda: classic.log.count("Executed 'Functions.texts' (Failed") >= 3)
     asyncio.run(send(b'{"a":1}'))
     wait_for(lambda: classic.records("texts"))
     assert [each["bodies"] for each in classic.records("texts")] == [['{"a": 1}']]
@@ -151,7 +155,7 @@ def test_one_text_that_is_no_json_fails_a_batch_without_data_type(classic: Runni
 
 def test_a_thousand_open_streams(start_host: HostStarter) -> None:
     host = start_host(STREAMS, None, PYTHON_ENABLE_INIT_INDEXING="1")
-    process = psutil.Process(host.process.pid)
+    process = psutil.Process(host.pid)
     before = process.memory_info().rss
     clients = []
     try:
@@ -179,12 +183,12 @@ def test_a_forged_invocation_id_is_refused_or_hangs(start_host: HostStarter) -> 
     assert get(hanging, "/api/open") == (200, b"ok")
 
 
-def test_keys_are_asked_for_where_azure_asks(start_host: HostStarter, broker: Broker, tmp_path: Path) -> None:
+def test_keys_are_asked_for_where_azure_asks(start_host: HostStarter, broker: EmulatorProcess, tmp_path: Path) -> None:
     file = tmp_path / "keys.json"
     host = start_host(CLASSIC, None, "--keys", str(file), ServiceBus=broker.connection_string)
     keys: dict[str, Any] = json.loads(file.read_text())
     assert file.stat().st_mode & 0o077 == 0
-    assert f"key default={keys['default']}" in host.text()
+    assert f"key default={keys['default']}" in host.log
     guarded = "/api/headers?count=1&size=1"
     assert get(host, guarded)[0] == 401
     assert get(host, guarded, **{"x-functions-key": "wrong"})[0] == 401

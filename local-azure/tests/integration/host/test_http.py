@@ -142,7 +142,7 @@ def test_the_classic_binding(classic: RunningHost) -> None:
     assert call(classic, "/api/echo", method="DELETE")[0] == 404
     assert call(classic, "/api/off")[0] == 404
     assert call(classic, "/")[0] == 200
-    assert "secret detail" in classic.text()
+    assert "secret detail" in classic.log
 
 
 def test_a_chunked_body_does_not_arrive_in_the_classic_binding(classic: RunningHost) -> None:
@@ -198,7 +198,7 @@ def test_sigterm_lets_running_invocations_finish(classic: RunningHost) -> None:
 
 
 def test_bodies_stream_in_at_bounded_memory(streams: RunningHost) -> None:
-    process = psutil.Process(streams.process.pid)
+    process = psutil.Process(streams.pid)
     before = process.memory_info().rss
     chunks = (bytes(65536) for _ in range(640))
     connection = http.client.HTTPConnection("127.0.0.1", streams.port, timeout=60)
@@ -215,10 +215,10 @@ def test_a_body_with_a_length_is_whole_before_the_function_is_called(streams: Ru
     with socket.create_connection(("127.0.0.1", streams.port), timeout=20) as client:
         client.sendall(head + b"12345")
         assert call(streams, "/api/object")[0] == 200
-        assert "Executing 'Functions.up'" not in streams.text()
+        assert "Executing 'Functions.up'" not in streams.log
         client.sendall(b"67890")
         assert client.recv(1000).startswith(b"HTTP/1.1 200")
-    assert streams.text().count("Executing 'Functions.up'") == 1
+    assert streams.log.count("Executing 'Functions.up'") == 1
 
 
 def test_answers_stream_out_and_a_client_that_leaves_is_noticed(streams: RunningHost) -> None:
@@ -260,8 +260,8 @@ def test_whatever_a_streams_function_returns_is_answered_as_in_azure(streams: Ru
 @pytest.mark.skipif(sys.version_info >= (3, 13), reason="the worker of Python 3.13 needs no setting for it")
 def test_streams_need_init_indexing(start_host: HostStarter) -> None:
     host = start_host.spawn(start_host.write(STREAMS), PYTHON_ENABLE_INIT_INDEXING="0")
-    assert host.process.wait(30) == 2
-    assert host.text().splitlines()[-1].startswith("error: the app uses HTTP streams")
+    assert host.wait() == 2
+    assert host.log.splitlines()[-1].startswith("error: the app uses HTTP streams")
 
 
 def test_a_taken_port_stops_the_start_with_one_line(start_host: HostStarter, project: Path) -> None:
@@ -277,9 +277,9 @@ def test_a_taken_port_stops_the_start_with_one_line(start_host: HostStarter, pro
 
 def test_a_wrong_app_stops_the_start_with_one_line(start_host: HostStarter) -> None:
     host = start_host.spawn(start_host.write("import azure.functions\nx = 1 / 0\n"))
-    assert host.process.wait(30) == 2
+    assert host.wait() == 2
     assert (
-        host.text()
+        host.log
         == "error: function_app.py cannot be imported at function_app.py:2: ZeroDivisionError: division by zero\n"
     )
 

@@ -14,7 +14,8 @@ from azure.servicebus import ServiceBusMessage, ServiceBusSubQueue
 from azure.servicebus.aio import ServiceBusClient
 from azure.storage.blob import ContainerClient
 
-from integration.host.conftest import Broker, HostStarter, RunningHost, wait_for
+from integration.broker.process import EmulatorProcess
+from integration.host.conftest import HostStarter, RunningHost, wait_for
 
 SERVICE_BUS = """
 import asyncio, json, logging, os, typing
@@ -81,7 +82,7 @@ BATCHES_OF_TEN = {"extensions": {"serviceBus": {"maxMessageBatchSize": 10, "maxC
 
 
 async def send(
-    broker: Broker, queue: str, messages: Iterable[ServiceBusMessage], *, topic: bool = False, pause: float = 0
+    broker: EmulatorProcess, queue: str, messages: Iterable[ServiceBusMessage], *, topic: bool = False, pause: float = 0
 ) -> None:
     """All at once, or one after the other with pauses between them, in seconds."""
     async with ServiceBusClient.from_connection_string(broker.connection_string) as client:
@@ -92,23 +93,23 @@ async def send(
                 await asyncio.sleep(pause)
 
 
-async def publish(broker: Broker, hub: str, bodies: Iterable[str], key: str = "k") -> None:
+async def publish(broker: EmulatorProcess, hub: str, bodies: Iterable[str], key: str = "k") -> None:
     await publish_by_key(broker, hub, {key: bodies})
 
 
-async def publish_by_key(broker: Broker, hub: str, bodies: Mapping[str, Iterable[str]]) -> None:
+async def publish_by_key(broker: EmulatorProcess, hub: str, bodies: Mapping[str, Iterable[str]]) -> None:
     """All over one connection: to make one costs the client a tenth of a second, and a second on a busy machine."""
     async with EventHubProducerClient.from_connection_string(broker.connection_string, eventhub_name=hub) as producer:
         for key, each in bodies.items():
             await producer.send_batch([EventData(body) for body in each], partition_key=key)
 
 
-def service_bus(start_host: HostStarter, broker: Broker) -> RunningHost:
+def service_bus(start_host: HostStarter, broker: EmulatorProcess) -> RunningHost:
     return start_host(SERVICE_BUS, BATCHES_OF_TEN, ServiceBus=broker.connection_string, QUEUE="work")
 
 
 def event_hubs(
-    start_host: HostStarter, broker: Broker, azurite: Any, hub: str, instance: str = "one", **more: str
+    start_host: HostStarter, broker: EmulatorProcess, azurite: Any, hub: str, instance: str = "one", **more: str
 ) -> RunningHost:
     settings = {"EventHubs": broker.connection_string, "AzureWebJobsStorage": azurite.connection_string, "HUB": hub}
     return start_host(EVENT_HUBS, None, "--instance", instance, **settings, **more)
@@ -122,7 +123,7 @@ def bodies_of(host: RunningHost) -> list[str]:
     return [each for record in host.records("view") for each in record["bodies"]]
 
 
-def test_batches_are_bounded_and_completed(start_host: HostStarter, broker: Broker) -> None:
+def test_batches_are_bounded_and_completed(start_host: HostStarter, broker: EmulatorProcess) -> None:
     asyncio.run(send(broker, "work", [ServiceBusMessage("{}", message_id=str(number)) for number in range(35)]))
     host = service_bus(start_host, broker)
     wait_for(lambda: len(ids_of(host)) >= 35)
@@ -132,7 +133,7 @@ def test_batches_are_bounded_and_completed(start_host: HostStarter, broker: Brok
 
 
 def test_a_failed_batch_is_abandoned_whole_until_the_broker_gives_it_up(
-    start_host: HostStarter, broker: Broker
+    start_host: HostStarter, broker: EmulatorProcess
 ) -> None:
     """The innocent go to the dead-letter queue with the poison: the platform knows no per-message result."""
     asyncio.run(
@@ -154,7 +155,9 @@ def test_a_failed_batch_is_abandoned_whole_until_the_broker_gives_it_up(
     assert [record["counts"] for record in host.records("many")] == [[1, 1], [2, 2], [3, 3]]
 
 
-def test_one_message_at_a_time_keeps_its_lock_and_lets_others_pass(start_host: HostStarter, broker: Broker) -> None:
+def test_one_message_at_a_time_keeps_its_lock_and_lets_others_pass(
+    start_host: HostStarter, broker: EmulatorProcess
+) -> None:
     """Eight seconds of work under a lock of five."""
     messages = [
         ServiceBusMessage("long", message_id="long"),
@@ -169,7 +172,7 @@ def test_one_message_at_a_time_keeps_its_lock_and_lets_others_pass(start_host: H
     assert len(host.records("begin")) == 7
 
 
-def test_sessions_and_topics(start_host: HostStarter, broker: Broker) -> None:
+def test_sessions_and_topics(start_host: HostStarter, broker: EmulatorProcess) -> None:
     asyncio.run(send(broker, "sessions", [ServiceBusMessage(f"{n}", session_id=f"s{n % 2}") for n in range(6)]))
     asyncio.run(send(broker, "news", [ServiceBusMessage("hello")], topic=True))
     host = service_bus(start_host, broker)
@@ -183,7 +186,7 @@ def test_sessions_and_topics(start_host: HostStarter, broker: Broker) -> None:
 
 
 def test_what_comes_into_a_session_while_its_batch_is_processed_keeps_its_order(
-    start_host: HostStarter, broker: Broker
+    start_host: HostStarter, broker: EmulatorProcess
 ) -> None:
     """The broker must not send it ahead of the next receive: the client would give back the first of it."""
     sessions = [f"busy{number}" for number in range(5)]
@@ -196,7 +199,7 @@ def test_what_comes_into_a_session_while_its_batch_is_processed_keeps_its_order(
     assert seen == {each: ["more", "0", "1", "2", "3", "4"] for each in sessions}
 
 
-def test_sigterm_settles_the_batch_that_runs(start_host: HostStarter, broker: Broker) -> None:
+def test_sigterm_settles_the_batch_that_runs(start_host: HostStarter, broker: EmulatorProcess) -> None:
     asyncio.run(send(broker, "more", [ServiceBusMessage("long", message_id="last")]))
     host = service_bus(start_host, broker)
     wait_for(lambda: host.records("begin"))
@@ -208,7 +211,7 @@ def test_sigterm_settles_the_batch_that_runs(start_host: HostStarter, broker: Br
 
 
 def test_events_arrive_in_order_and_only_once_over_restarts(
-    start_host: HostStarter, broker: Broker, azurite: Any
+    start_host: HostStarter, broker: EmulatorProcess, azurite: Any
 ) -> None:
     asyncio.run(publish(broker, "events", [str(number) for number in range(250)]))
     host = event_hubs(start_host, broker, azurite, "events")
@@ -223,7 +226,7 @@ def test_events_arrive_in_order_and_only_once_over_restarts(
 
 
 def test_a_killed_instance_goes_on_at_once_under_its_name(
-    start_host: HostStarter, broker: Broker, azurite: Any
+    start_host: HostStarter, broker: EmulatorProcess, azurite: Any
 ) -> None:
     """It does not wait two minutes for its own ownership to expire."""
     asyncio.run(publish(broker, "crash", ["a"]))
@@ -236,7 +239,7 @@ def test_a_killed_instance_goes_on_at_once_under_its_name(
 
 
 def test_another_instance_takes_over_when_ownership_expires(
-    start_host: HostStarter, broker: Broker, azurite: Any
+    start_host: HostStarter, broker: EmulatorProcess, azurite: Any
 ) -> None:
     quick = {
         "AzureFunctionsJobHost__extensions__eventHubs__loadBalancingUpdateInterval": "00:00:01",
@@ -270,7 +273,7 @@ def _shares(azurite: Any, hub: str) -> Counter[str]:
 
 
 def test_a_batch_that_keeps_failing_is_checkpointed_after_its_retries(
-    start_host: HostStarter, broker: Broker, azurite: Any
+    start_host: HostStarter, broker: EmulatorProcess, azurite: Any
 ) -> None:
     """The trap that makes functions park poison events themselves."""
     asyncio.run(publish(broker, "poison", ["poison"]))
@@ -283,7 +286,7 @@ def test_a_batch_that_keeps_failing_is_checkpointed_after_its_retries(
     ]  # fmt: skip
 
 
-def test_listeners_outlive_the_broker(start_host: HostStarter, broker: Broker, azurite: Any) -> None:
+def test_listeners_outlive_the_broker(start_host: HostStarter, broker: EmulatorProcess, azurite: Any) -> None:
     settings = {
         "EventHubs": broker.connection_string,
         "AzureWebJobsStorage": azurite.connection_string,
@@ -295,7 +298,7 @@ def test_listeners_outlive_the_broker(start_host: HostStarter, broker: Broker, a
     asyncio.run(publish(broker, "events", ["before"]))
     wait_for(lambda: "before" in ids_of(queues) and "before" in bodies_of(hubs), 60.0)
     broker.kill()
-    wait_for(lambda: "lost its source" in queues.text())
+    wait_for(lambda: "lost its source" in queues.log)
     broker.start()
     asyncio.run(send(broker, "work", [ServiceBusMessage("{}", message_id="after")]))
     asyncio.run(publish(broker, "events", ["after"]))
@@ -303,7 +306,7 @@ def test_listeners_outlive_the_broker(start_host: HostStarter, broker: Broker, a
     assert json.dumps("before") not in json.dumps(ids_of(queues)[1:])
 
 
-def test_a_minimum_gathers_messages_for_a_while(start_host: HostStarter, broker: Broker) -> None:
+def test_a_minimum_gathers_messages_for_a_while(start_host: HostStarter, broker: EmulatorProcess) -> None:
     options = {"minMessageBatchSize": 5, "maxMessageBatchSize": 10, "maxBatchWaitTime": "00:00:04"}
     settings = {"ServiceBus": broker.connection_string, "QUEUE": "work"}
     host = start_host(SERVICE_BUS, {"extensions": {"serviceBus": options}}, **settings)

@@ -20,8 +20,7 @@ from local_azure.broker.amqp.types import Described, Symbol, Timestamp, ULong
 from local_azure.broker.config import Namespace
 from local_azure.broker.entities import EventHubDescription, QueueDescription
 from local_azure.broker.running import running_broker
-from local_azure.host.amqp_types import keep_types, typed_decoder
-from local_azure.host.amqp_values import property_value
+from local_azure.host.amqp_types import keep_types, property_value, typed_decoder
 from local_azure.host.eventhubs import client as event_hubs
 from local_azure.host.functions import Function
 from local_azure.host.servicebus import client as service_bus

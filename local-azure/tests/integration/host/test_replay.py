@@ -4,7 +4,6 @@ import asyncio
 import json
 import urllib.request
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,32 +13,30 @@ from azure.servicebus.aio import ServiceBusClient
 from azure.servicebus.amqp import AmqpAnnotatedMessage
 from azure.storage.blob import BlobServiceClient, ContentSettings
 
+from integration.broker.process import EmulatorProcess
+
 from . import recorded as records
-from .conftest import Broker, HostStarter, RunningHost, wait_for
+from .conftest import HostStarter, RunningHost, wait_for
 
 QUEUES = ("single-binary", "single-plain", "single-string", "batch-binary", "batch-plain")
 HUBS = ("batch", "plain", "single", "single-plain", "retry")
 
 
 @pytest.fixture(scope="module")
-def recording_broker(tmp_path_factory: pytest.TempPathFactory, project: Path) -> Iterator[Broker]:
+def recording_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmulatorProcess]:
     """The entities of the app that was recorded."""
-    folder = tmp_path_factory.mktemp("broker")
     queues: list[dict[str, Any]] = [{"Name": f"rec-{name}", "Properties": {}} for name in QUEUES]
     queues += [{"Name": f"rec-session-{name}", "Properties": {"RequiresSession": True}} for name in ("batch", "single")]
     topics = [{"Name": "rec-topic", "Properties": {}, "Subscriptions": [{"Name": "sub1", "Properties": {}}]}]
     bus = {"Namespaces": [{"Name": "sbemulatorns", "Queues": queues, "Topics": topics}], "Logging": {"Type": "File"}}
-    (folder / "servicebus.json").write_text(json.dumps({"UserConfig": bus}))
     entities = [{"Name": f"rec-hub-{name}", "PartitionCount": 1, "ConsumerGroups": []} for name in HUBS]
     hubs = {"NamespaceConfig": [{"Type": "EventHub", "Name": "emulatorNs1", "Entities": entities}]}
-    (folder / "eventhubs.json").write_text(json.dumps({"UserConfig": {**hubs, "LoggingConfig": {"Type": "File"}}}))
-    broker = Broker(project, folder)
-    broker.start()
-    yield broker
-    broker.kill()
+    configs = [{"UserConfig": bus}, {"UserConfig": {**hubs, "LoggingConfig": {"Type": "File"}}}]
+    with EmulatorProcess(tmp_path_factory.mktemp("broker"), configs) as running:
+        yield running
 
 
-async def send_messages(broker: Broker) -> None:
+async def send_messages(broker: EmulatorProcess) -> None:
     full, bare = records.full_message, records.bare_message
     four = ("bare", "bare-text"), ("full", ""), ("binary", "binary"), ("empty", "empty")
 
@@ -66,7 +63,7 @@ async def send_messages(broker: Broker) -> None:
             await sender.send_messages(full())
 
 
-async def send_events(broker: Broker) -> None:
+async def send_events(broker: EmulatorProcess) -> None:
     keyed = [records.full_event(), *(records.event(records.BODIES[kind]) for kind in ("bare", "binary", "empty"))]
     last = [records.event(records.BODIES["bare"], with_properties=True)]
     sent: list[tuple[str, list[Any], str | None]] = [
@@ -112,7 +109,7 @@ def start_by_hand(host: RunningHost, function: str, given: str) -> None:
 
 def compare(name: str, host: RunningHost, *, without: tuple[str, ...] = ()) -> list[str]:
     """Every difference between a file of recordings and what the host handed over."""
-    ours = records.handed_over(host.text())
+    ours = records.handed_over(host.log)
     found: list[str] = []
     for number, record in enumerate(records.recorded(name)):
         if record["function"] in without:
@@ -137,7 +134,7 @@ def compare(name: str, host: RunningHost, *, without: tuple[str, ...] = ()) -> l
 
 
 @pytest.fixture
-def host(start_host: HostStarter, recording_broker: Broker, azurite: Any) -> RunningHost:
+def host(start_host: HostStarter, recording_broker: EmulatorProcess, azurite: Any) -> RunningHost:
     settings = {
         "ServiceBus": recording_broker.connection_string,
         "EventHubs": recording_broker.connection_string,
@@ -160,7 +157,7 @@ def test_messages_events_and_blobs(host: RunningHost) -> None:
                 "sb_session_single": 1, "sb_single_string": 2, "sb_batch_binary": 1, "eh_single": 1}  # fmt: skip
 
     def counted() -> dict[str, int]:
-        seen = [each["function"] for each in records.handed_over(host.text())]
+        seen = [each["function"] for each in records.handed_over(host.log)]
         return {name: seen.count(name) for name in expected}
 
     wait_for(lambda: counted() == expected, 40, "every function called")

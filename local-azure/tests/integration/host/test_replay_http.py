@@ -129,7 +129,7 @@ def test_the_recorded_requests_are_answered_as_recorded(host: RunningHost, keys:
 
 def of_http(host: RunningHost) -> list[dict[str, Any]]:
     """What HTTP functions were handed, in order."""
-    return [each for each in records.handed_over(host.text()) if each["function"].startswith("http_")]
+    return [each for each in records.handed_over(host.log) if each["function"].startswith("http_")]
 
 
 def test_http_functions_are_handed_what_was_recorded(host: RunningHost) -> None:

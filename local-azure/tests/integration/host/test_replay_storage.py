@@ -34,7 +34,7 @@ def post(host: RunningHost, path: str, body: str, **headers: str) -> int:
 
 
 def called(host: RunningHost, function: str) -> list[dict[str, Any]]:
-    return [each for each in records.handed_over(host.text()) if each["function"] == function and each["context"]]
+    return [each for each in records.handed_over(host.log) if each["function"] == function and each["context"]]
 
 
 def compare(record: dict[str, Any], handed: dict[str, Any], where: str) -> list[str]:

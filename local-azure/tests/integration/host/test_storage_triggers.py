@@ -127,8 +127,8 @@ def test_a_timer_can_be_run_by_hand(start_host: HostStarter, azurite: Any) -> No
 def test_a_wrong_schedule_stops_the_start(start_host: HostStarter, azurite: Any) -> None:
     settings = {"AzureWebJobsStorage": azurite.connection_string, "SCHEDULE": "0 0 25 * * *"}
     host = start_host.spawn(start_host.write(TIMERS), **settings)
-    assert host.process.wait(30) == 2
-    assert host.text().splitlines()[-1] == "error: function yearly: hour 25 is not between 0 and 23"
+    assert host.wait() == 2
+    assert host.log.splitlines()[-1] == "error: function yearly: hour 25 is not between 0 and 23"
 
 
 def test_each_version_of_a_blob_once_also_over_restarts(start_host: HostStarter, azurite: Any) -> None:
@@ -152,7 +152,7 @@ def test_each_version_of_a_blob_once_also_over_restarts(start_host: HostStarter,
 def test_a_poison_blob_is_given_up(start_host: HostStarter, azurite: Any) -> None:
     blobs(azurite, "incoming").upload_blob("poison.csv", b"poison", overwrite=True)
     host = start(start_host, BLOBS, azurite, "blobs-two")
-    wait_for(lambda: "gives it up" in host.text())
+    wait_for(lambda: "gives it up" in host.log)
     assert sum(record["content"] == "poison" for record in host.records("scanned")) == 2
 
 
@@ -187,5 +187,5 @@ def test_event_grid_deliveries(start_host: HostStarter, azurite: Any) -> None:
 def test_what_a_timer_needs_is_named(start_host: HostStarter, azurite: Any, missing: str) -> None:
     settings = {"AzureWebJobsStorage": azurite.connection_string, "SCHEDULE": "0 0 0 1 1 *"} | {missing: ""}
     host = start_host.spawn(start_host.write(TIMERS), **settings)
-    assert host.process.wait(30) == 2
-    assert missing in host.text().splitlines()[-1]
+    assert host.wait() == 2
+    assert missing in host.log.splitlines()[-1]

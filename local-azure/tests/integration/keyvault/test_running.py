@@ -21,8 +21,7 @@ from azure.servicebus.aio import ServiceBusClient
 
 from integration.keyvault.conftest import client_options, developer
 from integration.keyvault.seeds import SEEDS
-from local_azure.keyvault.delivery import NotTaken, Rejected
-from local_azure.keyvault.events import Subscription
+from local_azure.keyvault.events import NotTaken, Rejected, Subscription
 from local_azure.keyvault.transports import NetworkTransport
 from local_azure.testing.processes import BrokerProcess, IssuerProcess, VaultProcess, broker_process, vault_process
 

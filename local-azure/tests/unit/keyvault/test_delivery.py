@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from local_azure.keyvault import delivery as delivery_module
-from local_azure.keyvault.delivery import Delivery, NotTaken, Rejected
-from local_azure.keyvault.events import Subscription
+from local_azure.keyvault import events as delivery_module
+from local_azure.keyvault.events import Delivery, NotTaken, Rejected, Subscription
 
 HAPPENED = 1_000_000
 EVENT = {"eventType": "t", "eventTime": datetime.fromtimestamp(HAPPENED, UTC).isoformat()}

@@ -16,12 +16,11 @@ from hypothesis import strategies as st
 from local_azure.identity.issuer import Asked as IdentityAsked
 from local_azure.identity.issuer import Issuer
 from local_azure.identity.keys import KeyRing, make_signing_key
-from local_azure.keyvault.access import Access
+from local_azure.keyvault.access import Access, Caller, TokenVerifier
 from local_azure.keyvault.errors import VaultError
 from local_azure.keyvault.operations import find_operation
+from local_azure.keyvault.requests import Throttle
 from local_azure.keyvault.storage import Storage
-from local_azure.keyvault.throttle import Throttle
-from local_azure.keyvault.tokens import Caller, TokenVerifier
 from local_azure.keyvault.vault import Vault
 from local_azure.keyvault.wire import Answer, Asked
 from unit.identity.test_issuer import ADDRESS, REGISTRATION, TENANT

@@ -7,12 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from local_azure.keyvault.access import Access
-from local_azure.keyvault.delivery import Delivery, NotTaken
-from local_azure.keyvault.events import Subscription
+from local_azure.keyvault.access import Access, NoKeys, TokenVerifier
+from local_azure.keyvault.events import Delivery, NotTaken, Subscription
+from local_azure.keyvault.requests import Throttle
 from local_azure.keyvault.storage import Storage
-from local_azure.keyvault.throttle import Throttle
-from local_azure.keyvault.tokens import NoKeys, TokenVerifier
 from local_azure.keyvault.vault import Vault
 
 
@@ -50,11 +48,11 @@ def start(storage: Storage) -> Vault:
 async def test_what_was_not_delivered_is_delivered_once_after_the_next_start(tmp_path: Path) -> None:
     storage = Storage(tmp_path)
     first, away = start(storage), Subscriber(away=True)
-    first.secrets.shelf.add("before", {"value": "v", "contentType": None})
+    first.secrets.collection.add("before", {"value": "v", "contentType": None})
     first.subscribe([Subscription("s", webhook="http://127.0.0.1")])
     delivery = Delivery(away, find=first.subscription, settle=storage.settle, now=lambda: 1_000_000)
     first.deliver(delivery)
-    first.secrets.shelf.add("told", {"value": "v", "contentType": None})
+    first.secrets.collection.add("told", {"value": "v", "contentType": None})
     await asyncio.wait_for(away.tried.wait(), 5)
     await delivery.close()
     storage.close()
@@ -69,5 +67,5 @@ async def test_what_was_not_delivered_is_delivered_once_after_the_next_start(tmp
         await asyncio.sleep(0)
         await delivery.close()
         assert [each["subject"] for each in back.taken] == expected
-        assert [item.name for item in vault.secrets.shelf.present()] == ["before", "told"]
+        assert [item.name for item in vault.secrets.collection.present()] == ["before", "told"]
         storage.close()

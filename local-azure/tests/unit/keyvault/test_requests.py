@@ -9,9 +9,8 @@ import pytest
 from local_azure.keyvault.access import Access
 from local_azure.keyvault.errors import VaultError
 from local_azure.keyvault.events import Subscription
-from local_azure.keyvault.faults import Fault, FaultKind, Faults
 from local_azure.keyvault.operations import check_api_version, find_operation
-from local_azure.keyvault.throttle import Throttle
+from local_azure.keyvault.requests import Fault, FaultKind, Faults, Throttle
 from local_azure.keyvault.wire import Asked, page
 
 

@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generat
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from local_azure.identity.keys import SigningKey
+from local_azure.keyvault.access import AUDIENCE, Caller, NoKeys, TokenVerifier
 from local_azure.keyvault.errors import VaultError
-from local_azure.keyvault.tokens import AUDIENCE, Caller, NoKeys, TokenVerifier
 
 ADDRESS = "https://127.0.0.1:5320"
 NAMED = "https://vault.localhost:5320"

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -151,6 +152,38 @@ def test_hostile_numbers_are_refused_at_once(literal: str) -> None:
         decoded(f'{{"price":{literal}}}')
 
 
+NOT_AS_JSON = ["1_000", "1,5", " 1", "1 ", "٣", "１", "0x1", "", "NaN", "Infinity", "1.", ".5", "--1", "1e", "1e+"]
+
+
+@pytest.mark.parametrize("text", ["1e999999999", "1e-999999999", "1e1000", "1" * 4_301, *NOT_AS_JSON])
+def test_a_decimal_in_a_text_is_written_as_json_writes_numbers(text: str) -> None:
+    """No more forms than other languages read, and none that grows when it is used."""
+    with pytest.raises(InvalidMessage, match=r"data\.price: must be a number as in JSON"):
+        decoded(json.dumps({"price": text}))
+
+
+@pytest.mark.parametrize("value", ["true", "[1]", "{}"])
+def test_what_is_no_number_is_no_decimal(value: str) -> None:
+    """True isn't 1."""
+    with pytest.raises(InvalidMessage, match=r"data\.price: must be a number or a text"):
+        decoded(f'{{"price":{value}}}')
+
+
+@given(LITERALS)
+def test_a_decimal_may_be_sent_as_a_text(literal: str) -> None:
+    """Where numbers are doubles, as in JavaScript."""
+    assert decoded(f'{{"price":"{literal}"}}').price == Decimal(literal)
+
+
+@pytest.mark.parametrize(
+    ("literal", "written"),
+    [("12.0", "12"), ("2.50", "2.5"), ("1e3", "1000"), ("3", "3"), ('"2.50"', "2.50"), ("-0.0", "0")],
+)
+def test_a_decimal_is_written_as_it_always_was(literal: str, written: str) -> None:
+    """In state, events and rows: a text."""
+    assert decoded(f'{{"price":{literal}}}').model_dump(mode="json")["price"] == written
+
+
 def test_zero_with_any_exponent_is_zero() -> None:
     """It says nothing."""
     assert parse_strict(b"[0e999999999, 0.0e-999999999, -0.0]") == [0, 0, 0]
@@ -238,3 +271,16 @@ def test_a_model_reads_a_long_number_without_an_adapter_too() -> None:
     assert validate_json(TypeAdapter(list[Decimal]).validate_json, b"[0.12345678901234567890]") == [
         Decimal("0.12345678901234567890")
     ]
+
+
+JAVA: dict[str, str] = json.loads(Path(__file__).with_name("numbers_of_java.json").read_text(encoding="utf-8"))
+"""How `java.math.BigDecimal` reads a number: `new BigDecimal(number).stripTrailingZeros()`, recorded with OpenJDK."""
+
+
+def test_java_reads_the_same_numbers() -> None:
+    """And finds the same ones equal."""
+    found = {number: decoded(f'{{"price":{number}}}').price for number in JAVA}
+    assert found == {number: Decimal(value) for number, value in JAVA.items()}
+    hashes = {number: hash_of(f"[{number}]").exact for number in JAVA}
+    assert len(set(hashes.values())) == len(set(JAVA.values()))
+    assert len({(hashes[number], JAVA[number]) for number in JAVA}) == len(set(JAVA.values()))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
 
 import pytest
 from azure.core.exceptions import ServiceRequestError
@@ -15,8 +14,6 @@ from shared.streams import Positions, StreamConsumer, StreamEvent
 from shared.streams.consumer import FIRST_START_EVENTS
 from shared.tables.memory import MemoryTable
 from tests.unit.memory import Host, MemoryLog
-
-NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 class Outage(ServiceRequestError):
@@ -57,17 +54,14 @@ class World:
         self.table = Table()
         self.applied: list[int] = []
         self.dead: list[int] = []
-        self.now = NOW
         self.seconds = 0.0
         self.costs = 0.0
         self.consumer = self.instance()
 
     def instance(self) -> StreamConsumer:
         """Another instance of the app."""
-        positions = Positions(self.table, hub="events", group="g", now=lambda: self.now)
-        return StreamConsumer(
-            "a test", self.apply, positions, self.log, now=lambda: self.now, clock=lambda: self.seconds
-        )
+        positions = Positions(self.table, hub="events", group="g")
+        return StreamConsumer("a test", self.apply, positions, self.log, clock=lambda: self.seconds)
 
     async def apply(self, events: Sequence[StreamEvent]) -> None:
         """All of them, or none while storage is away."""
@@ -154,26 +148,62 @@ async def test_what_is_missing_at_the_end_is_closed_by_the_clock() -> None:
     world.append(4)
     world.append(1, poison=True)
     await world.host.deliver(world.consumer.deliver)
-    world.log.last_at = world.now
-    assert not await world.consumer.close_gaps(lambda: 60.0)
+    for _ in range(2):
+        assert not await world.consumer.close_gaps(lambda: 60.0)
+        world.seconds += 61.0
     assert world.applied == list(range(5))
-    world.now += timedelta(minutes=3)
-    assert not await world.instance().close_gaps(lambda: 60.0)
+    assert not await world.consumer.close_gaps(lambda: 60.0)
     assert (world.applied, world.dead, world.position) == (list(range(9)), [9], 9)
     reads = world.log.reads
-    assert not await world.consumer.close_gaps(lambda: 60.0)
+    for _ in range(5):
+        world.seconds += 61.0
+        assert not await world.consumer.close_gaps(lambda: 60.0)
     assert world.log.reads == reads
 
 
+async def test_the_clock_goes_on_while_every_batch_is_poisoned() -> None:
+    """A producer that sends what nobody can bind goes on doing so; others' events wait some minutes at most."""
+    world = World()
+    for _ in range(20):
+        world.append(4)
+        world.append(1, poison=True)
+        await world.host.deliver(world.consumer.deliver)
+        await world.consumer.close_gaps(lambda: 60.0)
+        world.seconds += 60.0
+    assert len(world.applied) >= 4 * (20 - 6)
+
+
+async def test_the_clock_leaves_alone_what_moves() -> None:
+    """A host that is far behind gets there by itself."""
+    world = World()
+    world.append(100)
+    for _ in range(10):
+        await world.host.deliver(world.consumer.deliver, most=1)
+        await world.consumer.close_gaps(lambda: 60.0)
+        world.seconds += 300.0
+    assert (world.log.reads, world.applied) == (0, list(range(50)))
+
+
+async def test_the_clock_closes_a_large_gap_over_several_runs() -> None:
+    """Each says that there is more, and the next one goes on at once."""
+    world = World()
+    world.append(100)
+    await world.consumer.close_gaps(lambda: 60.0)
+    world.seconds += 121.0
+    world.costs = 20.0
+    runs = 1
+    while await world.consumer.close_gaps(lambda: 60.0):
+        runs += 1
+    assert (runs, world.applied) == (5, list(range(100)))
+
+
 async def test_the_clock_closes_what_came_before_any_position() -> None:
-    """The first event ever is poison, and the only one: the first run notes where the log begins."""
+    """The first event ever is poison, and the only one."""
     world = World()
     world.append(1, poison=True)
     await world.host.deliver(world.consumer.deliver)
-    world.log.last_at = world.now
     await world.consumer.close_gaps(lambda: 60.0)
-    assert (world.dead, world.position) == ([], -1)
-    world.now += timedelta(minutes=3)
+    world.seconds += 121.0
     await world.consumer.close_gaps(lambda: 60.0)
     assert (world.dead, world.position) == ([0], 0)
 
@@ -313,16 +343,15 @@ async def test_whatever_happens_every_event_is_applied_in_order(steps: list[tupl
             case "rewind":
                 world.host.checkpoint["0"] = max(0, world.host.checkpoint.get("0", 0) - how)
             case _:
-                world.now += timedelta(minutes=3)
+                world.seconds += 180.0
                 if not world.table.away and world.log.broken is None:
                     await instances[how].close_gaps(lambda: 60.0)
     world.table.away, world.log.broken = False, None
     world.append(1)
     await world.host.deliver(instances[here].deliver)
-    world.now += timedelta(minutes=3)
-    for _ in range(2):  # the host may have given up on the whole partition before any position was stored
+    for _ in range(4):  # the host may have given up on the whole partition, and the clock have seen a part of it
         await instances[0].close_gaps(lambda: 60.0)
-        world.now += timedelta(minutes=3)
+        world.seconds += 180.0
     held = world.log.events["0"]
     assert set(world.applied) == {one.sequence_number for one in held if not one.unreadable}
     assert set(world.dead) == {one.sequence_number for one in held if one.unreadable}

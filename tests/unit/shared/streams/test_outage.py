@@ -59,10 +59,9 @@ class World:
         self.views = ReadModels(Tables(self, "readmodels"))
         registry, now = Registry([counting()]), lambda: BEGIN + timedelta(seconds=self.seconds)
         self.projector = Projector(registry, self.views, cast("DeadLetterStore", self.dead), now=now)
-        positions = Positions(Tables(self, "streampositions"), hub="events", group="g", now=now)
-        self.consumer = StreamConsumer(
-            "read_models", self.projector.project, positions, self.log, now=now, clock=lambda: self.seconds
-        )
+        positions = Positions(Tables(self, "streampositions"), hub="events", group="g")
+        project = self.projector.project
+        self.consumer = StreamConsumer("read_models", project, positions, self.log, clock=lambda: self.seconds)
 
     @property
     def away(self) -> bool:

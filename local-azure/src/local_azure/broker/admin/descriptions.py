@@ -110,7 +110,7 @@ _FIELDS = {kind: _settable_fields(kind) for kind in (QueueDescription, TopicDesc
 
 
 def queue_element(queue: QueueDescription, counts: RuntimeCounts, host: str) -> Element:
-    """A queue and its counts; `host` is where its forwarding targets are said to be."""
+    """A queue and its counts; `host` is where its forwarding targets are."""
     element = _element("QueueDescription", queue, counts, host)
     _add_sizes(element, counts, queue.authorization_rules)
     _add_total(element, counts)

@@ -53,7 +53,7 @@ class Condition:
 
 
 class AmqpError(Exception):
-    """A fault that the peer is told about: a condition symbol and a sentence that says what to do."""
+    """A fault that is reported to the peer: a condition symbol and a sentence that says what to do."""
 
     def __init__(self, condition: str, description: str) -> None:
         super().__init__(f"{condition}: {description}")

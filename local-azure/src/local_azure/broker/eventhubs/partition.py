@@ -23,7 +23,7 @@ __all__ = ["PARTITION_KEY", "Event", "Partition", "parse_events"]
 PARTITION_KEY: Final = "x-opt-partition-key"
 _OWNED: Final = frozenset(("x-opt-sequence-number", "x-opt-offset", "x-opt-enqueued-time"))
 _ASSUMED_OVERHEAD: Final = 64
-"""Bytes an event takes in the log beyond its own, so that offsets look like the service's."""
+"""Bytes an event occupies in the log beyond its own, so that offsets look like the service's."""
 
 
 class Event:
@@ -41,7 +41,7 @@ class Event:
 
     @property
     def size(self) -> int:
-        """Bytes that the event takes in the log."""
+        """Bytes that the event occupies in the log."""
         return len(self.bare) + len(self.annotations) + _ASSUMED_OVERHEAD
 
     def encode(self, metrics: bytes = b"") -> bytes:

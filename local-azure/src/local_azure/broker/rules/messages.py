@@ -48,7 +48,7 @@ def system_name(name: str) -> str | None:
 
 
 def find_key(properties: Mapping[str, Any], name: str) -> str | None:
-    """The key that holds a user property: names are told apart without case, the same case first."""
+    """The key that holds a user property: names are compared without case, the same case first."""
     if name in properties:
         return name
     lower = name.lower()

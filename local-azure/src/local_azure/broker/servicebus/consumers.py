@@ -62,4 +62,4 @@ class Services:
         self.new_token = new_token
         self.wake = wake
         self.idle = idle
-        """Told of an entity that nobody used for as long as `AutoDeleteOnIdle` says."""
+        """Called with an entity that nobody used for as long as `AutoDeleteOnIdle` says."""

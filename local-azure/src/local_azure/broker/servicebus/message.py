@@ -45,7 +45,7 @@ _OWNED: Final = frozenset(
 
 
 class MessageState(IntEnum):
-    """`x-opt-message-state`; a lock is told apart by `Message.lock_token`."""
+    """`x-opt-message-state`; a lock is known by `Message.lock_token`."""
 
     ACTIVE = 0
     DEFERRED = 1
@@ -223,7 +223,10 @@ def parse_message(data: bytes, new_identity: NewIdentity | None = None) -> Messa
     if sections.annotations_at:
         _take_annotations(message, sections.annotations)
     if message.visible_at:
-        _ = sections.properties, sections.application_properties  # what is wrong has to be told now, not when it is due
+        _ = (
+            sections.properties,
+            sections.application_properties,
+        )  # what is wrong has to be reported now, not when it is due
     return message
 
 

@@ -238,7 +238,7 @@ class Namespace:
         def forward(message: Message, now: int) -> bool:
             message.enqueue_sequence = message.enqueue_sequence or message.sequence
             if not send(message, now) and queue.transfer_dead_letters is not None:
-                queue.transfer_dead_letters.bury_arrival(
+                queue.transfer_dead_letters.dead_letter_arrival(
                     message.copy(), now, "ForwardingFailed", f"The message could not be forwarded to '{target}'."
                 )
             return True

@@ -45,7 +45,7 @@ class Queue(Store):
         self.consumers: list[Consumer] = []
         self.history = DuplicateHistory(identity, services.journal)
 
-    # -- taking in ---------------------------------------------------------------------------------
+    # -- accepting ---------------------------------------------------------------------------------
     def accept(self, messages: Sequence[Message], now: int) -> list[int]:
         """Take messages from a sender, all or none, and give their sequence numbers (0 for a duplicate).
 
@@ -217,7 +217,7 @@ class Queue(Store):
         """Move a locked message to the dead-letter queue."""
         message = self.under_lock(token, now)
         self._change(message, changes)
-        self._bury(message, now, reason, description)
+        self._dead_letter(message, now, reason, description)
 
     def renew(self, token: bytes, now: int) -> int:
         """Lengthen a lock from now on and give its new end."""
@@ -246,7 +246,7 @@ class Queue(Store):
         if message.expires_at <= now:
             self._expire(message, now)
         elif limit is not None and message.delivery_count >= limit and message.state is MessageState.ACTIVE:
-            self._bury(
+            self._dead_letter(
                 message,
                 now,
                 "MaxDeliveryCountExceeded",
@@ -264,18 +264,18 @@ class Queue(Store):
 
     def _expire(self, message: Message, now: int) -> None:
         if self.settings.dead_letter_expired:
-            self._bury(message, now, "TTLExpiredException", "The message expired and was dead lettered.")
+            self._dead_letter(message, now, "TTLExpiredException", "The message expired and was dead lettered.")
         else:
             self._remove(message)
 
-    def bury_arrival(self, message: Message, now: int, reason: str, description: str) -> None:
+    def dead_letter_arrival(self, message: Message, now: int, reason: str, description: str) -> None:
         """Take a message straight into the dead-letter queue, because it could not go where it should."""
         self._number(message, now)
         self._note_counters()
         message.row = self.services.journal.next_row()
-        self._bury(message, now, reason, description)
+        self._dead_letter(message, now, reason, description)
 
-    def _bury(self, message: Message, now: int, reason: str | None, description: str | None) -> None:
+    def _dead_letter(self, message: Message, now: int, reason: str | None, description: str | None) -> None:
         """Move a message to the dead-letter queue, or to where dead letters are forwarded."""
         self._drop(message)
         message.change_properties(reasons(reason, description))
@@ -335,10 +335,10 @@ class Queue(Store):
 
         What is locked stays, as in the service; so does what is deferred or scheduled.
         """
-        held = map(self.messages.__getitem__, self._index.walk(0))
+        stored = map(self.messages.__getitem__, self._index.walk(0))
         ready = (
             message
-            for message in held
+            for message in stored
             if message.state is MessageState.ACTIVE and message.lock_token is None and message.enqueued_at < before
         )
         of_session = (each for each in ready if session_id is None or each.session_id == session_id)

@@ -52,7 +52,7 @@ class SessionQueue(Queue):
         self._waiters: list[SessionWaiter] = []
         self._owned: dict[str, Session] = {}
 
-    # -- taking in ---------------------------------------------------------------------------------
+    # -- accepting ---------------------------------------------------------------------------------
     def check(self, messages: Sequence[Message]) -> None:
         """As `Queue.check`; every message needs a session id."""
         for message in messages:
@@ -227,7 +227,7 @@ class SessionQueue(Queue):
     # -- what management asks ----------------------------------------------------------------------
     def renew_session(self, session_id: str, now: int) -> int:
         """Lengthen a session's lock from now on and give its new end."""
-        session = self._held(session_id, now)
+        session = self._locked_session(session_id, now)
         session.locked_until = now + self.settings.lock_ms
         for message in self.locked.values():
             if message.session_id == session_id:
@@ -236,14 +236,14 @@ class SessionQueue(Queue):
 
     def state(self, session_id: str, now: int) -> bytes | None:
         """What the session's receivers stored with it."""
-        return self._held(session_id, now).state
+        return self._locked_session(session_id, now).state
 
     def set_state(self, session_id: str, state: bytes | None, now: int) -> None:
         """Store bytes with the session, None removes them.
 
         At most as many as a message of the tier may have ("Message sessions", session state).
         """
-        session = self._held(session_id, now)
+        session = self._locked_session(session_id, now)
         if state is not None and len(state) > self.settings.max_message_bytes:
             raise AmqpError(
                 Condition.MESSAGE_SIZE_EXCEEDED,
@@ -263,7 +263,7 @@ class SessionQueue(Queue):
         names = sorted(with_messages | with_state if updated_after is None else with_state)
         return names[skip : skip + count]
 
-    def _held(self, session_id: str, now: int) -> Session:
+    def _locked_session(self, session_id: str, now: int) -> Session:
         session = self._owned.get(session_id)
         if session is None or session.locked_until <= now:
             raise _session_lost()

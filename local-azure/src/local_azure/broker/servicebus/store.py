@@ -42,7 +42,7 @@ class Store:
         return bool(self.scheduled or self.settings.forward_to is not None)
 
     def total_bytes(self) -> int:
-        """Bytes held here and in the parts."""
+        """Bytes kept here and in the parts."""
         total = self.size_bytes
         for part in self.parts:
             total += part.total_bytes() if part.parts else part.size_bytes

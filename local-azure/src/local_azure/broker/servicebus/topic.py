@@ -56,7 +56,7 @@ class Subscription:
             self._accept(_changed(message, copy), now)
         if selection.errors and self.description.dead_lettering_on_filter_evaluation_exceptions:
             reason = "FilterEvaluationException"
-            self.queue.bury_arrival(message.copy(), now, reason, str(selection.errors[0]))
+            self.queue.dead_letter_arrival(message.copy(), now, reason, str(selection.errors[0]))
 
     def _accept(self, message: Message, now: int) -> None:
         if self.queue.settings.status.can_send:

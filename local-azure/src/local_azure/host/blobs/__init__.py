@@ -1,1 +1,1 @@
-"""Blob triggers: each version of a blob once, found by scanning or told by Event Grid."""
+"""Blob triggers: each version of a blob once, found by scanning or by an event of Event Grid."""

@@ -81,7 +81,7 @@ class BlobListener:
         """Process the blobs that BlobCreated events tell of; False if any is to be sent again."""
         async with open_blob_service(self._connection) as service, open_blob_service(self._storage) as host:
             storage = await self._receipts(host)
-            found = [blob for event in events if (blob := self._told_of(event))]
+            found = [blob for event in events if (blob := self._blob_of(event))]
             return all(await asyncio.gather(*(self._once(service, storage, blob, "") for blob in found)))
 
     async def _receipts(self, host: BlobServiceClient) -> HostStorage:
@@ -89,7 +89,7 @@ class BlobListener:
         await storage.ensure_container()
         return storage
 
-    def _told_of(self, event: dict[str, Any]) -> str | None:
+    def _blob_of(self, event: dict[str, Any]) -> str | None:
         kind = str(event.get("eventType") or event.get("type"))
         data = event.get("data")
         if not kind.endswith("BlobCreated") or not isinstance(data, dict):

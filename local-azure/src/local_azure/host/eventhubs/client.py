@@ -10,8 +10,7 @@ from azure.eventhub.aio import EventHubConsumerClient
 from azure.eventhub.amqp import AmqpMessageBodyType
 from azure.eventhub.extensions.checkpointstoreblobaio import BlobCheckpointStore
 
-from local_azure.host.amqp_types import AmqpTimestamp, keep_types
-from local_azure.host.amqp_values import property_value, text_of
+from local_azure.host.amqp_types import AmqpTimestamp, keep_types, property_value, text_of
 from local_azure.host.host_json import EventHubsOptions
 from local_azure.host.settings import Connection
 from local_azure.host.trigger_data.event_hubs import ReceivedEvent

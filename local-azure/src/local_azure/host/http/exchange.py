@@ -99,19 +99,19 @@ class ConnectedRequest(web.BaseRequest):
         await self.confirm_continue()
         if self.content.is_eof():
             return await self.content.read()
-        held = mmap(-1, self.content_length or 1)
+        buffer = mmap(-1, self.content_length or 1)
         begun = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(GRACE_SECONDS) as patience:
                 async for chunk in self.content.iter_any():
-                    held.write(chunk)
-                    patience.reschedule(begun + max(GRACE_SECONDS, held.tell() / _SLOWEST))
+                    buffer.write(chunk)
+                    patience.reschedule(begun + max(GRACE_SECONDS, buffer.tell() / _SLOWEST))
         except TimeoutError:
             raise BodyFailed(_TOO_SLOW) from None
         except _BROKEN_BODY:
             self.gone.set()
             raise BodyFailed(_CUT_OFF) from None
-        return held[:] if len(held) <= _SMALL else held
+        return buffer[:] if len(buffer) <= _SMALL else buffer
 
 
 async def respond(

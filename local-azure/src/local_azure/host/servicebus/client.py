@@ -10,8 +10,7 @@ from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver
 from azure.servicebus.amqp import AmqpMessageBodyType
 from azure.servicebus.exceptions import OperationTimeoutError
 
-from local_azure.host.amqp_types import keep_types
-from local_azure.host.amqp_values import property_value, text_of
+from local_azure.host.amqp_types import keep_types, property_value, text_of
 from local_azure.host.functions import Function
 from local_azure.host.settings import Connection
 from local_azure.host.trigger_data.service_bus import ReceivedMessage
@@ -148,7 +147,7 @@ def _body(message: ServiceBusReceivedMessage) -> bytes | str | None:
 
 
 def _expires(message: ServiceBusReceivedMessage) -> datetime:
-    """The sender's absolute expiry time, where it said one; else the time-to-live after the message was enqueued."""
+    """The sender's absolute expiry time, where it set one; else the time-to-live after the message was enqueued."""
     properties = message.raw_amqp_message.properties
     if properties is not None and (stated := properties.absolute_expiry_time):
         try:

@@ -103,7 +103,7 @@ def with_body_properties(metadata: Metadata, data: Datum) -> Metadata:
     """The metadata of a single message after the host has looked for binding data in its body.
 
     If the body travels as text and is a JSON object, its properties become metadata, over what the service
-    said: a sender can forge message ids and properties. Names match without case.
+    set: a sender can forge message ids and properties. Names match without case.
     """
     if data.type != "string":
         return metadata

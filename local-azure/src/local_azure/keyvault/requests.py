@@ -1,13 +1,80 @@
-"""Faults on purpose: what goes wrong with the next requests, how often, and with which."""
+"""What befalls requests beside an answer: they are counted, limited, and on purpose made to fail."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any, Final
 
-__all__ = ["Fault", "FaultKind", "Faults"]
+from local_azure.keyvault.errors import VaultError
+
+__all__ = ["Counters", "Fault", "FaultKind", "Faults", "Throttle", "throttled"]
+
+
+class Counters:
+    """Requests by operation and outcome, and by item; challenges are counted as status 401."""
+
+    def __init__(self) -> None:
+        self._statuses: Counter[tuple[str, str]] = Counter()
+        self._items: Counter[tuple[str, str]] = Counter()
+
+    def count(self, operation: str, item: str, outcome: str) -> None:
+        """One request; `outcome` is a status or the name of a fault. Requests without a token are no reads."""
+        self._statuses[operation, outcome] += 1
+        if item and outcome != "401":
+            self._items[operation, item] += 1
+
+    def clear(self) -> None:
+        """Begin at zero."""
+        self._statuses.clear()
+        self._items.clear()
+
+    def snapshot(self) -> dict[str, Any]:
+        """`{"operations": {OPERATION: {OUTCOME: N}}, "items": {OPERATION: {NAME: N}}}`."""
+        found: dict[str, dict[str, dict[str, int]]] = {"operations": {}, "items": {}}
+        for part, counter in (("operations", self._statuses), ("items", self._items)):
+            for (operation, name), number in sorted(counter.items()):
+                found[part].setdefault(operation, {})[name] = number
+        return found
+
+
+_WINDOW_SECONDS: Final = 10.0
+
+
+class Throttle:
+    """Counts requests in windows of ten seconds, as the service's limits are stated; `now` counts seconds."""
+
+    def __init__(self, limit: int, now: Callable[[], float]) -> None:
+        if limit < 1:
+            raise ValueError(f"The limit must be at least 1, not {limit}.")
+        self._limit = limit
+        self._now = now
+        self._began = now()
+        self._count = 0
+
+    def take(self) -> None:
+        """Count one request.
+
+        Raises
+        ------
+        VaultError
+            429 with `Retry-After`, in whole seconds, if there were too many.
+        """
+        now = self._now()
+        if now - self._began >= _WINDOW_SECONDS:
+            self._began, self._count = now, 0
+        self._count += 1
+        if self._count > self._limit:
+            raise throttled(max(1, round(self._began + _WINDOW_SECONDS - now)))
+
+
+def throttled(retry_after: int) -> VaultError:
+    """The service's answer to too many requests."""
+    message = "Request was not processed because too many requests were received. Reason: VaultRequestTypeLimitReached"
+    return VaultError(429, "Throttled", message, headers=(("Retry-After", str(retry_after)),))
+
 
 _LONGEST_SECONDS: Final = 600.0
 
