@@ -4,10 +4,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from dataclasses import replace
+from datetime import datetime
+
+from pydantic import BaseModel
 
 from shared.claim_check import Claim, ClaimStore
-from shared.encryption import MessageEncryption, UnknownKey
+from shared.encryption import Erased, MessageEncryption, UnknownKey
 from shared.messages import (
+    ERASED_PROPERTY,
     Delivery,
     Handler,
     Headers,
@@ -41,6 +45,8 @@ class Decoder:
     ----------
     encryption:
         Decrypts what is encrypted; without one an encrypted message can't be read.
+    refuse_erased:
+        Given a message's data and when it was accepted: raises Erased where its person was erased since.
     payload_hashes:
         Given the digest of what a message with protected fields says: how the inbox keeps it, and kept it earlier.
     """
@@ -52,12 +58,14 @@ class Decoder:
         *,
         buckets: int,
         encryption: MessageEncryption | None = None,
+        refuse_erased: Callable[[BaseModel, datetime], Awaitable[None]] | None = None,
         payload_hashes: Callable[[str], Awaitable[tuple[str, ...]]] | None = None,
     ) -> None:
         self._registry = registry
         self._claims = claims
         self._buckets = buckets
         self._encryption = encryption
+        self._refuse_erased = refuse_erased
         self._payload_hashes = payload_hashes
         self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
 
@@ -78,13 +86,17 @@ class Decoder:
         MessageError
             Unknown contract, wrong data, a claim that is missing or changed, what is encrypted and can't be decrypted.
         """
+        if delivery.properties.get(ERASED_PROPERTY):
+            raise Erased("The content of the message was erased.")
         handler = self._registry.handler(headers.event_type, headers.version)
         async with self._large if (headers.claim_size or 0) > _LARGE else nullcontext():
-            body = await self._payload(delivery, headers)
+            body = await self.payload(delivery, headers)
             if len(body) > _IN_THREAD:
                 message = await asyncio.to_thread(self._read, delivery, body, headers, handler)
             else:
                 message = self._read(delivery, body, headers, handler)
+        if self._refuse_erased is not None:
+            await self._refuse_erased(message.data, headers.first_attempt_at)
         if self._payload_hashes is not None and handler.plan.protects:
             kept, *earlier = await stored_hashes(message.payload_hash, self._payload_hashes)
             return replace(message, payload_hash=kept, earlier_hashes=tuple(earlier))
@@ -109,19 +121,17 @@ class Decoder:
             bucket=bucket_of(key, self._buckets),
         )
 
-    async def _payload(self, delivery: Delivery, headers: Headers) -> bytes:
+    async def payload(self, delivery: Delivery, headers: Headers) -> bytes:
+        """What the message says, decrypted, whether it travels in it or as a claim; raises as `decode` does."""
         if headers.claim is None:
-            return await self._opened(delivery.body, headers)
+            if self._encryption is not None:
+                return await self._encryption.decrypt(headers, delivery.body)
+            if headers.sealed is not None:
+                raise UnknownKey("The message is encrypted, and the settings name no data key.")
+            return delivery.body
         if headers.claim_sha256 is None or headers.claim_size is None:
             raise InvalidMessage("The claim is incomplete: claimSha256 and claimSize belong to it.")
         claim = Claim(headers.claim, headers.claim_sha256, headers.claim_size, headers.claim_encoding)
         if self._encryption is not None:
             self._encryption.check(encrypted=claim.is_encrypted)
         return await self._claims.get(headers.message_id, claim)
-
-    async def _opened(self, body: bytes, headers: Headers) -> bytes:
-        if self._encryption is not None:
-            return await self._encryption.decrypt(headers, body)
-        if headers.sealed is not None:
-            raise UnknownKey("The message is encrypted, and the settings name no data key.")
-        return body

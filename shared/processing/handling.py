@@ -113,15 +113,10 @@ class Runner:
             left = deadline - asyncio.get_running_loop().time()
             if left <= 0:
                 return _put_off(fresh, 0.0, "the batch ran out of time")
-            if await self._is_paused(lane, fresh):
+            integration = fresh.message.handler.integration
+            if self._pauses and await self._pauses.holding(lane=lane.value, integration=integration):
                 return _put_off(fresh, PAUSED_SECONDS, "paused by an operator")
             return await self._handle(fresh, min(left, self._limits.handler_timeout))
-
-    async def _is_paused(self, lane: Lane, fresh: Fresh) -> bool:
-        if self._pauses is None:
-            return False
-        integration = fresh.message.handler.integration
-        return await self._pauses.holding(lane=lane.value, integration=integration) is not None
 
     async def rerun(self, fresh: Fresh) -> Handled | Ended:
         """Run the handler again on what is known now."""

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 from shared.messages import Delivery, Headers, InvalidMessage, Lane
@@ -99,19 +99,13 @@ class OrderedKeys:
                 await self._parking.release(turn)
 
 
-class Processor(Protocol):
-    """What processes one message: the pipeline."""
-
-    def take_turn(self, delivery: Delivery) -> Awaitable[Ended]:
-        """The message with its outcome."""
-        ...
-
-
 class ParkingDrain:
     """Processes what waits: key by key in order, several keys side by side.
 
     Parameters
     ----------
+    take_turn:
+        Processes one message: the pipeline.
     budget:
         Seconds within which a new message may be begun; the next drain goes on with what is left.
     clock:
@@ -122,7 +116,7 @@ class ParkingDrain:
         self,
         parking: Parking,
         ordered: OrderedKeys,
-        processor: Processor,
+        take_turn: Callable[[Delivery], Awaitable[Ended]],
         *,
         pauses: PauseWatch | None = None,
         now: Callable[[], datetime],
@@ -131,7 +125,7 @@ class ParkingDrain:
     ) -> None:
         self._parking = parking
         self._ordered = ordered
-        self._processor = processor
+        self._take_turn = take_turn
         self._pauses = pauses
         self._now = now
         self._budget = budget
@@ -174,7 +168,7 @@ class ParkingDrain:
                 if turn is None:  # somebody else has moved on; the next round sees where
                     await asyncio.sleep(0)
                     continue
-                ended = await self._processor.take_turn(self._begun(turn.delivery, late=self._now() - parked.until))
+                ended = await self._take_turn(self._begun(turn.delivery, late=self._now() - parked.until))
                 await self._ordered.settle_turn(ended, turn)
                 outcomes[type(ended.outcome)] += 1
 

@@ -5,7 +5,7 @@ import hashlib
 import hmac
 import json
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Self
 from urllib.parse import quote, urlencode, urlsplit
@@ -28,6 +28,7 @@ from shared.azure_clients import proxied
 
 from .entities import decode, decode_all
 from .operations import Condition, Conflict, Entity, Operation, Query, Rows
+from .table import Table
 from .transactions import TransactionFailed, body, check, entity_path, failure, quoted, require_one_partition
 
 __all__ = ["AzureTable"]
@@ -43,7 +44,7 @@ _HEADERS = {
 }
 
 
-class AzureTable:
+class AzureTable(Table):
     """A table of Azure's Table service, or of whatever speaks its protocol: Azurite, Cosmos DB for Table.
 
     The SDK reads the connection string and nothing else: its own requests cost a multiple of these.
@@ -87,17 +88,6 @@ class AzureTable:
         if answer.status == 404:
             return None
         raise failure(answer.status, answer.content)
-
-    async def query(self, query: Query) -> AsyncGenerator[Entity, None]:
-        """See `Table`; raises HttpResponseError."""
-        start: Mapping[str, str] | None = None
-        while True:
-            found = await self.page(query, start)
-            for row in found.rows:
-                yield row
-            start = found.next
-            if start is None:
-                return
 
     async def page(self, query: Query, start: Mapping[str, str] | None = None) -> Rows:
         """See `Table`; raises HttpResponseError."""

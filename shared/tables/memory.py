@@ -2,12 +2,13 @@
 
 import itertools
 import re
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from .entities import encode
 from .operations import MAX_OPERATIONS, Condition, Conflict, Create, Delete, Entity, Operation, Query, Replace, Rows
+from .table import Table
 from .transactions import TransactionFailed, require_one_partition
 
 __all__ = ["MemoryTable"]
@@ -23,7 +24,7 @@ _OLDEST = datetime(1601, 1, 1, tzinfo=UTC)
 _PAGE = 1_000
 
 
-class MemoryTable:
+class MemoryTable(Table):
     """Implements `Table`; nothing in it waits.
 
     Attributes
@@ -41,17 +42,6 @@ class MemoryTable:
         """See `Table`."""
         found = self.rows.get((partition, row))
         return None if found is None else _copied(found, select)
-
-    async def query(self, query: Query) -> AsyncGenerator[Entity, None]:
-        """See `Table`: each page is what the table holds when it is asked for."""
-        start: Mapping[str, str] | None = None
-        while True:
-            found = await self.page(query, start)
-            for row in found.rows:
-                yield row
-            start = found.next
-            if start is None:
-                return
 
     async def page(self, query: Query, start: Mapping[str, str] | None = None) -> Rows:
         """See `Table`."""

@@ -13,18 +13,22 @@ T = TypeVar("T")
 class Table(Protocol):
     """A table of rows with versions. A new store is one class that passes `tests/integration/tables`."""
 
-    @property
-    def name(self) -> str:
-        """The table's name."""
-        ...
+    name: str
 
     async def get(self, partition: str, row: str, *, select: Sequence[str] = ()) -> Entity | None:
         """A row, or some of its columns; None where there is none, or no table."""
         ...
 
-    def query(self, query: Query) -> AsyncGenerator[Entity, None]:
-        """The rows that fit, in order; none where there is no table."""
-        ...
+    async def query(self, query: Query) -> AsyncGenerator[Entity, None]:
+        """The rows that fit, in order, each page as it is when it is asked for; none where there is no table."""
+        start: Mapping[str, str] | None = None
+        while True:
+            found = await self.page(query, start)
+            for row in found.rows:
+                yield row
+            start = found.next
+            if start is None:
+                return
 
     async def page(self, query: Query, start: Mapping[str, str] | None = None) -> Rows:
         """Up to `query.size` of the rows from a place on; fewer, even none, may come before the end."""

@@ -1,6 +1,6 @@
 """The unit of work: all that one message changes and emits, committed in one transaction or not at all."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
@@ -36,12 +36,8 @@ _RACES = 3
 Model = TypeVar("Model", bound=BaseModel)
 
 
-class LoadRows(Protocol):
-    """Reads rows of a bucket: the store, or memory in a test."""
-
-    async def __call__(self, bucket: int, row_keys: list[str]) -> dict[str, Row]:
-        """The rows that exist, by row key."""
-        ...
+LoadRows = Callable[[int, list[str]], Awaitable[dict[str, Row]]]
+"""Gives the rows of a bucket that exist, by row key: the store, or memory in a test."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

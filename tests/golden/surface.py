@@ -19,6 +19,7 @@ from shared.dead_letters import (
     InboxRecords,
     QueueDrain,
     Redrive,
+    Suspects,
 )
 from shared.encryption import DataKeys, DataKeyWrapper, KeyTable, MessageEncryption, SecretWrapper, SubjectKeys
 from shared.messages import Delivery, Headers, Integration, Lane, Registry
@@ -129,7 +130,7 @@ class App:
         await self.outbox.close()
 
     async def drain_parking(self) -> None:
-        await ParkingDrain(self.parking, self.ordered, self.processor, now=self.clock).drain()
+        await ParkingDrain(self.parking, self.ordered, self.processor.take_turn, now=self.clock).drain()
         await self.outbox.close()
 
     async def sweep_outbox(self) -> None:
@@ -147,6 +148,7 @@ class App:
             InboxRecords(self.state),
             self.lanes,
             self.parking,
+            Suspects(self.state),
             has_payload_hash=differs,
             now=self.clock,
             random=lambda: 0.0,

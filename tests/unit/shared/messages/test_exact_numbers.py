@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -270,3 +271,16 @@ def test_a_model_reads_a_long_number_without_an_adapter_too() -> None:
     assert validate_json(TypeAdapter(list[Decimal]).validate_json, b"[0.12345678901234567890]") == [
         Decimal("0.12345678901234567890")
     ]
+
+
+JAVA: dict[str, str] = json.loads(Path(__file__).with_name("numbers_of_java.json").read_text(encoding="utf-8"))
+"""How `java.math.BigDecimal` reads a number: `new BigDecimal(number).stripTrailingZeros()`, recorded with OpenJDK."""
+
+
+def test_java_reads_the_same_numbers() -> None:
+    """And finds the same ones equal."""
+    found = {number: decoded(f'{{"price":{number}}}').price for number in JAVA}
+    assert found == {number: Decimal(value) for number, value in JAVA.items()}
+    hashes = {number: hash_of(f"[{number}]").exact for number in JAVA}
+    assert len(set(hashes.values())) == len(set(JAVA.values()))
+    assert len({(hashes[number], JAVA[number]) for number in JAVA}) == len(set(JAVA.values()))

@@ -58,7 +58,7 @@ class LaneWorld:
 
     def drain_with(self, **changed: Any) -> ParkingDrain:
         """A drain of the instance's parking lot."""
-        parts: dict[str, Any] = {"now": self.now, "processor": self.instance.processor, **changed}
+        parts: dict[str, Any] = {"now": self.now, "take_turn": self.instance.processor.take_turn, **changed}
         return ParkingDrain(self.parking, self.instance.ordered, **parts)
 
     async def process(self, *deliveries: Delivery) -> None:
@@ -265,13 +265,6 @@ async def test_a_drain_begins_no_message_once_its_time_is_over(lane: LaneWorld) 
     assert lane.moves() == [1, 2, 3, 4, 5]
 
 
-class Turning:
-    """A processor that does something around a turn."""
-
-    def __init__(self, turn: Callable[[Delivery], Awaitable[Ended]]) -> None:
-        self.take_turn = turn
-
-
 async def test_sixteen_keys_are_drained_side_by_side(lane: LaneWorld) -> None:
     """Each in its own order; more of them wait for a place."""
     for number in range(1, 21):
@@ -287,7 +280,7 @@ async def test_sixteen_keys_are_drained_side_by_side(lane: LaneWorld) -> None:
         running -= 1
         return ended
 
-    assert await lane.drain_with(processor=Turning(turn)).drain() == 20
+    assert await lane.drain_with(take_turn=turn).drain() == 20
     assert most == 16
 
 
@@ -298,7 +291,7 @@ async def test_a_key_that_cannot_be_drained_waits_and_the_others_go_on(
     await park(lane, ordered(1))
     await park(lane, ordered(2, "b"))
     with pytest.raises(ExceptionGroup, match=r"^1 parked keys couldn't be drained") as failed:
-        await lane.drain_with(processor=failing(lane, ConnectionError("storage is away"))).drain()
+        await lane.drain_with(take_turn=failing(lane, ConnectionError("storage is away"))).drain()
     assert [str(error) for error in failed.value.exceptions] == ["storage is away"]
     (line,) = [record for record in caplog.records if record.getMessage() == "parking not drained"]
     assert (line.levelname, vars(line)["fields"]) == ("ERROR", {"keys": 1})
@@ -316,10 +309,10 @@ async def test_what_ends_the_process_ends_the_drain(lane: LaneWorld) -> None:
     """It is no failure of a key."""
     await park(lane, ordered(1))
     with pytest.raises(Halt, match="the host goes"):
-        await lane.drain_with(processor=failing(lane, Halt("the host goes"))).drain()
+        await lane.drain_with(take_turn=failing(lane, Halt("the host goes"))).drain()
 
 
-def failing(lane: LaneWorld, error: BaseException) -> Turning:
+def failing(lane: LaneWorld, error: BaseException) -> Callable[[Delivery], Awaitable[Ended]]:
     """Where every turn of key `a` fails."""
 
     async def turn(one: Delivery) -> Ended:
@@ -327,7 +320,7 @@ def failing(lane: LaneWorld, error: BaseException) -> Turning:
             raise error
         return await lane.instance.processor.take_turn(one)
 
-    return Turning(turn)
+    return turn
 
 
 @pytest.mark.parametrize(
@@ -351,7 +344,7 @@ async def test_the_time_for_attempts_runs_while_it_is_a_messages_turn(
         seen.append(Headers.from_properties(one.properties))
         return await lane.instance.processor.take_turn(one)
 
-    await lane.drain_with(processor=Turning(turn)).drain()
+    await lane.drain_with(take_turn=turn).drain()
     assert [(one.first_attempt_at, one.attempt) for one in seen] == [(now + counted, attempt)]
 
 
@@ -361,6 +354,29 @@ async def test_a_waiting_message_that_cannot_be_read_ends_as_a_dead_letter(lane:
     await park(lane, replace(one, properties={**one.properties, "attempt": "two"}))
     assert await lane.drain.drain() == 1
     assert len(lane.world.dead.letters) == 1
+
+
+async def test_a_message_that_names_its_key_and_cannot_be_read_blocks_it(lane: LaneWorld) -> None:
+    """What comes after it may need what it would have said."""
+    await lane.process(replace(ordered(1), body=b"\xff"), ordered(2), ordered(3, "b"))
+    assert (lane.moves(), lane.moves("b")) == ([], [3])
+    parked = await lane.parked()
+    assert parked is not None
+    assert parked.blocked_by == name_of(1)
+    assert {(letter.key, letter.lane_name) for letter in lane.world.dead.letters.values()} == {("a", "ordered")}
+
+
+async def test_a_batch_counts_every_message_of_every_key(lane: LaneWorld, caplog: pytest.LogCaptureFixture) -> None:
+    """Though each wave of it is settled by itself."""
+    caplog.set_level("INFO")
+    await lane.process(
+        *(ordered(number) for number in (1, 2, 3)), ordered(1), ordered(4, behave="reject"), ordered(5), ordered(6, "b")
+    )
+    (line,) = [record for record in caplog.records if record.getMessage() == "batch"]
+    counts = {name: count for name, count in vars(line)["fields"].items() if isinstance(count, int)}
+    assert counts.pop("milliseconds") >= 0
+    wanted = {"received": 7, "paused": 0, "done": 4, "duplicates": 1, "retried": 0, "dead": 1, "parked": 1}
+    assert counts == wanted
 
 
 async def test_a_batch_that_cannot_be_parked_goes_back(lane: LaneWorld) -> None:

@@ -212,7 +212,7 @@ async def test_a_pause_takes_nothing_of_the_time_that_attempts_may_take(kind: Ki
     drain = ParkingDrain(
         instance.parking,
         instance.ordered,
-        instance.processor,
+        instance.processor.take_turn,
         pauses=world.watch,
         now=world.now,
     )
