@@ -8,12 +8,13 @@ from functools import partial
 from typing import Any
 
 from shared.dead_letters import DeadLetterReceiver, DeadLetterStore, QueueDrain, drained
+from shared.encryption import Erased
 from shared.messages import Delivery, Headers, Lane, MessageError
 from shared.ordered import Parking
 from shared.processing import Decoder
 from shared.telemetry import log_event
 
-__all__ = ["drain_dead_letters", "has_payload_hash", "sweep"]
+__all__ = ["drain_dead_letters", "has_payload_hash", "is_erased", "sweep"]
 
 _SWEEP_SECONDS = 120.0
 
@@ -49,6 +50,21 @@ def has_payload_hash(decoder: Decoder) -> Callable[[Delivery, Headers, Mapping[s
             return False
 
     return has
+
+
+def is_erased(decoder: Decoder) -> Callable[[Delivery, Headers], Awaitable[bool]]:
+    """Whether the person whom a message is about was erased since it was accepted; not where it can't be read."""
+
+    async def erased(delivery: Delivery, headers: Headers) -> bool:
+        try:
+            await decoder.decode(delivery, headers)
+        except Erased:
+            return True
+        except MessageError:
+            return False
+        return False
+
+    return erased
 
 
 async def sweep(store: DeadLetterStore, parking: Parking, *, retention_days: int, now: Callable[[], datetime]) -> bool:

@@ -8,36 +8,31 @@ import json
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from azure.core.exceptions import AzureError
 
 from functions.composition import Composition
-from functions.composition.encryption import TOKENS_TABLE, data_keys, fresh_subject_keys, subject_keys, token_keys
-from functions.composition.platform import platform
-from functions.composition.read_models import VIEWS_TABLE
-from functions.composition.state import STATE_TABLE
-from shared.encryption import Erasure, Keyring, KeysUnavailable
+from functions.composition.encryption import data_keys, fresh_subject_keys, subject_keys, token_keys
+from shared.dead_letters import Note
+from shared.encryption import Erasure, Keyring, KeysUnavailable, SubjectKeys
 from shared.environment import WrongSettings
-from shared.messages import Registry
-from shared.privacy import StoreSurvey, survey
+from shared.messages import discover
+from shared.privacy import Person, StoreSurvey, survey
 from shared.secrets import SecretError
 from shared.settings import Settings
-from shared.tables import Query, Table
 
 from .failures import cause_of
+from .forgetting import EVENT_LOG, Place, stores
 from .settings_file import WrongSettingsFile, add_settings, load_settings
-
-if TYPE_CHECKING:
-    from azure.eventhub.aio import EventHubConsumerClient
 
 __all__ = ["main"]
 
 PROGRAM = "erase"
 DONE, INCOMPLETE, WRONG, UNREACHABLE = 0, 1, 2, 3
 
-_EVENTS_SECONDS = 60.0
-_QUIET_SECONDS = 5.0
+_PASSES = 3
+"""What changes while it is being taken out is looked at again."""
 _FORGOTTEN_AFTER = 60
 """How long an instance may still have the key: `fresh_seconds` of SubjectKeys."""
 
@@ -80,7 +75,9 @@ def _parse(arguments: list[str]) -> argparse.Namespace:
 
 
 async def _run(known: argparse.Namespace, settings: Settings) -> int:
-    composition = Composition(settings, Registry([]))
+    import integrations  # the users' modules: their models say which fields name a person
+
+    composition = Composition(settings, discover(integrations))
     try:
         return await _erase(known, composition)
     finally:
@@ -93,15 +90,20 @@ async def _erase(known: argparse.Namespace, composition: Composition) -> int:
     if tokens is None or keys is None:
         raise _Wrong("nobody can be erased: SLUICE_DATA_KEY and SLUICE_TOKEN_KEY aren't set")
     subjects = (await tokens.tokens()).candidates(known.kind, known.subject)
-    before = await _survey(composition, subjects)
-    erased: list[Erasure] = []
+    person = Person(value=known.subject, tokens=subjects, names=composition.registry.subjects(known.kind))
+    note = Note(at=composition.now(), action="erased", by=known.by, reason=known.reason or "dry run")
+    before = await _survey(composition, person, note)
+    after, erased = before, list[Erasure]()
     if not known.dry_run:
-        for subject in subjects:
-            done = await keys.erase(subject, by=known.by, reason=known.reason)
-            if done is not None:
-                erased.append(done)
-    after = before if known.dry_run else await _survey(composition, subjects)
-    left = sum(found.openable for found in after)
+        erased = await _erase_keys(keys, subjects, by=known.by, reason=known.reason)
+        for _ in range(_PASSES):
+            for name, places in stores(composition, person, note).items():
+                if name != EVENT_LOG:
+                    await _forget(places, person)
+            after = await _survey(composition, person, note)
+            if not _left(after):
+                break
+    done = not known.dry_run and not _left(after)
     report = {
         "subject": subjects[0],
         "kind": known.kind,
@@ -109,98 +111,88 @@ async def _erase(known: argparse.Namespace, composition: Composition) -> int:
         "erased": [{"keyId": one.key_id, "at": one.at.isoformat()} for one in erased],
         "before": [asdict(found) for found in before],
         "after": [asdict(found) for found in after],
-        "proven": bool(erased) and left == 0,
+        "proven": done,
+        "notReached": _not_reached(after),
     }
     sys.stdout.write((json.dumps(report, indent=2) if known.json else _text(report, before, after, erased)) + "\n")
-    return DONE if known.dry_run or (erased and left == 0) else INCOMPLETE
+    return DONE if known.dry_run or done else INCOMPLETE
 
 
-async def _survey(composition: Composition, subjects: Sequence[str]) -> list[StoreSurvey]:
+async def _erase_keys(keys: SubjectKeys, subjects: Sequence[str], *, by: str, reason: str) -> list[Erasure]:
+    """Delete the person's keys; where there was none, leave the traces all the same: what waits is refused by them."""
+    await keys.ensure_erased_key()
+    done = [await keys.erase(subject, by=by, reason=reason) for subject in subjects]
+    erased = [one for one in done if one is not None]
+    if not erased and not any([await keys.erased_at(subject) for subject in subjects]):
+        await keys.note_erasure(subjects[0], by=by, reason=reason)
+    return erased
+
+
+async def _forget(places: AsyncIterator[Place], person: Person) -> None:
+    async for place in places:
+        if place.forget is not None and place.text is not None and person.is_in(place.text):
+            await place.forget()
+
+
+def _left(after: Sequence[StoreSurvey]) -> int:
+    """What can still be found or decrypted, but for the events, of which nothing can be decrypted."""
+    return sum(found.openable + (found.found if found.store != EVENT_LOG else 0) for found in after)
+
+
+def _not_reached(after: Sequence[StoreSurvey]) -> list[str]:
+    events = next(found.found for found in after if found.store == EVENT_LOG)
+    unread = {found.store: found.unread for found in after if found.unread}
+    return [
+        *(
+            [f"{events} events keep tokens and values that nobody can decrypt, until their retention ends"]
+            * bool(events)
+        ),
+        *(
+            f"{count} places in {store} can't be read, so that nobody knows whom they are about"
+            for store, count in unread.items()
+        ),
+        "messages that wait in the lanes' queues: those accepted before are refused when their turn comes",
+        f"what an instance that still had the key wrote within {_FORGOTTEN_AFTER} s: run this again after that",
+        "the audit record and its tombstone, which name the person by the token",
+        "uploads that no message has named yet (a day), logs and traces, and copies of your own, such as backups",
+    ]
+
+
+async def _survey(composition: Composition, person: Person, note: Note) -> list[StoreSurvey]:
     """Look through every store with keys that nobody has in memory."""
     keys, subjects_keys = composition.get(data_keys), fresh_subject_keys(composition)
     assert keys is not None
     assert subjects_keys is not None
-    keyring, clients = Keyring(keys, subjects_keys), composition.get(platform)
-    stores = {
-        "state": _tables(clients.tables(STATE_TABLE)),
-        "read models": _tables([clients.table(VIEWS_TABLE)]),
-        "tokens": _tables([clients.table(TOKENS_TABLE)]),
-        "event log": _events(clients.event_reader()),
-    }
-    return [await survey(name, texts, subjects=subjects, keyring=keyring) for name, texts in stores.items()]
+    keyring = Keyring(keys, subjects_keys)
+    found = stores(composition, person, note)
+    return [await survey(name, _texts(places), person=person, keyring=keyring) for name, places in found.items()]
 
 
-async def _tables(tables: Sequence[Table]) -> AsyncIterator[tuple[str, str]]:
-    for table in tables:
-        try:
-            async for row in table.query(Query()):
-                yield f"{row['PartitionKey']}/{row['RowKey']}", " ".join(_texts(row))
-        finally:
-            await table.close()
-
-
-def _texts(row: Mapping[str, Any]) -> list[str]:
-    return [
-        value if isinstance(value, str) else value.decode("latin-1")
-        for value in row.values()
-        if isinstance(value, str | bytes)
-    ]
-
-
-async def _events(client: "EventHubConsumerClient") -> AsyncIterator[tuple[str, str]]:
-    """Every event that the hub still has, partition by partition, as far as it went when this began."""
-    async with client, asyncio.timeout(_EVENTS_SECONDS):
-        for partition in await client.get_partition_ids():
-            async for name, text in _partition(client, partition):
-                yield name, text
-
-
-async def _partition(client: "EventHubConsumerClient", partition: str) -> AsyncIterator[tuple[str, str]]:
-    end = (await client.get_partition_properties(partition))["last_enqueued_sequence_number"]
-    if end < 0:
-        return
-    queue: asyncio.Queue[Any] = asyncio.Queue(1_000)
-
-    async def take(_: Any, event: Any) -> None:
-        await queue.put(event)
-
-    reading = asyncio.create_task(client.receive(take, partition_id=partition, starting_position="-1"))
-    try:
-        while True:
-            async with asyncio.timeout(_QUIET_SECONDS):
-                event = await queue.get()
-            yield f"{partition}/{event.sequence_number}", event.body_as_str(encoding="latin-1")
-            if event.sequence_number >= end:
-                return
-    finally:
-        reading.cancel()
-        await asyncio.gather(reading, return_exceptions=True)
+async def _texts(places: AsyncIterator[Place]) -> AsyncIterator[tuple[str, str | None]]:
+    async for place in places:
+        yield place.name, place.text
 
 
 def _text(
     report: Mapping[str, Any], before: Sequence[StoreSurvey], after: Sequence[StoreSurvey], erased: Sequence[Erasure]
 ) -> str:
     lines = [f"subject {report['subject']} ({report['kind']})", ""]
-    lines.append(
-        f"{'store':<12} {'looked at':>10} {'encrypted':>9} {'readable':>9}" + ("" if erased else "  for example")
-    )
-    for index, found in enumerate(before):
-        line = f"{found.store:<12} {found.seen:>10} {found.values:>9} {found.openable:>9}"
-        if erased:
-            now = after[index]
-            line += f"  → {now.openable} ({', '.join(f'{code} {count}' for code, count in now.refused.items()) or '-'})"
+    lines.append(f"{'store':<12} {'looked at':>10} {'found':>8} {'encrypted':>9} {'readable':>9}")
+    for was, now in zip(before, after, strict=True):
+        line = f"{was.store:<12} {was.seen:>10} {was.found:>8} {was.values:>9} {was.openable:>9}"
+        if report["dryRun"]:
+            line += f"  {', '.join(was.samples[:2])}"
         else:
-            line += f"  {', '.join(found.samples[:2])}"
+            line += f"  → {now.found} found, {now.openable} readable"
         lines.append(line)
     lines.append("")
     if report["dryRun"]:
         lines.append("nothing was changed")
-    elif not erased:
-        lines.append("the subject has no key: nothing was encrypted under it, or it was erased before")
     else:
-        ids = ", ".join(one.key_id for one in erased)
-        proof = "none of it can be opened any more" if report["proven"] else "some of it can still be opened"
-        lines.append(f"deleted the key {ids}: {proof}; instances that had it forget it within {_FORGOTTEN_AFTER} s")
+        ids = ", ".join(one.key_id for one in erased) or "none, there was none"
+        proof = "nothing leads to the person any more" if report["proven"] else "something still leads to the person"
+        lines.append(f"keys deleted: {ids}; {proof} in what this reaches")
+    lines += ["", "not reached:", *(f"  - {one}" for one in report["notReached"])]
     return "\n".join(lines)
 
 

@@ -32,6 +32,7 @@ def decoder(composition: Composition) -> Decoder:
         composition.get(claim_store),
         buckets=composition.settings.state_buckets,
         encryption=composition.get(message_encryption),
+        refuse_erased=None if protection is None else protection.refuse_erased,
         payload_hashes=None if protection is None else protection.payload_hashes,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,9 @@ from local.stack.containment import adopt, ask_to_stop, kill, spawn_arguments
 __all__ = ["Child", "Service"]
 
 _LONGEST_PRINTED = 256 * 1024
+_EXCEPTION = re.compile(r"^(?:[A-Za-z_][\w.]*\.)?[A-Z]\w*(?:Error|Exception|Failed|Missing|Warning)\b: \S")
+"""How Python and Node end a stack: the type, and what it says."""
+_ERROR = re.compile(r"\b(?:error|fatal|cannot|failed)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -85,9 +89,13 @@ class Child:
             source.seek(self._log_start)
             return source.read(_LONGEST_PRINTED).decode("utf-8", "replace")
 
-    def last_line(self) -> str:
-        """The last thing it said: after a failed start, the reason."""
+    def cause(self) -> str:
+        """Why it ended, in one line: its last exception, else its last error, else the last thing it said."""
         lines = [line.strip() for line in self.printed().splitlines() if line.strip()]
+        for sign in (_EXCEPTION, _ERROR):
+            found = [line for line in lines if sign.search(line)]
+            if found:
+                return found[-1]
         return lines[-1] if lines else "it said nothing"
 
     async def wait(self) -> int:

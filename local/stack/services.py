@@ -192,6 +192,7 @@ def host_service(
     """
     name = f"host-{instance}"
     command = [sys.executable, "-m", "local_azure.host", "--app", str(project), "--port", str(port), "--instance", name]
+    command += ["--quiet-timers", "--log", "json" if settings.get("SLUICE_LOG_FORMAT") == "json" else "text"]
     if keys is not None:
         command += ["--keys", str(keys)]
     if kind == "func":

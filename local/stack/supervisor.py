@@ -17,7 +17,7 @@ _STEADY_SECONDS = 10.0
 
 
 class StartFailed(Exception):
-    """A service did not get ready; `reason` is the last thing it said."""
+    """A service did not get ready; `reason` is why, as far as it said so."""
 
     def __init__(self, name: str, exit_code: int | None, reason: str) -> None:
         ended = "is not ready in time" if exit_code is None else f"ended with exit code {exit_code}"
@@ -30,6 +30,19 @@ class StartFailed(Exception):
 def restart_delay(failures: int) -> float:
     """Seconds to wait before the next start, after `failures` in a row."""
     return _DELAYS[min(failures, len(_DELAYS) - 1)]
+
+
+class _Once:
+    """Says the same thing once, however often it happens in a row."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._said: set[str] = set()
+
+    def __call__(self, text: str) -> None:
+        if text not in self._said:
+            self._say(text)
+            self._said.add(text)
 
 
 class _Kept:
@@ -64,7 +77,7 @@ class Supervisor:
             ready = [group.create_task(child.until_ready()) for child in started]
         for child, answer in zip(started, ready, strict=True):
             if not answer.result():
-                raise StartFailed(child.service.name, child.exit_code, child.last_line())
+                raise StartFailed(child.service.name, child.exit_code, child.cause())
         for child in started:
             kept = self._kept[child.service.name]
             kept.watch = asyncio.create_task(self._watch(kept), name=f"watch {child.service.name}")
@@ -103,7 +116,7 @@ class Supervisor:
 
     async def _stop_one(self, kept: _Kept) -> None:
         await kept.child.stop()
-        self._data.note_process(kept.service.name, None)
+        self._note(kept.service.name, None, self._say)
 
     async def _spawn(self, service: Service) -> Child:
         child = Child(service, self._data.log(service.name))
@@ -112,35 +125,55 @@ class Supervisor:
         try:
             await child.start()
         except OSError as error:
-            raise StartFailed(service.name, None, f"{service.command[0]}: {error.strerror}") from error
-        self._data.note_process(service.name, child.pid)
+            raise StartFailed(
+                service.name, None, f"{error.filename or service.command[0]}: {error.strerror}"
+            ) from error
+        self._note(service.name, child.pid, self._say)
         return child
 
     async def _watch(self, kept: _Kept) -> None:
+        """Start it again for as long as the stack runs, whatever keeps it from starting, such as a full disk."""
         failures = 0
-        said = ""
+        say = _Once(self._say)
         while True:
             began = time.monotonic()
             code = await kept.child.wait()
-            self._data.note_process(kept.service.name, None)
+            self._note(kept.service.name, None, say)
             reloading, kept.reloading = kept.reloading, False
             if reloading or time.monotonic() - began > _STEADY_SECONDS:
                 failures = 0
             if not reloading:
                 what = f"{kept.service.name} ended ({_ending(code)})"
                 if code > 0:
-                    what += f": {kept.child.last_line()}"
-                if what != said:
-                    self._say(f"{what}; starting it again")
-                    said = what
+                    what += f": {kept.child.cause()}"
+                say(f"{what}; starting it again")
                 await self._pause(kept, restart_delay(failures))
                 failures += 1
                 kept.reloading = False
             kept.restart_now.clear()
-            child = await self._spawn(kept.service)
+            while (child := await self._spawned(kept, say)) is None:
+                await self._pause(kept, restart_delay(failures))
+                failures += 1
             if await child.until_ready():
                 self._say(f"{kept.service.name} is ready again")
-                said = ""
+                say = _Once(self._say)
+            elif child.exit_code is None:
+                say(f"{kept.service.name} is not ready in time; starting it again")
+                await child.stop()
+
+    async def _spawned(self, kept: _Kept, say: _Once) -> Child | None:
+        try:
+            return await self._spawn(kept.service)
+        except StartFailed as error:
+            say(f"{error}; trying again")
+            return None
+
+    def _note(self, name: str, pid: int | None, say: Callable[[str], None]) -> None:
+        """What can't be written down now is written with the next process."""
+        try:
+            self._data.note_process(name, pid)
+        except OSError as error:
+            say(f"{self._data.path} cannot be written: {error.strerror}; going on")
 
     async def _pause(self, kept: _Kept, seconds: float) -> None:
         """Wait before a start, but no longer than until a change of source asks for one."""

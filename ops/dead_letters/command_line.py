@@ -16,12 +16,13 @@ from azure.core.exceptions import AzureError, HttpResponseError
 from azure.servicebus.exceptions import ServiceBusError
 
 from functions.composition import Composition
-from functions.composition.claims import claim_store
+from functions.composition.claims import claim_store, decoder
 from functions.composition.dead_letters import dead_letter_store
 from functions.composition.encryption import fields
 from functions.composition.read_models import projector
 from functions.composition.sending import lane_senders
 from functions.composition.state import parking, state_store
+from functions.dead_letters import is_erased
 from ops.failures import cause_of
 from ops.settings_file import load_settings
 from shared.dead_letters import (
@@ -113,6 +114,7 @@ def redrive_of(composition: Composition) -> Redrive:
         renew=renew,
         now=composition.now,
         resolved=resolved,
+        is_erased=is_erased(composition.get(decoder)),
         payload_hashes=None if protection is None else protection.payload_hashes,
     )
 

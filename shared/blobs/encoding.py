@@ -130,7 +130,7 @@ def _decompressor(encoding: str | None) -> "zstd.ZstdDecompressor | None":
     if encoding is None:
         return None
     if encoding != ZSTD:
-        raise BlobChanged(f"The payload's encoding is {encoding!r}; {ZSTD!r} is known.")
+        raise BlobChanged(f"The payload's encoding isn't known; {ZSTD!r} is.")
     from .zstandard import zstd
 
     return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: _WINDOW_LOG_MAX})

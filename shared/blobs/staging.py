@@ -77,7 +77,7 @@ class StagedBlobs:
         except ResourceNotFoundError:
             staged = []
         if not staged:
-            raise BlobMissing(f"Nothing was uploaded as {reference.name!r}.")
+            raise BlobMissing("Nothing was uploaded under this name.")
         if (found := sum(block.size for block in staged)) != reference.size:
             raise BlobChanged(f"{len(staged)} blocks were uploaded, {found} bytes; {reference.size} are named.")
         try:

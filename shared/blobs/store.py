@@ -174,7 +174,7 @@ class BlobStore:
         try:
             await self._touch(self._container.get_blob_client(name))
         except ResourceNotFoundError:
-            raise BlobMissing(f"The payload {name!r} isn't in Blob storage.") from None
+            raise BlobMissing("The payload isn't in Blob storage.") from None
 
     async def _kept(self, blob: "BlobClient", reference: BlobReference) -> BlobReference | None:
         """The reference of a payload that is there already, its retention started anew."""

@@ -129,10 +129,10 @@ async def _range(blob: "BlobClient", offset: int, length: int | None, seconds: f
             stream = await blob.download_blob(None if length is None else offset, length)
             found = await stream.readall()
     except ResourceNotFoundError:
-        raise BlobMissing(f"The payload {blob.blob_name!r} isn't in Blob storage.") from None
+        raise BlobMissing("The payload isn't in Blob storage.") from None
     except HttpResponseError as error:
         if error.status_code == _RANGE_NOT_SATISFIABLE:
-            raise BlobChanged(f"The payload {blob.blob_name!r} is shorter than it should be.") from None
+            raise BlobChanged("The payload is shorter than it should be.") from None
         raise
     return found, _stored(stream.properties.content_range, len(found))
 

@@ -100,7 +100,7 @@ class ClaimStore:
 
 def _check_owner(message_id: UUID, claim: Claim) -> None:
     if claim.name != Claim.name_of(message_id, claim.sha256):
-        raise ClaimChanged(f"The claim {claim.name[:128]!r} doesn't belong to the message {message_id}.")
+        raise ClaimChanged("The claim belongs to another message.")
 
 
 @contextmanager

@@ -73,6 +73,23 @@ class Plan:
         markers = {name: plan.leaf.token for name, plan in self.fields.items() if plan.leaf and plan.leaf.token}
         return {name: marker for name, marker in markers.items() if not marker.keep_format}
 
+    def subjects(self, kind: str | None = None) -> frozenset[str]:
+        """Names, in every spelling, of the fields here and below that say whom something is about; of a kind or any."""
+        found: set[str] = set()
+        seen: set[int] = set()
+        waiting = [self]
+        while waiting:
+            plan = waiting.pop()
+            if id(plan) in seen:
+                continue
+            seen.add(id(plan))
+            if plan.subject is not None and kind in (None, plan.subject[1].kind):
+                own = plan.fields.get(plan.subject[0])
+                found.add(plan.subject[0])
+                found |= {name for name, other in plan.spellings.items() if own is not None and other.leaf == own.leaf}
+            waiting += plan._children()
+        return frozenset(found)
+
     def lasting(self) -> list[str]:
         """JSON names of protected fields about a person that don't take None, so that they could never be erased."""
         return [".".join(path) for path in self._lasting((), False, frozenset())]

@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from shared.messages import Headers, Lane, PayloadHash
+from shared.messages import ErrorCode, Headers, Lane, PayloadHash
 from shared.ordered import Parking
 from shared.state import Inbox, StateStore, inbox_row
 
@@ -28,7 +28,8 @@ class InboxRecords(Inbox):
     ) -> str:
         """Record that a message died; return the status that the inbox has then.
 
-        On the ordered lane the key is blocked in the same transaction, until somebody has decided about the message.
+        On the ordered lane the key is blocked in the same transaction, until somebody has decided about the message;
+        not for one whose content was erased, about which nobody can decide.
 
         Parameters
         ----------
@@ -44,6 +45,6 @@ class InboxRecords(Inbox):
             code=code,
             reason=reason,
         )
-        if headers.lane is Lane.ORDERED:
+        if headers.lane is Lane.ORDERED and code != ErrorCode.SUBJECT_ERASED:
             return await Parking(self._state, now=lambda: now).block(headers.key, row, its_turn=its_turn)
         return await self.record_death(headers.key, row)

@@ -9,7 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
 
-from shared.messages import CloudEvent, Delivery, Failure, Headers, Lane
+from shared.messages import CloudEvent, Delivery, ErrorCode, Failure, Headers, Lane
 from shared.telemetry import log_event
 
 __all__ = ["DeadLetter", "Note", "Status", "StoredLetter", "stack_fingerprint", "unread_identity"]
@@ -94,6 +94,8 @@ class DeadLetter:
         about:
             What could be read of it: a command's headers, or an event.
         """
+        if failure.code == ErrorCode.SUBJECT_ERASED:
+            origin = origin.erased()
         headers = about if isinstance(about, Headers) else None
         event = about if isinstance(about, CloudEvent) else None
         return cls(

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from shared.messages import ErrorCode, Lane, MessageError, parse_strict, payload_hash, stored_hashes
+from shared.messages import Delivery, ErrorCode, Headers, Lane, MessageError, parse_strict, payload_hash, stored_hashes
 from shared.sending import BrokerMessage, NotSent, broker_message
 from shared.state import Row
 
@@ -28,6 +28,7 @@ ReplayEvent = Callable[[StoredLetter, bytes], Awaitable[None]]
 PayloadHashes = Callable[[str], Awaitable[Sequence[str]]]
 Resolved = Callable[[StoredLetter, bool], Awaitable[None]]
 Renew = Callable[[str], Awaitable[None]]
+IsErased = Callable[[Delivery, Headers], Awaitable[bool]]
 
 TAKE_OVER_AFTER = timedelta(minutes=2)
 """A replay that made no step for so long was killed."""
@@ -45,6 +46,7 @@ class Action(StrEnum):
     SKIP_RESOLVED = "skip: it is replayed or discarded already"
     SKIP_BUSY = "skip: somebody else is replaying it"
     SKIP_NOWHERE = "skip: nothing here takes messages of its source"
+    SKIP_ERASED = "skip: the person whom it is about was erased"
     SKIP_GONE = "skip: it is no longer in the store"
     FAILED = "failed: it can't be handed over; it is open as before"
     UNREACHABLE = "failed: the broker didn't take it; it is open as before"
@@ -107,6 +109,8 @@ class Redrive:
     resolved:
         Called with a dead letter that nothing is to be sent for any more, and whether it was discarded; what it does
         must be safe to repeat.
+    is_erased:
+        Given a message of a lane and its headers: whether its person was erased since it was accepted.
     payload_hashes:
         Given the digest of what a message says: every form in which the inbox may keep it.
     """
@@ -121,6 +125,7 @@ class Redrive:
         renew: Renew,
         now: Callable[[], datetime],
         resolved: Resolved | None = None,
+        is_erased: IsErased | None = None,
         payload_hashes: PayloadHashes | None = None,
     ) -> None:
         self._store = store
@@ -130,6 +135,7 @@ class Redrive:
         self._renew = renew
         self._now = now
         self._resolved = resolved
+        self._is_erased = is_erased
         self._payload_hashes = payload_hashes
 
     async def plan(self, letter: StoredLetter) -> ReplayPlan:
@@ -189,6 +195,8 @@ class Redrive:
         return ReplayOutcome.DONE if row is not None and row["status"] == "done" else ReplayOutcome.PENDING
 
     async def _action(self, letter: StoredLetter) -> Action:
+        if letter.code == ErrorCode.SUBJECT_ERASED:
+            return Action.SKIP_ERASED
         if letter.status in (Status.REPLAYED, Status.DISCARDED):
             return Action.SKIP_RESOLVED
         if letter.status is Status.REPLAYING and not self._was_left(letter):
@@ -201,8 +209,23 @@ class Redrive:
             return Action.SKIP_CONFLICT
         row = await self._inbox_row(letter)
         if row is None or row["status"] != "done":
-            return Action.SEND
+            return Action.SKIP_ERASED if await self._concerns_erased(letter) else Action.SEND
         return Action.CLOSE if await self._is_same_payload(letter, row) else Action.SKIP_CONFLICT
+
+    async def _concerns_erased(self, letter: StoredLetter) -> bool:
+        if self._is_erased is None:
+            return False
+        try:
+            delivery = Delivery(
+                body=await self._store.body(letter),
+                properties=letter.properties,
+                message_id=letter.message_id or "",
+                sequence_number=0,
+                delivery_count=letter.attempts,
+            )
+            return await self._is_erased(delivery, Headers.from_properties(letter.properties))
+        except (MessageError, LookupError):  # it can't be read: its replay says so
+            return False
 
     async def _is_same_payload(self, letter: StoredLetter, row: Row) -> bool:
         """Whether what was done under the id is this message; without a payload at hand it can't be decided."""

@@ -15,7 +15,16 @@ from shared.tables import etag_of
 
 from .record import DeadLetter, Note, Status, StoredLetter
 
-__all__ = ["COLUMNS", "INLINE_BYTES", "from_row", "history_column", "merged", "partition_of", "to_row"]
+__all__ = [
+    "COLUMNS",
+    "INLINE_BYTES",
+    "from_row",
+    "history_column",
+    "merged",
+    "partition_of",
+    "properties_columns",
+    "to_row",
+]
 
 INLINE_BYTES = 65_536
 """Largest binary column of a table; a larger body goes to a blob."""
@@ -97,7 +106,7 @@ def to_row(letter: DeadLetter) -> dict[str, Any]:
         "bodyKind": None if letter.body_kind == "data" else letter.body_kind,
     }
     kept = {name: value for name, value in columns.items() if value is not None}
-    return kept | _properties_columns(letter.properties)
+    return kept | properties_columns(letter.properties)
 
 
 def merged(known: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
@@ -186,7 +195,7 @@ def _notes(row: Mapping[str, Any]) -> tuple[Note, ...]:
     )
 
 
-def _properties_columns(properties: Mapping[str, Any]) -> dict[str, Any]:
+def properties_columns(properties: Mapping[str, Any]) -> dict[str, Any]:
     """One text column, or binary pieces: 64 KiB of properties, the broker's limit, can be 400 KB of JSON."""
     text = json.dumps({str(name): _plain(value) for name, value in properties.items()}, separators=(",", ":"))
     if len(text) <= _PROPERTIES_TEXT:

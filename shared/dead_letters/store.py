@@ -13,11 +13,20 @@ from datetime import datetime, timedelta
 
 from shared.blobs import BodyStore
 from shared.encryption import MessageEncryption, UnknownKey
-from shared.messages import Headers
+from shared.messages import Delivery, ErrorCode, Headers
 from shared.tables import Condition, Conflict, Create, Delete, Entity, Query, Replace, Table, again_on_conflict
 
 from .record import DeadLetter, Note, Status, StoredLetter
-from .rows import COLUMNS, INLINE_BYTES, from_row, history_column, merged, partition_of, to_row
+from .rows import (
+    COLUMNS,
+    INLINE_BYTES,
+    from_row,
+    history_column,
+    merged,
+    partition_of,
+    properties_columns,
+    to_row,
+)
 from .selection import GROUP_COLUMNS, Filters, Group, grouped_into
 
 __all__ = ["DeadLetterStore", "LetterPage", "Swept"]
@@ -195,6 +204,31 @@ class DeadLetterStore:
         except Conflict:
             return None
         return replace(letter, status=status, replays=count, changed_at=at, history=history, etag=etag)
+
+    async def forget(self, letter: StoredLetter, note: Note) -> bool:
+        """Delete what a dead letter's message says, and settle it for good; False where it has changed meanwhile."""
+        known = await self._row(letter.id)
+        if known is None or known.etag != letter.etag:
+            return False
+        gone = ("body", "bodyBlob", "sealed", "claim", "properties")
+        kept = {name: value for name, value in known.items() if not name.startswith(gone)}
+        left = Delivery(body=b"", properties=letter.properties, message_id="", sequence_number=0, delivery_count=0)
+        columns = {
+            "status": Status.DISCARDED.value,
+            "code": ErrorCode.SUBJECT_ERASED.value,
+            "reason": "The content of the message was erased.",
+            "changedAt": note.at,
+            "history": history_column((*letter.history, note)),
+            "bodySize": 0,
+            **properties_columns(left.erased().properties),
+        }
+        try:
+            await self._table.submit([Replace({**kept, **columns}, letter.etag)])
+        except Conflict:
+            return False
+        if letter.body_blob is not None:
+            await self._bodies.delete(letter.body_blob, before=note.at + _BLOB_GRACE)
+        return True
 
     async def sweep(self, before: datetime, *, time_left: Callable[[], bool]) -> Swept:
         """Delete what failed last before `before`, and bodies that no row refers to; stop when no time is left."""

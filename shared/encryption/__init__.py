@@ -27,10 +27,11 @@ from .keyring import Keyring
 from .messages import MessageEncryption
 from .rewrapping import Rewrapping
 from .streams import StreamDecryptor, StreamEncryptor, stream_key_id, stream_size
-from .subject_keys import DataKeyWrapper, Erasure, SubjectKeys
+from .subject_keys import ERASED, DataKeyWrapper, Erasure, SubjectKeys
 from .wrapping import KeySecret, KeySecrets, KeyWrapper, SecretWrapper, VaultWrapper, Wrapped
 
 __all__ = [
+    "ERASED",
     "TEXT_PREFIX",
     "DataKey",
     "DataKeyWrapper",

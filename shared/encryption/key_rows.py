@@ -43,6 +43,10 @@ class KeyTable:
             found = await anext(rows, None)
         return None if found is None else _read(found)
 
+    async def of(self, partition: str) -> list[KeyRow]:
+        """All rows of a partition."""
+        return [_read(row) async for row in self._table.query(Query(partition=partition))]
+
     async def create(self, row: KeyRow) -> bool:
         """Write a new row; False where there is one."""
         return await self._submit([Create(_write(row))])

@@ -20,9 +20,12 @@ from .errors import Erased, UnknownKey
 from .key_rows import KeyRow, KeyTable, infrastructure, make_key, read_key
 from .wrapping import KeyWrapper, Wrapped
 
-__all__ = ["DataKeyWrapper", "Erasure", "SubjectKeys"]
+__all__ = ["ERASED", "DataKeyWrapper", "Erasure", "SubjectKeys"]
 
+ERASED = "erased~0"
+"""Id of the key of what stands for an erased value: not even the id of the person's own key is left of it."""
 _LIVE = "key"
+_TOMBSTONE = "erased:"
 _SUBJECT = re.compile(r"[A-Za-z0-9_.-]{1,80}")
 _GENERATION_BYTES = 4
 _MAX_TRIES = 20
@@ -97,6 +100,7 @@ class SubjectKeys:
         self._fresh_seconds = fresh_seconds
         self._timeout = timeout
         self._cached: BoundedCache[str, DataKey] = BoundedCache(capacity, clock=clock)
+        self._erased: BoundedCache[str, datetime] = BoundedCache(capacity, clock=clock)
         self._calls: SingleFlight[DataKey | None] = SingleFlight()
 
     async def key_for(self, subject_token: str, *, formerly: Sequence[str] = ()) -> DataKey:
@@ -127,6 +131,11 @@ class SubjectKeys:
         found = self.peek_for(subject_token)
         return found or await self._calls.call(subject_token, lambda: self._load(subject_token))
 
+    async def erased_at(self, subject_token: str) -> datetime | None:
+        """When a subject was erased last, as far as it was known `fresh_seconds` ago; None where it never was."""
+        await self.find(subject_token)
+        return self._erased.get(subject_token)
+
     async def get(self, key_id: str) -> DataKey:
         """The key with an id.
 
@@ -145,7 +154,7 @@ class SubjectKeys:
         if found is not None and found.id == key_id:
             return found
         async with infrastructure(f"the subject's key {key_id!r} can't be read now", self._timeout):
-            if await self._rows.get(subject, f"erased:{generation}") is not None:
+            if await self._rows.get(subject, f"{_TOMBSTONE}{generation}") is not None:
                 raise Erased(f"The subject of the key {key_id!r} was erased.")
         raise UnknownKey(f"There is no subject's key {key_id!r}.")
 
@@ -176,16 +185,44 @@ class SubjectKeys:
                     self._cached.pop(subject_token)
                     return None
                 at = self._now()
-                if await self._rows.swap(row, _traces(row, at=at, by=by, reason=reason)):
-                    self._cached.pop(subject_token)
+                key_id = str(row.columns["keyId"])
+                if await self._rows.swap(row, _traces(key_id, at=at, by=by, reason=reason)):
+                    self._forget(subject_token)
                     log_event("subject erased", subject=subject_token, by=by, reason=reason)
-                    return Erasure(subject_token, str(row.columns["keyId"]), at)
+                    return Erasure(subject_token, key_id, at)
             raise TimeoutError("the key keeps changing")
+
+    async def note_erasure(self, subject_token: str, *, by: str, reason: str) -> None:
+        """Leave the traces of an erasure of a subject that has no key, so that what waits about it isn't done either.
+
+        Raises
+        ------
+        KeysUnavailable
+        """
+        _checked(subject_token)
+        key_id = f"{subject_token}~{self._random_bytes(_GENERATION_BYTES).hex()}"
+        async with infrastructure("the subject can't be erased now", self._timeout):
+            for row in _traces(key_id, at=self._now(), by=by, reason=reason):
+                await self._rows.create(row)
+        self._forget(subject_token)
+
+    async def ensure_erased_key(self) -> None:
+        """Have whatever stands under the key `ERASED` be known as erased, to apps of any version."""
+        async with infrastructure("the subject can't be erased now", self._timeout):
+            subject, _, generation = ERASED.partition("~")
+            await self._rows.create(KeyRow(subject, f"{_TOMBSTONE}{generation}", {"erasedAt": self._now()}))
+
+    def _forget(self, subject: str) -> None:
+        self._cached.pop(subject)
+        self._erased.pop(subject)
 
     async def _load(self, subject: str) -> DataKey | None:
         async with infrastructure("the subject's key can't be read now", self._timeout):
             started = self._clock()
-            row = await self._rows.get(subject, _LIVE)
+            rows = {row.row: row for row in await self._rows.of(subject)}
+            if erased := [row.columns["erasedAt"] for name, row in rows.items() if name.startswith(_TOMBSTONE)]:
+                self._erased.put(subject, max(erased), until=started + 2 * self._fresh_seconds)  # outlasts the key
+            row = rows.get(_LIVE)
             if row is None:
                 self._cached.pop(subject)
                 return None
@@ -220,11 +257,10 @@ def _checked(subject_token: str) -> None:
         raise ValueError("a subject's token has 1 to 80 letters, digits and _.-")
 
 
-def _traces(row: KeyRow, *, at: datetime, by: str, reason: str) -> list[KeyRow]:
-    key_id = str(row.columns["keyId"])
-    generation = key_id.partition("~")[2]
+def _traces(key_id: str, *, at: datetime, by: str, reason: str) -> list[KeyRow]:
+    subject, _, generation = key_id.partition("~")
     audit = {"action": "erased", "keyId": key_id, "at": at, "by": by, "reason": reason}
     return [
-        KeyRow(row.partition, f"erased:{generation}", {"erasedAt": at}),
-        KeyRow(row.partition, f"audit:{generation}", audit),
+        KeyRow(subject, f"{_TOMBSTONE}{generation}", {"erasedAt": at}),
+        KeyRow(subject, f"audit:{generation}", audit),
     ]

@@ -1,7 +1,7 @@
 """Messages: the envelope, CloudEvents, the error codes, and the integrations that handle them."""
 
 from .cloud_events import CLOUD_EVENT_TYPE, CloudEvent, envelope_from, former_id_of, in_attributes, message_id_of
-from .delivery import Delivery
+from .delivery import ERASED_PROPERTY, Delivery
 from .envelope import Contract, Envelope, Headers, Timestamp, describe
 from .errors import (
     ErrorCode,
@@ -27,6 +27,7 @@ from .unknown_fields import refuse_named_twice, refuse_unknown, unknown_fields
 
 __all__ = [
     "CLOUD_EVENT_TYPE",
+    "ERASED_PROPERTY",
     "Category",
     "CloudEvent",
     "Contract",

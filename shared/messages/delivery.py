@@ -1,10 +1,13 @@
 """A message as a trigger hands it over, or as it waits on the ordered lane."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
-__all__ = ["Delivery"]
+__all__ = ["ERASED_PROPERTY", "Delivery"]
+
+ERASED_PROPERTY = "erased"
+"""Set on a message whose content was erased with the person whom it was about."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,3 +27,8 @@ class Delivery:
     message_id: str
     sequence_number: int
     delivery_count: int
+
+    def erased(self) -> Self:
+        """The message without its content: whoever takes it refuses it, and says why."""
+        kept = {name: value for name, value in self.properties.items() if not name.startswith(("claim", "sealed"))}
+        return replace(self, body=b"", properties={**kept, ERASED_PROPERTY: True})

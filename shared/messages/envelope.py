@@ -66,6 +66,7 @@ def _tells_itself(value: Any) -> bool:
 
 
 Data = TypeVar("Data")
+Read = TypeVar("Read")
 
 
 class Envelope(Contract, Generic[Data]):
@@ -105,6 +106,8 @@ def describe(error: PydanticError, redact: Redact | None = None) -> InvalidMessa
 
 def _finding(item: Mapping[str, Any], redact: Redact | None) -> dict[str, Any]:
     location, message = item["loc"], str(item["msg"]).removeprefix("Value error, ")
+    if item["type"] == "union_tag_invalid":  # the one message of pydantic's that quotes what came
+        message = f"Input should have one of the tags {item['ctx']['expected_tags']}"
     if redact is not None:
         location, message = redact(location, item["type"], message)
     return finding(location, message)
@@ -210,65 +213,90 @@ class Headers:
         InvalidMessage
             Names the property that is missing or wrong: the message wasn't sent by this app's senders.
         """
+        read = _Reader(properties)
+        return cls(
+            message_id=read("messageId", _uuid),
+            event_type=read("eventType", _text(128)),
+            version=read("version", _text(128)),
+            source=read("source", _text(256)),
+            key=read("key", _key),
+            lane=read("priority", Lane),
+            attempt=read("attempt", _whole(1, 10_000)),
+            replay=read.optional("replay", _whole(0, 1_000_000)) or 0,
+            first_attempt_at=read("firstAttemptAt", _first_attempt),
+            correlation_id=read("correlationId", _text(128)),
+            traceparent=read.optional("traceparent", _TEXT),
+            claim=read.optional("claim", _TEXT),
+            claim_sha256=read.optional("claimSha256", _TEXT),
+            claim_size=read.optional("claimSize", _whole(0, 2**53)),
+            claim_encoding=read.optional("claimEncoding", _TEXT),
+            sealed=read.optional("sealed", _TEXT),
+            sender=read.optional("sender", _TEXT),
+            former_id=read.optional("formerId", _uuid),
+            request=read.optional("request", _TEXT),
+        )
+
+
+class _Reader:
+    """Reads application properties; what is wrong is named, and its value never quoted."""
+
+    def __init__(self, properties: Mapping[str, Any]) -> None:
+        self._properties = properties
+
+    def __call__(self, name: str, read: Callable[[Any], Read]) -> Read:
+        if name not in self._properties:
+            raise InvalidMessage(f"The application property {name!r} is missing.")
         try:
-            size = properties.get("claimSize")
-            return cls(
-                message_id=UUID(str(properties["messageId"])),
-                event_type=_text(properties["eventType"], 128),
-                version=_text(properties["version"], 128),
-                source=_text(properties["source"], 256),
-                key=_key(_text(properties["key"], 128)),
-                lane=Lane(properties["priority"]),
-                attempt=_whole("attempt", properties["attempt"], 1, 10_000),
-                replay=_whole("replay", properties.get("replay", 0), 0, 1_000_000),
-                first_attempt_at=_first_attempt(properties["firstAttemptAt"]),
-                correlation_id=_text(properties["correlationId"], 128),
-                traceparent=_optional(properties, "traceparent"),
-                claim=_optional(properties, "claim"),
-                claim_sha256=_optional(properties, "claimSha256"),
-                claim_size=None if size is None else _whole("claimSize", size, 0, 2**53),
-                claim_encoding=_optional(properties, "claimEncoding"),
-                sealed=_optional(properties, "sealed"),
-                sender=_optional(properties, "sender"),
-                former_id=UUID(str(properties["formerId"])) if "formerId" in properties else None,
-                request=_optional(properties, "request"),
-            )
-        except KeyError as error:
-            raise InvalidMessage(f"The application property {error.args[0]!r} is missing.") from None
-        except (ValueError, TypeError, OverflowError) as error:
-            raise InvalidMessage(f"An application property is wrong: {error}.") from None
+            return read(self._properties[name])
+        except (ValueError, TypeError, OverflowError):
+            raise InvalidMessage(f"The application property {name!r} is wrong.") from None
+
+    def optional(self, name: str, read: Callable[[Any], Read]) -> Read | None:
+        """None where it is missing or null."""
+        return None if self._properties.get(name) is None else self(name, read)
 
 
-def _optional(properties: Mapping[str, Any], name: str) -> str | None:
-    value = properties.get(name)
-    return None if value is None else _text(value, 1_024)
+def _uuid(value: Any) -> UUID:
+    return UUID(str(value))
 
 
-def _text(value: Any, longest: int) -> str:
+def _text(longest: int) -> Callable[[Any], str]:
     """Bounded and encodable, so that whatever keeps it later can."""
-    text = str(value)
-    if len(text) > longest:
-        raise ValueError(f"a text of {len(text)} characters, at most {longest} are taken")
-    text.encode()
-    return text
+
+    def read(value: Any) -> str:
+        text = str(value)
+        if len(text) > longest:
+            raise ValueError("too long")
+        text.encode()
+        return text
+
+    return read
 
 
-def _key(text: str) -> str:
+_TEXT = _text(1_024)
+
+
+def _key(value: Any) -> str:
+    text = _text(128)(value)
     if not text:
-        raise ValueError("key must be a text of 1 to 128 characters")
+        raise ValueError("empty")
     return text
 
 
 def _first_attempt(value: Any) -> datetime:
     moment = parse_rfc3339(str(value), offset=False)
     if moment.year < 1970:
-        raise ValueError("firstAttemptAt must be 1970 or later")
+        raise ValueError("before 1970")
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-def _whole(name: str, value: Any, first: int, last: int) -> int:
+def _whole(first: int, last: int) -> Callable[[Any], int]:
     """A number that later readers hold: a column, or a part of a broker's message id."""
-    number = int(value)
-    if not first <= number <= last:
-        raise ValueError(f"{name} must be from {first} to {last}")
-    return number
+
+    def read(value: Any) -> int:
+        number = int(value)
+        if not first <= number <= last:
+            raise ValueError("out of bounds")
+        return number
+
+    return read

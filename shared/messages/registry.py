@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from functools import cached_property
 from types import ModuleType
 
+from pydantic import BaseModel
+
 from shared.classification import Plan, plan_of
 from shared.jobs import Scheduled
 
@@ -80,6 +82,19 @@ class Registry:
         projected = (one.plan for found in self._projections.values() for one in found)
         return any(plan.protects for plan in (*handled, *projected))
 
+    def shown(self, view: str) -> list[type[BaseModel]]:
+        """The models of the rows of a read model, as far as its projections say what they return."""
+        projections = (one for found in self._projections.values() for one in found if one.view == view)
+        return list(dict.fromkeys(one.shown for one in projections if one.shown is not None))
+
+    def subjects(self, kind: str) -> frozenset[str]:
+        """Names of the fields, in any message, event or row, that say which person of a kind it is about."""
+        handlers = [handler.plan for versions in self._handlers.values() for handler in versions.values()]
+        projections = [one for found in self._projections.values() for one in found]
+        shown = [plan_of(one.shown) for one in projections if one.shown]
+        plans = [*handlers, *(one.plan for one in projections), *shown]
+        return frozenset().union(*(plan.subjects(kind) for plan in plans))
+
     def plans(self, view: str) -> tuple[Plan, ...]:
         """What is protected in the rows of a read model, by each of its projections."""
         projections = (one for found in self._projections.values() for one in found if one.view == view)
@@ -95,13 +110,13 @@ class Registry:
         versions = self._handlers.get(event_type)
         if versions is None:
             raise UnknownEventType(
-                f"No integration handles the event type {event_type[:128]!r}.",
+                "No integration handles this event type.",
                 details={"expected": sorted(self._handlers)[:50]},
             )
         handler = versions.get(version)
         if handler is None:
             raise UnknownVersion(
-                f"{event_type} is not known in version {version[:128]!r}.",
+                f"{event_type} is not known in this version.",
                 details={"expected": sorted(versions)},
             )
         return handler

@@ -9,12 +9,14 @@ app's own. Keys are asked for once for each text; the fields themselves take no 
 """
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
+from functools import cache
 from typing import NamedTuple
 
 from pydantic import BaseModel
 from pydantic_core import from_json, to_json
 
-from shared.classification import ProtectedValue, Tokenized, leaves, plan_of
+from shared.classification import Plan, ProtectedValue, Tokenized, leaves, plan_of
 from shared.encryption import (
     TEXT_PREFIX,
     DataKey,
@@ -185,6 +187,23 @@ class FieldProtection:
         except Erased:
             return None
 
+    async def refuse_erased(self, data: BaseModel, accepted_at: datetime) -> None:
+        """Raise Erased where a person whom a message is about was erased after the message was accepted.
+
+        Raises
+        ------
+        Erased, KeysUnavailable
+        """
+        plan = plan_of(type(data))
+        if not _is_personal(plan) or (tokens := await self._tokens()) is None:
+            return
+        found = leaves(plan, data.model_dump(mode="json", by_alias=True))
+        for person in {one.person for one in found if one.person is not None}:
+            for token in tokens.candidates(*person):
+                erased = await self._subject_keys.erased_at(token)
+                if erased is not None and accepted_at < erased:
+                    raise Erased("The person whom this is about was erased after it was accepted.")
+
     async def encrypt_whole(self, text: str, aad: AssociatedData) -> str:
         """A whole text, encrypted under the app's own key."""
         key = self._data_keys.peek_current() or await self._data_keys.current()
@@ -206,6 +225,11 @@ class FieldProtection:
         """
         tokens = await self._tokens()
         return (digest,) if tokens is None else (*tokens.candidates("payload", digest), digest)
+
+
+@cache
+def _is_personal(plan: Plan) -> bool:
+    return bool(plan.subjects())
 
 
 def _encrypted_text(found: ProtectedValue) -> str | None:

@@ -5,6 +5,7 @@ import binascii
 import re
 from collections.abc import AsyncIterable, Collection, Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from shared.encryption import TEXT_PREFIX, Keyring, ProtectionError, key_id_of
 
@@ -26,14 +27,31 @@ def encrypted_key_ids(text: str) -> Iterator[str]:
             continue
 
 
+class Finder(Protocol):
+    """Knows what leads to a person; `Person` does."""
+
+    @property
+    def tokens(self) -> Collection[str]:
+        """The person's tokens."""
+        ...
+
+    def is_in(self, text: str) -> bool:
+        """Whether a text leads to the person."""
+        ...
+
+
 @dataclass(slots=True)
 class StoreSurvey:
-    """What a store holds about a subject.
+    """What a store holds about a person.
 
     Attributes
     ----------
+    found:
+        Places that lead to the person: by a token, the id of a key, or a field that names the person.
+    unread:
+        Places whose content can't be read, so that nobody knows.
     values:
-        Encrypted values under the subject's keys.
+        Encrypted values under the person's keys.
     openable:
         Those of them whose key can be had.
     refused:
@@ -44,6 +62,8 @@ class StoreSurvey:
 
     store: str
     seen: int = 0
+    found: int = 0
+    unread: int = 0
     values: int = 0
     openable: int = 0
     refused: dict[str, int] = field(default_factory=dict)
@@ -51,9 +71,9 @@ class StoreSurvey:
 
 
 async def survey(
-    store: str, texts: AsyncIterable[tuple[str, str]], *, subjects: Collection[str], keyring: Keyring
+    store: str, texts: AsyncIterable[tuple[str, str | None]], *, person: Finder, keyring: Keyring
 ) -> StoreSurvey:
-    """Look through the texts of a store, each with its name, for what is encrypted under the keys of some subjects.
+    """Look through the texts of a store, each with its name, None where it can't be read, for what is about a person.
 
     Raises
     ------
@@ -63,12 +83,18 @@ async def survey(
     answers: dict[str, str | None] = {}
     async for name, text in texts:
         found.seen += 1
+        if text is None:
+            found.unread += 1
+            continue
+        if not person.is_in(text):
+            continue
+        found.found += 1
+        if len(found.samples) < _SAMPLES:
+            found.samples.append(name)
         for key_id in encrypted_key_ids(text):
-            if key_id.partition("~")[0] not in subjects:
+            if key_id.partition("~")[0] not in person.tokens:
                 continue
             found.values += 1
-            if len(found.samples) < _SAMPLES and name not in found.samples:
-                found.samples.append(name)
             if key_id not in answers:
                 answers[key_id] = await _refusal(key_id, keyring)
             refusal = answers[key_id]

@@ -4,10 +4,14 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from dataclasses import replace
+from datetime import datetime
+
+from pydantic import BaseModel
 
 from shared.claim_check import Claim, ClaimStore
-from shared.encryption import MessageEncryption, UnknownKey
+from shared.encryption import Erased, MessageEncryption, UnknownKey
 from shared.messages import (
+    ERASED_PROPERTY,
     Delivery,
     Handler,
     Headers,
@@ -41,6 +45,8 @@ class Decoder:
     ----------
     encryption:
         Decrypts what is encrypted; without one an encrypted message can't be read.
+    refuse_erased:
+        Given a message's data and when it was accepted: raises Erased where its person was erased since.
     payload_hashes:
         Given the digest of what a message with protected fields says: how the inbox keeps it, and kept it earlier.
     """
@@ -52,12 +58,14 @@ class Decoder:
         *,
         buckets: int,
         encryption: MessageEncryption | None = None,
+        refuse_erased: Callable[[BaseModel, datetime], Awaitable[None]] | None = None,
         payload_hashes: Callable[[str], Awaitable[tuple[str, ...]]] | None = None,
     ) -> None:
         self._registry = registry
         self._claims = claims
         self._buckets = buckets
         self._encryption = encryption
+        self._refuse_erased = refuse_erased
         self._payload_hashes = payload_hashes
         self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
 
@@ -78,13 +86,17 @@ class Decoder:
         MessageError
             Unknown contract, wrong data, a claim that is missing or changed, what is encrypted and can't be decrypted.
         """
+        if delivery.properties.get(ERASED_PROPERTY):
+            raise Erased("The content of the message was erased.")
         handler = self._registry.handler(headers.event_type, headers.version)
         async with self._large if (headers.claim_size or 0) > _LARGE else nullcontext():
-            body = await self._payload(delivery, headers)
+            body = await self.payload(delivery, headers)
             if len(body) > _IN_THREAD:
                 message = await asyncio.to_thread(self._read, delivery, body, headers, handler)
             else:
                 message = self._read(delivery, body, headers, handler)
+        if self._refuse_erased is not None:
+            await self._refuse_erased(message.data, headers.first_attempt_at)
         if self._payload_hashes is not None and handler.plan.protects:
             kept, *earlier = await stored_hashes(message.payload_hash, self._payload_hashes)
             return replace(message, payload_hash=kept, earlier_hashes=tuple(earlier))
@@ -109,7 +121,8 @@ class Decoder:
             bucket=bucket_of(key, self._buckets),
         )
 
-    async def _payload(self, delivery: Delivery, headers: Headers) -> bytes:
+    async def payload(self, delivery: Delivery, headers: Headers) -> bytes:
+        """What the message says, decrypted, whether it travels in it or as a claim; raises as `decode` does."""
         if headers.claim is None:
             if self._encryption is not None:
                 return await self._encryption.decrypt(headers, delivery.body)

@@ -4,31 +4,58 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from typing import Any
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
 from uuid import uuid4
 
 import pytest
 from azure.eventhub import EventData
+from azure.storage.blob.aio import ContainerClient
 
 from functions.composition import Composition
-from functions.composition.encryption import SUBJECT_KEYS_TABLE, subject_keys, token_keys, wrapper
+from functions.composition.claims import claim_store
+from functions.composition.dead_letters import dead_letter_store, queue_drain
+from functions.composition.encryption import SUBJECT_KEYS_TABLE, token_keys, wrapper
+from functions.composition.pausing import set_aside
 from functions.composition.platform import Platform, platform
-from functions.composition.read_models import VIEWS_TABLE
-from functions.composition.state import STATE_TABLE
+from functions.composition.processing import processor
+from functions.composition.read_models import VIEWS_TABLE, projector, view_reader
+from functions.composition.sending import lane_senders, publisher
+from functions.composition.state import parking, state_store
 from local.azurite import AzuriteEndpoints
 from local_azure.testing.processes import BrokerProcess
+from ops.dead_letters import redrive_of
 from ops.erasing import DONE, WRONG, _erase, _parse, main
-from shared.encryption import encrypt_text
-from shared.messages import Registry
+from shared.classification import Classification, Restricted, Subject, Tokenized
+from shared.dead_letters import Action, DeadLetter, Decision, Fate, Filters, GivenUp, Status, StoredLetter
+from shared.messages import (
+    Category,
+    Contract,
+    Delivery,
+    Envelope,
+    ErrorCode,
+    Failure,
+    Headers,
+    Integration,
+    Lane,
+    Registry,
+    Reject,
+)
+from shared.pausing import SetAsideMessage
+from shared.sending import BrokerMessage
 from shared.settings import Settings
-from shared.tables import Query, Table, Upsert
+from shared.streams import StreamEvent
+from shared.tables import Query, Table
 from shared.tokenization import TokenKeys
+from shared.work import Work
 from tests.integration.encryption.test_keys import secret_wrapper
+from tests.unit.memory import MemoryLanes, MemoryPublisher
 from tests.unit.shared.encryption.vault import MemorySecrets
 
 
-class OwnTables(Platform):
-    """Azurite and broker with tables that no other test has."""
+class OwnStores(Platform):
+    """Azurite and broker with tables and containers that no other test has."""
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
@@ -38,32 +65,110 @@ class OwnTables(Platform):
         """A table of this test."""
         return super().table(f"{name}{self._suffix}", account=account)
 
+    def container(self, name: str) -> ContainerClient:
+        """A container of this test."""
+        return super().container(f"{name}-{self._suffix}")
+
+
+class Visit(Contract):
+    """A visit of somebody."""
+
+    visit_id: str
+    customer_id: Annotated[str | None, Restricted, Tokenized("customer"), Subject("customer")] = None
+    mail: Annotated[str | None, Restricted, Tokenized("mail")] = None
+    notes: Annotated[str | None, Restricted] = None
+
+
+class Forwarding(MemoryLanes):
+    """Remembers what a replay sends, too."""
+
+    async def forward(self, lane: Lane, message: BrokerMessage) -> None:
+        """What a lane's queue takes as it is."""
+        raise AssertionError("nothing about an erased person is sent")
+
 
 class App:
     """The app's stores, with two people in them."""
 
-    def __init__(self, composition: Composition) -> None:
-        self.composition = composition
-        self.clients = composition.get(platform)
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.closed = True
+        self.lanes = Forwarding()
+        self.publisher = MemoryPublisher()
+        visits = Integration("visits")
 
-    async def fill(self) -> None:
-        """Encrypted values of each person in the state, the read models and the event log."""
-        found, keys = self.composition.get(token_keys), self.composition.get(subject_keys)
-        assert found is not None
-        assert keys is not None
-        tokens = await found.tokens()
-        for customer in ("17850", "13047"):
-            key = await keys.key_for(tokens.token("customer", customer))
-            for table in (self.clients.table(STATE_TABLE), self.clients.table(VIEWS_TABLE)):
-                value = json.dumps(
-                    {"name": encrypt_text(key, "Ada", aad=b"a"), "mail": encrypt_text(key, "a@b", aad=b"b")}
-                )
-                await table.submit([Upsert({"PartitionKey": "p", "RowKey": customer, "value": value})])
-                await table.close()
-            producer = self.clients.producer()
-            async with producer:
-                event = EventData(json.dumps({"data": {"name": encrypt_text(key, "Ada", aad=b"c")}}))
-                await producer.send_batch([event], partition_id="0")
+        @visits.handles("visit.made", key="visitId")
+        async def make(visit: Visit, work: Work) -> None:
+            if self.closed and visit.notes == "closed":
+                raise Reject("closed")
+            await work.save("visit", visit.visit_id, visit)
+            if visit.notes != "quiet":
+                work.publish("visit.seen", visit.model_copy(update={"notes": None}))
+
+        @visits.projects("visit.seen", into="visits")
+        def show(visit: Visit) -> Visit:
+            return visit
+
+        parts: dict[Any, Any] = {
+            platform: OwnStores(settings),
+            wrapper: secret_wrapper(),
+            token_keys: TokenKeys(MemorySecrets(token_key=uuid4().hex * 2), "token-key"),
+            lane_senders: self.lanes,
+            publisher: self.publisher,
+        }
+        self.composition = Composition(settings, Registry([visits]), parts=parts)
+        self.clients = self.composition.get(platform)
+
+    def message(self, visit: str, customer: str, *, accepted: datetime | None = None, **data: str) -> Delivery:
+        """A message as its lane delivers it."""
+        moment = accepted or datetime.now(UTC)
+        said = {"visitId": visit, "customerId": customer, "mail": f"{customer}@example.com", **data}
+        envelope = Envelope[dict[str, Any]](
+            message_id=uuid4(), timestamp=moment, source="test", event_type="visit.made", version="1.0", data=said
+        )
+        headers = Headers(
+            message_id=envelope.message_id,
+            event_type="visit.made",
+            version="1.0",
+            source="test",
+            key=visit,
+            lane=Lane.NORMAL,
+            correlation_id="c-1",
+            first_attempt_at=moment,
+        )
+        return Delivery(
+            body=envelope.model_dump_json(by_alias=True).encode(),
+            properties={str(name): value for name, value in headers.to_properties().items()},
+            message_id=headers.broker_id,
+            sequence_number=1,
+            delivery_count=1,
+        )
+
+    async def process(self, *messages: Delivery) -> None:
+        """Run the handlers, and bring what they published to the read models and the event log."""
+        for message in messages:
+            await self.composition.get(processor).process(Lane.NORMAL, [message])
+        bodies, self.publisher.facts = [one.body for one in self.publisher.facts], []
+        events = [
+            StreamEvent(body=body, partition="0", offset=str(number), sequence_number=number)
+            for number, body in enumerate(bodies)
+        ]
+        await self.composition.get(projector).project(events)
+        producer = self.clients.producer()
+        async with producer:
+            if bodies:
+                await producer.send_batch([EventData(body) for body in bodies], partition_id="0")
+
+    async def find(self, name: str, value: str) -> list[str]:
+        """The ids of the visits that an operator finds by a value."""
+        reader = self.composition.get(view_reader)
+        page = await reader.find("visits", name, value, level=Classification.RESTRICTED, top=10)
+        assert page is not None
+        return [row["visitId"] for row in page.rows]
+
+    async def letters(self) -> list[StoredLetter]:
+        """Every dead letter."""
+        return [one async for one in self.composition.get(dead_letter_store).select(Filters())]
 
     async def erase(self, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, Any]]:
         """The command's exit code and report."""
@@ -74,7 +179,7 @@ class App:
 
 @pytest.fixture
 async def app(azurite: AzuriteEndpoints, emulator: BrokerProcess) -> AsyncIterator[App]:
-    """On tables of its own."""
+    """On stores of its own."""
     settings = Settings.load(
         {
             "ServiceBus": str(emulator),
@@ -85,46 +190,172 @@ async def app(azurite: AzuriteEndpoints, emulator: BrokerProcess) -> AsyncIterat
             "SLUICE_DATA_KEY": "secret:data-key",
             "SLUICE_TOKEN_KEY": "secret:token-key",
             "SLUICE_OPERATION_KEY": "k" * 40,
+            "SLUICE_ENCRYPT_CLAIMS": "true",
+            "SLUICE_STATE_BUCKETS": "2",
         }
     )
-    parts = {
-        platform: OwnTables(settings),
-        wrapper: secret_wrapper(),
-        token_keys: TokenKeys(MemorySecrets(token_key="t" * 40), "token-key"),
-    }
-    composition = Composition(settings, Registry([]), parts=parts)
-    made = App(composition)
-    for one in (made.clients.table(STATE_TABLE), made.clients.table(VIEWS_TABLE)):
-        await one.ensure_created()
-        await one.close()
-    await made.fill()
+    made = App(settings)
+    await made.composition.get(state_store).open()
     yield made
-    await composition.close()
+    await made.composition.close()
 
 
-async def test_an_erasure_shows_what_was_readable_and_that_it_is_not_any_more(
-    app: App, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """In every store, for this person only; who and why stay, by the token."""
-    expected = {"state": 2, "read models": 2, "tokens": 0, "event log": 1}
+async def fill(app: App) -> None:
+    """Everything that may hold something about a person, of two of them."""
+    for customer in ("17850", "13047"):
+        await app.process(
+            app.message(f"seen-{customer}", customer),
+            app.message(f"large-{customer}", customer, notes="x" * 900_000),
+            app.message(f"dead-{customer}", customer, notes="closed"),
+        )
+        await app.composition.get(dead_letter_store).put(unread(customer))
+        waiting, aside = app.message(f"waits-{customer}", customer), app.message(f"aside-{customer}", customer)
+        later = datetime.now(UTC) + timedelta(hours=1)
+        await app.composition.get(parking).park(
+            f"waits-{customer}",
+            waiting,
+            message_id=str(waiting.properties["messageId"]),
+            until=later,
+            reason="later",
+        )
+        await app.composition.get(set_aside).put(
+            [
+                SetAsideMessage(
+                    lane="normal",
+                    integration="visits",
+                    broker_id=aside.message_id,
+                    sequence_number=1,
+                    body=aside.body,
+                    properties=aside.properties,
+                    since=datetime.now(UTC),
+                )
+            ]
+        )
+        await app.composition.get(claim_store).put(uuid4(), aside.body)
+
+
+def unread(customer: str) -> DeadLetter:
+    """A message that breaks its contract, and is about somebody all the same."""
+    now = datetime.now(UTC)
+    return DeadLetter(
+        identity=f"unread-{customer}",
+        body=json.dumps({"data": {"customer_id": int(customer)}}).encode(),
+        properties={},
+        source="lane:normal",
+        category="invalid",
+        code="VALIDATION_ERROR",
+        reason="wrong",
+        attempts=1,
+        first_failure=now,
+        last_failure=now,
+    )
+
+
+HELD = {"state": 4, "read models": 4, "dead letters": 2, "claims": 1, "large values": 1, "event log": 2}
+"""Places that lead to each person: two states, what waits twice; two rows with an entry for the person; and so on."""
+
+
+async def entries(app: App) -> list[str]:
+    """The rows of the index, by whatever field."""
+    table = app.clients.table(VIEWS_TABLE)
+    found = [str(row["key"]) async for row in table.query(Query()) if "eventId" not in row]
+    await table.close()
+    return found
+
+
+async def test_an_erasure_leaves_nothing_that_leads_to_the_person(app: App, capsys: pytest.CaptureFixture[str]) -> None:
+    """By the token of whatever field, by an index, in a message, a claim or a large value; for this person only."""
+    await fill(app)
+    assert await app.find("customerId", "17850") == ["large-17850", "seen-17850"]
+    assert await app.find("mail", "17850@example.com") == ["large-17850", "seen-17850"]
 
     code, report = await app.erase(capsys, "17850", "--by", "ada", "--reason", "asked for it")
+    assert {one["store"]: one["found"] for one in report["before"]} == HELD
+    assert {one["store"]: one["found"] for one in report["after"]} == {**dict.fromkeys(HELD, 0), "event log": 2}
+    assert sum(one["openable"] for one in report["before"]) > 0
+    assert sum(one["openable"] for one in report["after"]) == 0
     assert (code, report["proven"]) == (DONE, True)
-    assert {found["store"]: found["openable"] for found in report["before"]} == expected
-    assert {found["store"]: found["openable"] for found in report["after"]} == dict.fromkeys(expected, 0)
-    assert {found["store"]: found["values"] for found in report["after"]} == expected
-    assert report["after"][0]["refused"] == {"SUBJECT_ERASED": 2}
+    assert report["notReached"][0].startswith("2 events keep tokens")
     assert "17850" not in json.dumps({**report, "before": [], "after": []})
 
+    for name, value in (("customerId", "17850"), ("mail", "17850@example.com")):
+        assert await app.find(name, value) == []
+    assert sorted(await entries(app)) == ["large-13047"] * 2 + ["seen-13047"] * 2
+    shown = await app.composition.get(view_reader).one("visits", "seen-17850", level=Classification.RESTRICTED)
+    assert shown is not None
+    row = json.loads(shown)
+    assert (row["customerId"], row["mail"], row["$erased"]) == (None, None, ["/customerId", "/mail"])
+
     _, other = await app.erase(capsys, "13047", "--dry-run")
-    assert {found["store"]: found["openable"] for found in other["before"]} == expected
+    assert {one["store"]: one["found"] for one in other["before"]} == HELD
     assert other["erased"] == []
+    assert await app.find("customerId", "13047") == ["large-13047", "seen-13047"]
 
     rows = app.clients.table(SUBJECT_KEYS_TABLE)
     found = [dict(row) async for row in rows.query(Query()) if row["RowKey"].startswith("audit:")]
     await rows.close()
     assert [(row["by"], row["reason"], row["action"]) for row in found] == [("ada", "asked for it", "erased")]
     assert "17850" not in json.dumps(found, default=str)
+
+
+async def test_nothing_brings_an_erased_person_back(app: App, capsys: pytest.CaptureFixture[str]) -> None:
+    """No replay, no message that was accepted before, whether it waited in a lane, behind another or aside."""
+    await fill(app)
+    late = [app.message("late", "17850"), app.message("dies", "17850", notes="closed")]
+    await app.process(late[1])
+    (old,) = [one for one in await app.letters() if one.key == "dies"]
+    body = await app.composition.get(dead_letter_store).body(old)
+    await app.erase(capsys, "17850", "--by", "ada", "--reason", "asked for it")
+    app.closed = False
+
+    redrive, order = redrive_of(app.composition), Decision(by="bob", reason="again")
+    for letter in [one for one in await app.letters() if "17850" in str(one.key) or one.key == "dies"]:
+        assert (letter.status, letter.body_size) == (Status.DISCARDED, 0)
+        assert (await redrive.replay(letter, order)).action is Action.SKIP_ERASED
+
+    # One that the broker gave up meanwhile, with all that it said.
+    known = DeadLetter.of_message(
+        Lane.NORMAL,
+        replace(late[1], body=body),
+        Headers.from_properties(late[1].properties),
+        Failure(Category.PERMANENT, ErrorCode.DEAD_LETTERED, "given up"),
+        now=datetime.now(UTC),
+        identity="another",
+    )
+    await app.composition.get(dead_letter_store).put(known)
+    stored = await app.composition.get(dead_letter_store).get(known.id)
+    assert stored is not None
+    assert (await redrive.replay(stored, order)).action is Action.SKIP_ERASED
+
+    turn = (await app.composition.get(parking).find(["waits-17850"]))["waits-17850"]
+    waiting = await app.composition.get(parking).turn(turn)
+    assert waiting is not None
+    assert waiting.delivery.body == b""
+    await app.process(late[0], waiting.delivery)
+    given_up = app.message("given-up", "17850", accepted=turn.since)
+    gone = replace(given_up, properties={**given_up.properties, "DeadLetterReason": "TTLExpiredException"})
+    assert await app.composition.get(queue_drain).take(Lane.NORMAL, GivenUp(delivery=gone)) is Fate.STORED
+    for key in ("late", "waits-17850", "given-up"):
+        (dead,) = [one for one in await app.letters() if one.key == key]
+        assert dead.body_size == 0
+        assert (await redrive.replay(dead, order)).action is Action.SKIP_ERASED
+    assert await app.find("customerId", "17850") == []
+    assert app.lanes.sent == []
+
+    await app.process(app.message("new", "17850"))
+    assert await app.find("customerId", "17850") == ["new"]
+
+
+async def test_an_erasure_of_somebody_without_a_key_is_one_all_the_same(
+    app: App, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nothing of theirs was ever stored, and what waits is refused."""
+    early = app.message("early", "17850", accepted=datetime.now(UTC) - timedelta(minutes=1))
+    code, report = await app.erase(capsys, "17850", "--by", "ada", "--reason", "asked for it")
+    assert (code, report["proven"], report["erased"]) == (DONE, True, [])
+    await app.process(early)
+    (dead,) = await app.letters()
+    assert (dead.code, dead.body_size) == ("SUBJECT_ERASED", 0)
 
 
 def test_an_erasure_needs_a_reason_and_keys(capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,9 +21,17 @@ GOLDEN = Path(__file__).parents[2] / "golden"
 RELEASES = sorted(path.parent.name for path in GOLDEN.glob("*/release.json"))
 
 
-def known(release: str, name: str) -> Any:
+REWORDED = {"No integration handles the event type 'nobody.knows'.": "No integration handles this event type."}
+"""Reasons are for people, and in other words since: names are said, values aren't quoted."""
+
+
+def known(release: str, name: str, *, in_todays_words: bool = False) -> Any:
     """A file of a release."""
-    return json.loads((GOLDEN / release / name).read_text(encoding="utf-8"))
+    text = (GOLDEN / release / name).read_text(encoding="utf-8")
+    for before, now in REWORDED.items():
+        assert before in text or not in_todays_words
+        text = text.replace(before, now) if in_todays_words else text
+    return json.loads(text)
 
 
 async def play(what: str, *, code: Path, surface: Path, storage: str, origin: Path | None = None) -> Any:
@@ -72,7 +80,7 @@ async def test_what_a_release_wrote_is_read_as_it_read_it(
 async def test_the_same_names_are_written_byte_for_byte(azurite: AzuriteEndpoints, project: Path, release: str) -> None:
     """Rows, blobs with their metadata, messages and events: so yesterday's release reads them."""
     written = await play("write", code=project, surface=GOLDEN / "surface.py", storage=azurite.connection_string)
-    expected = known(release, "written.json")
+    expected = known(release, "written.json", in_todays_words=True)
     for row in written["tables"]["state"]:
         if row["RowKey"].startswith("inbox:") and (said := row.pop("payloadHash", None)) is not None:
             assert said == f"2:{row['payloadSha256']}", "the second form is the first where both say the same"
@@ -100,7 +108,7 @@ async def test_a_release_reads_what_is_written_today(
         storage=azurite.connection_string,
         origin=today,
     )
-    assert seen == known(release, "seen.json")
+    assert seen == known(release, "seen.json", in_todays_words=True)
 
 
 @pytest.mark.parametrize("release", RELEASES)

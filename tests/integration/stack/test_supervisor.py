@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -126,6 +127,46 @@ async def test_a_process_that_does_not_get_ready_fails_the_start_with_its_last_w
     wrong = service("host-0", "import sys; print('SLUICE_X is missing', file=sys.stderr); sys.exit(2)", tmp_path)
     with pytest.raises(StartFailed, match="host-0 ended with exit code 2: SLUICE_X is missing"):
         await supervisor.start([wrong])
+
+
+@pytest.mark.parametrize(
+    ("code", "cause"),
+    [
+        ("try:\n    {}['host']\nexcept KeyError:\n    raise ValueError('no host') ", "ValueError: no host"),
+        ("print('ModuleNotFoundError: No module named x'); print('bye')", "ModuleNotFoundError: No module named x"),
+        ("print('Error: listen EADDRINUSE'); print('    at Server.listen (node:net:1)')", "Error: listen EADDRINUSE"),
+        ("print('port 5 cannot be used'); print('stopped in 0.1 s')", "port 5 cannot be used"),
+        ("pass", "it said nothing"),
+    ],
+)
+async def test_a_process_that_fails_shows_its_cause(
+    supervisor: Supervisor, tmp_path: Path, code: str, cause: str
+) -> None:
+    """Not the last line, which may be a frame of a stack, a hint or a goodbye."""
+    wrong = service("host-0", f"{code}\nimport sys; sys.exit(1)", tmp_path)
+    with pytest.raises(StartFailed, match=re.escape(f"ended with exit code 1: {cause}")):
+        await supervisor.start([wrong])
+
+
+async def test_a_full_disk_ends_nothing_for_good(data: DataDirectory, tmp_path: Path) -> None:
+    """While nothing can be written it is tried again, which is said once; then the process is there again."""
+    told: list[str] = []
+    supervisor = Supervisor(data, told.append)
+    try:
+        (child,) = await supervisor.start([service("host-0", SERVE, tmp_path)])
+        first = child.pid
+        away = data.path.rename(tmp_path / "away")  # no log can be opened, and no process noted
+        os.kill(first, signal.SIGKILL)
+        await until(lambda: any("trying again" in line for line in told))
+        assert any("cannot be written" in line and line.endswith("going on") for line in told)
+        await asyncio.sleep(1)
+        assert len(told) == len(set(told))
+        away.rename(data.path)
+        await until(lambda: noted(data).get("host-0", first) != first)
+        await until(lambda: "host-0 is ready again" in told)
+        assert runs(noted(data)["host-0"])
+    finally:
+        await supervisor.stop()
 
 
 async def test_a_program_that_is_not_there_fails_the_start(supervisor: Supervisor, tmp_path: Path) -> None:

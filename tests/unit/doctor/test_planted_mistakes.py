@@ -166,8 +166,12 @@ def test_a_planted_mistake_is_caught_by_its_rule_alone(examined: Examine, rule: 
     assert all(one.message and one.consequence and one.remedy for one in findings)
 
 
-def test_the_copy_has_no_mistakes_before(examined: Examine) -> None:
+def test_the_copy_has_no_mistakes_of_its_own_before(
+    examined: Examine, usual: list[tuple[str, str]], project: Path, app: AppDescription
+) -> None:
+    """What a user's functions bring is found in the project itself, where its own test says so."""
     assert examined() == []
+    assert set(usual) <= {(one.rule, one.message) for one in examine(read_facts(project, app))}
 
 
 def changed(app: AppDescription, function: str, **binding: str) -> AppDescription:

@@ -36,5 +36,5 @@ class MemoryClaims(Edge):
         """The payload, where it is there."""
         self._meet()
         if claim.name not in self.payloads:
-            raise ClaimMissing(f"The payload {claim.name!r} isn't in Blob storage.")
+            raise ClaimMissing("The payload isn't in Blob storage.")
         return self.payloads[claim.name]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from local.azurite import AzuriteEndpoints, parse_endpoints
-from local.stack.services import app_settings, parse_emulator
+from local.stack.services import app_settings, host_service, parse_emulator
 
 READY = 'ready amqp=5672 admin=5300 ServiceBus="Endpoint=sb://localhost:5672;Key=K;UseDevelopmentEmulator=true;"\n'
 
@@ -60,3 +61,14 @@ def test_a_broken_settings_file_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "local.settings.json").write_text(text)
     with pytest.raises(ValueError, match=r"local\.settings\.json is not a settings file"):
         app_settings(tmp_path, {})
+
+
+@pytest.mark.parametrize(("settings", "log"), [({"SLUICE_LOG_FORMAT": "json"}, "json"), ({}, "text")])
+async def test_the_host_writes_as_the_app_does_and_not_of_every_timer(
+    tmp_path: Path, settings: dict[str, str], log: str
+) -> None:
+    """One form of lines in one log, and none every few seconds."""
+    async with aiohttp.ClientSession() as probe:
+        command = host_service("embedded", tmp_path, 0, 7071, settings, probe).command
+    assert command[command.index("--log") + 1] == log
+    assert "--quiet-timers" in command

@@ -15,13 +15,17 @@ from local_azure.host.runtime import HostArguments, run_host
 _QUIET = "SLUICE_HOST_QUIET"
 
 
-def _arguments() -> tuple[HostArguments, bool]:
+def _arguments() -> HostArguments:
     parser = argparse.ArgumentParser(prog="local-azure host", description=__doc__)
     parser.add_argument("--app", type=Path, default=Path(), help="folder of function_app.py and host.json")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
     parser.add_argument("--port", type=int, default=7071, help="HTTP port, 0 for any free one (7071)")
     parser.add_argument("--instance", default="", help="name of this instance among several, for logs and leases")
     parser.add_argument("--quiet", action="store_true", help=f"no line per invocation (also {_QUIET}=1)")
+    parser.add_argument("--quiet-timers", action="store_true", help="no line for a run of a timer that succeeds")
+    parser.add_argument(
+        "--log", choices=("text", "json"), default="text", help="how the host's lines are written (text)"
+    )
     parser.add_argument(
         "--keys",
         type=Path,
@@ -39,9 +43,10 @@ def _arguments() -> tuple[HostArguments, bool]:
     instance = given.instance or f"local-{os.getpid()}"
     arguments = HostArguments(
         app=given.app.resolve(), host=given.host, port=given.port, instance=instance, keys=given.keys,
-        hang_forged_ids=given.hang_forged_ids,
+        hang_forged_ids=given.hang_forged_ids, quiet_timers=given.quiet_timers, json_log=given.log == "json",
     )  # fmt: skip
-    return arguments, quiet
+    configure_host_log(quiet=quiet, as_json=arguments.json_log)
+    return arguments
 
 
 async def _run(arguments: HostArguments) -> None:
@@ -55,8 +60,7 @@ async def _run(arguments: HostArguments) -> None:
 
 def main() -> int:
     """Run the host; 0 after a clean stop, 2 with one line on stderr if it cannot start."""
-    arguments, quiet = _arguments()
-    configure_host_log(quiet=quiet)
+    arguments = _arguments()
     try:
         asyncio.run(_run(arguments))
     except HostError as error:

@@ -108,8 +108,21 @@ def _parameter(
     if not _fits(converter, annotation, is_output, http_streams):
         raise IndexingError(
             f"function {function}: the annotation {_named(annotation)} of {name} does not fit its binding {kind}"
+            f"{_advice(annotation, kind, http_streams)}"
         )
     return Parameter(name=name, converter=converter, annotation=annotation, binding=binding)
+
+
+def _advice(annotation: Any, kind: str, http_streams: bool) -> str:
+    """What to write instead where an app with HTTP streams takes a request as one without, or the other way round."""
+    if kind != "httpTrigger":
+        return ""
+    if http_streams:
+        return (
+            ": the app imports azurefunctions.extensions.http.fastapi, so every HTTP function takes its Request "
+            "(from azurefunctions.extensions.http.fastapi import Request)"
+        )
+    return ": use azure.functions.HttpRequest" if getattr(annotation, "__name__", "") == "Request" else ""
 
 
 def _is_out(annotation: Any) -> bool:
@@ -155,6 +168,7 @@ def _returned(
     if not isinstance(annotation, type) or not _fits(kind, annotation, True, http_streams):
         raise IndexingError(
             f"function {function}: the worker refuses the return annotation {_named(annotation)} for {kind}"
+            + (": use a Response of azurefunctions.extensions.http.fastapi" if kind == "http" and http_streams else "")
         )
     return Parameter(name=_IMPLICIT_RETURN, converter=kind, annotation=annotation, binding=binding)
 

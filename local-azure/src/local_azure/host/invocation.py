@@ -94,7 +94,10 @@ def encode(parameter: Parameter, value: Any) -> Any:
 class Invoker:
     """Runs functions on the one event loop and its thread pool, and knows how many are running."""
 
-    def __init__(self, *, threads: int | None, timeout: timedelta | None, traced: bool = False) -> None:
+    def __init__(
+        self, *, threads: int | None, timeout: timedelta | None, traced: bool = False, quiet_timers: bool = False
+    ) -> None:
+        self._quiet_timers = quiet_timers
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="function")
         self._timeout = timeout.total_seconds() if timeout else None
         self._traced = traced
@@ -157,11 +160,13 @@ class Invoker:
             With the cause; the failure has been logged.
         """
         id_ = invocation_id or str(uuid.uuid4())
+        quiet = self._quiet_timers and function.trigger_type == "timerTrigger"
+        says = HOST_LOGGER.isEnabledFor(logging.INFO) and not quiet
         started = time.perf_counter()
         self._running += 1
         self._idle.clear()
         try:
-            if HOST_LOGGER.isEnabledFor(logging.INFO):
+            if says:
                 HOST_LOGGER.info("Executing 'Functions.%s' (Reason='%s', Id=%s)", function.name, reason, id_)
             result = await self._call(function, argument(), id_, retry, trace)
         except Exception as error:
@@ -171,7 +176,7 @@ class Invoker:
             self._running -= 1
             if not self._running:
                 self._idle.set()
-        if HOST_LOGGER.isEnabledFor(logging.INFO):
+        if says:
             duration = (time.perf_counter() - started) * 1000
             HOST_LOGGER.info(
                 "Executed 'Functions.%s' (Succeeded, Id=%s, Duration=%.0fms)", function.name, id_, duration

@@ -1,5 +1,6 @@
 """Where lines go: the host's own with a time in front, the app's unchanged, one per record."""
 
+import json
 import logging
 import sys
 from datetime import UTC, datetime
@@ -16,6 +17,17 @@ class _HostFormatter(logging.Formatter):
         return f"[{moment.removesuffix('+00:00')}Z] {super().format(record)}"
 
 
+class _JsonFormatter(logging.Formatter):
+    """One JSON object a line, so that whoever reads the log reads all of it one way."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line = {"time": moment, "level": record.levelname.lower(), "event": record.getMessage(), "logger": record.name}
+        if record.exc_info:
+            line["error"] = self.formatException(record.exc_info)
+        return json.dumps(line)
+
+
 class _AppHandler(logging.StreamHandler[TextIO]):
     """Passes the app's records through as the platform's log stream would show them."""
 
@@ -26,19 +38,22 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
-def configure_host_log(*, quiet: bool) -> None:
+def configure_host_log(*, quiet: bool, as_json: bool = False) -> None:
     """Set up the host's own log; quiet keeps warnings and errors only."""
     handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(_HostFormatter("%(message)s"))
+    handler.setFormatter(_JsonFormatter() if as_json else _HostFormatter("%(message)s"))
     HOST_LOGGER.handlers[:] = [handler]
     HOST_LOGGER.propagate = False
     HOST_LOGGER.setLevel(logging.WARNING if quiet else logging.INFO)
 
 
-def capture_app_logs() -> None:
+def capture_app_logs(*, as_json: bool = False) -> None:
     """Root records from INFO up appear as they are, as the worker sends them; SDK chatter stays out."""
     root = logging.getLogger()
-    root.addHandler(_AppHandler(sys.stdout))
+    handler = _AppHandler(sys.stdout)
+    if as_json:
+        handler.setFormatter(_JsonFormatter())
+    root.addHandler(handler)
     root.setLevel(logging.INFO)
     for library in ("azure", "aiohttp.access", "uamqp"):
         logging.getLogger(library).setLevel(logging.WARNING)

@@ -39,6 +39,8 @@ class HostArguments:
     instance: str
     keys: Path | None = None
     hang_forged_ids: bool = False
+    quiet_timers: bool = False
+    json_log: bool = False
 
 
 async def run_host(arguments: HostArguments, stop: asyncio.Event) -> None:
@@ -51,8 +53,13 @@ async def run_host(arguments: HostArguments, stop: asyncio.Event) -> None:
     """
     settings = load_settings(arguments.app)
     options = load_host_json(arguments.app / "host.json", settings)
-    invoker = Invoker(threads=thread_count(settings), timeout=options.function_timeout, traced=is_traced(settings))
-    capture_app_logs()
+    invoker = Invoker(
+        threads=thread_count(settings),
+        timeout=options.function_timeout,
+        traced=is_traced(settings),
+        quiet_timers=arguments.quiet_timers,
+    )
+    capture_app_logs(as_json=arguments.json_log)
     functions, warnings = index_app(load_app(arguments.app, settings), settings)
     keep_app_logs_single()
     for warning in (*options.warnings, *warnings):

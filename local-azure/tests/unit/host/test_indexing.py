@@ -10,6 +10,7 @@ from typing import Any
 import azure.functions as func
 import pytest
 
+from local_azure.host.annotations import read_signature
 from local_azure.host.errors import IndexingError, SettingError, StartError
 from local_azure.host.functions import Function
 from local_azure.host.indexing import index_app, load_app
@@ -231,3 +232,18 @@ def test_the_table_lists_http_functions_first_with_methods_and_urls() -> None:
 
 def test_descriptions_survive_json() -> None:
     json.dumps(dict(index(lambda app: queue(app, not_annotated))[0].trigger.binding))
+
+
+def test_a_request_of_the_other_kind_is_told_the_one_to_use() -> None:
+    """An app that imports the streams extension hands every HTTP function its Request, and no other."""
+    import azurefunctions.extensions.http.fastapi as streams
+
+    def classic(req: func.HttpRequest) -> None: ...
+    def streaming(req: streams.Request) -> None: ...
+
+    bindings: list[dict[str, Any]] = [{"name": "req", "type": "httpTrigger", "direction": "IN"}]
+    read_signature("f", streaming, bindings, http_streams=True)
+    with pytest.raises(IndexingError, match=r"from azurefunctions\.extensions\.http\.fastapi import Request"):
+        read_signature("f", classic, bindings, http_streams=True)
+    with pytest.raises(IndexingError, match=r"use azure\.functions\.HttpRequest"):
+        read_signature("f", streaming, bindings, http_streams=False)

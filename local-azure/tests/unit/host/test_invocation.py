@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import json
 import threading
 from datetime import timedelta
 from typing import Any
@@ -12,10 +13,11 @@ import pytest
 from local_azure.host.context import Retry, RetryError, TraceContext
 from local_azure.host.functions import Function, Parameter
 from local_azure.host.invocation import InvocationFailed, Invoker
+from local_azure.host.logs import HOST_LOGGER, configure_host_log
 
 
-def function(call: Any, *, wants_context: bool = False) -> Function:
-    trigger = Parameter(name="value", converter="generic", annotation=str, binding={"type": "serviceBusTrigger"})
+def function(call: Any, *, wants_context: bool = False, kind: str = "serviceBusTrigger") -> Function:
+    trigger = Parameter(name="value", converter="generic", annotation=str, binding={"type": kind})
     return Function(
         name="work", call=call, is_async=inspect.iscoroutinefunction(call), wants_context=wants_context,
         directory="/app", trigger=trigger,
@@ -102,3 +104,27 @@ async def test_waiting_for_idle_is_bounded(invoker: Invoker) -> None:
     release.set()
     assert await invoker.wait_idle(1)
     await running
+
+
+@pytest.mark.parametrize(("kind", "lines"), [("timerTrigger", 0), ("serviceBusTrigger", 2)])
+async def test_timers_that_succeed_can_be_kept_out_of_the_log(
+    kind: str, lines: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Several run every few seconds; one that fails is still told, and everything else."""
+    monkeypatch.setattr(HOST_LOGGER, "handlers", [])
+    monkeypatch.setattr(HOST_LOGGER, "propagate", False)
+    monkeypatch.setattr(HOST_LOGGER, "level", HOST_LOGGER.level)
+    configure_host_log(quiet=False, as_json=True)
+    quiet = Invoker(threads=1, timeout=None, quiet_timers=True)
+
+    async def work(value: str) -> None:
+        if value == "bad":
+            raise ValueError("bad")
+
+    await quiet.invoke(function(work, kind=kind), lambda: "good")
+    assert len(capsys.readouterr().out.splitlines()) == lines
+    with pytest.raises(InvocationFailed):
+        await quiet.invoke(function(work, kind=kind), lambda: "bad")
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert told[-1]["level"] == "error"
+    assert "Executed 'Functions.work' (Failed" in told[-1]["event"]

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from shared.encryption import Erased, Keyring, KeysUnavailable, UnknownKey, encrypt, encrypt_text
+from shared.encryption import ERASED, Erased, Keyring, KeysUnavailable, UnknownKey, encrypt, encrypt_text
 
 from .vault import World
 
@@ -138,3 +138,31 @@ async def test_a_keyring_opens_whatever_was_sealed() -> None:
     await subject_keys.erase(SUBJECT, by="ada", reason="asked for it")
     with pytest.raises(Erased):
         await keyring.decrypt_text(text, aad=b"2")
+
+
+async def test_when_a_subject_was_erased_is_known_everywhere_within_its_time() -> None:
+    """Also of one that had no key, and of one that has a new key by now."""
+    world = World()
+    here, there = world.subject_keys(), world.subject_keys()
+    await there.key_for(SUBJECT)
+    assert await there.erased_at(SUBJECT) is None
+    done = await here.erase(SUBJECT, by="ada", reason="asked for it")
+    assert done is not None
+    assert await here.erased_at(SUBJECT) == done.at
+    world.clock.move(60)
+    assert await there.erased_at(SUBJECT) == done.at
+    await there.key_for(SUBJECT)
+    assert await there.erased_at(SUBJECT) == done.at
+
+    await here.note_erasure("tok_other", by="ada", reason="asked for it")
+    assert await there.erased_at("tok_other") == world.clock.moment
+    assert await there.find("tok_other") is None
+
+
+async def test_what_stands_for_an_erased_value_is_one_to_every_reader() -> None:
+    """Whatever version it has: the key that it names has the traces of an erasure."""
+    world = World()
+    await world.subject_keys().ensure_erased_key()
+    await world.subject_keys().ensure_erased_key()
+    with pytest.raises(Erased):
+        await world.subject_keys().get(ERASED)

@@ -356,6 +356,29 @@ async def test_a_waiting_message_that_cannot_be_read_ends_as_a_dead_letter(lane:
     assert len(lane.world.dead.letters) == 1
 
 
+async def test_a_message_that_names_its_key_and_cannot_be_read_blocks_it(lane: LaneWorld) -> None:
+    """What comes after it may need what it would have said."""
+    await lane.process(replace(ordered(1), body=b"\xff"), ordered(2), ordered(3, "b"))
+    assert (lane.moves(), lane.moves("b")) == ([], [3])
+    parked = await lane.parked()
+    assert parked is not None
+    assert parked.blocked_by == name_of(1)
+    assert {(letter.key, letter.lane_name) for letter in lane.world.dead.letters.values()} == {("a", "ordered")}
+
+
+async def test_a_batch_counts_every_message_of_every_key(lane: LaneWorld, caplog: pytest.LogCaptureFixture) -> None:
+    """Though each wave of it is settled by itself."""
+    caplog.set_level("INFO")
+    await lane.process(
+        *(ordered(number) for number in (1, 2, 3)), ordered(1), ordered(4, behave="reject"), ordered(5), ordered(6, "b")
+    )
+    (line,) = [record for record in caplog.records if record.getMessage() == "batch"]
+    counts = {name: count for name, count in vars(line)["fields"].items() if isinstance(count, int)}
+    assert counts.pop("milliseconds") >= 0
+    wanted = {"received": 7, "paused": 0, "done": 4, "duplicates": 1, "retried": 0, "dead": 1, "parked": 1}
+    assert counts == wanted
+
+
 async def test_a_batch_that_cannot_be_parked_goes_back(lane: LaneWorld) -> None:
     """Whoever completed it would lose the message that must be tried again."""
     lane.world.state.failures = [None] * 3 + [ConnectionError("storage is away")] * 50

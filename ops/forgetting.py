@@ -1,0 +1,249 @@
+"""Every store in which an app keeps something about people: what it holds, place by place, and how it is taken out."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from azure.core.exceptions import ResourceNotFoundError
+
+from functions.composition import Composition
+from functions.composition.claims import claim_store, decoder
+from functions.composition.dead_letters import dead_letter_store
+from functions.composition.encryption import fields
+from functions.composition.platform import platform
+from functions.composition.read_models import VIEWS_TABLE
+from functions.composition.state import STATE_TABLE, VALUES_CONTAINER, large_values
+from shared.blobs import BlobChanged, BlobMissing, BlobReference
+from shared.claim_check import Claim
+from shared.dead_letters import Filters, Note, StoredLetter
+from shared.messages import Delivery, Headers, MessageError
+from shared.ordered import delivery_of, waiting_columns
+from shared.pausing import SetAsideMessage
+from shared.privacy import Person
+from shared.state import pack, unpack
+from shared.tables import Condition, Conflict, Delete, Entity, Query, Replace, Table
+
+if TYPE_CHECKING:
+    from azure.eventhub.aio import EventHubConsumerClient
+    from azure.storage.blob.aio import ContainerClient
+
+__all__ = ["EVENT_LOG", "Place", "stores"]
+
+EVENT_LOG = "event log"
+"""The one store in which nothing can be changed."""
+_EVENTS_SECONDS = 60.0
+_QUIET_SECONDS = 5.0
+
+Forget = Callable[[], Awaitable[object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Something that is stored.
+
+    Attributes
+    ----------
+    text:
+        All of it, decrypted but for single fields; None where that can't be had.
+    forget:
+        Takes the person out of it, or deletes it; None where nothing can be changed. A place that changes at the same
+        time is left as it is, and found again.
+    """
+
+    name: str
+    text: str | None
+    forget: Forget | None
+
+
+def stores(composition: Composition, person: Person, note: Note) -> dict[str, AsyncIterator[Place]]:
+    """By name each store's places; messages before the claims that they name."""
+    clients = composition.get(platform)
+    looking = _Stores(composition, person, note)
+    return {
+        "state": looking.tables(clients.tables(STATE_TABLE)),
+        "read models": looking.tables([clients.table(VIEWS_TABLE)]),
+        "dead letters": looking.dead_letters(),
+        "claims": looking.claims(clients.container(composition.settings.claim_container)),
+        "large values": looking.values(clients.container(VALUES_CONTAINER)),
+        EVENT_LOG: _events(clients.event_reader()),
+    }
+
+
+class _Stores:
+    def __init__(self, composition: Composition, person: Person, note: Note) -> None:
+        self._composition = composition
+        self._person = person
+        self._note = note
+
+    async def tables(self, tables: list[Table]) -> AsyncIterator[Place]:
+        """Rows of state and views, what waits for its turn or the end of a pause, and what is still to be published."""
+        for table in tables:
+            try:
+                async for row in table.query(Query()):
+                    yield await self._row(table, row)
+            finally:
+                await table.close()
+
+    async def _row(self, table: Table, row: Entity) -> Place:
+        key = str(row["RowKey"])
+        name = f"{row['PartitionKey']}/{key}"
+        if key.startswith("waiting:"):
+            delivery = delivery_of(row)
+            new = {**_others(row, "body", "properties", "claim"), **waiting_columns(delivery.erased())}
+            return Place(name, await self._message(delivery), partial(_replace, table, row, new))
+        if str(row["PartitionKey"]).startswith("aside-"):
+            waiting = SetAsideMessage.from_row(row)
+            delivery = Delivery(
+                body=waiting.body, properties=waiting.properties, message_id="", sequence_number=0, delivery_count=0
+            )
+            erased = delivery.erased()
+            new = replace(waiting, body=erased.body, properties=erased.properties).columns()
+            return Place(name, await self._message(delivery), partial(_replace, table, row, new))
+        if any(token in key for token in self._person.tokens):  # of an index
+            return Place(name, key, partial(_delete, table, row))
+        if row.get("kind") == "command":
+            return Place(name, await self._command(row), partial(_delete, table, row))
+        reference = BlobReference.from_columns(row)
+        if reference is None:
+            text = unpack(row)
+            rest = " ".join(str(value) for column, value in row.items() if not column.startswith("value"))
+            whole = text if not any(token in rest for token in self._person.tokens) else f"{rest} {text}"
+            return Place(name, whole, partial(self._rewrite, table, row, text))
+        try:
+            large = await self._composition.get(large_values).get_value(reference)
+        except (BlobMissing, BlobChanged):
+            return Place(name, None, None)
+        return Place(name, large, partial(self._rewrite_large, table, row, large))
+
+    async def _rewrite(self, table: Table, row: Entity, text: str) -> None:
+        await _replace(table, row, {**_others(row, "value"), **pack(self._person.taken_out_of(text))})
+        if "eventId" in row:  # of a view: no entry leads to it any more, by whatever field or earlier value
+            of_row = Query(partition=row["PartitionKey"], where=[Condition("key", "eq", row["key"])])
+            async for entry in table.query(of_row):
+                if entry["RowKey"] != row["RowKey"]:
+                    await _delete(table, entry)
+
+    async def _rewrite_large(self, table: Table, row: Entity, text: str) -> None:
+        owner = f"{int(row['PartitionKey'])}/{row['RowKey']}"
+        kept = await self._composition.get(large_values).put_value(owner, self._person.taken_out_of(text))
+        await _replace(table, row, {**_others(row, "value"), **kept.columns()})
+
+    async def _command(self, row: Entity) -> str | None:
+        protection = self._composition.get(fields)
+        with suppress(MessageError):
+            if protection is not None:
+                return await protection.decrypt_whole(unpack(row), ("outbox", str(row["RowKey"])))
+        return None
+
+    async def _message(self, delivery: Delivery) -> str | None:
+        """What a message says; nothing where that was erased."""
+        try:
+            if delivery.properties.get("erased"):
+                return ""
+            headers = Headers.from_properties(delivery.properties)
+            return (await self._composition.get(decoder).payload(delivery, headers)).decode("utf-8", "replace")
+        except MessageError:
+            return None
+
+    async def dead_letters(self) -> AsyncIterator[Place]:
+        """Each with what its message says."""
+        store = self._composition.get(dead_letter_store)
+        async for dead_letter in store.select(Filters()):
+            yield Place(
+                dead_letter.id, await self._dead_letter(dead_letter), partial(store.forget, dead_letter, self._note)
+            )
+
+    async def _dead_letter(self, dead_letter: StoredLetter) -> str | None:
+        store = self._composition.get(dead_letter_store)
+        try:
+            body = await store.body(dead_letter)
+            if dead_letter.lane is None or (not dead_letter.claim and dead_letter.properties.get("sealed") is None):
+                return body.decode("utf-8", "replace")
+            delivery = Delivery(
+                body=body, properties=dead_letter.properties, message_id="", sequence_number=0, delivery_count=0
+            )
+            return await self._message(delivery)
+        except (LookupError, MessageError):
+            return None
+
+    async def claims(self, container: "ContainerClient") -> AsyncIterator[Place]:
+        """Large payloads, also of messages that were processed; uploads that no message has named have no reference."""
+
+        async def read(reference: BlobReference) -> str:
+            claim = Claim(reference.name, reference.sha256, reference.size, reference.encoding)
+            message_id = UUID(reference.name.partition("/")[0])
+            return (await self._composition.get(claim_store).get(message_id, claim)).decode("utf-8", "replace")
+
+        async for place in _blobs(container, read):
+            yield place
+
+    async def values(self, container: "ContainerClient") -> AsyncIterator[Place]:
+        """Large values; those of rows were rewritten before, so that what is left of them is nobody's any more."""
+        async for place in _blobs(container, self._composition.get(large_values).get_value):
+            yield place
+
+
+async def _blobs(container: "ContainerClient", read: Callable[[BlobReference], Awaitable[str]]) -> AsyncIterator[Place]:
+    async with container:
+        with suppress(ResourceNotFoundError):
+            async for blob in container.list_blobs(include=["metadata"]):
+                about: Mapping[str, str] = blob.metadata or {}
+                name = str(blob.name)
+                try:
+                    reference = BlobReference(name, about["sha256"], int(about["size"]), about.get("encoding"))
+                    text: str | None = await read(reference)
+                except (BlobMissing, BlobChanged, MessageError, KeyError, ValueError):
+                    text = None
+
+                yield Place(name, text, partial(_delete_blob, container, name))
+
+
+async def _delete_blob(container: "ContainerClient", name: str) -> None:
+    with suppress(ResourceNotFoundError):
+        await container.delete_blob(name)
+
+
+def _others(row: Entity, *columns: str) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if not name.startswith(columns)}
+
+
+async def _replace(table: Table, row: Entity, new: Mapping[str, Any]) -> None:
+    with suppress(Conflict):
+        await table.submit([Replace(new, row.etag)])
+
+
+async def _delete(table: Table, row: Entity) -> None:
+    with suppress(Conflict):
+        await table.submit([Delete(row, row.etag)])
+
+
+async def _events(client: "EventHubConsumerClient") -> AsyncIterator[Place]:
+    """Every event that the hub still has, as far as it went when this began; all partitions side by side."""
+    queue: asyncio.Queue[tuple[str, Any]] = asyncio.Queue(1_000)
+
+    async def take(context: Any, event: Any) -> None:
+        await queue.put((context.partition_id, event))
+
+    async with client, asyncio.timeout(_EVENTS_SECONDS):
+        names = await client.get_partition_ids()
+        found = await asyncio.gather(*map(client.get_partition_properties, names))
+        ends = {one["id"]: last for one in found if (last := one["last_enqueued_sequence_number"]) >= 0}
+        readings = [
+            asyncio.create_task(client.receive(take, partition_id=name, starting_position="-1")) for name in ends
+        ]
+        try:
+            while ends:
+                async with asyncio.timeout(_QUIET_SECONDS):
+                    partition, event = await queue.get()
+                text = b"".join(event.body).decode("utf-8", "replace")
+                yield Place(f"{partition}/{event.sequence_number}", text, None)
+                if event.sequence_number >= ends.get(partition, -1):
+                    ends.pop(partition, None)
+        finally:
+            for reading in readings:
+                reading.cancel()
+            await asyncio.gather(*readings, return_exceptions=True)
