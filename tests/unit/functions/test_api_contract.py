@@ -37,7 +37,7 @@ CHECKS = {
 }
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(600 + 30 * CASES)
 def test_every_answer_is_as_described() -> None:
     """Every check of the tool: status, type, headers and shape of answers, what is refused, and who is; links too."""
     key = secrets.token_urlsafe(32)
