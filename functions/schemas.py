@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from shared.claim_check import LARGEST_UPLOAD
 from shared.classification import plan_of
 from shared.messages import ErrorCode, Handler
 
@@ -142,8 +143,8 @@ _UPLOADED = {
     "type": "object",
     "required": ["id", "size", "sha256"],
     "properties": {
-        "id": {"type": "string"},
-        "size": {"type": "integer", "minimum": 1, "description": "bytes"},
+        "id": {"type": "string", "maxLength": 256},
+        "size": {"type": "integer", "minimum": 1, "maximum": LARGEST_UPLOAD, "description": "bytes"},
         "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
     },
 }
@@ -191,6 +192,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         "type": "object",
         "description": "Stands for an upload, which is taken as the body.",
         "required": ["upload"],
+        "additionalProperties": False,
         "properties": {"upload": reference("schemas", "Uploaded")},
     },
     "Uploaded": _UPLOADED,

@@ -51,11 +51,13 @@ def named_upload(body: bytes, *, largest: int) -> NamedUpload | None:
     if wrong:
         text = "; ".join(f"{one['field']}: {one['message']}" for one in wrong)
         raise InvalidMessage(text, details={"errors": wrong, "count": len(wrong)})
-    return NamedUpload(given["id"], given["size"], given["sha256"])
+    return NamedUpload(given["id"], int(given["size"]), given["sha256"])
 
 
 def _is_size(value: Any, largest: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= largest
+    """A whole number, which JSON may also write as 5.0."""
+    is_whole = value.is_integer() if isinstance(value, float) else type(value) is int
+    return is_whole and 1 <= value <= largest
 
 
 def _is_sha256(value: Any) -> bool:
