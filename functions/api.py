@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import cache
+from typing import Any
 
 import azure.functions as func
 from azure.core.exceptions import AzureError
@@ -31,7 +33,7 @@ from shared.messages import ErrorCode
 from shared.secrets import SecretError
 
 from .documentation import documentation_page
-from .openapi import describe_callers, view_docs
+from .openapi import document, health_docs
 from .triggers import AppName, Function, HttpTrigger
 from .unavailable import NOT_READ, secret_failed, storage_failed
 
@@ -89,8 +91,8 @@ def health_routes(probes: Mapping[str, Probe], *, now: Callable[[], datetime]) -
         return await health.ready()
 
     return [
-        Route(method="GET", path="health", endpoint=alive, access=ANONYMOUS, docs=view_docs("health")),
-        Route(method="GET", path="health/ready", endpoint=ready, access=ANONYMOUS, docs=view_docs("readiness")),
+        Route(method="GET", path="health", endpoint=alive, access=ANONYMOUS, docs=health_docs("Health")),
+        Route(method="GET", path="health/ready", endpoint=ready, access=ANONYMOUS, docs=health_docs("Readiness")),
     ]
 
 
@@ -110,7 +112,6 @@ def checked(route: Route, *, now: Callable[[], datetime]) -> Endpoint:
         first = f"{found[0]['field']}: {found[0]['message']}"
         return error(ErrorCode.BAD_REQUEST, first, now=now(), details={"errors": found, "count": len(wrong)})
 
-    endpoint.__name__, endpoint.__doc__ = route.endpoint.__name__, route.endpoint.__doc__
     return endpoint
 
 
@@ -121,7 +122,6 @@ def within(seconds: float, endpoint: Endpoint) -> Endpoint:
         async with asyncio.timeout(seconds):
             return await endpoint(request)
 
-    bounded.__name__, bounded.__doc__ = endpoint.__name__, endpoint.__doc__  # the library names operations by them
     return bounded
 
 
@@ -130,6 +130,7 @@ def build_api(
     *,
     authenticate: Authenticate | None,
     now: Callable[[], datetime],
+    public_url: str = "",
     read_seconds: float = READ_SECONDS,
 ) -> Observed:
     """The API as an ASGI app, with paths as the platform hands them over.
@@ -138,6 +139,8 @@ def build_api(
     ----------
     authenticate:
         None where callers aren't checked at all.
+    public_url:
+        Where callers reach the app; empty where they reach it directly.
     read_seconds:
         What a GET may take before it is answered with 503.
     """
@@ -150,11 +153,16 @@ def build_api(
         redirect_slashes=False,  # behind a gateway the redirect would name the wrong host
     )
 
+    @cache
+    def described() -> dict[str, Any]:
+        listed = [route for route in routes if route.path not in own]
+        return document(listed, server=public_url, checks_callers=authenticate is not None)
+
     async def description(_: Request) -> Response:
-        return JSONResponse(app.openapi())
+        return JSONResponse(described())
 
     async def documentation(_: Request) -> Response:
-        return documentation_page(app.openapi())
+        return documentation_page(described())
 
     own = {"openapi.json": description, "docs": documentation}
     routes = [replace(route, endpoint=own.get(route.path, route.endpoint)) for route in routes]
@@ -162,9 +170,7 @@ def build_api(
         endpoint = checked(route, now=now)
         if route.method == "GET":
             endpoint = within(read_seconds, endpoint)
-        app.add_api_route(
-            route.full_path, endpoint, methods=[route.method], include_in_schema=route.path not in own, **route.docs
-        )
+        app.add_api_route(route.full_path, endpoint, methods=[route.method], include_in_schema=False)
 
     @app.exception_handler(HTTPException)
     async def no_route(_: Request, failure: HTTPException) -> Response:
@@ -189,7 +195,6 @@ def build_api(
     direct = Direct(app, {(one.method, one.full_path): checked(one, now=now) for one in routes if one.direct})
     if authenticate is None:
         return Observed(direct, now=now)
-    describe_callers(app, anonymous={route.full_path for route in routes if route.is_anonymous})
     access = RouteTable(routes).access
     return Observed(Guarded(direct, access=access, authenticate=authenticate, now=now), now=now)
 

@@ -40,7 +40,7 @@ from shared.sending import NotSent
 from shared.state import StateStore, inbox_key
 from shared.telemetry import log_event
 
-from .openapi import command_docs, view_docs
+from .openapi import command_docs, operation_docs
 from .outcomes import ACCEPTED, became
 from .unavailable import secret_failed, storage_failed, unavailable
 from .uploads import UploadEndpoints
@@ -86,8 +86,16 @@ class Commands:
         self._protect = protect
         self._now = now
 
-    def routes(self, handlers: Mapping[str, Handler]) -> list[Route]:
-        """One for any command, one for each handler that has a path of its own, and one for operations."""
+    def routes(self, handlers: Mapping[str, Handler], commands: Sequence[Handler] = ()) -> list[Route]:
+        """One for any command, one for each handler that has a path of its own, and one for operations.
+
+        Parameters
+        ----------
+        handlers:
+            By path under the prefix.
+        commands:
+            The handlers of all commands, for the description.
+        """
         paths: Mapping[str, Handler | None] = {"messages": None, **handlers}
         return [
             *(
@@ -96,7 +104,7 @@ class Commands:
                     path=path,
                     endpoint=self._taking(handler),
                     access=PRODUCERS,
-                    docs=command_docs(handler),
+                    docs=command_docs(handler, commands),
                     direct=True,
                 )
                 for path, handler in paths.items()
@@ -107,7 +115,7 @@ class Commands:
                 endpoint=self.operation,
                 query=frozenset({"request"}),
                 access=EVERY_ROLE,  # a producer sees its own: what the operation's id says decides
-                docs=view_docs("operation", "operationId"),
+                docs=operation_docs(),
             ),
         ]
 

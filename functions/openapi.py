@@ -1,273 +1,299 @@
-"""What the API says of itself: the pieces that FastAPI can't see, since bodies are read by our own strict parser."""
+"""What the API says of itself: an OpenAPI document, made from the routes and their models."""
 
-from collections.abc import Collection, Iterable
-from functools import cache
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from fastapi import FastAPI
 from pydantic import BaseModel
 
+from shared.http import Route
 from shared.messages import CLOUD_EVENT_TYPE, Handler
 
-__all__ = ["block_docs", "command_docs", "describe_callers", "find_docs", "upload_docs", "view_docs"]
+from .schemas import (
+    ANSWERS,
+    HEADERS,
+    SCHEMAS,
+    Components,
+    Modelled,
+    Named,
+    command_schemas,
+    pascal,
+    reference,
+    singular,
+)
 
-_ERROR = {
-    "type": "object",
-    "required": ["messageId", "status", "timestamp", "error", "retryable", "retryAfter"],
-    "properties": {
-        "messageId": {"type": ["string", "null"]},
-        "status": {"const": "error"},
-        "timestamp": {"type": "string", "format": "date-time"},
-        "error": {
-            "type": "object",
-            "required": ["code", "message", "details"],
-            "properties": {
-                "code": {"type": "string"},
-                "message": {"type": "string"},
-                "details": {"type": "object"},
-            },
-        },
-        "retryable": {"type": "boolean"},
-        "retryAfter": {"type": ["integer", "null"]},
-    },
-}
-
-_SUCCESS = {
-    "type": "object",
-    "required": ["messageId", "status", "timestamp", "processingTime", "acknowledgment"],
-    "properties": {
-        "messageId": {"type": "string", "format": "uuid"},
-        "status": {"type": "string"},
-        "timestamp": {"type": "string", "format": "date-time"},
-        "processingTime": {"type": "integer", "description": "milliseconds"},
-        "acknowledgment": {
-            "type": "object",
-            "properties": {name: {"type": "boolean"} for name in ("received", "processed", "stored")},
-        },
-    },
-}
-
-_ENVELOPE = {
-    "type": "object",
-    "required": ["messageId", "timestamp", "source", "eventType", "version", "data"],
-    "properties": {
-        "messageId": {"type": "string", "format": "uuid"},
-        "timestamp": {"type": "string", "format": "date-time"},
-        "source": {"type": "string", "minLength": 1, "maxLength": 256},
-        "eventType": {"type": "string"},
-        "version": {"type": "string"},
-        "data": {"type": "object"},
-    },
-}
-
-_NAMED_UPLOAD = {
-    "type": "object",
-    "description": "Stands for an upload, which is taken as the body.",
-    "required": ["upload"],
-    "properties": {
-        "upload": {
-            "type": "object",
-            "required": ["id", "size", "sha256"],
-            "properties": {
-                "id": {"type": "string"},
-                "size": {"type": "integer", "minimum": 1, "description": "bytes"},
-                "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
-            },
-        }
-    },
-}
-
-_UPLOAD = {
-    "type": "object",
-    "required": ["uploadId", "status", "timestamp", "expires", "largest", "blocks", "link"],
-    "properties": {
-        "uploadId": {"type": "string"},
-        "status": {"const": "open"},
-        "timestamp": {"type": "string", "format": "date-time"},
-        "expires": {"type": "string", "format": "date-time", "description": "a message must name it before"},
-        "largest": {"type": "integer", "description": "bytes of the whole upload"},
-        "blocks": {
-            "type": "object",
-            "required": ["path", "size"],
-            "properties": {"path": {"type": "string"}, "size": {"type": "integer", "description": "bytes of a block"}},
-        },
-        "link": {
-            "type": ["object", "null"],
-            "required": ["url", "method", "headers", "expires"],
-            "properties": {
-                "url": {"type": "string"},
-                "method": {"type": "string"},
-                "headers": {"type": "object"},
-                "expires": {"type": "string", "format": "date-time"},
-            },
-        },
-    },
-}
-
+__all__ = [
+    "block_docs",
+    "command_docs",
+    "document",
+    "find_docs",
+    "health_docs",
+    "operation_docs",
+    "row_docs",
+    "upload_docs",
+]
 
 _SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
     "apiKey": {"type": "apiKey", "in": "header", "name": "x-api-key"},
 }
-
-
-def _answer(description: str, schema: dict[str, Any]) -> dict[str, Any]:
-    return {"description": description, "content": {"application/json": {"schema": schema}}}
-
-
-_REFUSED = {
-    "401": _answer("No credential, or one that doesn't hold.", _ERROR),
-    "403": _answer("The caller lacks the role.", _ERROR),
+_CORRELATION = {"X-Correlation-ID": reference("headers", "CorrelationId")}
+_PARAMETERS = {
+    "IdempotencyKey": {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "description": "The message id of a body that has none: the same again is the same message.",
+        "schema": {"type": "string", "format": "uuid"},
+    },
+    "CorrelationId": {
+        "name": "X-Correlation-ID",
+        "in": "header",
+        "description": "Goes along to every log line, message and event; one is made where it is missing or strange.",
+        "schema": {"type": "string"},
+    },
 }
 
 
-def command_docs(handler: Handler | None) -> dict[str, Any]:
-    """Route options of an endpoint that takes a command; with a handler its bare data is a second form."""
-    forms: list[dict[str, Any]] = [_ENVELOPE]
-    if handler is not None:
-        forms.append(_data_schema(handler.model))
-    forms.append(_NAMED_UPLOAD)
-    body = {
-        "application/json": {"schema": {"anyOf": forms}},
-        CLOUD_EVENT_TYPE: {"schema": {"type": "object", "required": ["specversion", "id", "source", "type", "data"]}},
-    }
-    what = f"`{handler.event_type}` {handler.version}" if handler else "any event type that an integration handles"
+def _answer(description: str, schema: Any, **headers: str) -> dict[str, Any]:
+    named = {name.replace("_", "-"): reference("headers", part) for name, part in headers.items()}
     return {
-        "status_code": 202,
+        "description": description,
+        "headers": _CORRELATION | named,
+        "content": {"application/json": {"schema": schema}},
+    }
+
+
+def _errors(**named: str) -> dict[str, Any]:
+    """By status with a letter before it: the name of an answer."""
+    return {status[1:]: _named_answer(name) for status, name in named.items()}
+
+
+def _named_answer(name: str) -> dict[str, Any]:
+    return {**reference("responses", name), "description": ANSWERS[name]["description"]}
+
+
+def _in(place: str, name: str, schema: Mapping[str, Any], text: str = "", *, required: bool = False) -> dict[str, Any]:
+    found: dict[str, Any] = {"name": name, "in": place, "required": required or place == "path", "schema": schema}
+    return {**found, "description": text} if text else found
+
+
+def command_docs(handler: Handler | None, handlers: Sequence[Handler]) -> dict[str, Any]:
+    """The endpoint that takes a command: a handler's, whose bare data is a form too, or any of some handlers'."""
+    upload = reference("schemas", "UploadReference")
+    described = [command_schemas(one) for one in ([handler] if handler else handlers)]
+    envelopes, events = [one for one, _ in described], [one for _, one in described]
+    if handler is None:
+        forms: list[Any] = [Named("Message", {"anyOf": envelopes or [{"type": "object"}]}), upload]
+        event: Any = Named("MessageCloudEvent", {"anyOf": events or [{"type": "object"}]})
+        name, what = "sendMessage", "any command that an integration handles"
+    else:
+        forms, event = [*envelopes, Modelled(handler.model), upload], events[0]
+        version = "" if handler.version == "1.0" else f"V{pascal(handler.version)}"
+        name, what = f"create{handler.model.__name__}{version}", f"`{handler.event_type}` {handler.version}"
+    json: dict[str, Any] = {"schema": {"anyOf": forms}}
+    if handler is not None and (examples := _examples(handler.model)):
+        json["examples"] = {f"example{number}": {"value": one} for number, one in enumerate(examples, 1)}
+    link = {
+        "operationId": "getOperation",
+        "description": "What became of this request.",
+        "parameters": {
+            "operationId": "$response.header.Operation-Id",
+            "request": "$response.header.Operation-Request",
+        },
+    }
+    accepted = _answer(
+        "Kept; `Location` tells where to ask what became of it.", reference("schemas", "Accepted"),
+        Location="Location", Operation_Id="OperationId", Operation_Request="OperationRequest",
+    )  # fmt: skip
+    return {
+        "operationId": name,
         "summary": f"Take a message in: {what}",
         "tags": [handler.integration if handler else "messages"],
-        "openapi_extra": {"requestBody": {"required": True, "content": body}},
+        "parameters": [_PARAMETERS["IdempotencyKey"]],
+        "requestBody": {"required": True, "content": {"application/json": json, CLOUD_EVENT_TYPE: {"schema": event}}},
         "responses": {
-            202: _answer("Kept; `Location` tells where to ask what became of it.", _SUCCESS),
-            400: _answer("The message breaks its contract; nothing was sent.", _ERROR),
-            413: _answer("The body is too large: bring it as an upload.", _ERROR),
-            415: _answer("The content type isn't taken.", _ERROR),
-            503: _answer("Not kept just now: send it again with the same message id.", _ERROR),
+            "202": {**accepted, "links": {"operation": link}},
+            **_errors(s404="NotFound", s413="PayloadTooLarge", s415="UnsupportedMediaType"),
         },
+    }
+
+
+def _examples(model: type[BaseModel]) -> list[Any]:
+    extra = model.model_config.get("json_schema_extra")
+    found = extra.get("examples", []) if isinstance(extra, dict) else []
+    return list(found) if isinstance(found, list) else []
+
+
+def operation_docs() -> dict[str, Any]:
+    """What became of a request."""
+    return {
+        "operationId": "getOperation",
+        "summary": "What became of a request",
+        "tags": ["messages"],
+        "parameters": [
+            _in("path", "operationId", {"type": "string"}),
+            _in("query", "request", {"type": "string"}, "Which of the requests under this id."),
+        ],
+        "responses": {"200": _answer("Its status.", reference("schemas", "Operation")), **_errors(s404="NotFound")},
     }
 
 
 def upload_docs() -> dict[str, Any]:
-    """Route options of what opens an upload."""
+    """What opens an upload."""
+    opened = _answer(
+        "Open: send its blocks, or all of it to the link; then a message that names it.", reference("schemas", "Upload")
+    )
     return {
-        "status_code": 201,
+        "operationId": "openUpload",
         "summary": "Open an upload for a body over the limit",
         "tags": ["uploads"],
-        "responses": {
-            201: _answer("Open: send its blocks, or all of it to the link; then a message that names it.", _UPLOAD),
-            503: _answer("Not just now.", _ERROR),
-        },
+        "responses": {"201": opened},
     }
 
 
-def block_docs() -> dict[str, Any]:
-    """Route options of what takes a block of an upload."""
-    schemas = {"uploadId": {"type": "string"}, "number": {"type": "integer", "minimum": 0}}
-    parameters = [{"name": name, "in": "path", "required": True, "schema": schema} for name, schema in schemas.items()]
-    content = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+def block_docs(last: int) -> dict[str, Any]:
+    """What takes a block of an upload, whose number is at most `last`."""
+    content = {"application/octet-stream": {"schema": {"type": "string", "format": "binary", "minLength": 1}}}
     return {
-        "status_code": 204,
+        "operationId": "putUploadBlock",
         "summary": "Send a block of an upload",
         "tags": ["uploads"],
-        "openapi_extra": {"parameters": parameters, "requestBody": {"required": True, "content": content}},
+        "parameters": [
+            _in("path", "uploadId", {"type": "string"}),
+            _in("path", "number", {"type": "integer", "minimum": 0, "maximum": last}),
+        ],
+        "requestBody": {"required": True, "content": content},
         "responses": {
-            400: _answer("No block: empty, incomplete, or its number is none.", _ERROR),
-            404: _answer("There is no such upload, or it has ended.", _ERROR),
-            413: _answer("The block is too large.", _ERROR),
-            503: _answer("Not kept just now: send it again.", _ERROR),
+            "204": {"description": "Kept.", "headers": _CORRELATION},
+            **_errors(s404="NotFound", s413="PayloadTooLarge"),
         },
     }
 
 
-def view_docs(name: str, parameter: str | None = None) -> dict[str, Any]:
-    """Route options of an endpoint that is only read; `parameter` is the last part of its path."""
-    answers: dict[int, dict[str, Any]] = {200: _answer("Found.", {"type": "object"})}
-    if parameter is None:
-        return {"summary": f"Read: {name}", "tags": ["read"], "responses": answers}
-    answers[404] = _answer("Not there, or not there yet.", _ERROR)
-    described = {"name": parameter, "in": "path", "required": True, "schema": {"type": "string"}}
+def row_docs(view: str, models: Sequence[type[BaseModel]]) -> dict[str, Any]:
+    """One row of a read model, which has the shape of one of some models; any shape where there are none."""
     return {
-        "summary": f"Read: {name}",
+        "operationId": f"get{singular(view)}",
+        "summary": f"Read: {view}",
         "tags": ["read"],
-        "responses": answers,
-        "openapi_extra": {"parameters": [described]},  # a typed argument would load a second pydantic at start
+        "parameters": [_in("path", "key", {"type": "string", "minLength": 1, "maxLength": 128})],
+        "responses": {"200": _answer("Found.", _row(models)), **_errors(s404="NotFound")},
     }
 
 
-def find_docs(name: str, fields: Iterable[str]) -> dict[str, Any]:
-    """Route options of an endpoint that finds rows by the value of one of some fields."""
-    described = [
-        {"name": field, "in": "query", "description": "One of these is given.", "schema": {"type": "string"}}
-        for field in fields
-    ]
-    page = [
-        {"name": "top", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}},
-        {"name": "after", "in": "query", "schema": {"type": "string"}},
-    ]
-    answer = {
+def find_docs(view: str, fields: Iterable[str], models: Sequence[type[BaseModel]]) -> dict[str, Any]:
+    """The rows of a read model by the value of one of some fields."""
+    names = list(fields)
+    by = {"type": "string", "minLength": 1, "maxLength": 256}
+    page = {
         "type": "object",
         "required": ["value", "count"],
         "properties": {
-            "value": {"type": "array", "items": {"type": "object"}},
-            "count": {"type": "integer"},
-            "nextLink": {"type": "string"},
+            "value": {"type": "array", "items": _row(models)},
+            "count": {"type": "integer", "minimum": 0},
+            "nextLink": {"type": "string", "description": "Where there may be more."},
         },
     }
+    key = {"type": "string", "maxLength": 128, "pattern": r"^[^\u0000-\u001f\u007f-\u009f]*$"}
     return {
-        "summary": f"Find: {name}",
+        "operationId": f"find{pascal(view)}",
+        "summary": f"Find: {view}",
         "tags": ["read"],
+        "parameters": [
+            *(_in("query", name, by, "Exactly one of these is given.", required=len(names) == 1) for name in names),
+            _in("query", "top", {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}, "Rows of a page."),
+            _in("query", "after", key, "The key after which the page begins."),
+        ],
         "responses": {
-            200: _answer("Those there are; `nextLink` leads to more.", answer),
-            400: _answer("Not a question that can be answered.", _ERROR),
-            403: _answer("Only an operator may ask.", _ERROR),
-            404: _answer("The app encrypts no fields, so it has no index of them.", _ERROR),
+            "200": _answer("Those there are; `nextLink` leads to more.", Named(f"{singular(view)}Page", page)),
+            **_errors(s404="NotFound"),
         },
-        "openapi_extra": {"parameters": [*described, *page]},
     }
 
 
-def describe_callers(app: FastAPI, *, anonymous: Collection[str]) -> None:
-    """Have the document say how callers are known: a bearer token or an API key, but for some paths."""
-    plain = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            schema = plain()
-            schema.setdefault("components", {})["securitySchemes"] = _SCHEMES
-            schema["security"] = [{name: []} for name in _SCHEMES]
-            for path, methods in schema["paths"].items():
-                for described in methods.values():
-                    if path in anonymous:
-                        described["security"] = []
-                    else:
-                        described["responses"] |= _REFUSED
-        return app.openapi_schema or {}
-
-    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend it
+def _row(models: Sequence[type[BaseModel]]) -> Any:
+    shown = [Modelled(model, shown=True) for model in models]
+    return shown[0] if len(shown) == 1 else {"anyOf": shown} if shown else {"type": "object"}
 
 
-@cache
-def _data_schema(model: type[BaseModel]) -> dict[str, Any]:
-    return _inlined(model.model_json_schema(by_alias=True))
+def health_docs(name: str) -> dict[str, Any]:
+    """`Health` or `Readiness`."""
+    unwell = {"503": _answer("Something can't be reached.", reference("schemas", name))} if name == "Readiness" else {}
+    answer = _answer("It is.", reference("schemas", name))
+    return {
+        "operationId": f"get{name}",
+        "summary": f"Read: {name.lower()}",
+        "tags": ["read"],
+        "responses": {"200": answer, **unwell},
+    }
 
 
-def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
-    """References point into the schema itself; OpenAPI has no `$defs` there, so they are put in place.
+def document(routes: Iterable[Route], *, server: str, checks_callers: bool) -> dict[str, Any]:
+    """The whole document.
 
-    A model that holds itself is described once; inside itself it is any object.
+    Parameters
+    ----------
+    server:
+        Where callers reach the app; empty where they reach it directly.
+    checks_callers:
+        Whether callers have to say who they are, where a route isn't for everybody.
     """
-    definitions = schema.pop("$defs", {})
+    described = [(route, _operation(route, checks_callers)) for route in routes]
+    components = Components(_models(operation for _, operation in described))
+    paths: dict[str, Any] = {}
+    for route, operation in described:
+        paths.setdefault(route.full_path, {})[route.method.lower()] = components.resolved(operation)
+    _name_each(one for methods in paths.values() for one in methods.values())
+    parts = {
+        "schemas": dict(sorted({**SCHEMAS, **components.schemas}.items())),
+        "responses": ANSWERS,
+        "headers": HEADERS,
+    }
+    security: dict[str, Any] = {"security": [{name: []} for name in _SCHEMES]} if checks_callers else {}
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Sluice", "version": "0.1.0", "license": {"name": "MIT", "identifier": "MIT"}},
+        "servers": [{"url": server or "/"}],
+        "paths": paths,
+        "components": {**parts, "securitySchemes": _SCHEMES} if checks_callers else parts,
+        **security,
+    }
 
-    def resolve(node: Any, within: frozenset[str]) -> Any:
-        if isinstance(node, dict):
-            reference = node.get("$ref")
-            if isinstance(reference, str):
-                name = reference.rpartition("/")[2]
-                return {"type": "object"} if name in within else resolve(definitions[name], within | {name})
-            return {name: resolve(value, within) for name, value in node.items()}
-        if isinstance(node, list):
-            return [resolve(value, within) for value in node]
-        return node
 
-    resolved: dict[str, Any] = resolve(schema, frozenset())
-    return resolved
+def _operation(route: Route, checks_callers: bool) -> dict[str, Any]:
+    given = dict(route.docs)
+    parameters = [*given.get("parameters", ()), _PARAMETERS["CorrelationId"]]
+    known = {one.get("name") for one in parameters}
+    for name in re.findall(r"\{(\w+)\}", route.path):
+        if name not in known:
+            parameters.append(_in("path", name, {"type": "string"}))
+    answers = {"400": "BadRequest", "500": "InternalError", "503": "Unavailable"}
+    if checks_callers and not route.is_anonymous:
+        answers |= {"401": "Unauthenticated", "403": "Forbidden", "429": "TooManyRequests"}
+    elif checks_callers:
+        given["security"] = []
+    responses = {status: _named_answer(name) for status, name in answers.items()}
+    responses |= given.get("responses") or {"200": {"description": "Done.", "headers": _CORRELATION}}
+    given.setdefault("operationId", f"{route.method.lower()}{pascal(route.path)}")
+    return {**given, "parameters": parameters, "responses": dict(sorted(responses.items()))}
+
+
+def _models(node: Any) -> Iterator[Modelled]:
+    if isinstance(node, Modelled):
+        yield node
+    elif isinstance(node, Named):
+        yield from _models(node.schema)
+    elif not isinstance(node, str):
+        values = node.values() if isinstance(node, Mapping) else node if isinstance(node, Iterable) else ()
+        for value in values:
+            yield from _models(value)
+
+
+def _name_each(operations: Iterable[dict[str, Any]]) -> None:
+    """Two routes may take one model: the second is numbered."""
+    seen: dict[str, int] = {}
+    for one in operations:
+        name = one["operationId"]
+        seen[name] = seen.get(name, 0) + 1
+        if seen[name] > 1:
+            one["operationId"] = f"{name}{seen[name]}"

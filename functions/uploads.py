@@ -57,6 +57,7 @@ class UploadEndpoints:
         self._uploads = uploads
         self._signer = signer
         self._block = block
+        self._last = (LARGEST_UPLOAD - 1) // block
         self._keeps = keeps
         self._path = f"{public_path}/api/uploads"
         self._now = now
@@ -73,7 +74,7 @@ class UploadEndpoints:
                 path="uploads/{uploadId}/blocks/{number}",
                 endpoint=self.put_block,
                 access=PRODUCERS,
-                docs=block_docs(),
+                docs=block_docs(self._last),
             ),
         ]
 
@@ -150,9 +151,8 @@ class UploadEndpoints:
         return str(name)
 
     def _number(self, text: str) -> int:
-        last = (LARGEST_UPLOAD - 1) // self._block
-        if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= last):
-            raise BadBody(ErrorCode.BAD_REQUEST, f"A block's number is 0 to {last}.")
+        if not (text.isascii() and text.isdigit() and len(text) <= 5 and int(text) <= self._last):
+            raise BadBody(ErrorCode.BAD_REQUEST, f"A block's number is 0 to {self._last}.")
         return int(text)
 
 

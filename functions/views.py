@@ -1,5 +1,6 @@
 """The read models over HTTP: one row by its key, or the rows of a person by token, as far as the caller may see."""
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from urllib.parse import urlencode
@@ -15,13 +16,14 @@ from shared.messages import ErrorCode, Registry
 from shared.privacy import access_level_of
 from shared.query import ViewReader, findable
 
-from .openapi import find_docs, view_docs
+from .openapi import find_docs, row_docs
 
 __all__ = ["Views"]
 
 PAGE, MAX_PAGE = 50, 200
 MAX_KEY = 128
 MAX_VALUE = 256
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 class Views:
@@ -59,12 +61,18 @@ class Views:
         async def find(request: Request) -> Response:
             return await self.find(name, request)
 
-        docs = view_docs(name, "key")
+        models = self._registry.shown(name)
+        docs = row_docs(name, models)
         yield Route(method="GET", path=f"{name}/{{key}}", endpoint=show, access=READERS, docs=docs)
         if fields := findable(self._registry, name):
             query = frozenset(fields) | {"top", "after"}
             yield Route(
-                method="GET", path=name, endpoint=find, access=READERS, query=query, docs=find_docs(name, fields)
+                method="GET",
+                path=name,
+                endpoint=find,
+                access=READERS,
+                query=query,
+                docs=find_docs(name, fields, models),
             )
 
     async def one(self, view: str, key: str, request: Request) -> Response:
@@ -112,6 +120,6 @@ def _asked(request: Request, findable: dict[str, Tokenized]) -> tuple[str, str, 
     top, after = asked.get("top", str(PAGE)), asked.get("after", "")
     if not (top.isascii() and top.isdecimal() and len(top) <= 3 and 1 <= int(top) <= MAX_PAGE):
         return f"top: must be 1 to {MAX_PAGE}."
-    if len(after) > MAX_KEY or not after.isprintable():
-        return f"after: must be a key of at most {MAX_KEY} printable characters."
+    if len(after) > MAX_KEY or CONTROL.search(after):
+        return f"after: must be a key of at most {MAX_KEY} characters, none of them a control character."
     return names[0], asked[names[0]], int(top), after

@@ -112,6 +112,7 @@ param deployerPrincipalType 'User' | 'ServicePrincipal' = 'User'
 var declared = loadJsonContent('declarations.json')
 
 // What compiles and can't be deployed, or would not work: said before anything is made.
+// That retentions cover each other, `dev.py doctor` says.
 var poolless = !gateway.enabled || gateway.sku == 'Consumption'
 var networkless = gateway.enabled && gateway.sku != 'StandardV2'
 var zonal = contains(storageSku, 'ZRS')
@@ -128,8 +129,6 @@ var mistakes = concat(
   eventHubs.sku == 'Standard' && eventHubs.retentionHours > 168 ? ['eventHubs.retentionHours is at most 168 for Standard'] : [],
   stateBuckets < eventHubs.partitions ? ['stateBuckets is less than eventHubs.partitions: those beyond stay empty'] : [],
   zoneRedundant && !zonal ? ['zoneRedundant needs a storageSku over zones: ZRS, GZRS or RAGZRS'] : [],
-  retention.claimDays < retention.queueTtlDays + retention.deadLetterDays ? ['retention.claimDays is less than queueTtlDays and deadLetterDays together: a claim would go before its message'] : [],
-  retention.inboxDays < retention.claimDays ? ['retention.inboxDays is less than claimDays: a late replay would take effect twice'] : [],
   thresholds.otherAgeSeconds < thresholds.highAgeSeconds ? ['thresholds.otherAgeSeconds is less than highAgeSeconds'] : [],
   environmentName == toLower(environmentName) && !contains(environmentName, '_') && !contains(environmentName, '.') && !contains(environmentName, ' ') && !startsWith(environmentName, '-') && !endsWith(environmentName, '-') ? [] : ['environmentName is small letters and digits with single hyphens between them']
 )

@@ -49,6 +49,8 @@ OUTSIDE = re.compile(
     ),
     re.MULTILINE,
 )
+_ANY = re.compile("|".join(WORDS.values()), re.IGNORECASE)
+"""Most lines hold none of them, and need no closer look."""
 ROOMS = ("functions", "integrations", "shared", "ops", "docs", "local-azure/src")
 SHORT = {"shared/dead_letters": r"\bletters?\b", "ops/dead_letters": r"\bletters?\b"}
 """Where a word is short for one of the field's: a letter is a dead letter, among dead letters."""
@@ -57,6 +59,8 @@ SHORT = {"shared/dead_letters": r"\bletters?\b", "ops/dead_letters": r"\bletters
 def old_words(text: str) -> Iterator[tuple[int, str, str]]:
     """Line, what stands there, and what the field calls it."""
     for number, line in enumerate(text.splitlines(), start=1):
+        if not _ANY.search(line.replace("_", " ")):
+            continue
         parts = re.sub(r"(?<=[a-z0-9])_|_(?=[a-z0-9])", " ", OUTSIDE.sub("·", line))
         for word, pattern in WORDS.items():
             for found in re.finditer(pattern, parts, re.IGNORECASE):

@@ -20,7 +20,12 @@ def gathered_app(composition: Composition, offered: Sequence[Capability]) -> Obs
     """The ASGI app of what some capabilities offer."""
     found = composition.get(authenticator)
     routes = [*(route for one in offered for route in one.routes), *_own(composition, offered)]
-    return build_api(routes, authenticate=None if found is None else found.caller, now=composition.now)
+    return build_api(
+        routes,
+        authenticate=None if found is None else found.caller,
+        now=composition.now,
+        public_url=composition.settings.public_url,
+    )
 
 
 def _own(composition: Composition, offered: Sequence[Capability]) -> list[Route]:

@@ -6,7 +6,7 @@ from functools import partial
 from functions.dead_letters import drain_dead_letters, has_payload_hash, is_erased, sweep
 from functions.triggers import AppName
 from shared.blobs import BodyStore
-from shared.dead_letters import DeadLetterStore, InboxRecords, QueueDrain
+from shared.dead_letters import DeadLetterStore, InboxRecords, QueueDrain, Suspects
 from shared.dead_letters.settings import DeadLetterSettings
 from shared.jobs import Job, JobRun, parse_schedule
 
@@ -19,7 +19,7 @@ from .platform import platform
 from .sending import LANES, lane_queues, lane_senders
 from .state import STATE_TABLE, parking, state_store
 
-__all__ = ["capability", "dead_letter_store", "queue_drain"]
+__all__ = ["capability", "dead_letter_store", "queue_drain", "suspects"]
 
 DEAD_LETTERS_TABLE = "deadletters"
 DEAD_LETTERS_CONTAINER = "dead-letters"
@@ -39,6 +39,11 @@ def dead_letter_store(composition: Composition) -> DeadLetterStore:
     return made
 
 
+def suspects(composition: Composition) -> Suspects:
+    """What is known of messages that kill their workers."""
+    return Suspects(composition.get(state_store))
+
+
 def queue_drain(composition: Composition) -> QueueDrain:
     """The drain of all lanes, on the app's own stores."""
     return QueueDrain(
@@ -46,6 +51,7 @@ def queue_drain(composition: Composition) -> QueueDrain:
         InboxRecords(composition.get(state_store)),
         composition.get(lane_senders),
         composition.get(parking),
+        composition.get(suspects),
         has_payload_hash=has_payload_hash(composition.get(decoder)),
         is_erased=is_erased(composition.get(decoder)),
         now=composition.now,

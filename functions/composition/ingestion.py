@@ -36,6 +36,7 @@ def intake(composition: Composition) -> Intake:
 def capability(composition: Composition) -> Capability:
     """A route for any command, one for each handler that has its own, and one for operations."""
     protection = composition.get(fields)
+    handled = [one for integration in composition.registry.integrations for one in integration.handlers]
     commands = Commands(
         lambda: composition.get(intake),
         lambda: composition.get(state_store),
@@ -52,7 +53,7 @@ def capability(composition: Composition) -> Capability:
 
     return Capability(
         name="ingestion",
-        routes=commands.routes(composition.registry.routes),
+        routes=commands.routes(composition.registry.routes, handled),
         probes={"service-bus": probe},
         needs=[
             *to_lanes("The API puts commands here, by their lane."),

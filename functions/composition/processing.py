@@ -15,7 +15,7 @@ from shared.telemetry import Metrics
 from .capability import Capability
 from .claims import CLAIMS, decoder
 from .composition import Composition
-from .dead_letters import DEAD_LETTERS_CONTAINER, DEAD_LETTERS_TABLE, dead_letter_store
+from .dead_letters import DEAD_LETTERS_CONTAINER, DEAD_LETTERS_TABLE, dead_letter_store, suspects
 from .declaring import Access, Container, Need, Table, Vault
 from .encryption import KEY_NEEDS, SUBJECT_KEYS_TABLE, fields
 from .pausing import pause_gate, pause_watch
@@ -53,6 +53,7 @@ def settler(composition: Composition) -> Settler:
         budget=budget,
         spent_delay=settings.retry_cap_seconds,
         now=composition.now,
+        suspects=composition.get(suspects),
     )
 
 
@@ -97,6 +98,7 @@ def processor(composition: Composition) -> BatchProcessor:
         ordered=composition.get(ordered_keys),
         admission=composition.get(pause_gate),
         turns=LaneTurns(LANE_SHARES),
+        suspects=composition.get(suspects),
     )
 
 

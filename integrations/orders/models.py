@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import ConfigDict, Field, StringConstraints, WithJsonSchema
 
 from shared.classification import Restricted, Subject, Tokenized
 from shared.messages import Contract, Timestamp, rfc3339
@@ -16,7 +16,20 @@ Name = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 Email = Annotated[str, StringConstraints(pattern=r"^[^@\s]{1,64}@[^@\s]{1,190}$")]
 Address = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 Country = Annotated[str, StringConstraints(min_length=1, max_length=64)]
-Price = Annotated[Decimal, Field(ge=0, max_digits=18, decimal_places=6)]
+Price = Annotated[
+    Decimal,
+    Field(ge=0, max_digits=18, decimal_places=6),
+    WithJsonSchema(
+        {
+            "type": ["string", "number"],
+            "pattern": r"^[0-9]{1,12}(\.[0-9]{1,6})?$",
+            "minimum": 0,
+            "maximum": 999_999_999_999,
+            "multipleOf": 0.000001,
+        },
+        mode="validation",
+    ),
+]
 Lines = Field(min_length=1, max_length=50_000)
 
 MOST = 1_000_000_000
@@ -53,6 +66,20 @@ class _Person(Contract):
 class Order(_Person):
     """A customer's order."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "orderId": "536365",
+                    "placedAt": "2026-01-05T08:26:00Z",
+                    "customerId": "17850",
+                    "country": "France",
+                    "lines": [{"sku": "85123A", "description": "WHITE LANTERN", "quantity": 6, "unitPrice": "2.55"}],
+                }
+            ]
+        }
+    )
+
     order_id: Reference
     placed_at: Timestamp
     country: Country
@@ -66,6 +93,19 @@ class Order(_Person):
 
 class CreditNote(_Person):
     """Money back: the parcel should be stopped."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "creditNoteId": "C536379",
+                    "creditedAt": "2026-01-05T09:41:00Z",
+                    "country": "France",
+                    "lines": [{"sku": "85123A", "quantity": -1, "unitPrice": "2.55"}],
+                }
+            ]
+        }
+    )
 
     credit_note_id: Reference
     credited_at: Timestamp

@@ -9,6 +9,7 @@ from tree_sitter import Node
 
 from .errors import BicepError
 from .evaluation import Evaluator
+from .functions import FUNCTIONS
 from .syntax import Declaration, Document, read
 from .values import Members, Resource, Symbolic
 
@@ -50,8 +51,9 @@ def deploy(file: Path, parameters: Mapping[str, Any] | None = None) -> "Deployme
 class Deployment:
     """What a template deploys, its modules' resources included."""
 
-    def __init__(self, file: Path, parameters: dict[str, Any], *, path: str) -> None:
+    def __init__(self, file: Path, parameters: dict[str, Any], *, path: str, group: str = "") -> None:
         self.file = file
+        self._group = group
         self.document: Document = read(file)
         self.path = path
         known = self.document.of_kind("param")
@@ -60,7 +62,7 @@ class Deployment:
                 raise BicepError(file, 1, f"there is no parameter {name}")
         self._given = parameters
         self._values: dict[str, Any] = {}
-        self._evaluator = Evaluator(file, self.value)
+        self._evaluator = Evaluator(file, self.value, group)
 
     def value(self, name: str) -> Any:
         """What a parameter or variable comes to, or the resource or module (a list of them for a loop).
@@ -145,7 +147,11 @@ class Deployment:
 
     def _module(self, one: Declaration, symbol: str, body: dict[str, Any]) -> Module:
         path = f"{self.path}/{symbol}" if self.path else symbol
-        inner = Deployment(self.file.parent / one.kind_of, body.get("params", {}), path=path)
+        scope = body.get("scope")
+        group = self._group
+        if isinstance(scope, Resource) and scope.type == "Microsoft.Resources/resourceGroups":
+            group = f"{FUNCTIONS['subscription']()['id']}/resourceGroups/{scope.name}"
+        inner = Deployment(self.file.parent / one.kind_of, body.get("params", {}), path=path, group=group)
         return Module(path, inner)
 
     def _resource(self, one: Declaration, symbol: str, body: dict[str, Any], *, certain: bool) -> Resource:

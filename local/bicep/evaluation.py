@@ -12,7 +12,7 @@ from .errors import BicepError
 from .expressions import Access, Atom, Binary, Call, Expression, Index, Ternary, Unary, elements, expression
 from .functions import FUNCTIONS, OF_UNKNOWNS
 from .syntax import line_of, named, text_of
-from .values import Resource, Symbolic, member
+from .values import Known, Resource, Symbolic, member
 
 __all__ = ["Evaluator", "Look"]
 
@@ -36,11 +36,15 @@ _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "'": "'", "\\": "\\", "$": "$"}
 
 
 class Evaluator:
-    """Works out the expressions of one file; `look` finds names that no loop has bound."""
+    """Works out the expressions of one file; `look` finds names that no loop has bound.
 
-    def __init__(self, file: Path, look: Look) -> None:
+    `group` is the id of the resource group that the file is deployed to, empty where that isn't known.
+    """
+
+    def __init__(self, file: Path, look: Look, group: str = "") -> None:
         self._file = file
         self._look = look
+        self._group = group
 
     def value(self, node: Node, bound: Mapping[str, Any] | None = None) -> Any:
         """What an expression comes to, with the loop variables that are bound here.
@@ -209,6 +213,8 @@ class Evaluator:
         """What a function comes to."""
         if name in ("loadJsonContent", "loadTextContent"):
             return self._loaded(node, name, values[0])
+        if name == "resourceGroup" and self._group and not values:
+            return Known("resourceGroup()", {"id": self._group, "name": self._group.rpartition("/")[2]})
         unknown = any(isinstance(value, Symbolic) for value in values) and name not in OF_UNKNOWNS
         if unknown or name not in FUNCTIONS:
             return Symbolic(f"{name}({', '.join(_shown(value) for value in values)})")

@@ -1,7 +1,6 @@
 """Bicep's functions, as far as templates here use them; what isn't known stays symbolic."""
 
 import base64
-import hashlib
 import json
 import uuid
 from collections.abc import Callable
@@ -14,8 +13,7 @@ from .values import Symbolic
 __all__ = ["FUNCTIONS", "OF_UNKNOWNS"]
 
 
-def _digest(*parts: Any) -> bytes:
-    return hashlib.sha256("\0".join(str(part) for part in parts).encode()).digest()
+_GUIDS = uuid.UUID("11fb06fb-712d-4ddd-98c7-e71bbd588830")
 
 
 def _unique_string(*parts: Any) -> str:
@@ -23,7 +21,8 @@ def _unique_string(*parts: Any) -> str:
 
 
 def _guid(*parts: Any) -> str:
-    return str(uuid.UUID(bytes=_digest(*parts)[:16]))
+    """A UUID of version 5 in Azure's own namespace, as the compiler predicts it."""
+    return str(uuid.uuid5(_GUIDS, "-".join(str(part) for part in parts)))
 
 
 def _union(*values: Any) -> Any:
@@ -59,10 +58,12 @@ def _contains(whole: Any, part: Any) -> bool:
 
 
 def _items(value: dict[str, Any]) -> list[dict[str, Any]]:
-    return [{"key": key, "value": value[key]} for key in sorted(value)]
+    return [{"key": key, "value": value[key]} for key in sorted(value, key=str.upper)]
 
 
 def _string(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value)
     return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
 
 
@@ -72,6 +73,14 @@ def _to_object(value: Any) -> Any:
 
 def _fail(reason: str) -> Any:
     raise ValueError(reason)
+
+
+_SUBSCRIPTION = "11111111-1111-1111-1111-111111111111"
+_TENANT = "22222222-2222-2222-2222-222222222222"
+
+
+def _subscription() -> dict[str, Any]:
+    return {"id": f"/subscriptions/{_SUBSCRIPTION}", "subscriptionId": _SUBSCRIPTION, "tenantId": _TENANT}
 
 
 def _environment() -> dict[str, Any]:
@@ -107,17 +116,19 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "split": lambda text, between: text.split(between),
     "startsWith": lambda text, start: text.lower().startswith(start.lower()),
     "string": _string,
-    "subscriptionResourceId": lambda kind, name: Symbolic(f"[subscription]/providers/{kind}/{name}"),
+    "subscriptionResourceId": lambda kind, name: f"/subscriptions/{_SUBSCRIPTION}/providers/{kind}/{name}",
     "substring": lambda text, start, length: text[start : start + length],
+    "subscription": _subscription,
     "take": lambda value, count: _text(value[:count], value) if isinstance(value, str) else value[:count],
+    "tenant": lambda: {"tenantId": _TENANT},
     "toLower": lambda text: _text(text.lower(), text),
     "toUpper": lambda text: _text(text.upper(), text),
     "trim": lambda text: text.strip(),
     "union": _union,
     "uniqueString": _unique_string,
 }
-"""Name → function. Azure's own (`subscription`, `resourceId` and so on) are not here: they stay symbolic. The cloud
-is the public one."""
+"""Name → function. Most of Azure's own (`resourceId` and so on) are not here: they stay symbolic. The cloud is the
+public one; subscription and tenant are those that the compiler's predictions are made with."""
 
 OF_UNKNOWNS = frozenset(
     {"array", "base64", "concat", "format", "guid", "join", "replace", "string"}

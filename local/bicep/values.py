@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Members", "Resource", "Symbolic", "member"]
+__all__ = ["Known", "Members", "Resource", "Symbolic", "member"]
 
 
 class Symbolic(str):
@@ -102,21 +102,21 @@ def _of_resource(resource: Resource, name: str) -> Any:
     if name == "apiVersion":
         return resource.api_version
     if name == "properties":
-        return _Properties(resource)
+        return Known(f"{resource}.properties", resource.properties)
     if name in resource.body and name not in ("id", "identity"):
         return resource.body[name]
     return Symbolic(f"{resource}.{name}")
 
 
-class _Properties(dict[str, Any]):
-    """The properties as written; what isn't written is what Azure fills in."""
+class Known(dict[str, Any]):
+    """What is known of something in Azure, such as the properties as written; the rest is what Azure fills in."""
 
-    def __init__(self, resource: Resource) -> None:
-        super().__init__(resource.properties)
-        self._resource = resource
+    def __init__(self, what: str, known: Mapping[str, Any]) -> None:
+        super().__init__(known)
+        self._what = what
 
     def __contains__(self, name: object) -> bool:
         return True
 
     def __missing__(self, name: str) -> Symbolic:
-        return Symbolic(f"{self._resource}.properties.{name}")
+        return Symbolic(f"{self._what}.{name}")

@@ -16,15 +16,14 @@ from random import Random
 from typing import Any
 
 import psutil  # type: ignore[import-untyped]
-from azure.core.exceptions import ResourceNotFoundError
-from azure.data.tables.aio import TableClient
 from azure.eventhub import EventData
 from azure.eventhub.aio import EventHubProducerClient
 from azure.eventhub.amqp import AmqpAnnotatedMessage
 
 from local.fuzz.report import Case, Options, Report
+from local.fuzz.stores import rows_of
 
-__all__ = ["fuzz_events", "poison_event"]
+__all__ = ["fuzz_events", "good_event", "poison_event"]
 
 _PARTITIONS = 4
 _HUB = "events"
@@ -34,7 +33,7 @@ _STALL_SECONDS = 300.0
 _TRIES = 6
 """Of one batch: the first, and the retries of the platform."""
 _GROWTH = 1.3
-_UNBOUND = 0.05
+_UNBOUND = 0.01
 """Share of bodies that the binding itself refuses: each costs its whole batch the retry policy."""
 
 Body = bytes | dict[str, Any]
@@ -120,11 +119,10 @@ async def fuzz_events(
     memory: list[int] = []
     blocked = await _until_read(storage, ends, host_pid, memory)
     seconds = time.monotonic() - began
-    rows = {str(row["key"]) for row in await _rows(storage, "readmodels", ["key"])}
+    rows = {str(row["key"]) for row in await rows_of(storage, "readmodels", "", ["key"])}
     letters = Counter(
         (place["partition"], place["sequenceNumber"])
-        for row in await _rows(storage, "deadletters", ["source", "position"])
-        if row["source"] == "events"
+        for row in await rows_of(storage, "deadletters", "source eq 'events'", ["position"])
         for place in (json.loads(row["position"]),)
     )
     for number, one in enumerate(sent):
@@ -185,7 +183,10 @@ async def _until_read(storage: str, ends: dict[str, int], host_pid: int, memory:
     """Wait until everything was dealt with; the partitions of which nothing more is read."""
     host, moved, before = psutil.Process(host_pid), time.monotonic(), dict.fromkeys(ends, -1)
     while True:
-        found = {str(row["RowKey"]): int(row["sequence"]) for row in await _rows(storage, "streampositions")}
+        found = {
+            str(row["RowKey"]): int(row["sequence"])
+            for row in await rows_of(storage, "streampositions", "", ["RowKey", "sequence"])
+        }
         left = {partition for partition, end in ends.items() if found.get(partition, -1) < end}
         if not left:
             return left
@@ -210,11 +211,3 @@ def _judge(report: Report, memory: Sequence[int], host_log: Path, events: int) -
         report.rows.append(("memory of the host with events, early and late", f"{early >> 20} and {late >> 20} MiB"))
         if late > early * _GROWTH:
             report.complaints.append(f"The host's memory grew from {early >> 20} to {late >> 20} MiB.")
-
-
-async def _rows(storage: str, table: str, columns: list[str] | None = None) -> list[Any]:
-    async with TableClient.from_connection_string(storage, table) as client:
-        try:
-            return [row async for row in client.list_entities(select=columns, results_per_page=1_000)]
-        except ResourceNotFoundError:
-            return []

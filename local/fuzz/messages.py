@@ -15,18 +15,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any
 
 import aiohttp
 import psutil  # type: ignore[import-untyped]
-from azure.core.exceptions import ResourceNotFoundError
-from azure.data.tables.aio import TableClient
 from azure.servicebus.aio import ServiceBusClient
 from rich.console import Console
 
 from local.azurite import AzuriteEndpoints, azurite_command, parse_endpoints
+from local.fuzz.events import fuzz_events
 from local.fuzz.poison import LANES, Poison, Sendable, good_order, poison
 from local.fuzz.report import Case, Kind, Options, Report
+from local.fuzz.stores import rows_of
 from local.setup import Environment, find_node
 from local.stack import StackError
 from local_azure.testing.processes import broker_process, running
@@ -191,18 +190,10 @@ async def _stored(storage: str) -> tuple[dict[str, str], Counter[str]]:
     """The status of every message that the inbox knows, and the number of dead letters by message id."""
     inbox = {
         row["RowKey"].removeprefix("inbox:"): str(row["status"])
-        for row in await _rows(storage, "state", "RowKey ge 'inbox:' and RowKey lt 'inbox;'", ["RowKey", "status"])
+        for row in await rows_of(storage, "state", "RowKey ge 'inbox:' and RowKey lt 'inbox;'", ["RowKey", "status"])
     }
-    letters = Counter(str(row.get("messageId")) for row in await _rows(storage, "deadletters", "", ["messageId"]))
+    letters = Counter(str(row.get("messageId")) for row in await rows_of(storage, "deadletters", "", ["messageId"]))
     return inbox, letters
-
-
-async def _rows(storage: str, table: str, query: str, columns: list[str]) -> list[Any]:
-    async with TableClient.from_connection_string(storage, table) as client:
-        try:
-            return [row async for row in client.query_entities(query, select=columns, results_per_page=1_000)]
-        except ResourceNotFoundError:
-            return []
 
 
 @contextlib.contextmanager
@@ -253,6 +244,9 @@ async def _run(options: Options, console: Console) -> Report:
             host_log=log,
             host_pid=pid,
         )
+        await fuzz_events(
+            broker=parts.broker, storage=storage, host_log=log, host_pid=pid, options=options, report=report
+        )
         await fuzz_lanes(parts, options, report)
     if report.passed:
         shutil.rmtree(folder, ignore_errors=True)
@@ -263,7 +257,7 @@ async def _run(options: Options, console: Console) -> Report:
 
 MESSAGES = Kind(
     name="messages",
-    about="Poisoned messages among good ones: one dead letter for each, every good one done, no lane blocked.",
+    about="Poisoned messages and events among good ones: a dead letter for each, every good one done, nothing blocked.",
     count=5_000,
     run=_run,
 )

@@ -10,9 +10,12 @@ from .redrive import Action, Decision, Redrive, ReplayOutcome, ReplayResult, rep
 from .selection import Filters, Group
 from .store import DeadLetterStore
 from .sub_queue import DeadLetterReceiver, drained
+from .suspects import KILLER, MOST_DEATHS, Suspects, headers_of, is_suspect
 
 __all__ = [
+    "KILLER",
     "MAX_RETURNS",
+    "MOST_DEATHS",
     "RETURNS",
     "Action",
     "BodyKind",
@@ -35,7 +38,10 @@ __all__ = [
     "Report",
     "Status",
     "StoredLetter",
+    "Suspects",
     "drained",
+    "headers_of",
+    "is_suspect",
     "preview",
     "replay_message",
     "stack_fingerprint",

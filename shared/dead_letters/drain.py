@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from shared.messages import Category, Delivery, ErrorCode, Failure, Headers, Lane, MessageError
+from shared.messages import Category, Delivery, ErrorCode, Failure, Headers, Lane
 from shared.ordered import Parking
 from shared.sending import Lanes
 from shared.telemetry import log_event
@@ -18,6 +18,7 @@ from .given_up import MAX_RETURNS, BodyKind, GivenUp
 from .inbox import InboxRecords
 from .record import DeadLetter
 from .store import DeadLetterStore
+from .suspects import MOST_DEATHS, Suspects, headers_of
 
 __all__ = ["Fate", "QueueDrain"]
 
@@ -53,8 +54,8 @@ class QueueDrain:
     """Decides about what lies in the dead-letter queues of the lanes, and does it.
 
     Where a binding fails for one message of a batch, the platform gives all of the batch back, until the broker gives
-    up all of it. A message that was given up for its number of deliveries, that has data as its body, and that the
-    inbox doesn't know, is such a neighbour: it goes back, with its id, properties and session, `MAX_RETURNS` times at
+    up all of it. Such a neighbour was given up for its number of deliveries, has data as its body, isn't known to the
+    inbox, and no two workers died of it: it goes back, with its id, properties and session, `MAX_RETURNS` times at
     most. On the ordered lane it waits, parked, before whatever of its key comes later.
 
     Parameters
@@ -74,6 +75,7 @@ class QueueDrain:
         inbox: InboxRecords,
         lanes: Lanes,
         parking: Parking,
+        suspects: Suspects,
         *,
         has_payload_hash: HasPayloadHash,
         is_erased: IsErased | None = None,
@@ -84,6 +86,7 @@ class QueueDrain:
         self._inbox = inbox
         self._lanes = lanes
         self._parking = parking
+        self._suspects = suspects
         self._has_payload_hash = has_payload_hash
         self._is_erased = is_erased
         self._now = now
@@ -131,12 +134,12 @@ class QueueDrain:
 
     async def take(self, lane: Lane, message: GivenUp) -> Fate:
         """Deal with one message; what is raised is storage's or the broker's own, and it must come again."""
-        headers = _headers(message.delivery)
+        headers = headers_of(message.delivery)
         row = None if headers is None else await self._inbox.find(str(headers.message_id), headers.key)
         if headers is not None and row is not None and row["status"] == "done":
             if await self._has_payload_hash(message.delivery, headers, row):
                 return Fate.DONE
-        elif _goes_back(message) and (row is None or row["status"] == "replaying"):
+        elif (row is None or row["status"] == "replaying") and await self._goes_back(message):
             await self._send_back(lane, message, headers)
             return Fate.RETURNED
         if headers is not None and self._is_erased is not None and await self._is_erased(message.delivery, headers):
@@ -146,8 +149,14 @@ class QueueDrain:
         if headers is not None:
             headers = replace(headers, lane=lane)
             await self._inbox.died(headers, code=letter.code, reason=letter.reason, now=letter.last_failure)
+        await self._suspects.forget(message.delivery)
         letter.log(lane)
         return Fate.STORED
+
+    async def _goes_back(self, message: GivenUp) -> bool:
+        if message.reason != _TOO_OFTEN or message.kind is not BodyKind.DATA or message.returns >= MAX_RETURNS:
+            return False
+        return await self._suspects.deaths(message.delivery) < MOST_DEATHS
 
     async def _send_back(self, lane: Lane, message: GivenUp, headers: Headers | None) -> None:
         now = self._now()
@@ -160,10 +169,6 @@ class QueueDrain:
             return
         apart = _SPREAD_SECONDS * message.returns * self._random()
         await self._lanes.forward(lane, message.again(), when=now + timedelta(seconds=apart) if apart else None)
-
-
-def _goes_back(message: GivenUp) -> bool:
-    return message.reason == _TOO_OFTEN and message.kind is BodyKind.DATA and message.returns < MAX_RETURNS
 
 
 def letter_of(lane: Lane, message: GivenUp, headers: Headers | None, *, now: datetime) -> DeadLetter:
@@ -179,10 +184,3 @@ def letter_of(lane: Lane, message: GivenUp, headers: Headers | None, *, now: dat
         lane, delivery, headers, Failure(category, code, why), now=now, queue="deadLetterQueue"
     )
     return replace(letter, body_kind=message.kind.value)
-
-
-def _headers(message: Delivery) -> Headers | None:
-    try:
-        return Headers.from_properties(message.properties)
-    except MessageError:
-        return None

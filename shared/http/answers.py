@@ -90,7 +90,9 @@ def success(
 
 
 def accepted(message_id: UUID, *, location: str, now: datetime, milliseconds: int) -> Response:
-    """202: Service Bus has the message (and Blob storage its payload)."""
+    """202: Service Bus has the message (and Blob storage its payload). The parts of `Location` are headers too."""
+    identity, _, request = location.rpartition("/")[2].partition("?request=")
+    headers = {"Location": location, "Operation-Id": identity} | ({"Operation-Request": request} if request else {})
     return success(
         "accepted",
         message_id=message_id,
@@ -98,5 +100,5 @@ def accepted(message_id: UUID, *, location: str, now: datetime, milliseconds: in
         milliseconds=milliseconds,
         processed=False,
         code=202,
-        headers={"Location": location},
+        headers=headers,
     )

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,6 +12,7 @@ from pydantic import BaseModel
 
 from shared.messages import (
     CLOUD_EVENT_TYPE,
+    Envelope,
     Handler,
     InvalidMessage,
     MessageError,
@@ -30,6 +32,9 @@ from shared.messages import (
 )
 
 __all__ = ["Command", "Refused", "read_command"]
+
+_ALL_HELD = 2.0**53
+"""Below it a double holds every integer."""
 
 
 class Refused(Exception):
@@ -94,7 +99,7 @@ def read_command(
         if isinstance(parsed.get("messageId"), str):
             message_id = parsed["messageId"][:64]
         handler = _handler(parsed, registry, route)
-        envelope = handler.decode(body)
+        body, envelope = _decoded(handler, body, parsed)
         if handler.may_be_named_twice(body):
             refuse_named_twice(envelope, parsed)
         if refuse or handler.refuses_unknown_fields:
@@ -106,6 +111,29 @@ def read_command(
         raise Refused(in_attributes(error) if kind == CLOUD_EVENT_TYPE else error, message_id) from error
     except MessageError as error:
         raise Refused(error, message_id) from error
+
+
+def _decoded(handler: Handler, body: bytes, parsed: Any) -> tuple[bytes, Envelope[Any]]:
+    """The envelope, and the body that says the same; 3.0 is written as 3 where a whole number is wanted (JSON Schema,
+    "integer"): a worker of the release before refuses the one and reads the other.
+    """
+    try:
+        return body, handler.decode(body)
+    except InvalidMessage:
+        if not any(mark in body for mark in (b".0", b"e", b"E")):
+            raise
+        whole = write_json(_whole(parsed)).encode()
+        with suppress(InvalidMessage):
+            return whole, handler.decode(whole)
+        raise
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _whole(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_whole(one) for one in value]
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < _ALL_HELD else value
 
 
 def _is_envelope(parsed: Mapping[str, Any]) -> bool:

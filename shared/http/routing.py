@@ -43,7 +43,7 @@ class Route:
     query:
         Names of the query parameters that it takes; any other is refused.
     docs:
-        Options of FastAPI's `add_api_route` that describe it.
+        An OpenAPI operation that describes it; what all routes have in common is added.
     direct:
         Goes to its endpoint straight, past FastAPI's middleware; for paths without parameters.
     """

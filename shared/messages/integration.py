@@ -47,6 +47,7 @@ class Handler:
     priority: Priority
     route: str | None
     retry: RetryPlan | None = None
+    owned: bool = False
     call: Callable[[Any, Any], Awaitable[None]]
 
     @cached_property
@@ -229,6 +230,7 @@ class Integration:
         priority: Priority = Lane.NORMAL,
         route: str | None = None,
         retry: RetryPlan | None = None,
+        owned: bool = False,
     ) -> Callable[[Call], Call]:
         """Register an async function `(model, work)` for an event type.
 
@@ -244,6 +246,9 @@ class Integration:
             A path under `/api` that takes this message directly, for example `orders`.
         retry:
             When a failed message is tried again; the app's own plan without.
+        owned:
+            Confine each key to the client that used it first: another client's message is refused. Without it every
+            producer may send for every key.
 
         Raises
         ------
@@ -273,6 +278,7 @@ class Integration:
                     priority=priority,
                     route=path,
                     retry=retry,
+                    owned=owned,
                     call=call,
                 )
             )

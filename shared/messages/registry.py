@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from functools import cached_property
 from types import ModuleType
 
+from pydantic import BaseModel
+
 from shared.classification import Plan, plan_of
 from shared.jobs import Scheduled
 
@@ -79,6 +81,11 @@ class Registry:
         handled = (handler.plan for versions in self._handlers.values() for handler in versions.values())
         projected = (one.plan for found in self._projections.values() for one in found)
         return any(plan.protects for plan in (*handled, *projected))
+
+    def shown(self, view: str) -> list[type[BaseModel]]:
+        """The models of the rows of a read model, as far as its projections say what they return."""
+        projections = (one for found in self._projections.values() for one in found if one.view == view)
+        return list(dict.fromkeys(one.shown for one in projections if one.shown is not None))
 
     def subjects(self, kind: str) -> frozenset[str]:
         """Names of the fields, in any message, event or row, that say which person of a kind it is about."""

@@ -30,6 +30,7 @@ from shared.work import LoadRows, Secrets, Work
 from .committing import ensure_fits
 from .failures import classify
 from .outcomes import Dead, Ended, Fresh, Handled, Message, RetryLater
+from .ownership import claim_key
 
 __all__ = ["Limits", "Runner"]
 
@@ -191,6 +192,8 @@ async def _call(message: Message, work: Work) -> int:
         About how many bytes its work is.
     """
     try:
+        if message.handler.owned:
+            await claim_key(message.headers, work)
         await message.handler.call(message.data, work)
     except Partial:
         ensure_fits(work.progress())

@@ -8,17 +8,18 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from typing import TypeVar
 from uuid import UUID
 
 from opentelemetry.trace import SpanKind
 
+from shared.dead_letters import KILLER, MOST_DEATHS, Suspects, headers_of, is_suspect
 from shared.messages import Delivery, Lane
 from shared.outbox import Outbox
 from shared.pausing import PauseGate
 from shared.resilience import LaneTurns
-from shared.state import StateStore
+from shared.state import Inbox, StateStore
 from shared.telemetry import link_to, log_event, span
 
 from .committing import commit, groups
@@ -68,6 +69,7 @@ class BatchProcessor:
         ordered: OrderedKeys | None = None,
         admission: PauseGate | None = None,
         recent: Recent | None = None,
+        suspects: Suspects | None = None,
     ) -> None:
         self._decoder = decoder
         self._recent = recent or Recent()
@@ -80,6 +82,7 @@ class BatchProcessor:
         self._ordered = ordered
         self._turns = turns
         self._admission = admission
+        self._suspects = suspects
 
     async def process(self, lane: Lane, deliveries: Sequence[Delivery]) -> None:
         """Return when every message has its outcome and the batch may be completed.
@@ -99,11 +102,8 @@ class BatchProcessor:
             try:
                 async with asyncio.timeout_at(ends):
                     admitted = await self._admitted(lane, deliveries)
-                    async with aclosing(self._turns.slices(lane, admitted)) as pieces:
-                        with self._turns.at_work(lane):
-                            async for piece in pieces:
-                                for part in _parts(piece):
-                                    outcomes += await self._part(lane, part, started + self._limits.batch_budget)
+                    with self._turns.at_work(lane):
+                        outcomes = await self._batch(lane, admitted, started + self._limits.batch_budget)
             except Exception as error:
                 log_event("batch failed", level=logging.ERROR, error=error, lane=lane.value, received=received)
                 await _hold(deliveries, ends, ends if lane is Lane.ORDERED else LONGEST_HOLD)
@@ -121,11 +121,63 @@ class BatchProcessor:
             milliseconds=round((asyncio.get_running_loop().time() - started) * 1_000),
         )
 
+    async def _batch(self, lane: Lane, admitted: Sequence[Delivery], deadline: float) -> Counter[type]:
+        """All but the suspects, in pieces, then each suspect alone: those last of which workers have died.
+
+        On the ordered lane, where nothing may be overtaken, all go one at a time as soon as one of them is a suspect.
+        """
+        suspects: Sequence[Delivery] = [one for one in admitted if self._suspects is not None and is_suspect(one)]
+        others: Sequence[Delivery] = [one for one in admitted if not (suspects and is_suspect(one))]
+        if lane is Lane.ORDERED and suspects:
+            suspects, others = admitted, []
+        outcomes: Counter[type] = Counter()
+        async with aclosing(self._turns.slices(lane, others)) as pieces:
+            async for piece in pieces:
+                for part in _parts(piece):
+                    outcomes += await self._part(lane, part, deadline)
+        if self._suspects is not None and suspects:
+            deaths = await _all(self._suspects.deaths(one) for one in suspects)
+            order = range(len(suspects))
+            for number in order if lane is Lane.ORDERED else sorted(order, key=deaths.__getitem__):
+                async with self._suspects.alone:
+                    outcomes += await self._alone(self._suspects, lane, suspects[number], deaths[number], deadline)
+        return outcomes
+
+    async def _alone(
+        self, suspects: Suspects, lane: Lane, delivery: Delivery, deaths: int, deadline: float
+    ) -> Counter[type]:
+        if deaths >= MOST_DEATHS:
+            ended = await self._killer(suspects, delivery)
+            await self._settler.settle(lane, ended)
+            return Counter([type(ended.outcome)])
+        async with suspects.running(delivery, deaths):
+            return await self._part(lane, [delivery], deadline)
+
+    async def _killer(self, suspects: Suspects, delivery: Delivery) -> Ended:
+        """The end of a message that nobody dares to run: it may have been dealt with before its worker died."""
+        headers = headers_of(delivery)
+        row = None if headers is None else await Inbox(self._store).find(str(headers.message_id), headers.key)
+        if row is None or row["status"] == "replaying":
+            return Ended(delivery, Dead(KILLER), headers)
+        await suspects.forget(delivery)
+        return Ended(delivery, Duplicate(), headers)
+
     async def take_turn(self, delivery: Delivery) -> Ended:
         """Process one message of the ordered lane whose turn it is; to settle it is up to the caller.
 
-        Whatever storage raises is passed on: the message waits where it was.
+        Whatever storage raises is passed on: the message waits where it was. Keys are drained side by side, so that
+        the death of a worker accuses all of them: from then on those go one at a time.
         """
+        if self._suspects is None:
+            return await self._turn(delivery)
+        deaths = await self._suspects.deaths(delivery)
+        async with self._suspects.alone if deaths else nullcontext():
+            if deaths >= MOST_DEATHS:
+                return await self._killer(self._suspects, delivery)
+            async with self._suspects.running(delivery, deaths):
+                return await self._turn(delivery)
+
+    async def _turn(self, delivery: Delivery) -> Ended:
         async with asyncio.timeout(self._limits.batch_budget + GRACE_SECONDS):
             decoded = await self._decoder.read(delivery)
             if isinstance(decoded, Ended):

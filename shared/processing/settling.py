@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from shared.dead_letters import DeadLetter, DeadLetterStore, InboxRecords
+from shared.dead_letters import DeadLetter, DeadLetterStore, InboxRecords, Suspects
 from shared.messages import Category, ErrorCode, Failure, Headers, Lane
 from shared.resilience import RetryBudget
 from shared.sending import Lanes
@@ -26,6 +26,8 @@ class Settler:
     ----------
     budget:
         The retry budget of an integration, by its name.
+    suspects:
+        Forgets a message that killed workers once it has its dead letter.
     spent_delay:
         Seconds that a retry waits at least once its integration's budget is spent.
     """
@@ -36,6 +38,7 @@ class Settler:
     budget: Callable[[str], RetryBudget]
     spent_delay: float
     now: Callable[[], datetime]
+    suspects: Suspects | None = None
 
     async def settle(self, lane: Lane, ended: Ended) -> None:
         """Return when the original may be completed: its copy is scheduled, or its dead letter stored."""
@@ -95,4 +98,6 @@ class Settler:
                 payload_hash=payload_hash,
                 its_turn=True,
             )
+        if self.suspects is not None and failure.code == ErrorCode.WORKER_LOST:
+            await self.suspects.forget(ended.delivery)
         dead_letter.log(lane)

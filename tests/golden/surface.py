@@ -19,6 +19,7 @@ from shared.dead_letters import (
     InboxRecords,
     QueueDrain,
     Redrive,
+    Suspects,
 )
 from shared.encryption import DataKeys, DataKeyWrapper, KeyTable, MessageEncryption, SecretWrapper, SubjectKeys
 from shared.messages import Delivery, Headers, Integration, Lane, Registry
@@ -147,6 +148,7 @@ class App:
             InboxRecords(self.state),
             self.lanes,
             self.parking,
+            Suspects(self.state),
             has_payload_hash=differs,
             now=self.clock,
             random=lambda: 0.0,

@@ -44,7 +44,7 @@ def _lines(one: Resource) -> Iterator[str]:
     if kind == "roleAssignments":
         who = str(one.properties["principalId"])
         identity = _IDENTITY.search(who)
-        role = _GUID.search(str(one.properties["roleDefinitionId"]))
+        role = _GUID.search(str(one.properties["roleDefinitionId"]).rpartition("/")[2])
         yield f"role {role[0] if role else '?'} for {identity[1] if identity else who} on {one.scope}"
         return
     own = f" {json.dumps(_plain(one.properties), sort_keys=True)}" if kind in _ENTITY else ""

@@ -143,7 +143,7 @@ class _Stage:
 
     def _grants(self) -> Iterator[Grant]:
         for one in self._of_type("Microsoft.Authorization/roleAssignments"):
-            role = _GUID.search(str(one.properties.get("roleDefinitionId", "")))
+            role = _GUID.search(str(one.properties.get("roleDefinitionId", "")).rpartition("/")[2])
             scope = one.scope
             resource = scope if isinstance(scope, Resource) else None
             yield Grant(

@@ -32,11 +32,14 @@ from shared.dead_letters import (
     GivenUp,
     Redrive,
     StoredLetter,
+    Suspects,
 )
+from shared.dead_letters.suspects import _key
 from shared.messages import Contract, Delivery, Envelope, Headers, Integration, Lane, Registry, Reject
 from shared.query import ReadModels
 from shared.settings import Settings
 from shared.state import StateStore, bucket_of, state_key, unpack
+from shared.tables import Create
 from shared.tables.azure import AzureTable
 from shared.work import Work
 
@@ -174,6 +177,17 @@ class Shop:
             delivery=replace(delivery, properties={**delivery.properties, **why}, delivery_count=10),
             session_id=message.session_id,
         )
+
+    async def note_death(self, delivery: Delivery) -> None:
+        """Leave what a worker leaves behind that dies while a message runs."""
+        state = self.composition.get(state_store)
+        notes = Suspects(state)
+        deaths = await notes.deaths(delivery)
+        async with notes.running(delivery, deaths):
+            key = _key(delivery)
+            bucket = bucket_of(key, state.buckets)
+            row = (await state.find(bucket, [key]))[key]
+        await state.commit(bucket, [Create(dict(row))])
 
     async def drain(self, lane: Lane, *messages: GivenUp, app: Composition | None = None) -> list[GivenUp]:
         """Have the app deal with them; returns those that must come again."""

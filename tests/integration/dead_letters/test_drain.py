@@ -9,11 +9,12 @@ import pytest
 from azure.core.exceptions import ServiceRequestError
 from azure.servicebus import ServiceBusMessage
 
-from functions.composition.dead_letters import dead_letter_store
+from functions.composition.dead_letters import dead_letter_store, suspects
 from functions.composition.state import parking, state_store
 from shared.blobs import BodyStore
 from shared.dead_letters import (
     MAX_RETURNS,
+    MOST_DEATHS,
     RETURNS,
     BodyKind,
     DeadLetter,
@@ -128,6 +129,17 @@ async def test_nothing_of_a_session_goes_before_what_failed_of_it(shop: Shop) ->
     other = replace(later, session_id="t")
     assert await shop.drain(Lane.ORDERED, expired, later, other, app=failing) == [expired, later]
     assert shop.completed == [other]
+
+
+async def test_a_message_that_killed_its_workers_does_not_go_back(shop: Shop) -> None:
+    """Its dead letter begins anew: the two deaths are forgotten."""
+    given_up = shop.given_up(shop.message(PARCEL), "MaxDeliveryCountExceeded", returns=0)
+    for _ in range(MOST_DEATHS):
+        await shop.note_death(given_up.delivery)
+    assert await shop.drain(Lane.HIGH, given_up) == []
+    assert (await shop.only(Filters())).code == "MAX_DELIVERIES_EXCEEDED"
+    assert shop.returned == []
+    assert await shop.composition.get(suspects).deaths(given_up.delivery) == 0
 
 
 async def test_a_redelivery_from_the_dead_letter_queue_makes_no_second_letter(shop: Shop) -> None:

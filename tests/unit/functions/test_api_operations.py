@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +19,8 @@ from functions.composition.processing import processor
 from shared.authentication import Caller, Role
 from shared.encryption import KeysUnavailable
 from shared.http import Operation, OperationIds, Submission
-from shared.messages import Delivery, PayloadHash, Registry
+from shared.messages import Contract, Delivery, Integration, PayloadHash, Registry
+from shared.work import Work
 from tests.unit.asgi import ask
 
 from .conftest import ENVIRONMENT, Running
@@ -234,3 +236,89 @@ async def test_an_envelopes_location_is_found(running: Running, body: dict[str, 
     answer = await running.post("/api/messages", body)
     path, _, query = answer.headers["location"].partition("?")
     assert (await ask(running.asgi, "GET", path, query=query)).json["status"] == "accepted"
+
+
+class Parcel(Contract):
+    """A parcel."""
+
+    parcel_id: str
+    place: str
+
+
+def parcels(*, owned: bool) -> Registry:
+    """An integration whose keys are confined, or not."""
+    found = Integration("parcels")
+
+    @found.handles("parcel.scanned", key="parcelId", route="parcels", owned=owned)
+    async def scan(parcel: Parcel, work: Work) -> None:
+        await work.save("parcel", parcel.parcel_id, parcel)
+
+    return Registry([found])
+
+
+async def send_parcel(running: Running, place: str) -> str:
+    """A new message about the one parcel; where to ask."""
+    answer = await running.post("/api/parcels", {"parcelId": "P1", "place": place})
+    return answer.headers["location"]
+
+
+@pytest.mark.parametrize("owned", [True, False])
+async def test_a_key_is_its_creators_where_the_integration_says_so(owned: bool) -> None:
+    """By one word; without it any producer may overwrite it. What is refused changes nothing."""
+    who = {"name": "first"}
+    running = running_as(parcels(owned=owned), who)
+    first = await send_parcel(running, "Leeds")
+    await process(running)
+    who["name"] = "second"
+    foreign = await send_parcel(running, "York")
+    await process(running)
+    expected = ("failed", "FORBIDDEN", False) if owned else ("succeeded", None, False)
+    assert await outcome(running, foreign) == expected
+    who["name"] = "first"
+    again = await send_parcel(running, "Hull")
+    assert await outcome(running, first) == ("succeeded", None, False)
+    places = [row["value"] for (_, key), row in running.state.rows.items() if key == "state:parcel:P1"]
+    assert ("Leeds" in str(places)) is owned
+    await process(running)
+    assert await outcome(running, again) == ("succeeded", None, False)
+
+
+async def test_two_clients_that_race_for_a_key_leave_one_owner() -> None:
+    """In one batch: the second meets a conflict, looks again, and is refused."""
+    who = {"name": "first"}
+    running = running_as(parcels(owned=True), who)
+    locations = []
+    for name in ("first", "second"):
+        who["name"] = name
+        locations.append(await send_parcel(running, name))
+    waiting, running.lanes.sent = running.lanes.sent, []
+    deliveries = [
+        Delivery(
+            body=sent.body,
+            properties={str(name): value for name, value in sent.headers.to_properties().items()},
+            message_id="",
+            sequence_number=number,
+            delivery_count=1,
+        )
+        for number, sent in enumerate(waiting)
+    ]
+    workers = [running, running.another()]
+    lane = waiting[0].headers.lane
+    await asyncio.gather(
+        *(
+            one.composition.get(processor).process(lane, [delivery])
+            for one, delivery in zip(workers, deliveries, strict=True)
+        )
+    )
+    who |= {"name": "operator", "role": "operator"}
+    found = [await outcome(running, location) for location in locations]
+    assert sorted(status for status, _, _ in found) == ["failed", "succeeded"]
+
+
+async def test_what_the_app_itself_sends_belongs_to_nobody() -> None:
+    """Where callers aren't checked, and for commands of handlers, there is no client to confine a key to."""
+    running = Running(parcels(owned=True))
+    for place in ("Leeds", "York"):
+        location = await send_parcel(running, place)
+        await process(running)
+        assert await outcome(running, location) == ("succeeded", None, False)

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any, cast
 
 from shared.claim_check import ClaimStore
-from shared.dead_letters import DeadLetterStore
+from shared.dead_letters import DeadLetterStore, Suspects
 from shared.messages import Lane, Registry
 from shared.ordered import Parking
 from shared.outbox import Outbox
@@ -60,6 +60,7 @@ class Surroundings:
     spent_delay: float = 1.0
     jitter: float = 0.5
     settle_for: timedelta = timedelta(0)
+    suspects: Suspects | None = None
 
 
 class Instance:
@@ -80,6 +81,7 @@ class Instance:
             budget=lambda _: budget,
             spent_delay=around.spent_delay,
             now=around.now,
+            suspects=around.suspects,
         )
         self.parking = Parking(store, now=around.now)
         self.ordered = OrderedKeys(self.parking, settler, now=around.now)
@@ -106,6 +108,7 @@ class Instance:
             ordered=self.ordered if ordered else None,
             admission=around.admission,
             recent=recent,
+            suspects=around.suspects,
         )
 
     def drain(self) -> ParkingDrain:

@@ -136,6 +136,64 @@ async def test_a_death_out_of_turn_leaves_a_held_key_as_it_is(lot: Lot) -> None:
     assert (await lot.parking.find(["free"]))["free"].blocked_by == "three"
 
 
+async def test_a_replay_that_dies_again_blocks_its_key_again(lot: Lot) -> None:
+    """With the reason and the time of this death, in the place of the inbox row that was opened for it."""
+    await lot.parking.block(KEY, death("a:b"))
+    lot.store.put(bucket_of(KEY, 2), inbox_key("a:b"), {"status": "replaying"})
+    lot.time += timedelta(hours=1)
+    again = {name: value for name, value in death("a:b").items() if name != "reason"}
+    assert await lot.parking.block(KEY, again) == "dead"
+    parked = (await lot.parking.find([KEY]))[KEY]
+    assert (parked.blocked_by, parked.reason, parked.since, parked.until) == ("a:b", "", lot.time, None)
+    assert lot.store.rows[(partition_key(bucket_of(KEY, 2)), inbox_key("a:b"))]["status"] == "dead"
+
+
+async def test_a_death_in_turn_does_not_take_the_key_from_the_message_that_blocks_it(lot: Lot) -> None:
+    """Nor does one out of turn block a key that waits for its time."""
+    await lot.parking.block(KEY, death("one"))
+    assert await lot.parking.block(KEY, death("two")) == "dead"
+    parked = (await lot.parking.find([KEY]))[KEY]
+    assert (parked.blocked_by, parked.reason, parked.since) == ("one", "jammed", NOW)
+    await lot.parking.unblock(KEY, "one", done_only=False)
+    await lot.park("three", seconds=5)
+    assert await lot.parking.block(KEY, death("four"), its_turn=False) == "dead"
+    assert (await lot.parking.find([KEY]))[KEY].blocked_by is None
+
+
+async def test_a_key_that_may_go_on_has_no_reason_to_wait(lot: Lot) -> None:
+    """It is due at once, and parked since then: nothing of the death is left."""
+    await lot.parking.block(KEY, death("one"))
+    await lot.parking.add(KEY, waiting("two"))
+    lot.time += timedelta(hours=1)
+    assert await lot.parking.unblock(KEY, "one", done_only=False)
+    parked = (await lot.parking.find([KEY]))[KEY]
+    assert (parked.blocked_by, parked.reason, parked.since, parked.until) == (None, "", lot.time, lot.time)
+
+
+async def test_rows_have_the_columns_that_others_read(lot: Lot) -> None:
+    """Operators, the sweep of claims and an earlier release find keys and messages by them."""
+    until = NOW + timedelta(seconds=9)
+    sent = waiting("one", claim="claims/one")
+    await lot.parking.park(KEY, sent, message_id="one", until=until, reason="x" * 5_000)
+    parked, message = lot.rows().values()
+    place = ("PartitionKey", "RowKey")
+    assert {name: value for name, value in parked.items() if name not in place} == {
+        "key": KEY,
+        "first": "1000000000",
+        "next": "1000000001",
+        "blockedBy": "",
+        "reason": "x" * 4_000,
+        "since": NOW,
+        "until": until,
+    }
+    columns = {name: message[name] for name in ("claim", "brokerId", "sequenceNumber", "deliveryCount")}
+    assert columns == {"claim": "claims/one", "brokerId": "one", "sequenceNumber": str(2**62), "deliveryCount": 1}
+    await lot.parking.block("free", death("two") | _place("free", "two"))
+    (blocked,) = [row for (_, name), row in lot.store.rows.items() if name == parked_key("free")]
+    assert blocked["blockedBy"] == "two"
+    assert "until" not in blocked
+
+
 async def test_a_key_goes_on_when_nobody_can_decide_any_more(lot: Lot) -> None:
     await lot.parking.block(KEY, death("one"))
     assert await lot.parking.give_up(timedelta(days=31)) == []

@@ -41,7 +41,7 @@ async def test_an_empty_batch_is_fine() -> None:
 )
 async def test_one_bad_message_never_hurts_its_batch(behave: str) -> None:
     """Whatever a handler does, the others are done, and it is retried or buried."""
-    world = World()
+    world = World(timeout=1.0 if behave == "hangs" else 5.0)
     await world.process(delivery(1), delivery(2, behave=behave), delivery(3), delivery(4, "item-1"))
     assert [world.status(number) for number in (1, 3, 4)] == ["done"] * 3
     assert world.status(2) in (None, "dead")
@@ -71,7 +71,7 @@ async def test_what_a_handler_returns_is_ignored() -> None:
 )
 async def test_a_failure_that_may_pass_is_tried_again_later(behave: str, seconds: float) -> None:
     """By a delayed copy with the next attempt; what the other side asks for wins over the plan."""
-    world = World()
+    world = World(timeout=1.0 if behave == "hangs" else 5.0)
     await world.process(delivery(1, behave=behave))
     (copy,) = world.lanes.sent
     assert copy.headers == headers(1, "item-1", attempt=2)

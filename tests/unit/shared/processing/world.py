@@ -14,6 +14,7 @@ from uuid import UUID
 
 from pydantic import model_validator
 
+from shared.dead_letters import Suspects
 from shared.messages import CloudEvent, Contract, Delivery, Headers, Integration, Lane, Partial, Registry, Reject, Retry
 from shared.pausing import PauseGate, PauseWatch
 from shared.processing import BatchProcessor
@@ -160,7 +161,7 @@ class World:
         *,
         buckets: int = 4,
         concurrency: int = 8,
-        timeout: float = 0.2,
+        timeout: float = 5.0,
         attempts: int = 3,
         reserve: float = 100,
         state: MemoryState | None = None,
@@ -171,9 +172,11 @@ class World:
     ) -> None:
         self.in_order = in_order
         self.released = asyncio.Event()
+        self.waiting = asyncio.Event()
         self.pauses = pauses
         self.admission = admission
         self.state = state or MemoryState(buckets)
+        self.suspects = Suspects(self.state)
         self.lanes = MemoryLanes()
         self.publisher = MemoryPublisher()
         self.dead = dead or MemoryDeadLetters()
@@ -206,6 +209,7 @@ class World:
             spent_delay=300.0,
             jitter=1.0,
             settle_for=timedelta(seconds=10),
+            suspects=self.suspects,
         )
         return Instance(around, ordered=self.in_order).processor
 
@@ -240,6 +244,7 @@ class World:
         if trouble is not None:
             await trouble()
         if command.behave == "waits":
+            self.waiting.set()
             await self.released.wait()
         if command.behave in ("well", "waits"):
             await self._add(command, work)

@@ -1,0 +1,350 @@
+"""The named parts of the API's description: schemas, answers and headers that many routes share."""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from shared.classification import plan_of
+from shared.messages import ErrorCode, Handler
+
+__all__ = [
+    "ANSWERS",
+    "HEADERS",
+    "SCHEMAS",
+    "Components",
+    "Modelled",
+    "Named",
+    "command_schemas",
+    "pascal",
+    "reference",
+    "singular",
+]
+
+
+@dataclass(frozen=True)
+class Modelled:
+    """Stands in a description for a model's schema.
+
+    Attributes
+    ----------
+    shown:
+        As the API writes it, masked for who may not see all; else as it reads it.
+    """
+
+    model: type[BaseModel]
+    shown: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Named:
+    """Stands in a description for a schema of its own name."""
+
+    name: str
+    schema: Mapping[str, Any]
+
+
+def reference(kind: str, name: str) -> dict[str, Any]:
+    """A reference to a named part."""
+    return {"$ref": f"#/components/{kind}/{name}"}
+
+
+def pascal(name: str) -> str:
+    """`order.placed` and `credit-notes` as names of types: `OrderPlaced`, `CreditNotes`."""
+    return "".join(word[:1].upper() + word[1:] for word in re.split(r"[^A-Za-z0-9]+", name))
+
+
+def singular(view: str) -> str:
+    """What one row of a read model is called: `credit-notes` has a `CreditNote`."""
+    return pascal(view[:-1] if view.endswith("s") and not view.endswith("ss") else view)
+
+
+_TIME = {"type": "string", "format": "date-time"}
+_MESSAGE_ID = {"type": "string", "format": "uuid"}
+_SHAPE = {"messageId": "9f0e2c6a-8f8e-4a52-9b5d-3d1a1a4a1b10", "timestamp": "2026-01-05T08:26:00.000Z"}
+_CODES = [code.value for code in ErrorCode] + ["TOO_MANY_REQUESTS"]
+
+_ERROR_DETAIL = {
+    "type": "object",
+    "required": ["code", "message", "details"],
+    "properties": {
+        "code": {"type": "string", "examples": _CODES, "description": "one of a list that may grow"},
+        "message": {"type": "string"},
+        "details": {"type": "object", "additionalProperties": True},
+    },
+}
+_ERROR = {
+    "type": "object",
+    "required": ["messageId", "status", "timestamp", "error", "retryable", "retryAfter"],
+    "properties": {
+        "messageId": {"type": ["string", "null"], "description": "send it again under this id, if retryable"},
+        "status": {"type": "string", "const": "error"},
+        "timestamp": _TIME,
+        "error": reference("schemas", "ErrorDetail"),
+        "retryable": {"type": "boolean"},
+        "retryAfter": {"type": ["integer", "null"], "description": "seconds"},
+    },
+}
+_ACKNOWLEDGMENT = {
+    "type": "object",
+    "required": ["received", "processed", "stored"],
+    "properties": {name: {"type": "boolean"} for name in ("received", "processed", "stored")},
+}
+_ACCEPTED = {
+    "type": "object",
+    "required": ["messageId", "status", "timestamp", "processingTime", "acknowledgment"],
+    "properties": {
+        "messageId": _MESSAGE_ID,
+        "status": {"type": "string", "const": "accepted"},
+        "timestamp": _TIME,
+        "processingTime": {"type": "integer", "minimum": 0, "description": "milliseconds"},
+        "acknowledgment": reference("schemas", "Acknowledgment"),
+    },
+}
+_OPERATION = {
+    **_ACCEPTED,
+    "properties": {
+        **_ACCEPTED["properties"],  # type: ignore[dict-item]
+        "status": {"type": "string", "enum": ["accepted", "succeeded", "failed"]},
+        "duplicate": {"type": "boolean", "description": "another request had brought the same message before"},
+        "error": reference("schemas", "ErrorDetail"),
+    },
+}
+_HEALTH = {
+    "type": "object",
+    "required": ["status", "timestamp"],
+    "properties": {"status": {"type": "string", "const": "Healthy"}, "timestamp": _TIME},
+}
+_STATUSES = {"type": "string", "enum": ["Healthy", "Degraded", "Unhealthy"]}
+_READINESS = {
+    "type": "object",
+    "required": ["status", "timestamp", "duration", "components"],
+    "properties": {
+        "status": _STATUSES,
+        "timestamp": _TIME,
+        "duration": {"type": "string"},
+        "components": {"type": "array", "items": reference("schemas", "ReadinessComponent")},
+    },
+}
+_COMPONENT = {
+    "type": "object",
+    "required": ["name", "status", "description"],
+    "properties": {
+        "name": {"type": "string"},
+        "status": _STATUSES,
+        "description": {"type": "string"},
+        "data": {"type": "object", "additionalProperties": True},
+    },
+}
+_UPLOADED = {
+    "type": "object",
+    "required": ["id", "size", "sha256"],
+    "properties": {
+        "id": {"type": "string"},
+        "size": {"type": "integer", "minimum": 1, "description": "bytes"},
+        "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+    },
+}
+_BLOCKS = {
+    "type": "object",
+    "required": ["path", "size"],
+    "properties": {"path": {"type": "string"}, "size": {"type": "integer", "description": "bytes of a block"}},
+}
+_LINK = {
+    "type": "object",
+    "required": ["url", "method", "headers", "expires"],
+    "properties": {
+        "url": {"type": "string"},
+        "method": {"type": "string"},
+        "headers": {"type": "object", "additionalProperties": {"type": "string"}},
+        "expires": _TIME,
+    },
+}
+_UPLOAD = {
+    "type": "object",
+    "required": ["uploadId", "status", "timestamp", "expires", "largest", "blocks", "link"],
+    "properties": {
+        "uploadId": {"type": "string"},
+        "status": {"type": "string", "const": "open"},
+        "timestamp": _TIME,
+        "expires": {**_TIME, "description": "a message must name it before"},
+        "largest": {"type": "integer", "description": "bytes of the whole upload"},
+        "blocks": reference("schemas", "UploadBlocks"),
+        "link": {"anyOf": [reference("schemas", "UploadLink"), {"type": "null"}]},
+    },
+}
+SCHEMAS: dict[str, dict[str, Any]] = {
+    "Accepted": _ACCEPTED,
+    "Acknowledgment": _ACKNOWLEDGMENT,
+    "Error": _ERROR,
+    "ErrorDetail": _ERROR_DETAIL,
+    "Health": _HEALTH,
+    "Operation": _OPERATION,
+    "Readiness": _READINESS,
+    "ReadinessComponent": _COMPONENT,
+    "Upload": _UPLOAD,
+    "UploadBlocks": _BLOCKS,
+    "UploadLink": _LINK,
+    "UploadReference": {
+        "type": "object",
+        "description": "Stands for an upload, which is taken as the body.",
+        "required": ["upload"],
+        "properties": {"upload": reference("schemas", "Uploaded")},
+    },
+    "Uploaded": _UPLOADED,
+}
+
+HEADERS: dict[str, dict[str, Any]] = {
+    "CorrelationId": {"description": "The request's own, or a new one: logs have it.", "schema": {"type": "string"}},
+    "RetryAfter": {"description": "Seconds to wait.", "schema": {"type": "integer"}},
+    "Challenge": {"description": "How to say who is calling (RFC 6750).", "schema": {"type": "string"}},
+    "Location": {"description": "Where to ask what became of this request.", "schema": {"type": "string"}},
+    "OperationId": {"description": "The operation's id.", "schema": {"type": "string"}},
+    "OperationRequest": {"description": "This request under that id.", "schema": {"type": "string"}},
+}
+_CORRELATED = {"X-Correlation-ID": reference("headers", "CorrelationId")}
+
+
+def _error(description: str, code: str, message: str, *, retry: int | None = None, **headers: str) -> dict[str, Any]:
+    example = {
+        **_SHAPE,
+        "messageId": None,
+        "status": "error",
+        "error": {"code": code, "message": message, "details": {}},
+        "retryable": retry is not None,
+        "retryAfter": retry,
+    }
+    named = {name.replace("_", "-"): reference("headers", part) for name, part in headers.items()}
+    return {
+        "description": description,
+        "headers": _CORRELATED | named,
+        "content": {"application/json": {"schema": reference("schemas", "Error"), "example": example}},
+    }
+
+
+ANSWERS: dict[str, dict[str, Any]] = {
+    "BadRequest": _error(
+        "The request breaks its contract; nothing was done.", "VALIDATION_ERROR", "data.orderId: Field required"
+    ),
+    "Unauthenticated": _error(
+        "No credential, or one that doesn't hold.", "UNAUTHENTICATED", "Say who you are.", WWW_Authenticate="Challenge"
+    ),
+    "Forbidden": _error(
+        "The caller lacks the role.", "FORBIDDEN", "This needs the role producer.", WWW_Authenticate="Challenge"
+    ),
+    "NotFound": _error("Not there, or not there yet.", "NOT_FOUND", "There is nothing under orders/536365."),
+    "PayloadTooLarge": _error(
+        "The body is too large: bring it as an upload.", "PAYLOAD_TOO_LARGE", "The body is larger than 8388608 bytes."
+    ),
+    "UnsupportedMediaType": _error(
+        "The content type or encoding isn't taken.", "UNSUPPORTED_MEDIA_TYPE", "Send Content-Type: application/json."
+    ),
+    "TooManyRequests": _error(
+        "The gateway's limit.", "TOO_MANY_REQUESTS", "Too many calls. Send this again later.", retry=60,
+        Retry_After="RetryAfter",
+    ),
+    "InternalError": _error("The app is at fault.", "INTERNAL_ERROR", "Something went wrong here."),
+    "Unavailable": _error(
+        "Not just now: ask again, or send it again with the same message id.", "UNAVAILABLE",
+        "The message could not be kept just now. Send it again with the same message id.", retry=2,
+        Retry_After="RetryAfter",
+    ),
+}  # fmt: skip
+
+
+def command_schemas(handler: Handler) -> tuple[Named, Named]:
+    """A command's envelope, and its CloudEvent, each under the name of its event type."""
+    name = pascal(handler.event_type) + ("" if handler.version == "1.0" else f"V{pascal(handler.version)}")
+    data = Modelled(handler.model)
+    described = {"data": data, "source": {"type": "string", "minLength": 1, "maxLength": 256}}
+    envelope = {
+        "type": "object",
+        "required": ["messageId", "timestamp", "source", "eventType", "version", "data"],
+        "properties": {
+            "messageId": _MESSAGE_ID,
+            "timestamp": _TIME,
+            **described,
+            "eventType": {"type": "string", "const": handler.event_type},
+            "version": {"type": "string", "const": handler.version},
+        },
+    }
+    event = {
+        "type": "object",
+        "description": "A CloudEvent 1.0; its `dataschema` ends with the version.",
+        "required": ["specversion", "id", "source", "type", "data"],
+        "properties": {
+            "specversion": {"type": "string", "const": "1.0"},
+            "id": {"type": "string", "minLength": 1, "maxLength": 256},
+            "type": {"type": "string", "const": handler.event_type},
+            "time": _TIME,
+            "dataschema": {"type": "string", "const": f"urn:sluice:{handler.event_type}:{handler.version}"},
+            "datacontenttype": {"type": "string", "const": "application/json"},
+            **described,
+        },
+    }
+    return Named(name, envelope), Named(f"{name}CloudEvent", event)
+
+
+class Components:
+    """The schemas of some models under their own names, and what stands for them in descriptions."""
+
+    def __init__(self, models: Iterable[Modelled]) -> None:
+        from pydantic.json_schema import models_json_schema  # with the first who asks for the description
+
+        wanted = list(dict.fromkeys(models))
+        inputs = [(one.model, "serialization" if one.shown else "validation") for one in wanted]
+        template = "#/components/schemas/{model}"
+        found, document = models_json_schema(inputs, by_alias=True, ref_template=template)  # type: ignore[arg-type]
+        read = {one.model for one in wanted if not one.shown}
+        self.schemas: dict[str, Any] = {name: _tidy(schema) for name, schema in document.get("$defs", {}).items()}
+        self._names: dict[Modelled, str] = {}
+        for one, (model, mode) in zip(wanted, inputs, strict=True):
+            name = found[(model, mode)]["$ref"].rpartition("/")[2]  # type: ignore[index]
+            if one.shown and plan_of(model).protects:
+                masked = _masked(self.schemas[name], plan_of(model).fields)
+                name = f"{name}Row" if model in read else name
+                self.schemas[name] = masked
+            self._names[one] = name
+
+    def resolved(self, node: Any) -> Any:
+        """A description with references for what stands for schemas."""
+        if isinstance(node, Modelled):
+            return reference("schemas", self._names[node])
+        if isinstance(node, Named):
+            if node.name not in self.schemas:
+                self.schemas[node.name] = {}  # it may hold itself
+                self.schemas[node.name] = self.resolved(node.schema)
+            return reference("schemas", node.name)
+        if isinstance(node, Mapping):
+            return {str(name): self.resolved(value) for name, value in node.items()}
+        return [self.resolved(value) for value in node] if isinstance(node, list | tuple) else node
+
+
+def _masked(schema: Mapping[str, Any], protected: Iterable[str]) -> dict[str, Any]:
+    """A row as a caller may see it: instead of a protected value its token, or null, and where that was done."""
+    properties = dict(schema.get("properties", {}))
+    for name in set(protected) & properties.keys():
+        properties[name] = {"type": ["string", "null"], "description": "a token, or null, for who may not see it"}
+    pointers = {"type": "array", "items": {"type": "string"}}
+    properties["$masked"] = {**pointers, "description": "JSON pointers to what the caller may not see"}
+    properties["$erased"] = {**pointers, "description": "JSON pointers to what was erased"}
+    return {**schema, "properties": properties}
+
+
+def _tidy(schema: Any) -> Any:
+    """A model's schema without titles of fields, and with lists of types instead of unions that have no name."""
+    if isinstance(schema, list):
+        return [_tidy(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    tidy = {name: _tidy(value) for name, value in schema.items() if name not in ("title", "properties", "$defs")}
+    if "properties" in schema:
+        tidy["properties"] = {name: _tidy(value) for name, value in schema["properties"].items()}
+    forms = tidy.get("anyOf", [])
+    if forms and all(isinstance(one.get("type"), str) and one.keys().isdisjoint(("enum", "const")) for one in forms):
+        del tidy["anyOf"]
+        types = [one["type"] for one in forms]
+        tidy = {**{name: value for one in forms for name, value in one.items()}, **tidy, "type": types}
+    return tidy

@@ -1,0 +1,71 @@
+"""The API against its own description: what the document promises holds for whatever can be made from it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections import Counter
+
+import pytest
+from schemathesis import openapi
+from schemathesis.config import HealthCheck, SchemathesisConfig
+from schemathesis.engine import events, from_schema
+
+import integrations
+from functions.composition.uploads import uploads
+from shared.authentication import Role, api_key_entry
+from shared.messages import discover
+from tests.unit.memory import MemoryUploads
+
+from .conftest import ENVIRONMENT, Running
+
+CASES = max(1, int(float(os.environ.get("SLUICE_TEST_SCALE", "1"))))
+"""Random requests for each operation and kind, beside those that the document's bounds give: some hundreds."""
+CHECKS = {
+    "not_a_server_error",
+    "status_code_conformance",
+    "content_type_conformance",
+    "response_headers_conformance",
+    "response_schema_conformance",
+    "negative_data_rejection",
+    "positive_data_acceptance",
+    "missing_required_header",
+    "unsupported_method",
+    "ignored_auth",
+    "use_after_free",
+    "ensure_resource_availability",
+}
+
+
+@pytest.mark.timeout(600 + 30 * CASES)
+def test_every_answer_is_as_described() -> None:
+    """Every check of the tool: status, type, headers and shape of answers, what is refused, and who is; links too."""
+    key = secrets.token_urlsafe(32)
+    entry = api_key_entry("contract", key, [role.value for role in Role])
+    environment = ENVIRONMENT | {"SLUICE_AUTH": "required", "SLUICE_API_KEYS": f"[{entry}]"}
+    running = Running(discover(integrations), environment, {uploads: MemoryUploads()})
+    config = SchemathesisConfig()
+    config.update(seed=17, max_failures=None)
+    config.projects.default.update(
+        headers={"x-api-key": key}, request_timeout=300, suppress_health_check=[HealthCheck.all]
+    )
+    config.projects.default.generation.update(max_examples=CASES, deterministic=True)
+    checked: Counter[str] = Counter()
+    failed: list[str] = []
+    schema = openapi.from_asgi("/api/openapi.json", running.asgi, config=config)
+    for event in from_schema(schema).execute():
+        if isinstance(event, events.NonFatalError | events.FatalError):
+            failed.append(str(getattr(event, "info", event)))
+        if not isinstance(event, events.ScenarioFinished):
+            continue
+        for case, checks in event.recorder.checks.items():
+            checked.update(check.name for check in checks)
+            for check in checks:
+                if check.failure_info is not None:
+                    answer = event.recorder.interactions[case].response
+                    sent = event.recorder.cases[case].value.as_curl_command()[:2_000]
+                    said = b"" if answer is None else answer.content[:500]
+                    failed.append(f"{check.name}: {check.failure_info.failure}, {said!r}, {sent}")
+    assert failed == []
+    assert checked.keys() >= CHECKS
+    assert checked["not_a_server_error"] > 200
