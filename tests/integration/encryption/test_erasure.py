@@ -16,7 +16,7 @@ from azure.storage.blob.aio import ContainerClient
 from functions.composition import Composition
 from functions.composition.claims import claim_store
 from functions.composition.dead_letters import dead_letter_store, queue_drain
-from functions.composition.encryption import SUBJECT_KEYS_TABLE, token_keys, wrapper
+from functions.composition.encryption import SUBJECT_KEYS, token_keys, wrapper
 from functions.composition.pausing import set_aside
 from functions.composition.platform import Platform, platform
 from functions.composition.processing import processor
@@ -291,7 +291,7 @@ async def test_an_erasure_leaves_nothing_that_leads_to_the_person(app: App, caps
     assert other["erased"] == []
     assert await app.find("customerId", "13047") == ["large-13047", "seen-13047"]
 
-    rows = app.clients.table(SUBJECT_KEYS_TABLE)
+    rows = app.clients.table(SUBJECT_KEYS.name)
     found = [dict(row) async for row in rows.query(Query()) if row["RowKey"].startswith("audit:")]
     await rows.close()
     assert [(row["by"], row["reason"], row["action"]) for row in found] == [("ada", "asked for it", "erased")]
