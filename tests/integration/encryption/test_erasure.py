@@ -331,11 +331,15 @@ async def test_nothing_brings_an_erased_person_back(app: App, capsys: pytest.Cap
     waiting = await app.composition.get(parking).turn(turn)
     assert waiting is not None
     assert waiting.delivery.body == b""
-    await app.process(late[0], waiting.delivery)
+    moved = Headers.from_properties(app.message("held", "17850", accepted=turn.since).properties).waited(7_200)
+    held = app.message("held", "17850")  # by a pause, for so long that its first attempt counts as later
+    later = {str(name): value for name, value in moved.to_properties().items() if name != "messageId"}
+    held = replace(held, properties={**held.properties, **later})
+    await app.process(late[0], waiting.delivery, held)
     given_up = app.message("given-up", "17850", accepted=turn.since)
     gone = replace(given_up, properties={**given_up.properties, "DeadLetterReason": "TTLExpiredException"})
     assert await app.composition.get(queue_drain).take(Lane.NORMAL, GivenUp(delivery=gone)) is Fate.STORED
-    for key in ("late", "waits-17850", "given-up"):
+    for key in ("late", "waits-17850", "held", "given-up"):
         (dead,) = [one for one in await app.letters() if one.key == key]
         assert dead.body_size == 0
         assert (await redrive.replay(dead, order)).action is Action.SKIP_ERASED
