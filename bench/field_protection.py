@@ -5,7 +5,7 @@ import gc
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
 from typing import cast
@@ -15,6 +15,7 @@ from functions.composition.encryption import fields
 from functions.composition.state import state_store
 from shared.encryption import DataKeys, KeyTable, SecretWrapper, SubjectKeys
 from shared.privacy import FieldProtection
+from shared.secrets import Secret
 from shared.tables import MemoryTable
 from shared.telemetry.logs import configure_json
 from shared.testing import MemoryStore
@@ -27,22 +28,16 @@ from .messages import Sample, orders
 CUSTOMERS = 1_000
 
 
-@dataclass(frozen=True)
-class _Secret:
-    value: str
-    version: str = "v1"
-
-
 class _Secrets:
     """Every secret, in memory."""
 
-    async def get(self, name: str) -> _Secret:
+    async def get(self, name: str) -> Secret:
         """Its only version."""
-        return _Secret(name * 40)
+        return Secret(name, name * 40, "v1", datetime.now(UTC))
 
-    async def both(self, name: str) -> Sequence[_Secret]:
+    async def both(self, name: str) -> Sequence[Secret]:
         """Its only version."""
-        return (_Secret(name * 40),)
+        return (await self.get(name),)
 
 
 def _protection() -> FieldProtection:

@@ -137,6 +137,7 @@ _MAKERS: Mapping[str, Maker] = {
     "value: map": _amqp(value_body={"a": 1, "b": [True, None, 2.5], "c": b"\x00\xff"}),
     "value: number": _amqp(value_body=7),
     "value: binary": _amqp(value_body=b"\x00\xff"),
+    "value: char": _amqp(value_body={"TYPE": "CHAR", "VALUE": "A"}),
     "value: null": _amqp(value_body=None),
     "value: list": _amqp(value_body=[1, "two", [3]]),
     "value: id": _amqp(value_body=uuid.UUID(int=7)),

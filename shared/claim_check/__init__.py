@@ -2,11 +2,10 @@
 
 from .claim import Claim, ClaimChanged, ClaimMissing
 from .store import ClaimStore
-from .uploads import LARGEST_UPLOAD, UPLOAD_LIVES, UPLOADS, Uploads
+from .uploads import LARGEST_UPLOAD, UPLOAD_LIVES, Uploads
 
 __all__ = [
     "LARGEST_UPLOAD",
-    "UPLOADS",
     "UPLOAD_LIVES",
     "Claim",
     "ClaimChanged",

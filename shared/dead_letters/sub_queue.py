@@ -11,6 +11,7 @@ from azure.servicebus.exceptions import MessageLockLostError, ServiceBusError
 
 from shared.messages import Delivery
 
+from .any_message import take_any_message
 from .given_up import BodyKind, GivenUp, readable
 
 __all__ = ["DeadLetterReceiver", "drained"]
@@ -41,6 +42,7 @@ async def drained(receiver: DeadLetterReceiver, drain: Drain, *, time_left: Call
 
     What can't be dealt with keeps its lock to the end and is given back then: it doesn't come twice in one run.
     """
+    take_any_message()
     failed: list[ServiceBusReceivedMessage] = []
     try:
         while time_left() and len(failed) < MOST_FAILED:

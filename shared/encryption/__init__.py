@@ -28,7 +28,7 @@ from .messages import MessageEncryption
 from .rewrapping import Rewrapping
 from .streams import StreamDecryptor, StreamEncryptor, stream_key_id, stream_size
 from .subject_keys import ERASED, DataKeyWrapper, Erasure, SubjectKeys
-from .wrapping import KeySecret, KeySecrets, KeyWrapper, SecretWrapper, VaultWrapper, Wrapped
+from .wrapping import KeySecrets, KeyWrapper, SecretWrapper, VaultWrapper, Wrapped
 
 __all__ = [
     "ERASED",
@@ -39,7 +39,6 @@ __all__ = [
     "Erased",
     "Erasure",
     "KeyRow",
-    "KeySecret",
     "KeySecrets",
     "KeyTable",
     "KeyWrapper",

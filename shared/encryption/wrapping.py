@@ -8,13 +8,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from shared.secrets import Secret
+
 from .errors import UnknownKey
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
     from azure.keyvault.keys.aio import KeyClient
 
-__all__ = ["KeySecret", "KeySecrets", "KeyWrapper", "SecretWrapper", "VaultWrapper", "Wrapped"]
+__all__ = ["KeySecrets", "KeyWrapper", "SecretWrapper", "VaultWrapper", "Wrapped"]
 
 _OF_SECRETS = "secret:"
 _OF_KEYS = "key:"
@@ -49,28 +51,14 @@ class KeyWrapper(Protocol):
         ...
 
 
-class KeySecret(Protocol):
-    """A secret as the cache hands it out."""
-
-    @property
-    def value(self) -> str:
-        """The secret itself."""
-        ...
-
-    @property
-    def version(self) -> str:
-        """The name of its version."""
-        ...
-
-
 class KeySecrets(Protocol):
     """Where secrets come from; `shared.secrets.SecretCache` is one."""
 
-    async def get(self, name: str) -> KeySecret:
+    async def get(self, name: str) -> Secret:
         """The current version, or with `name/version` that one."""
         ...
 
-    async def both(self, name: str) -> Sequence[KeySecret]:
+    async def both(self, name: str) -> Sequence[Secret]:
         """The current version, then the previous one where there is one."""
         ...
 
@@ -179,7 +167,7 @@ class VaultWrapper:
             await self._client.close()
 
 
-def _key_of(secret: KeySecret) -> bytes:
+def _key_of(secret: Secret) -> bytes:
     text = secret.value.encode()
     if len(text) < _SHORTEST_SECRET:
         raise ValueError(f"a key-encryption secret has at least {_SHORTEST_SECRET} characters")

@@ -1,14 +1,14 @@
 """HTTP: the API's plumbing between FastAPI, the platform and the lanes."""
 
-from .answers import accepted, error, internal_error, status_of, success
+from .answers import accepted, error, internal_error, success
 from .bodies import BadBody, declared_length, media_type, read_body
 from .classic import ClassicBridge, key_in_path
-from .commands import Command, Refused, read_command
+from .commands import Refused
 from .guarded import Guarded
 from .intake import Intake
 from .observed import Observed, correlation_id
 from .operations import Operation, OperationIds, OperationSigner, mark_of
-from .routing import ANONYMOUS, EVERY_ROLE, PRODUCERS, READERS, Access, Route, RouteTable, WrongRoute
+from .routing import ANONYMOUS, EVERY_ROLE, PRODUCERS, READERS, Route, RouteTable
 from .streams import answer_with
 from .submissions import Submission
 from .uploads import NamedUpload, named_upload
@@ -18,10 +18,8 @@ __all__ = [
     "EVERY_ROLE",
     "PRODUCERS",
     "READERS",
-    "Access",
     "BadBody",
     "ClassicBridge",
-    "Command",
     "Guarded",
     "Intake",
     "NamedUpload",
@@ -33,7 +31,6 @@ __all__ = [
     "Route",
     "RouteTable",
     "Submission",
-    "WrongRoute",
     "accepted",
     "answer_with",
     "correlation_id",
@@ -45,7 +42,5 @@ __all__ = [
     "media_type",
     "named_upload",
     "read_body",
-    "read_command",
-    "status_of",
     "success",
 ]

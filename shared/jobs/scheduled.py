@@ -2,11 +2,11 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import datetime
 from itertools import count
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
+from .job import JobRun
 from .schedule import Schedule
 
 __all__ = ["Scheduled", "ScheduledRun"]
@@ -16,23 +16,10 @@ Send = Callable[[UUID, str, str, Any], Awaitable[None]]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScheduledRun:
-    """One run of what an integration scheduled.
-
-    Attributes
-    ----------
-    due:
-        When it should have begun; what it works on depends on this and not on the clock.
-    last_success:
-        When the last run that did its work was due; None where there was none yet.
-    time_left:
-        Seconds until it is cancelled; a long one stops before, and returns True: there is more.
-    """
+class ScheduledRun(JobRun):
+    """One run of what an integration scheduled; a long one stops before its time is over, and returns True."""
 
     name: str
-    due: datetime
-    last_success: datetime | None
-    time_left: Callable[[], float]
     _send: Send
     _numbers: "count[int]" = field(default_factory=count)
 

@@ -16,7 +16,7 @@ from .errors import (
 )
 from .exact_numbers import validate_json
 from .failure import Category, Failure
-from .integration import Handler, Integration, Projection, Rotation
+from .integration import Handler, Integration, Projection
 from .lanes import Lane
 from .outgoing import OutgoingCommand, address
 from .payload_hash import PayloadHash, payload_hash, stored_hashes
@@ -49,7 +49,6 @@ __all__ = [
     "Registry",
     "Reject",
     "Retry",
-    "Rotation",
     "Timestamp",
     "UnknownEventType",
     "UnknownVersion",

@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from math import inf
 from typing import Any
 
 from shared.telemetry import Metrics, log_event
@@ -69,6 +70,7 @@ class StreamConsumer:
         self._clock = clock
         self._known: dict[str, Position] = {}
         self._missing: dict[str, _Missing] = {}
+        self._same_log_until = -inf
 
     async def deliver(self, events: Sequence[StreamEvent]) -> None:
         """Apply a batch of one partition, after everything that the log holds before it.
@@ -121,10 +123,14 @@ class StreamConsumer:
     async def _position(self, partition: str, first: int) -> Position:
         """Up to where everything before a batch was applied: known, or looked up where the batch doesn't follow on."""
         known = self._known.get(partition)
-        if known is not None and known.sequence + 1 == first:
+        if known is not None and (known.sequence + 1 == first or self._is_redelivery(known, first)):
             return known
-        stored, log = await self._positions.get(partition), await self._log.identity()
+        stored = await self._positions.get(partition)
+        if stored is not None and stored.sequence + 1 == first:
+            return stored
+        log = await self._log.identity()
         if stored is not None and stored.log == log and stored.sequence + 1 >= first:
+            self._known[partition], self._same_log_until = stored, self._clock() + SECONDS
             return stored
         extent = await self._log.extent(partition)
         position = self._begun(partition, stored, log, extent)
@@ -132,6 +138,10 @@ class StreamConsumer:
             return position
         oldest = extent.first if first - extent.first < FIRST_START_EVENTS else first
         return Position(sequence=min(oldest, first) - 1, log=log)
+
+    def _is_redelivery(self, known: Position, first: int) -> bool:
+        """Events before the position, as when a checkpoint was reset, in what was the same log a moment ago."""
+        return first <= known.sequence and self._clock() < self._same_log_until
 
     def _begun(self, partition: str, stored: Position | None, log: str, extent: Extent) -> Position | None:
         """A stored position in the log as it is now; the beginning of a log that was made anew since it was stored."""

@@ -4,7 +4,8 @@ import hmac
 from collections.abc import Sequence
 from string import ascii_lowercase, ascii_uppercase, digits
 
-from shared.encryption import KeySecret, KeySecrets
+from shared.encryption import KeySecrets
+from shared.secrets import Secret
 
 __all__ = ["TokenKeys", "Tokens"]
 
@@ -108,7 +109,7 @@ class TokenKeys:
 
     async def tokens(self) -> Tokens:
         """What makes tokens under the versions that are valid now; raises what the secrets' source raises."""
-        known: list[KeySecret] = list(await self._secrets.both(self._name))
+        known: list[Secret] = list(await self._secrets.both(self._name))
         for name in self._earlier:
             secret = await self._secrets.get(name)
             if secret.version not in {one.version for one in known}:

@@ -128,7 +128,7 @@ async def test_a_refusal_is_told_by_kind_with_the_line_of_its_example(
     ("status", "text", "reason"),
     [
         (413, '{"error": {"code": "PAYLOAD_TOO_LARGE", "message": "over 100 MB"}}', "PAYLOAD_TOO_LARGE: over 100 MB"),
-        (404, "not ours", "404"),
+        (422, "not ours", "422"),
         (400, '{"error": {"details": {"errors": [7]}, "code": "A", "message": "b"}}', "A: b"),
     ],
 )
@@ -141,6 +141,20 @@ async def test_a_refusal_in_any_form_is_counted(
     answers = Replay()
     await replay(messages(1), [await serve(refuse)], "a-token", answers)
     assert [refusal.reason for refusal in answers.refused] == [reason]
+
+
+async def test_where_nothing_takes_invoices_none_is_refused_for_its_content(
+    serve: Callable[[Handler], Awaitable[str]],
+) -> None:
+    """Without the sample's integration each is a 404: that is counted as a failure of the whole."""
+
+    async def refuse(request: web.Request) -> web.Response:
+        return web.Response(text="not ours", status=404)
+
+    answers = Replay()
+    await replay(messages(1), [await serve(refuse)], "a-token", answers)
+    assert answers.refused == []
+    assert [failure.reason for failure in answers.failed] == ["neither accepted nor refused (last: 404)"]
 
 
 async def test_an_error_of_the_server_is_neither_acceptance_nor_refusal(

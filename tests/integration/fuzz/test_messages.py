@@ -19,7 +19,7 @@ COUNT = int(24 * float(os.environ.get("SLUICE_TEST_SCALE", "1")))
 async def test_a_bad_message_never_hurts_its_batch(
     azurite: AzuriteEndpoints, emulator: BrokerProcess, project: Path, tmp_path: Path
 ) -> None:
-    """One dead letter for each, whatever its body; its neighbours are done; nothing spins."""
+    """One dead letter for each; the first 24 cases of this seed have every kind of AMQP body. Nothing spins."""
     with host_process(project, tmp_path, emulator.connection_string, azurite.connection_string) as (log, pid):
         parts = Parts(
             broker=emulator.connection_string,
@@ -28,7 +28,7 @@ async def test_a_bad_message_never_hurts_its_batch(
             host_log=log,
             host_pid=pid,
         )
-        report = await fuzz_lanes(parts, Options(project=project, seed=7, count=COUNT), Report())
+        report = await fuzz_lanes(parts, Options(project=project, seed=22, count=COUNT), Report())
     assert (report.failed, report.complaints) == ([], [])
     assert ("good messages done", f"{COUNT:,}") in report.rows
     assert ("dead letters", f"{COUNT:,}") in report.rows

@@ -8,7 +8,7 @@ from collections import Counter
 
 import pytest
 from schemathesis import openapi
-from schemathesis.config import SchemathesisConfig
+from schemathesis.config import HealthCheck, SchemathesisConfig
 from schemathesis.engine import events, from_schema
 
 import integrations
@@ -45,7 +45,10 @@ def test_every_answer_is_as_described() -> None:
     environment = ENVIRONMENT | {"SLUICE_AUTH": "required", "SLUICE_API_KEYS": f"[{entry}]"}
     running = Running(discover(integrations), environment, {uploads: MemoryUploads()})
     config = SchemathesisConfig()
-    config.projects.default.update(headers={"x-api-key": key})
+    config.update(seed=17, max_failures=None)
+    config.projects.default.update(
+        headers={"x-api-key": key}, request_timeout=300, suppress_health_check=[HealthCheck.all]
+    )
     config.projects.default.generation.update(max_examples=CASES, deterministic=True)
     checked: Counter[str] = Counter()
     failed: list[str] = []

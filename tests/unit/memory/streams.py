@@ -21,7 +21,7 @@ class MemoryLog(Edge):
         self.first: dict[str, int] = dict.fromkeys(partitions, 0)
         self.made = 1
         self.chunk = 7
-        self.reads = 0
+        self.reads = self.asked = 0
 
     def append(self, body: bytes, *, partition: str = "0", unreadable: str = "") -> StreamEvent:
         """Keep an event at the end of a partition."""
@@ -46,6 +46,7 @@ class MemoryLog(Edge):
     async def identity(self) -> str:
         """See `EventLog`."""
         self._meet()
+        self.asked += 1
         return f"{self.made:03d}"
 
     async def partitions(self) -> list[str]:

@@ -7,39 +7,37 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from shared.encryption import DataKeys, KeyTable, SecretWrapper, SubjectKeys
+from shared.secrets import Secret
 from shared.tables import MemoryTable
 
-__all__ = ["Clock", "MemorySecret", "MemorySecrets", "World"]
+__all__ = ["Clock", "MemorySecrets", "World"]
 
 
-@dataclass(frozen=True)
-class MemorySecret:
-    """One version of a secret."""
-
-    value: str = field(repr=False)
-    version: str
+MADE = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class MemorySecrets:
     """Secrets with versions, which may be away."""
 
     def __init__(self, **values: str) -> None:
-        self.versions = {name.replace("_", "-"): [MemorySecret(value, "v1")] for name, value in values.items()}
+        self.versions: dict[str, list[Secret]] = {}
+        for name, value in values.items():
+            self.versions[name.replace("_", "-")] = [Secret(name, value, "v1", MADE)]
         self.away = False
         self.reads = 0
 
     def rotate(self, name: str, value: str) -> None:
         """Give a secret a new version."""
         known = self.versions[name]
-        known.append(MemorySecret(value, f"v{len(known) + 1}"))
+        known.append(Secret(name, value, f"v{len(known) + 1}", MADE))
 
-    async def get(self, name: str) -> MemorySecret:
+    async def get(self, name: str) -> Secret:
         """The current version, or `name/version`."""
         await self._meet()
         bare, _, version = name.partition("/")
         return next(one for one in reversed(self.versions[bare]) if version in ("", one.version))
 
-    async def both(self, name: str) -> tuple[MemorySecret, ...]:
+    async def both(self, name: str) -> tuple[Secret, ...]:
         """Current and previous."""
         await self._meet()
         return tuple(reversed(self.versions[name][-2:]))

@@ -56,7 +56,19 @@ async def weigh(weighed: Weighed, work: Any) -> None:
 
 
 HANDLER = weighing.handlers[0]
-LITERALS = st.from_regex(r"\A-?(0|[1-9][0-9]{0,24})(\.[0-9]{1,24})?([eE][+-]?[0-9]{1,2})?\Z")
+DIGITS = st.integers(0, 10**24).map(str)
+LITERALS = st.builds(
+    lambda sign, whole, zeros, fraction, exponent: (
+        sign + whole + (f".{zeros}{fraction}" if fraction else "") + exponent
+    ),
+    st.sampled_from(["", "-"]),
+    DIGITS,
+    st.sampled_from(["", "0", "000"]),
+    st.just("") | DIGITS,
+    st.just("")
+    | st.integers(-99, 99).map(lambda power: f"e{power}")
+    | st.integers(0, 30).map(lambda power: f"E+{power}"),
+)
 
 
 def envelope(data: str) -> bytes:

@@ -282,6 +282,27 @@ async def test_a_redelivery_is_applied_again_and_moves_nothing_back() -> None:
     assert world.position == 9
 
 
+async def test_a_log_is_asked_seldom() -> None:
+    """A question takes a connection of its own: none where a batch follows on, few while a view is built anew."""
+    world = World()
+    world.append(100)
+    await world.host.deliver(world.consumer.deliver)
+    world.append(5)
+    await world.host.deliver(world.instance().deliver)
+    assert world.log.asked == 1
+    world.host.checkpoint["0"] = 0
+    await world.host.deliver(world.consumer.deliver)
+    assert world.log.asked == 2
+    world.log.make_anew()
+    world.host.checkpoint.clear()
+    world.append(50, poison=True)
+    world.append(10)
+    world.applied.clear()
+    world.seconds += 61.0
+    await world.host.deliver(world.consumer.deliver)
+    assert (world.dead, world.applied) == (list(range(50)), list(range(50, 60)))
+
+
 async def test_an_event_by_hand_is_applied_and_moves_nothing() -> None:
     """It has no partition."""
     world = World()
