@@ -16,7 +16,7 @@ from functions.composition.dead_letters import dead_letter_store
 from functions.composition.encryption import fields
 from functions.composition.platform import platform
 from functions.composition.read_models import VIEWS_TABLE
-from functions.composition.state import STATE_TABLE, VALUES_CONTAINER, large_values
+from functions.composition.state import STATE, VALUES, large_values
 from shared.blobs import BlobChanged, BlobMissing, BlobReference
 from shared.claim_check import Claim
 from shared.dead_letters import Filters, Note, StoredLetter
@@ -64,11 +64,11 @@ def stores(composition: Composition, person: Person, note: Note) -> dict[str, As
     clients = composition.get(platform)
     looking = _Stores(composition, person, note)
     return {
-        "state": looking.tables(clients.tables(STATE_TABLE)),
+        "state": looking.tables(clients.tables(STATE.name)),
         "read models": looking.tables([clients.table(VIEWS_TABLE)]),
         "dead letters": looking.dead_letters(),
         "claims": looking.claims(clients.container(composition.settings.claim_container)),
-        "large values": looking.values(clients.container(VALUES_CONTAINER)),
+        "large values": looking.values(clients.container(VALUES.name)),
         EVENT_LOG: _events(clients.event_reader()),
     }
 

@@ -11,10 +11,10 @@ from shared.telemetry import log_event
 
 from .capability import Capability, Command
 from .composition import Composition
-from .declaring import ROUTES, Access, Need, Table
+from .declaring import ROUTES, Access, Need
 from .platform import platform
 from .secrets import secret_cache
-from .state import STATE_TABLE
+from .state import STATE
 
 __all__ = ["authenticator", "capability", "distrusted_keys", "signing_keys"]
 
@@ -23,7 +23,7 @@ _PROBE_SECONDS = 3.0
 
 def distrusted_keys(composition: Composition) -> DistrustedKeys:
     """The signing keys that an operator distrusts."""
-    table = composition.get(platform).table(STATE_TABLE)
+    table = composition.get(platform).table(STATE.name)
     made = DistrustedKeys(table, now=composition.now)
     composition.on_close(table.close)
     composition.on_close(made.close)
@@ -91,12 +91,7 @@ def capability(composition: Composition) -> Capability:
             Command(name="trust-key", summary="take tokens under it again", module="ops.distrusting"),
         ],
         needs=[
-            Need(
-                access=Access.READ,
-                to=Table(name=STATE_TABLE),
-                why="Knows the signing keys that an operator distrusts.",
-                by=[ROUTES],
-            )
+            Need(access=Access.READ, to=STATE, why="Knows the signing keys that an operator distrusts.", by=[ROUTES])
         ],
         settings=AuthenticationSettings.variables(),
     )

@@ -14,15 +14,15 @@ from .capability import Capability
 from .claims import CLAIMS, decoder
 from .composition import Composition
 from .declaring import Access, Container, Need, Table
-from .encryption import KEY_NEEDS, SUBJECT_KEYS_TABLE, message_encryption
+from .encryption import KEY_NEEDS, SUBJECT_KEYS, message_encryption
 from .platform import platform
 from .sending import LANES, lane_queues, lane_senders
-from .state import STATE_TABLE, parking, state_store
+from .state import STATE, parking, state_store
 
 __all__ = ["capability", "dead_letter_store", "queue_drain", "suspects"]
 
-DEAD_LETTERS_TABLE = "deadletters"
-DEAD_LETTERS_CONTAINER = "dead-letters"
+DEAD_LETTERS = Table(name="deadletters")
+DEAD_LETTER_BODIES = Container(name="dead-letters")
 _DRAIN = "drain-dead-letters"
 _SWEEP_SCHEDULE = "0 17 3 * * *"
 _DRAIN_SECONDS = 60.0
@@ -33,7 +33,7 @@ _LAST_SECONDS = 15.0
 def dead_letter_store(composition: Composition) -> DeadLetterStore:
     """The dead-letter store."""
     clients = composition.get(platform)
-    table, bodies = clients.table(DEAD_LETTERS_TABLE), BodyStore(clients.container(DEAD_LETTERS_CONTAINER))
+    table, bodies = clients.table(DEAD_LETTERS.name), BodyStore(clients.container(DEAD_LETTER_BODIES.name))
     made = DeadLetterStore(table, bodies, encryption=composition.get(message_encryption))
     composition.on_close(made.close)
     return made
@@ -78,7 +78,6 @@ def capability(composition: Composition) -> Capability:
             now=composition.now,
         )
 
-    bodies, records = Container(name=DEAD_LETTERS_CONTAINER), Table(name=DEAD_LETTERS_TABLE)
     schedule = parse_schedule(_SWEEP_SCHEDULE)
     return Capability(
         name="dead-letters",
@@ -92,16 +91,17 @@ def capability(composition: Composition) -> Capability:
             ),
             Job(name="sweep-dead-letters", app=AppName.STREAMS, schedule=schedule, call=sweep_dead_letters),
         ],
-        resources=[records, bodies],
+        resources=[DEAD_LETTERS, DEAD_LETTER_BODIES],
         needs=[
-            Need(access=Access.WRITE, to=records, why="Records what could not be processed, and sweeps old records."),
-            Need(access=Access.WRITE, to=bodies, why="Keeps bodies of what could not be processed, sweeps old ones."),
             Need(
-                access=Access.READ,
-                to=CLAIMS,
-                why="Reads the payload of what the broker gave up.",
-                by=[_DRAIN],
+                access=Access.WRITE, to=DEAD_LETTERS, why="Records what could not be processed, and sweeps old records."
             ),
+            Need(
+                access=Access.WRITE,
+                to=DEAD_LETTER_BODIES,
+                why="Keeps bodies of what could not be processed, sweeps old ones.",
+            ),
+            Need(access=Access.READ, to=CLAIMS, why="Reads the payload of what the broker gave up.", by=[_DRAIN]),
             *(
                 Need(access=access, to=queue, why=why, by=[_DRAIN])
                 for queue in LANES.values()
@@ -110,10 +110,10 @@ def capability(composition: Composition) -> Capability:
                     (Access.SEND, "Brings back what the broker gave up with its batch."),
                 )
             ),
-            Need(access=Access.WRITE, to=Table(name=STATE_TABLE), why="Tells what became of messages, frees keys."),
+            Need(access=Access.WRITE, to=STATE, why="Tells what became of messages, frees keys."),
             Need(
                 access=Access.READ,
-                to=Table(name=SUBJECT_KEYS_TABLE),
+                to=SUBJECT_KEYS,
                 why="Knows who was erased: nothing of what the broker gave up about them is kept.",
                 when="SLUICE_DATA_KEY",
                 by=[_DRAIN],

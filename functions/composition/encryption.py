@@ -28,7 +28,7 @@ from .secrets import secret_cache
 
 __all__ = [
     "KEY_NEEDS",
-    "SUBJECT_KEYS_TABLE",
+    "SUBJECT_KEYS",
     "TOKENS_TABLE",
     "capability",
     "data_keys",
@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 DATA_KEYS_TABLE = "datakeys"
-SUBJECT_KEYS_TABLE = "subjectkeys"
+SUBJECT_KEYS = Table(name="subjectkeys")
 TOKENS_TABLE = "tokens"
 KEY_NEEDS = (
     Need(
@@ -81,7 +81,7 @@ def data_key_rows(composition: Composition) -> KeyTable:
 
 def subject_key_rows(composition: Composition) -> KeyTable:
     """The table of subjects' keys."""
-    return _rows(composition, SUBJECT_KEYS_TABLE)
+    return _rows(composition, SUBJECT_KEYS.name)
 
 
 def _rows(composition: Composition, name: str) -> KeyTable:
@@ -151,7 +151,7 @@ def capability(composition: Composition) -> Capability:
     return Capability(
         name="encryption",
         jobs=[Job(name="rewrap-data-keys", app=AppName.STREAMS, schedule=schedule, call=rewrap_data_keys)],
-        resources=[Table(name=DATA_KEYS_TABLE), Table(name=SUBJECT_KEYS_TABLE)],
+        resources=[Table(name=DATA_KEYS_TABLE), SUBJECT_KEYS],
         needs=KEY_NEEDS,
         metrics=[Metrics.keys_cached],
         settings=EncryptionSettings.variables() + TokenizationSettings.variables(),

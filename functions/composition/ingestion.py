@@ -8,11 +8,11 @@ from shared.http import Intake
 from .capability import Capability
 from .claims import CLAIMS, claim_store
 from .composition import Composition
-from .declaring import Access, Need, Table, Vault
+from .declaring import Access, Need, Vault
 from .encryption import KEY_NEEDS, fields
 from .operations import operation_signer
 from .sending import lane_senders, to_lanes
-from .state import STATE_TABLE, state_store
+from .state import STATE, state_store
 from .uploads import upload_endpoints
 
 __all__ = ["capability", "intake"]
@@ -58,11 +58,7 @@ def capability(composition: Composition) -> Capability:
         needs=[
             *to_lanes("The API puts commands here, by their lane."),
             Need(access=Access.WRITE, to=CLAIMS, why="Keeps large payloads before it answers 202."),
-            Need(
-                access=Access.READ,
-                to=Table(name=STATE_TABLE),
-                why="Tells what became of a message: one read of its inbox record.",
-            ),
+            Need(access=Access.READ, to=STATE, why="Tells what became of a message: one read of its inbox record."),
             Need(
                 access=Access.SECRETS,
                 to=Vault(),

@@ -13,10 +13,10 @@ from shared.tables import Table as TableClient
 from .capability import Capability, Command
 from .claims import CLAIMS, claim_store
 from .composition import Composition
-from .declaring import Access, Need, Table
+from .declaring import Access, Need
 from .platform import platform
 from .sending import lane_senders, to_lanes
-from .state import STATE_TABLE, parking
+from .state import STATE, parking
 
 __all__ = ["capability", "pause_book", "pause_gate", "pause_table", "pause_watch", "release", "set_aside"]
 
@@ -30,7 +30,7 @@ _COMMANDS = {
 
 def pause_table(composition: Composition) -> TableClient:
     """The table of state in the first account."""
-    made = composition.get(platform).table(STATE_TABLE)
+    made = composition.get(platform).table(STATE.name)
     composition.on_close(made.close)
     return made
 
@@ -101,6 +101,6 @@ def capability(composition: Composition) -> Capability:
         needs=[
             *to_lanes("Brings back what waited for the end of a pause."),
             Need(access=Access.WRITE, to=CLAIMS, why="Keeps the payloads of what comes back as long as new ones."),
-            Need(access=Access.WRITE, to=Table(name=STATE_TABLE), why="Knows pauses, and what waits for their end."),
+            Need(access=Access.WRITE, to=STATE, why="Knows pauses, and what waits for their end."),
         ],
     )

@@ -15,13 +15,13 @@ from shared.telemetry import Metrics
 from .capability import Capability
 from .claims import CLAIMS, decoder
 from .composition import Composition
-from .dead_letters import DEAD_LETTERS_CONTAINER, DEAD_LETTERS_TABLE, dead_letter_store, suspects
-from .declaring import Access, Container, Need, Table, Vault
-from .encryption import KEY_NEEDS, SUBJECT_KEYS_TABLE, fields
+from .dead_letters import DEAD_LETTER_BODIES, DEAD_LETTERS, dead_letter_store, suspects
+from .declaring import Access, Need, Vault
+from .encryption import KEY_NEEDS, SUBJECT_KEYS, fields
 from .pausing import pause_gate, pause_watch
 from .secrets import secret_cache
 from .sending import EVENTS, LANES, lane_senders, outbox, to_lanes
-from .state import STATE_TABLE, VALUES_CONTAINER, large_values, parking, state_store
+from .state import STATE, VALUES, large_values, parking, state_store
 
 __all__ = ["capability", "ordered_keys", "parking_drain", "processor", "settler"]
 
@@ -133,22 +133,14 @@ def capability(composition: Composition) -> Capability:
         needs=[
             *to_lanes("A handler may send a command to any lane, and retries wait."),
             Need(access=Access.SEND, to=EVENTS, why="Publishes the events of its messages."),
-            Need(access=Access.WRITE, to=Table(name=STATE_TABLE), why="Commits inbox record, state and outbox rows."),
+            Need(access=Access.WRITE, to=STATE, why="Commits inbox record, state and outbox rows."),
             Need(access=Access.WRITE, to=CLAIMS, why="Reads large payloads, and keeps those of commands it sends."),
+            Need(access=Access.WRITE, to=VALUES, why="Keeps state that is too large for a row."),
+            Need(access=Access.WRITE, to=DEAD_LETTERS, why="Records what could not be processed."),
+            Need(access=Access.WRITE, to=DEAD_LETTER_BODIES, why="Keeps the bodies of what could not be processed."),
             Need(
                 access=Access.WRITE,
-                to=Container(name=VALUES_CONTAINER),
-                why="Keeps state that is too large for a row.",
-            ),
-            Need(access=Access.WRITE, to=Table(name=DEAD_LETTERS_TABLE), why="Records what could not be processed."),
-            Need(
-                access=Access.WRITE,
-                to=Container(name=DEAD_LETTERS_CONTAINER),
-                why="Keeps the bodies of what could not be processed.",
-            ),
-            Need(
-                access=Access.WRITE,
-                to=Table(name=SUBJECT_KEYS_TABLE),
+                to=SUBJECT_KEYS,
                 why="Finds, and makes, the keys that protected fields of a person are encrypted under.",
                 when="SLUICE_DATA_KEY",
             ),

@@ -9,9 +9,9 @@ from shared.telemetry import Metrics
 
 from .capability import Capability
 from .composition import Composition
-from .dead_letters import DEAD_LETTERS_CONTAINER, DEAD_LETTERS_TABLE, dead_letter_store
-from .declaring import ROUTES, Access, Container, Need, Table
-from .encryption import KEY_NEEDS, SUBJECT_KEYS_TABLE, fields
+from .dead_letters import DEAD_LETTER_BODIES, DEAD_LETTERS, dead_letter_store
+from .declaring import ROUTES, Access, Need, Table
+from .encryption import KEY_NEEDS, SUBJECT_KEYS, fields
 from .platform import platform
 from .sending import EVENTS
 from .streams import stream_consumer
@@ -70,28 +70,23 @@ def capability(composition: Composition) -> Capability:
             *projecting.needs,
             Need(access=Access.WRITE, to=rows, why="Keeps the read models.", by=keeps),
             Need(access=Access.READ, to=rows, why="Answers from the read models.", by=[ROUTES]),
+            Need(access=Access.WRITE, to=DEAD_LETTERS, why="Records events that could not be projected.", by=keeps),
             Need(
                 access=Access.WRITE,
-                to=Table(name=DEAD_LETTERS_TABLE),
-                why="Records events that could not be projected.",
-                by=keeps,
-            ),
-            Need(
-                access=Access.WRITE,
-                to=Container(name=DEAD_LETTERS_CONTAINER),
+                to=DEAD_LETTER_BODIES,
                 why="Keeps the bodies of events that could not be projected.",
                 by=keeps,
             ),
             Need(
                 access=Access.WRITE,
-                to=Table(name=SUBJECT_KEYS_TABLE),
+                to=SUBJECT_KEYS,
                 why="Finds, and makes, the keys that protected fields of a person are encrypted under.",
                 when="SLUICE_DATA_KEY",
                 by=keeps,
             ),
             Need(
                 access=Access.READ,
-                to=Table(name=SUBJECT_KEYS_TABLE),
+                to=SUBJECT_KEYS,
                 why="Decrypts protected fields for callers who may see them.",
                 when="SLUICE_DATA_KEY",
                 by=[ROUTES],

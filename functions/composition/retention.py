@@ -10,10 +10,10 @@ from shared.jobs import Job, JobRun, parse_schedule
 from .capability import Capability
 from .claims import CLAIMS, claim_store
 from .composition import Composition
-from .dead_letters import DEAD_LETTERS_TABLE, dead_letter_store
-from .declaring import Access, Container, Need, Table
+from .dead_letters import DEAD_LETTERS, dead_letter_store
+from .declaring import Access, Need
 from .pausing import set_aside
-from .state import STATE_TABLE, VALUES_CONTAINER, large_values, parking, state_store
+from .state import STATE, VALUES, large_values, parking, state_store
 
 __all__ = ["capability", "claim_sweeper", "value_sweeper"]
 
@@ -57,8 +57,8 @@ def capability(composition: Composition) -> Capability:
         ],
         needs=[
             Need(access=Access.WRITE, to=CLAIMS, why="Sweeps payloads whose messages are long gone."),
-            Need(access=Access.WRITE, to=Container(name=VALUES_CONTAINER), why="Sweeps values that no row refers to."),
-            Need(access=Access.READ, to=Table(name=DEAD_LETTERS_TABLE), why="Which payloads are still in use."),
-            Need(access=Access.WRITE, to=Table(name=STATE_TABLE), why="Which values are in use."),
+            Need(access=Access.WRITE, to=VALUES, why="Sweeps values that no row refers to."),
+            Need(access=Access.READ, to=DEAD_LETTERS, why="Which payloads are still in use."),
+            Need(access=Access.WRITE, to=STATE, why="Which values are in use."),
         ],
     )

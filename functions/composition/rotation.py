@@ -13,7 +13,7 @@ from .declaring import Access, Need, Queue, Table, Vault
 from .operations import operation_keys
 from .platform import platform
 from .secrets import secret_cache, vaults
-from .state import STATE_TABLE, state_store
+from .state import STATE, state_store
 
 __all__ = ["audit_trail", "capability", "secret_events"]
 
@@ -72,7 +72,7 @@ def capability(composition: Composition) -> Capability:
                 to=Table(name=AUDIT_TABLE),
                 why="Records which secret was given its next version, when and why.",
             ),
-            Need(access=Access.WRITE, to=Table(name=STATE_TABLE), why="Leases a secret while it is rotated."),
+            Need(access=Access.WRITE, to=STATE, why="Leases a secret while it is rotated."),
         ],
         settings=RotationSettings.variables(),
     )

@@ -14,10 +14,10 @@ from shared.sending.settings import SendingSettings
 
 from .capability import Capability
 from .composition import Composition
-from .declaring import Access, Hub, Need, Queue, Table
+from .declaring import Access, Hub, Need, Queue
 from .encryption import fields, message_encryption
 from .platform import platform
-from .state import STATE_TABLE, state_store
+from .state import STATE, state_store
 
 __all__ = ["EVENTS", "LANES", "capability", "lane_queues", "lane_senders", "outbox", "publisher", "to_lanes"]
 
@@ -99,7 +99,7 @@ def capability(composition: Composition) -> Capability:
         needs=[
             *to_lanes("The sweep of the outbox sends commands that a crash left behind."),
             Need(access=Access.SEND, to=EVENTS, why="The sweep of the outbox publishes what a crash left behind."),
-            Need(access=Access.WRITE, to=Table(name=STATE_TABLE), why="Sweeps the outbox."),
+            Need(access=Access.WRITE, to=STATE, why="Sweeps the outbox."),
         ],
         settings=SendingSettings.variables(),
     )

@@ -14,22 +14,22 @@ from .composition import Composition
 from .declaring import Access, Container, Need, Table
 from .platform import platform
 
-__all__ = ["STATE_TABLE", "capability", "inbox_sweeper", "large_values", "parking", "state_store"]
+__all__ = ["STATE", "capability", "inbox_sweeper", "large_values", "parking", "state_store"]
 
-STATE_TABLE = "state"
-VALUES_CONTAINER = "state-values"
+STATE = Table(name="state", every_account=True)
+VALUES = Container(name="state-values")
 
 
 def state_store(composition: Composition) -> StateStore:
     """Inbox, state and outbox."""
-    made = StateStore(composition.get(platform).tables(STATE_TABLE), buckets=composition.settings.state_buckets)
+    made = StateStore(composition.get(platform).tables(STATE.name), buckets=composition.settings.state_buckets)
     composition.on_close(made.close)
     return made
 
 
 def large_values(composition: Composition) -> ValueStore:
     """State values that are too large for a row."""
-    made = ValueStore(composition.get(platform).container(VALUES_CONTAINER))
+    made = ValueStore(composition.get(platform).container(VALUES.name))
     composition.on_close(made.close)
     return made
 
@@ -59,9 +59,7 @@ def capability(composition: Composition) -> Capability:
         name="state",
         jobs=[Job(name="sweep-inbox", app=AppName.STREAMS, schedule=schedule, call=sweep_inbox)],
         probes={"state": probe},
-        resources=[Table(name=STATE_TABLE, every_account=True), Container(name=VALUES_CONTAINER)],
-        needs=[
-            Need(access=Access.WRITE, to=Table(name=STATE_TABLE), why="Forgets messages that were dealt with long ago.")
-        ],
+        resources=[STATE, VALUES],
+        needs=[Need(access=Access.WRITE, to=STATE, why="Forgets messages that were dealt with long ago.")],
         settings=StateSettings.variables(),
     )

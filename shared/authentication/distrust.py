@@ -71,7 +71,7 @@ class DistrustedKeys:
         """Take no token under this key from now on."""
         row = {"kid": kid, "by": by[:200], "reason": reason[:1_000], "at": self._now()}
         await self._table.submit([Upsert({**_place(kid), **row})])
-        log_event("signing key distrusted", level=logging.WARNING, kid=kid, by=by, reason=reason)
+        log_event("signing key distrusted", kid=kid, by=by, reason=reason)
 
     async def trust(self, kid: str) -> bool:
         """Take tokens under it again, as far as the issuer has it; False where it wasn't distrusted."""
@@ -79,7 +79,7 @@ class DistrustedKeys:
             await self._table.submit([Delete(_place(kid), None)])
         except Conflict:
             return False
-        log_event("signing key trusted again", level=logging.WARNING, kid=kid)
+        log_event("signing key trusted again", kid=kid)
         return True
 
 

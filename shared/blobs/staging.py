@@ -76,8 +76,8 @@ class StagedBlobs:
                 _, staged = await blob.get_block_list("uncommitted")
         except ResourceNotFoundError:
             staged = []
-        if not staged:
-            raise BlobMissing("Nothing was uploaded under this name.")
+        if not staged:  # nothing was uploaded, or somebody has just put it together: the next look says which
+            return
         if (found := sum(block.size for block in staged)) != reference.size:
             raise BlobChanged(f"{len(staged)} blocks were uploaded, {found} bytes; {reference.size} are named.")
         try:

@@ -131,6 +131,7 @@ class Headers:
     """What we rely on beside the body: application properties, which no host shifts between messages.
 
     `sender` is a mark of the client that sent the message, not its name; None where nobody asked, or a handler sent it.
+    `accepted_at` is when it was accepted, where `first_attempt_at` was moved on since.
     `former_id` is the id under which the release before knows a CloudEvent.
     `request` is the number of the one request that brought it: several may come under one message id.
     """
@@ -153,6 +154,7 @@ class Headers:
     sealed: str | None = None
     sender: str | None = None
     former_id: UUID | None = None
+    accepted_at: datetime | None = None
     request: str | None = None
 
     @property
@@ -174,7 +176,8 @@ class Headers:
     def waited(self, seconds: float) -> Self:
         """The headers after a wait that no attempt asked for: it takes none of the time that attempts may take."""
         possible = datetime.max.replace(tzinfo=UTC) - self.first_attempt_at
-        return replace(self, first_attempt_at=self.first_attempt_at + min(timedelta(seconds=seconds), possible))
+        first = self.first_attempt_at + min(timedelta(seconds=seconds), possible)
+        return replace(self, accepted_at=self.accepted_at or self.first_attempt_at, first_attempt_at=first)
 
     def to_properties(self) -> dict[str | bytes, Any]:
         """Application properties of a Service Bus message; absent values are left out."""
@@ -200,6 +203,7 @@ class Headers:
             "sender": self.sender,
             "formerId": None if self.former_id is None else str(self.former_id),
             "request": self.request,
+            "acceptedAt": None if self.accepted_at is None else self.accepted_at.astimezone(UTC).isoformat(),
         }
         properties.update({name: value for name, value in optional.items() if value is not None})
         return properties
@@ -234,6 +238,7 @@ class Headers:
             sender=read.optional("sender", _TEXT),
             former_id=read.optional("formerId", _uuid),
             request=read.optional("request", _TEXT),
+            accepted_at=read.optional("acceptedAt", _first_attempt),
         )
 
 

@@ -88,7 +88,8 @@ class SetAsideMessage:
         moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
         fresh = self.properties.get("attempt") == 1 or moment >= now  # the latter: whoever sent it had another clock
         later = now if fresh else min(now, moment + (now - self.since))
-        return replace(self, properties={**self.properties, "firstAttemptAt": later.astimezone(UTC).isoformat()})
+        moved = {"acceptedAt": first, **self.properties, "firstAttemptAt": later.astimezone(UTC).isoformat()}
+        return replace(self, properties=moved)
 
 
 class SetAside:

@@ -96,7 +96,7 @@ class Decoder:
             else:
                 message = self._read(delivery, body, headers, handler)
         if self._refuse_erased is not None:
-            await self._refuse_erased(message.data, headers.first_attempt_at)
+            await self._refuse_erased(message.data, headers.accepted_at or headers.first_attempt_at)
         if self._payload_hashes is not None and handler.plan.protects:
             kept, *earlier = await stored_hashes(message.payload_hash, self._payload_hashes)
             return replace(message, payload_hash=kept, earlier_hashes=tuple(earlier))

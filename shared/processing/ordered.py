@@ -186,8 +186,10 @@ class ParkingDrain:
             except InvalidMessage:  # the pipeline says so
                 return delivery
             first = min(now, headers.first_attempt_at)
-        properties: dict[str, Any] = {**delivery.properties, "firstAttemptAt": first.astimezone(UTC).isoformat()}
-        return replace(delivery, properties=properties)
+        accepted = delivery.properties.get("firstAttemptAt")
+        moved: dict[str, Any] = {"acceptedAt": accepted, **delivery.properties}
+        moved["firstAttemptAt"] = first.astimezone(UTC).isoformat()
+        return replace(delivery, properties=moved)
 
 
 def _raise(results: Sequence[BaseException | None]) -> None:

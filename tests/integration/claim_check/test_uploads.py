@@ -12,7 +12,7 @@ from uuid import uuid4
 import pytest
 from azure.storage.blob.aio import ContainerClient
 
-from shared.blobs import StagedBlobs
+from shared.blobs import BlobReference, StagedBlobs
 from shared.claim_check import LARGEST_UPLOAD, ClaimChanged, ClaimMissing, ClaimStore, Uploads
 
 MIB = 1024 * 1024
@@ -45,12 +45,21 @@ async def test_what_was_put_there_by_a_link_is_read_too(uploads: Uploads, contai
     assert await uploads.get("two", **said(b"payload")) == b"payload"
 
 
-async def test_several_messages_may_name_an_upload_at_once(uploads: Uploads) -> None:
-    """Whoever is second finds the blocks put together already."""
+async def test_several_messages_may_name_an_upload_at_once(container: ContainerClient) -> None:
+    """Whoever is second finds the blocks put together already, whenever that happens between its own looks."""
     payload = os.urandom(2 * MIB)
+
+    class Late(StagedBlobs):
+        """Somebody else puts the blocks together after it has found no blob, before it looks for blocks."""
+
+        async def _commit(self, reference: BlobReference) -> None:
+            await StagedBlobs(container, largest=LARGEST_UPLOAD).get("uploads/three", **said(payload))
+            await super()._commit(reference)
+
+    late = Uploads(Late(container, largest=LARGEST_UPLOAD))
     for number in (0, 1):
-        await uploads.put_block("three", number, payload[number * MIB : (number + 1) * MIB])
-    assert await asyncio.gather(*(uploads.get("three", **said(payload)) for _ in range(4))) == [payload] * 4
+        await late.put_block("three", number, payload[number * MIB : (number + 1) * MIB])
+    assert await asyncio.gather(*(late.get("three", **said(payload)) for _ in range(4))) == [payload] * 4
 
 
 @pytest.mark.parametrize("missing", [0, 1])
