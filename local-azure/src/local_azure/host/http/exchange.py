@@ -62,6 +62,11 @@ def body_limit(settings: Mapping[str, str]) -> int:
     return int(text)
 
 
+def seconds_for(size: int) -> float:
+    """How long a body may have taken when so many bytes of it are here."""
+    return max(GRACE_SECONDS, size / _SLOWEST)
+
+
 class BodyFailed(Exception):
     """A body that can't be had whole, in the real host's words: its client is to blame."""
 
@@ -102,10 +107,10 @@ class ConnectedRequest(web.BaseRequest):
         buffer = mmap(-1, self.content_length or 1)
         begun = asyncio.get_running_loop().time()
         try:
-            async with asyncio.timeout(GRACE_SECONDS) as patience:
+            async with asyncio.timeout(seconds_for(0)) as patience:
                 async for chunk in self.content.iter_any():
                     buffer.write(chunk)
-                    patience.reschedule(begun + max(GRACE_SECONDS, buffer.tell() / _SLOWEST))
+                    patience.reschedule(begun + seconds_for(buffer.tell()))
         except TimeoutError:
             raise BodyFailed(_TOO_SLOW) from None
         except _BROKEN_BODY:
