@@ -193,7 +193,8 @@ async def test_what_stands_beside_an_id_cannot_be_made_up_nor_moved(running: Run
     """Changed, cut, of another id: there is no such operation."""
     here, there = await post(running, ONE), await post(running, ONE, "00000000-0000-4000-8000-000000000001")
     (identity, _, request), (_, _, foreign) = (_last(one).partition("?request=") for one in (here, there))
-    changed = ("", "x", foreign, request[:-1], request[:-4], request + "A", request + "=", "A" + request[1:], "A" * 999)
+    other = ("B" if request.startswith("A") else "A") + request[1:]
+    changed = ("", "x", foreign, request[:-1], request[:-4], request + "A", request + "=", other, "A" * 999)
     for made_up in changed:
         answer = await running.get(f"/api/operations/{identity}?request={made_up}")
         assert answer.status == 404, made_up
