@@ -31,7 +31,7 @@ _SETTINGS = """\
 [mutmut]
 source_paths=shared
 timeout_multiplier=5
-timeout_constant=5
+timeout_constant=20
 """
 _PROFILE = """
 

@@ -79,10 +79,12 @@ def environment(azurite: AzuriteEndpoints, event_hubs: EventHubs, project: Path)
 def host(tmp_path: Path, project: Path, environment: dict[str, str]) -> Iterator[RunningHost]:
     """The app, with its retries close together."""
     starter = HostStarter(tmp_path)
-    yield starter(APP, json.loads((project / "host.json").read_text()), **environment)
-    for one in starter.started:
-        if one.runs:
-            one.stop()
+    try:
+        yield starter(APP, json.loads((project / "host.json").read_text()), **environment)
+    finally:
+        for one in starter.started:
+            if one.runs:
+                one.stop()
 
 
 @pytest.fixture
