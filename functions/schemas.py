@@ -144,7 +144,7 @@ _UPLOADED = {
     "required": ["id", "size", "sha256"],
     "additionalProperties": False,
     "properties": {
-        "id": {"type": "string", "maxLength": 256},
+        "id": {"type": "string", "pattern": "^[A-Za-z0-9_=-]+$", "maxLength": 128},
         "size": {"type": "integer", "minimum": 1, "maximum": LARGEST_UPLOAD, "description": "bytes"},
         "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
     },
