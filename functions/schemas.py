@@ -142,6 +142,7 @@ _COMPONENT = {
 _UPLOADED = {
     "type": "object",
     "required": ["id", "size", "sha256"],
+    "additionalProperties": False,
     "properties": {
         "id": {"type": "string", "maxLength": 256},
         "size": {"type": "integer", "minimum": 1, "maximum": LARGEST_UPLOAD, "description": "bytes"},
