@@ -117,21 +117,21 @@ var poolless = !gateway.enabled || gateway.sku == 'Consumption'
 var networkless = gateway.enabled && gateway.sku != 'StandardV2'
 var zonal = contains(storageSku, 'ZRS')
 var standardBus = serviceBus.sku == 'Standard'
-var mistakes = concat(
-  twoColours && poolless ? ['twoColours needs the gateway, and a tier with a pool of backends: BasicV2 or StandardV2'] : [],
-  isolated && standardBus ? ['isolated needs Service Bus Premium: Standard has no private endpoints'] : [],
-  isolated && networkless ? ['isolated needs the gateway tier StandardV2: Consumption and BasicV2 reach no private network, Premium needs another subnet and other rules'] : [],
-  (gateway.sku == 'Consumption') == (gateway.capacity == 0) ? [] : ['gateway.capacity is 0 for Consumption, and 1 or more for every other tier'],
-  standardBus && serviceBus.capacity != 1 ? ['serviceBus.capacity is 1 for Standard'] : [],
-  standardBus && serviceBus.queueSizeMb > 5120 ? ['serviceBus.queueSizeMb is at most 5120 for Standard'] : [],
-  eventHubs.maximumCapacity != 0 && eventHubs.maximumCapacity < eventHubs.capacity ? ['eventHubs.maximumCapacity is less than its capacity'] : [],
-  eventHubs.sku == 'Standard' && eventHubs.partitions > 32 ? ['eventHubs.partitions is at most 32 for Standard'] : [],
-  eventHubs.sku == 'Standard' && eventHubs.retentionHours > 168 ? ['eventHubs.retentionHours is at most 168 for Standard'] : [],
-  stateBuckets < eventHubs.partitions ? ['stateBuckets is less than eventHubs.partitions: those beyond stay empty'] : [],
-  zoneRedundant && !zonal ? ['zoneRedundant needs a storageSku over zones: ZRS, GZRS or RAGZRS'] : [],
-  thresholds.otherAgeSeconds < thresholds.highAgeSeconds ? ['thresholds.otherAgeSeconds is less than highAgeSeconds'] : [],
+var mistakes = flatten([
+  twoColours && poolless ? ['twoColours needs the gateway, and a tier with a pool of backends: BasicV2 or StandardV2'] : []
+  isolated && standardBus ? ['isolated needs Service Bus Premium: Standard has no private endpoints'] : []
+  isolated && networkless ? ['isolated needs the gateway tier StandardV2: Consumption and BasicV2 reach no private network, Premium needs another subnet and other rules'] : []
+  gateway.sku == 'Consumption' && gateway.capacity != 0 || gateway.sku != 'Consumption' && gateway.capacity == 0 ? ['gateway.capacity is 0 for Consumption, and 1 or more for every other tier'] : []
+  standardBus && serviceBus.capacity != 1 ? ['serviceBus.capacity is 1 for Standard'] : []
+  standardBus && serviceBus.queueSizeMb > 5120 ? ['serviceBus.queueSizeMb is at most 5120 for Standard'] : []
+  eventHubs.maximumCapacity != 0 && eventHubs.maximumCapacity < eventHubs.capacity ? ['eventHubs.maximumCapacity is less than its capacity'] : []
+  eventHubs.sku == 'Standard' && eventHubs.partitions > 32 ? ['eventHubs.partitions is at most 32 for Standard'] : []
+  eventHubs.sku == 'Standard' && eventHubs.retentionHours > 168 ? ['eventHubs.retentionHours is at most 168 for Standard'] : []
+  stateBuckets < eventHubs.partitions ? ['stateBuckets is less than eventHubs.partitions: those beyond stay empty'] : []
+  zoneRedundant && !zonal ? ['zoneRedundant needs a storageSku over zones: ZRS, GZRS or RAGZRS'] : []
+  thresholds.otherAgeSeconds < thresholds.highAgeSeconds ? ['thresholds.otherAgeSeconds is less than highAgeSeconds'] : []
   environmentName == toLower(environmentName) && !contains(environmentName, '_') && !contains(environmentName, '.') && !contains(environmentName, ' ') && !startsWith(environmentName, '-') && !endsWith(environmentName, '-') ? [] : ['environmentName is small letters and digits with single hyphens between them']
-)
+])
 
 var token = uniqueString(subscription().subscriptionId, environmentName, location)
 var short = take(token, 6)

@@ -132,6 +132,7 @@ resource plan 'Microsoft.Web/serverfarms@2025-03-01' = {
 resource site 'Microsoft.Web/sites@2025-03-01' = {
   // checkov:skip=CKV_AZURE_222: private when `isolated` says so, which a test asserts for each environment
   // checkov:skip=CKV_AZURE_17: callers bring tokens or API keys; workers have no callers
+  // checkov:skip=CKV_AZURE_78: Flex Consumption has no FTP and refuses the property (error 51021)
   // checkov:skip=CKV_AZURE_212: Flex Consumption scales by alwaysReady and maximumInstanceCount, not by workers
   // checkov:skip=CKV_AZURE_213: Flex Consumption has no health check path; the smoke test and an alert look at /health/ready
   name: name
