@@ -13,7 +13,7 @@ __all__ = ["CreditNote", "CreditNoteView", "Order", "OrderView"]
 Reference = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 CustomerId = Annotated[Reference | None, Restricted, Tokenized("customer"), Subject("customer")]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=128)]
-Email = Annotated[str, StringConstraints(pattern=r"^[^@\s]{1,64}@[^@\s]{1,190}$")]
+Email = Annotated[str, StringConstraints(pattern=r"^[^@\s\x85\uFEFF]{1,64}@[^@\s\x85\uFEFF]{1,190}$")]
 Address = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 Country = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 Price = Annotated[
