@@ -28,6 +28,7 @@ def sealed(text: str, key: DataKey = KEY) -> str:
         json.dumps({"data": [{"customer_id": 17850}]}),
         '{"customerId": "17850"',
     ],
+    ids=["an index key", "an encrypted value", "a field", "a field in a list, a number", "no whole JSON"],
 )
 def test_what_leads_to_a_person_is_found(text: str) -> None:
     """A token, the id of a key in an encrypted value, a field that names the person, a text that nobody can read."""
