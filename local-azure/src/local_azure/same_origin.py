@@ -13,7 +13,7 @@ __all__ = ["refusal"]
 _NAMES = ("localhost", "host.docker.internal")
 
 
-def refusal(headers: Mapping[str, str]) -> str | None:
+def refusal(headers: Mapping[str, str], *, local_origins: bool = False) -> str | None:
     """Why a request is refused with 403; None where it may pass.
 
     A host is taken by address, as localhost, or by a name without a dot, as containers have: no page on the Internet
@@ -23,12 +23,16 @@ def refusal(headers: Mapping[str, str]) -> str | None:
     ----------
     headers:
         By name, in any case.
+    local_origins:
+        Whether a page of any local host may call, as for WebSockets, to which the service lets browsers connect, and
+        of which some clients that are no browser name an origin.
     """
     host = headers.get("Host", "")
     if host and not _is_local(_name(f"//{host}")):
         return "This port answers under an address or a local name only; the Host header says another one."
     origin = headers.get("Origin")
-    if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+    is_same = origin is None or urlsplit(origin).netloc.lower() == host.lower()
+    if not is_same and not (local_origins and _is_local(_name(origin or ""))):
         return "A page of another origin may not call this port."
     if origin is None and headers.get("Sec-Fetch-Site", "none") == "cross-site" and not _navigates(headers):
         return "A page of another site may not call this port."

@@ -51,3 +51,17 @@ def test_tools_and_own_pages_pass(headers: dict[str, str]) -> None:
 def test_a_page_from_elsewhere_is_refused(headers: dict[str, str]) -> None:
     """Across sites, across ports, out of a sandbox, and by a name that was pointed here (DNS rebinding)."""
     assert refusal(headers)
+
+
+@pytest.mark.parametrize("origin", ["https://localhost/", "http://localhost:3000", "http://127.0.0.1:8080"])
+def test_a_websocket_may_come_from_any_local_page(origin: str) -> None:
+    """Go's client names an origin of its own, and the service lets browsers connect."""
+    headers = {"Host": "localhost:5300", "Origin": origin}
+    assert refusal(headers, local_origins=True) is None
+    assert refusal(headers) is not None
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "http://localhost.evil.example", "null", ""])
+def test_a_websocket_may_not_come_from_a_page_of_the_internet(origin: str) -> None:
+    """The local key is known to everybody."""
+    assert refusal({"Host": "localhost:5300", "Origin": origin}, local_origins=True) is not None

@@ -81,7 +81,7 @@ async def test_another_messages_payload_can_not_be_claimed(container: ContainerC
     store = ClaimStore(container)
     claim = await store.put(MESSAGE, b"payload")
     for foreign in (claim, Claim("../../secrets", claim.sha256, claim.size), Claim("", claim.sha256, claim.size)):
-        with pytest.raises(ClaimChanged, match="doesn't belong"):
+        with pytest.raises(ClaimChanged, match="belongs to another message"):
             await store.get(uuid4(), foreign)
 
 

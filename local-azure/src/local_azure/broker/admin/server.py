@@ -99,9 +99,10 @@ class _Site:
 
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one HTTP request, or go on with AMQP if that is asked for."""
-        if reason := refusal(request.headers):
+        speaks_amqp = self._amqp is not None and is_amqp(request)
+        if reason := refusal(request.headers, local_origins=speaks_amqp):
             return web.Response(status=403, text=reason)
-        if self._amqp is not None and is_amqp(request):
+        if self._amqp is not None and speaks_amqp:
             return await serve_amqp(request, self._amqp())
         is_status = request.method in ("GET", "HEAD") and "api-version" not in request.query
         if is_status and request.path == "/":
