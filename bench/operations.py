@@ -18,7 +18,7 @@ from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from uuid import NAMESPACE_URL, uuid5
+from uuid import NAMESPACE_URL, uuid4, uuid5
 
 import aiohttp
 
@@ -30,7 +30,10 @@ __all__ = ["KINDS", "PAGE", "Kind", "count_all", "main", "page"]
 
 PAGE = ROOT / "bench" / "OPERATIONS.md"
 TRIES = 2
-QUIET_SECONDS = 0.6
+WARM = 12
+"""Messages of other keys before the first that counts: enough to meet each of four partitions."""
+QUIET_SECONDS = 2.0
+"""Nothing of a message comes later than this after what came before."""
 PATIENCE_SECONDS = 30.0
 HUB = "events"
 SCHEDULED = ("jobs_streams", "jobs_ordered")
@@ -131,15 +134,15 @@ async def _count_all(app: Path, broker: str, storage: str) -> dict[str, Counts]:
             **{f"AzureWebJobs.{name}.Disabled": "true" for name in SCHEDULED},
         }
         async with _instance(app, settings) as api:
-            await _send(api, counts, Kind(name="warm", key="warm"), "warm", settings)
+            await _warm_up(api, counts)
             for number in range(TRIES):
                 for kind in KINDS:
-                    asked = await _send(api, counts, kind, f"{number}", settings)
+                    asked = await _send(api, counts, kind, f"{number}")
                     found.setdefault(kind.name, []).append(asked)
         async with _instance(app, settings) as api:
-            await _send(api, counts, Kind(name="warm", key="warm-2"), "warm", settings)
+            await _warm_up(api, counts)
             for number in range(TRIES):
-                asked = await _send(api, counts, ELSEWHERE, f"{number}", settings)
+                asked = await _send(api, counts, ELSEWHERE, f"{number}")
                 found.setdefault(ELSEWHERE.name, []).append(asked)
     return {name: _lowest(tries) for name, tries in found.items()}
 
@@ -184,8 +187,24 @@ async def _instance(app: Path, settings: dict[str, str]) -> AsyncIterator[str]:
         await asyncio.to_thread(host.__exit__, None, None, None)
 
 
-async def _send(api: str, counts: Counts, kind: Kind, run: str, settings: dict[str, str]) -> Counts:
+async def _warm_up(api: str, counts: Counts) -> None:
+    """Have every partition of the hub read once: a reader's first batch there asks where it is."""
+    counts.clear()
+    warm = Kind(name="warm", key="warm", settled=WARM, events=WARM)
+    for number in range(WARM):
+        await _post(api, warm, f"{uuid4()}/{number}")
+    await _quiet(counts, warm)
+
+
+async def _send(api: str, counts: Counts, kind: Kind, run: str) -> Counts:
     """Send one message and wait until nothing is asked any more; what it asked for."""
+    counts.clear()
+    await _post(api, kind, run)
+    await _quiet(counts, kind)
+    return Counter(counts)
+
+
+async def _post(api: str, kind: Kind, run: str) -> None:
     first = replace(kind, again=False, text="") if kind.again else kind
     name = f"{first.key}/{first.text[:8]}/{run}"
     envelope: dict[str, Any] = {
@@ -194,14 +213,11 @@ async def _send(api: str, counts: Counts, kind: Kind, run: str, settings: dict[s
         "source": "/bench",
         "eventType": "ticket.open",
         "version": "1.0",
-        "data": {"ticketId": f"{first.key}-{run}", "text": first.text, "failures": first.failures},
+        "data": {"ticketId": f"{first.key}-{run.rpartition('/')[2]}", "text": first.text, "failures": first.failures},
     }
-    counts.clear()
     async with aiohttp.ClientSession() as session, session.post(f"{api}/api/messages", json=envelope) as answer:
         if answer.status != 202:
             raise RuntimeError(f"{kind.name}: {answer.status} {await answer.text()}")
-    await _quiet(counts, kind)
-    return Counter(counts)
 
 
 async def _quiet(counts: Counts, kind: Kind) -> None:
