@@ -71,7 +71,7 @@ def smoke(api: Api, *, timeout: float, clock: Clock | None = None) -> Iterator[F
     yield ready
     if not ready.passed:
         return
-    yield _once(clock, "documented", lambda: _status(api.anonymous(), "api/openapi.json", 200))
+    yield _once(clock, "alive", lambda: _status(api.anonymous(), "api/health", 200))
     yield _once(clock, "strangers are refused", lambda: _refused(api.anonymous()))
     message_id = str(uuid4())  # the same at every try: an answer that was lost doesn't make two orders
     order_id = f"smoke-{message_id[:8]}"

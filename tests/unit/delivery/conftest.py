@@ -136,6 +136,7 @@ class Deployment:
     broken: set[str] = field(default_factory=set)
     posted: list[str] = field(default_factory=list)
     authorized: list[str | None] = field(default_factory=list)
+    called: set[tuple[str, str]] = field(default_factory=set)
     asked: int = 0
     url: str = ""
 
@@ -147,6 +148,7 @@ def deployment() -> Iterator[Deployment]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            world.called.add(("get", self.path))
             if self.path.startswith("/api/operations/"):
                 world.asked += 1
                 self._say(200, {"status": "accepted" if "stuck" in world.broken or world.asked < 2 else "succeeded"})
@@ -156,6 +158,7 @@ def deployment() -> Iterator[Deployment]:
                 self._say(200, {})
 
         def do_POST(self) -> None:
+            world.called.add(("post", self.path))
             self.rfile.read(int(self.headers["Content-Length"]))
             world.authorized.append(self.headers["Authorization"])
             if self.headers["Authorization"] is None and "open" not in world.broken:
