@@ -69,7 +69,14 @@ var ranges = [for one in allowedRanges: '<address-range from="${one.first}" to="
 var addressesFragment = empty(allowedRanges) ? '<fragment />' : '<fragment><ip-filter action="allow">${join(ranges, '')}</ip-filter></fragment>'
 var openPaths = loadJsonContent('../declarations.json').openPaths
 var callersFragment = empty(issuer) ? '<fragment />' : replace(loadTextContent('../policies/callers.xml'), '__OPEN__', openPaths)
-var limitsFragment = byKey ? loadTextContent('../policies/limits.xml') : loadTextContent('../policies/limits-consumption.xml')
+// Counting by key is not in Consumption, a quota by key in classic tiers alone (Microsoft's policy reference).
+var limitsByTier = {
+  Consumption: loadTextContent('../policies/limits-consumption.xml')
+  BasicV2: loadTextContent('../policies/limits-v2.xml')
+  StandardV2: loadTextContent('../policies/limits-v2.xml')
+  Premium: loadTextContent('../policies/limits.xml')
+}
+var limitsFragment = limitsByTier[sku]
 
 var values = {
   'sluice-openid-url': empty(issuer) ? 'none' : '${issuer}/.well-known/openid-configuration'
@@ -84,11 +91,13 @@ var products = [
     name: 'standard'
     title: 'Standard'
     text: 'For systems that send orders every day. A person approves each subscription.'
+    share: 1
   }
   {
     name: 'trial'
     title: 'Trial'
     text: 'For trying things out, with a tenth of the calls.'
+    share: 10
   }
 ]
 
@@ -337,17 +346,18 @@ resource productApi 'Microsoft.ApiManagement/service/products/apis@2024-05-01' =
   ]
 }]
 
-resource trialPolicy 'Microsoft.ApiManagement/service/products/policies@2024-05-01' = {
-  parent: product[1]
+@batchSize(1)
+resource productPolicy 'Microsoft.ApiManagement/service/products/policies@2024-05-01' = [for (one, i) in products: {
+  parent: product[i]
   name: 'policy'
   properties: {
     format: 'xml'
-    value: replace(loadTextContent('../policies/trial.xml'), '__CALLS__', string((callsPerMinute + 9) / 10))
+    value: replace(replace(loadTextContent('../policies/product.xml'), '__CALLS_A_MINUTE__', string((callsPerMinute + one.share - 1) / one.share)), '__CALLS_A_DAY__', string((callsPerDay + one.share - 1) / one.share))
   }
   dependsOn: [
     productApi
   ]
-}
+}]
 
 resource component 'Microsoft.Insights/components@2020-02-02' existing = {
   name: componentName
@@ -376,7 +386,7 @@ resource logger 'Microsoft.ApiManagement/service/loggers@2024-05-01' = {
     }
   }
   dependsOn: [
-    trialPolicy
+    productPolicy
     publisher
   ]
 }

@@ -55,7 +55,8 @@ def fragment(deployment: Deployment, name: str) -> ElementTree.Element:
 
 
 @pytest.mark.parametrize(
-    "file", ["api.xml", "errors.xml", "callers.xml", "limits.xml", "limits-consumption.xml", "trial.xml"]
+    "file",
+    ["api.xml", "errors.xml", "callers.xml", "limits.xml", "limits-v2.xml", "limits-consumption.xml", "product.xml"],
 )
 def test_policies_are_well_formed(infra: Path, file: str) -> None:
     """A mistake here is told by Azure only, half an hour into a deployment."""
@@ -99,16 +100,39 @@ def test_what_no_role_is_asked_for_needs_no_token(infra: Path) -> None:
         assert open_paths.search(path) is None, path
 
 
-def test_limits_count_by_client_where_the_tier_can(infra: Path) -> None:
-    """Consumption knows no keys, no pool and no resource logs."""
-    limits = fragment(gateway(infra), "limits")
-    assert {one.tag for one in limits} == {"rate-limit-by-key", "quota-by-key"}
+TIERS = {
+    "rate-limit": {"Consumption", "BasicV2", "StandardV2", "Premium"},
+    "rate-limit-by-key": {"BasicV2", "StandardV2", "Premium"},
+    "quota": {"Consumption", "BasicV2", "StandardV2", "Premium"},
+    "quota-by-key": {"Premium"},
+}
+"""Policy → the tiers that have it (API Management policy reference, 2026). A `quota` is for the scope of a product."""
+
+
+@pytest.mark.parametrize("sku", ["Consumption", "BasicV2", "StandardV2", "Premium"])
+def test_a_tier_has_the_limits_that_it_knows(infra: Path, sku: str) -> None:
+    """Azure refuses a policy that a tier or a scope hasn't, half an hour into a deployment."""
+    deployed = gateway(infra, sku=sku, capacity=0 if sku == "Consumption" else 1)
+    here = {one.tag for one in fragment(deployed, "limits")}
+    assert here
+    assert "quota" not in here
+    assert all(sku in TIERS[tag] for tag in here)
+    assert ("rate-limit-by-key" in here) is (sku != "Consumption")
+    policies = {one.name.split("/")[-2]: one for one in deployed.of_type(f"{APIM}/products/policies")}
+    for product, (minute, day) in {"standard": ("65", "1000"), "trial": ("7", "100")}.items():
+        inbound = ElementTree.fromstring(policies[product].properties["value"]).find("inbound")
+        assert inbound is not None
+        limits = {one.tag: one.get("calls") for one in inbound if one.tag != "base"}
+        assert limits == {"rate-limit": minute, "quota": day}
+        assert all(sku in TIERS[tag] for tag in limits)
+
+
+def test_consumption_is_without_pool_and_logs(infra: Path) -> None:
+    """It counts by subscription, so everybody needs one."""
     small = gateway(infra, sku="Consumption", capacity=0, greenUri="https://green")
-    assert {one.tag for one in fragment(small, "limits")} == {"rate-limit", "quota"}
     assert not [one for one in small.of_type(f"{APIM}/backends") if "pool" in one.properties]
     assert only(small, "Microsoft.Insights/diagnosticSettings", "to-workspace").properties["logs"] == []
     assert only(small, f"{APIM}/apis", "/sluice").properties["subscriptionRequired"] is True
-    assert 'calls="7"' in only(small, f"{APIM}/products/policies", "/policy").properties["value"]
 
 
 def test_addresses_are_let_in_by_range(infra: Path) -> None:
