@@ -20,7 +20,7 @@ from typing import Any
 
 from infra.delivery.azure import AzureFailed, az
 
-__all__ = ["FIRST", "PAUSE_SECONDS", "ROTATED", "TRIES", "first_secrets"]
+__all__ = ["FIRST", "PAUSE_SECONDS", "ROTATED", "TRIES", "first_secrets", "smoke_key"]
 
 TRIES = 20
 PAUSE_SECONDS = 15.0
@@ -67,9 +67,19 @@ def first_secrets(vault: str, run: Run, *, now: datetime, sleep: Callable[[float
 def _first_value(name: str, vault: str, run: Run) -> str:
     if name != "api-keys":
         return secrets.token_urlsafe(48)
-    shown = ["keyvault", "secret", "show", "--vault-name", vault, "--name", "smoke-key", "--query", "value"]
-    digest = hashlib.sha256(str(run(shown)).encode()).hexdigest()
+    digest = hashlib.sha256(smoke_key(vault, run).encode()).hexdigest()
     return json.dumps([{"client": "smoke", "sha256": digest, "roles": ["producer", "reader"]}])
+
+
+def smoke_key(vault: str, run: Run) -> str:
+    """The key of the client `smoke`.
+
+    Raises
+    ------
+    AzureFailed
+        It isn't there, or the vault lets nobody read it.
+    """
+    return str(run(["keyvault", "secret", "show", "--vault-name", vault, "--name", "smoke-key", "--query", "value"]))
 
 
 def _known(vault: str, run: Run, sleep: Callable[[float], None]) -> dict[str, str | None]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from infra.delivery.azure import AzureFailed, az
 from infra.delivery.smoke import main as smoke
+from infra.hooks.first_secrets import smoke_key
 
 __all__ = ["smoke_test"]
 
@@ -46,8 +47,7 @@ def smoke_test(
             token = run(["account", "get-access-token", "--resource", audience, "--query", "accessToken"])
             environment["SLUICE_TOKEN"] = str(token)
         else:
-            shown = ["keyvault", "secret", "show", "--vault-name", vault, "--name", "smoke-key", "--query", "value"]
-            environment["SLUICE_API_KEY"] = str(run(shown))
+            environment["SLUICE_API_KEY"] = smoke_key(vault, run)
     code = test(["--url", url, "--timeout", _SECONDS])
     if code == 0:
         sys.stdout.write(_NEXT.format(url=url, vault=vault))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -11,8 +10,9 @@ from local.azurite import AzuriteEndpoints
 from local.fuzz.messages import Parts, fuzz_lanes, host_process
 from local.fuzz.report import Options, Report
 from local_azure.testing.processes import BrokerProcess
+from tests.scale import SCALE
 
-COUNT = int(24 * float(os.environ.get("SLUICE_TEST_SCALE", "1")))
+COUNT = int(24 * SCALE)
 
 
 @pytest.mark.timeout(600)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import sys
@@ -19,8 +18,9 @@ from local.fuzz.requests import broken_promise, fuzz_address
 from local.fuzz.wire import Answer
 from local_azure.testing.processes import running
 from tests.integration.conftest import RunningIssuer
+from tests.scale import SCALE
 
-COUNT = int(400 * float(os.environ.get("SLUICE_TEST_SCALE", "1")))
+COUNT = int(400 * SCALE)
 APP = '''"""The app's API with memory at its edges."""
 
 import os

@@ -14,13 +14,12 @@ import pytest
 
 from local.azurite import AzuriteEndpoints
 from shared.messages import Lane
+from tests.scale import SCALE
 
 _NUMBERS = itertools.count(1, 1_000)
 NOWHERE = "Endpoint=sb://127.0.0.1:9/;SharedAccessKeyName=none;SharedAccessKey=bm9uZQ=="
 """No broker answers there; a batch is handed over by this test."""
-AT_LENGTH = pytest.mark.skipif(
-    float(os.environ.get("SLUICE_TEST_SCALE", "1")) <= 1, reason="many workers have to die: SLUICE_TEST_SCALE above 1"
-)
+AT_LENGTH = pytest.mark.skipif(SCALE <= 1, reason="many workers have to die: SLUICE_TEST_SCALE above 1")
 
 
 class Deliveries:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections import Counter
 
@@ -15,11 +14,12 @@ import integrations
 from functions.composition.uploads import uploads
 from shared.authentication import Role, api_key_entry
 from shared.messages import discover
+from tests.scale import SCALE
 from tests.unit.memory import MemoryUploads
 
 from .conftest import ENVIRONMENT, Running
 
-CASES = max(1, int(float(os.environ.get("SLUICE_TEST_SCALE", "1"))))
+CASES = max(1, int(SCALE))
 """Random requests for each operation and kind, beside those that the document's bounds give: some hundreds."""
 CHECKS = {
     "not_a_server_error",

@@ -222,8 +222,8 @@ def test_a_lease_that_is_lost_stops_the_job(world: World, caplog: pytest.LogCapt
     assert "job lost its lease" in [record.message for record in caplog.records]
 
 
-def test_a_store_that_is_away_stops_what_could_no_longer_prove_its_lease(world: World) -> None:
-    """Nobody could tell whether another has begun it; when the store is back it goes on."""
+def run_beside_a_bad_store(world: World, trouble: str, *, afterwards: int) -> timedelta:
+    """Begin a long job and have the store in trouble for 90 s of it; how long the job ran."""
     ended: list[datetime] = []
 
     async def long(_: JobRun) -> None:
@@ -235,34 +235,24 @@ def test_a_store_that_is_away_stops_what_could_no_longer_prove_its_lease(world: 
     runner = world.runner(world.job("sweep", "5m", long))
     world.ticks(runner, seconds=302)
     began = world.began[0][2]
-    world.table.away = True
+    setattr(world.table, trouble, True)
     world.ticks(runner, seconds=90)
-    assert ended[0] - began <= timedelta(seconds=85)
-    world.table.away = False
-    world.ticks(runner, seconds=205)
+    lasted = ended[0] - began
+    setattr(world.table, trouble, False)
+    world.ticks(runner, seconds=afterwards)
     assert world.runs("sweep")[:2] == ["08:05:00", "08:05:00"]
+    return lasted
+
+
+def test_a_store_that_is_away_stops_what_could_no_longer_prove_its_lease(world: World) -> None:
+    """Nobody could tell whether another has begun it; when the store is back it goes on."""
+    assert run_beside_a_bad_store(world, "away", afterwards=205) <= timedelta(seconds=85)
     assert world.record("sweep").outcome is Outcome.DONE
 
 
 def test_a_store_that_does_not_answer_stops_it_as_well(world: World) -> None:
     """A request may take many minutes, with its retries; the lease runs out meanwhile."""
-    ended: list[datetime] = []
-
-    async def long(_: JobRun) -> None:
-        try:
-            await asyncio.sleep(200)
-        finally:
-            ended.append(world.time.now())
-
-    runner = world.runner(world.job("sweep", "5m", long))
-    world.ticks(runner, seconds=302)
-    began = world.began[0][2]
-    world.table.hangs = True
-    world.ticks(runner, seconds=90)
-    assert ended[0] - began <= timedelta(seconds=60)
-    world.table.hangs = False
-    world.ticks(runner, seconds=240)
-    assert world.runs("sweep")[:2] == ["08:05:00", "08:05:00"]
+    assert run_beside_a_bad_store(world, "hangs", afterwards=240) <= timedelta(seconds=60)
     assert f"{world.record('sweep').last_success:%H:%M}" == "08:05"
 
 
