@@ -107,9 +107,7 @@ def _candidates(source: Source, found: Sequence[Found], out: TextIO, *, as_json:
     rows: list[dict[str, Any]] = []
     for one in found[:CANDIDATES]:
         spans = source.trace(one.trace)
-        message = next(
-            (str(span.attributes[Name.MESSAGE_ID]) for span in spans if Name.MESSAGE_ID in span.attributes), ""
-        )
+        messages = (span.attributes.get(Name.MESSAGE_ID) for span in spans)
         began = datetime.fromtimestamp(min(span.started for span in spans) / 1e9, UTC) if spans else None
         rows.append(
             {

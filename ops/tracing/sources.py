@@ -3,14 +3,17 @@
 import base64
 import binascii
 import sqlite3
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 from shared.telemetry import Found, SpanStore, StoredSpan
 
 __all__ = ["MOST_SPANS", "LocalSource", "NoSpans", "Source", "message_of"]
+
+T = TypeVar("T")
 
 MOST_SPANS = 5_000
 """Of a trace."""
@@ -51,15 +54,12 @@ class LocalSource:
         """The spans that ended last."""
         return self._read(lambda store: list(store.newest(most)))
 
-    def _read(self, ask):  # type: ignore[no-untyped-def]
+    def _read(self, ask: Callable[[SpanStore], list[T]]) -> list[T]:
         if not self._path.exists():
             raise NoSpans(f"there is no span store {self._path}: start a stack with `python3 dev.py run`.")
         try:
-            store = SpanStore(self._path, read_only=True)
-            try:
+            with closing(SpanStore(self._path, read_only=True)) as store:
                 return ask(store)
-            finally:
-                store.close()
         except sqlite3.Error as error:
             raise NoSpans(f"the span store {self._path} can't be read: {error}") from error
 

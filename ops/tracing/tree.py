@@ -11,6 +11,7 @@ __all__ = ["Node", "Tree", "folded", "of_message", "tree_of"]
 SHORTEST_WAIT = 1_000_000
 """Nanoseconds; what waits less isn't shown."""
 RETRY, DEAD = "retry", "dead"
+EVENT_LOG = "event log"
 
 
 @dataclass(slots=True)
@@ -106,6 +107,8 @@ def tree_of(trace: str, spans: Sequence[StoredSpan]) -> Tree:
         node.children.sort(key=lambda child: (child.started, child.ended))
     for node in nodes.values():
         node.children = list(_with_waits(node, node.children))
+    for node in nodes.values():
+        _since_published(node)
     return Tree(trace, sorted(roots, key=lambda root: root.started))
 
 
@@ -154,7 +157,7 @@ def _with_waits(above: Node, children: Sequence[Node]) -> Iterator[Node]:
             wait, since = ("queue", above.ended) if before is None else ("retry", before.ended)
             last[message] = child
         elif child.span is not None and child.span.kind == "consumer":
-            wait = "event log"
+            wait = EVENT_LOG
         elif child.name.startswith("send ") and committed is not None:
             wait, since = "outbox", committed.ended
         if child.name == "transaction":
@@ -162,6 +165,15 @@ def _with_waits(above: Node, children: Sequence[Node]) -> Iterator[Node]:
         if wait and child.started - since >= SHORTEST_WAIT:
             yield Node(wait, since, child.started, wait=wait)
         yield child
+
+
+def _since_published(attempt: Node) -> None:
+    """What consumes an attempt's events waits from the moment when they were published."""
+    published = next((child for child in attempt.children if child.name == "publish"), None)
+    for handled in attempt.children if published is not None else ():
+        for wait in handled.children:
+            if wait.wait == EVENT_LOG and published is not None:
+                wait.started = min(published.ended, wait.ended)
 
 
 def folded(children: Sequence[Node]) -> list[Node]:

@@ -1,6 +1,6 @@
 """A tree as text: a line for each step with its bar, waits as bars of their own, and the next useful command. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from shared.telemetry import Name
@@ -116,7 +116,7 @@ def _detail(node: Node) -> str:
     return " ".join(parts)
 
 
-_SAYS = {
+_SAYS: Mapping[str, Callable[[Any], str]] = {
     Name.HTTP_STATUS: str,
     Name.CODE: str,
     Name.RETRY_SECONDS: lambda value: f"again in {float(value):.1f} s",

@@ -1,9 +1,12 @@
 """A message as a trigger hands it over, or as it waits on the ordered lane, and the lanes on which it may come."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from shared.telemetry import RecordedSpan
 
 __all__ = ["ERASED_PROPERTY", "Delivery", "Lane"]
 
@@ -21,6 +24,8 @@ class Delivery:
         Application properties, which no host shifts between the messages of a batch.
     message_id:
         The broker's, which differs between the copies of a message.
+    span:
+        Of its processing, where it is traced.
     """
 
     body: bytes
@@ -28,6 +33,7 @@ class Delivery:
     message_id: str
     sequence_number: int
     delivery_count: int
+    span: "RecordedSpan | None" = field(default=None, compare=False, repr=False)
 
     def erased(self) -> Self:
         """The message without its content: whoever takes it refuses it, and says why."""

@@ -6,15 +6,28 @@ from .metrics import Instrument, Metrics
 from .redaction import hide, hiding, record_exception, redact, redacted_error
 from .setup import configure
 from .span_store import Found, SpanStore, StoredSpan
-from .tracing import current_traceparent, invoked_by, keep_trace, link_to, span
+from .spans import RecordedSpan
+from .tracing import (
+    TRACING,
+    begin,
+    current_traceparent,
+    invoked_by,
+    keep_trace,
+    link_to,
+    span,
+    traceparent_of,
+)
 
 __all__ = [
+    "TRACING",
     "Found",
     "Instrument",
     "Metrics",
     "Name",
+    "RecordedSpan",
     "SpanStore",
     "StoredSpan",
+    "begin",
     "configure",
     "current_traceparent",
     "hide",
@@ -28,4 +41,5 @@ __all__ = [
     "redact",
     "redacted_error",
     "span",
+    "traceparent_of",
 ]

@@ -20,7 +20,7 @@ from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags
 from .background import BackgroundSink
 from .settings import TelemetrySettings
 from .spans import RecordedSpan
-from .tracing import tracing
+from .tracing import TRACING
 
 __all__ = ["SpanExport", "exporter"]
 
@@ -55,7 +55,7 @@ class SpanExport:
 
     def _readable(self, span: RecordedSpan) -> ReadableSpan:
         attributes: dict[str, Any] = dict(span.attributes)
-        if self._ratio is not None and self._ratio < 1 and tracing.chooses(span.trace_id):
+        if self._ratio is not None and self._ratio < 1 and TRACING.chooses(span.trace_id):
             attributes[_RATE] = self._ratio * 100
         above = SpanContext(span.trace_id, span.parent_id, is_remote=False, trace_flags=_SAMPLED)
         return ReadableSpan(

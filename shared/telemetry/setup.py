@@ -11,7 +11,7 @@ from .redaction import guard_log_records
 from .settings import TelemetrySettings
 from .span_store import store_sink
 from .spans import Sink
-from .tracing import tracing
+from .tracing import TRACING
 
 __all__ = ["configure"]
 
@@ -36,8 +36,8 @@ def configure(settings: TelemetrySettings) -> None:
     if settings.span_store is not None and settings.telemetry != "none":
         sinks.append(store_sink(Path(settings.span_store), most=settings.span_store_most, process=process_name()))
     if sinks:
-        tracing.start(*sinks, ratio=settings.trace_ratio, slow_seconds=settings.trace_slow_seconds)
-        atexit.register(tracing.stop, FLUSH_SECONDS)
+        TRACING.start(*sinks, ratio=settings.trace_ratio, slow_seconds=settings.trace_slow_seconds)
+        atexit.register(TRACING.stop, FLUSH_SECONDS)
 
 
 def process_name() -> str:

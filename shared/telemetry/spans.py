@@ -156,6 +156,10 @@ class RecordedSpan(Span):
             text = status.description if isinstance(status, Status) else description
             self.problem = (text or "")[:LONGEST_TEXT]
 
+    def fail(self, reason: str) -> None:
+        """It failed, for a reason that is redacted already; its journey is exported then."""
+        self.problem = reason[:LONGEST_TEXT]
+
     def record_exception(
         self,
         exception: BaseException,

@@ -20,7 +20,17 @@ from opentelemetry.util.types import AttributeValue
 from .redaction import record_exception, redacted_error
 from .spans import Journey, RecordedSpan, Sink
 
-__all__ = ["Tracing", "begin", "current_traceparent", "invoked_by", "keep_trace", "link_to", "span", "tracing"]
+__all__ = [
+    "TRACING",
+    "Tracing",
+    "begin",
+    "current_traceparent",
+    "invoked_by",
+    "keep_trace",
+    "link_to",
+    "span",
+    "traceparent_of",
+]
 
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
 LONGEST = 512
@@ -65,7 +75,7 @@ class Tracing:
         return Journey(self.sinks, sampled=sampled)
 
 
-tracing = Tracing()
+TRACING = Tracing()
 """The process's own."""
 
 
@@ -78,7 +88,7 @@ class span:  # noqa: N801 - a context manager, named for what it opens
     Parameters
     ----------
     parent:
-        A W3C traceparent that came from outside; without one, the span that is current. For a request
+        A span, or a W3C traceparent that came from outside; without one, the span that is current. For a request
         (`SpanKind.SERVER`) its sampled flag counts for nothing: whoever calls may set it.
     """
 
@@ -89,7 +99,7 @@ class span:  # noqa: N801 - a context manager, named for what it opens
         name: str,
         *,
         kind: SpanKind = SpanKind.INTERNAL,
-        parent: str | None = None,
+        parent: str | Span | None = None,
         links: Sequence[Link] | None = None,
         attributes: Mapping[str, Any] | None = None,
     ) -> None:
@@ -102,13 +112,13 @@ class span:  # noqa: N801 - a context manager, named for what it opens
         self._token: Token[contexts.Context] | None = None
 
     def __enter__(self) -> Span:
-        if tracing.sinks:
+        if TRACING.sinks:
             self._current = begin(
                 self._name, kind=self._kind, parent=self._parent, links=self._links, attributes=self._attributes
             )
             self._token = contexts.attach(trace.set_span_in_context(self._current))
             return self._current
-        above = None if self._parent is None else _parsed(self._parent)
+        above = _parsed(self._parent) if isinstance(self._parent, str) else None
         if above is None:
             self._current = trace.INVALID_SPAN
         else:
@@ -132,15 +142,17 @@ def begin(
     name: str,
     *,
     kind: SpanKind = SpanKind.INTERNAL,
-    parent: str | None = None,
+    parent: str | Span | None = None,
     links: Sequence[Link] | None = None,
     attributes: Mapping[str, AttributeValue] | None = None,
     started_at: int | None = None,
 ) -> RecordedSpan:
     """A span that isn't the current one; whoever begins it ends it. Call only where something is traced."""
     above: Span | SpanContext | None = None
-    if parent is not None:
+    if isinstance(parent, str):
         above = _parsed(parent)
+    elif isinstance(parent, RecordedSpan):
+        above = parent
     elif isinstance(current := trace.get_current_span(), RecordedSpan):
         above = current
     else:
@@ -153,12 +165,12 @@ def begin(
         journey, trace_id, parent_id = above.journey, above.trace_id, above.span_id
     elif above is None:
         trace_id, parent_id = random.getrandbits(128) or 1, 0
-        journey = tracing.journey(sampled=tracing.chooses(trace_id))
+        journey = TRACING.journey(sampled=TRACING.chooses(trace_id))
     else:
         trace_id, parent_id = above.trace_id, above.span_id
         trusted = kind is not SpanKind.SERVER and above is not hosting
-        sampled = (trusted and above.trace_flags.sampled) or tracing.chooses(trace_id)
-        journey = tracing.journey(sampled=sampled)
+        sampled = (trusted and above.trace_flags.sampled) or TRACING.chooses(trace_id)
+        journey = TRACING.journey(sampled=sampled)
     return RecordedSpan(
         name,
         journey,
