@@ -28,7 +28,7 @@ class Line(NamedTuple):
     """A part, how many of it there are, and what they cost a month in USD."""
 
     part: str
-    count: int
+    number: int
     usd: float
 
 
@@ -100,7 +100,7 @@ def table(stages: Mapping[str, Deployment], prices: Mapping[str, Any]) -> str:
     body = [
         f"| {row[0].part} | {' | '.join(_cell(line) for line in row)} |"
         for row in rows
-        if any(one.count for one in row)
+        if any(one.number for one in row)
     ]
     sums = {stage: total(lines) for stage, lines in found.items()}
     month = f"| **USD a month** | {' | '.join(f'**{usd:,.0f}**' for usd in sums.values())} |"
@@ -155,7 +155,7 @@ def _billed(frequency: str) -> str:
 
 
 def _cell(line: Line) -> str:
-    return f"{line.count:,}: {line.usd:,.2f}" if line.count else ""
+    return f"{line.number:,}: {line.usd:,.2f}" if line.number else ""
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ def prices(infra: Path) -> dict[str, Any]:
 
 def counted(deployment: Deployment, prices: dict[str, Any]) -> dict[str, int]:
     """How many there are of each part."""
-    return {line.part: line.count for line in lines_of(deployment, prices)}
+    return {line.part: line.number for line in lines_of(deployment, prices)}
 
 
 def test_the_page_has_what_is_deployed(
