@@ -68,7 +68,7 @@ def _source(known: argparse.Namespace, environment: Mapping[str, str] | None) ->
 def _show(
     known: argparse.Namespace, source: Source, out: TextIO, *, sleep: Callable[[float], None] = time.sleep
 ) -> int:
-    text = known.id.strip()
+    text = known.id.strip().encode("utf-8", "replace").decode()
     if not _ID.fullmatch(text):
         return _complain("an id has 1 to 512 characters, and no control characters among them", WRONG)
     found = _find(source, text)

@@ -158,7 +158,7 @@ def _with_waits(above: Node, children: Sequence[Node]) -> Iterator[Node]:
             last[message] = child
         elif child.span is not None and child.span.kind == "consumer":
             wait = EVENT_LOG
-        elif child.name.startswith("send ") and committed is not None:
+        elif child.name == "publish" and committed is not None:
             wait, since = "outbox", committed.ended
         if child.name == "transaction":
             committed = child

@@ -20,6 +20,8 @@ __all__ = ["Found", "SpanStore", "SpanWriter", "StoredSpan", "store_sink"]
 WRITE_SECONDS = 0.25
 TRIMMED_SHARE = 20
 """A full store loses so large a part (one in …) of its spans, the oldest, at once."""
+MOST_COMPARED = 2_000
+"""Of what an id may mean so many are put in order: the beginning of an id may be that of a million."""
 NAMES = {
     "messaging.message.id": "message",
     "messaging.message.conversation_id": "correlation",
@@ -156,8 +158,7 @@ class SpanStore:
         exact = self._names("value = ?", (text,), most) + self._traces("trace = ?", (text,), most)
         if exact:
             return exact[:most]
-        above = text[:-1] + chr(ord(text[-1]) + 1) if text else "\U0010ffff"
-        between = (text, above)
+        between = (text, f"{text}\U0010ffff")
         return (
             self._names("value >= ? AND value < ?", between, most)
             + self._traces("trace >= ? AND trace < ?", between, most)
@@ -165,8 +166,9 @@ class SpanStore:
 
     def _names(self, condition: str, values: Sequence[str], most: int) -> list[Found]:
         rows = self._database.execute(
-            f"SELECT value, kind, trace FROM names WHERE {condition} ORDER BY newest DESC LIMIT ?",  # noqa: S608
-            (*values, most),
+            f"SELECT value, kind, trace FROM (SELECT * FROM names WHERE {condition} LIMIT ?) "  # noqa: S608
+            "ORDER BY newest DESC LIMIT ?",
+            (*values, MOST_COMPARED, most),
         )
         return [Found(*row) for row in rows]
 
