@@ -14,7 +14,7 @@ from uuid import UUID
 
 from opentelemetry.trace import SpanKind
 
-from shared.dead_letters import KILLER, MOST_DEATHS, Suspects, headers_of, is_suspect
+from shared.dead_letters import KILLER, MOST_DEATHS, RETURNS, SUSPICIOUS_DELIVERY, Suspects, headers_of
 from shared.messages import Delivery, Lane
 from shared.ordered import OrderedKeys
 from shared.outbox import Outbox
@@ -124,8 +124,7 @@ class BatchProcessor:
 
         On the ordered lane, where nothing may be overtaken, all go one at a time as soon as one of them is a suspect.
         """
-        suspects: Sequence[Delivery] = [one for one in admitted if self._suspects is not None and is_suspect(one)]
-        others: Sequence[Delivery] = [one for one in admitted if not (suspects and is_suspect(one))]
+        suspects, others = _split(admitted) if self._suspects is not None else ([], admitted)
         if lane is Lane.ORDERED and suspects:
             suspects, others = admitted, []
         outcomes: Counter[type] = Counter()
@@ -316,8 +315,9 @@ class BatchProcessor:
         raise TimeoutError(f"the state of {key!r} keeps changing; the message goes back to its queue")
 
     def _done(self, handled: Handled) -> Ended:
-        self._recent.done(handled.message)
-        return Ended.of(handled.message, Done(), handled.work)
+        message = handled.message
+        self._recent.done(message)
+        return Ended(message.delivery, Done(), message.headers, message, handled.work)
 
     async def _publish(self, ended: Iterable[Ended]) -> None:
         """Publish what was committed; what fails here stays in the outbox and is swept from there."""
@@ -329,6 +329,16 @@ class BatchProcessor:
         else:
             for work in works:
                 self._recent.published(work.headers.key, work.aggregate.sequence + len(work.emitted))
+
+
+def _split(deliveries: Sequence[Delivery]) -> tuple[Sequence[Delivery], Sequence[Delivery]]:
+    """The suspects, whose deliveries have failed often or which the broker gave up before, and the others."""
+    suspects: list[Delivery] = []
+    others: list[Delivery] = []
+    for one in deliveries:
+        suspect = one.delivery_count >= SUSPICIOUS_DELIVERY or one.properties.get(RETURNS)
+        (suspects if suspect else others).append(one)
+    return suspects, others
 
 
 async def _hold(deliveries: Sequence[Delivery], ends: float, longest: float) -> None:
