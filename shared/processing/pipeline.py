@@ -92,14 +92,15 @@ class BatchProcessor:
         """
         started = asyncio.get_running_loop().time()
         ends = started + self._limits.batch_budget + GRACE_SECONDS
-        received = len(deliveries)
+        received, admitted = len(deliveries), deliveries
         links = [link for one in deliveries if (link := link_to(one.properties.get("traceparent")))]
         attributes = {"messaging.destination.name": lane.value, "messaging.batch.message_count": received}
         outcomes: Counter[type] = Counter()
         with span("batch", kind=SpanKind.CONSUMER, links=links, attributes=attributes):
             try:
                 async with asyncio.timeout_at(ends):
-                    admitted = await self._admitted(lane, deliveries)
+                    if self._admission is not None:
+                        admitted = [deliveries[number] for number in await self._admission.admit(lane, deliveries)]
                     with self._turns.at_work(lane):
                         outcomes = await self._batch(lane, admitted, started + self._limits.batch_budget)
             except Exception as error:
@@ -183,15 +184,12 @@ class BatchProcessor:
             (ended,) = await self._wave(Lane.ORDERED, [decoded], deadline, _leave)
             return ended
 
-    async def _admitted(self, lane: Lane, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
-        if self._admission is None:
-            return deliveries
-        return [deliveries[number] for number in await self._admission.admit(lane, deliveries)]
-
     async def _part(self, lane: Lane, deliveries: Sequence[Delivery], deadline: float) -> Counter[type]:
         """What was read may be large: nothing of it outlives this."""
         decoded = await _all(self._read(delivery) for delivery in deliveries)
-        self._earn(decoded)
+        for one in decoded:
+            if isinstance(one, Message) and one.headers.attempt == 1:
+                self._settler.budget(one.handler.integration).earn()
         if lane is Lane.ORDERED and self._ordered is not None:
             ended = await self._in_order(self._ordered, decoded, deadline)
         else:
@@ -202,13 +200,6 @@ class BatchProcessor:
         if self._recent.is_put_off(delivery):
             return Ended(delivery, Duplicate())
         return await self._decoder.read(delivery)
-
-    def _earn(self, decoded: Iterable[Message | Ended]) -> None:
-        first = Counter(
-            one.handler.integration for one in decoded if isinstance(one, Message) and one.headers.attempt == 1
-        )
-        for integration, tries in first.items():
-            self._settler.budget(integration).earn(tries)
 
     async def _in_waves(self, lane: Lane, decoded: Sequence[Message | Ended], deadline: float) -> list[Ended]:
         """What can't be read is settled beside the others' work, unless another message goes by its id.
@@ -224,7 +215,8 @@ class BatchProcessor:
         messages = [one for one in decoded if isinstance(one, Message)]
 
         async def settle(one: Ended) -> None:
-            await self._settler.settle(lane, one)
+            if isinstance(one.outcome, RetryLater | Dead):
+                await self._settler.settle(lane, one)
             if isinstance(one.outcome, RetryLater):
                 self._recent.put_off(one.delivery)
 
