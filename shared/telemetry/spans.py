@@ -169,13 +169,13 @@ class RecordedSpan(Span):
     ) -> None:
         """Note an error; what `attributes` says of it counts."""
         kind = type(exception)
-        said = dict(attributes or {})
-        said.setdefault("exception.type", f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins."))
-        if "exception.message" not in said:
-            said["exception.message"] = str(exception)
-        if "exception.stacktrace" not in said:
-            said["exception.stacktrace"] = "".join(traceback.format_exception(exception))
-        self.add_event(EXCEPTION, said, timestamp)
+        given = dict(attributes or {})
+        given.setdefault("exception.type", f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins."))
+        if "exception.message" not in given:
+            given["exception.message"] = str(exception)
+        if "exception.stacktrace" not in given:
+            given["exception.stacktrace"] = "".join(traceback.format_exception(exception))
+        self.add_event(EXCEPTION, given, timestamp)
 
     def end(self, end_time: int | None = None) -> None:
         """It is over, once."""

@@ -39,7 +39,7 @@ _INVOCATION: ContextVar[SpanContext | None] = ContextVar("invocation", default=N
 
 
 class Tracing:
-    """What this process does with spans; nothing until it is told where they go."""
+    """What this process does with spans; nothing until it knows where they go."""
 
     def __init__(self) -> None:
         self.sinks: tuple[Sink, ...] = ()

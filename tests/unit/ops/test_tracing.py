@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -168,7 +168,7 @@ async def store(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def ask(store: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[Any]:
+def ask(store: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
     """The command line on that store: its exit code, and what it printed."""
 
     def run(*arguments: str) -> tuple[int, str, str]:
