@@ -9,6 +9,7 @@ from .errors import (
     MalformedJson,
     MessageError,
     Partial,
+    Postpone,
     Reject,
     Retry,
     UnknownEventType,
@@ -20,7 +21,7 @@ from .integration import Handler, Integration, Projection
 from .lanes import Lane
 from .outgoing import OutgoingCommand, address
 from .payload_hash import PayloadHash, payload_hash, stored_hashes
-from .registry import Registry, discover
+from .registry import Declared, Registry, discover
 from .strict_json import check_depth, parse_strict, write_json
 from .times import parse_rfc3339, rfc3339
 from .unknown_fields import refuse_named_twice, refuse_unknown, unknown_fields
@@ -31,6 +32,7 @@ __all__ = [
     "Category",
     "CloudEvent",
     "Contract",
+    "Declared",
     "Delivery",
     "Envelope",
     "ErrorCode",
@@ -45,6 +47,7 @@ __all__ = [
     "OutgoingCommand",
     "Partial",
     "PayloadHash",
+    "Postpone",
     "Projection",
     "Registry",
     "Reject",

@@ -2,9 +2,11 @@
 
 import importlib
 import pkgutil
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from types import ModuleType
+from typing import TypeVar
 
 from pydantic import BaseModel
 
@@ -14,17 +16,31 @@ from shared.jobs import Scheduled
 from .errors import UnknownEventType, UnknownVersion
 from .integration import Handler, Integration, Projection, Rotation
 
-__all__ = ["Registry", "discover"]
+__all__ = ["Declared", "Registry", "discover"]
 
 OWN_PATHS = frozenset({"messages", "operations", "health", "docs"})
 """First segments of the API's own paths: a route or read model there could never be reached."""
 
 
-class Registry:
-    """All handlers and projections of the app, checked for clashes when it is built."""
+D = TypeVar("D", bound="Declared")
 
-    def __init__(self, integrations: Iterable[Integration]) -> None:
+
+class Declared:
+    """Base of what a module of an integration declares at its top level beside its `Integration`: a partner."""
+
+
+class Registry:
+    """All handlers and projections of the app, checked for clashes when it is built.
+
+    Parameters
+    ----------
+    declared:
+        What the integrations' modules declare beside them.
+    """
+
+    def __init__(self, integrations: Iterable[Integration], *, declared: Iterable[Declared] = ()) -> None:
         self.integrations = tuple(integrations)
+        self._declared = tuple(declared)
         self._handlers: dict[str, dict[str, Handler]] = {}
         self._projections: dict[str, list[Projection]] = {}
         self._routes: dict[str, Handler] = {}
@@ -40,6 +56,10 @@ class Registry:
                 if rotation.secret.lower() in self._rotations:
                     raise ValueError(f"the secret {rotation.secret} is rotated twice")
                 self._rotations[rotation.secret.lower()] = rotation
+
+    def declared(self, kind: type[D]) -> tuple[D, ...]:
+        """Everything of a kind that the integrations' modules declare."""
+        return tuple(one for one in self._declared if isinstance(one, kind))
 
     @property
     def rotations(self) -> dict[str, Rotation]:
@@ -132,11 +152,23 @@ def _check_path(path: str) -> None:
 
 
 def discover(package: ModuleType) -> Registry:
-    """Import every module of a package and gather the `Integration` objects at their top level."""
+    """Import every module of a package, and gather what they have at their top level.
+
+    That is the `Integration` objects of the modules themselves; what else is declared may stand deeper in a package.
+    """
     found: dict[int, Integration] = {}
+    declared: dict[int, Declared] = {}
     for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
         imported = importlib.import_module(module.name)
         for value in vars(imported).values():
             if isinstance(value, Integration):
                 found.setdefault(id(value), value)
-    return Registry(found.values())
+        for part in _parts(module.name):
+            declared.update((id(value), value) for value in vars(part).values() if isinstance(value, Declared))
+    return Registry(found.values(), declared=declared.values())
+
+
+def _parts(name: str) -> Iterator[ModuleType]:
+    """A module, and what was imported beneath it."""
+    beneath = f"{name}."
+    return (part for key, part in sorted(sys.modules.items()) if key == name or key.startswith(beneath))
