@@ -139,7 +139,7 @@ class Session:
         return Received(answer.status, headers, pieces[0] if len(pieces) == 1 else b"".join(pieces))
 
     def _invalid(self, endpoint: str, status: int, reason: str) -> PartnerError:
-        return InvalidAnswer(self._partner.name, endpoint, f"answered {status} with {reason}", status=status)
+        return InvalidAnswer(self._partner.name, endpoint, f"answered {status} with {reason}")
 
     @asynccontextmanager
     async def _session(self, identity: ssl.SSLContext | None) -> "AsyncIterator[ClientSession]":

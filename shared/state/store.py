@@ -131,9 +131,15 @@ class StateStore:
                 yield str(row["claim"])
 
     async def settled(self, bucket: int, *, before: datetime) -> AsyncIterator[str]:
-        """Row keys of the inbox records that were settled before a moment; open replays are left out."""
+        """Row keys of the inbox records that were settled before a moment, and of partners' answers kept before it.
+
+        Open replays are left out.
+        """
         where = [Condition("processedAt", "lt", before), Condition("status", "ne", "replaying")]
         async for row in self._range(bucket, *rows_of("inbox"), where=where, select=["RowKey"]):
+            yield str(row["RowKey"])
+        where = [Condition("keptAt", "lt", before)]
+        async for row in self._range(bucket, *rows_of("call"), where=where, select=["RowKey"]):
             yield str(row["RowKey"])
 
     async def values_in_use(self, names: Collection[str]) -> set[str]:
