@@ -163,7 +163,7 @@ def _read(partner: str, request: Request, received: Received, answer: type[T]) -
     if charset not in ("", "utf-8", "utf8", "us-ascii"):
         raise InvalidAnswer(partner, request.endpoint, "answered in a charset that JSON doesn't have")
     try:
-        return cast(T, validate_json(_adapter(answer).validate_json, received.body))
+        return cast(T, validate_json(_adapter(cast(Any, answer)).validate_json, received.body))
     except ValidationError as error:
         fields = sorted({".".join(str(part) for part in one["loc"]) or "body" for one in error.errors()})
         raise InvalidAnswer(partner, request.endpoint, f"broke its contract: {', '.join(fields[:10])}") from None

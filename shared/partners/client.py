@@ -117,7 +117,7 @@ class Client:
             raise PartnerUnavailable(name, request.endpoint, "the message's time is over", after=0.0)
         began = self._around.clock()
         outcome = "cancelled"
-        attributes = {
+        attributes: dict[str, str | int] = {
             "sluice.partner": name,
             "sluice.partner.endpoint": request.endpoint,
             "http.request.method": request.method,

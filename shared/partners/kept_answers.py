@@ -1,6 +1,7 @@
 """Answers that are written down before the handler goes on, so that a run after a crash finds them.
 
-Between the partner's answer and its row only the idempotency key protects: who dies there calls again with the same key.
+Between the partner's answer and its row only the idempotency key protects: who dies there calls again, with the same
+one.
 """
 
 from collections.abc import Callable

@@ -17,6 +17,8 @@ __all__ = ["Partner", "PartnerModel", "Pool", "Timeouts", "check_base_url"]
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
+RETRY = RetryPlan(max_attempts=3, base=1.0, cap=8.0, max_total=60.0)
+"""Tries of one call, unless its partner says otherwise."""
 LONGEST_CALL = 200.0
 """Seconds: with its commit, a call of this length still fits into 0.8 of the longest lock, 5 minutes."""
 
@@ -107,7 +109,7 @@ class Partner(Declared):
     _: KW_ONLY
     base_url: str = ""
     timeouts: Timeouts = field(default_factory=Timeouts)
-    retry: RetryPlan = RetryPlan(max_attempts=3, base=1.0, cap=8.0, max_total=60.0)
+    retry: RetryPlan = RETRY
     pool: Pool = field(default_factory=Pool)
     idempotency_header: str | None = "Idempotency-Key"
     trusted: bool = True

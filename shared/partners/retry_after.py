@@ -1,8 +1,8 @@
 """How long a partner asks to wait, in every form that partners say it. Pure: the time is passed in.
 
-Retry-After in seconds or as a date (RFC 9110, 10.2.3) wins; then Azure's forms in milliseconds; then what the rate-limit
-headers tell: `RateLimit` (draft-ietf-httpapi-ratelimit-headers-11), `RateLimit-Reset` (its -07), and `X-RateLimit-Reset`
-in seconds, as an epoch in seconds or milliseconds (GitHub and others), or as a date (Atlassian).
+Retry-After in seconds or as a date (RFC 9110, 10.2.3) wins; then Azure's forms in milliseconds; then what the headers
+of rate limits tell: `RateLimit` (draft-ietf-httpapi-ratelimit-headers-11), `RateLimit-Reset` (its -07), and
+`X-RateLimit-Reset` in seconds, as an epoch in seconds or milliseconds (GitHub and others), or as a date (Atlassian).
 """
 
 import re

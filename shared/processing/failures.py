@@ -28,6 +28,7 @@ MATRIX: tuple[tuple[str, Category], ...] = (
     ("shared.state.rows.TooLarge", Category.PERMANENT),
     # a partner broke its contract; or may have done what must not be done twice; or isn't known
     ("shared.partners.errors.InvalidAnswer", Category.INVALID),
+    ("shared.partners.errors.PartnerRefused", Category.PERMANENT),  # a redirect; the others have a status
     ("shared.partners.errors.OutcomeUnknown", Category.PERMANENT),
     ("shared.partners.errors.UnknownTarget", Category.PERMANENT),
     # the vault has answered that it isn't there

@@ -187,10 +187,9 @@ class Runner:
             return Dead(replace(failure, code=ErrorCode.ATTEMPTS_EXHAUSTED) if failure.retryable else failure)
         return RetryLater(delay, failure)
 
-
     def _postponed(self, headers: Headers, failure: Failure, seconds: float) -> RetryLater | Dead:
         age = self._now() - (headers.accepted_at or headers.first_attempt_at)
-        if age.total_seconds() > LONGEST_POSTPONED:
+        if age.total_seconds() > LONGEST_POSTPONED and not headers.replay:  # an operator wants it, however old it is
             return Dead(replace(failure, code=ErrorCode.ATTEMPTS_EXHAUSTED))
         return RetryLater(seconds, failure, counts=False)
 

@@ -1,5 +1,7 @@
 """The unit of work: all that one message changes and emits, committed in one transaction or not at all."""
 
+import asyncio
+import inspect
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -37,6 +39,7 @@ __all__ = ["Aggregate", "LoadRows", "Secrets", "Work"]
 _RACES = 3
 
 Model = TypeVar("Model", bound=BaseModel)
+T = TypeVar("T")
 
 
 LoadRows = Callable[[int, list[str]], Awaitable[dict[str, Row]]]
@@ -165,6 +168,30 @@ class Work:
             traceparent=self._traceparent,
         )
         return self._partners.calls(partner, caller, self._calls)
+
+    async def gather(self, *calls: Awaitable[T], limit: int = 16) -> list[T]:
+        """The results of many calls, in their order, of which `limit` run side by side.
+
+        The first error ends those that are left, and is raised.
+        """
+        if isinstance(limit, bool) or limit < 1:
+            raise ValueError(f"gather(limit={limit}): must be 1 or more")
+        places = asyncio.Semaphore(limit)
+
+        async def one(call: Awaitable[T]) -> T:
+            async with places:
+                return await call
+
+        tasks = [asyncio.ensure_future(one(call)) for call in calls]
+        try:
+            return await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            for call in calls:
+                if inspect.iscoroutine(call):
+                    call.close()  # one that never began
 
     async def load(self, kind: str, key: str, model: type[Model]) -> Model | None:
         """The state saved last under `kind` and `key`, or None; a later save is refused if it changed meanwhile."""
