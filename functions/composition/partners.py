@@ -13,17 +13,15 @@ from .composition import Composition
 from .encryption import fields
 from .state import state_store
 
-__all__ = ["SETTINGS", "capability", "partners"]
-
-SETTINGS = PartnerSettings
+__all__ = ["capability", "partners"]
 
 
 def partners(composition: Composition) -> Partners:
     """The clients of every partner that an integration declares."""
-    settings = composition.settings.slice(PartnerSettings)
+    settings = composition.settings
     made = Partners(
         composition.registry.declared(Partner),
-        urls=settings.urls(),
+        urls=settings.partner_base_urls(),
         proxies=settings.partner_proxies,
         answers=KeptAnswers(composition.get(state_store), composition.get(fields), now=composition.now),
         around=Surroundings(clock=time.monotonic, now=composition.now, random=random.random),
@@ -42,7 +40,7 @@ def capability(composition: Composition) -> Capability:
     """
     names = [one.name for one in composition.registry.declared(Partner)]
     twice = sorted({one for one in names if names.count(one) > 1})
-    unknown = sorted(set(composition.settings.slice(PartnerSettings).urls()) - set(names))
+    unknown = sorted(set(composition.settings.partner_base_urls()) - set(names))
     wrong = [
         *(f"the partner {name} is declared twice" for name in twice),
         *(f"SLUICE_PARTNER_URLS: no integration declares the partner {name}" for name in unknown),

@@ -1,6 +1,6 @@
 """Partners: other people's systems, called so that their failures stay theirs."""
 
-from .calls import Calls
+from .calls import Calls, Nothing
 from .client import Caller, Surroundings
 from .errors import (
     InvalidAnswer,
@@ -21,6 +21,7 @@ __all__ = [
     "Calls",
     "InvalidAnswer",
     "KeptAnswers",
+    "Nothing",
     "OutcomeUnknown",
     "Partner",
     "PartnerError",

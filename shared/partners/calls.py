@@ -16,17 +16,21 @@ from .errors import InvalidAnswer
 from .kept_answers import KeptAnswers
 from .sessions import Received, Request
 
-__all__ = ["Calls"]
+__all__ = ["Calls", "Nothing"]
 
 T = TypeVar("T")
 Query = Mapping[str, str | int | bool]
+
+
+class Nothing:
+    """The type of an answer whose body doesn't matter."""
 
 
 class Calls:
     """Calls to one partner for one message.
 
     Every method takes a path beneath the partner's base URL, and the type of the answer: a model of the boundary, a
-    list of them, or `None` where the answer's body doesn't matter. Its options:
+    list of them, or `Nothing` where its body doesn't matter. Its options:
 
     - `query`, `headers`: more of the request.
     - `endpoint`: the class of endpoints that it belongs to; without it the path's first segment.
@@ -153,8 +157,8 @@ def _read(partner: str, request: Request, received: Received, answer: type[T]) -
     InvalidAnswer
         It is none; the error names fields, and quotes nothing.
     """
-    if answer is None or answer is type(None):
-        return cast(T, None)
+    if answer is Nothing:
+        return answer()
     kind, _, parameters = received.headers.get("content-type", "").partition(";")
     kind = kind.strip().lower()
     if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):

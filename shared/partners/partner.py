@@ -95,7 +95,7 @@ class Partner(Declared):
         The header that carries the call's key; None where the partner knows no keys: then a POST or PATCH whose
         outcome is unknown isn't repeated.
     trusted:
-        Whether it is told correlation id and trace.
+        Whether it gets correlation id and trace.
     largest_answer:
         Bytes of a body, decompressed.
 

@@ -22,7 +22,7 @@ _RATE_LIMIT = re.compile(r'\s*"[^"\\]*"\s*(?P<parameters>(?:;[^,"]*)*)(?:,|$)')
 
 
 def retry_after(headers: Mapping[str, str], *, now: datetime) -> float | None:
-    """Seconds to wait, 0 to an hour; None where nothing is said that can be understood.
+    """Seconds to wait, 0 to an hour; None where there is nothing that can be understood.
 
     A date or moment that has passed is 0.
 
@@ -44,7 +44,7 @@ def retry_after(headers: Mapping[str, str], *, now: datetime) -> float | None:
 
 
 def remaining(headers: Mapping[str, str]) -> float | None:
-    """Calls that the partner still takes in its window; None where it doesn't say."""
+    """Calls that the partner has left in its window; None where it doesn't say."""
     quotas = [left for _, left in _quotas(headers.get("ratelimit", ""))]
     for name in ("ratelimit-remaining", "x-ratelimit-remaining", "x-rate-limit-remaining"):
         if (found := _number(headers.get(name))) is not None:

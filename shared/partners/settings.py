@@ -17,7 +17,7 @@ class PartnerSettings(SettingsSlice):
     partner_urls: str = Field("", alias="SLUICE_PARTNER_URLS")
     partner_proxies: bool = Field(False, alias="SLUICE_PARTNER_PROXIES")
 
-    def urls(self) -> dict[str, str]:
+    def partner_base_urls(self) -> dict[str, str]:
         """Partner → base URL: `SLUICE_PARTNER_URLS` lists them as `name=https://…`, separated by commas."""
         pairs = (one.partition("=") for one in listed(self.partner_urls))
         return {name.strip(): check_base_url(name.strip(), url.strip()) for name, _, url in pairs}
@@ -25,6 +25,6 @@ class PartnerSettings(SettingsSlice):
     @contradiction("partner_urls")
     def _urls_of_partners(self) -> Iterator[str]:
         try:
-            self.urls()
+            self.partner_base_urls()
         except ValueError as error:
             yield f"SLUICE_PARTNER_URLS: {error}"

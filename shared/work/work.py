@@ -421,6 +421,6 @@ class Work:
 
 
 def _refuse_partners(value: BaseModel) -> None:
-    """A partner's models end at the boundary: what is kept or told must not change when the partner does."""
+    """A partner's models end at the boundary: what is kept or published must not change when the partner does."""
     if isinstance(value, PartnerModel):
         raise TypeError(f"{type(value).__name__} is a partner's model: save, publish and send models of your own")

@@ -32,7 +32,7 @@ class Partner:
         self.url = self._running.url
 
     def answers(self, method: str = "*", path: str = "*", **behaviour: Any) -> None:
-        """Have it answer so from now on, before everything that was said earlier; see `local_azure.partner.script`.
+        """Have it answer so from now on, before all earlier rules; see `local_azure.partner.script`.
 
         Raises
         ------
@@ -46,7 +46,7 @@ class Partner:
         self._running.script.rules.insert(0, rule)
 
     def reset(self) -> None:
-        """Forget what was said and asked."""
+        """Forget rules and calls."""
 
         async def forget() -> None:
             self._running.script.rules.clear()

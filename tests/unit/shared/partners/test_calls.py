@@ -13,6 +13,7 @@ import pytest
 from shared.messages import Category
 from shared.partners import (
     InvalidAnswer,
+    Nothing,
     OutcomeUnknown,
     Partner,
     PartnerError,
@@ -43,7 +44,7 @@ async def test_a_call_is_typed_in_and_out(carrier: World) -> None:
     label = await carrier.calls().post("/labels", Label, PARCEL)
     assert label == Label(id="1", reference="536365")
     assert await carrier.calls().get("/labels", list[Label], query={"open": True, "page": 2}) == [label]
-    await carrier.calls().delete("/labels/1", None)
+    await carrier.calls().delete("/labels/1", Nothing)
     assert [dict(one.query) for one in carrier.asked] == [{}, {"open": "true", "page": "2"}, {}]
     assert carrier.labels == []
 
