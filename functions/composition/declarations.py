@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from functions.triggers import AppName, Function, HubTrigger, QueueTrigger
+from functions.triggers import AppName, Function, HubTrigger, QueueTrigger, TimerTrigger
 from shared.environment import SettingsSlice
 from shared.messages import Integration, Lane, Registry
 from shared.settings import Settings
@@ -71,6 +71,7 @@ def declarations(
                 "name": function.name,
                 "app": function.app.value,
                 "trigger": _kind_of(function.trigger),
+                **({"schedule": function.trigger.schedule} if isinstance(function.trigger, TimerTrigger) else {}),
                 "of": capability.name,
             }
             for capability in capabilities
