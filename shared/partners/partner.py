@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict
 
-from shared.messages import Declared
+from shared.messages import Declaration
 from shared.resilience import RetryPlan
 
 __all__ = ["Partner", "PartnerModel", "Pool", "Timeouts", "check_base_url"]
@@ -78,7 +78,7 @@ class Pool:
 
 
 @dataclass(frozen=True, eq=False)
-class Partner(Declared):
+class Partner(Declaration):
     """Somebody else's system that handlers call: `await work.call(carrier).post("/labels", Label, body)`.
 
     Declare it at the top level of a module of its own; that module alone knows the partner's models.

@@ -25,7 +25,7 @@ MATRIX: tuple[tuple[str, Category], ...] = (
     # invalid data: fail at once
     ("shared.messages.errors.MessageError", Category.INVALID),
     ("pydantic_core._pydantic_core.ValidationError", Category.INVALID),
-    ("shared.state.rows.TooLarge", Category.PERMANENT),
+    ("shared.state.store.TooLarge", Category.PERMANENT),
     # a partner broke its contract; or may have done what must not be done twice; or isn't known
     ("shared.partners.errors.InvalidAnswer", Category.INVALID),
     ("shared.partners.errors.PartnerRefused", Category.PERMANENT),  # a redirect; the others have a status
