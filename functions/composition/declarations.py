@@ -11,7 +11,7 @@ from typing import Any
 
 from functions.triggers import AppName, Function, HubTrigger, QueueTrigger, TimerTrigger
 from shared.environment import SettingsSlice
-from shared.messages import Integration, Lane, Registry
+from shared.messages import Declared, Lane, Registry
 from shared.settings import Settings
 
 from .capability import Capability
@@ -318,7 +318,7 @@ def _order(kind: type[Resource], name: str, app: AppName) -> tuple[Any, ...]:
     return list(_KINDS).index(kind), name, list(AppName).index(app)
 
 
-def _integration(integration: Integration) -> dict[str, Any]:
+def _integration(integration: Declared) -> dict[str, Any]:
     return {
         "name": integration.name,
         "handles": [
