@@ -105,7 +105,7 @@ class Subscription:
         _check_name("queue", self.forward_to, _ENTITY)
         if not 1 <= len(self.where.strip()) <= 1024:
             raise WrongDeclaration(
-                f"the filter of the subscription {self.name} has {len(self.where)} letters: use 1 to 1024"
+                f"the filter of the subscription {self.name} has {len(self.where)} characters: use 1 to 1024"
             )
         _check_receiving(f"the subscription {self.name}", self.lock, self.time_to_live, self.deliveries)
 
