@@ -21,10 +21,12 @@ from shared.messages import (
     Lane,
     OutgoingCommand,
     Partial,
+    Postpone,
     Registry,
     Reject,
     address,
 )
+from shared.partners import Partners
 from shared.pausing import PauseWatch
 from shared.privacy import FieldProtection
 from shared.resilience import RetryPlan, WeightedBulkhead
@@ -40,6 +42,8 @@ __all__ = ["Limits", "Runner", "claim_key", "commit", "ensure_fits", "groups"]
 
 PAUSED_SECONDS = 15.0
 """A message whose batch was under way when the pause began comes back after so long, and is set aside then."""
+LONGEST_POSTPONED = 3 * 86_400.0
+"""Seconds after its acceptance up to which a message waits for a partner without an attempt: a long weekend."""
 _UNTIL_IT_APPEARS = RetryPlan(shape="fixed", max_attempts=3, base=60.0, cap=66.0)
 """A secret that the vault doesn't have may be on its way from the deployment beside this one: two minutes are given."""
 
@@ -92,6 +96,7 @@ class Runner:
         values: ValueStore | None = None,
         fields: FieldProtection | None = None,
         secrets: Secrets | None = None,
+        partners: Partners | None = None,
         pauses: PauseWatch | None = None,
         now: Callable[[], datetime],
         random: Callable[[], float],
@@ -107,6 +112,7 @@ class Runner:
         self._values = values
         self._fields = fields
         self._secrets = secrets
+        self._partners = partners
         self._pauses = pauses
         self._new_work = new_work
         self._now = now
@@ -132,7 +138,7 @@ class Runner:
         headers = message.headers
         attributes = {"messaging.message.id": str(headers.message_id), "sluice.event_type": headers.event_type}
         with span("handler", parent=headers.traceparent, attributes=attributes) as current, hiding(message.data):
-            work = self._work(fresh)
+            work = self._work(fresh, asyncio.get_running_loop().time() + seconds)
             try:
                 async with asyncio.timeout(seconds):
                     size = await _call(message, work)
@@ -146,7 +152,7 @@ class Runner:
                 return Ended(message.delivery, outcome, headers, message, work)
         return Handled(message, work, size)
 
-    def _work(self, fresh: Fresh) -> Work:
+    def _work(self, fresh: Fresh, deadline: float) -> Work:
         headers = fresh.message.headers
         return self._new_work(
             headers=headers,
@@ -160,6 +166,8 @@ class Runner:
             values=self._values,
             fields=self._fields,
             secrets=self._secrets,
+            partners=self._partners,
+            deadline=deadline,
             traceparent=current_traceparent() or headers.traceparent,
         )
 
@@ -173,6 +181,8 @@ class Runner:
             plan = _UNTIL_IT_APPEARS
         elif not failure.retryable:
             return Dead(failure)
+        if isinstance(failure.error, Postpone) and failure.after is not None:
+            return self._postponed(headers, failure, failure.after)
         elapsed = (self._now() - headers.first_attempt_at).total_seconds()
         delay = (plan or self._plan).delay(
             headers.attempt, elapsed=max(0.0, elapsed), asked=failure.after, random=self._random
@@ -180,6 +190,12 @@ class Runner:
         if delay is None:
             return Dead(replace(failure, code=ErrorCode.ATTEMPTS_EXHAUSTED) if failure.retryable else failure)
         return RetryLater(delay, failure)
+
+    def _postponed(self, headers: Headers, failure: Failure, seconds: float) -> RetryLater | Dead:
+        age = self._now() - (headers.accepted_at or headers.first_attempt_at)
+        if age.total_seconds() > LONGEST_POSTPONED and not headers.replay:  # an operator wants it, however old it is
+            return Dead(replace(failure, code=ErrorCode.ATTEMPTS_EXHAUSTED))
+        return RetryLater(seconds, failure, counts=False)
 
 
 def _put_off(fresh: Fresh, seconds: float, reason: str) -> Ended:
