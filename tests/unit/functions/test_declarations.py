@@ -203,7 +203,7 @@ def test_integrations_are_in_it() -> None:
             "two subscriptions of one",
         ),
         (lambda: Subscription(name="a/b", forward_to="q"), "no subscription can be called 'a/b'"),
-        (lambda: Subscription(name="a", forward_to="q", where=" "), "the filter of the subscription a has 1 characters"),
+        (lambda: Subscription(name="a", forward_to="q", where=" "), "filter of the subscription a has 1 characters"),
         (lambda: Subscription(name="a", forward_to="q", deliveries=0), "the subscription a has 0 deliveries"),
         (lambda: Hub(name="h", partitions=64), "the hub h has 64 partitions: use 1 to 32"),
         (lambda: Table(name="read-models"), "no table can be called 'read-models'"),
