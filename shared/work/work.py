@@ -228,9 +228,8 @@ class Work:
         ValueError
             `key` is another aggregate than the message's.
         """
-        _refuse_partners(value)
         row_key = self._row_key(kind, key)
-        self._changed()
+        self._changed(value)
         self._staged[row_key] = {"kind": kind, "key": key, **await self._columns(row_key, kind, key, value)}
         self._models[row_key] = value
 
@@ -263,8 +262,7 @@ class Work:
 
     def publish(self, event_type: str, data: BaseModel, *, version: str = "1.0") -> None:
         """Emit an event: it is published after the commit, at least once, in the order of its key."""
-        _refuse_partners(data)
-        self._changed()
+        self._changed(data)
         protected = self._fields is not None and plan_of(type(data)).protects
         if protected:
             self._plain[len(self.emitted)] = data
@@ -293,9 +291,8 @@ class Work:
         """
         if self._address is None:
             raise RuntimeError("this unit of work has no registry to address commands with")
-        _refuse_partners(data)
         command = self._address(event_type, version, data)
-        self._changed()
+        self._changed(data)
         command = command.follow(self.headers, number=len(self.emitted), traceparent=self._traceparent)
         if self._fields is not None:
             self._plain[len(self.emitted)] = command
@@ -372,7 +369,10 @@ class Work:
             for number, one in enumerate(self.emitted)
         ]
 
-    def _changed(self) -> None:
+    def _changed(self, value: BaseModel | None = None) -> None:
+        """Make the transaction anew. A partner's models end at the boundary: what is committed changes with none."""
+        if isinstance(value, PartnerModel):
+            raise TypeError(f"{type(value).__name__} is a partner's model: save, publish and send models of your own")
         self._operations = self._outbox = None
 
     def _inbox_operations(self) -> list[Operation]:
@@ -418,9 +418,3 @@ class Work:
 
     def _row(self, row_key: str, columns: dict[str, Any]) -> dict[str, Any]:
         return {"PartitionKey": partition_key(self.bucket), "RowKey": row_key, **columns}
-
-
-def _refuse_partners(value: BaseModel) -> None:
-    """A partner's models end at the boundary: what is kept or published must not change when the partner does."""
-    if isinstance(value, PartnerModel):
-        raise TypeError(f"{type(value).__name__} is a partner's model: save, publish and send models of your own")
