@@ -6,8 +6,8 @@ traceparent. What ends badly is kept whatever the decision was, and carries the 
 
 import random
 import re
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Any
@@ -211,9 +211,14 @@ def link_to(traceparent: object) -> Link | None:
     return None if context is None else Link(context)
 
 
-def invoked_by(traceparent: object) -> Token[SpanContext | None]:
-    """The host's own span of the invocation at hand, as its trace context says; it is the parent of what comes."""
-    return _INVOCATION.set(_parsed(traceparent) if isinstance(traceparent, str) else None)
+@contextmanager
+def invoked_by(traceparent: object) -> Iterator[None]:
+    """Meanwhile, the host's own span of an invocation, as its trace context says, is the parent of what begins here."""
+    token = _INVOCATION.set(_parsed(traceparent) if isinstance(traceparent, str) else None)
+    try:
+        yield
+    finally:
+        _INVOCATION.reset(token)
 
 
 def _parsed(traceparent: str) -> SpanContext | None:
