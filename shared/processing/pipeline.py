@@ -232,7 +232,8 @@ class BatchProcessor:
                 await self._settler.settle(lane, one)
             if isinstance(one.outcome, RetryLater):
                 self._recent.put_off(one.delivery)
-            self._ended(one)
+            if one.delivery.span is not None:
+                self._ended(one)
 
         async def work() -> list[Ended]:
             return [one for wave in _waves(messages) for one in await self._wave(lane, wave, deadline, settle)]

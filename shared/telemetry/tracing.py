@@ -29,7 +29,6 @@ __all__ = [
     "keep_trace",
     "link_to",
     "span",
-    "traceparent_of",
 ]
 
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
@@ -190,13 +189,9 @@ def keep_trace() -> None:
         current.journey.keep()
 
 
-def current_traceparent() -> str | None:
-    """The W3C traceparent to hand on, or None where nothing is traced."""
-    return traceparent_of(trace.get_current_span())
-
-
-def traceparent_of(current: Span) -> str | None:
-    """The W3C traceparent of a span; None of one that is none."""
+def current_traceparent(of: Span | None = None) -> str | None:
+    """The W3C traceparent to hand on, of the span that is current or of another; None where nothing is traced."""
+    current = trace.get_current_span() if of is None else of
     if isinstance(current, RecordedSpan):
         return f"00-{current.trace_id:032x}-{current.span_id:016x}-{'01' if current.journey.sampled else '00'}"
     context = current.get_span_context()
