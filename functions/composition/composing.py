@@ -8,7 +8,7 @@ import azure.functions as func
 
 from shared.environment import WrongSettings
 
-from . import api, jobs
+from . import api, health, jobs
 from .capability import Capability
 from .composition import Composition
 from .declaring import ROUTES, Container, Hub, Queue, Table
@@ -33,6 +33,7 @@ def capabilities_of(
     """
     try:
         offered = tuple(make(composition) for make in makers)
+        offered = (*offered, health.gathered(composition, offered))
         made = (*offered, jobs.gathered(composition, offered), api.gathered(composition, offered))
         wrong = list(contradictions(made, known_settings=_known_settings(composition)))
     except WrongSettings as error:
@@ -69,6 +70,7 @@ def contradictions(capabilities: Sequence[Capability], *, known_settings: frozen
     containers = {one.name for capability in capabilities for one in capability.resources if isinstance(one, Container)}
     for capability in capabilities:
         own = {one.name for one in capability.functions} | {one.name for one in capability.jobs}
+        own |= set(capability.probes)
         own.add(ROUTES)  # which may be none: an app without views has none of theirs
         for function in capability.functions:
             queue, hub = getattr(function.trigger, "queue", None), getattr(function.trigger, "hub", None)
@@ -82,7 +84,7 @@ def contradictions(capabilities: Sequence[Capability], *, known_settings: frozen
                 kind = type(need.to).__name__.lower()
                 yield f"{capability.name} needs the {kind} {need.to.name}, which nobody declares"
             for name in sorted(set(need.by) - own):
-                yield f"{capability.name} says that {name} makes calls, which is no function or job of its own"
+                yield f"{capability.name} says that {name} makes calls, which is no function, job or probe of its own"
         for setting in capability.settings:
             if setting not in known_settings:
                 yield f"{capability.name} has the setting {setting}, which the settings model doesn't"

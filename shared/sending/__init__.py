@@ -1,10 +1,12 @@
 """Sending: commands to the lanes, events to the event hub."""
 
+from .backlog import Backlog
 from .coalescing import CoalescingSender, NotSent
 from .commands import BrokerMessage, Lanes, broker_message, command
 from .events import EventPublisher, OutgoingEvent
 
 __all__ = [
+    "Backlog",
     "BrokerMessage",
     "CoalescingSender",
     "EventPublisher",

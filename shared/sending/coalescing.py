@@ -6,6 +6,7 @@ While one batch is on its way the next one fills, so the batch grows with the lo
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,6 +15,8 @@ from azure.servicebus.aio import ServiceBusSender
 from azure.servicebus.exceptions import MessageSizeExceededError, OperationTimeoutError, ServiceBusError
 
 __all__ = ["CoalescingSender", "NotSent"]
+
+_CLOSING_SECONDS = 2.0
 
 
 class NotSent(Exception):
@@ -49,6 +52,7 @@ class CoalescingSender:
         self._waiting: deque[_Waiting] = deque()
         self._drain: asyncio.Task[None] | None = None
         self._scheduling = asyncio.Semaphore(16)
+        self._closing: set[asyncio.Task[None]] = set()
 
     def _client(self) -> ServiceBusSender:
         if self._sender is None:
@@ -89,12 +93,20 @@ class CoalescingSender:
                 raise NotSent(f"{type(error).__name__}: the delayed copy wasn't scheduled") from error
 
     async def probe(self) -> None:
-        """Open the link to the queue, or fail with NotSent."""
+        """Open a link to the queue that nobody has used before, and close it; raises NotSent where that fails.
+
+        The sender's own link may have been open since long ago, and says nothing of the broker as it is now.
+        """
+        link = self._open_sender()
         try:
             async with asyncio.timeout(self._timeout):
-                await self._client().create_message_batch()
+                await link.create_message_batch()
         except (ServiceBusError, OSError, TimeoutError) as error:
             raise NotSent(f"{type(error).__name__}: the queue can't be reached") from error
+        finally:  # behind the caller: closing takes the SDK half a second, and says nothing of the broker
+            closing = asyncio.create_task(_close(link), name="close a probed link")
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
 
     async def _run(self) -> None:
         while self._waiting:
@@ -148,10 +160,17 @@ class CoalescingSender:
         if self._drain is not None and not self._drain.done():
             self._drain.cancel()
             await asyncio.gather(self._drain, return_exceptions=True)
+        await asyncio.gather(*self._closing)
         self._fail(self._take_all(), NotSent("the app is closing"))
         if self._sender is not None:
             await self._sender.close()
             self._sender = None
+
+
+async def _close(link: ServiceBusSender) -> None:
+    with suppress(Exception):
+        async with asyncio.timeout(_CLOSING_SECONDS):
+            await link.close()
 
 
 def _not_sent(error: Exception) -> NotSent:

@@ -1,5 +1,6 @@
 """Commands on their way in: from a validated message to its lane."""
 
+import asyncio
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, TypeAlias
@@ -50,6 +51,8 @@ class Lanes:
     def __init__(self, senders: Mapping[Lane, CoalescingSender], encryption: MessageEncryption | None = None) -> None:
         self._senders = dict(senders)
         self._encryption = encryption
+        self._turn = 0
+        self._away: set[Lane] = set()
 
     async def send(self, headers: Headers, body: bytes) -> None:
         """Return when the lane's queue has taken the command; raises NotSent, or KeysUnavailable."""
@@ -69,9 +72,19 @@ class Lanes:
             await self._senders[lane].schedule(message, when)
 
     async def probe(self) -> None:
-        """Raise NotSent where a lane can't be reached."""
-        for sender in self._senders.values():
-            await sender.probe()
+        """Raise NotSent where a lane can't be reached.
+
+        Each call asks one lane, the next in turn, and those that couldn't be reached lately: a new link is worth more
+        to the broker than a message.
+        """
+        lanes = list(self._senders)
+        asked = {lanes[self._turn % len(lanes)], *self._away}
+        self._turn += 1
+        found = await asyncio.gather(*(self._senders[lane].probe() for lane in asked), return_exceptions=True)
+        failed = {lane: error for lane, error in zip(asked, found, strict=True) if error is not None}
+        self._away = set(failed)
+        for error in failed.values():
+            raise error
 
     async def close(self) -> None:
         """Close every sender."""
