@@ -81,7 +81,7 @@ def own_routes() -> list[Route]:
 
 
 def health_routes(health: Health, authenticate: Authenticate | None) -> list[Route]:
-    """Whether the process answers, and how everything is that a message needs on its way; why, operators are told."""
+    """Whether the process answers, and how everything is that a message needs on its way; operators learn why."""
 
     async def alive(_: Request) -> Response:
         return health.alive()
@@ -96,7 +96,7 @@ def health_routes(health: Health, authenticate: Authenticate | None) -> list[Rou
 
 
 async def _is_operator(authenticate: Authenticate, request: Request) -> bool:
-    """Whether a caller, who needn't say who they are, says so and is one."""
+    """Whether a caller, who needn't say who they are, does so and is one."""
     try:
         return Role.OPERATOR in (await authenticate(request.scope["headers"])).roles
     except IdentityError:

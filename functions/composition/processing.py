@@ -3,7 +3,7 @@
 import random
 import time
 from collections.abc import Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from functions.lanes import lane_function
@@ -11,7 +11,8 @@ from functions.triggers import AppName
 from shared.health import Check, Degraded
 from shared.jobs import Job, JobRun, parse_schedule
 from shared.messages import Lane
-from shared.processing import BatchProcessor, Limits, OrderedKeys, ParkingDrain, Runner, Settler
+from shared.ordered import OrderedKeys, ParkingDrain
+from shared.processing import BatchProcessor, Limits, Runner, Settler
 from shared.processing.settings import ProcessingSettings
 from shared.resilience import LaneTurns, RetryBudget, RetryPlan, Share, WeightedBulkhead
 from shared.sending import Backlog
@@ -48,19 +49,12 @@ _BACKLOG = "lanes"
 def settler(composition: Composition) -> Settler:
     """Says what becomes of a message that wasn't done."""
     settings = composition.settings
-    budgets: dict[str, RetryBudget] = {}
-
-    def budget(integration: str) -> RetryBudget:
-        if integration not in budgets:
-            share = settings.retry_budget_share
-            budgets[integration] = RetryBudget(share=share, reserve=100, trickle=1, clock=time.monotonic)
-        return budgets[integration]
-
+    share = settings.retry_budget_share
     return Settler(
         store=composition.get(state_store),
         lanes=composition.get(lane_senders),
         dead_letters=composition.get(dead_letter_store),
-        budget=budget,
+        budget=cache(lambda _: RetryBudget(share=share, reserve=100, trickle=1, clock=time.monotonic)),
         spent_delay=settings.retry_cap_seconds,
         now=composition.now,
         suspects=composition.get(suspects),

@@ -119,7 +119,7 @@ class Monitor:
         return self._clock() - one.found_at <= one.check.interval + one.check.timeout
 
     def _known(self, one: _Watched) -> Sequence[Component]:
-        """What the last call found; of one that is under way, and slow by now, what can be said already."""
+        """What the last call found; of one that is under way, and slow by now, what shows already."""
         if one.call is not None:
             waits = self._clock() - one.began
             if waits > one.check.threshold and not one.call.done():

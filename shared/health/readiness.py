@@ -65,7 +65,7 @@ class Health:
         Parameters
         ----------
         details:
-            Say why, and with figures; others are told only how each component is.
+            Say why, and with figures; others learn only how each component is.
         """
         if not self._listens:
             self._listens = True

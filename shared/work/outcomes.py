@@ -7,7 +7,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from shared.messages import Delivery, Failure, Handler, Headers, PayloadHash
-from shared.work import Aggregate, Work
+
+from .work import Aggregate, Work
 
 __all__ = ["Dead", "Done", "Duplicate", "Ended", "Fresh", "Handled", "Message", "Outcome", "Parked", "RetryLater"]
 
@@ -105,8 +106,3 @@ class Ended:
     headers: Headers | None = None
     message: Message | None = None
     work: Work | None = None
-
-    @classmethod
-    def of(cls, message: Message, outcome: Outcome, work: Work | None = None) -> "Ended":
-        """The end of a message that was decoded."""
-        return cls(message.delivery, outcome, message.headers, message, work)
