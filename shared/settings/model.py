@@ -11,6 +11,7 @@ from shared.environment import contradiction
 from shared.health.settings import HealthSettings
 from shared.http.settings import HttpSettings
 from shared.jobs.settings import JobSettings
+from shared.partners.settings import PartnerSettings
 from shared.processing.settings import ProcessingSettings
 from shared.rotation.settings import RotationSettings
 from shared.secrets.settings import SecretSettings
@@ -28,6 +29,7 @@ class Settings(
     ClaimSettings,
     HttpSettings,
     ProcessingSettings,
+    PartnerSettings,
     DeadLetterSettings,
     SecretSettings,
     RotationSettings,
