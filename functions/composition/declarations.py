@@ -134,6 +134,7 @@ def declarations(
                 "apps": [app.value for app in AppName if app in _apps(capability, need)],
                 "why": need.why,
                 **({"when": need.when} if need.when else {}),
+                "of": capability.name,
             }
             for capability in capabilities
             for need in capability.needs
