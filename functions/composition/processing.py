@@ -20,6 +20,7 @@ from .composition import Composition
 from .dead_letters import DEAD_LETTER_BODIES, DEAD_LETTERS, dead_letter_store, suspects
 from .declaring import Access, Need, Vault
 from .encryption import KEY_NEEDS, SUBJECT_KEYS, fields
+from .partners import partners
 from .pausing import pause_gate, pause_watch
 from .secrets import secret_cache
 from .sending import EVENTS, LANES, lane_senders, outbox, to_lanes
@@ -79,6 +80,7 @@ def processor(composition: Composition) -> BatchProcessor:
         values=composition.get(large_values),
         fields=composition.get(fields),
         secrets=composition.get(secret_cache) if settings.key_vault is not None else None,
+        partners=composition.get(partners),
         pauses=composition.get(pause_watch),
         now=composition.now,
         random=random.random,
