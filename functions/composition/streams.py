@@ -32,12 +32,25 @@ class Consumer:
     function: Function
     job: Job
     lag: Check
-    needs: Sequence[Need]
+    hub: Hub
 
     @property
     def names(self) -> list[str]:
         """For the needs that are the consumer's own."""
         return [self.function.name, self.job.name]
+
+    @property
+    def needs(self) -> list[Need]:
+        """What every consumer needs."""
+        return [
+            Need(
+                access=Access.WRITE,
+                to=POSITIONS,
+                why="Keeps up to which event everything was applied.",
+                by=self.names,
+            ),
+            Need(access=Access.RECEIVE, to=self.hub, why="Reads again what the trigger passed over.", by=self.names),
+        ]
 
 
 def stream_consumer(
@@ -90,16 +103,8 @@ def stream_consumer(
         schedule=parse_schedule(_EVERY),
         call=close_gaps,
     )
-    by = [function.name, job.name]
-    return Consumer(
-        function=function,
-        job=job,
-        lag=Check(ask=lag, app=AppName.STREAMS, interval=30, timeout=5, threshold=3, weight=0.5),
-        needs=[
-            Need(access=Access.WRITE, to=POSITIONS, why="Keeps up to which event everything was applied.", by=by),
-            Need(access=Access.RECEIVE, to=hub, why="Reads again what the trigger passed over.", by=by),
-        ],
-    )
+    check = Check(ask=lag, app=AppName.STREAMS, interval=30, timeout=5, threshold=3, weight=0.5)
+    return Consumer(function=function, job=job, lag=check, hub=hub)
 
 
 def _judged(lag: Lag) -> Mapping[str, Any]:

@@ -2,11 +2,10 @@
 aside."""
 
 from .consumer import StreamConsumer
-from .event_log import Extent, LogUnavailable
+from .event_log import Extent, LogUnavailable, StreamEvent
 from .lag import Lag, LagWatch
 from .positions import Positions
 from .reader import StreamReader
-from .stream_event import StreamEvent
 
 __all__ = [
     "Extent",

@@ -89,7 +89,7 @@ class Running:
         }
         settings = Settings.load(self._environment)
         clock = {} if self._now is None else {"now": self._now}
-        edges[reports] = Reports(self.reported, **{"now": utc_now, **clock})
+        edges[reports] = Reports(self.reported, now=self._now or utc_now)
         self.composition = Composition(settings, self._registry, parts={**edges, **parts}, **clock)
         self.asgi = gathered_app(self.composition, [make(self.composition) for make in CAPABILITIES])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -227,4 +228,4 @@ def test_a_check_that_can_not_be_kept_is_refused(wrong: dict[str, float]) -> Non
     async def probe() -> None: ...
 
     with pytest.raises(ValueError, match="a check with"):
-        Check(ask=probe, **wrong)
+        replace(Check(ask=probe), **wrong)  # type: ignore[arg-type]
