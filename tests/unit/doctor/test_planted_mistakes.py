@@ -106,7 +106,7 @@ PLANTED: list[tuple[str, *tuple[Edit, ...]]] = [
     ("streams-retry-with-an-end", (TRIGGERS, 'max_retry_count="5"', 'max_retry_count="0"')),
     ("names-come-from-settings", (SENDING, 'name="%SLUICE_EVENT_HUB%"', 'name="events"')),
     ("dead-letters-are-drained", (DRAINS, "in LANES.values()", "in tuple(LANES.values())[1:]"),
-     (DECLARED, DRAINER, "")),
+     (DECLARED, DRAINER, DRAINER.replace(" Takes what the broker gave up.", ""))),
     # settings
     ("bindings-settings-are-set", ("functions/jobs.py", "schedule=schedule", 'schedule="%SLUICE_TICKS%"')),
     ("required-settings-are-set", (MAIN, "SLUICE_OPERATION_KEY: 'secret:operation-key'", "")),
