@@ -66,7 +66,7 @@ class GivenUpEvents:
 
     async def _keep(self, message: GivenUp) -> None:
         delivery = replace(message.delivery, properties=message.properties)
-        letter = DeadLetter.of(
+        dead_letter = DeadLetter.of(
             delivery,
             None,
             failure_of(message),
@@ -75,13 +75,13 @@ class GivenUpEvents:
             position={"deadLetterQueue": delivery.sequence_number},
             now=self._now(),
         )
-        await self._store.put(replace(letter, body_kind=message.kind.value))
+        await self._store.put(replace(dead_letter, body_kind=message.kind.value))
         log_event(
             "dead letter",
             level=logging.ERROR,
             source=SOURCE,
-            messageId=letter.message_id,
-            code=letter.code,
-            category=letter.category,
-            reason=letter.reason,
+            messageId=dead_letter.message_id,
+            code=dead_letter.code,
+            category=dead_letter.category,
+            reason=dead_letter.reason,
         )
