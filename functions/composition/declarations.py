@@ -15,7 +15,7 @@ from shared.messages import Declared, Lane, Registry
 from shared.settings import Settings
 
 from .capability import Capability
-from .declaring import ROUTES, Access, ClaimAccount, Container, Hub, Key, Need, Queue, Resource, Table, Vault
+from .declaring import ROUTES, Access, ClaimAccount, Container, Hub, Key, Need, Queue, Resource, Table, Topic, Vault
 
 __all__ = ["declarations"]
 
@@ -27,6 +27,7 @@ _ROLES: Mapping[tuple[type[Resource], frozenset[Access]], tuple[str, ...]] = {
     (Queue, frozenset({Access.TRIGGER})): ("Azure Service Bus Data Receiver",),
     (Queue, frozenset({Access.SEND})): ("Azure Service Bus Data Sender",),
     (Queue, frozenset({Access.RECEIVE})): ("Azure Service Bus Data Receiver",),
+    (Topic, frozenset({Access.SEND})): ("Azure Service Bus Data Sender",),
     (Hub, frozenset({Access.SEND})): ("Azure Event Hubs Data Sender",),
     (Hub, frozenset({Access.RECEIVE})): ("Azure Event Hubs Data Receiver",),
     (Table, frozenset({Access.READ})): ("Storage Table Data Reader",),
@@ -38,10 +39,11 @@ _ROLES: Mapping[tuple[type[Resource], frozenset[Access]], tuple[str, ...]] = {
     (Vault, frozenset({Access.SET_SECRETS})): ("Key Vault Secrets Officer",),
     (Key, frozenset({Access.WRAP})): ("Key Vault Crypto Service Encryption User",),
 }
-_INCLUDES = {Access.WRITE: Access.READ, Access.SET_SECRETS: Access.SECRETS}
+_INCLUDES = {Access.WRITE: Access.READ, Access.SET_SECRETS: Access.SECRETS, Access.TRIGGER: Access.RECEIVE}
 """Who may do the one with these roles may do the other too."""
 _KINDS: Mapping[type[Resource], str] = {
     Queue: "queue",
+    Topic: "topic",
     Hub: "hub",
     Table: "table",
     Container: "container",
@@ -89,6 +91,24 @@ def declarations(
                 "of": capability.name,
             }
             for capability, queue in _resources(capabilities, Queue)
+        ],
+        "topics": [
+            {"name": names.of(topic.name), "timeToLive": topic.time_to_live, "of": capability.name}
+            for capability, topic in _resources(capabilities, Topic)
+        ],
+        "subscriptions": [
+            {
+                "topic": names.of(topic.name),
+                "name": one.name,
+                "filter": one.where,
+                "forwardTo": names.of(one.forward_to),
+                "lock": one.lock,
+                "timeToLive": one.time_to_live,
+                "deliveries": one.deliveries,
+                "deadLettersExpired": True,
+            }
+            for _, topic in _resources(capabilities, Topic)
+            for one in topic.subscriptions
         ],
         "hubs": [
             {
@@ -235,6 +255,7 @@ def _grants(capabilities: Sequence[Capability], names: _Names) -> dict[str, list
         name: []
         for name in (
             "queues",
+            "topics",
             "hubs",
             "containers",
             "claimAccount",
@@ -247,6 +268,7 @@ def _grants(capabilities: Sequence[Capability], names: _Names) -> dict[str, list
     for (kind, name, app), accesses in sorted(calls.items(), key=lambda call: _order(*call[0])):
         where = {
             Queue: "queues",
+            Topic: "topics",
             Hub: "hubs",
             Container: "containers",
             ClaimAccount: "claimAccount",

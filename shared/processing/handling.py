@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from opentelemetry.trace import StatusCode
 from pydantic import BaseModel
 
 from shared.blobs import ValueStore
@@ -33,10 +34,11 @@ from shared.resilience import RetryPlan, WeightedBulkhead
 from shared.secrets import UnknownSecret
 from shared.state import StateStore, TooLarge
 from shared.tables import MAX_OPERATIONS, Conflict, Operation
-from shared.telemetry import current_traceparent, hiding, record_exception, span
+from shared.telemetry import Name, current_traceparent, hiding, record_exception, span
 from shared.work import Dead, Ended, Fresh, Handled, LoadRows, Message, RetryLater, Secrets, Work
 
 from .failures import classify
+from .message_spans import about
 
 __all__ = ["Limits", "Runner", "claim_key", "commit", "ensure_fits", "groups"]
 
@@ -136,8 +138,12 @@ class Runner:
     async def _handle(self, fresh: Fresh, seconds: float) -> Handled | Ended:
         message = fresh.message
         headers = message.headers
-        attributes = {"messaging.message.id": str(headers.message_id), "sluice.event_type": headers.event_type}
-        with span("handler", parent=headers.traceparent, attributes=attributes) as current, hiding(message.data):
+        attributes = {Name.INTEGRATION: message.handler.integration, Name.EVENT_TYPE: headers.event_type}
+        parent = message.delivery.span or headers.traceparent
+        with (
+            hiding(message.data),
+            span(f"handle {headers.event_type}", parent=parent, attributes=attributes) as current,
+        ):
             work = self._work(fresh, asyncio.get_running_loop().time() + seconds)
             try:
                 async with asyncio.timeout(seconds):
@@ -146,9 +152,11 @@ class Runner:
                 task = asyncio.current_task()
                 if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
                     raise  # the app is closing; this isn't the handler's doing
-                outcome = self.after(headers, classify(error), message.handler.retry)
+                failure = classify(error)
+                outcome = self.after(headers, failure, message.handler.retry)
                 with suppress(Exception):  # it may not even be able to say what it is
                     record_exception(current, error)
+                current.set_status(StatusCode.ERROR, failure.reason)
                 return Ended(message.delivery, outcome, headers, message, work)
         return Handled(message, work, size)
 
@@ -231,7 +239,8 @@ MAX_BYTES = 3 * 1024 * 1024
 async def commit(store: StateStore, bucket: int, group: Sequence[Handled]) -> bool:
     """Commit the work of some messages, all or none; False where another message has changed what one had read."""
     operations = [operation for handled in group for operation in handled.work.operations()]
-    with span("transaction", attributes={"sluice.bucket": bucket, "sluice.operations": len(operations)}):
+    attributes = {Name.BUCKET: bucket, Name.OPERATIONS: len(operations)}
+    with span("transaction", **about(group), attributes=attributes):
         try:
             await store.commit(bucket, operations)
         except Conflict:
