@@ -1,11 +1,12 @@
 """Dead letters: what could not be processed, kept whole, with the reason, to be looked at and played again."""
 
 from .drain import Fate, QueueDrain
+from .editing import EditOutcome, EditRefused, EditResult, OpenedPayload, PayloadEditor
 from .given_up import MAX_RETURNS, RETURNS, BodyKind, GivenUp
 from .inbox import InboxRecords
 from .preview import preview
 from .ramp import Ramp, RedriveRun, Report
-from .record import DeadLetter, Note, Status, StoredLetter, stack_fingerprint, unread_identity
+from .record import DeadLetter, Note, Outgoing, Status, StoredLetter, stack_fingerprint, unread_identity
 from .redrive import Action, Decision, Redrive, ReplayOutcome, ReplayResult, replay_message
 from .selection import Filters, Group
 from .store import DeadLetterStore
@@ -23,12 +24,18 @@ __all__ = [
     "DeadLetterReceiver",
     "DeadLetterStore",
     "Decision",
+    "EditOutcome",
+    "EditRefused",
+    "EditResult",
     "Fate",
     "Filters",
     "GivenUp",
     "Group",
     "InboxRecords",
     "Note",
+    "OpenedPayload",
+    "Outgoing",
+    "PayloadEditor",
     "QueueDrain",
     "Ramp",
     "Redrive",

@@ -2,7 +2,7 @@
 
 from .cloud_events import CLOUD_EVENT_TYPE, CloudEvent, envelope_from, former_id_of, in_attributes, message_id_of
 from .delivery import ERASED_PROPERTY, Delivery
-from .envelope import Contract, Envelope, Headers, Timestamp, describe
+from .envelope import EDIT_OF, Contract, Envelope, Headers, Timestamp, describe
 from .errors import (
     ErrorCode,
     InvalidMessage,
@@ -27,6 +27,7 @@ from .unknown_fields import refuse_named_twice, refuse_unknown, unknown_fields
 
 __all__ = [
     "CLOUD_EVENT_TYPE",
+    "EDIT_OF",
     "ERASED_PROPERTY",
     "Category",
     "CloudEvent",

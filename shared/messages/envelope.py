@@ -19,9 +19,11 @@ from .lanes import Lane
 from .one_reading import with_one_reading
 from .times import parse_rfc3339
 
-__all__ = ["Contract", "Envelope", "Headers", "Timestamp", "describe", "finding"]
+__all__ = ["EDIT_OF", "Contract", "Envelope", "Headers", "Timestamp", "describe", "finding"]
 
 MAX_REPORTED_ERRORS = 20
+EDIT_OF = "editOf"
+"""Property of a message that was edited among the dead letters: which one of them it was."""
 
 
 def _in_utc(moment: datetime) -> datetime:
@@ -134,6 +136,7 @@ class Headers:
     `accepted_at` is when it was accepted, where `first_attempt_at` was moved on since.
     `former_id` is the id under which the release before knows a CloudEvent.
     `request` is the number of the one request that brought it: several may come under one message id.
+    `edit_of` is the dead letter whose message an operator edited into this one.
     """
 
     message_id: UUID
@@ -156,6 +159,7 @@ class Headers:
     former_id: UUID | None = None
     accepted_at: datetime | None = None
     request: str | None = None
+    edit_of: str | None = None
 
     @property
     def identities(self) -> tuple[UUID, ...]:
@@ -203,6 +207,7 @@ class Headers:
             "sender": self.sender,
             "formerId": None if self.former_id is None else str(self.former_id),
             "request": self.request,
+            EDIT_OF: self.edit_of,
             "acceptedAt": None if self.accepted_at is None else self.accepted_at.astimezone(UTC).isoformat(),
         }
         properties.update({name: value for name, value in optional.items() if value is not None})
@@ -238,6 +243,7 @@ class Headers:
             sender=read.optional("sender", _TEXT),
             former_id=read.optional("formerId", _uuid),
             request=read.optional("request", _TEXT),
+            edit_of=read.optional(EDIT_OF, _TEXT),
             accepted_at=read.optional("acceptedAt", _first_attempt),
         )
 

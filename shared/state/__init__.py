@@ -2,7 +2,7 @@
 
 from shared.tables import Conflict
 
-from .inbox import Inbox, inbox_row
+from .inbox import Inbox, inbox_row, is_edited
 from .leases import Lease
 from .retention import InboxSweeper
 from .rows import (
@@ -37,6 +37,7 @@ __all__ = [
     "delivery_parts",
     "inbox_key",
     "inbox_row",
+    "is_edited",
     "outbox_key",
     "pack",
     "parked_key",

@@ -10,10 +10,12 @@ from shared.tables import Conflict, Create, Replace, again_on_conflict, etag_of
 from .rows import bucket_of, inbox_key, partition_key
 from .store import Row, StateStore
 
-__all__ = ["Inbox", "inbox_row"]
+__all__ = ["Inbox", "inbox_row", "is_edited"]
 
 _TRIES = 10
 _LONGEST_REASON = 4_000
+_BEFORE_EDIT = "BeforeEdit"
+_HASHES = ("payloadSha256", "payloadHash")
 
 
 def inbox_row(
@@ -47,6 +49,21 @@ def inbox_row(
     return row if code is None else {**row, "code": code, "reason": (reason or "")[:_LONGEST_REASON]}
 
 
+def is_edited(row: Mapping[str, Any]) -> bool:
+    """Whether a row that is `replaying` waits for an edited message, and for no other copy of it."""
+    return any(f"{name}{_BEFORE_EDIT}" in row for name in _HASHES)
+
+
+def _before_edit(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The payload hash that an edited one replaces, kept in case its message isn't sent."""
+    return {f"{name}{_BEFORE_EDIT}": row[name] for name in _HASHES if name in row}
+
+
+def _without_edit(row: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {name: value for name, value in row.items() if not name.endswith(_BEFORE_EDIT)}
+    return kept | {name: row[f"{name}{_BEFORE_EDIT}"] for name in _HASHES if f"{name}{_BEFORE_EDIT}" in row}
+
+
 class Inbox:
     """The inbox rows of messages whose processing is over.
 
@@ -62,15 +79,25 @@ class Inbox:
         row_key = inbox_key(message_id)
         return (await self._store.find(self._bucket(key), [row_key])).get(row_key)
 
-    async def reopen(self, message_id: str, key: str, *, replay: int) -> str | None:
-        """Let a dead message be processed again; return what the row says after: None, `replaying` or `done`."""
+    async def reopen(
+        self, message_id: str, key: str, *, replay: int, payload_hash: PayloadHash | None = None
+    ) -> str | None:
+        """Let a dead message be processed again; return what the row says after: None, `replaying` or `done`.
+
+        Parameters
+        ----------
+        payload_hash:
+            Of what the message says now, where an operator edited it: it takes the place of the one that died, in the
+            same transaction, so that the edited copy alone takes effect.
+        """
 
         async def reopen() -> str | None:
             row = await self.find(message_id, key)
             status = None if row is None else str(row["status"])
             if row is None or status == "done" or (status == "replaying" and row.get("replay") == replay):
                 return status
-            await self._update(key, {**row, "status": "replaying", "replay": replay}, row)
+            edited = {} if payload_hash is None else {**_before_edit(row), **payload_hash.columns()}
+            await self._update(key, {**row, **edited, "status": "replaying", "replay": replay}, row)
             return "replaying"
 
         return await again_on_conflict(reopen, subject=f"the inbox record of {message_id}", tries=_TRIES)
@@ -81,7 +108,7 @@ class Inbox:
         async def close() -> None:
             row = await self.find(message_id, key)
             if row is not None and row["status"] == "replaying" and row.get("replay") == replay:
-                await self._update(key, {**row, "status": "dead"}, row)
+                await self._update(key, {**_without_edit(row), "status": "dead"}, row)
 
         await again_on_conflict(close, subject=f"the inbox record of {message_id}", tries=_TRIES)
 
