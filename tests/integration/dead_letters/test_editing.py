@@ -311,7 +311,7 @@ async def test_an_edit_is_encrypted_at_rest_and_erased_with_its_dead_letter(shop
     note = Note(at=shop.now(), action="erased", by="operator", reason="asked for")
     assert await letters.forget(result.letter, note)
     erased = await vars(shop.store)["_table"].get(letter.id[:2], letter.id)
-    assert not [name for name in erased if name.startswith(("edit", "body"))]
+    assert not [name for name in erased if name.startswith("edit") or name == "body"]
 
 
 async def test_a_large_edit_is_kept_in_a_blob_that_goes_with_its_dead_letter(shop: Shop) -> None:
