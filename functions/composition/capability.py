@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from functions.triggers import Function
-from shared.health import Probe
+from shared.health import Check, Probe
 from shared.http import Route
 from shared.jobs import Job
 from shared.telemetry import Instrument
@@ -35,11 +35,13 @@ class Capability:
     metrics:
         What its parts count and measure.
     probes:
-        By component: what readiness asks; raises when it can't be reached.
+        By component: what readiness asks; raises when it can't be reached. A `Check` says how often, and which app.
     resources:
         Queues, hubs, tables and containers that are this capability's own.
     needs:
         The calls that its functions and jobs make on resources, its own or others'.
+    drained:
+        Queues whose dead letters its jobs drain; a queue that a function reads has to be one of somebody's.
     settings:
         Environment variables that are this capability's own.
     """
@@ -49,8 +51,9 @@ class Capability:
     routes: Sequence[Route] = ()
     jobs: Sequence[Job] = ()
     metrics: Sequence[Instrument[Any]] = ()
-    probes: Mapping[str, Probe] = field(default_factory=dict)
+    probes: Mapping[str, Probe | Check] = field(default_factory=dict)
     commands: Sequence[Command] = ()
     resources: Sequence[Resource] = ()
     needs: Sequence[Need] = ()
+    drained: Sequence[str] = ()
     settings: Sequence[str] = ()

@@ -1,19 +1,26 @@
-"""Sends that meet at one queue share a batch; each caller is answered when its batch was taken.
+"""Commands on their way to their lane: sends that meet at one queue share a batch; each is answered when it was taken.
 
 While one batch is on its way the next one fills, so the batch grows with the load and an idle queue adds no wait.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, TypeAlias
 
 from azure.servicebus import ServiceBusMessage, ServiceBusMessageBatch
 from azure.servicebus.aio import ServiceBusSender
 from azure.servicebus.exceptions import MessageSizeExceededError, OperationTimeoutError, ServiceBusError
 
-__all__ = ["CoalescingSender", "NotSent"]
+from shared.encryption import MessageEncryption
+from shared.messages import Headers, Lane
+
+__all__ = ["BrokerMessage", "CoalescingSender", "Lanes", "NotSent", "broker_message", "command"]
+
+_CLOSING_SECONDS = 2.0
 
 
 class NotSent(Exception):
@@ -49,6 +56,7 @@ class CoalescingSender:
         self._waiting: deque[_Waiting] = deque()
         self._drain: asyncio.Task[None] | None = None
         self._scheduling = asyncio.Semaphore(16)
+        self._closing: set[asyncio.Task[None]] = set()
 
     def _client(self) -> ServiceBusSender:
         if self._sender is None:
@@ -89,12 +97,20 @@ class CoalescingSender:
                 raise NotSent(f"{type(error).__name__}: the delayed copy wasn't scheduled") from error
 
     async def probe(self) -> None:
-        """Open the link to the queue, or fail with NotSent."""
+        """Open a link to the queue that nobody has used before, and close it; raises NotSent where that fails.
+
+        The sender's own link may have been open since long ago, and says nothing of the broker as it is now.
+        """
+        link = self._open_sender()
         try:
             async with asyncio.timeout(self._timeout):
-                await self._client().create_message_batch()
+                await link.create_message_batch()
         except (ServiceBusError, OSError, TimeoutError) as error:
             raise NotSent(f"{type(error).__name__}: the queue can't be reached") from error
+        finally:  # behind the caller: closing takes the SDK half a second, and says nothing of the broker
+            closing = asyncio.create_task(_close(link), name="close a probed link")
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
 
     async def _run(self) -> None:
         while self._waiting:
@@ -148,10 +164,17 @@ class CoalescingSender:
         if self._drain is not None and not self._drain.done():
             self._drain.cancel()
             await asyncio.gather(self._drain, return_exceptions=True)
+        await asyncio.gather(*self._closing)
         self._fail(self._take_all(), NotSent("the app is closing"))
         if self._sender is not None:
             await self._sender.close()
             self._sender = None
+
+
+async def _close(link: ServiceBusSender) -> None:
+    with suppress(Exception):
+        async with asyncio.timeout(_CLOSING_SECONDS):
+            await link.close()
 
 
 def _not_sent(error: Exception) -> NotSent:
@@ -159,3 +182,80 @@ def _not_sent(error: Exception) -> NotSent:
     sent = NotSent(f"{type(error).__name__}: {reason}")
     sent.__cause__ = error
     return sent
+
+
+BrokerMessage: TypeAlias = ServiceBusMessage
+"""A message as the broker takes it; only this room knows its SDK."""
+
+
+def broker_message(
+    body: bytes, *, broker_id: str | None, properties: Mapping[Any, Any], session_id: str | None = None
+) -> BrokerMessage:
+    """The Service Bus message of whatever goes to a lane."""
+    return ServiceBusMessage(
+        body,
+        message_id=broker_id,
+        content_type="application/json",
+        session_id=session_id,
+        application_properties=dict(properties),
+    )
+
+
+def command(headers: Headers, body: bytes) -> BrokerMessage:
+    """The message of a command; an empty body goes with a claim."""
+    session_id = headers.key if headers.lane is Lane.ORDERED else None
+    properties = headers.to_properties()
+    return broker_message(body, broker_id=headers.broker_id, properties=properties, session_id=session_id)
+
+
+class Lanes:
+    """The senders of all lanes.
+
+    Parameters
+    ----------
+    encryption:
+        Encrypts bodies on their way in. A copy that is sent later, and what is forwarded, go as they came.
+    """
+
+    def __init__(self, senders: Mapping[Lane, CoalescingSender], encryption: MessageEncryption | None = None) -> None:
+        self._senders = dict(senders)
+        self._encryption = encryption
+        self._turn = 0
+        self._away: set[Lane] = set()
+
+    async def send(self, headers: Headers, body: bytes) -> None:
+        """Return when the lane's queue has taken the command; raises NotSent, or KeysUnavailable."""
+        if self._encryption is not None:
+            headers, body = await self._encryption.encrypt(headers, body)
+        await self._senders[headers.lane].send(command(headers, body))
+
+    async def send_later(self, headers: Headers, body: bytes, when: datetime) -> None:
+        """Schedule a delayed copy on the lane's queue; raises NotSent."""
+        await self._senders[headers.lane].schedule(command(headers, body), when)
+
+    async def forward(self, lane: Lane, message: BrokerMessage, *, when: datetime | None = None) -> None:
+        """Return when a lane's queue has taken a message as it is, to be shown from `when` on; raises NotSent."""
+        if when is None:
+            await self._senders[lane].send(message)
+        else:
+            await self._senders[lane].schedule(message, when)
+
+    async def probe(self) -> None:
+        """Raise NotSent where a lane can't be reached.
+
+        Each call asks one lane, the next in turn, and those that couldn't be reached lately: a new link is worth more
+        to the broker than a message.
+        """
+        lanes = list(self._senders)
+        asked = {lanes[self._turn % len(lanes)], *self._away}
+        self._turn += 1
+        found = await asyncio.gather(*(self._senders[lane].probe() for lane in asked), return_exceptions=True)
+        failed = {lane: error for lane, error in zip(asked, found, strict=True) if error is not None}
+        self._away = set(failed)
+        for error in failed.values():
+            raise error
+
+    async def close(self) -> None:
+        """Close every sender."""
+        for sender in self._senders.values():
+            await sender.close()

@@ -2,9 +2,18 @@
 aside."""
 
 from .consumer import StreamConsumer
-from .event_log import Extent, LogUnavailable
+from .event_log import Extent, LogUnavailable, StreamEvent
+from .lag import Lag, LagWatch
 from .positions import Positions
 from .reader import StreamReader
-from .stream_event import StreamEvent
 
-__all__ = ["Extent", "LogUnavailable", "Positions", "StreamConsumer", "StreamEvent", "StreamReader"]
+__all__ = [
+    "Extent",
+    "Lag",
+    "LagWatch",
+    "LogUnavailable",
+    "Positions",
+    "StreamConsumer",
+    "StreamEvent",
+    "StreamReader",
+]
