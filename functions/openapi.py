@@ -1,11 +1,11 @@
 """What the API says of itself: an OpenAPI document, made from the routes and their models."""
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
 
+from shared.health import VERSION
 from shared.http import Route
 from shared.messages import CLOUD_EVENT_TYPE, Handler
 
@@ -252,7 +252,7 @@ def document(routes: Iterable[Route], *, server: str, checks_callers: bool) -> d
     security: dict[str, Any] = {"security": [{name: []} for name in _SCHEMES]} if checks_callers else {}
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Sluice", "version": "0.1.0", "license": {"name": "MIT", "identifier": "MIT"}},
+        "info": {"title": "Sluice", "version": VERSION, "license": {"name": "MIT", "identifier": "MIT"}},
         "servers": [{"url": server or "/"}],
         "paths": paths,
         "components": {**parts, "securitySchemes": _SCHEMES} if checks_callers else parts,
@@ -264,7 +264,7 @@ def _operation(route: Route, checks_callers: bool) -> dict[str, Any]:
     given = dict(route.docs)
     parameters = [*given.get("parameters", ()), _PARAMETERS["CorrelationId"]]
     known = {one.get("name") for one in parameters}
-    for name in re.findall(r"\{(\w+)\}", route.path):
+    for name in route.parameters:
         if name not in known:
             parameters.append(_in("path", name, {"type": "string"}))
     answers = {"400": "BadRequest", "500": "InternalError", "503": "Unavailable"}
