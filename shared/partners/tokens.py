@@ -53,14 +53,14 @@ class TokenCache:
     def __init__(self, fetch: Callable[[], Awaitable[Token]], *, clock: Callable[[], float]) -> None:
         self._fetch = fetch
         self._clock = clock
-        self._flight: SingleFlight[str] = SingleFlight(clock)
+        self._fetching: SingleFlight[str] = SingleFlight(clock)
         self._value = ""
         self._ends = 0.0
 
     async def get(self) -> str:
         """A token that is good for a while."""
         if not self._value or self._clock() >= self._ends:
-            await self._flight.call("token", self._renew)
+            await self._fetching.call("token", self._renew)
         hide(self._value)
         return self._value
 
@@ -77,7 +77,7 @@ class TokenCache:
 
     async def close(self) -> None:
         """Stop a fetch under way."""
-        await self._flight.close()
+        await self._fetching.close()
 
 
 async def token_request(grant: ClientCredentials | RefreshToken, secrets: Secrets) -> Request:

@@ -1,4 +1,4 @@
-"""How the app shows a partner who it is, checked by servers and verifiers that nobody here wrote where there are any."""
+"""How the app shows a partner who it is; a foreign OAuth server and a foreign verifier of signatures check it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from aiohttp import web
@@ -18,7 +19,11 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, pkcs12
 from cryptography.x509.oid import NameOID
-from oauthlib.oauth2 import BackendApplicationServer, LegacyApplicationServer, RequestValidator
+from oauthlib.oauth2 import (  # type: ignore[import-untyped]
+    BackendApplicationServer,
+    LegacyApplicationServer,
+    RequestValidator,
+)
 from standardwebhooks.webhooks import Webhook
 
 from shared.partners import (
@@ -43,7 +48,7 @@ WEBHOOK_SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef"
 
 
 class Vault:
-    """Secrets with their versions, the current one last; what is cached is read anew when it is said to have changed."""
+    """Secrets with their versions, the current one last; `changed` has a cached one read anew."""
 
     def __init__(self, **values: Any) -> None:
         self.values = {name.replace("_", "-"): [value] for name, value in values.items()}
@@ -146,39 +151,43 @@ async def served(answer: Any, *, tls: ssl.SSLContext | None = None) -> AsyncIter
 async def test_a_key_is_rotated_without_a_failed_call(partner_first: bool) -> None:
     """Whoever changes first, the partner or the vault, and though the cache still has the former key."""
     vault = Vault(key="old")
-    async with accepting("old") as (url, accepted, came):
-        async with guarded(ApiKey(secret="key"), vault, urls={"carrier": url}) as carrier:
+    async with (
+        accepting("old") as (url, accepted, came),
+        guarded(ApiKey(secret="key"), vault, urls={"carrier": url}) as carrier,
+    ):
+        await carrier.calls().post("/labels", Label, PARCEL)
+        if partner_first:
+            accepted.clear()
+            accepted.add("new")
+            vault.rotate("key", "new")
+        else:
+            vault.rotate("key", "new")
+            await vault.changed("key")
+        for _ in range(3):
             await carrier.calls().post("/labels", Label, PARCEL)
-            if partner_first:
-                accepted.clear()
-                accepted.add("new")
-                vault.rotate("key", "new")
-            else:
-                vault.rotate("key", "new")
-                await vault.changed("key")
-            for _ in range(3):
-                await carrier.calls().post("/labels", Label, PARCEL)
-            if not partner_first:
-                accepted.clear()
-                accepted.add("new")
-            for _ in range(3):
-                await carrier.calls().post("/labels", Label, PARCEL)
-            assert came[-1] == "new"
-            assert len(came) <= 9
+        if not partner_first:
+            accepted.clear()
+            accepted.add("new")
+        for _ in range(3):
+            await carrier.calls().post("/labels", Label, PARCEL)
+        assert came[-1] == "new"
+        assert len(came) <= 9
 
 
 async def test_a_key_that_nobody_accepts_is_refused_once() -> None:
     """It is no reason to call again and again, and none for the breaker."""
-    async with accepting() as (url, _, came):
-        async with guarded(ApiKey(secret="key"), Vault(key="k"), urls={"carrier": url}) as carrier:
-            with pytest.raises(PartnerRefused) as raised:
-                await carrier.calls().post("/labels", Label, PARCEL)
-            assert raised.value.status == 401
-            assert "k" not in raised.value.args[0].removeprefix("carrier: labels: ").split()
-            assert came == ["k"]
+    async with (
+        accepting() as (url, _, came),
+        guarded(ApiKey(secret="key"), Vault(key="k"), urls={"carrier": url}) as carrier,
+    ):
+        with pytest.raises(PartnerRefused) as raised:
+            await carrier.calls().post("/labels", Label, PARCEL)
+        assert raised.value.status == 401
+        assert "k" not in raised.value.args[0].removeprefix("carrier: labels: ").split()
+        assert came == ["k"]
 
 
-class Issuer(RequestValidator):
+class Issuer(RequestValidator):  # type: ignore[misc]
     """Of an OAuth 2.0 server by oauthlib: its client and the tokens that it issued."""
 
     def __init__(self) -> None:
@@ -187,16 +196,14 @@ class Issuer(RequestValidator):
 
     def authenticate_client(self, request: Any, *_: Any, **__: Any) -> bool:
         """By HTTP Basic, or by fields of the body."""
-        header = request.headers.get("Authorization", "")
+        header, colon = request.headers.get("Authorization", ""), ""
         if header.startswith("Basic "):
-            user, _, secret = base64.b64decode(header[6:]).decode().partition(":")
-            from urllib.parse import unquote
-
-            pair = unquote(user), unquote(secret)
+            user, colon, secret = base64.b64decode(header[6:]).decode().partition(":")
+            pair = (unquote(user), unquote(secret))
         else:
-            pair = request.client_id or "", request.client_secret or ""
+            pair = (request.client_id or "", request.client_secret or "")
         request.client = type("Client", (), {"client_id": pair[0]})()
-        return pair == ("sluice", self.secret)
+        return bool(colon or not header) and pair == ("sluice", self.secret)
 
     def client_authentication_required(self, *_: Any, **__: Any) -> bool:
         """Always."""
@@ -313,11 +320,13 @@ async def test_a_client_secret_is_rotated_without_a_failed_call() -> None:
 
 async def test_a_wrong_client_is_told_by_its_partners_name() -> None:
     """And never with the secret."""
-    async with oauth(Issuer()) as (url, _):
-        async with guarded(credentials(url), Vault(client_secret="wr0ng"), urls={"carrier": url}) as carrier:
-            with pytest.raises(PartnerRefused, match="carrier: token: answered 401") as raised:
-                await carrier.calls().post("/labels", Label, PARCEL)
-            assert "wr0ng" not in str(raised.value)
+    async with (
+        oauth(Issuer()) as (url, _),
+        guarded(credentials(url), Vault(client_secret="wr0ng"), urls={"carrier": url}) as carrier,
+    ):
+        with pytest.raises(PartnerRefused, match="carrier: token: answered 401") as raised:
+            await carrier.calls().post("/labels", Label, PARCEL)
+        assert "wr0ng" not in str(raised.value)
 
 
 async def test_a_refresh_token_gives_tokens() -> None:
