@@ -7,7 +7,8 @@ from functions.lanes import lane_function
 from functions.triggers import AppName
 from shared.jobs import Job, JobRun, parse_schedule
 from shared.messages import Lane
-from shared.processing import BatchProcessor, Limits, OrderedKeys, ParkingDrain, Runner, Settler
+from shared.ordered import OrderedKeys, ParkingDrain
+from shared.processing import BatchProcessor, Limits, Runner, Settler
 from shared.processing.settings import ProcessingSettings
 from shared.resilience import LaneTurns, RetryBudget, RetryPlan, Share, WeightedBulkhead
 from shared.telemetry import Metrics

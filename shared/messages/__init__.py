@@ -1,10 +1,21 @@
 """Messages: the envelope, CloudEvents, the error codes, and the integrations that handle them."""
 
 from .cloud_events import CLOUD_EVENT_TYPE, CloudEvent, envelope_from, former_id_of, in_attributes, message_id_of
-from .delivery import ERASED_PROPERTY, Delivery
-from .envelope import Contract, Envelope, Headers, Timestamp, describe
+from .delivery import ERASED_PROPERTY, Delivery, Lane
+from .envelope import (
+    Contract,
+    Envelope,
+    Headers,
+    Timestamp,
+    describe,
+    refuse_named_twice,
+    refuse_unknown,
+    unknown_fields,
+)
 from .errors import (
+    Category,
     ErrorCode,
+    Failure,
     InvalidMessage,
     MalformedJson,
     MessageError,
@@ -14,16 +25,11 @@ from .errors import (
     UnknownEventType,
     UnknownVersion,
 )
-from .exact_numbers import validate_json
-from .failure import Category, Failure
 from .integration import Handler, Integration, Projection
-from .lanes import Lane
+from .one_reading import parse_rfc3339, rfc3339
 from .outgoing import OutgoingCommand, address
-from .payload_hash import PayloadHash, payload_hash, stored_hashes
 from .registry import Registry, discover
-from .strict_json import check_depth, parse_strict, write_json
-from .times import parse_rfc3339, rfc3339
-from .unknown_fields import refuse_named_twice, refuse_unknown, unknown_fields
+from .strict_json import PayloadHash, check_depth, parse_strict, payload_hash, stored_hashes, validate_json, write_json
 
 __all__ = [
     "CLOUD_EVENT_TYPE",

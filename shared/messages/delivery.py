@@ -1,10 +1,11 @@
-"""A message as a trigger hands it over, or as it waits on the ordered lane."""
+"""A message as a trigger hands it over, or as it waits on the ordered lane, and the lanes on which it may come."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Any, Self
 
-__all__ = ["ERASED_PROPERTY", "Delivery"]
+__all__ = ["ERASED_PROPERTY", "Delivery", "Lane"]
 
 ERASED_PROPERTY = "erased"
 """Set on a message whose content was erased with the person whom it was about."""
@@ -32,3 +33,15 @@ class Delivery:
         """The message without its content: whoever takes it refuses it, and says why."""
         kept = {name: value for name, value in self.properties.items() if not name.startswith(("claim", "sealed"))}
         return replace(self, body=b"", properties={**kept, ERASED_PROPERTY: True})
+
+
+class Lane(StrEnum):
+    """A queue with a rank of its own; high is never behind low, low keeps a guaranteed share.
+
+    On the ordered lane the messages of a key are done strictly one after the other.
+    """
+
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+    ORDERED = "ordered"

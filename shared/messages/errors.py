@@ -12,12 +12,15 @@ Exception
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
 __all__ = [
+    "Category",
     "ErrorCode",
+    "Failure",
     "InvalidMessage",
     "MalformedJson",
     "MessageError",
@@ -133,3 +136,37 @@ class UnknownVersion(MessageError):
     """The event type is known, but not in that version."""
 
     code = ErrorCode.UNKNOWN_VERSION
+
+
+class Category(StrEnum):
+    """What kind of failure it was."""
+
+    TRANSIENT = "transient"
+    THROTTLED = "throttled"
+    PARTIAL = "partial"
+    PERMANENT = "permanent"
+    BUSINESS = "business"
+    INVALID = "invalid"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A classified failure.
+
+    Attributes
+    ----------
+    after:
+        Seconds to wait before the next try, where the handler or the other side asked for it.
+    """
+
+    category: Category
+    code: str
+    reason: str
+    error: BaseException | None = None
+    after: float | None = None
+
+    @property
+    def retryable(self) -> bool:
+        """Another try with the same message may succeed."""
+        return self.category in (Category.TRANSIENT, Category.THROTTLED, Category.PARTIAL)

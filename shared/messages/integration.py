@@ -17,10 +17,10 @@ from shared.environment import is_secret_name
 from shared.jobs import Scheduled, WrongSchedule, parse_schedule
 from shared.resilience import RetryPlan
 
+from .delivery import Lane
 from .envelope import Envelope, Redact, describe
 from .errors import InvalidMessage, MessageError
-from .exact_numbers import validate_json
-from .lanes import Lane
+from .strict_json import validate_json
 
 __all__ = ["Handler", "Integration", "Projection", "Rotation"]
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from .envelope import Headers
 from .errors import InvalidMessage
 from .integration import Handler
-from .times import rfc3339
+from .one_reading import rfc3339
 
 __all__ = ["OutgoingCommand", "address"]
 

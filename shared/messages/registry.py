@@ -121,6 +121,11 @@ class Registry:
             )
         return handler
 
+    def integration_of(self, event_type: str, version: str) -> str | None:
+        """The name of the integration that handles a contract; None where nobody does."""
+        handler = self._handlers.get(event_type, {}).get(version)
+        return None if handler is None else handler.integration
+
     def projections(self, event_type: str) -> list[Projection]:
         """The read models that show this event; events that nobody shows are fine."""
         return self._projections.get(event_type, [])

@@ -25,9 +25,9 @@ from shared.messages import (
 )
 from shared.state import bucket_of
 from shared.telemetry import Metrics
+from shared.work import Dead, Ended, Message
 
 from .failures import classify
-from .outcomes import Dead, Ended, Message
 
 __all__ = ["Decoder"]
 

@@ -1,7 +1,11 @@
-"""The third stage, handle: a place at the bulkhead, a deadline, and whatever is raised becomes an outcome."""
+"""The third stage, handle, and the fourth, commit.
+
+A handler gets a place at the bulkhead and a deadline, and whatever it raises becomes an outcome. The work of many
+messages of a bucket is committed in few transactions: what a handler may do is what one of them can hold.
+"""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -18,21 +22,21 @@ from shared.messages import (
     OutgoingCommand,
     Partial,
     Registry,
+    Reject,
     address,
 )
 from shared.pausing import PauseWatch
 from shared.privacy import FieldProtection
 from shared.resilience import RetryPlan, WeightedBulkhead
 from shared.secrets import UnknownSecret
+from shared.state import StateStore, TooLarge
+from shared.tables import MAX_OPERATIONS, Conflict, Operation
 from shared.telemetry import current_traceparent, hiding, record_exception, span
-from shared.work import LoadRows, Secrets, Work
+from shared.work import Dead, Ended, Fresh, Handled, LoadRows, Message, RetryLater, Secrets, Work
 
-from .committing import ensure_fits
 from .failures import classify
-from .outcomes import Dead, Ended, Fresh, Handled, Message, RetryLater
-from .ownership import claim_key
 
-__all__ = ["Limits", "Runner"]
+__all__ = ["Limits", "Runner", "claim_key", "commit", "ensure_fits", "groups"]
 
 PAUSED_SECONDS = 15.0
 """A message whose batch was under way when the pause began comes back after so long, and is set aside then."""
@@ -200,3 +204,79 @@ async def _call(message: Message, work: Work) -> int:
         raise
     await work.encrypt()
     return ensure_fits(work.operations())
+
+
+_TEXTS = (str, bytes)
+MAX_BYTES = 3 * 1024 * 1024
+"""Below the 4 MiB of a transaction, with room for its frame."""
+
+
+async def commit(store: StateStore, bucket: int, group: Sequence[Handled]) -> bool:
+    """Commit the work of some messages, all or none; False where another message has changed what one had read."""
+    operations = [operation for handled in group for operation in handled.work.operations()]
+    with span("transaction", attributes={"sluice.bucket": bucket, "sluice.operations": len(operations)}):
+        try:
+            await store.commit(bucket, operations)
+        except Conflict:
+            return False
+    return True
+
+
+def ensure_fits(operations: Sequence[Operation]) -> int:
+    """About how many bytes one message's work takes on the wire; raises TooLarge where no transaction takes them."""
+    if len(operations) > MAX_OPERATIONS:
+        raise TooLarge(f"{len(operations)} rows don't fit one transaction ({MAX_OPERATIONS} rows)")
+    size = sum(_size(operation) for operation in operations)
+    if size > MAX_BYTES:
+        raise TooLarge(f"about {size} bytes don't fit one transaction ({MAX_BYTES} bytes)")
+    return size
+
+
+def groups(handled: Sequence[Handled]) -> list[list[Handled]]:
+    """The messages in their order, as many together as one transaction takes."""
+    found: list[list[Handled]] = []
+    count = size = 0
+    for one in handled:
+        operations = one.work.operations()
+        if not found or count + len(operations) > MAX_OPERATIONS or size + one.size > MAX_BYTES:
+            found.append([])
+            count = size = 0
+        found[-1].append(one)
+        count += len(operations)
+        size += one.size
+    return found
+
+
+def _size(operation: Operation) -> int:
+    """Bytes of a row on the wire, roughly: binary goes as base64, every column has a name and a type."""
+    values = operation.row.values()
+    texts = [len(value) for value in values if isinstance(value, _TEXTS)]
+    return 400 + 140 * len(values) + sum(texts) * 4 // 3 - 40 * len(texts)
+
+
+_KIND = "$owner"
+
+
+class _Owner(BaseModel):
+    """The mark of the client that used a key first."""
+
+    client: str
+
+
+async def claim_key(headers: Headers, work: Work) -> None:
+    """Note the key's first client, in the message's own transaction; refuse any other's message.
+
+    What has no client (a handler sent it, or callers aren't checked) belongs to the app itself and passes.
+
+    Raises
+    ------
+    Reject
+        The key is another client's.
+    """
+    if headers.sender is None:
+        return
+    owner = await work.load(_KIND, headers.key, _Owner)
+    if owner is None:
+        await work.save(_KIND, headers.key, _Owner(client=headers.sender))
+    elif owner.client != headers.sender:
+        raise Reject("The key belongs to another client, which used it first.", code=ErrorCode.FORBIDDEN)

@@ -16,19 +16,17 @@ from opentelemetry.trace import SpanKind
 
 from shared.dead_letters import KILLER, MOST_DEATHS, Suspects, headers_of, is_suspect
 from shared.messages import Delivery, Lane
+from shared.ordered import OrderedKeys
 from shared.outbox import Outbox
 from shared.pausing import PauseGate
 from shared.resilience import LaneTurns
 from shared.state import Inbox, StateStore
 from shared.telemetry import link_to, log_event, span
+from shared.work import Dead, Done, Duplicate, Ended, Fresh, Handled, Message, Parked, RetryLater
 
-from .committing import commit, groups
 from .decoding import Decoder
-from .deduplication import Deduplication
-from .handling import Limits, Runner
-from .ordered import OrderedKeys
-from .outcomes import Dead, Done, Duplicate, Ended, Fresh, Handled, Message, Parked, RetryLater
-from .recent import Recent
+from .deduplication import Deduplication, Recent
+from .handling import Limits, Runner, commit, groups
 from .settling import Settler
 
 __all__ = ["BatchFailed", "BatchProcessor"]

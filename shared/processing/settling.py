@@ -12,8 +12,7 @@ from shared.resilience import RetryBudget
 from shared.sending import Lanes
 from shared.state import Conflict, StateStore
 from shared.telemetry import log_event
-
-from .outcomes import Dead, Ended, RetryLater
+from shared.work import Dead, Ended, RetryLater
 
 __all__ = ["Settler"]
 

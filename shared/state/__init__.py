@@ -2,15 +2,15 @@
 
 from shared.tables import Conflict
 
-from .inbox import Inbox, inbox_row
+from .inbox import Inbox, InboxSweeper
 from .leases import Lease
-from .retention import InboxSweeper
 from .rows import (
     TooLarge,
     bucket_of,
     delivery_columns,
     delivery_parts,
     inbox_key,
+    inbox_row,
     outbox_key,
     pack,
     parked_key,

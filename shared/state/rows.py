@@ -8,7 +8,10 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
+
+from shared.messages import Headers, PayloadHash
 
 __all__ = [
     "MAX_VALUE_BYTES",
@@ -17,6 +20,7 @@ __all__ = [
     "delivery_columns",
     "delivery_parts",
     "inbox_key",
+    "inbox_row",
     "outbox_key",
     "pack",
     "parked_key",
@@ -34,6 +38,7 @@ _CHUNK = 65_536
 MAX_VALUE_BYTES = 12 * _CHUNK
 """Largest value of one entity: below 1 MiB with room for the other columns."""
 
+_LONGEST_REASON = 4_000
 _FORBIDDEN = re.compile(r"[%/\\#?\x00-\x1f\x7f-\x9f]")
 
 
@@ -134,6 +139,37 @@ def delivery_columns(body: bytes, properties: Mapping[str, Any]) -> dict[str, An
 def delivery_parts(row: Mapping[str, Any]) -> tuple[bytes, dict[str, Any]]:
     """Body and properties of a message that waited."""
     return _joined(row, "body"), json.loads(row.get("properties") or _joined(row, "properties"))
+
+
+def inbox_row(
+    headers: Headers,
+    status: str,
+    *,
+    buckets: int,
+    payload_hash: PayloadHash | None,
+    now: datetime,
+    code: str | None = None,
+    reason: str | None = None,
+) -> dict[str, Any]:
+    """The row that says that a message was dealt with, and how; code and reason tell why one is dead."""
+    row = {
+        "PartitionKey": partition_key(bucket_of(headers.key, buckets)),
+        "RowKey": inbox_key(headers.message_id),
+        "status": status,
+        "lane": headers.lane.value,
+        "eventType": headers.event_type,
+        "version": headers.version,
+        "key": headers.key,
+        "attempt": headers.attempt,
+        "correlationId": headers.correlation_id,
+        "acceptedAt": headers.first_attempt_at,
+        "processedAt": now,
+        **({"payloadSha256": ""} if payload_hash is None else payload_hash.columns()),
+        "sender": headers.sender or "",
+        "source": headers.source,
+        **({"request": headers.request} if headers.request else {}),
+    }
+    return row if code is None else {**row, "code": code, "reason": (reason or "")[:_LONGEST_REASON]}
 
 
 def _pieces(column: str, content: bytes) -> dict[str, bytes]:

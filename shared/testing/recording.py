@@ -9,13 +9,12 @@ from pydantic import BaseModel
 from shared.claim_check import ClaimStore
 from shared.messages import Delivery, Headers, Lane, Registry
 from shared.outbox import OutboxRows
-from shared.processing import Decoder, Ended, Limits, Recent, Runner
-from shared.processing.committing import commit
+from shared.processing import Decoder, Limits, Recent, Runner
 from shared.processing.deduplication import Deduplication
-from shared.processing.outcomes import Done
+from shared.processing.handling import commit
 from shared.resilience import RetryPlan, WeightedBulkhead
 from shared.secrets import Secret, UnknownSecret
-from shared.work import Work
+from shared.work import Done, Ended, Work
 
 from .memory import MemoryStore
 from .outcomes import Published, Sent

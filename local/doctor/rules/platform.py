@@ -235,6 +235,21 @@ def azd_knows_the_app(facts: Facts) -> Iterator[Problem]:
         yield Problem("", Place("azure.yaml"), "no service has language: python")
 
 
+@rule(
+    "azd-builds-nothing-in-azure",
+    checks="every service of azure.yaml is deployed as the folder that dev.py package fills: dist, remoteBuild: false",
+    consequence="azd has the packages built in Azure, which ends after 60 seconds: the first deployment fails",
+    remedy="give each service `dist: .sluice/azd` and `remoteBuild: false`",
+)
+def azd_builds_nothing_in_azure(facts: Facts) -> Iterator[Problem]:
+    services = (facts.azure_yaml or "").partition("\nservices:")[2]
+    for service in re.split(r"^  (?=\w+:$)", services, flags=re.MULTILINE)[1:]:
+        name, *lines = (line.strip() for line in service.splitlines())
+        for wanted in ("dist: .sluice/azd", "remoteBuild: false"):
+            if wanted not in lines:
+                yield Problem("", Place("azure.yaml"), f"{name.rstrip(':')} has no {wanted}")
+
+
 RULES: tuple[Rule, ...] = (
     functions_run_once,
     switches_name_functions,
@@ -250,4 +265,5 @@ RULES: tuple[Rule, ...] = (
     package_is_the_app_alone,
     requirements_are_pinned,
     azd_knows_the_app,
+    azd_builds_nothing_in_azure,
 )

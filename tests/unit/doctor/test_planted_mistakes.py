@@ -142,6 +142,8 @@ PLANTED: list[tuple[str, *tuple[Edit, ...]]] = [
     ("python-agrees", (MAIN, "pythonVersion: '3.12'", "pythonVersion: '3.15'")),
     ("sources-are-readable", (MAIN, "module roles '", "module roles = '")),
     ("azd-knows-the-app", ("azure.yaml", "host: function", "host: appservice")),
+    ("azd-builds-nothing-in-azure", ("azure.yaml", "    remoteBuild: false\n", "")),
+    ("azd-builds-nothing-in-azure", ("azure.yaml", "dist: .sluice/azd", "dist: dist")),
     # package
     ("package-is-the-app-alone", (".funcignore", "tests/\n", "")),
     ("package-is-the-app-alone", (".funcignore", "tests/\n", "tests/\nintegrations/\n")),

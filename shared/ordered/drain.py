@@ -1,102 +1,32 @@
-"""The ordered lane's turns: a message that fails holds its own key; the later ones of that key wait."""
+"""Processes what waits on the ordered lane when it is its turn."""
 
 import asyncio
 import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
-from uuid import UUID
+from typing import Any, Protocol
 
 from shared.messages import Delivery, Headers, InvalidMessage, Lane
-from shared.ordered import Parking, Turn
-from shared.pausing import PauseWatch
 from shared.telemetry import log_event
+from shared.work import Dead, Done, Duplicate, Ended, RetryLater
 
-from .outcomes import Dead, Done, Duplicate, Ended, Message, Parked, RetryLater
-from .settling import Settler
+from .parking import Parking
+from .turns import OrderedKeys
 
-__all__ = ["OrderedKeys", "ParkingDrain", "Turns"]
+__all__ = ["ParkingDrain", "Pauses"]
 
 _KEYS_AT_ONCE = 16
 
 
-@dataclass(frozen=True, slots=True)
-class Turns:
-    """Of some deliveries those whose turn it is, and those that wait safely from now on.
+class Pauses(Protocol):
+    """Knows what is paused: `shared.pausing.PauseWatch`."""
 
-    Attributes
-    ----------
-    holding:
-        Ids of the messages whose keys are blocked until they themselves are done.
-    """
-
-    now: Sequence[Message | Ended]
-    parked: Sequence[Ended]
-    holding: frozenset[UUID]
-
-
-class OrderedKeys:
-    """Decides whose turn it is, and gives effect to outcomes without letting a later message of a key go first."""
-
-    def __init__(self, parking: Parking, settler: Settler, *, now: Callable[[], datetime]) -> None:
-        self._parking = parking
-        self._settler = settler
-        self._now = now
-
-    async def whose_turn(self, decoded: Sequence[Message | Ended]) -> Turns:
-        """Sort out whose turn it is.
-
-        The message that blocks its key is the only one that may pass: its replay, or a second delivery of it.
-        """
-        keys = await self._parking.find([_headers(one).key for one in decoded])
-        turn: list[Message | Ended] = []
-        parked: list[Ended] = []
-        holding: set[UUID] = set()
-        for one in decoded:
-            headers = _headers(one)
-            known = keys.get(headers.key)
-            holds_key = known is not None and known.blocked_by == str(headers.message_id)
-            if holds_key:
-                holding.add(headers.message_id)
-            if known is None or holds_key or not await self._parking.add(headers.key, _waiting(one)):
-                turn.append(one)
-            else:
-                parked.append(Ended(one.delivery, Parked(), headers))
-        return Turns(turn, parked, frozenset(holding))
-
-    async def settle(self, ended: Ended, *, holds_key: bool) -> None:
-        """Return when the original may be completed and the next message of its key may look."""
-        headers = _headers(ended)
-        match ended.outcome:
-            case RetryLater() as retry:
-                copy, seconds = await self._settler.put_off(Lane.ORDERED, ended, headers, retry)
-                await self._parking.park(
-                    headers.key,
-                    _waiting(ended, copy),
-                    message_id=str(headers.message_id),
-                    until=self._now() + timedelta(seconds=seconds),
-                    reason=retry.failure.reason,
-                )
-            case Dead():
-                await self._settler.settle(Lane.ORDERED, ended)  # the death and the block are one transaction
-            case Done() | Duplicate() if holds_key:
-                await self._parking.unblock(headers.key, str(headers.message_id), done_only=True)
-
-    async def settle_turn(self, ended: Ended, turn: Turn) -> None:
-        """The same for a message that has waited for its turn."""
-        match ended.outcome:
-            case RetryLater() as retry:
-                copy, seconds = await self._settler.put_off(Lane.ORDERED, ended, _headers(ended), retry)
-                until = self._now() + timedelta(seconds=seconds)
-                await self._parking.postpone(turn, _waiting(ended, copy), until=until, reason=retry.failure.reason)
-            case Dead():
-                await self._settler.settle(Lane.ORDERED, ended)
-                await self._parking.release(turn)
-            case _:
-                await self._parking.release(turn)
+    async def holding(self, *, lane: str) -> object | None:
+        """The pause that holds a lane up, if one does."""
+        ...
 
 
 class ParkingDrain:
@@ -118,7 +48,7 @@ class ParkingDrain:
         ordered: OrderedKeys,
         take_turn: Callable[[Delivery], Awaitable[Ended]],
         *,
-        pauses: PauseWatch | None = None,
+        pauses: Pauses | None = None,
         now: Callable[[], datetime],
         budget: float = 20.0,
         clock: Callable[[], float] = time.monotonic,
@@ -200,17 +130,3 @@ def _raise(results: Sequence[BaseException | None]) -> None:
     if failures:
         log_event("parking not drained", level=logging.ERROR, error=failures[0], keys=len(failures))
         raise ExceptionGroup(f"{len(failures)} parked keys couldn't be drained", failures)
-
-
-def _headers(decoded: Message | Ended) -> Headers:
-    if decoded.headers is None:
-        raise LookupError("the message doesn't say which key it belongs to")
-    return decoded.headers
-
-
-def _waiting(decoded: Message | Ended, headers: Headers | None = None) -> Delivery:
-    """The message as it came, or as its next try."""
-    known = replace(headers or _headers(decoded), lane=Lane.ORDERED)
-    changed = {str(name): value for name, value in known.to_properties().items()}
-    properties = {**decoded.delivery.properties, **changed}
-    return replace(decoded.delivery, properties=properties, message_id=known.broker_id)

@@ -7,7 +7,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from shared.messages import Delivery, Failure, Handler, Headers, PayloadHash
-from shared.work import Aggregate, Work
+
+from .work import Aggregate, Work
 
 __all__ = ["Dead", "Done", "Duplicate", "Ended", "Fresh", "Handled", "Message", "Outcome", "Parked", "RetryLater"]
 
