@@ -21,6 +21,7 @@ _MODULES = (
     "sending",
     "claims",
     "uploads",
+    "webhooks",
     "retention",
     "encryption",
     "secrets",

@@ -16,6 +16,7 @@ from shared.classification import Plan, Scrubber, WrongMarkers, plan_of, redacte
 from shared.environment import is_secret_name
 from shared.jobs import Scheduled, WrongSchedule, parse_schedule
 from shared.resilience import RetryPlan
+from shared.webhooks import ANY_TOPIC, Scheme, WebhookSource, webhook_event_type
 
 from .delivery import Lane
 from .envelope import Envelope, Redact, describe
@@ -37,7 +38,13 @@ Priority = Lane | Callable[[Any], Lane]
 
 @dataclass(frozen=True, kw_only=True)
 class Handler:
-    """One event type in one version: its model, its key, its lane, and the function that does the work."""
+    """One event type in one version: its model, its key, its lane, and the function that does the work.
+
+    Attributes
+    ----------
+    webhook:
+        The source whose webhooks it handles: it takes no commands of producers then.
+    """
 
     integration: str
     event_type: str
@@ -48,6 +55,7 @@ class Handler:
     route: str | None
     retry: RetryPlan | None = None
     owned: bool = False
+    webhook: str | None = None
     call: Callable[[Any, Any], Awaitable[None]]
 
     @cached_property
@@ -60,11 +68,8 @@ class Handler:
         return partial(self.envelope.validate_json, strict=True)
 
     @cached_property
-    def _key_field(self) -> str:
-        for name, info in self.model.model_fields.items():
-            if self.key in (name, info.alias):
-                return name
-        raise AttributeError(self.key)  # refused when the handler was registered
+    def _key_path(self) -> tuple[str, ...]:
+        return tuple(name for _, name in _fields_to(self.model, self.key))
 
     def decode(self, body: bytes) -> Envelope[Any]:
         """Validate an envelope with this handler's data.
@@ -126,7 +131,9 @@ class Handler:
 
     def key_of(self, data: BaseModel) -> str:
         """The aggregate that a message belongs to: decides order, partition and transaction."""
-        value = getattr(data, self._key_field)
+        value: Any = data
+        for name in self._key_path:
+            value = getattr(value, name, None)
         key = "" if value is None else str(value)
         if not 1 <= len(key) <= MAX_KEY or not key.isprintable():
             raise InvalidMessage(
@@ -216,6 +223,7 @@ class Integration:
     projections: list[Projection] = field(default_factory=list)
     rotations: list[Rotation] = field(default_factory=list)
     scheduled: list[Scheduled] = field(default_factory=list)
+    webhook_sources: list[WebhookSource] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9-]{0,62}", self.name):
@@ -255,7 +263,20 @@ class Integration:
         TypeError
             The function isn't async, or its first parameter has no pydantic model as annotation.
         """
+        return self._handles(event_type, version, key, priority, route=route, retry=retry, owned=owned, webhook=None)
 
+    def _handles(
+        self,
+        event_type: str,
+        version: str,
+        key: str,
+        priority: Priority,
+        *,
+        route: str | None,
+        retry: RetryPlan | None,
+        owned: bool,
+        webhook: str | None,
+    ) -> Callable[[Call], Call]:
         def register(call: Call) -> Call:
             model = _model_of(call, self.name)
             if not inspect.iscoroutinefunction(call):
@@ -265,9 +286,13 @@ class Integration:
             if not (isinstance(priority, Lane) or callable(priority)):
                 raise TypeError(f"{self.name}.{call.__name__}: the priority {priority!r} is no Lane, nor tells one")
             path = None if route is None else _checked_route(route)
-            if not any(key in (name, info.alias) for name, info in model.model_fields.items()):
-                raise TypeError(f"{self.name}.{call.__name__}: {model.__name__} has no field {key!r} for the key")
-            _check_key(model, key)
+            try:
+                *_, (last, _) = _fields_to(model, key)
+            except LookupError:
+                raise TypeError(
+                    f"{self.name}.{call.__name__}: {model.__name__} has no field {key!r} for the key"
+                ) from None
+            _check_key(last, key.rpartition(".")[2])
             self.handlers.append(
                 Handler(
                     integration=self.name,
@@ -279,12 +304,54 @@ class Integration:
                     route=path,
                     retry=retry,
                     owned=owned,
+                    webhook=webhook,
                     call=call,
                 )
             )
             return call
 
         return register
+
+    def receives(self, source: str, scheme: Scheme, *, secrets: Sequence[str] = ()) -> None:
+        """Take webhooks at `POST /api/webhooks/{source}`, signed as a scheme of `shared.webhooks` says.
+
+        Parameters
+        ----------
+        secrets:
+            Names in the vault of what it signs with; `webhook-{source}` without.
+        """
+        self.webhook_sources.append(
+            WebhookSource(name=source, scheme=scheme, secrets=tuple(secrets) or (f"webhook-{source}",))
+        )
+
+    def webhook(
+        self,
+        source: str,
+        *,
+        topic: str = ANY_TOPIC,
+        key: str,
+        priority: Priority = Lane.NORMAL,
+        ordered: bool = False,
+        retry: RetryPlan | None = None,
+    ) -> Callable[[Call], Call]:
+        """Register an async function `(model, work)` for what a source tells by webhook; the model is of its body.
+
+        Parameters
+        ----------
+        source:
+            One that `receives` declares, or one of `shared.webhooks.PRESETS`, whose secret is `webhook-{source}`.
+        topic:
+            What it is about, in the source's own words; without, whatever no other handler takes.
+        key:
+            The field (by its JSON name) that names the aggregate; one further down by names with dots between.
+        ordered:
+            What concerns one key is done in the order in which it came in.
+        retry:
+            When a failed message is tried again; the app's own plan without.
+        """
+        lane = Lane.ORDERED if ordered else priority
+        event_type = webhook_event_type(source, topic)
+        return self._handles(event_type, "1.0", key, lane, route=None, retry=retry, owned=False, webhook=source)
 
     def projects(self, event_type: str, *, into: str) -> Callable[[Call], Call]:
         """Register a pure function from a published event to the row of the read model `into`.
@@ -390,6 +457,21 @@ def _model_of(call: Callable[..., Any], owner: str) -> type[BaseModel]:
     if not (isinstance(model, type) and issubclass(model, BaseModel)):
         raise TypeError(f"{owner}.{name}: annotate the first parameter with a pydantic model")
     return model
+
+
+def _fields_to(model: type[BaseModel], path: str) -> Iterator[tuple[type[BaseModel], str]]:
+    """Each model on the way to a field, with the Python name of its field; raises LookupError where there is none."""
+    whole = next((name for name, info in model.model_fields.items() if path in (name, info.alias)), None)
+    if whole is not None:
+        yield model, whole
+        return
+    first, _, rest = path.partition(".")
+    name = next((name for name, info in model.model_fields.items() if first in (name, info.alias)), None)
+    below = None if name is None or not rest else model.model_fields[name].annotation
+    if name is None or not (isinstance(below, type) and issubclass(below, BaseModel)):
+        raise LookupError(path)
+    yield model, name
+    yield from _fields_to(below, rest)
 
 
 def _check_key(model: type[BaseModel], key: str) -> None:

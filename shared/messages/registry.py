@@ -10,13 +10,14 @@ from pydantic import BaseModel
 
 from shared.classification import Plan, plan_of
 from shared.jobs import Scheduled
+from shared.webhooks import ANY_TOPIC, WebhookSource, webhook_event_type
 
 from .errors import UnknownEventType, UnknownVersion
 from .integration import Handler, Integration, Projection, Rotation
 
 __all__ = ["Registry", "discover"]
 
-OWN_PATHS = frozenset({"messages", "operations", "health", "docs"})
+OWN_PATHS = frozenset({"messages", "operations", "health", "docs", "webhooks"})
 """First segments of the API's own paths: a route or read model there could never be reached."""
 
 
@@ -29,6 +30,11 @@ class Registry:
         self._projections: dict[str, list[Projection]] = {}
         self._routes: dict[str, Handler] = {}
         self._rotations: dict[str, Rotation] = {}
+        self.webhook_sources: dict[str, WebhookSource] = {}
+        for source in (one for integration in self.integrations for one in integration.webhook_sources):
+            if source.name in self.webhook_sources:
+                raise ValueError(f"the webhook source {source.name} is declared twice")
+            self.webhook_sources[source.name] = source
         for integration in self.integrations:
             for handler in integration.handlers:
                 self._add(handler)
@@ -59,6 +65,15 @@ class Registry:
             if handler.route in self._routes:
                 raise ValueError(f"the route /api/{handler.route} is claimed twice")
             self._routes[handler.route] = handler
+        if handler.webhook is not None and handler.webhook not in self.webhook_sources:
+            self.webhook_sources[handler.webhook] = WebhookSource.preset(handler.webhook)
+
+    def webhook(self, source: str, topic: str) -> Handler | None:
+        """Who handles what a source tells about a topic; None where nobody does."""
+        for wanted in (topic, ANY_TOPIC):
+            for handler in self._handlers.get(webhook_event_type(source, wanted), {}).values():
+                return handler
+        return None
 
     @property
     def scheduled(self) -> tuple[Scheduled, ...]:

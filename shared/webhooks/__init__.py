@@ -6,9 +6,10 @@ from .incoming import Field, Header, Incoming, NotGenuine, Notice, Reply, Scheme
 from .paypal import PayPal
 from .providers import GitHub, HubSpot, Shopify, Slack, StandardWebhooks, Stripe, Twilio, Zoom
 from .public_keys import Discord, SendGrid
-from .source import PRESETS, WebhookSource, webhook_event_type
+from .source import ANY_TOPIC, PRESETS, WebhookSource, webhook_event_type
 
 __all__ = [
+    "ANY_TOPIC",
     "PRESETS",
     "CloudEvents",
     "Discord",
