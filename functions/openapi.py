@@ -88,7 +88,7 @@ def webhook_docs(source: str, method: str) -> dict[str, Any]:
         "responses": {
             "200": {"description": "Kept, or an answer of the sender's own kind."},
             "204": {"description": "Kept."},
-            **_errors(s413="PayloadTooLarge"),
+            **_errors(s401="Unauthenticated", s413="PayloadTooLarge"),
         },
     }
 
@@ -284,7 +284,7 @@ def _operation(route: Route, checks_callers: bool) -> dict[str, Any]:
         if name not in known:
             parameters.append(_in("path", name, {"type": "string"}))
     answers = {"400": "BadRequest", "500": "InternalError", "503": "Unavailable"}
-    if checks_callers and not route.is_anonymous:
+    if checks_callers and route.access is not None:
         answers |= {"401": "Unauthenticated", "403": "Forbidden", "429": "TooManyRequests"}
     elif checks_callers:
         given["security"] = []

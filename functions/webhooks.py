@@ -177,7 +177,7 @@ class Webhooks:
                 log_event("webhook ignored", level=logging.WARNING, source=source.name, topic=notice.topic[:128])
                 continue
             identity = notice.delivery or hashlib.sha256(incoming.body).hexdigest()
-            seen[identity] += 1  # several under one id, or without any, are told apart by their place
+            seen[identity] += 1  # several under one id, or without any, differ by their place
             waiting.append(keep(handler, f"{identity}\n{seen[identity]}", notice))
         for failure in await asyncio.gather(*waiting, return_exceptions=True):
             if failure is not None:

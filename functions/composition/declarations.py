@@ -9,9 +9,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from functions.triggers import AppName, Function, HubTrigger, QueueTrigger
+from functions.triggers import AppName, Function, HubTrigger, QueueTrigger, TimerTrigger
 from shared.environment import SettingsSlice
-from shared.messages import Integration, Lane, Registry
+from shared.messages import Declared, Lane, Registry
 from shared.settings import Settings
 
 from .capability import Capability
@@ -71,6 +71,7 @@ def declarations(
                 "name": function.name,
                 "app": function.app.value,
                 "trigger": _kind_of(function.trigger),
+                **({"schedule": function.trigger.schedule} if isinstance(function.trigger, TimerTrigger) else {}),
                 "of": capability.name,
             }
             for capability in capabilities
@@ -295,7 +296,7 @@ def _order(kind: type[Resource], name: str, app: AppName) -> tuple[Any, ...]:
     return list(_KINDS).index(kind), name, list(AppName).index(app)
 
 
-def _integration(integration: Integration) -> dict[str, Any]:
+def _integration(integration: Declared) -> dict[str, Any]:
     return {
         "name": integration.name,
         "handles": [

@@ -2,6 +2,7 @@
 
 import random
 import time
+from functools import cache
 
 from functions.lanes import lane_function
 from functions.triggers import AppName
@@ -39,19 +40,12 @@ which a lane's batches go while a heavier one is at work: a high message waits f
 def settler(composition: Composition) -> Settler:
     """Says what becomes of a message that wasn't done."""
     settings = composition.settings
-    budgets: dict[str, RetryBudget] = {}
-
-    def budget(integration: str) -> RetryBudget:
-        if integration not in budgets:
-            share = settings.retry_budget_share
-            budgets[integration] = RetryBudget(share=share, reserve=100, trickle=1, clock=time.monotonic)
-        return budgets[integration]
-
+    share = settings.retry_budget_share
     return Settler(
         store=composition.get(state_store),
         lanes=composition.get(lane_senders),
         dead_letters=composition.get(dead_letter_store),
-        budget=budget,
+        budget=cache(lambda _: RetryBudget(share=share, reserve=100, trickle=1, clock=time.monotonic)),
         spent_delay=settings.retry_cap_seconds,
         now=composition.now,
         suspects=composition.get(suspects),

@@ -22,7 +22,7 @@ def page(declared: Mapping[str, Any]) -> str:
 
 
 def _sections(declared: Mapping[str, Any]) -> Iterator[str]:
-    yield from _table("Functions", ("name", "app", "trigger", "of"), declared["functions"])
+    yield from _table("Functions", ("name", "app", "trigger", "schedule", "of"), declared["functions"])
     yield from _table("Jobs", ("name", "app", "schedule", "of"), declared["jobs"])
     yield from _table("Routes", ("method", "path", "callers", "of"), declared["routes"])
     queues = ("name", "lock", "timeToLive", "deliveries", "sessions", "of")

@@ -1,11 +1,13 @@
 """Messages: the envelope, CloudEvents, the error codes, and the integrations that handle them."""
 
 from .cloud_events import CLOUD_EVENT_TYPE, CloudEvent, envelope_from, former_id_of, in_attributes, message_id_of
-from .delivery import ERASED_PROPERTY, Delivery, Lane
 from .envelope import (
+    ERASED_PROPERTY,
     Contract,
+    Delivery,
     Envelope,
     Headers,
+    Lane,
     Timestamp,
     describe,
     refuse_named_twice,
@@ -25,11 +27,20 @@ from .errors import (
     UnknownEventType,
     UnknownVersion,
 )
-from .integration import Handler, Integration, Projection
-from .one_reading import parse_rfc3339, rfc3339
+from .integration import Integration
 from .outgoing import OutgoingCommand, address
-from .registry import Registry, discover
-from .strict_json import PayloadHash, check_depth, parse_strict, payload_hash, stored_hashes, validate_json, write_json
+from .registry import Declared, Handler, Projection, Registry, discover
+from .strict_json import (
+    PayloadHash,
+    check_depth,
+    parse_rfc3339,
+    parse_strict,
+    payload_hash,
+    rfc3339,
+    stored_hashes,
+    validate_json,
+    write_json,
+)
 
 __all__ = [
     "CLOUD_EVENT_TYPE",
@@ -37,6 +48,7 @@ __all__ = [
     "Category",
     "CloudEvent",
     "Contract",
+    "Declared",
     "Delivery",
     "Envelope",
     "ErrorCode",

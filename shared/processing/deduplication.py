@@ -107,7 +107,7 @@ class Deduplication:
         wrongly taken for its aggregate's first meets a conflict. The outbox is only asked where somebody else emitted
         last.
         """
-        done = [Ended.of(one, Duplicate()) for one in messages if self._recent.is_done(one)]
+        done = [Ended(one.delivery, Duplicate(), one.headers, one) for one in messages if self._recent.is_done(one)]
         unsettled = [one for one in messages if not self._recent.is_done(one)]
         return [*done, *(await self._look(bucket, unsettled, guess=True) if unsettled else [])]
 
@@ -127,7 +127,7 @@ class Deduplication:
             former = None if headers.former_id is None else inbox.get(inbox_key(headers.former_id))
             outcome = _verdict(message, known) or _former_verdict(message, former)
             if outcome is not None:
-                found.append(Ended.of(message, outcome))
+                found.append(Ended(message.delivery, outcome, headers, message))
                 continue
             replaced = None if known is None else etag_of(known)
             fresh = Fresh(

@@ -24,7 +24,7 @@ MATRIX: tuple[tuple[str, Category], ...] = (
     # invalid data: fail at once
     ("shared.messages.errors.MessageError", Category.INVALID),
     ("pydantic_core._pydantic_core.ValidationError", Category.INVALID),
-    ("shared.state.rows.TooLarge", Category.PERMANENT),
+    ("shared.state.store.TooLarge", Category.PERMANENT),
     # the vault has answered that it isn't there
     ("shared.secrets.errors.UnknownSecret", Category.PERMANENT),
     ("shared.secrets.errors.VaultThrottled", Category.THROTTLED),

@@ -143,7 +143,7 @@ class Runner:
                 outcome = self.after(headers, classify(error), message.handler.retry)
                 with suppress(Exception):  # it may not even be able to say what it is
                     record_exception(current, error)
-                return Ended.of(message, outcome, work)
+                return Ended(message.delivery, outcome, headers, message, work)
         return Handled(message, work, size)
 
     def _work(self, fresh: Fresh) -> Work:
@@ -184,7 +184,8 @@ class Runner:
 
 def _put_off(fresh: Fresh, seconds: float, reason: str) -> Ended:
     failure = Failure(Category.TRANSIENT, ErrorCode.HANDLER_ERROR, reason)
-    return Ended.of(fresh.message, RetryLater(seconds, failure, counts=False))
+    message = fresh.message
+    return Ended(message.delivery, RetryLater(seconds, failure, counts=False), message.headers, message)
 
 
 async def _call(message: Message, work: Work) -> int:

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from opentelemetry.trace import SpanKind
 
-from shared.dead_letters import KILLER, MOST_DEATHS, Suspects, headers_of, is_suspect
+from shared.dead_letters import KILLER, MOST_DEATHS, RETURNS, SUSPICIOUS_DELIVERY, Suspects, headers_of
 from shared.messages import Delivery, Lane
 from shared.ordered import OrderedKeys
 from shared.outbox import Outbox
@@ -92,14 +92,15 @@ class BatchProcessor:
         """
         started = asyncio.get_running_loop().time()
         ends = started + self._limits.batch_budget + GRACE_SECONDS
-        received = len(deliveries)
+        received, admitted = len(deliveries), deliveries
         links = [link for one in deliveries if (link := link_to(one.properties.get("traceparent")))]
         attributes = {"messaging.destination.name": lane.value, "messaging.batch.message_count": received}
         outcomes: Counter[type] = Counter()
         with span("batch", kind=SpanKind.CONSUMER, links=links, attributes=attributes):
             try:
                 async with asyncio.timeout_at(ends):
-                    admitted = await self._admitted(lane, deliveries)
+                    if self._admission is not None:
+                        admitted = [deliveries[number] for number in await self._admission.admit(lane, deliveries)]
                     with self._turns.at_work(lane):
                         outcomes = await self._batch(lane, admitted, started + self._limits.batch_budget)
             except Exception as error:
@@ -124,8 +125,7 @@ class BatchProcessor:
 
         On the ordered lane, where nothing may be overtaken, all go one at a time as soon as one of them is a suspect.
         """
-        suspects: Sequence[Delivery] = [one for one in admitted if self._suspects is not None and is_suspect(one)]
-        others: Sequence[Delivery] = [one for one in admitted if not (suspects and is_suspect(one))]
+        suspects, others = _split(admitted) if self._suspects is not None else ([], admitted)
         if lane is Lane.ORDERED and suspects:
             suspects, others = admitted, []
         outcomes: Counter[type] = Counter()
@@ -184,15 +184,12 @@ class BatchProcessor:
             (ended,) = await self._wave(Lane.ORDERED, [decoded], deadline, _leave)
             return ended
 
-    async def _admitted(self, lane: Lane, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
-        if self._admission is None:
-            return deliveries
-        return [deliveries[number] for number in await self._admission.admit(lane, deliveries)]
-
     async def _part(self, lane: Lane, deliveries: Sequence[Delivery], deadline: float) -> Counter[type]:
         """What was read may be large: nothing of it outlives this."""
         decoded = await _all(self._read(delivery) for delivery in deliveries)
-        self._earn(decoded)
+        for one in decoded:
+            if isinstance(one, Message) and one.headers.attempt == 1:
+                self._settler.budget(one.handler.integration).earn()
         if lane is Lane.ORDERED and self._ordered is not None:
             ended = await self._in_order(self._ordered, decoded, deadline)
         else:
@@ -203,13 +200,6 @@ class BatchProcessor:
         if self._recent.is_put_off(delivery):
             return Ended(delivery, Duplicate())
         return await self._decoder.read(delivery)
-
-    def _earn(self, decoded: Iterable[Message | Ended]) -> None:
-        first = Counter(
-            one.handler.integration for one in decoded if isinstance(one, Message) and one.headers.attempt == 1
-        )
-        for integration, tries in first.items():
-            self._settler.budget(integration).earn(tries)
 
     async def _in_waves(self, lane: Lane, decoded: Sequence[Message | Ended], deadline: float) -> list[Ended]:
         """What can't be read is settled beside the others' work, unless another message goes by its id.
@@ -225,7 +215,8 @@ class BatchProcessor:
         messages = [one for one in decoded if isinstance(one, Message)]
 
         async def settle(one: Ended) -> None:
-            await self._settler.settle(lane, one)
+            if isinstance(one.outcome, RetryLater | Dead):
+                await self._settler.settle(lane, one)
             if isinstance(one.outcome, RetryLater):
                 self._recent.put_off(one.delivery)
 
@@ -316,8 +307,9 @@ class BatchProcessor:
         raise TimeoutError(f"the state of {key!r} keeps changing; the message goes back to its queue")
 
     def _done(self, handled: Handled) -> Ended:
-        self._recent.done(handled.message)
-        return Ended.of(handled.message, Done(), handled.work)
+        message = handled.message
+        self._recent.done(message)
+        return Ended(message.delivery, Done(), message.headers, message, handled.work)
 
     async def _publish(self, ended: Iterable[Ended]) -> None:
         """Publish what was committed; what fails here stays in the outbox and is swept from there."""
@@ -329,6 +321,16 @@ class BatchProcessor:
         else:
             for work in works:
                 self._recent.published(work.headers.key, work.aggregate.sequence + len(work.emitted))
+
+
+def _split(deliveries: Sequence[Delivery]) -> tuple[Sequence[Delivery], Sequence[Delivery]]:
+    """The suspects, whose deliveries have failed often or which the broker gave up before, and the others."""
+    suspects: list[Delivery] = []
+    others: list[Delivery] = []
+    for one in deliveries:
+        suspect = one.delivery_count >= SUSPICIOUS_DELIVERY or one.properties.get(RETURNS)
+        (suspects if suspect else others).append(one)
+    return suspects, others
 
 
 async def _hold(deliveries: Sequence[Delivery], ends: float, longest: float) -> None:

@@ -4,7 +4,10 @@ from shared.tables import Conflict
 
 from .inbox import Inbox, InboxSweeper
 from .leases import Lease
-from .rows import (
+from .store import (
+    Row,
+    StateMismatch,
+    StateStore,
     TooLarge,
     bucket_of,
     delivery_columns,
@@ -21,7 +24,6 @@ from .rows import (
     unpack,
     waiting_key,
 )
-from .store import Row, StateMismatch, StateStore
 
 __all__ = [
     "Conflict",

@@ -8,8 +8,7 @@ from typing import Any
 from shared.tables import Conflict, Create, Replace, again_on_conflict, etag_of
 from shared.telemetry import log_event
 
-from .rows import bucket_of, inbox_key
-from .store import Row, StateStore
+from .store import Row, StateStore, bucket_of, inbox_key
 
 __all__ = [
     "Inbox",

@@ -99,7 +99,7 @@ async def handle(
         return handled
     if not await commit(store, message.bucket, [handled]):
         raise LookupError("one message at a time meets no conflict")
-    return Ended.of(message, Done(), handled.work)
+    return Ended(delivery, Done(), headers, message, handled.work)
 
 
 class _Given:

@@ -8,16 +8,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
-
 from .incoming import MOST_TRIED, Field, Header, Incoming, NotGenuine, Scheme
+
+if TYPE_CHECKING:  # `cryptography` is loaded with the first webhook
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+    from cryptography.x509 import Certificate
 
 __all__ = ["PayPal", "system_anchors"]
 
@@ -25,10 +23,12 @@ _SIGNER = "messageverificationcerts.paypal.com"
 
 
 @cache
-def system_anchors() -> tuple[x509.Certificate, ...]:
+def system_anchors() -> "tuple[Certificate, ...]":
     """The certificate authorities that this machine trusts."""
+    from cryptography.x509 import load_der_x509_certificate
+
     found = ssl.create_default_context().get_ca_certs(binary_form=True)
-    return tuple(x509.load_der_x509_certificate(one) for one in found)
+    return tuple(load_der_x509_certificate(one) for one in found)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class PayPal(Scheme):
 
     tolerance: float = 3 * 86_400.0
     """Seconds: as long as PayPal tries again, under the time of the first try."""
-    anchors: Callable[[], Sequence[x509.Certificate]] = system_anchors
+    anchors: "Callable[[], Sequence[Certificate]]" = system_anchors
     topic: Header | Field | None = Field("event_type")
     delivery: Header | Field | None = Field("id")
 
@@ -60,6 +60,10 @@ class PayPal(Scheme):
 
     def verify(self, incoming: Incoming, secrets: Sequence[str], *, now: datetime, fetched: bytes = b"") -> None:
         """Certificate first, then the signature with each of the webhook's ids."""
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+        from cryptography.hazmat.primitives.hashes import SHA256
+
         if incoming.header("paypal-auth-algo") != "SHA256withRSA":
             raise NotGenuine("it is signed in an unknown way")
         sent = incoming.header("paypal-transmission-time")
@@ -82,8 +86,12 @@ class PayPal(Scheme):
             return
         raise NotGenuine("the certificate hasn't signed it")
 
-    def _key(self, chain: bytes, now: datetime) -> RSAPublicKey:
+    def _key(self, chain: bytes, now: datetime) -> "RSAPublicKey":
         """The key of a certificate that is PayPal's now; raises NotGenuine."""
+        from cryptography import x509
+        from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+        from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
+
         try:
             leaf, *between = x509.load_pem_x509_certificates(chain)
             verifier = PolicyBuilder().store(Store(list(self.anchors()))).time(now)

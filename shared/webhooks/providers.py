@@ -8,8 +8,6 @@ from datetime import datetime
 from typing import Any, ClassVar, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from cryptography.exceptions import InvalidSignature
-
 from .hmac_scheme import Hmac, Presented, any_signed, decoded
 from .incoming import MOST_TRIED, Field, Header, Incoming, NotGenuine, Reply, within_tolerance
 from .public_keys import ed25519_key
@@ -49,6 +47,8 @@ class StandardWebhooks(Hmac):
 
     def verify(self, incoming: Incoming, secrets: Sequence[str], *, now: datetime, fetched: bytes = b"") -> None:
         """Both kinds of keys, whichever there are."""
+        from cryptography.exceptions import InvalidSignature  # loaded with the first webhook
+
         public = [secret.removeprefix("whpk_") for secret in secrets[:MOST_TRIED] if secret.startswith("whpk_")]
         shared = [secret for secret in secrets if not secret.startswith("whpk_")]
         within_tolerance(incoming.header(self.timestamp), now=now, tolerance=self.tolerance)

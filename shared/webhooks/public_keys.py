@@ -1,28 +1,31 @@
-"""Senders that sign with a private key of theirs; what is kept here is the public one."""
+"""Senders that sign with a private key of theirs; what is kept here is the public one.
+
+`cryptography` is loaded with the first of their webhooks.
+"""
 
 import base64
 import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
-
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePublicKey
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import load_der_public_key
+from typing import TYPE_CHECKING, Any
 
 from .hmac_scheme import decoded
 from .incoming import MOST_TRIED, Field, Header, Incoming, NotGenuine, Reply, Scheme, within_tolerance
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 __all__ = ["Discord", "SendGrid", "ed25519_key"]
 
 Place = Header | Field | None
 
 
-def ed25519_key(text: str, encoding: str) -> Ed25519PublicKey:
+def ed25519_key(text: str, encoding: str) -> "Ed25519PublicKey":
     """A public key of 32 bytes; raises ValueError where it is none."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
     try:
         raw = bytes.fromhex(text) if encoding == "hex" else base64.b64decode(text, validate=True)
         return Ed25519PublicKey.from_public_bytes(raw)
@@ -44,6 +47,8 @@ class Discord(Scheme):
 
     def verify(self, incoming: Incoming, secrets: Sequence[str], *, now: datetime, fetched: bytes = b"") -> None:
         """Any of the public keys."""
+        from cryptography.exceptions import InvalidSignature
+
         time = incoming.header("x-signature-timestamp")
         within_tolerance(time, now=now, tolerance=self.tolerance)
         signed = time.encode() + incoming.body
@@ -82,6 +87,10 @@ class SendGrid(Scheme):
 
     def verify(self, incoming: Incoming, secrets: Sequence[str], *, now: datetime, fetched: bytes = b"") -> None:
         """Any of the public keys."""
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
+        from cryptography.hazmat.primitives.hashes import SHA256
+
         time = incoming.header("x-twilio-email-event-webhook-timestamp")
         within_tolerance(time, now=now, tolerance=self.tolerance)
         signed = time.encode() + incoming.body
@@ -95,7 +104,11 @@ class SendGrid(Scheme):
         raise NotGenuine("no key has signed it")
 
 
-def _ecdsa_key(text: str) -> EllipticCurvePublicKey:
+def _ecdsa_key(text: str) -> "EllipticCurvePublicKey":
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+    from cryptography.hazmat.primitives.serialization import load_der_public_key
+
     try:
         key = load_der_public_key(base64.b64decode(text.strip(), validate=True))
     except (ValueError, binascii.Error, UnsupportedAlgorithm):

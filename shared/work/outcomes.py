@@ -106,8 +106,3 @@ class Ended:
     headers: Headers | None = None
     message: Message | None = None
     work: Work | None = None
-
-    @classmethod
-    def of(cls, message: Message, outcome: Outcome, work: Work | None = None) -> "Ended":
-        """The end of a message that was decoded."""
-        return cls(message.delivery, outcome, message.headers, message, work)

@@ -83,7 +83,7 @@ def test_the_real_month_goes_through(dev_py: DevPy, tmp_path: Path, retail_file:
 
 @pytest.mark.parametrize("victims", [["host-0", "host-0"], ["emulator"]])
 def test_killed_processes_change_no_figure(dev_py: DevPy, tmp_path: Path, victims: list[str]) -> None:
-    """Our processes die without warning while orders come in and are worked on; all of the sample in the nightly run."""
+    """Our processes die without warning while orders come in and are worked on; the whole sample in the nightly run."""
     file, limit = tmp_path / "figures.json", min(SAMPLE["input"], int(700 * SCALE))
     with dev_py.started(tmp_path / "data", "--once", "--limit", str(limit), "--json", str(file)) as stack:
         for victim in victims:

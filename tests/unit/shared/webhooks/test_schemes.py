@@ -383,7 +383,8 @@ def test_a_certificate_somewhere_else_is_not_fetched(address: str) -> None:
     headers=st.dictionaries(
         st.sampled_from([
             "x-hub-signature-256", "stripe-signature", "webhook-signature", "webhook-timestamp", "webhook-id",
-            "svix-id", "svix-signature", "svix-timestamp", "x-slack-signature", "x-slack-request-timestamp", "x-twilio-signature",
+            "svix-id", "svix-signature", "svix-timestamp", "x-slack-signature", "x-slack-request-timestamp",
+            "x-twilio-signature",
             "x-signature-ed25519", "x-signature-timestamp", "x-hubspot-signature-v3", "x-hubspot-request-timestamp",
             "x-twilio-email-event-webhook-signature", "x-twilio-email-event-webhook-timestamp", "x-zm-signature",
             "x-zm-request-timestamp", "x-shopify-hmac-sha256", "x-webhook-key",
