@@ -626,6 +626,7 @@ module roles 'modules/rbac.bicep' = {
     vaultName: vault.outputs.name
     componentName: monitoring.outputs.componentName
     queueGrants: declared.grants.queues
+    topicGrants: declared.grants.topics
     hubGrants: declared.grants.hubs
     containerGrants: concat(claimGrants, packageGrants, twoColours ? greenGrants : [])
     accountGrants: concat(accountGrants, isolated ? [] : linkGrants)

@@ -11,7 +11,7 @@ from shared.environment import WrongSettings
 from . import api, jobs
 from .capability import Capability
 from .composition import Composition
-from .declaring import ROUTES, Container, Hub, Queue, Table
+from .declaring import ROUTES, Container, Hub, Queue, Table, Topic
 
 __all__ = ["WrongComposition", "capabilities_of", "compose", "contradictions"]
 
@@ -64,9 +64,16 @@ def contradictions(capabilities: Sequence[Capability], *, known_settings: frozen
     for what, claims in _claims(capabilities).items():
         yield from _claimed_twice(what, claims)
     queues = {one.name for capability in capabilities for one in capability.resources if isinstance(one, Queue)}
+    topics = {one.name: one for capability in capabilities for one in capability.resources if isinstance(one, Topic)}
     hubs = {one.name for capability in capabilities for one in capability.resources if isinstance(one, Hub)}
     tables = {one.name for capability in capabilities for one in capability.resources if isinstance(one, Table)}
     containers = {one.name for capability in capabilities for one in capability.resources if isinstance(one, Container)}
+    drained = {name for capability in capabilities for name in capability.drained}
+    entities = {Queue: queues, Topic: set(topics), Hub: hubs, Table: tables, Container: containers}
+    for topic in topics.values():
+        for subscription in topic.subscriptions:
+            if (target := subscription.forward_to) not in queues:
+                yield f"{subscription.name} of the topic {topic.name} forwards to {target}, which nobody declares"
     for capability in capabilities:
         own = {one.name for one in capability.functions} | {one.name for one in capability.jobs}
         own.add(ROUTES)  # which may be none: an app without views has none of theirs
@@ -74,10 +81,12 @@ def contradictions(capabilities: Sequence[Capability], *, known_settings: frozen
             queue, hub = getattr(function.trigger, "queue", None), getattr(function.trigger, "hub", None)
             if queue is not None and queue not in queues:
                 yield f"{function.name} of {capability.name} reads the queue {queue}, which nobody declares"
+            elif queue is not None and queue not in drained:
+                yield f"{function.name} of {capability.name} reads the queue {queue}, whose dead letters nobody drains"
             if hub is not None and hub not in hubs:
                 yield f"{function.name} of {capability.name} reads the hub {hub}, which nobody declares"
         for need in capability.needs:
-            declared = {Queue: queues, Hub: hubs, Table: tables, Container: containers}.get(type(need.to))
+            declared = entities.get(type(need.to))
             if declared is not None and need.to.name not in declared:
                 kind = type(need.to).__name__.lower()
                 yield f"{capability.name} needs the {kind} {need.to.name}, which nobody declares"

@@ -11,11 +11,12 @@ from typing import Any
 
 from functions.triggers import AppName, Function, HubTrigger, QueueTrigger, TimerTrigger
 from shared.environment import SettingsSlice
+from shared.http import Route
 from shared.messages import Declared, Lane, Registry
 from shared.settings import Settings
 
 from .capability import Capability
-from .declaring import ROUTES, Access, ClaimAccount, Container, Hub, Key, Need, Queue, Resource, Table, Vault
+from .declaring import ROUTES, Access, ClaimAccount, Container, Hub, Key, Need, Queue, Resource, Table, Topic, Vault
 
 __all__ = ["declarations"]
 
@@ -27,6 +28,7 @@ _ROLES: Mapping[tuple[type[Resource], frozenset[Access]], tuple[str, ...]] = {
     (Queue, frozenset({Access.TRIGGER})): ("Azure Service Bus Data Receiver",),
     (Queue, frozenset({Access.SEND})): ("Azure Service Bus Data Sender",),
     (Queue, frozenset({Access.RECEIVE})): ("Azure Service Bus Data Receiver",),
+    (Topic, frozenset({Access.SEND})): ("Azure Service Bus Data Sender",),
     (Hub, frozenset({Access.SEND})): ("Azure Event Hubs Data Sender",),
     (Hub, frozenset({Access.RECEIVE})): ("Azure Event Hubs Data Receiver",),
     (Table, frozenset({Access.READ})): ("Storage Table Data Reader",),
@@ -38,10 +40,11 @@ _ROLES: Mapping[tuple[type[Resource], frozenset[Access]], tuple[str, ...]] = {
     (Vault, frozenset({Access.SET_SECRETS})): ("Key Vault Secrets Officer",),
     (Key, frozenset({Access.WRAP})): ("Key Vault Crypto Service Encryption User",),
 }
-_INCLUDES = {Access.WRITE: Access.READ, Access.SET_SECRETS: Access.SECRETS}
+_INCLUDES = {Access.WRITE: Access.READ, Access.SET_SECRETS: Access.SECRETS, Access.TRIGGER: Access.RECEIVE}
 """Who may do the one with these roles may do the other too."""
 _KINDS: Mapping[type[Resource], str] = {
     Queue: "queue",
+    Topic: "topic",
     Hub: "hub",
     Table: "table",
     Container: "container",
@@ -90,6 +93,24 @@ def declarations(
             }
             for capability, queue in _resources(capabilities, Queue)
         ],
+        "topics": [
+            {"name": names.of(topic.name), "timeToLive": topic.time_to_live, "of": capability.name}
+            for capability, topic in _resources(capabilities, Topic)
+        ],
+        "subscriptions": [
+            {
+                "topic": names.of(topic.name),
+                "name": one.name,
+                "filter": one.where,
+                "forwardTo": names.of(one.forward_to),
+                "lock": one.lock,
+                "timeToLive": one.time_to_live,
+                "deliveries": one.deliveries,
+                "deadLettersExpired": True,
+            }
+            for _, topic in _resources(capabilities, Topic)
+            for one in topic.subscriptions
+        ],
         "hubs": [
             {
                 "name": names.of(hub.name),
@@ -127,6 +148,8 @@ def declarations(
                 "method": route.method,
                 "path": route.full_path,
                 "callers": route.scheme or ("anyone" if route.access is None else sorted(route.access)),
+                **({} if route.described else {"described": False}),
+                **({"streams": True} if route.streams else {}),
                 "of": capability.name,
             }
             for capability in capabilities
@@ -152,7 +175,14 @@ def declarations(
         ],
         "integrations": [_integration(one) for one in registry.integrations],
     }
-    document["openPaths"] = _open_paths(capabilities)
+    routes = [route for capability in capabilities for route in capability.routes]
+    document["openRoutes"] = _pattern(route for route in routes if route.access is None)
+    document["streamingRoutes"] = _pattern(route for route in routes if route.streams)
+    document["operations"] = [
+        {"name": _operation(route), "method": route.method, "path": route.full_path, "parameters": _template(route)}
+        for route in routes
+        if not route.described
+    ]
     document["entitySettings"] = dict(sorted(names.used.items()))
     return document
 
@@ -170,14 +200,21 @@ def _setting(settings: type[SettingsSlice], name: str) -> dict[str, Any]:
     return {"default": field.default} if known else {}
 
 
-def _open_paths(capabilities: Sequence[Capability]) -> str:
-    """A regular expression of the paths that no role is asked for: the gateway lets them through without a token."""
-    guarded: dict[str, bool] = {}
-    for capability in capabilities:
-        for route in capability.routes:
-            path = "[^/]+".join(map(re.escape, re.split(r"\{\w+\}", route.full_path)))
-            guarded[path] = guarded.get(path, False) or route.access is not None
-    return f"^(?:{'|'.join(path for path, is_guarded in guarded.items() if not is_guarded)})$"
+def _pattern(routes: Iterable[Route]) -> str:
+    """A regular expression of `METHOD path` for these routes, as the gateway's policies read it."""
+    found = (
+        f"{route.method} {'[^/]+'.join(map(re.escape, re.split(r'{[^}]+}', route.full_path)))}" for route in routes
+    )
+    return f"^(?:{'|'.join(found)})$"
+
+
+def _template(route: Route) -> list[dict[str, Any]]:
+    return [{"name": name, "type": "string", "required": True} for name in route.parameters]
+
+
+def _operation(route: Route) -> str:
+    """A name as API Management has them: small letters and digits with single dashes between them."""
+    return re.sub(r"[^a-z0-9]+", "-", f"{route.method} {route.full_path}".lower()).strip("-")
 
 
 class _Names:
@@ -235,6 +272,7 @@ def _grants(capabilities: Sequence[Capability], names: _Names) -> dict[str, list
         name: []
         for name in (
             "queues",
+            "topics",
             "hubs",
             "containers",
             "claimAccount",
@@ -247,6 +285,7 @@ def _grants(capabilities: Sequence[Capability], names: _Names) -> dict[str, list
     for (kind, name, app), accesses in sorted(calls.items(), key=lambda call: _order(*call[0])):
         where = {
             Queue: "queues",
+            Topic: "topics",
             Hub: "hubs",
             Container: "containers",
             ClaimAccount: "claimAccount",

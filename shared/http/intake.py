@@ -13,7 +13,7 @@ from shared.claim_check import ClaimStore
 from shared.messages import Handler, Headers, Lane, Registry, write_json
 from shared.sending import Lanes
 from shared.state import bucket_of
-from shared.telemetry import current_traceparent, hiding, log_event, span
+from shared.telemetry import Name, current_traceparent, hiding, log_event, messaging, span
 
 from .commands import Command, read_command, wrapped
 from .operations import Operation, mark_of
@@ -153,12 +153,22 @@ class Intake:
         request: str | None = None,
         former_id: UUID | None = None,
     ) -> None:
-        attributes = {"messaging.message.id": str(message_id), "messaging.destination.name": lane.value}
-        with span("send", kind=SpanKind.PRODUCER, attributes=attributes):
+        attributes = messaging(
+            "send",
+            lane.value,
+            MESSAGE_ID=str(message_id),
+            CONVERSATION_ID=correlation_id,
+            KEY=key,
+            EVENT_TYPE=handler.event_type,
+            BODY_SIZE=len(body),
+        )
+        with span(f"send {lane.value}", kind=SpanKind.PRODUCER, attributes=attributes):
             claim = None
             if len(body) > self._threshold:
-                async with asyncio.timeout(CLAIM_SECONDS + len(body) / CLAIM_PACE):
-                    claim, body = await self._claims.put(message_id, body), b""
+                with span("put claim", kind=SpanKind.CLIENT) as putting:
+                    async with asyncio.timeout(CLAIM_SECONDS + len(body) / CLAIM_PACE):
+                        claim, body = await self._claims.put(message_id, body), b""
+                    putting.set_attribute(Name.CLAIM_SIZE, claim.size)
             headers = Headers(
                 message_id=message_id,
                 event_type=handler.event_type,

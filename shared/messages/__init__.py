@@ -22,6 +22,7 @@ from .errors import (
     MalformedJson,
     MessageError,
     Partial,
+    Postpone,
     Reject,
     Retry,
     UnknownEventType,
@@ -29,7 +30,7 @@ from .errors import (
 )
 from .integration import Integration
 from .outgoing import OutgoingCommand, address
-from .registry import Declared, Handler, Projection, Registry, discover
+from .registry import Declaration, Declared, Handler, Projection, Registry, discover
 from .strict_json import (
     PayloadHash,
     check_depth,
@@ -48,6 +49,7 @@ __all__ = [
     "Category",
     "CloudEvent",
     "Contract",
+    "Declaration",
     "Declared",
     "Delivery",
     "Envelope",
@@ -63,6 +65,7 @@ __all__ = [
     "OutgoingCommand",
     "Partial",
     "PayloadHash",
+    "Postpone",
     "Projection",
     "Registry",
     "Reject",

@@ -5,13 +5,13 @@ of it, and counted where nobody does. Beside the body travel its lane and the pr
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from functools import cache
 from itertools import pairwise
-from typing import Annotated, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Self, TypeVar
 from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, GetCoreSchemaHandler, StringConstraints
@@ -23,6 +23,9 @@ from shared.classification import HIDDEN, plan_of
 
 from .errors import InvalidMessage
 from .strict_json import parse_rfc3339, with_one_reading
+
+if TYPE_CHECKING:
+    from shared.telemetry import RecordedSpan
 
 __all__ = [
     "ERASED_PROPERTY",
@@ -242,6 +245,8 @@ class Delivery:
         Application properties, which no host shifts between the messages of a batch.
     message_id:
         The broker's, which differs between the copies of a message.
+    span:
+        Of its processing, where it is traced.
     """
 
     body: bytes
@@ -249,6 +254,7 @@ class Delivery:
     message_id: str
     sequence_number: int
     delivery_count: int
+    span: "RecordedSpan | None" = field(default=None, compare=False, repr=False)
 
     def erased(self) -> Self:
         """The message without its content: whoever takes it refuses it, and says why."""

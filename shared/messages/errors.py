@@ -4,6 +4,7 @@ Exception
 ├── Reject            a handler refuses a message for good (a business refusal)
 ├── Retry             a handler asks for another try later
 │   └── Partial           a part is done, the rest should be tried again
+├── Postpone          it can't be tried now: it comes again later, and no attempt is counted
 └── MessageError      a message can't be taken or processed as it is; has a code and details
     ├── MalformedJson     the bytes are not strict JSON
     ├── InvalidMessage    the envelope or its data breaks the contract
@@ -25,6 +26,7 @@ __all__ = [
     "MalformedJson",
     "MessageError",
     "Partial",
+    "Postpone",
     "Reject",
     "Retry",
     "UnknownEventType",
@@ -101,6 +103,21 @@ class Partial(Retry):
 
     What it published or sent is not emitted yet; only the run that ends well emits it.
     """
+
+
+class Postpone(Exception):
+    """What a handler needs isn't to be had now: the message comes again later, and this was no attempt.
+
+    Parameters
+    ----------
+    after:
+        Seconds to wait.
+    """
+
+    def __init__(self, reason: str, *, after: float) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.after = after
 
 
 class MessageError(Exception):

@@ -3,12 +3,13 @@
 import importlib
 import json
 import pkgutil
+import sys
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import cached_property, partial
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter
 from pydantic import ValidationError as PydanticError
@@ -22,7 +23,17 @@ from .envelope import Envelope, Lane, Redact, describe
 from .errors import InvalidMessage, MessageError, UnknownEventType, UnknownVersion
 from .strict_json import validate_json
 
-__all__ = ["Declared", "Handler", "Priority", "Projection", "Registry", "Rotation", "discover", "fields_to"]
+__all__ = [
+    "Declaration",
+    "Declared",
+    "Handler",
+    "Priority",
+    "Projection",
+    "Registry",
+    "Rotation",
+    "discover",
+    "fields_to",
+]
 
 MAX_KEY = 128
 """Longest key in characters: the limit of an Event Hubs partition key and a Service Bus session id."""
@@ -212,11 +223,25 @@ class Declared:
     webhook_sources: list[WebhookSource] = field(default_factory=list)
 
 
-class Registry:
-    """All handlers and projections of the app, checked for clashes when it is built."""
+class Declaration:
+    """Base of what a module of an integration declares at its top level beside its `Integration`: a partner."""
 
-    def __init__(self, integrations: Iterable[Declared]) -> None:
+
+D = TypeVar("D", bound=Declaration)
+
+
+class Registry:
+    """All handlers and projections of the app, checked for clashes when it is built.
+
+    Parameters
+    ----------
+    beside:
+        What the integrations' modules declare beside them.
+    """
+
+    def __init__(self, integrations: Iterable[Declared], *, beside: Iterable[Declaration] = ()) -> None:
         self.integrations = tuple(integrations)
+        self._beside = tuple(beside)
         self._handlers: dict[str, dict[str, Handler]] = {}
         self._projections: dict[str, list[Projection]] = {}
         self._routes: dict[str, Handler] = {}
@@ -237,6 +262,10 @@ class Registry:
                 if rotation.secret.lower() in self._rotations:
                     raise ValueError(f"the secret {rotation.secret} is rotated twice")
                 self._rotations[rotation.secret.lower()] = rotation
+
+    def declared(self, kind: type[D]) -> tuple[D, ...]:
+        """Everything of a kind that the integrations' modules declare beside their integrations."""
+        return tuple(one for one in self._beside if isinstance(one, kind))
 
     @property
     def rotations(self) -> dict[str, Rotation]:
@@ -358,14 +387,26 @@ def _check_path(path: str) -> None:
 
 
 def discover(package: ModuleType) -> Registry:
-    """Import every module of a package and gather the `Integration` objects at their top level."""
+    """Import every module of a package, and gather what they have at their top level.
+
+    That is the `Integration` objects of the modules themselves; what is declared beside them may stand deeper.
+    """
     found: dict[int, Declared] = {}
+    beside: dict[int, Declaration] = {}
     for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
         imported = importlib.import_module(module.name)
         for value in vars(imported).values():
             if isinstance(value, Declared):
                 found.setdefault(id(value), value)
-    return Registry(found.values())
+        for part in _parts(module.name):
+            beside.update((id(value), value) for value in vars(part).values() if isinstance(value, Declaration))
+    return Registry(found.values(), beside=beside.values())
+
+
+def _parts(name: str) -> Iterator[ModuleType]:
+    """A module, and what was imported beneath it."""
+    beneath = f"{name}."
+    return (part for key, part in sorted(sys.modules.items()) if key == name or key.startswith(beneath))
 
 
 def _second_names(schema: Any) -> Iterator[str]:

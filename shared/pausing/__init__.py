@@ -5,11 +5,9 @@ pause: no delivery and no attempt is counted, nothing expires, and a pause of da
 """
 
 from .book import PauseBook
-from .errors import NotPaused, PauseError, TooManyPauses, UnknownName
 from .gate import PauseGate, PauseWatch
-from .pause import Kind, Pause, known_name
-from .release import Release
-from .set_aside import SetAside, SetAsideMessage
+from .pause import Kind, NotPaused, Pause, PauseError, TooManyPauses, UnknownName, known_name
+from .set_aside import Release, SetAside, SetAsideMessage
 
 __all__ = [
     "Kind",

@@ -7,8 +7,7 @@ from datetime import datetime
 
 from shared.tables import Create, Entity, Replace, Table, again_on_conflict, etag_of
 
-from .errors import NotPaused, TooManyPauses
-from .pause import Kind, Pause
+from .pause import Kind, NotPaused, Pause, TooManyPauses
 
 __all__ = ["PauseBook", "PauseState"]
 

@@ -14,16 +14,25 @@ from uuid import UUID
 
 from opentelemetry.trace import SpanKind
 
-from shared.dead_letters import KILLER, MOST_DEATHS, RETURNS, SUSPICIOUS_DELIVERY, Suspects, headers_of
+from shared.dead_letters import (
+    KILLER,
+    MOST_DEATHS,
+    RETURNS,
+    SUSPICIOUS_DELIVERY,
+    GivenUpEarlier,
+    Suspects,
+    headers_of,
+)
 from shared.messages import Delivery, Lane
 from shared.ordered import OrderedKeys
 from shared.outbox import Outbox
 from shared.pausing import PauseGate
 from shared.resilience import LaneTurns
 from shared.state import Inbox, StateStore
-from shared.telemetry import link_to, log_event, span
+from shared.telemetry import Name, link_to, log_event, messaging, span
 from shared.work import Dead, Done, Duplicate, Ended, Fresh, Handled, Message, Parked, RetryLater
 
+from . import message_spans
 from .decoding import Decoder
 from .deduplication import Deduplication, Recent
 from .handling import Limits, Runner, commit, groups
@@ -68,6 +77,7 @@ class BatchProcessor:
         admission: PauseGate | None = None,
         recent: Recent | None = None,
         suspects: Suspects | None = None,
+        earlier: GivenUpEarlier | None = None,
     ) -> None:
         self._decoder = decoder
         self._recent = recent or Recent()
@@ -81,6 +91,7 @@ class BatchProcessor:
         self._turns = turns
         self._admission = admission
         self._suspects = suspects
+        self._earlier = earlier
 
     async def process(self, lane: Lane, deliveries: Sequence[Delivery]) -> None:
         """Return when every message has its outcome and the batch may be completed.
@@ -94,13 +105,15 @@ class BatchProcessor:
         ends = started + self._limits.batch_budget + GRACE_SECONDS
         received, admitted = len(deliveries), deliveries
         links = [link for one in deliveries if (link := link_to(one.properties.get("traceparent")))]
-        attributes = {"messaging.destination.name": lane.value, "messaging.batch.message_count": received}
+        attributes = messaging("receive", lane.value, BATCH_COUNT=received)
         outcomes: Counter[type] = Counter()
-        with span("batch", kind=SpanKind.CONSUMER, links=links, attributes=attributes):
+        with span(f"receive {lane.value}", kind=SpanKind.CLIENT, links=links, attributes=attributes):
             try:
                 async with asyncio.timeout_at(ends):
                     if self._admission is not None:
                         admitted = [deliveries[number] for number in await self._admission.admit(lane, deliveries)]
+                    if lane is Lane.ORDERED and self._earlier is not None:
+                        await self._earlier.take(admitted)
                     with self._turns.at_work(lane):
                         outcomes = await self._batch(lane, admitted, started + self._limits.batch_budget)
             except Exception as error:
@@ -177,16 +190,16 @@ class BatchProcessor:
 
     async def _turn(self, delivery: Delivery) -> Ended:
         async with asyncio.timeout(self._limits.batch_budget + GRACE_SECONDS):
-            decoded = await self._decoder.read(delivery)
+            decoded = await self._read(Lane.ORDERED, delivery)
             if isinstance(decoded, Ended):
-                return decoded
+                return self._ended(decoded)
             deadline = asyncio.get_running_loop().time() + self._limits.batch_budget
             (ended,) = await self._wave(Lane.ORDERED, [decoded], deadline, _leave)
-            return ended
+            return self._ended(ended)
 
     async def _part(self, lane: Lane, deliveries: Sequence[Delivery], deadline: float) -> Counter[type]:
         """What was read may be large: nothing of it outlives this."""
-        decoded = await _all(self._read(delivery) for delivery in deliveries)
+        decoded = await _all(self._read(lane, delivery) for delivery in deliveries)
         for one in decoded:
             if isinstance(one, Message) and one.headers.attempt == 1:
                 self._settler.budget(one.handler.integration).earn()
@@ -196,10 +209,17 @@ class BatchProcessor:
             ended = await self._in_waves(lane, decoded, deadline)
         return Counter(type(one.outcome) for one in ended)
 
-    async def _read(self, delivery: Delivery) -> Message | Ended:
+    async def _read(self, lane: Lane, delivery: Delivery) -> Message | Ended:
+        delivery = message_spans.begun(lane, delivery)
         if self._recent.is_put_off(delivery):
             return Ended(delivery, Duplicate())
-        return await self._decoder.read(delivery)
+        decoded = await self._decoder.read(delivery)
+        message_spans.read(delivery, decoded)
+        return decoded
+
+    def _ended(self, one: Ended) -> Ended:
+        message_spans.ended(one, now=self._settler.now())
+        return one
 
     async def _in_waves(self, lane: Lane, decoded: Sequence[Message | Ended], deadline: float) -> list[Ended]:
         """What can't be read is settled beside the others' work, unless another message goes by its id.
@@ -219,6 +239,7 @@ class BatchProcessor:
                 await self._settler.settle(lane, one)
             if isinstance(one.outcome, RetryLater):
                 self._recent.put_off(one.delivery)
+            self._ended(one)
 
         async def work() -> list[Ended]:
             return [one for wave in _waves(messages) for one in await self._wave(lane, wave, deadline, settle)]
@@ -235,6 +256,7 @@ class BatchProcessor:
 
             async def settle(one: Ended, holding: frozenset[UUID] = turns.holding) -> None:
                 await ordered.settle(one, holds_key=one.headers is not None and one.headers.message_id in holding)
+                self._ended(one)
 
             messages = [one for one in turns.now if isinstance(one, Message)]
             unread = [one for one in turns.now if isinstance(one, Ended)]
@@ -244,10 +266,10 @@ class BatchProcessor:
                     *(_settled(settle, one) for one in unread),
                 ]
             )
-            result += [*turns.parked, *unread, *ended]
+            result += [*map(self._ended, turns.parked), *unread, *ended]
         nameless = [one for one in decoded if isinstance(one, Ended) and one.headers is None]
         await _all(self._settler.settle(Lane.ORDERED, one) for one in nameless)
-        return [*result, *nameless]
+        return [*result, *map(self._ended, nameless)]
 
     async def _wave(self, lane: Lane, messages: Sequence[Message], deadline: float, settle: Settle) -> list[Ended]:
         """One message per key: later messages of a key wait for the wave before. Each is settled when it has ended."""
@@ -313,9 +335,15 @@ class BatchProcessor:
 
     async def _publish(self, ended: Iterable[Ended]) -> None:
         """Publish what was committed; what fails here stays in the outbox and is swept from there."""
-        works = [one.work for one in ended if isinstance(one.outcome, Done) and one.work and one.work.emitted]
+        done = [one for one in ended if isinstance(one.outcome, Done) and one.work and one.work.emitted]
+        works = [one.work for one in done if one.work is not None]
+        if not works:
+            return
         try:
-            await self._outbox.publish(works)
+            with span(
+                "publish", **message_spans.about(done), attributes={Name.EVENTS: sum(len(one.emitted) for one in works)}
+            ):
+                await self._outbox.publish(works)
         except Exception as error:
             log_event("publish failed", level=logging.WARNING, error=error)
         else:

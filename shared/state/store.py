@@ -23,6 +23,7 @@ __all__ = [
     "StateStore",
     "TooLarge",
     "bucket_of",
+    "call_key",
     "delivery_columns",
     "delivery_parts",
     "inbox_key",
@@ -95,6 +96,11 @@ def sequence_key(key: str) -> str:
 def outbox_key(key: str, sequence: int) -> str:
     """Row of something still to be published; the rows of an aggregate sort in the order of publishing."""
     return f"outbox:{row_safe(key)}:{sequence:012d}"
+
+
+def call_key(message_id: object, call: str) -> str:
+    """Row of a partner's answer to one call of a message."""
+    return f"call:{message_id}:{call}"
 
 
 def parked_key(key: str) -> str:
@@ -255,8 +261,8 @@ class StateStore:
         async with self._reading:
             return await self._table(bucket).get(partition_key(bucket), row_key)
 
-    async def commit(self, bucket: int, operations: Sequence[Operation]) -> None:
-        """Do all operations or none.
+    async def commit(self, bucket: int, operations: Sequence[Operation]) -> list[str | None]:
+        """Do all operations or none; returns the new version of each row.
 
         Raises
         ------
@@ -266,7 +272,7 @@ class StateStore:
         await self.open()
         if operations and operations[0].row["PartitionKey"] != partition_key(bucket):
             raise ValueError("one transaction changes rows of one bucket")
-        await self._table(bucket).submit(operations)
+        return await self._table(bucket).submit(operations)
 
     async def delete(self, bucket: int, row_keys: Iterable[str]) -> None:
         """Delete rows in groups; a row that is gone already is fine."""
@@ -307,9 +313,15 @@ class StateStore:
                 yield str(row["claim"])
 
     async def settled(self, bucket: int, *, before: datetime) -> AsyncIterator[str]:
-        """Row keys of the inbox records that were settled before a moment; open replays are left out."""
+        """Row keys of the inbox records that were settled before a moment, and of partners' answers kept before it.
+
+        Open replays are left out.
+        """
         where = [Condition("processedAt", "lt", before), Condition("status", "ne", "replaying")]
         async for row in self._range(bucket, *rows_of("inbox"), where=where, select=["RowKey"]):
+            yield str(row["RowKey"])
+        where = [Condition("keptAt", "lt", before)]
+        async for row in self._range(bucket, *rows_of("call"), where=where, select=["RowKey"]):
             yield str(row["RowKey"])
 
     async def values_in_use(self, names: Collection[str]) -> set[str]:

@@ -7,8 +7,10 @@ import os
 import re
 import subprocess
 import sys
+import xml.etree.ElementTree as ElementTree
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,11 +18,12 @@ from typing import Any
 import pytest
 
 from local.app import describe, sample_environment
-from local.bicep import Deployment, deploy, read_parameters
+from local.bicep import Deployment, Resource, deploy, read_parameters
 from local.declaring import declared_files
 from local.doctor import examine, read_facts
 from local.doctor.readers.app import CONSTANTS
 from local_azure.broker.config import Namespace, read_config
+from local_azure.broker.entities import SqlFilter
 from tests.unit.project_copy import copy_project
 
 HEAD = '''"""A module that a test adds."""
@@ -33,7 +36,7 @@ from starlette.responses import JSONResponse, Response
 
 from functions.composition.capability import Capability
 from functions.composition.composition import Composition
-from functions.composition.declaring import Access, Need, Queue, Table
+from functions.composition.declaring import Access, Need, Queue, Subscription, Table, Topic
 from functions.triggers import AppName, Function, HubTrigger, QueueTrigger, TimerTrigger
 from shared.authentication import Role
 from shared.environment import QueueName, SettingsSlice
@@ -90,12 +93,19 @@ MODULES = {
     'needs=[Need(access=Access.READ, to=Table(name="parcels"), why="Answers with parcels.")],\n'
     'resources=[Table(name="parcels")]',
     "hooks": 'routes=[Route(method="POST", path="hooks/{source}", endpoint=answer, access=None, scheme="signature")]',
+    "stream": 'routes=[Route(method="GET", path="watch/{key}", endpoint=answer, access=frozenset({Role.READER}), '
+    "streams=True, described=False)]",
     "probe": 'probes={"parcels": alive}',
     "consumer": 'functions=[Function(call=follow, trigger=HubTrigger(hub="%SLUICE_EVENT_HUB%", group="parcels"), '
     "app=AppName.STREAMS)]",
-    "queue": 'resources=[Queue(name="parcels", lock="PT1M", deliveries=20)],\n'
+    "queue": 'resources=[Queue(name="parcels", lock="PT1M", deliveries=20)], drained=["parcels"],\n'
     'functions=[Function(call=take, trigger=QueueTrigger(queue="parcels"), app=AppName.BULK)]',
-    "setting": 'resources=[Queue(name="%SLUICE_PARCELS_QUEUE%")],\n'
+    "topic": "resources=[Topic(name='scans', time_to_live='P2D', subscriptions=(Subscription(name='late', "
+    "forward_to='%SLUICE_LANE_LOW%', where=\"eventType LIKE 'order.%' AND late IS NOT NULL\", time_to_live='P1D', "
+    "deliveries=3),))],\n"
+    "functions=[Function(call=tick, trigger=TimerTrigger(schedule='0 0 3 * * *'), app=AppName.STREAMS)],\n"
+    "needs=[Need(access=Access.SEND, to=Topic(name='scans'), why='Tells of scans.')]",
+    "setting": 'resources=[Queue(name="%SLUICE_PARCELS_QUEUE%")], drained=["%SLUICE_PARCELS_QUEUE%"],\n'
     'functions=[Function(call=take, trigger=QueueTrigger(queue="%SLUICE_PARCELS_QUEUE%"), app=AppName.BULK)],\n'
     "settings=SETTINGS.variables()",
 }
@@ -197,7 +207,7 @@ def test_a_route(grown: Grown) -> None:
     assert list(grown.openapi["paths"]["/api/parcels/{key}"]) == ["get"]
     (route,) = [one for one in grown.declared["routes"] if one["of"] == "route"]
     assert route["callers"] == ["reader"]
-    assert re.search(grown.declared["openPaths"], "/api/parcels/x") is None
+    assert re.search(grown.declared["openRoutes"], "GET /api/parcels/x") is None
     (imported,) = grown.production.of_type("Microsoft.ApiManagement/service/apis")
     assert "/api/parcels/{key}" in str(imported.properties["value"])
     assert "Answers with parcels." in grown.roles("parcels")
@@ -207,15 +217,45 @@ def test_a_route(grown: Grown) -> None:
 
 def test_a_route_that_checks_a_signature(grown: Grown) -> None:
     """The gateway asks for no token there."""
-    assert re.search(grown.declared["openPaths"], "/api/hooks/carrier")
-    assert re.search(grown.declared["openPaths"], "/api/hooks/carrier/more") is None
+    assert re.search(grown.declared["openRoutes"], "POST /api/hooks/carrier")
+    assert re.search(grown.declared["openRoutes"], "GET /api/hooks/carrier") is None
+    assert re.search(grown.declared["openRoutes"], "POST /api/hooks/carrier/more") is None
     guarded = deploy(grown.infra / "modules" / "apim.bicep", {"issuer": "https://issuer", "sku": "StandardV2"})
     (callers,) = [
         str(one.properties["value"])
         for one in guarded.of_type("Microsoft.ApiManagement/service/policyFragments")
         if one.name.endswith("/sluice-callers")
     ]
-    assert grown.declared["openPaths"] in callers
+    assert grown.declared["openRoutes"] in callers
+
+
+def test_a_route_that_streams(grown: Grown) -> None:
+    """The gateway holds nothing of it back; a tier that can't says so."""
+    assert re.search(grown.declared["streamingRoutes"], "GET /api/watch/x")
+    for tier, passed_on in (("StandardV2", True), ("Premium", True), ("BasicV2", True), ("Consumption", False)):
+        made = deploy(grown.infra / "modules" / "apim.bicep", {"sku": tier, "issuer": ""})
+        (policy,) = made.of_type("Microsoft.ApiManagement/service/apis/policies")
+        when = ElementTree.fromstring(str(policy.properties["value"])).find("backend/choose/when")
+        assert when is not None
+        assert grown.declared["streamingRoutes"] in when.get("condition", "")
+        forward = when.find("forward-request")
+        assert (forward is not None) is passed_on, tier
+        if forward is not None:
+            assert forward.get("buffer-response") == "false"
+            assert int(forward.get("timeout", "0")) > 230  # the load balancer before the app ends it then
+        else:
+            assert "passes no streams on" in (when.findtext("return-response/set-body") or "")
+        (logged,) = made.of_type("Microsoft.ApiManagement/service/apis/diagnostics")
+        assert not {"frontend", "backend"} & logged.properties.keys()  # no body is logged, which would hold it back
+
+
+def test_a_route_that_is_not_described(grown: Grown) -> None:
+    """The gateway has an operation of it all the same, made after the description's."""
+    assert "/api/watch/{key}" not in grown.openapi["paths"]
+    made = grown.production.of_type("Microsoft.ApiManagement/service/apis/operations")
+    found = {one.name.rsplit("/", 1)[-1]: one.properties for one in made}
+    assert found["get-api-watch-key"]["urlTemplate"] == "/api/watch/{key}"
+    assert found["get-api-watch-key"]["templateParameters"] == [{"name": "key", "type": "string", "required": True}]
 
 
 def test_a_probe(grown: Grown) -> None:
@@ -250,10 +290,54 @@ def test_a_queue_with_a_setting_of_its_own(grown: Grown) -> None:
     assert {value for _, value in grown.settings("SLUICE_PARCELS_QUEUE")} == {"parcel-queue"}
 
 
+def test_a_topic(grown: Grown) -> None:
+    """Topic, subscription, filter and forwarding are the same on a laptop and in Azure; who sends there may."""
+
+    def deployed(kind: str) -> Resource:
+        (found,) = grown.production.of_type(f"Microsoft.ServiceBus/namespaces/{kind}")
+        return found
+
+    (topic,), (configured,) = grown.emulator.topics, grown.emulator.subscriptions
+    there, subscription = deployed("topics"), configured.description
+    assert there.name.endswith("/scans")
+    assert (topic.name, there.properties["defaultMessageTimeToLive"]) == ("scans", "P2D")
+    assert topic.default_message_time_to_live == timedelta(days=2)
+    forwarding = deployed("topics/subscriptions")
+    assert forwarding.name.endswith("/scans/late")
+    assert subscription.forward_to == forwarding.properties["forwardTo"] == "lane-low"
+    assert subscription.max_delivery_count == forwarding.properties["maxDeliveryCount"] == 3
+    assert subscription.default_message_time_to_live == timedelta(days=1)
+    assert forwarding.properties["defaultMessageTimeToLive"] == "P1D"
+    (rule,) = configured.rules
+    replaced = deployed("topics/subscriptions/rules")
+    assert replaced.name.endswith("/scans/late/$Default")
+    assert rule.name == "$Default"
+    assert isinstance(rule.filter, SqlFilter)
+    assert rule.filter.expression == replaced.get("properties.sqlFilter.sqlExpression")
+    assert rule.filter.expression == "eventType LIKE 'order.%' AND late IS NOT NULL"
+    assert "Tells of scans." in grown.roles("scans")
+
+
+def test_a_filter_that_the_broker_can_not_read_is_found_where_it_is_declared(copied: Path) -> None:
+    """In a line that names it; the broker wouldn't start with it either, which its own tests show."""
+    filtered = "Subscription(name='x', forward_to='%SLUICE_LANE_LOW%', where='colour = ')"
+    add(copied, "parcels", f"resources=[Topic(name='scans', subscriptions=({filtered},))]")
+    done = _run(copied, ["-m", "local.declaring", "--check", "--project", str(copied)])
+    assert done.returncode == 2
+    assert done.stderr.strip().count("\n") == 0
+    assert "a valid SQL expression" in done.stderr
+    assert "Topics[0].Subscriptions[0]" in done.stderr
+
+
 BAD = [
     (
         'functions=[Function(call=take, trigger=QueueTrigger(queue="parcls"), app=AppName.BULK)]',
         "take_parcels of parcels reads the queue parcls, which nobody declares",
+    ),
+    (
+        'resources=[Queue(name="parcels")],\n'
+        'functions=[Function(call=take, trigger=QueueTrigger(queue="parcels"), app=AppName.BULK)]',
+        "take_parcels of parcels reads the queue parcels, whose dead letters nobody drains",
     ),
     (
         'jobs=[Job(name="tidy", app=AppName.STREAMS, schedule=parse_schedule("now and then"), call=tick)]',
@@ -263,11 +347,19 @@ BAD = [
         'routes=[Route(method="POST", path="messages", endpoint=answer, access=frozenset({Role.READER}))]',
         "the route POST /api/messages is claimed by ingestion and by parcels",
     ),
+    (
+        "resources=[Topic(name='scans', subscriptions=(Subscription(name='x', forward_to='nowhere'),))]",
+        "x of the topic scans forwards to nowhere, which nobody declares",
+    ),
     ('resources=[Queue(name="parcels", lock="PT10M")]', "the lock of the queue parcels is PT10M: use PT5S to PT5M"),
 ]
 
 
-@pytest.mark.parametrize(("offered", "said"), BAD, ids=["unknown queue", "schedule", "two owners", "refused by Azure"])
+@pytest.mark.parametrize(
+    ("offered", "said"),
+    BAD,
+    ids=["unknown queue", "no drain", "schedule", "two owners", "forwards nowhere", "refused by Azure"],
+)
 def test_a_bad_declaration_is_one_clear_line_everywhere(copied: Path, offered: str, said: str) -> None:
     """At the start, where it is declared, and in the doctor."""
     add(copied, "parcels", offered)
