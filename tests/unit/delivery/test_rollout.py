@@ -236,10 +236,10 @@ def outputs(**more: object) -> dict[str, dict[str, object]]:
 def test_outputs_say_where(subscription: Subscription, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The whole command, from a deployment's outputs to the apps; without a pool it is rolling."""
     subscription.change(outputs=outputs())
+    new = package(tmp_path, "new")
     monkeypatch.setattr("infra.delivery.rollout._smoke", lambda url: None)
     monkeypatch.setattr("infra.delivery.rollout._release", lambda url: digest(new)[:12])
     monkeypatch.setattr("infra.delivery.rollout._PAUSE_SECONDS", 0.0)
-    new = package(tmp_path, "new")
     assert main(["auto", "--zip", str(new), "--deployment", "sluice-dev"]) == 0
     assert [runs(subscription, app) for app in BLUE.apps] == [digest(new)] * 2
     assert main(["back", "--to", digest(new), "--deployment", "sluice-dev"]) == 0
