@@ -743,6 +743,7 @@ module endpoints 'modules/private-endpoints.bicep' = if (isolated) {
     packages
     vault
     topic
+    app
     green
   ]
 }
