@@ -34,6 +34,7 @@ usage: python3 dev.py COMMAND [options]
   api-key   make an API key for a client: CLIENT [--roles producer]
   vault     look into the running local Key Vault: list | get NAME | set NAME [VALUE] | rotate NAME [--key]
   dead-letters  list, group, show, replay or discard what could not be processed
+  trace     show a message's whole way, with its waits: ID, or the beginning of one [--follow] [--json]
   pause     stop a lane, an integration or a partner on all instances: KIND NAME --reason WHY
   resume    end a pause; what waited is done: KIND NAME
   pauses    list what is paused, what waits, and what was paused lately
@@ -133,6 +134,7 @@ VERBS = {
     "resume": Verb(LOCAL, False, operate("resume"), in_project=True),
     "pauses": Verb(LOCAL, False, operate("pauses"), in_project=True),
     "distrust-key": Verb(LOCAL, False, operate("distrust-key"), in_project=True),
+    "trace": Verb(LOCAL, False, operate("trace"), in_project=True),
     "trust-key": Verb(LOCAL, False, operate("trust-key"), in_project=True),
     "chaos": Verb(LOCAL, True, module("local.chaos")),
     "fuzz": Verb(LOCAL, True, module("local.fuzz")),

@@ -26,9 +26,6 @@ param cloud Cloud = 'public'
 @description('Everything is reached over the private network only. Service Bus has to be Premium.')
 param isolated bool
 
-@description('Spread what can be spread over availability zones.')
-param zoneRedundant bool
-
 @description('What holds data can not be deleted by mistake.')
 param locked bool
 
@@ -116,6 +113,7 @@ var declared = loadJsonContent('declarations.json')
 var poolless = !gateway.enabled || gateway.sku == 'Consumption'
 var networkless = gateway.enabled && gateway.sku != 'StandardV2'
 var zonal = contains(storageSku, 'ZRS')
+var zoned = sizes.api.zones || sizes.high.zones || sizes.bulk.zones || sizes.ordered.zones || sizes.streams.zones
 var standardBus = serviceBus.sku == 'Standard'
 var mistakes = flatten([
   twoColours && poolless ? ['twoColours needs the gateway, and a tier with a pool of backends: BasicV2 or StandardV2'] : []
@@ -128,7 +126,7 @@ var mistakes = flatten([
   eventHubs.sku == 'Standard' && eventHubs.partitions > 32 ? ['eventHubs.partitions is at most 32 for Standard'] : []
   eventHubs.sku == 'Standard' && eventHubs.retentionHours > 168 ? ['eventHubs.retentionHours is at most 168 for Standard'] : []
   stateBuckets < eventHubs.partitions ? ['stateBuckets is less than eventHubs.partitions: those beyond stay empty'] : []
-  zoneRedundant && !zonal ? ['zoneRedundant needs a storageSku over zones: ZRS, GZRS or RAGZRS'] : []
+  zoned && !zonal ? ['sizes with zones need a storageSku over zones: ZRS, GZRS or RAGZRS'] : []
   thresholds.otherAgeSeconds < thresholds.highAgeSeconds ? ['thresholds.otherAgeSeconds is less than highAgeSeconds'] : []
   environmentName == toLower(environmentName) && !contains(environmentName, '_') && !contains(environmentName, '.') && !contains(environmentName, ' ') && !startsWith(environmentName, '-') && !endsWith(environmentName, '-') ? [] : ['environmentName is small letters and digits with single hyphens between them']
 ])
@@ -628,6 +626,7 @@ module roles 'modules/rbac.bicep' = {
     vaultName: vault.outputs.name
     componentName: monitoring.outputs.componentName
     queueGrants: declared.grants.queues
+    topicGrants: declared.grants.topics
     hubGrants: declared.grants.hubs
     containerGrants: concat(claimGrants, packageGrants, twoColours ? greenGrants : [])
     accountGrants: concat(accountGrants, isolated ? [] : linkGrants)
@@ -665,7 +664,7 @@ module app 'modules/functionapp.bicep' = [for (one, i) in apps: {
     maximumInstances: one.size.maximumInstances
     alwaysReady: one.size.alwaysReady
     httpConcurrency: one.size.httpConcurrency
-    zoneRedundant: zoneRedundant
+    zoneRedundant: one.size.zones
     pythonVersion: '3.12'
     functions: declared.functions
     app: one.key
@@ -702,7 +701,7 @@ module green 'modules/functionapp.bicep' = [for (one, i) in apps: if (twoColours
     maximumInstances: one.size.maximumInstances
     alwaysReady: one.size.alwaysReady
     httpConcurrency: one.size.httpConcurrency
-    zoneRedundant: zoneRedundant
+    zoneRedundant: one.size.zones
     pythonVersion: '3.12'
     functions: declared.functions
     app: one.key

@@ -9,7 +9,6 @@ var stages = {
     environmentName: readEnvironmentVariable('AZURE_ENV_NAME', 'dev')
     stage: 'dev'
     isolated: false
-    zoneRedundant: false
     locked: false
     stateAccounts: 1
     stateBuckets: 16
@@ -29,11 +28,11 @@ var stages = {
     }
     vaultSku: 'standard'
     sizes: {
-      api: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 16 }
-      high: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1 }
-      bulk: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1 }
-      ordered: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1 }
-      streams: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1 }
+      api: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 16, zones: false }
+      high: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1, zones: false }
+      bulk: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1, zones: false }
+      ordered: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1, zones: false }
+      streams: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1, zones: false }
     }
     retention: {
       claimDays: 60
@@ -69,7 +68,6 @@ var stages = {
     environmentName: readEnvironmentVariable('AZURE_ENV_NAME', 'prod')
     stage: 'prod'
     isolated: true
-    zoneRedundant: true
     locked: true
     stateAccounts: 4
     stateBuckets: 256
@@ -89,11 +87,11 @@ var stages = {
     }
     vaultSku: 'premium'
     sizes: {
-      api: { memoryMb: 2048, maximumInstances: 80, alwaysReady: [{ name: 'http', instanceCount: 2 }], httpConcurrency: 16 }
-      high: { memoryMb: 2048, maximumInstances: 60, alwaysReady: [{ name: 'function:lane_high', instanceCount: 2 }], httpConcurrency: 1 }
-      bulk: { memoryMb: 2048, maximumInstances: 60, alwaysReady: [], httpConcurrency: 1 }
-      ordered: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1 }
-      streams: { memoryMb: 2048, maximumInstances: 10, alwaysReady: [], httpConcurrency: 1 }
+      api: { memoryMb: 2048, maximumInstances: 80, alwaysReady: [{ name: 'http', instanceCount: 2 }], httpConcurrency: 16, zones: true }
+      high: { memoryMb: 2048, maximumInstances: 60, alwaysReady: [{ name: 'function:lane_high', instanceCount: 2 }], httpConcurrency: 1, zones: true }
+      bulk: { memoryMb: 2048, maximumInstances: 60, alwaysReady: [], httpConcurrency: 1, zones: true }
+      ordered: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1, zones: true }
+      streams: { memoryMb: 2048, maximumInstances: 10, alwaysReady: [], httpConcurrency: 1, zones: true }
     }
     retention: {
       claimDays: 60
@@ -129,7 +127,6 @@ var stages = {
     environmentName: readEnvironmentVariable('AZURE_ENV_NAME', 'test')
     stage: 'test'
     isolated: true
-    zoneRedundant: false
     locked: false
     stateAccounts: 2
     stateBuckets: 64
@@ -149,11 +146,11 @@ var stages = {
     }
     vaultSku: 'standard'
     sizes: {
-      api: { memoryMb: 2048, maximumInstances: 50, alwaysReady: [{ name: 'http', instanceCount: 1 }], httpConcurrency: 16 }
-      high: { memoryMb: 2048, maximumInstances: 50, alwaysReady: [{ name: 'function:lane_high', instanceCount: 1 }], httpConcurrency: 1 }
-      bulk: { memoryMb: 2048, maximumInstances: 50, alwaysReady: [], httpConcurrency: 1 }
-      ordered: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1 }
-      streams: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1 }
+      api: { memoryMb: 2048, maximumInstances: 50, alwaysReady: [{ name: 'http', instanceCount: 1 }], httpConcurrency: 16, zones: false }
+      high: { memoryMb: 2048, maximumInstances: 50, alwaysReady: [{ name: 'function:lane_high', instanceCount: 1 }], httpConcurrency: 1, zones: false }
+      bulk: { memoryMb: 2048, maximumInstances: 50, alwaysReady: [], httpConcurrency: 1, zones: false }
+      ordered: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1, zones: false }
+      streams: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1, zones: false }
     }
     retention: {
       claimDays: 60
@@ -195,7 +192,6 @@ param authAudience = readEnvironmentVariable('SLUICE_AUTH_AUDIENCE', '')
 param environmentName = stages[stageName].environmentName
 param stage = stages[stageName].stage
 param isolated = stages[stageName].isolated
-param zoneRedundant = stages[stageName].zoneRedundant
 param locked = stages[stageName].locked
 param stateAccounts = stages[stageName].stateAccounts
 param stateBuckets = stages[stageName].stateBuckets

@@ -26,6 +26,9 @@ type AppSize = {
   @minValue(1)
   @maxValue(1000)
   httpConcurrency: int
+
+  @description('Over availability zones. The platform then keeps two instances of every function group, asked for or not, and they are paid always.')
+  zones: bool
 }
 
 @export()

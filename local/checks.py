@@ -35,6 +35,7 @@ def checks(project: Path) -> list[Check]:
         Check("format", ["-m", "ruff", "format", "--check", "."]),
         Check("imports", ["-c", lint_imports, "--no-logo"]),
         Check("words", ["-m", "local.words"]),
+        Check("partners", ["-m", "local.partner_rules"]),
         Check("declarations", ["-m", "local.declaring", "--check"]),
         Check("doctor", ["-m", "local.doctor", "--brief"]),
         Check("rehearsal", ["-m", "local.rehearsal", "--brief"]),

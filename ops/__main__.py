@@ -17,6 +17,7 @@ VERBS = {
     "resume": ("ops.pausing:resume", "end a pause; what waited is done"),
     "pauses": ("ops.pausing:pauses", "list what is paused, what waits, and what was paused lately"),
     "distrust-key": ("ops.distrusting:distrust", "take no token under a signing key from now on"),
+    "trace": ("ops.tracing:main", "show a message's whole way, with its waits"),
     "trust-key": ("ops.distrusting:trust", "take tokens under it again"),
 }
 """Each verb's command line, as `module:function`, and what it is for."""

@@ -5,7 +5,7 @@ from .capability import Capability, Command
 from .composing import WrongComposition, capabilities_of, compose, contradictions
 from .composition import Composition
 from .declarations import declarations
-from .declaring import Access, Container, Hub, Key, Need, Queue, Table, Vault, WrongDeclaration
+from .declaring import Access, Container, Hub, Key, Need, Queue, Subscription, Table, Topic, Vault, WrongDeclaration
 
 __all__ = [
     "CAPABILITIES",
@@ -19,7 +19,9 @@ __all__ = [
     "Key",
     "Need",
     "Queue",
+    "Subscription",
     "Table",
+    "Topic",
     "Vault",
     "WrongComposition",
     "WrongDeclaration",

@@ -19,6 +19,7 @@ _MODULES = (
     "dead_letters",
     "state",
     "sending",
+    "partners",
     "claims",
     "uploads",
     "retention",

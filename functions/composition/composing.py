@@ -11,7 +11,7 @@ from shared.environment import WrongSettings
 from . import api, jobs
 from .capability import Capability
 from .composition import Composition
-from .declaring import ROUTES, Container, Hub, Queue, Table
+from .declaring import ROUTES, Container, Hub, Queue, Table, Topic
 
 __all__ = ["WrongComposition", "capabilities_of", "compose", "contradictions"]
 
@@ -64,9 +64,15 @@ def contradictions(capabilities: Sequence[Capability], *, known_settings: frozen
     for what, claims in _claims(capabilities).items():
         yield from _claimed_twice(what, claims)
     queues = {one.name for capability in capabilities for one in capability.resources if isinstance(one, Queue)}
+    topics = {one.name: one for capability in capabilities for one in capability.resources if isinstance(one, Topic)}
     hubs = {one.name for capability in capabilities for one in capability.resources if isinstance(one, Hub)}
     tables = {one.name for capability in capabilities for one in capability.resources if isinstance(one, Table)}
     containers = {one.name for capability in capabilities for one in capability.resources if isinstance(one, Container)}
+    entities = {Queue: queues, Topic: set(topics), Hub: hubs, Table: tables, Container: containers}
+    for topic in topics.values():
+        for subscription in topic.subscriptions:
+            if (target := subscription.forward_to) not in queues:
+                yield f"{subscription.name} of the topic {topic.name} forwards to {target}, which nobody declares"
     for capability in capabilities:
         own = {one.name for one in capability.functions} | {one.name for one in capability.jobs}
         own.add(ROUTES)  # which may be none: an app without views has none of theirs
@@ -77,7 +83,7 @@ def contradictions(capabilities: Sequence[Capability], *, known_settings: frozen
             if hub is not None and hub not in hubs:
                 yield f"{function.name} of {capability.name} reads the hub {hub}, which nobody declares"
         for need in capability.needs:
-            declared = {Queue: queues, Hub: hubs, Table: tables, Container: containers}.get(type(need.to))
+            declared = entities.get(type(need.to))
             if declared is not None and need.to.name not in declared:
                 kind = type(need.to).__name__.lower()
                 yield f"{capability.name} needs the {kind} {need.to.name}, which nobody declares"

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, TypeVar, cast
 
 from shared.messages import Registry
@@ -11,10 +12,7 @@ from shared.settings import Settings
 __all__ = ["Composition"]
 
 T = TypeVar("T")
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
+_NOW = partial(datetime.now, UTC)
 
 
 class Composition:
@@ -40,7 +38,7 @@ class Composition:
         registry: Registry,
         *,
         parts: Mapping[Any, Any] | None = None,
-        now: Callable[[], datetime] = _now,
+        now: Callable[[], datetime] = _NOW,
     ) -> None:
         self.settings = settings
         self.registry = registry

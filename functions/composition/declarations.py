@@ -9,13 +9,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from functions.triggers import AppName, Function, HubTrigger, QueueTrigger
+from functions.triggers import AppName, Function, HubTrigger, QueueTrigger, TimerTrigger
 from shared.environment import SettingsSlice
-from shared.messages import Integration, Lane, Registry
+from shared.messages import Declared, Lane, Registry
 from shared.settings import Settings
 
 from .capability import Capability
-from .declaring import ROUTES, Access, ClaimAccount, Container, Hub, Key, Need, Queue, Resource, Table, Vault
+from .declaring import ROUTES, Access, ClaimAccount, Container, Hub, Key, Need, Queue, Resource, Table, Topic, Vault
 
 __all__ = ["declarations"]
 
@@ -27,6 +27,7 @@ _ROLES: Mapping[tuple[type[Resource], frozenset[Access]], tuple[str, ...]] = {
     (Queue, frozenset({Access.TRIGGER})): ("Azure Service Bus Data Receiver",),
     (Queue, frozenset({Access.SEND})): ("Azure Service Bus Data Sender",),
     (Queue, frozenset({Access.RECEIVE})): ("Azure Service Bus Data Receiver",),
+    (Topic, frozenset({Access.SEND})): ("Azure Service Bus Data Sender",),
     (Hub, frozenset({Access.SEND})): ("Azure Event Hubs Data Sender",),
     (Hub, frozenset({Access.RECEIVE})): ("Azure Event Hubs Data Receiver",),
     (Table, frozenset({Access.READ})): ("Storage Table Data Reader",),
@@ -42,6 +43,7 @@ _INCLUDES = {Access.WRITE: Access.READ, Access.SET_SECRETS: Access.SECRETS}
 """Who may do the one with these roles may do the other too."""
 _KINDS: Mapping[type[Resource], str] = {
     Queue: "queue",
+    Topic: "topic",
     Hub: "hub",
     Table: "table",
     Container: "container",
@@ -71,6 +73,7 @@ def declarations(
                 "name": function.name,
                 "app": function.app.value,
                 "trigger": _kind_of(function.trigger),
+                **({"schedule": function.trigger.schedule} if isinstance(function.trigger, TimerTrigger) else {}),
                 "of": capability.name,
             }
             for capability in capabilities
@@ -88,6 +91,24 @@ def declarations(
                 "of": capability.name,
             }
             for capability, queue in _resources(capabilities, Queue)
+        ],
+        "topics": [
+            {"name": names.of(topic.name), "timeToLive": topic.time_to_live, "of": capability.name}
+            for capability, topic in _resources(capabilities, Topic)
+        ],
+        "subscriptions": [
+            {
+                "topic": names.of(topic.name),
+                "name": one.name,
+                "filter": one.where,
+                "forwardTo": names.of(one.forward_to),
+                "lock": one.lock,
+                "timeToLive": one.time_to_live,
+                "deliveries": one.deliveries,
+                "deadLettersExpired": True,
+            }
+            for _, topic in _resources(capabilities, Topic)
+            for one in topic.subscriptions
         ],
         "hubs": [
             {
@@ -234,6 +255,7 @@ def _grants(capabilities: Sequence[Capability], names: _Names) -> dict[str, list
         name: []
         for name in (
             "queues",
+            "topics",
             "hubs",
             "containers",
             "claimAccount",
@@ -246,6 +268,7 @@ def _grants(capabilities: Sequence[Capability], names: _Names) -> dict[str, list
     for (kind, name, app), accesses in sorted(calls.items(), key=lambda call: _order(*call[0])):
         where = {
             Queue: "queues",
+            Topic: "topics",
             Hub: "hubs",
             Container: "containers",
             ClaimAccount: "claimAccount",
@@ -295,7 +318,7 @@ def _order(kind: type[Resource], name: str, app: AppName) -> tuple[Any, ...]:
     return list(_KINDS).index(kind), name, list(AppName).index(app)
 
 
-def _integration(integration: Integration) -> dict[str, Any]:
+def _integration(integration: Declared) -> dict[str, Any]:
     return {
         "name": integration.name,
         "handles": [

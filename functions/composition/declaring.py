@@ -18,7 +18,9 @@ __all__ = [
     "Need",
     "Queue",
     "Resource",
+    "Subscription",
     "Table",
+    "Topic",
     "Vault",
     "WrongDeclaration",
 ]
@@ -28,6 +30,7 @@ ROUTES = "its routes"
 
 _SETTING = re.compile(r"%[A-Za-z]\w*%")
 _ENTITY = re.compile(r"[A-Za-z0-9]([A-Za-z0-9./_-]{0,258}[A-Za-z0-9])?")
+_SUBSCRIPTION = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,48}[A-Za-z0-9])?")
 _TABLE = re.compile(r"[A-Za-z][A-Za-z0-9]{2,62}")
 _CONTAINER = re.compile(r"[a-z0-9](-?[a-z0-9]){2,62}")
 _DURATION = re.compile(r"P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)S)?)?")
@@ -72,14 +75,55 @@ class Queue:
 
     def __post_init__(self) -> None:
         _check_name("queue", self.name, _ENTITY)
-        if not 5 <= _seconds(f"the lock of the queue {self.name}", self.lock) <= 300:
-            raise WrongDeclaration(f"the lock of the queue {self.name} is {self.lock}: use PT5S to PT5M")
-        if _seconds(f"the time to live of the queue {self.name}", self.time_to_live) < 1:
+        _check_receiving(f"the queue {self.name}", self.lock, self.time_to_live, self.deliveries)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subscription:
+    """What of a topic comes to a queue: every message that the filter lets through, forwarded as it arrives.
+
+    Attributes
+    ----------
+    forward_to:
+        A declared queue by its name or `%SETTING%`.
+    where:
+        The filter as the service's SQL, such as `eventType = 'order.placed'`. `dev.py declare` reads it as the broker
+        does and refuses what it can't.
+    lock, time_to_live, deliveries:
+        As of a queue. What can't be forwarded so often is a dead letter of the subscription.
+    """
+
+    name: str
+    forward_to: str
+    where: str = "1=1"
+    lock: str = "PT30S"
+    time_to_live: str = "P14D"
+    deliveries: int = 10
+
+    def __post_init__(self) -> None:
+        _check_name("subscription", self.name, _SUBSCRIPTION)
+        _check_name("queue", self.forward_to, _ENTITY)
+        if not 1 <= len(self.where.strip()) <= 1024:
             raise WrongDeclaration(
-                f"the time to live of the queue {self.name} is {self.time_to_live}: use PT1S or more"
+                f"the filter of the subscription {self.name} has {len(self.where)} characters: use 1 to 1024"
             )
-        if not 1 <= self.deliveries <= 2_000:
-            raise WrongDeclaration(f"the queue {self.name} has {self.deliveries} deliveries: use 1 to 2000")
+        _check_receiving(f"the subscription {self.name}", self.lock, self.time_to_live, self.deliveries)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Topic:
+    """A Service Bus topic by its name or `%SETTING%`, with its subscriptions; `time_to_live` as of a queue."""
+
+    name: str
+    subscriptions: tuple[Subscription, ...] = ()
+    time_to_live: str = "P14D"
+
+    def __post_init__(self) -> None:
+        _check_name("topic", self.name, _ENTITY)
+        _check_life(f"the topic {self.name}", self.time_to_live)
+        names = [one.name.lower() for one in self.subscriptions]
+        if len(names) != len(set(names)):
+            raise WrongDeclaration(f"the topic {self.name} has two subscriptions of one name")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,9 +182,10 @@ class Key:
     name: str
 
 
-Resource = Queue | Hub | Table | Container | ClaimAccount | Vault | Key
+Resource = Queue | Topic | Hub | Table | Container | ClaimAccount | Vault | Key
 _POSSIBLE: Mapping[type[Resource], frozenset[Access]] = {
     Queue: frozenset({Access.SEND, Access.RECEIVE}),
+    Topic: frozenset({Access.SEND}),
     Hub: frozenset({Access.SEND, Access.RECEIVE}),
     Table: frozenset({Access.READ, Access.WRITE}),
     Container: frozenset({Access.READ, Access.WRITE}),
@@ -181,6 +226,19 @@ class Need:
 def _check_name(kind: str, name: str, known: re.Pattern[str]) -> None:
     if not (_SETTING.fullmatch(name) or known.fullmatch(name)):
         raise WrongDeclaration(f"no {kind} can be called {name!r}")
+
+
+def _check_receiving(what: str, lock: str, time_to_live: str, deliveries: int) -> None:
+    if not 5 <= _seconds(f"the lock of {what}", lock) <= 300:
+        raise WrongDeclaration(f"the lock of {what} is {lock}: use PT5S to PT5M")
+    _check_life(what, time_to_live)
+    if not 1 <= deliveries <= 2_000:
+        raise WrongDeclaration(f"{what} has {deliveries} deliveries: use 1 to 2000")
+
+
+def _check_life(what: str, time_to_live: str) -> None:
+    if _seconds(f"the time to live of {what}", time_to_live) < 1:
+        raise WrongDeclaration(f"the time to live of {what} is {time_to_live}: use PT1S or more")
 
 
 def _seconds(what: str, duration: str) -> int:

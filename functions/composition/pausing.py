@@ -52,18 +52,11 @@ def set_aside(composition: Composition) -> SetAside:
 
 def pause_gate(composition: Composition) -> PauseGate:
     """Stands before the processor of every lane."""
-
-    def integration_of(event_type: str, version: str) -> str | None:
-        try:
-            return composition.registry.handler(event_type, version).integration
-        except MessageError:
-            return None
-
     return PauseGate(
         composition.get(pause_watch),
         composition.get(set_aside),
         composition.get(parking),
-        integration_of=integration_of,
+        integration_of=composition.registry.integration_of,
         now=composition.now,
     )
 

@@ -2,12 +2,14 @@
 
 import random
 import time
+from functools import cache
 
 from functions.lanes import lane_function
 from functions.triggers import AppName
 from shared.jobs import Job, JobRun, parse_schedule
 from shared.messages import Lane
-from shared.processing import BatchProcessor, Limits, OrderedKeys, ParkingDrain, Runner, Settler
+from shared.ordered import OrderedKeys, ParkingDrain
+from shared.processing import BatchProcessor, Limits, Runner, Settler
 from shared.processing.settings import ProcessingSettings
 from shared.resilience import LaneTurns, RetryBudget, RetryPlan, Share, WeightedBulkhead
 from shared.telemetry import Metrics
@@ -18,6 +20,7 @@ from .composition import Composition
 from .dead_letters import DEAD_LETTER_BODIES, DEAD_LETTERS, dead_letter_store, suspects
 from .declaring import Access, Need, Vault
 from .encryption import KEY_NEEDS, SUBJECT_KEYS, fields
+from .partners import partners
 from .pausing import pause_gate, pause_watch
 from .secrets import secret_cache
 from .sending import EVENTS, LANES, lane_senders, outbox, to_lanes
@@ -38,19 +41,12 @@ which a lane's batches go while a heavier one is at work: a high message waits f
 def settler(composition: Composition) -> Settler:
     """Says what becomes of a message that wasn't done."""
     settings = composition.settings
-    budgets: dict[str, RetryBudget] = {}
-
-    def budget(integration: str) -> RetryBudget:
-        if integration not in budgets:
-            share = settings.retry_budget_share
-            budgets[integration] = RetryBudget(share=share, reserve=100, trickle=1, clock=time.monotonic)
-        return budgets[integration]
-
+    share = settings.retry_budget_share
     return Settler(
         store=composition.get(state_store),
         lanes=composition.get(lane_senders),
         dead_letters=composition.get(dead_letter_store),
-        budget=budget,
+        budget=cache(lambda _: RetryBudget(share=share, reserve=100, trickle=1, clock=time.monotonic)),
         spent_delay=settings.retry_cap_seconds,
         now=composition.now,
         suspects=composition.get(suspects),
@@ -84,6 +80,7 @@ def processor(composition: Composition) -> BatchProcessor:
         values=composition.get(large_values),
         fields=composition.get(fields),
         secrets=composition.get(secret_cache) if settings.key_vault is not None else None,
+        partners=composition.get(partners),
         pauses=composition.get(pause_watch),
         now=composition.now,
         random=random.random,

@@ -26,12 +26,25 @@ class Consumer:
 
     function: Function
     job: Job
-    needs: Sequence[Need]
+    hub: Hub
 
     @property
     def names(self) -> list[str]:
         """For the needs that are the consumer's own."""
         return [self.function.name, self.job.name]
+
+    @property
+    def needs(self) -> list[Need]:
+        """What every consumer needs."""
+        return [
+            Need(
+                access=Access.WRITE,
+                to=POSITIONS,
+                why="Keeps up to which event everything was applied.",
+                by=self.names,
+            ),
+            Need(access=Access.RECEIVE, to=self.hub, why="Reads again what the trigger passed over.", by=self.names),
+        ]
 
 
 def stream_consumer(
@@ -71,15 +84,7 @@ def stream_consumer(
         schedule=parse_schedule(_EVERY),
         call=close_gaps,
     )
-    by = [function.name, job.name]
-    return Consumer(
-        function=function,
-        job=job,
-        needs=[
-            Need(access=Access.WRITE, to=POSITIONS, why="Keeps up to which event everything was applied.", by=by),
-            Need(access=Access.RECEIVE, to=hub, why="Reads again what the trigger passed over.", by=by),
-        ],
-    )
+    return Consumer(function=function, job=job, hub=hub)
 
 
 def capability(_: Composition) -> Capability:

@@ -46,7 +46,7 @@ param alwaysReady array
 @maxValue(1000)
 param httpConcurrency int
 
-@description('Spread the instances over zones; needs two always ready.')
+@description('Spread the instances over zones: the platform keeps two of every function group.')
 param zoneRedundant bool
 
 @description('Version of Python.')
@@ -79,10 +79,11 @@ param isolated bool
 @description('Id of the workspace that takes logs and metrics.')
 param workspaceId string
 
-// A package has every function; an app runs those that the table gives to it.
+// A package has every function; an app runs those that the table gives to it. Events of Event Grid come to queues here,
+// so what would take them itself rests: every function that doesn't is a group with instances of its own.
 var switches = [for one in functions: {
   name: 'AzureWebJobs.${one.name}.Disabled'
-  value: one.app == app ? 'false' : 'true'
+  value: one.app == app && one.trigger != 'eventgrid' ? 'false' : 'true'
 }]
 
 var identities = [for one in connections: {
@@ -114,7 +115,7 @@ var plain = [for one in items(all): {
 }]
 
 resource plan 'Microsoft.Web/serverfarms@2025-03-01' = {
-  // checkov:skip=CKV_AZURE_225: over zones when `zoneRedundant` says so; it doubles what is always ready
+  // checkov:skip=CKV_AZURE_225: over zones when `zones` says so; it keeps two instances of each function group
   name: planName
   location: location
   tags: tags

@@ -21,6 +21,9 @@ param componentName string
 @description('Grants on queues: app, queue, role, why.')
 param queueGrants array
 
+@description('Grants on topics: app, topic, role, why.')
+param topicGrants array
+
 @description('Grants on hubs: app, hub, role, why.')
 param hubGrants array
 
@@ -66,6 +69,22 @@ resource queue 'Microsoft.ServiceBus/namespaces/queues@2024-01-01' existing = [f
 resource onQueue 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for (grant, i) in queueGrants: {
   name: guid(queue[i].id, principals[grant.app], grant.role)
   scope: queue[i]
+  properties: {
+    principalId: principals[grant.app]
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', roles[grant.role])
+    description: grant.why
+  }
+}]
+
+resource topic 'Microsoft.ServiceBus/namespaces/topics@2024-01-01' existing = [for grant in topicGrants: {
+  parent: serviceBus
+  name: grant.topic
+}]
+
+resource onTopic 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for (grant, i) in topicGrants: {
+  name: guid(topic[i].id, principals[grant.app], grant.role)
+  scope: topic[i]
   properties: {
     principalId: principals[grant.app]
     principalType: 'ServicePrincipal'

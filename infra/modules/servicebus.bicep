@@ -34,6 +34,8 @@ param workspaceId string
 // Dead letters are not forwarded: a job drains them with their reason. Duplicate detection is off
 // on purpose: docs/decisions/no-duplicate-detection.md.
 var queues = loadJsonContent('../declarations.json').queues
+var topics = loadJsonContent('../declarations.json').topics
+var subscriptions = loadJsonContent('../declarations.json').subscriptions
 
 resource namespace 'Microsoft.ServiceBus/namespaces@2024-01-01' = {
   name: name
@@ -76,6 +78,47 @@ resource queue 'Microsoft.ServiceBus/namespaces/queues@2024-01-01' = [for one in
     requiresSession: one.sessions
     maxSizeInMegabytes: queueSizeMb
   }
+}]
+
+resource topic 'Microsoft.ServiceBus/namespaces/topics@2024-01-01' = [for one in topics: {
+  parent: namespace
+  name: one.name
+  properties: {
+    defaultMessageTimeToLive: one.timeToLive
+    requiresDuplicateDetection: false
+    maxSizeInMegabytes: queueSizeMb
+  }
+}]
+
+// What comes through goes to a lane at once; the subscription itself keeps what it can not forward.
+resource subscription 'Microsoft.ServiceBus/namespaces/topics/subscriptions@2024-01-01' = [for one in subscriptions: {
+  name: '${name}/${one.topic}/${one.name}'
+  properties: {
+    forwardTo: one.forwardTo
+    lockDuration: one.lock
+    defaultMessageTimeToLive: one.timeToLive
+    deadLetteringOnMessageExpiration: one.deadLettersExpired
+    deadLetteringOnFilterEvaluationExceptions: true
+    maxDeliveryCount: one.deliveries
+  }
+  dependsOn: [
+    queue
+    topic
+  ]
+}]
+
+// The service makes a rule of this name with every subscription, and it lets everything through: it is replaced.
+resource rule 'Microsoft.ServiceBus/namespaces/topics/subscriptions/rules@2024-01-01' = [for one in subscriptions: {
+  name: '${name}/${one.topic}/${one.name}/$Default'
+  properties: {
+    filterType: 'SqlFilter'
+    sqlFilter: {
+      sqlExpression: one.filter
+    }
+  }
+  dependsOn: [
+    subscription
+  ]
 }]
 
 resource diagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {

@@ -5,7 +5,6 @@ param environmentName = readEnvironmentVariable('AZURE_ENV_NAME', 'dev')
 param location = readEnvironmentVariable('AZURE_LOCATION', 'westeurope')
 param stage = 'dev'
 param isolated = false // private endpoints need Service Bus Premium, which costs more than the rest together
-param zoneRedundant = false
 param locked = false // an environment of a day is thrown away as a whole
 
 param stateAccounts = 1
@@ -34,11 +33,11 @@ param vaultSku = 'standard'
 // Nothing is always ready: what an idle environment costs are its timers, storage and logs. The caps keep a loop from
 // becoming a bill.
 param sizes = {
-  api: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 16 }
-  high: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1 }
-  bulk: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1 }
-  ordered: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1 }
-  streams: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1 }
+  api: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 16, zones: false }
+  high: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1, zones: false }
+  bulk: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1, zones: false }
+  ordered: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1, zones: false }
+  streams: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1, zones: false }
 }
 
 // The same as everywhere: what depends on retention should fail here first. Only logs are kept shorter.

@@ -5,7 +5,6 @@ param environmentName = readEnvironmentVariable('AZURE_ENV_NAME', 'prod')
 param location = readEnvironmentVariable('AZURE_LOCATION', 'westeurope')
 param stage = 'prod'
 param isolated = true
-param zoneRedundant = true
 param locked = true
 
 param stateAccounts = 4 // 20,000 operations a second each; a message takes about four, a retry as many again
@@ -31,15 +30,17 @@ param eventHubs = {
 
 param vaultSku = 'premium' // the wrapping key stays in hardware
 
-// Always ready where somebody waits: the API and the high lane, two of each, because a zone may go. The caps add up to
+// Over zones, every app: a lane whose zone is gone would wait for its return. It keeps two instances of each function
+// group, nine groups here, so what is always ready for the API and the high lane costs nothing on top; docs/cost.md says
+// the price, and `zones: false` for an app that may wait saves its part. The caps add up to
 // the region's quota of 250 cores: 80 + 60 + 60 + 40 + 10, a core each. A reader of the hub needs no more instances than
 // the hub has partitions.
 param sizes = {
-  api: { memoryMb: 2048, maximumInstances: 80, alwaysReady: [{ name: 'http', instanceCount: 2 }], httpConcurrency: 16 }
-  high: { memoryMb: 2048, maximumInstances: 60, alwaysReady: [{ name: 'function:lane_high', instanceCount: 2 }], httpConcurrency: 1 }
-  bulk: { memoryMb: 2048, maximumInstances: 60, alwaysReady: [], httpConcurrency: 1 }
-  ordered: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1 }
-  streams: { memoryMb: 2048, maximumInstances: 10, alwaysReady: [], httpConcurrency: 1 }
+  api: { memoryMb: 2048, maximumInstances: 80, alwaysReady: [{ name: 'http', instanceCount: 2 }], httpConcurrency: 16, zones: true }
+  high: { memoryMb: 2048, maximumInstances: 60, alwaysReady: [{ name: 'function:lane_high', instanceCount: 2 }], httpConcurrency: 1, zones: true }
+  bulk: { memoryMb: 2048, maximumInstances: 60, alwaysReady: [], httpConcurrency: 1, zones: true }
+  ordered: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1, zones: true }
+  streams: { memoryMb: 2048, maximumInstances: 10, alwaysReady: [], httpConcurrency: 1, zones: true }
 }
 
 // Claims: 14 days on a queue and 30 as a dead letter are 44; the rest is for a replay that takes its time.

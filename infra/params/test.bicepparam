@@ -5,7 +5,6 @@ param environmentName = readEnvironmentVariable('AZURE_ENV_NAME', 'test')
 param location = readEnvironmentVariable('AZURE_LOCATION', 'westeurope')
 param stage = 'test'
 param isolated = true // a missing DNS zone or endpoint shows here, not in production
-param zoneRedundant = false // zones change prices, not behaviour
 param locked = false // it is torn down after a rehearsal
 
 param stateAccounts = 2 // more than one, so that spreading is tried
@@ -31,13 +30,13 @@ param eventHubs = {
 
 param vaultSku = 'standard'
 
-// One warm instance where production has some, so that the code path is the same; caps at half of production's.
+// Zones change prices, not behaviour. One warm instance where production has some, so that the code path is the same; caps at half of production's.
 param sizes = {
-  api: { memoryMb: 2048, maximumInstances: 50, alwaysReady: [{ name: 'http', instanceCount: 1 }], httpConcurrency: 16 }
-  high: { memoryMb: 2048, maximumInstances: 50, alwaysReady: [{ name: 'function:lane_high', instanceCount: 1 }], httpConcurrency: 1 }
-  bulk: { memoryMb: 2048, maximumInstances: 50, alwaysReady: [], httpConcurrency: 1 }
-  ordered: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1 }
-  streams: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1 }
+  api: { memoryMb: 2048, maximumInstances: 50, alwaysReady: [{ name: 'http', instanceCount: 1 }], httpConcurrency: 16, zones: false }
+  high: { memoryMb: 2048, maximumInstances: 50, alwaysReady: [{ name: 'function:lane_high', instanceCount: 1 }], httpConcurrency: 1, zones: false }
+  bulk: { memoryMb: 2048, maximumInstances: 50, alwaysReady: [], httpConcurrency: 1, zones: false }
+  ordered: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1, zones: false }
+  streams: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1, zones: false }
 }
 
 param retention = {

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from local.app import AppNotLoaded, describe, sample_environment
 from local.declaring.writing import declared_files, stale
+from local_azure.broker.config import ConfigError
 
 __all__ = ["main"]
 
@@ -23,7 +24,7 @@ def main(arguments: list[str]) -> int:
     project: Path = given.project
     try:
         files = declared_files(describe(project, sample_environment(project), declared=True), project)
-    except AppNotLoaded as error:
+    except (AppNotLoaded, ConfigError) as error:
         return _say(str(error), 2)
     old = stale(project, files)
     if given.check and old:

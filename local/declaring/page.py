@@ -22,11 +22,14 @@ def page(declared: Mapping[str, Any]) -> str:
 
 
 def _sections(declared: Mapping[str, Any]) -> Iterator[str]:
-    yield from _table("Functions", ("name", "app", "trigger", "of"), declared["functions"])
+    yield from _table("Functions", ("name", "app", "trigger", "schedule", "of"), declared["functions"])
     yield from _table("Jobs", ("name", "app", "schedule", "of"), declared["jobs"])
     yield from _table("Routes", ("method", "path", "callers", "of"), declared["routes"])
     queues = ("name", "lock", "timeToLive", "deliveries", "sessions", "of")
     yield from _table("Queues", queues, declared["queues"])
+    yield from _table("Topics", ("name", "timeToLive", "of"), declared["topics"])
+    subscriptions = ("topic", "name", "filter", "forwardTo", "lock", "timeToLive", "deliveries")
+    yield from _table("Subscriptions", subscriptions, declared["subscriptions"])
     yield from _table("Hubs", ("name", "partitions", "groups", "of"), declared["hubs"])
     tables = [
         {"name": name, "where": where}
@@ -62,7 +65,7 @@ def _table(title: str, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]
 
 
 def _subject(grant: Mapping[str, Any]) -> str:
-    kinds = ("queue", "hub", "container", "table", "key")
+    kinds = ("queue", "topic", "hub", "container", "table", "key")
     return next((f"{kind} {grant[kind]}" for kind in kinds if kind in grant), "the vault")
 
 

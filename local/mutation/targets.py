@@ -26,16 +26,11 @@ class Target(NamedTuple):
 TARGETS = (
     Target("work", ("shared/work/*",), ("tests/unit/shared/work",)),
     Target("outbox", ("shared/outbox/*",), ("tests/unit/shared/outbox",)),
-    Target(
-        "ordered",
-        ("shared/ordered/*", "shared/processing/ordered.py"),
-        ("tests/unit/shared/ordered",),
-    ),
+    Target("ordered", ("shared/ordered/*",), ("tests/unit/shared/ordered",)),
     Target(
         "pipeline",
         ("shared/processing/*",),
         ("tests/unit/shared/processing", "tests/unit/shared/ordered/test_lane.py"),
-        without=("shared/processing/ordered.py",),
     ),
     Target("resilience", ("shared/resilience/*",), ("tests/unit/resilience",)),
 )

@@ -51,6 +51,11 @@ class DataDirectory:
         return self.path / "keyvault"
 
     @property
+    def spans(self) -> Path:
+        """Where the app's processes keep their spans."""
+        return self.path / "spans.sqlite"
+
+    @property
     def logs(self) -> Path:
         """One file for each process, appended to by every start."""
         return self.path / "logs"

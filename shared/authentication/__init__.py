@@ -2,11 +2,9 @@
 
 from .api_keys import ApiKeys, api_key_entry
 from .authenticator import Authenticator
-from .callers import Caller, Role
+from .callers import Caller, CannotTell, Forbidden, IdentityError, Role, Unauthenticated
 from .distrust import DistrustedKeys
-from .errors import CannotTell, Forbidden, IdentityError, Unauthenticated
-from .fetching import Fetcher
-from .signing_keys import SigningKeys
+from .signing_keys import Fetcher, SigningKeys
 from .tokens import TokenRules, TokenVerifier
 
 __all__ = [

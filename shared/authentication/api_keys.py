@@ -11,8 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from .callers import Caller, Role
-from .errors import Unauthenticated
+from .callers import Caller, Role, Unauthenticated
 
 __all__ = ["ApiKeys", "api_key_entry"]
 

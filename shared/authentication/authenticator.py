@@ -3,8 +3,7 @@
 from collections.abc import Awaitable, Callable, Iterable
 
 from .api_keys import ApiKeys
-from .callers import Caller
-from .errors import Unauthenticated
+from .callers import Caller, Unauthenticated
 from .tokens import TokenVerifier
 
 __all__ = ["Authenticator"]

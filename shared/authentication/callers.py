@@ -1,9 +1,15 @@
-"""Who calls the API, and as what."""
+"""Who calls the API, and why a request isn't let in.
+
+IdentityError
+├── Unauthenticated    no credential, or one that doesn't hold: 401
+├── Forbidden          a caller without the role: 403
+└── CannotTell         what callers are checked against can't be had just now: 503
+"""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["Caller", "Role"]
+__all__ = ["Caller", "CannotTell", "Forbidden", "IdentityError", "Role", "Unauthenticated"]
 
 
 class Role(StrEnum):
@@ -23,3 +29,33 @@ class Caller:
 
     client: str
     roles: frozenset[Role]
+
+
+class IdentityError(Exception):
+    """A request isn't let in; the message says why and never holds a credential or a part of one."""
+
+
+class Unauthenticated(IdentityError):
+    """There is no credential, or it doesn't hold.
+
+    Parameters
+    ----------
+    presented:
+        Whether there was one at all: RFC 6750 tells only then what is wrong.
+    """
+
+    def __init__(self, reason: str, *, presented: bool = True) -> None:
+        super().__init__(reason)
+        self.presented = presented
+
+
+class Forbidden(IdentityError):
+    """The caller is known and lacks the role."""
+
+
+class CannotTell(IdentityError):
+    """Signing keys or API keys can't be had just now, and weren't for too long; `retry_after` in seconds."""
+
+    def __init__(self, reason: str, *, retry_after: int) -> None:
+        super().__init__(reason)
+        self.retry_after = retry_after

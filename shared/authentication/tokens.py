@@ -11,8 +11,7 @@ from typing import Any
 from shared.messages import MessageError, parse_strict
 from shared.resilience import BoundedCache
 
-from .callers import Caller, Role
-from .errors import Unauthenticated
+from .callers import Caller, Role, Unauthenticated
 from .signing_keys import SigningKey, SigningKeys
 
 __all__ = ["TokenRules", "TokenVerifier", "key_id_of", "verified"]

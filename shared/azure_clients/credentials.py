@@ -1,5 +1,6 @@
-"""One credential per identity and process, made when the first client needs it."""
+"""What every client is made with: one credential per identity and process, and whether there is a proxy."""
 
+import urllib.request
 from typing import TYPE_CHECKING
 
 from shared.environment import Cloud, Identity
@@ -7,7 +8,7 @@ from shared.environment import Cloud, Identity
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncTokenCredential
 
-__all__ = ["Credentials"]
+__all__ = ["Credentials", "proxied"]
 
 
 class Credentials:
@@ -50,3 +51,12 @@ def _make(connection: Identity, authority: str) -> "AsyncTokenCredential":
     if connection.credential == "managedidentity":
         return ManagedIdentityCredential(client_id=connection.client_id, authority=authority)
     return AzureCliCredential()
+
+
+def proxied() -> bool:
+    """Whether the environment names a proxy, for the `use_env_settings` of the SDKs' clients.
+
+    Asked once for a client: left to themselves, aiohttp's sessions ask for the proxies and read ~/.netrc before every
+    request, each in a thread of its own, which costs as much as sending it (docs/decisions/overlapping-work.md).
+    """
+    return bool(urllib.request.getproxies())

@@ -1,12 +1,10 @@
 """Payloads of any size in Blob storage: uploaded once, read back checked, swept when nobody refers to them."""
 
-from .bodies import BodyStore
-from .links import Links
 from .reference import BlobChanged, BlobMissing, BlobReference, PayloadTooLarge
-from .staging import StagedBlobs
+from .staging import Links, StagedBlobs
 from .store import MAX_PAYLOAD, BlobStore, Container
 from .sweeping import BlobSweeper, InUse, Sweep
-from .values import ValueStore
+from .values import BodyStore, ValueStore
 
 __all__ = [
     "MAX_PAYLOAD",

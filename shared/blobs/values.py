@@ -1,8 +1,11 @@
-"""Values that are too large for the entity that they belong to."""
+"""Content that belongs to rows of a table: values too large for them by digest, and bodies by name."""
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
+
+from azure.core.exceptions import ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
 
 from .reference import BlobReference
 from .store import BlobStore
@@ -11,7 +14,7 @@ from .sweeping import BlobSweeper, InUse
 if TYPE_CHECKING:
     from azure.storage.blob.aio import ContainerClient
 
-__all__ = ["ValueStore"]
+__all__ = ["BodyStore", "ValueStore"]
 
 
 class ValueStore:
@@ -45,3 +48,46 @@ class ValueStore:
     async def close(self) -> None:
         """Close the container's HTTP session."""
         await self._blobs.close()
+
+
+class BodyStore:
+    """A container of bodies; it is made with the first one."""
+
+    def __init__(self, container: "ContainerClient") -> None:
+        self._container = container
+
+    async def put(self, name: str, body: bytes) -> None:
+        """Return when the body is stored; what was there before is overwritten."""
+        for last in (False, True):
+            try:
+                await self._container.upload_blob(name, body, length=len(body), overwrite=True)
+                return
+            except ResourceNotFoundError:
+                if last:
+                    raise
+                with suppress(ResourceExistsError):
+                    await self._container.create_container()
+
+    async def get(self, name: str) -> bytes | None:
+        """A body, or None."""
+        with suppress(ResourceNotFoundError):
+            return await (await self._container.download_blob(name)).readall()
+        return None
+
+    async def older(self, before: datetime) -> AsyncIterator[str]:
+        """The names of bodies that were written before a moment."""
+        with suppress(ResourceNotFoundError):
+            async for blob in self._container.list_blobs():
+                if blob.last_modified < before:
+                    yield str(blob.name)
+
+    async def delete(self, name: str, *, before: datetime) -> bool:
+        """Delete a body that wasn't written again since a moment; False where it was, or is gone."""
+        with suppress(ResourceNotFoundError, ResourceModifiedError):
+            await self._container.delete_blob(name, if_unmodified_since=before)
+            return True
+        return False
+
+    async def close(self) -> None:
+        """Close the container's HTTP session."""
+        await self._container.close()

@@ -1,17 +1,67 @@
-"""Keeps a large payload in Blob storage while its message carries only a claim to it."""
+"""Claim check: a large payload waits in Blob storage, its message carries a claim to it.
+
+Payloads may be uploaded before their message: in blocks through the app, or by a link straight to the storage.
+"""
 
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from shared.blobs import MAX_PAYLOAD, BlobChanged, BlobMissing, BlobStore, BlobSweeper, Container, InUse
+from shared.blobs import (
+    MAX_PAYLOAD,
+    BlobChanged,
+    BlobMissing,
+    BlobReference,
+    BlobStore,
+    BlobSweeper,
+    Container,
+    InUse,
+    StagedBlobs,
+)
 from shared.encryption import DataKeys
+from shared.messages import ErrorCode, MessageError
 
-from .claim import Claim, ClaimChanged, ClaimMissing
-from .uploads import UPLOAD_LIVES, UPLOADS
+__all__ = [
+    "LARGEST_UPLOAD",
+    "UPLOADS",
+    "UPLOAD_LIVES",
+    "Claim",
+    "ClaimChanged",
+    "ClaimMissing",
+    "ClaimStore",
+    "Uploads",
+]
 
-__all__ = ["ClaimStore"]
+LARGEST_UPLOAD = 64 * 1024 * 1024
+"""Bytes. A message takes up to twelve times its size while it is parsed: a worker of 2 GB parses two at once."""
+UPLOADS = "uploads/"
+"""Names of uploads begin so, beside the claims: no claim does."""
+UPLOAD_LIVES = timedelta(days=1)
+"""How long an upload waits for its message; then it is swept."""
+
+
+class ClaimMissing(MessageError):
+    """The payload isn't there: a dead letter, never an empty payload."""
+
+    code = ErrorCode.CLAIM_MISSING
+
+
+class ClaimChanged(MessageError):
+    """The payload isn't the one that was sent."""
+
+    code = ErrorCode.CLAIM_CHANGED
+
+
+class Claim(BlobReference):
+    """Name, SHA-256 (hex), size (bytes) and encoding of a payload in Blob storage; `claim…` among the properties."""
+
+    __slots__ = ()
+
+    @staticmethod
+    def name_of(message_id: UUID, sha256: str) -> str:
+        """The blob's name: bound to message and content, so no message can claim another one's payload."""
+        return f"{message_id}/{sha256}"
 
 
 class ClaimStore:
@@ -103,11 +153,45 @@ def _check_owner(message_id: UUID, claim: Claim) -> None:
         raise ClaimChanged("The claim belongs to another message.")
 
 
+class Uploads:
+    """Uploads by their names; a message that names one is kept like any other, its payload as a claim of its own."""
+
+    def __init__(self, blobs: StagedBlobs) -> None:
+        self._blobs = blobs
+
+    async def put_block(self, name: str, number: int, block: bytes) -> None:
+        """Return when Blob storage has the block."""
+        await self._blobs.stage(UPLOADS + name, number, block)
+
+    async def link(self, name: str, *, now: datetime) -> tuple[str, datetime] | None:
+        """A link to upload with and its end; None where clients can't reach the storage."""
+        return await self._blobs.link(UPLOADS + name, now=now)
+
+    async def get(self, name: str, *, size: int, sha256: str) -> bytes:
+        """The whole upload.
+
+        Raises
+        ------
+        ClaimMissing, ClaimChanged
+            Nothing was uploaded, or not what the message says.
+        """
+        with _as_message_errors("Nothing was uploaded under this id."):
+            return await self._blobs.get(UPLOADS + name, size=size, sha256=sha256)
+
+    async def delete(self, name: str) -> None:
+        """Delete an upload whose payload is kept elsewhere."""
+        await self._blobs.delete(UPLOADS + name)
+
+    async def close(self) -> None:
+        """Close the container's HTTP session."""
+        await self._blobs.close()
+
+
 @contextmanager
-def _as_message_errors() -> Iterator[None]:
+def _as_message_errors(missing: str = "") -> Iterator[None]:
     try:
         yield
     except BlobMissing as error:
-        raise ClaimMissing(str(error)) from None
+        raise ClaimMissing(missing or str(error)) from None
     except BlobChanged as error:
         raise ClaimChanged(str(error)) from None

@@ -2,8 +2,7 @@
 
 from .markers import Classification, Confidential, Internal, Public, Restricted, Subject, Tokenized
 from .plan import Plan, WrongMarkers, plan_of
-from .redaction import HIDDEN, Scrubber, redacted, redacted_finding, secrets_in, secrets_of
-from .walking import ProtectedValue, leaves
+from .redaction import HIDDEN, ProtectedValue, Scrubber, leaves, redacted, redacted_finding, secrets_in, secrets_of
 
 __all__ = [
     "HIDDEN",

@@ -53,6 +53,8 @@ class Plan:
         The plan of every element of a list, or of every value of an object with any names.
     subject:
         JSON name and marker of the field that says whom the protected fields of this object are about.
+    protects:
+        Anything is protected here or below.
     """
 
     leaf: Leaf | None = None
@@ -61,11 +63,7 @@ class Plan:
     items: "Plan | None" = None
     values: "Plan | None" = None
     subject: tuple[str, Subject] | None = None
-
-    @property
-    def protects(self) -> bool:
-        """Anything is protected here or below."""
-        return bool(self.leaf or self.fields or self.items or self.values)
+    protects: bool = False
 
     @property
     def tokenized(self) -> dict[str, Tokenized]:
@@ -112,6 +110,7 @@ class Plan:
         yield from (child for child in (self.items, self.values) if child is not None)
 
 
+@lru_cache(maxsize=1_024)
 def plan_of(model: type[BaseModel]) -> Plan:
     """The plan of a model.
 
@@ -120,11 +119,6 @@ def plan_of(model: type[BaseModel]) -> Plan:
     WrongMarkers
         Markers contradict each other, or stand where they can't be followed.
     """
-    return _plan_of(model)
-
-
-@lru_cache(maxsize=1_024)
-def _plan_of(model: type[BaseModel]) -> Plan:
     reader = _Reader()
     plan = reader.model(model)
     reader.prune()
@@ -286,6 +280,7 @@ class _Reader:
             plan.spellings = {name: child for name, child in plan.spellings.items() if id(child) in kept}
             plan.items = plan.items if id(plan.items) in kept else None
             plan.values = plan.values if id(plan.values) in kept else None
+            plan.protects = id(plan) in kept
 
 
 def _bare(annotation: Any) -> tuple[Any, tuple[Any, ...]]:

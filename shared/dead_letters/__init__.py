@@ -10,13 +10,14 @@ from .redrive import Action, Decision, Redrive, ReplayOutcome, ReplayResult, rep
 from .selection import Filters, Group
 from .store import DeadLetterStore
 from .sub_queue import DeadLetterReceiver, drained
-from .suspects import KILLER, MOST_DEATHS, Suspects, headers_of, is_suspect
+from .suspects import KILLER, MOST_DEATHS, SUSPICIOUS_DELIVERY, Suspects, headers_of
 
 __all__ = [
     "KILLER",
     "MAX_RETURNS",
     "MOST_DEATHS",
     "RETURNS",
+    "SUSPICIOUS_DELIVERY",
     "Action",
     "BodyKind",
     "DeadLetter",
@@ -41,7 +42,6 @@ __all__ = [
     "Suspects",
     "drained",
     "headers_of",
-    "is_suspect",
     "preview",
     "replay_message",
     "stack_fingerprint",

@@ -14,9 +14,7 @@ from shared.messages import Category, Delivery, ErrorCode, Failure, Headers, Mes
 from shared.state import StateStore, bucket_of, partition_key
 from shared.tables import Upsert
 
-from .given_up import RETURNS
-
-__all__ = ["KILLER", "MOST_DEATHS", "Suspects", "headers_of", "is_suspect"]
+__all__ = ["KILLER", "MOST_DEATHS", "SUSPICIOUS_DELIVERY", "Suspects", "headers_of"]
 
 SUSPICIOUS_DELIVERY = 3
 """From this one on a message runs alone, after those that came with it."""
@@ -37,11 +35,6 @@ def headers_of(delivery: Delivery) -> Headers | None:
         return Headers.from_properties(delivery.properties)
     except MessageError:
         return None
-
-
-def is_suspect(delivery: Delivery) -> bool:
-    """Whether its deliveries have failed often, or the broker gave it up before."""
-    return delivery.delivery_count >= SUSPICIOUS_DELIVERY or bool(delivery.properties.get(RETURNS))
 
 
 class Suspects:

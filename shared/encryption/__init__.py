@@ -22,12 +22,10 @@ from .errors import (
     UnknownKey,
     WrongVersion,
 )
-from .key_rows import KeyRow, KeyTable
-from .keyring import Keyring
+from .key_rows import KeyRow, KeyTable, Rewrapping
 from .messages import MessageEncryption
-from .rewrapping import Rewrapping
 from .streams import StreamDecryptor, StreamEncryptor, stream_key_id, stream_size
-from .subject_keys import ERASED, DataKeyWrapper, Erasure, SubjectKeys
+from .subject_keys import ERASED, DataKeyWrapper, Erasure, Keyring, SubjectKeys
 from .wrapping import KeySecrets, KeyWrapper, SecretWrapper, VaultWrapper, Wrapped
 
 __all__ = [

@@ -1,8 +1,6 @@
 """The environment: how slices of the settings are read from it, and what connections and references look like there."""
 
-from .clouds import Cloud
-from .connections import Connection, Identity, VaultConnection
-from .references import SecretReference, is_reference, is_secret_name
+from .connections import Cloud, Connection, Identity, SecretReference, VaultConnection, is_reference, is_secret_name
 from .slices import QueueName, SettingsSlice, WrongSettings, contradiction, listed
 
 __all__ = [

@@ -11,7 +11,7 @@ from shared.claim_check import ClaimStore
 from shared.messages import Handler, Headers, Registry
 from shared.sending import Lanes
 from shared.state import bucket_of
-from shared.telemetry import current_traceparent, hiding, span
+from shared.telemetry import Name, current_traceparent, hiding, messaging, span
 
 from .commands import Command, read_command
 from .operations import Operation, mark_of
@@ -82,12 +82,22 @@ class Intake:
         submission = Submission(self._new_id().hex[:16], command.payload)
         with hiding(command.data):
             lane = command.handler.lane_of(command.data)
-        attributes = {"messaging.message.id": str(command.message_id), "messaging.destination.name": lane.value}
-        with span("send", kind=SpanKind.PRODUCER, attributes=attributes):
+        attributes = messaging(
+            "send",
+            lane.value,
+            MESSAGE_ID=str(command.message_id),
+            CONVERSATION_ID=correlation_id,
+            KEY=key,
+            EVENT_TYPE=command.handler.event_type,
+            BODY_SIZE=len(command.body),
+        )
+        with span(f"send {lane.value}", kind=SpanKind.PRODUCER, attributes=attributes):
             claim, body = None, command.body
             if len(body) > self._threshold:
-                async with asyncio.timeout(CLAIM_SECONDS + len(body) / CLAIM_PACE):
-                    claim, body = await self._claims.put(command.message_id, body), b""
+                with span("put claim", kind=SpanKind.CLIENT) as putting:
+                    async with asyncio.timeout(CLAIM_SECONDS + len(body) / CLAIM_PACE):
+                        claim, body = await self._claims.put(command.message_id, body), b""
+                    putting.set_attribute(Name.CLAIM_SIZE, claim.size)
             headers = Headers(
                 message_id=command.message_id,
                 event_type=command.handler.event_type,

@@ -7,12 +7,12 @@ from contextvars import ContextVar
 from datetime import datetime
 from uuid import uuid4
 
-from opentelemetry.trace import SpanKind
+from opentelemetry.trace import SpanKind, StatusCode
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.telemetry import log_event, record_exception, span
+from shared.telemetry import Name, log_event, record_exception, span
 
 from .answers import internal_error
 
@@ -61,10 +61,17 @@ class Observed:
                 answered["X-Correlation-ID"] = correlation
                 for name, value in _HEADERS.items():
                     answered.setdefault(name, value)
-                current.set_attribute("http.response.status_code", message["status"])
+                current.set_attribute(Name.HTTP_STATUS, message["status"])
+                if message["status"] >= 500:
+                    current.set_status(StatusCode.ERROR, str(message["status"]))
             await send(message)
 
-        attributes = {"http.request.method": scope["method"], "url.path": scope["path"], "correlation.id": correlation}
+        attributes = {
+            Name.HTTP_METHOD: scope["method"],
+            Name.URL_PATH: scope["path"],
+            Name.CORRELATION: correlation,
+            Name.CONVERSATION_ID: correlation,
+        }
         try:
             with span(
                 f"{scope['method']} {scope['path'][:80]}",
@@ -75,12 +82,14 @@ class Observed:
                 try:
                     await self._app(scope, receive, send_observed)
                 except ClientDisconnect:  # nobody is there to be answered, and nothing has failed
-                    current.set_attribute("http.response.status_code", CLIENT_LEFT)
+                    current.set_attribute(Name.HTTP_STATUS, CLIENT_LEFT)
                 except Exception as failure:
                     log_event("request failed", level=logging.ERROR, error=failure, path=scope["path"])
                     record_exception(current, failure)
                     if not started:
                         answer = internal_error(now=self._now())
                         await answer(scope, receive, send_observed)
+                if path := getattr(scope.get("route"), "path", None):  # few names for many addresses
+                    current.update_name(f"{scope['method']} {path}")
         finally:
             _CORRELATION.reset(token)

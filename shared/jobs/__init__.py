@@ -1,10 +1,9 @@
 """Scheduled work: schedules, and jobs that one instance at a time runs."""
 
-from .job import Job, JobRun, WrongJob
+from .job import Job, JobRun, Scheduled, ScheduledRun, WrongJob
 from .records import JobRecord, JobRecords, Outcome
 from .runner import JobRunner
 from .schedule import Schedule, WrongSchedule, parse_schedule, shortest_gap
-from .scheduled import Scheduled, ScheduledRun
 
 __all__ = [
     "Job",

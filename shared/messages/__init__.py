@@ -1,29 +1,47 @@
 """Messages: the envelope, CloudEvents, the error codes, and the integrations that handle them."""
 
 from .cloud_events import CLOUD_EVENT_TYPE, CloudEvent, envelope_from, former_id_of, in_attributes, message_id_of
-from .delivery import ERASED_PROPERTY, Delivery
-from .envelope import Contract, Envelope, Headers, Timestamp, describe
+from .envelope import (
+    ERASED_PROPERTY,
+    Contract,
+    Delivery,
+    Envelope,
+    Headers,
+    Lane,
+    Timestamp,
+    describe,
+    refuse_named_twice,
+    refuse_unknown,
+    unknown_fields,
+)
 from .errors import (
+    Category,
     ErrorCode,
+    Failure,
     InvalidMessage,
     MalformedJson,
     MessageError,
     Partial,
+    Postpone,
     Reject,
     Retry,
     UnknownEventType,
     UnknownVersion,
 )
-from .exact_numbers import validate_json
-from .failure import Category, Failure
-from .integration import Handler, Integration, Projection
-from .lanes import Lane
+from .integration import Integration
 from .outgoing import OutgoingCommand, address
-from .payload_hash import PayloadHash, payload_hash, stored_hashes
-from .registry import Registry, discover
-from .strict_json import check_depth, parse_strict, write_json
-from .times import parse_rfc3339, rfc3339
-from .unknown_fields import refuse_named_twice, refuse_unknown, unknown_fields
+from .registry import Declaration, Declared, Handler, Projection, Registry, discover
+from .strict_json import (
+    PayloadHash,
+    check_depth,
+    parse_rfc3339,
+    parse_strict,
+    payload_hash,
+    rfc3339,
+    stored_hashes,
+    validate_json,
+    write_json,
+)
 
 __all__ = [
     "CLOUD_EVENT_TYPE",
@@ -31,6 +49,8 @@ __all__ = [
     "Category",
     "CloudEvent",
     "Contract",
+    "Declaration",
+    "Declared",
     "Delivery",
     "Envelope",
     "ErrorCode",
@@ -45,6 +65,7 @@ __all__ = [
     "OutgoingCommand",
     "Partial",
     "PayloadHash",
+    "Postpone",
     "Projection",
     "Registry",
     "Reject",

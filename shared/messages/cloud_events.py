@@ -12,8 +12,7 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from .errors import InvalidMessage, MalformedJson
-from .strict_json import parse_strict, write_json
-from .times import parse_rfc3339, rfc3339
+from .strict_json import parse_rfc3339, parse_strict, rfc3339, write_json
 
 __all__ = ["CLOUD_EVENT_TYPE", "CloudEvent", "envelope_from", "former_id_of", "in_attributes", "message_id_of"]
 

@@ -1,10 +1,17 @@
-"""The envelope around every command, and the properties that travel beside it on Service Bus."""
+"""A message: its envelope, what is found wrong in it, and what travels beside it.
+
+The envelope is the body of every command. What a body holds beyond its contract is refused where a sender still hears
+of it, and counted where nobody does. Beside the body travel its lane and the properties that we rely on.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from functools import cache
 from itertools import pairwise
-from typing import Annotated, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Self, TypeVar
 from uuid import UUID
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, GetCoreSchemaHandler, StringConstraints
@@ -15,11 +22,25 @@ from pydantic_core import CoreSchema
 from shared.classification import HIDDEN, plan_of
 
 from .errors import InvalidMessage
-from .lanes import Lane
-from .one_reading import with_one_reading
-from .times import parse_rfc3339
+from .strict_json import parse_rfc3339, with_one_reading
 
-__all__ = ["Contract", "Envelope", "Headers", "Timestamp", "describe", "finding"]
+if TYPE_CHECKING:
+    from shared.telemetry import RecordedSpan
+
+__all__ = [
+    "ERASED_PROPERTY",
+    "Contract",
+    "Delivery",
+    "Envelope",
+    "Headers",
+    "Lane",
+    "Timestamp",
+    "describe",
+    "finding",
+    "refuse_named_twice",
+    "refuse_unknown",
+    "unknown_fields",
+]
 
 MAX_REPORTED_ERRORS = 20
 
@@ -126,6 +147,121 @@ def finding(location: Sequence[str | int], message: str) -> dict[str, Any]:
     return found
 
 
+Place = tuple[str | int, ...]
+
+_MOST = 20
+_LONGEST = 80
+_SCALARS = frozenset({str, int, float, bool, type(None), bytes, Decimal, datetime, date, UUID})
+"""Hold no model: most fields of every message, so they are passed over first."""
+
+
+def unknown_fields(model: BaseModel, data: Any) -> Iterator[Place]:
+    """The place of each field of `data` that its model doesn't know, also in models within it.
+
+    Parameters
+    ----------
+    model:
+        What was read from `data`: it tells which model was taken where there are several.
+    """
+    for place, one, given in _models(model, data, ()):
+        if not (given.keys() <= (known := _known(type(one)))) and type(one).model_config.get("extra") != "allow":
+            yield from ((*place, str(name)[:_LONGEST]) for name in given if name not in known)
+
+
+def refuse_named_twice(model: BaseModel, data: Any) -> None:
+    """Raise InvalidMessage where an object has a field under both of its names: one of the two would be lost."""
+    for place, one, given in _models(model, data, ()):
+        for name, info in type(one).model_fields.items():
+            if info.alias not in (None, name) and name in given and info.alias in given:
+                found = finding((*place, str(info.alias)), f"is given twice, also as {name}")
+                raise InvalidMessage(f"{found['field']}: {found['message']}", details={"errors": [found], "count": 1})
+
+
+def _models(value: Any, data: Any, place: Place) -> Iterator[tuple[Place, BaseModel, Mapping[str, Any]]]:
+    """Each model in a value, where it is, and the object that it was read from."""
+    if isinstance(value, BaseModel):
+        if not isinstance(data, Mapping):
+            return
+        yield place, value, data
+        for name, spellings in _spellings(type(value)):
+            child = getattr(value, name)
+            if type(child) not in _SCALARS:
+                for given in spellings & data.keys():
+                    yield from _models(child, data[given], (*place, given))
+    elif isinstance(value, list | tuple) and isinstance(data, Sequence) and len(value) == len(data):
+        if value and isinstance(value[0], BaseModel | list | tuple | dict):
+            for number, (one, given) in enumerate(zip(value, data, strict=True)):
+                yield from _models(one, given, (*place, number))
+    elif isinstance(value, Mapping) and isinstance(data, Mapping):
+        for name in value.keys() & data.keys():
+            yield from _models(value[name], data[name], (*place, str(name)))
+
+
+@cache
+def _spellings(model: type[BaseModel]) -> tuple[tuple[str, frozenset[str]], ...]:
+    """Each field with the names that it may have in JSON."""
+    return tuple((name, frozenset({name, info.alias or name})) for name, info in model.model_fields.items())
+
+
+@cache
+def _known(model: type[BaseModel]) -> frozenset[str]:
+    return frozenset().union(*(spellings for _, spellings in _spellings(model)))
+
+
+def refuse_unknown(places: Sequence[Place]) -> None:
+    """Raise InvalidMessage that names the fields, unless there are none."""
+    if not places:
+        return
+    found = [finding(place, "the contract has no such field") for place in places[:_MOST]]
+    more = f" (and {len(places) - 1} more)" if len(places) > 1 else ""
+    raise InvalidMessage(
+        f"{found[0]['field']}: {found[0]['message']}{more}", details={"errors": found, "count": len(places)}
+    )
+
+
+ERASED_PROPERTY = "erased"
+"""Set on a message whose content was erased with the person whom it was about."""
+
+
+class Lane(StrEnum):
+    """A queue with a rank of its own; high is never behind low, low keeps a guaranteed share.
+
+    On the ordered lane the messages of a key are done strictly one after the other.
+    """
+
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+    ORDERED = "ordered"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Delivery:
+    """A message, and what the broker says of it.
+
+    Attributes
+    ----------
+    properties:
+        Application properties, which no host shifts between the messages of a batch.
+    message_id:
+        The broker's, which differs between the copies of a message.
+    span:
+        Of its processing, where it is traced.
+    """
+
+    body: bytes
+    properties: Mapping[str, Any]
+    message_id: str
+    sequence_number: int
+    delivery_count: int
+    span: "RecordedSpan | None" = field(default=None, compare=False, repr=False)
+
+    def erased(self) -> Self:
+        """The message without its content: whoever takes it refuses it, and says why."""
+        kept = {name: value for name, value in self.properties.items() if not name.startswith(("claim", "sealed"))}
+        return replace(self, body=b"", properties={**kept, ERASED_PROPERTY: True})
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Headers:
     """What we rely on beside the body: application properties, which no host shifts between messages.
@@ -217,48 +353,42 @@ class Headers:
         InvalidMessage
             Names the property that is missing or wrong: the message wasn't sent by this app's senders.
         """
-        read = _Reader(properties)
+
+        def optional(name: str, read: Callable[[Any], Read]) -> Read | None:
+            return None if properties.get(name) is None else _read(properties, name, read)
+
         return cls(
-            message_id=read("messageId", _uuid),
-            event_type=read("eventType", _text(128)),
-            version=read("version", _text(128)),
-            source=read("source", _text(256)),
-            key=read("key", _key),
-            lane=read("priority", Lane),
-            attempt=read("attempt", _whole(1, 10_000)),
-            replay=read.optional("replay", _whole(0, 1_000_000)) or 0,
-            first_attempt_at=read("firstAttemptAt", _first_attempt),
-            correlation_id=read("correlationId", _text(128)),
-            traceparent=read.optional("traceparent", _TEXT),
-            claim=read.optional("claim", _TEXT),
-            claim_sha256=read.optional("claimSha256", _TEXT),
-            claim_size=read.optional("claimSize", _whole(0, 2**53)),
-            claim_encoding=read.optional("claimEncoding", _TEXT),
-            sealed=read.optional("sealed", _TEXT),
-            sender=read.optional("sender", _TEXT),
-            former_id=read.optional("formerId", _uuid),
-            request=read.optional("request", _TEXT),
-            accepted_at=read.optional("acceptedAt", _first_attempt),
+            message_id=_read(properties, "messageId", _uuid),
+            event_type=_read(properties, "eventType", _NAME),
+            version=_read(properties, "version", _NAME),
+            source=_read(properties, "source", _SOURCE),
+            key=_read(properties, "key", _key),
+            lane=_read(properties, "priority", Lane),
+            attempt=_read(properties, "attempt", _ATTEMPT),
+            replay=optional("replay", _REPLAY) or 0,
+            first_attempt_at=_read(properties, "firstAttemptAt", _first_attempt),
+            correlation_id=_read(properties, "correlationId", _NAME),
+            traceparent=optional("traceparent", _TEXT),
+            claim=optional("claim", _TEXT),
+            claim_sha256=optional("claimSha256", _TEXT),
+            claim_size=optional("claimSize", _SIZE),
+            claim_encoding=optional("claimEncoding", _TEXT),
+            sealed=optional("sealed", _TEXT),
+            sender=optional("sender", _TEXT),
+            former_id=optional("formerId", _uuid),
+            request=optional("request", _TEXT),
+            accepted_at=optional("acceptedAt", _first_attempt),
         )
 
 
-class _Reader:
-    """Reads application properties; what is wrong is named, and its value never quoted."""
-
-    def __init__(self, properties: Mapping[str, Any]) -> None:
-        self._properties = properties
-
-    def __call__(self, name: str, read: Callable[[Any], Read]) -> Read:
-        if name not in self._properties:
-            raise InvalidMessage(f"The application property {name!r} is missing.")
-        try:
-            return read(self._properties[name])
-        except (ValueError, TypeError, OverflowError):
-            raise InvalidMessage(f"The application property {name!r} is wrong.") from None
-
-    def optional(self, name: str, read: Callable[[Any], Read]) -> Read | None:
-        """None where it is missing or null."""
-        return None if self._properties.get(name) is None else self(name, read)
+def _read(properties: Mapping[str, Any], name: str, read: Callable[[Any], Read]) -> Read:
+    """A property; what is wrong is named, and its value never quoted."""
+    if name not in properties:
+        raise InvalidMessage(f"The application property {name!r} is missing.")
+    try:
+        return read(properties[name])
+    except (ValueError, TypeError, OverflowError):
+        raise InvalidMessage(f"The application property {name!r} is wrong.") from None
 
 
 def _uuid(value: Any) -> UUID:
@@ -278,23 +408,6 @@ def _text(longest: int) -> Callable[[Any], str]:
     return read
 
 
-_TEXT = _text(1_024)
-
-
-def _key(value: Any) -> str:
-    text = _text(128)(value)
-    if not text:
-        raise ValueError("empty")
-    return text
-
-
-def _first_attempt(value: Any) -> datetime:
-    moment = parse_rfc3339(str(value), offset=False)
-    if moment.year < 1970:
-        raise ValueError("before 1970")
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-
-
 def _whole(first: int, last: int) -> Callable[[Any], int]:
     """A number that later readers hold: a column, or a part of a broker's message id."""
 
@@ -305,3 +418,21 @@ def _whole(first: int, last: int) -> Callable[[Any], int]:
         return number
 
     return read
+
+
+_NAME, _SOURCE, _TEXT = _text(128), _text(256), _text(1_024)
+_ATTEMPT, _REPLAY, _SIZE = _whole(1, 10_000), _whole(0, 1_000_000), _whole(0, 2**53)
+
+
+def _key(value: Any) -> str:
+    text = _NAME(value)
+    if not text:
+        raise ValueError("empty")
+    return text
+
+
+def _first_attempt(value: Any) -> datetime:
+    moment = parse_rfc3339(str(value), offset=False)
+    if moment.year < 1970:
+        raise ValueError("before 1970")
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

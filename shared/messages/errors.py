@@ -4,6 +4,7 @@ Exception
 ├── Reject            a handler refuses a message for good (a business refusal)
 ├── Retry             a handler asks for another try later
 │   └── Partial           a part is done, the rest should be tried again
+├── Postpone          it can't be tried now: it comes again later, and no attempt is counted
 └── MessageError      a message can't be taken or processed as it is; has a code and details
     ├── MalformedJson     the bytes are not strict JSON
     ├── InvalidMessage    the envelope or its data breaks the contract
@@ -12,16 +13,20 @@ Exception
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
 __all__ = [
+    "Category",
     "ErrorCode",
+    "Failure",
     "InvalidMessage",
     "MalformedJson",
     "MessageError",
     "Partial",
+    "Postpone",
     "Reject",
     "Retry",
     "UnknownEventType",
@@ -100,6 +105,21 @@ class Partial(Retry):
     """
 
 
+class Postpone(Exception):
+    """What a handler needs isn't to be had now: the message comes again later, and this was no attempt.
+
+    Parameters
+    ----------
+    after:
+        Seconds to wait.
+    """
+
+    def __init__(self, reason: str, *, after: float) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.after = after
+
+
 class MessageError(Exception):
     """A message breaks its contract; another try with the same bytes can't help."""
 
@@ -133,3 +153,37 @@ class UnknownVersion(MessageError):
     """The event type is known, but not in that version."""
 
     code = ErrorCode.UNKNOWN_VERSION
+
+
+class Category(StrEnum):
+    """What kind of failure it was."""
+
+    TRANSIENT = "transient"
+    THROTTLED = "throttled"
+    PARTIAL = "partial"
+    PERMANENT = "permanent"
+    BUSINESS = "business"
+    INVALID = "invalid"
+    EXPIRED = "expired"
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A classified failure.
+
+    Attributes
+    ----------
+    after:
+        Seconds to wait before the next try, where the handler or the other side asked for it.
+    """
+
+    category: Category
+    code: str
+    reason: str
+    error: BaseException | None = None
+    after: float | None = None
+
+    @property
+    def retryable(self) -> bool:
+        """Another try with the same message may succeed."""
+        return self.category in (Category.TRANSIENT, Category.THROTTLED, Category.PARTIAL)

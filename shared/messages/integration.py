@@ -1,202 +1,28 @@
 """What a team writes: an Integration with a handler per event type, and projections for what is read."""
 
 import inspect
-import json
 import re
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from decimal import Decimal
-from functools import cached_property, partial
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeVar, get_type_hints
 
-from pydantic import BaseModel, TypeAdapter
-from pydantic import ValidationError as PydanticError
+from pydantic import BaseModel
 
-from shared.classification import Plan, Scrubber, WrongMarkers, plan_of, redacted_finding, secrets_in
+from shared.classification import WrongMarkers, plan_of
 from shared.environment import is_secret_name
 from shared.jobs import Scheduled, WrongSchedule, parse_schedule
 from shared.resilience import RetryPlan
 
-from .envelope import Envelope, Redact, describe
-from .errors import InvalidMessage, MessageError
-from .exact_numbers import validate_json
-from .lanes import Lane
+from .envelope import Lane
+from .registry import Declared, Handler, Priority, Projection, Rotation
 
-__all__ = ["Handler", "Integration", "Projection", "Rotation"]
-
-MAX_KEY = 128
-"""Longest key in characters: the limit of an Event Hubs partition key and a Service Bus session id."""
-
-FIRST_VERSION = "1.0"
-
-_IN_NO_PATH = frozenset("/\\%?#")
+__all__ = ["Integration"]
 
 Call = TypeVar("Call", bound=Callable[..., Any])
-Priority = Lane | Callable[[Any], Lane]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Handler:
-    """One event type in one version: its model, its key, its lane, and the function that does the work."""
-
-    integration: str
-    event_type: str
-    version: str
-    model: type[BaseModel]
-    key: str
-    priority: Priority
-    route: str | None
-    retry: RetryPlan | None = None
-    owned: bool = False
-    call: Callable[[Any, Any], Awaitable[None]]
-
-    @cached_property
-    def envelope(self) -> TypeAdapter[Envelope[Any]]:
-        """Validates a whole body in one pass."""
-        return TypeAdapter(Envelope[self.model])  # type: ignore[name-defined]
-
-    @cached_property
-    def _validate(self) -> Callable[[bytes | str], Envelope[Any]]:
-        return partial(self.envelope.validate_json, strict=True)
-
-    @cached_property
-    def _key_field(self) -> str:
-        for name, info in self.model.model_fields.items():
-            if self.key in (name, info.alias):
-                return name
-        raise AttributeError(self.key)  # refused when the handler was registered
-
-    def decode(self, body: bytes) -> Envelope[Any]:
-        """Validate an envelope with this handler's data.
-
-        Raises
-        ------
-        InvalidMessage, MalformedJson
-            Every field that is wrong, by its JSON name; an element of a list by its number, from 1.
-        """
-        try:
-            envelope = validate_json(self._validate, body)
-        except MessageError:
-            raise
-        except PydanticError as error:
-            raise describe(error, self._redact(body)) from None
-        except Exception as error:  # a model's own validators may raise anything; the message is still this one's
-            raise InvalidMessage(f"data: {self.model.__name__} can't read it ({type(error).__name__})") from error
-        self.key_of(envelope.data)
-        return envelope
-
-    def may_be_named_twice(self, body: bytes) -> bool:
-        """Whether a body may have a field under both of its names; hardly any needs a closer look."""
-        if b"_" not in body and not self._plain_second_names:
-            return False
-        return b"\\u" in body or any(name in body for name in self._second_names)
-
-    @cached_property
-    def _second_names(self) -> frozenset[bytes]:
-        """The Python names of all fields that JSON spells otherwise, in quotes."""
-        return frozenset(f'"{name}"'.encode() for name in _second_names(self.envelope.core_schema))
-
-    @cached_property
-    def _plain_second_names(self) -> bool:
-        return any(b"_" not in name for name in self._second_names)
-
-    @cached_property
-    def plan(self) -> Plan:
-        """What the markers of its model ask for."""
-        return plan_of(self.model)
-
-    def _redact(self, body: bytes) -> Redact | None:
-        """How findings of validation are redacted, where the model has protected fields."""
-        if not self.plan.protects:
-            return None
-        try:
-            secrets = secrets_in(self.plan, json.loads(body)["data"])
-            secrets |= secrets_in(self.plan, json.loads(body, parse_float=Decimal)["data"])  # as they were written
-        except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError):
-            secrets = set()  # not even JSON with data: validation quotes none of it
-        scrub = Scrubber(secrets)
-
-        def tell(location: Sequence[str | int], kind: str, message: str) -> tuple[Sequence[str | int], str]:
-            if location[:1] != ("data",):
-                return location, scrub(message)
-            below, message = redacted_finding(self.plan, scrub, location[1:], kind, message)
-            return ("data", *below), message
-
-        return tell
-
-    def key_of(self, data: BaseModel) -> str:
-        """The aggregate that a message belongs to: decides order, partition and transaction."""
-        value = getattr(data, self._key_field)
-        key = "" if value is None else str(value)
-        if not 1 <= len(key) <= MAX_KEY or not key.isprintable():
-            raise InvalidMessage(
-                f"data.{self.key}: must be 1 to {MAX_KEY} printable characters",
-                details={"errors": [{"field": f"data.{self.key}", "message": "must name the aggregate"}]},
-            )
-        return key
-
-    @property
-    def refuses_unknown_fields(self) -> bool:
-        """Whether the API refuses fields that the contract doesn't have: those of its first version got 202."""
-        return self.version != FIRST_VERSION
-
-    def new_key_of(self, data: BaseModel) -> str:
-        """The key of a command that comes from outside: one that its own address finds again, on every road.
-
-        The platform and what stands before it decode, clean and cut paths, each in its own way: `/` and `%2F` can't be
-        distinguished, nor `A` and `%41`, and `..` never arrives. What was accepted before that was known is still
-        processed and read.
-
-        Raises
-        ------
-        InvalidMessage
-        """
-        key = self.key_of(data)
-        if _IN_NO_PATH & set(key) or key in (".", "..") or key != key.strip():
-            message = "must have none of / \\ % ? #, no blank around it, and not be . or .."
-            raise InvalidMessage(
-                f"data.{self.key}: {message}",
-                details={"errors": [{"field": f"data.{self.key}", "message": message}], "count": 1},
-            )
-        return key
-
-    def lane_of(self, data: BaseModel) -> Lane:
-        """The lane a message waits in."""
-        return self.priority if isinstance(self.priority, Lane) else Lane(self.priority(data))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Projection:
-    """Turns a published event into the row that a read model shows.
-
-    Attributes
-    ----------
-    shown:
-        The model of the row, from the annotation of what the function returns.
-    """
-
-    event_type: str
-    view: str
-    model: type[BaseModel]
-    shown: type[BaseModel] | None = None
-    call: Callable[[Any], BaseModel]
-
-    @cached_property
-    def plan(self) -> Plan:
-        """What the markers of the event's model ask for."""
-        return plan_of(self.model)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rotation:
-    """Makes the next value of a secret, before the current version expires."""
-
-    secret: str
-    call: Callable[[Any], Awaitable[str]]
 
 
 @dataclass
-class Integration:
+class Integration(Declared):
     """A named group of handlers, projections, rotations, scheduled work; a module or package under `integrations/`.
 
     Example
@@ -210,12 +36,6 @@ class Integration:
     >>> parcels.handlers[0].event_type
     'parcel.scanned'
     """
-
-    name: str
-    handlers: list[Handler] = field(default_factory=list)
-    projections: list[Projection] = field(default_factory=list)
-    rotations: list[Rotation] = field(default_factory=list)
-    scheduled: list[Scheduled] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9-]{0,62}", self.name):
@@ -365,18 +185,6 @@ class Integration:
             return call
 
         return register
-
-
-def _second_names(schema: Any) -> Iterator[str]:
-    """Of each field in pydantic's schema that has an alias as well: its name."""
-    if isinstance(schema, Mapping):
-        for name, one in schema.items():
-            if isinstance(one, Mapping) and one.get("validation_alias", name) != name:
-                yield str(name)
-            yield from _second_names(one)
-    elif isinstance(schema, list | tuple):
-        for one in schema:
-            yield from _second_names(one)
 
 
 def _model_of(call: Callable[..., Any], owner: str) -> type[BaseModel]:

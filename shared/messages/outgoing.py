@@ -10,8 +10,8 @@ from pydantic import BaseModel
 
 from .envelope import Headers
 from .errors import InvalidMessage
-from .integration import Handler
-from .times import rfc3339
+from .registry import Handler
+from .strict_json import rfc3339
 
 __all__ = ["OutgoingCommand", "address"]
 

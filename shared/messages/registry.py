@@ -1,30 +1,229 @@
-"""Finds every integration and answers which handler or projection a message belongs to."""
+"""What integrations declare, each as a value, and which of it a message belongs to."""
 
 import importlib
+import json
 import pkgutil
-from collections.abc import Iterable
-from functools import cached_property
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import cached_property, partial
 from types import ModuleType
+from typing import Any, TypeVar
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
+from pydantic import ValidationError as PydanticError
 
-from shared.classification import Plan, plan_of
+from shared.classification import Plan, Scrubber, plan_of, redacted_finding, secrets_in
 from shared.jobs import Scheduled
+from shared.resilience import RetryPlan
 
-from .errors import UnknownEventType, UnknownVersion
-from .integration import Handler, Integration, Projection, Rotation
+from .envelope import Envelope, Lane, Redact, describe
+from .errors import InvalidMessage, MessageError, UnknownEventType, UnknownVersion
+from .strict_json import validate_json
 
-__all__ = ["Registry", "discover"]
+__all__ = ["Declaration", "Declared", "Handler", "Priority", "Projection", "Registry", "Rotation", "discover"]
 
+MAX_KEY = 128
+"""Longest key in characters: the limit of an Event Hubs partition key and a Service Bus session id."""
+FIRST_VERSION = "1.0"
+_IN_NO_PATH = frozenset("/\\%?#")
 OWN_PATHS = frozenset({"messages", "operations", "health", "docs"})
 """First segments of the API's own paths: a route or read model there could never be reached."""
 
+Priority = Lane | Callable[[Any], Lane]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Handler:
+    """One event type in one version: its model, its key, its lane, and the function that does the work."""
+
+    integration: str
+    event_type: str
+    version: str
+    model: type[BaseModel]
+    key: str
+    priority: Priority
+    route: str | None
+    retry: RetryPlan | None = None
+    owned: bool = False
+    call: Callable[[Any, Any], Awaitable[None]]
+
+    @cached_property
+    def envelope(self) -> TypeAdapter[Envelope[Any]]:
+        """Validates a whole body in one pass."""
+        return TypeAdapter(Envelope[self.model])  # type: ignore[name-defined]
+
+    @cached_property
+    def _validate(self) -> Callable[[bytes | str], Envelope[Any]]:
+        return partial(self.envelope.validate_json, strict=True)
+
+    @cached_property
+    def _key_field(self) -> str:
+        for name, info in self.model.model_fields.items():
+            if self.key in (name, info.alias):
+                return name
+        raise AttributeError(self.key)  # refused when the handler was registered
+
+    def decode(self, body: bytes) -> Envelope[Any]:
+        """Validate an envelope with this handler's data.
+
+        Raises
+        ------
+        InvalidMessage, MalformedJson
+            Every field that is wrong, by its JSON name; an element of a list by its number, from 1.
+        """
+        try:
+            envelope = validate_json(self._validate, body)
+        except MessageError:
+            raise
+        except PydanticError as error:
+            raise describe(error, self._redact(body)) from None
+        except Exception as error:  # a model's own validators may raise anything; the message is still this one's
+            raise InvalidMessage(f"data: {self.model.__name__} can't read it ({type(error).__name__})") from error
+        self.key_of(envelope.data)
+        return envelope
+
+    def may_be_named_twice(self, body: bytes) -> bool:
+        """Whether a body may have a field under both of its names; hardly any needs a closer look."""
+        if b"_" not in body and not self._plain_second_names:
+            return False
+        return b"\\u" in body or any(name in body for name in self._second_names)
+
+    @cached_property
+    def _second_names(self) -> frozenset[bytes]:
+        """The Python names of all fields that JSON spells otherwise, in quotes."""
+        return frozenset(f'"{name}"'.encode() for name in _second_names(self.envelope.core_schema))
+
+    @cached_property
+    def _plain_second_names(self) -> bool:
+        return any(b"_" not in name for name in self._second_names)
+
+    @cached_property
+    def plan(self) -> Plan:
+        """What the markers of its model ask for."""
+        return plan_of(self.model)
+
+    def _redact(self, body: bytes) -> Redact | None:
+        """How findings of validation are redacted, where the model has protected fields."""
+        if not self.plan.protects:
+            return None
+        try:
+            secrets = secrets_in(self.plan, json.loads(body)["data"])
+            secrets |= secrets_in(self.plan, json.loads(body, parse_float=Decimal)["data"])  # as they were written
+        except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError):
+            secrets = set()  # not even JSON with data: validation quotes none of it
+        scrub = Scrubber(secrets)
+
+        def tell(location: Sequence[str | int], kind: str, message: str) -> tuple[Sequence[str | int], str]:
+            if location[:1] != ("data",):
+                return location, scrub(message)
+            below, message = redacted_finding(self.plan, scrub, location[1:], kind, message)
+            return ("data", *below), message
+
+        return tell
+
+    def key_of(self, data: BaseModel) -> str:
+        """The aggregate that a message belongs to: decides order, partition and transaction."""
+        value = getattr(data, self._key_field)
+        key = "" if value is None else str(value)
+        if not 1 <= len(key) <= MAX_KEY or not key.isprintable():
+            raise InvalidMessage(
+                f"data.{self.key}: must be 1 to {MAX_KEY} printable characters",
+                details={"errors": [{"field": f"data.{self.key}", "message": "must name the aggregate"}]},
+            )
+        return key
+
+    @property
+    def refuses_unknown_fields(self) -> bool:
+        """Whether the API refuses fields that the contract doesn't have: those of its first version got 202."""
+        return self.version != FIRST_VERSION
+
+    def new_key_of(self, data: BaseModel) -> str:
+        """The key of a command that comes from outside: one that its own address finds again, on every road.
+
+        The platform and what stands before it decode, clean and cut paths, each in its own way: `/` and `%2F` can't be
+        distinguished, nor `A` and `%41`, and `..` never arrives. What was accepted before that was known is still
+        processed and read.
+
+        Raises
+        ------
+        InvalidMessage
+        """
+        key = self.key_of(data)
+        if _IN_NO_PATH & set(key) or key in (".", "..") or key != key.strip():
+            message = "must have none of / \\ % ? #, no blank around it, and not be . or .."
+            raise InvalidMessage(
+                f"data.{self.key}: {message}",
+                details={"errors": [{"field": f"data.{self.key}", "message": message}], "count": 1},
+            )
+        return key
+
+    def lane_of(self, data: BaseModel) -> Lane:
+        """The lane a message waits in."""
+        return self.priority if isinstance(self.priority, Lane) else Lane(self.priority(data))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Projection:
+    """Turns a published event into the row that a read model shows.
+
+    Attributes
+    ----------
+    shown:
+        The model of the row, from the annotation of what the function returns.
+    """
+
+    event_type: str
+    view: str
+    model: type[BaseModel]
+    shown: type[BaseModel] | None = None
+    call: Callable[[Any], BaseModel]
+
+    @cached_property
+    def plan(self) -> Plan:
+        """What the markers of the event's model ask for."""
+        return plan_of(self.model)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rotation:
+    """Makes the next value of a secret, before the current version expires."""
+
+    secret: str
+    call: Callable[[Any], Awaitable[str]]
+
+
+@dataclass
+class Declared:
+    """What an integration declares, in order."""
+
+    name: str
+    handlers: list[Handler] = field(default_factory=list)
+    projections: list[Projection] = field(default_factory=list)
+    rotations: list[Rotation] = field(default_factory=list)
+    scheduled: list[Scheduled] = field(default_factory=list)
+
+
+class Declaration:
+    """Base of what a module of an integration declares at its top level beside its `Integration`: a partner."""
+
+
+D = TypeVar("D", bound=Declaration)
+
 
 class Registry:
-    """All handlers and projections of the app, checked for clashes when it is built."""
+    """All handlers and projections of the app, checked for clashes when it is built.
 
-    def __init__(self, integrations: Iterable[Integration]) -> None:
+    Parameters
+    ----------
+    beside:
+        What the integrations' modules declare beside them.
+    """
+
+    def __init__(self, integrations: Iterable[Declared], *, beside: Iterable[Declaration] = ()) -> None:
         self.integrations = tuple(integrations)
+        self._beside = tuple(beside)
         self._handlers: dict[str, dict[str, Handler]] = {}
         self._projections: dict[str, list[Projection]] = {}
         self._routes: dict[str, Handler] = {}
@@ -40,6 +239,10 @@ class Registry:
                 if rotation.secret.lower() in self._rotations:
                     raise ValueError(f"the secret {rotation.secret} is rotated twice")
                 self._rotations[rotation.secret.lower()] = rotation
+
+    def declared(self, kind: type[D]) -> tuple[D, ...]:
+        """Everything of a kind that the integrations' modules declare beside their integrations."""
+        return tuple(one for one in self._beside if isinstance(one, kind))
 
     @property
     def rotations(self) -> dict[str, Rotation]:
@@ -121,6 +324,11 @@ class Registry:
             )
         return handler
 
+    def integration_of(self, event_type: str, version: str) -> str | None:
+        """The name of the integration that handles a contract; None where nobody does."""
+        handler = self._handlers.get(event_type, {}).get(version)
+        return None if handler is None else handler.integration
+
     def projections(self, event_type: str) -> list[Projection]:
         """The read models that show this event; events that nobody shows are fine."""
         return self._projections.get(event_type, [])
@@ -132,11 +340,35 @@ def _check_path(path: str) -> None:
 
 
 def discover(package: ModuleType) -> Registry:
-    """Import every module of a package and gather the `Integration` objects at their top level."""
-    found: dict[int, Integration] = {}
+    """Import every module of a package, and gather what they have at their top level.
+
+    That is the `Integration` objects of the modules themselves; what is declared beside them may stand deeper.
+    """
+    found: dict[int, Declared] = {}
+    beside: dict[int, Declaration] = {}
     for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
         imported = importlib.import_module(module.name)
         for value in vars(imported).values():
-            if isinstance(value, Integration):
+            if isinstance(value, Declared):
                 found.setdefault(id(value), value)
-    return Registry(found.values())
+        for part in _parts(module.name):
+            beside.update((id(value), value) for value in vars(part).values() if isinstance(value, Declaration))
+    return Registry(found.values(), beside=beside.values())
+
+
+def _parts(name: str) -> Iterator[ModuleType]:
+    """A module, and what was imported beneath it."""
+    beneath = f"{name}."
+    return (part for key, part in sorted(sys.modules.items()) if key == name or key.startswith(beneath))
+
+
+def _second_names(schema: Any) -> Iterator[str]:
+    """Of each field in pydantic's schema that has an alias as well: its name."""
+    if isinstance(schema, Mapping):
+        for name, one in schema.items():
+            if isinstance(one, Mapping) and one.get("validation_alias", name) != name:
+                yield str(name)
+            yield from _second_names(one)
+    elif isinstance(schema, list | tuple):
+        for one in schema:
+            yield from _second_names(one)

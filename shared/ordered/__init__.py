@@ -1,6 +1,8 @@
-"""The ordered lane: parked keys, and the messages that wait behind them for their turn."""
+"""The ordered lane: whose turn it is, parked keys, the messages that wait behind them, and how those are processed."""
 
+from .drain import ParkingDrain
 from .parking import Parking
 from .rows import ParkedKey, Turn, delivery_of, waiting_columns
+from .turns import OrderedKeys
 
-__all__ = ["ParkedKey", "Parking", "Turn", "delivery_of", "waiting_columns"]
+__all__ = ["OrderedKeys", "ParkedKey", "Parking", "ParkingDrain", "Turn", "delivery_of", "waiting_columns"]

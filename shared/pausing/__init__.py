@@ -4,12 +4,10 @@ What is delivered while it may not be processed is set aside in a table, once, a
 pause: no delivery and no attempt is counted, nothing expires, and a pause of days costs no more than one of a minute.
 """
 
-from .book import PauseBook, PauseWatch
-from .errors import NotPaused, PauseError, TooManyPauses, UnknownName
-from .gate import PauseGate
-from .pause import Kind, Pause, known_name
-from .release import Release
-from .set_aside import SetAside, SetAsideMessage
+from .book import PauseBook
+from .gate import PauseGate, PauseWatch
+from .pause import Kind, NotPaused, Pause, PauseError, TooManyPauses, UnknownName, known_name
+from .set_aside import Release, SetAside, SetAsideMessage
 
 __all__ = [
     "Kind",

@@ -1,6 +1,5 @@
 """Where pauses are kept: one row, which every instance reads in one request and which survives all of them."""
 
-import asyncio
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -8,13 +7,9 @@ from datetime import datetime
 
 from shared.tables import Create, Entity, Replace, Table, again_on_conflict, etag_of
 
-from .errors import NotPaused, TooManyPauses
-from .pause import Kind, Pause
+from .pause import Kind, NotPaused, Pause, TooManyPauses
 
-__all__ = ["PauseBook", "PauseState", "PauseWatch"]
-
-FRESH_SECONDS = 4.0
-"""A pause is honoured within five seconds: this, and the time that reading takes."""
+__all__ = ["PauseBook", "PauseState"]
 
 PARTITION = ROW = "pauses"
 MAX_ACTIVE = 40
@@ -136,47 +131,3 @@ def _json(pauses: Iterable[Pause]) -> str:
 
 def _pauses(text: str) -> list[Pause]:
     return [Pause.from_json(one) for one in json.loads(text)]
-
-
-class PauseWatch:
-    """Asks the book, once for everybody who asks meanwhile. An idle instance reads nothing.
-
-    Parameters
-    ----------
-    clock:
-        Seconds, monotonic.
-    """
-
-    def __init__(self, book: PauseBook, *, clock: Callable[[], float], fresh_seconds: float = FRESH_SECONDS) -> None:
-        self._book = book
-        self._clock = clock
-        self._fresh = fresh_seconds
-        self._known = PauseState()
-        self._until = float("-inf")
-        self._reading = asyncio.Lock()
-
-    async def holding(self, *, lane: str, integration: str | None = None) -> Pause | None:
-        """The pause that keeps a message of this lane and integration from its handler, if one does.
-
-        What the store raises is passed on: without it nothing could be processed anyway.
-        """
-        state = await self._state()
-        if not state.active:
-            return None
-        found = state.find(Kind.LANE, lane)
-        if found is None and integration is not None:
-            found = state.find(Kind.INTEGRATION, integration)
-        return found
-
-    async def of(self, kind: Kind, name: str) -> Pause | None:
-        """The pause of one thing, if there is one."""
-        return (await self._state()).find(kind, name)
-
-    async def _state(self) -> PauseState:
-        if self._clock() >= self._until:
-            async with self._reading:
-                began = self._clock()
-                if began >= self._until:  # nobody else has read meanwhile
-                    self._known = await self._book.state()
-                    self._until = began + self._fresh
-        return self._known

@@ -1,5 +1,6 @@
-"""Stands before the processor of a lane: what may not be processed now is put where it waits, before it is read."""
+"""Before the processor of a lane: what is paused now, and where its messages wait before they are read."""
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -8,10 +9,58 @@ from shared.messages import Delivery, Headers, InvalidMessage, Lane
 from shared.ordered import Parking
 from shared.telemetry import log_event
 
-from .book import PauseWatch
+from .book import PauseBook, PauseState
+from .pause import Kind, Pause
 from .set_aside import SetAside, SetAsideMessage
 
-__all__ = ["PauseGate"]
+__all__ = ["PauseGate", "PauseWatch"]
+
+FRESH_SECONDS = 4.0
+"""A pause is honoured within five seconds: this, and the time that reading takes."""
+
+
+class PauseWatch:
+    """Asks the book, once for everybody who asks meanwhile. An idle instance reads nothing.
+
+    Parameters
+    ----------
+    clock:
+        Seconds, monotonic.
+    """
+
+    def __init__(self, book: PauseBook, *, clock: Callable[[], float], fresh_seconds: float = FRESH_SECONDS) -> None:
+        self._book = book
+        self._clock = clock
+        self._fresh = fresh_seconds
+        self._known = PauseState()
+        self._until = float("-inf")
+        self._reading = asyncio.Lock()
+
+    async def holding(self, *, lane: str, integration: str | None = None) -> Pause | None:
+        """The pause that keeps a message of this lane and integration from its handler, if one does.
+
+        What the store raises is passed on: without it nothing could be processed anyway.
+        """
+        state = await self._state()
+        if not state.active:
+            return None
+        found = state.find(Kind.LANE, lane)
+        if found is None and integration is not None:
+            found = state.find(Kind.INTEGRATION, integration)
+        return found
+
+    async def of(self, kind: Kind, name: str) -> Pause | None:
+        """The pause of one thing, if there is one."""
+        return (await self._state()).find(kind, name)
+
+    async def _state(self) -> PauseState:
+        if self._clock() >= self._until:
+            async with self._reading:
+                began = self._clock()
+                if began >= self._until:  # nobody else has read meanwhile
+                    self._known = await self._book.state()
+                    self._until = began + self._fresh
+        return self._known
 
 
 class PauseGate:

@@ -1,4 +1,10 @@
-"""One pause: what may not run, since when, who decided so and why; and how it ended."""
+"""What an operator has stopped, and what may be wrong with that.
+
+PauseError
+├── UnknownName
+├── NotPaused
+└── TooManyPauses
+"""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -6,9 +12,23 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Self
 
-from .errors import UnknownName
+__all__ = ["Kind", "NotPaused", "Pause", "PauseError", "TooManyPauses", "UnknownName", "known_name"]
 
-__all__ = ["Kind", "Pause", "known_name"]
+
+class PauseError(ValueError):
+    """A pause can't be begun or ended; the message says why, and what there is."""
+
+
+class UnknownName(PauseError):
+    """Nothing that could be paused has this name."""
+
+
+class NotPaused(PauseError):
+    """There is no such pause to end."""
+
+
+class TooManyPauses(PauseError):
+    """One row keeps all pauses, so that every instance reads them in one request."""
 
 
 class Kind(StrEnum):

@@ -1,23 +1,28 @@
-"""Messages that were delivered while they may not be processed, a row each, until their pause has ended.
+"""Messages that were delivered while they may not be processed, and how they come back once their pause has ended.
 
-A row is named after the message and its place in the queue, so that a second delivery changes nothing; it is deleted
+A row each, named after the message and its place in the queue, so that a second delivery changes nothing; it is deleted
 after its lane has taken the message back. Whatever dies in between leaves a message twice, which the inbox finds out,
 and never none.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any, Self
 
 from shared.messages import parse_rfc3339
 from shared.state import delivery_columns, delivery_parts, row_safe
 from shared.tables import Conflict, Delete, Entity, Query, Table, Upsert
+from shared.telemetry import log_event
 
-__all__ = ["SetAside", "SetAsideMessage"]
+from .book import PauseBook, PauseState
+from .pause import Kind
+
+__all__ = ["Release", "SetAside", "SetAsideMessage"]
 
 PARTITIONS = 16
 """So that no partition's 2,000 rows a second hold up a busy lane."""
@@ -201,3 +206,60 @@ def _groups(rows: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
         size += more
     if group:
         yield group
+
+
+SETTLE = timedelta(seconds=60)
+"""For so long after its end an instance may still have known a pause, and set something aside: its batch's time."""
+
+
+class Release:
+    """Run every few seconds by one instance; costs one point read while no pause has ended.
+
+    Parameters
+    ----------
+    send:
+        Returns when the lane has taken the message.
+    """
+
+    def __init__(
+        self,
+        book: PauseBook,
+        aside: SetAside,
+        send: Callable[[SetAsideMessage], Awaitable[None]],
+        *,
+        now: Callable[[], datetime],
+        budget: float = 20.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._book = book
+        self._aside = aside
+        self._send = send
+        self._now = now
+        self._budget = budget
+        self._clock = clock
+
+    async def run(self) -> int:
+        """How many messages went back; what is left goes back the next time."""
+        state = await self._book.state()
+        ended = state.unreleased
+        if not ended:
+            return 0
+        deadline = self._clock() + self._budget
+        sent, all_sent = await self._aside.give_back(
+            lambda lane, integration: not _holds(state, lane, integration),
+            self._send,
+            has_time=lambda: self._clock() < deadline,
+        )
+        if sent:
+            log_event("set aside messages released", messages=sent)
+        before = self._now() - SETTLE
+        settled = [one for one in ended if one.ended_at is not None and one.ended_at <= before]
+        if all_sent and settled:
+            await self._book.released(settled)
+        return sent
+
+
+def _holds(state: PauseState, lane: str, integration: str) -> bool:
+    if state.find(Kind.LANE, lane) is not None:
+        return True
+    return bool(integration) and state.find(Kind.INTEGRATION, integration) is not None

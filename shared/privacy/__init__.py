@@ -1,9 +1,8 @@
 """Privacy: how protected fields are stored, what a reader sees of them, and the proof of an erasure."""
 
 from .fields import EncryptedModel, FieldProtection, clear_text, token_name
-from .forgetting import Person
+from .forgetting import Person, StoreSurvey, survey
 from .masking import access_level_of, masked
-from .survey import StoreSurvey, survey
 
 __all__ = [
     "EncryptedModel",

@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime
 
+from opentelemetry.trace import SpanKind
 from pydantic import BaseModel
 
 from shared.claim_check import Claim, ClaimStore
@@ -24,10 +25,10 @@ from shared.messages import (
     unknown_fields,
 )
 from shared.state import bucket_of
-from shared.telemetry import Metrics
+from shared.telemetry import Metrics, Name, span
+from shared.work import Dead, Ended, Message
 
 from .failures import classify
-from .outcomes import Dead, Ended, Message
 
 __all__ = ["Decoder"]
 
@@ -134,4 +135,6 @@ class Decoder:
         claim = Claim(headers.claim, headers.claim_sha256, headers.claim_size, headers.claim_encoding)
         if self._encryption is not None:
             self._encryption.check(encrypted=claim.is_encrypted)
-        return await self._claims.get(headers.message_id, claim)
+        attributes = {Name.CLAIM_SIZE: claim.size}
+        with span("get claim", kind=SpanKind.CLIENT, parent=delivery.span, attributes=attributes):
+            return await self._claims.get(headers.message_id, claim)

@@ -7,7 +7,8 @@ from email.utils import parsedate_to_datetime
 from math import inf, nan
 from typing import Any
 
-from shared.messages import Category, ErrorCode, Failure, MessageError, Partial, Reject, Retry
+from shared.messages import Category, ErrorCode, Failure, MessageError, Partial, Postpone, Reject, Retry
+from shared.partners import PartnerError
 from shared.telemetry import redact
 
 __all__ = ["MATRIX", "STATUS_MATRIX", "classify"]
@@ -24,7 +25,12 @@ MATRIX: tuple[tuple[str, Category], ...] = (
     # invalid data: fail at once
     ("shared.messages.errors.MessageError", Category.INVALID),
     ("pydantic_core._pydantic_core.ValidationError", Category.INVALID),
-    ("shared.state.rows.TooLarge", Category.PERMANENT),
+    ("shared.state.store.TooLarge", Category.PERMANENT),
+    # a partner broke its contract; or may have done what must not be done twice; or isn't known
+    ("shared.partners.errors.InvalidAnswer", Category.INVALID),
+    ("shared.partners.errors.PartnerRefused", Category.PERMANENT),  # a redirect; the others have a status
+    ("shared.partners.errors.OutcomeUnknown", Category.PERMANENT),
+    ("shared.partners.errors.UnknownTarget", Category.PERMANENT),
     # the vault has answered that it isn't there
     ("shared.secrets.errors.UnknownSecret", Category.PERMANENT),
     ("shared.secrets.errors.VaultThrottled", Category.THROTTLED),
@@ -86,6 +92,8 @@ def _sort(error: BaseException, reason: str) -> Failure:
             return Failure(Category.BUSINESS, str(error.code), error.reason, error)
         case Partial():
             return Failure(Category.PARTIAL, ErrorCode.HANDLER_ERROR, error.reason, error, error.after)
+        case Postpone():
+            return Failure(Category.THROTTLED, ErrorCode.HANDLER_ERROR, error.reason, error, error.after)
         case Retry():
             return Failure(Category.TRANSIENT, ErrorCode.HANDLER_ERROR, error.reason, error, error.after)
     status = _status(error)
@@ -133,6 +141,8 @@ def _retry_after(error: BaseException) -> float | None:
 
     What isn't a time to come is left to the plan: a partner whose clock is late must not make every retry immediate.
     """
+    if isinstance(error, PartnerError):
+        return error.after
     source: Any = getattr(error, "response", None) or error
     headers: Any = getattr(source, "headers", None)
     if not callable(getattr(headers, "get", None)):

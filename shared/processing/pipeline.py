@@ -14,21 +14,20 @@ from uuid import UUID
 
 from opentelemetry.trace import SpanKind
 
-from shared.dead_letters import KILLER, MOST_DEATHS, Suspects, headers_of, is_suspect
+from shared.dead_letters import KILLER, MOST_DEATHS, RETURNS, SUSPICIOUS_DELIVERY, Suspects, headers_of
 from shared.messages import Delivery, Lane
+from shared.ordered import OrderedKeys
 from shared.outbox import Outbox
 from shared.pausing import PauseGate
 from shared.resilience import LaneTurns
 from shared.state import Inbox, StateStore
-from shared.telemetry import link_to, log_event, span
+from shared.telemetry import Name, link_to, log_event, messaging, span
+from shared.work import Dead, Done, Duplicate, Ended, Fresh, Handled, Message, Parked, RetryLater
 
-from .committing import commit, groups
+from . import message_spans
 from .decoding import Decoder
-from .deduplication import Deduplication
-from .handling import Limits, Runner
-from .ordered import OrderedKeys
-from .outcomes import Dead, Done, Duplicate, Ended, Fresh, Handled, Message, Parked, RetryLater
-from .recent import Recent
+from .deduplication import Deduplication, Recent
+from .handling import Limits, Runner, commit, groups
 from .settling import Settler
 
 __all__ = ["BatchFailed", "BatchProcessor"]
@@ -94,14 +93,15 @@ class BatchProcessor:
         """
         started = asyncio.get_running_loop().time()
         ends = started + self._limits.batch_budget + GRACE_SECONDS
-        received = len(deliveries)
+        received, admitted = len(deliveries), deliveries
         links = [link for one in deliveries if (link := link_to(one.properties.get("traceparent")))]
-        attributes = {"messaging.destination.name": lane.value, "messaging.batch.message_count": received}
+        attributes = messaging("receive", lane.value, BATCH_COUNT=received)
         outcomes: Counter[type] = Counter()
-        with span("batch", kind=SpanKind.CONSUMER, links=links, attributes=attributes):
+        with span(f"receive {lane.value}", kind=SpanKind.CLIENT, links=links, attributes=attributes):
             try:
                 async with asyncio.timeout_at(ends):
-                    admitted = await self._admitted(lane, deliveries)
+                    if self._admission is not None:
+                        admitted = [deliveries[number] for number in await self._admission.admit(lane, deliveries)]
                     with self._turns.at_work(lane):
                         outcomes = await self._batch(lane, admitted, started + self._limits.batch_budget)
             except Exception as error:
@@ -126,8 +126,7 @@ class BatchProcessor:
 
         On the ordered lane, where nothing may be overtaken, all go one at a time as soon as one of them is a suspect.
         """
-        suspects: Sequence[Delivery] = [one for one in admitted if self._suspects is not None and is_suspect(one)]
-        others: Sequence[Delivery] = [one for one in admitted if not (suspects and is_suspect(one))]
+        suspects, others = _split(admitted) if self._suspects is not None else ([], admitted)
         if lane is Lane.ORDERED and suspects:
             suspects, others = admitted, []
         outcomes: Counter[type] = Counter()
@@ -179,39 +178,36 @@ class BatchProcessor:
 
     async def _turn(self, delivery: Delivery) -> Ended:
         async with asyncio.timeout(self._limits.batch_budget + GRACE_SECONDS):
-            decoded = await self._decoder.read(delivery)
+            decoded = await self._read(Lane.ORDERED, delivery)
             if isinstance(decoded, Ended):
-                return decoded
+                return self._ended(decoded)
             deadline = asyncio.get_running_loop().time() + self._limits.batch_budget
             (ended,) = await self._wave(Lane.ORDERED, [decoded], deadline, _leave)
-            return ended
-
-    async def _admitted(self, lane: Lane, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
-        if self._admission is None:
-            return deliveries
-        return [deliveries[number] for number in await self._admission.admit(lane, deliveries)]
+            return self._ended(ended)
 
     async def _part(self, lane: Lane, deliveries: Sequence[Delivery], deadline: float) -> Counter[type]:
         """What was read may be large: nothing of it outlives this."""
-        decoded = await _all(self._read(delivery) for delivery in deliveries)
-        self._earn(decoded)
+        decoded = await _all(self._read(lane, delivery) for delivery in deliveries)
+        for one in decoded:
+            if isinstance(one, Message) and one.headers.attempt == 1:
+                self._settler.budget(one.handler.integration).earn()
         if lane is Lane.ORDERED and self._ordered is not None:
             ended = await self._in_order(self._ordered, decoded, deadline)
         else:
             ended = await self._in_waves(lane, decoded, deadline)
         return Counter(type(one.outcome) for one in ended)
 
-    async def _read(self, delivery: Delivery) -> Message | Ended:
+    async def _read(self, lane: Lane, delivery: Delivery) -> Message | Ended:
+        delivery = message_spans.begun(lane, delivery)
         if self._recent.is_put_off(delivery):
             return Ended(delivery, Duplicate())
-        return await self._decoder.read(delivery)
+        decoded = await self._decoder.read(delivery)
+        message_spans.read(delivery, decoded)
+        return decoded
 
-    def _earn(self, decoded: Iterable[Message | Ended]) -> None:
-        first = Counter(
-            one.handler.integration for one in decoded if isinstance(one, Message) and one.headers.attempt == 1
-        )
-        for integration, tries in first.items():
-            self._settler.budget(integration).earn(tries)
+    def _ended(self, one: Ended) -> Ended:
+        message_spans.ended(one, now=self._settler.now())
+        return one
 
     async def _in_waves(self, lane: Lane, decoded: Sequence[Message | Ended], deadline: float) -> list[Ended]:
         """What can't be read is settled beside the others' work, unless another message goes by its id.
@@ -227,9 +223,11 @@ class BatchProcessor:
         messages = [one for one in decoded if isinstance(one, Message)]
 
         async def settle(one: Ended) -> None:
-            await self._settler.settle(lane, one)
+            if isinstance(one.outcome, RetryLater | Dead):
+                await self._settler.settle(lane, one)
             if isinstance(one.outcome, RetryLater):
                 self._recent.put_off(one.delivery)
+            self._ended(one)
 
         async def work() -> list[Ended]:
             return [one for wave in _waves(messages) for one in await self._wave(lane, wave, deadline, settle)]
@@ -246,6 +244,7 @@ class BatchProcessor:
 
             async def settle(one: Ended, holding: frozenset[UUID] = turns.holding) -> None:
                 await ordered.settle(one, holds_key=one.headers is not None and one.headers.message_id in holding)
+                self._ended(one)
 
             messages = [one for one in turns.now if isinstance(one, Message)]
             unread = [one for one in turns.now if isinstance(one, Ended)]
@@ -255,10 +254,10 @@ class BatchProcessor:
                     *(_settled(settle, one) for one in unread),
                 ]
             )
-            result += [*turns.parked, *unread, *ended]
+            result += [*map(self._ended, turns.parked), *unread, *ended]
         nameless = [one for one in decoded if isinstance(one, Ended) and one.headers is None]
         await _all(self._settler.settle(Lane.ORDERED, one) for one in nameless)
-        return [*result, *nameless]
+        return [*result, *map(self._ended, nameless)]
 
     async def _wave(self, lane: Lane, messages: Sequence[Message], deadline: float, settle: Settle) -> list[Ended]:
         """One message per key: later messages of a key wait for the wave before. Each is settled when it has ended."""
@@ -318,19 +317,36 @@ class BatchProcessor:
         raise TimeoutError(f"the state of {key!r} keeps changing; the message goes back to its queue")
 
     def _done(self, handled: Handled) -> Ended:
-        self._recent.done(handled.message)
-        return Ended.of(handled.message, Done(), handled.work)
+        message = handled.message
+        self._recent.done(message)
+        return Ended(message.delivery, Done(), message.headers, message, handled.work)
 
     async def _publish(self, ended: Iterable[Ended]) -> None:
         """Publish what was committed; what fails here stays in the outbox and is swept from there."""
-        works = [one.work for one in ended if isinstance(one.outcome, Done) and one.work and one.work.emitted]
+        done = [one for one in ended if isinstance(one.outcome, Done) and one.work and one.work.emitted]
+        works = [one.work for one in done if one.work is not None]
+        if not works:
+            return
         try:
-            await self._outbox.publish(works)
+            with span(
+                "publish", **message_spans.about(done), attributes={Name.EVENTS: sum(len(one.emitted) for one in works)}
+            ):
+                await self._outbox.publish(works)
         except Exception as error:
             log_event("publish failed", level=logging.WARNING, error=error)
         else:
             for work in works:
                 self._recent.published(work.headers.key, work.aggregate.sequence + len(work.emitted))
+
+
+def _split(deliveries: Sequence[Delivery]) -> tuple[Sequence[Delivery], Sequence[Delivery]]:
+    """The suspects, whose deliveries have failed often or which the broker gave up before, and the others."""
+    suspects: list[Delivery] = []
+    others: list[Delivery] = []
+    for one in deliveries:
+        suspect = one.delivery_count >= SUSPICIOUS_DELIVERY or one.properties.get(RETURNS)
+        (suspects if suspect else others).append(one)
+    return suspects, others
 
 
 async def _hold(deliveries: Sequence[Delivery], ends: float, longest: float) -> None:

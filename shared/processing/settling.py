@@ -12,8 +12,9 @@ from shared.resilience import RetryBudget
 from shared.sending import Lanes
 from shared.state import Conflict, StateStore
 from shared.telemetry import log_event
+from shared.work import Dead, Ended, RetryLater
 
-from .outcomes import Dead, Ended, RetryLater
+from .message_spans import onward
 
 __all__ = ["Settler"]
 
@@ -57,6 +58,7 @@ class Settler:
         if ended.message is not None and retry.counts and not self.budget(ended.message.handler.integration).spend():
             seconds = max(seconds, self.spent_delay)
         copy = replace(headers.next_attempt() if retry.counts else headers.waited(seconds), lane=lane)
+        copy = onward(ended, copy, keep=retry.counts)
         log_event(
             "retry later",
             level=logging.WARNING,
@@ -77,11 +79,15 @@ class Settler:
     async def _dead_letter(self, lane: Lane, ended: Ended, failure: Failure) -> None:
         """The dead letter first: whoever dies before the inbox says so leaves a message that comes again."""
         headers, now = ended.headers, self.now()
+        delivery = ended.delivery
+        if headers is not None and delivery.span is not None:
+            headers = onward(ended, headers)
+            delivery = replace(delivery, properties={**delivery.properties, "traceparent": headers.traceparent})
         payload_hash = ended.message.payload_hash if ended.message else None
         conflict = failure.code == ErrorCode.MESSAGE_ID_CONFLICT
         dead_letter = DeadLetter.of_message(
             lane,
-            ended.delivery,
+            delivery,
             headers,
             failure,
             now=now,

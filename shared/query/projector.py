@@ -2,6 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import Any
+
+from opentelemetry.trace import SpanKind
 
 from shared.classification import plan_of
 from shared.dead_letters import DeadLetterStore
@@ -9,7 +12,7 @@ from shared.messages import CloudEvent, ErrorCode, Projection, Registry
 from shared.privacy import EncryptedModel, FieldProtection
 from shared.state import pack
 from shared.streams import StreamEvent, StreamReader
-from shared.telemetry import hiding, span
+from shared.telemetry import hiding, messaging, span
 
 from .views import ReadModels, ViewRow
 
@@ -49,7 +52,14 @@ class Projector:
     async def project(self, events: Sequence[StreamEvent]) -> None:
         """Return when every event is in the read models or dead-lettered."""
         delivered = await self._reader.read(events, self._rows)
-        with span("project", links=delivered.links, attributes={"sluice.rows": len(delivered.made)}):
+        attributes = messaging(
+            "process", "events", system="eventhubs", CONSUMER_GROUP="read models", ROWS=len(delivered.made)
+        )
+        if len(delivered.parts) == 1:  # one event's work is in its trace; that of several is linked to each
+            about: dict[str, Any] = {"parent": delivered.parts[0][1].traceparent}
+        else:
+            about = {"links": delivered.links}
+        with span("process events", kind=SpanKind.CONSUMER, **about, attributes=attributes):
             await self._reader.store(delivered, self._views.put)
 
     async def _rows(self, event: CloudEvent) -> list[ViewRow]:

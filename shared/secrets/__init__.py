@@ -1,6 +1,6 @@
 """Secrets: Key Vault behind a cache, so that the vault is neither the bottleneck nor the outage."""
 
-from .cache import SecretCache
+from .cache import Keys, RotatingKey, SecretCache
 from .errors import (
     MalformedAnswer,
     SecretDisabled,
@@ -12,10 +12,8 @@ from .errors import (
     VaultThrottled,
     VaultUnavailable,
 )
-from .policy import Policy
-from .rotating_key import Keys, RotatingKey
 from .vault import Vault, VaultPair
-from .versions import Secret, Version
+from .versions import Policy, Secret, Version
 
 __all__ = [
     "Keys",

@@ -5,19 +5,20 @@ import random as chance
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import inf
 from typing import Any, Protocol, TypeVar
 
+from pydantic import SecretStr
+
 from shared.environment import SecretReference
 
-from .entry import ReadResult
-from .entry_cache import EntryCache
-from .errors import SecretError, SecretExpired, UnknownSecret, VaultUnavailable
-from .policy import Policy
-from .versions import Secret, Version, previous_of, signing_version, still_valid
+from .entry_cache import EntryCache, ReadResult
+from .errors import SecretError, SecretExpired, UnfitSecret, UnknownSecret, VaultUnavailable
+from .versions import Policy, Secret, Version, previous_of, signing_version, still_valid
 
-__all__ = ["SecretCache", "Source"]
+__all__ = ["Keys", "RotatingKey", "SecretCache", "Source"]
 
 T = TypeVar("T")
 
@@ -230,3 +231,61 @@ class SecretCache:
         await self._single.close()
         await self._pairs.close()
         await self._source.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """What signs, and everything whose signatures are accepted: that, and the versions before or after it."""
+
+    signing: str = field(repr=False)
+    accepted: tuple[str, ...] = field(repr=False)
+
+
+class RotatingKey:
+    """The keys of a setting.
+
+    Parameters
+    ----------
+    setting:
+        The key itself, or `secret:<name>`, or `secret:<name>/<version>`.
+    secrets:
+        Called when a secret is needed, on the event loop.
+    least:
+        Characters that a key has at least.
+    """
+
+    def __init__(self, setting: SecretStr, secrets: Callable[[], SecretCache], *, least: int) -> None:
+        text = setting.get_secret_value()
+        self.reference = SecretReference.of(text)
+        self._secrets = secrets
+        self._least = least
+        self._fixed = Keys(text, (text,)) if self.reference is None else None
+        self._made: tuple[Secret, tuple[Secret, ...], Keys] | None = None
+
+    async def keys(self) -> Keys:
+        """The keys of this moment; the same object until there are others.
+
+        Raises
+        ------
+        SecretError
+            They can't be had, or one is too short.
+        """
+        if self._fixed is not None:
+            return self._fixed
+        assert self.reference is not None
+        cache = self._secrets()
+        if self.reference.version is not None:
+            pinned = await cache.get(f"{self.reference.name}/{self.reference.version}")
+            versions: tuple[Secret, ...] = (pinned,)
+        else:
+            versions = await cache.both(self.reference.name)
+        signer = cache.signer_of(versions)
+        if self._made is None or self._made[0] is not signer or self._made[1] != versions:
+            self._made = (signer, versions, self._of(signer, versions))
+        return self._made[2]
+
+    def _of(self, signer: Secret, versions: tuple[Secret, ...]) -> Keys:
+        for secret in versions:
+            if len(secret.value) < self._least:
+                raise UnfitSecret(secret.name, f"version {secret.version} has fewer than {self._least} characters")
+        return Keys(signer.value, (signer.value, *(one.value for one in versions if one is not signer)))

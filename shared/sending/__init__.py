@@ -1,7 +1,6 @@
 """Sending: commands to the lanes, events to the event hub."""
 
-from .coalescing import CoalescingSender, NotSent
-from .commands import BrokerMessage, Lanes, broker_message, command
+from .coalescing import BrokerMessage, CoalescingSender, Lanes, NotSent, broker_message, command
 from .events import EventPublisher, OutgoingEvent
 
 __all__ = [

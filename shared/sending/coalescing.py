@@ -1,19 +1,23 @@
-"""Sends that meet at one queue share a batch; each caller is answered when its batch was taken.
+"""Commands on their way to their lane: sends that meet at one queue share a batch; each is answered when it was taken.
 
 While one batch is on its way the next one fills, so the batch grows with the load and an idle queue adds no wait.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, TypeAlias
 
 from azure.servicebus import ServiceBusMessage, ServiceBusMessageBatch
 from azure.servicebus.aio import ServiceBusSender
 from azure.servicebus.exceptions import MessageSizeExceededError, OperationTimeoutError, ServiceBusError
 
-__all__ = ["CoalescingSender", "NotSent"]
+from shared.encryption import MessageEncryption
+from shared.messages import Headers, Lane
+
+__all__ = ["BrokerMessage", "CoalescingSender", "Lanes", "NotSent", "broker_message", "command"]
 
 
 class NotSent(Exception):
@@ -159,3 +163,68 @@ def _not_sent(error: Exception) -> NotSent:
     sent = NotSent(f"{type(error).__name__}: {reason}")
     sent.__cause__ = error
     return sent
+
+
+BrokerMessage: TypeAlias = ServiceBusMessage
+"""A message as the broker takes it; only this room knows its SDK."""
+
+
+def broker_message(
+    body: bytes, *, broker_id: str | None, properties: Mapping[Any, Any], session_id: str | None = None
+) -> BrokerMessage:
+    """The Service Bus message of whatever goes to a lane."""
+    return ServiceBusMessage(
+        body,
+        message_id=broker_id,
+        content_type="application/json",
+        session_id=session_id,
+        application_properties=dict(properties),
+    )
+
+
+def command(headers: Headers, body: bytes) -> BrokerMessage:
+    """The message of a command; an empty body goes with a claim."""
+    session_id = headers.key if headers.lane is Lane.ORDERED else None
+    properties = headers.to_properties()
+    return broker_message(body, broker_id=headers.broker_id, properties=properties, session_id=session_id)
+
+
+class Lanes:
+    """The senders of all lanes.
+
+    Parameters
+    ----------
+    encryption:
+        Encrypts bodies on their way in. A copy that is sent later, and what is forwarded, go as they came.
+    """
+
+    def __init__(self, senders: Mapping[Lane, CoalescingSender], encryption: MessageEncryption | None = None) -> None:
+        self._senders = dict(senders)
+        self._encryption = encryption
+
+    async def send(self, headers: Headers, body: bytes) -> None:
+        """Return when the lane's queue has taken the command; raises NotSent, or KeysUnavailable."""
+        if self._encryption is not None:
+            headers, body = await self._encryption.encrypt(headers, body)
+        await self._senders[headers.lane].send(command(headers, body))
+
+    async def send_later(self, headers: Headers, body: bytes, when: datetime) -> None:
+        """Schedule a delayed copy on the lane's queue; raises NotSent."""
+        await self._senders[headers.lane].schedule(command(headers, body), when)
+
+    async def forward(self, lane: Lane, message: BrokerMessage, *, when: datetime | None = None) -> None:
+        """Return when a lane's queue has taken a message as it is, to be shown from `when` on; raises NotSent."""
+        if when is None:
+            await self._senders[lane].send(message)
+        else:
+            await self._senders[lane].schedule(message, when)
+
+    async def probe(self) -> None:
+        """Raise NotSent where a lane can't be reached."""
+        for sender in self._senders.values():
+            await sender.probe()
+
+    async def close(self) -> None:
+        """Close every sender."""
+        for sender in self._senders.values():
+            await sender.close()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from opentelemetry.trace import SpanKind
 
 from shared.messages import CLOUD_EVENT_TYPE
-from shared.telemetry import span
+from shared.telemetry import messaging, span
 
 if TYPE_CHECKING:
     from azure.eventhub.aio import EventHubProducerClient
@@ -46,7 +46,8 @@ class EventPublisher:
         groups: dict[str, list[OutgoingEvent]] = {}
         for event in events:
             groups.setdefault(self._partitions[event.bucket % len(self._partitions)], []).append(event)
-        with span("publish", kind=SpanKind.PRODUCER, attributes={"messaging.batch.message_count": len(events)}):
+        attributes = messaging("send", "events", system="eventhubs", BATCH_COUNT=len(events))
+        with span("send events", kind=SpanKind.PRODUCER, attributes=attributes):
             async with asyncio.TaskGroup() as tasks:
                 for partition, group in groups.items():
                     tasks.create_task(self._publish(partition, group))

@@ -10,6 +10,7 @@ from shared.encryption.settings import EncryptionSettings
 from shared.environment import contradiction
 from shared.http.settings import HttpSettings
 from shared.jobs.settings import JobSettings
+from shared.partners.settings import PartnerSettings
 from shared.processing.settings import ProcessingSettings
 from shared.rotation.settings import RotationSettings
 from shared.secrets.settings import SecretSettings
@@ -27,6 +28,7 @@ class Settings(
     ClaimSettings,
     HttpSettings,
     ProcessingSettings,
+    PartnerSettings,
     DeadLetterSettings,
     SecretSettings,
     RotationSettings,

@@ -2,15 +2,19 @@
 
 from shared.tables import Conflict
 
-from .inbox import Inbox, inbox_row
+from .inbox import Inbox, InboxSweeper
 from .leases import Lease
-from .retention import InboxSweeper
-from .rows import (
+from .store import (
+    Row,
+    StateMismatch,
+    StateStore,
     TooLarge,
     bucket_of,
+    call_key,
     delivery_columns,
     delivery_parts,
     inbox_key,
+    inbox_row,
     outbox_key,
     pack,
     parked_key,
@@ -21,7 +25,6 @@ from .rows import (
     unpack,
     waiting_key,
 )
-from .store import Row, StateMismatch, StateStore
 
 __all__ = [
     "Conflict",
@@ -33,6 +36,7 @@ __all__ = [
     "StateStore",
     "TooLarge",
     "bucket_of",
+    "call_key",
     "delivery_columns",
     "delivery_parts",
     "inbox_key",

@@ -1,50 +1,21 @@
-"""The inbox: one row for each message that was dealt with, and how a dead one gives way to a replay."""
+"""The inbox: one row for each message that was dealt with, how a dead one gives way to a replay, and its retention."""
 
-from collections.abc import Mapping
-from datetime import datetime
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
-from shared.messages import Headers, PayloadHash
 from shared.tables import Conflict, Create, Replace, again_on_conflict, etag_of
+from shared.telemetry import log_event
 
-from .rows import bucket_of, inbox_key, partition_key
-from .store import Row, StateStore
+from .store import Row, StateStore, bucket_of, inbox_key
 
-__all__ = ["Inbox", "inbox_row"]
+__all__ = [
+    "Inbox",
+    "InboxSweeper",
+]
 
 _TRIES = 10
-_LONGEST_REASON = 4_000
-
-
-def inbox_row(
-    headers: Headers,
-    status: str,
-    *,
-    buckets: int,
-    payload_hash: PayloadHash | None,
-    now: datetime,
-    code: str | None = None,
-    reason: str | None = None,
-) -> dict[str, Any]:
-    """The row that says that a message was dealt with, and how; code and reason tell why one is dead."""
-    row = {
-        "PartitionKey": partition_key(bucket_of(headers.key, buckets)),
-        "RowKey": inbox_key(headers.message_id),
-        "status": status,
-        "lane": headers.lane.value,
-        "eventType": headers.event_type,
-        "version": headers.version,
-        "key": headers.key,
-        "attempt": headers.attempt,
-        "correlationId": headers.correlation_id,
-        "acceptedAt": headers.first_attempt_at,
-        "processedAt": now,
-        **({"payloadSha256": ""} if payload_hash is None else payload_hash.columns()),
-        "sender": headers.sender or "",
-        "source": headers.source,
-        **({"request": headers.request} if headers.request else {}),
-    }
-    return row if code is None else {**row, "code": code, "reason": (reason or "")[:_LONGEST_REASON]}
 
 
 class Inbox:
@@ -108,3 +79,62 @@ class Inbox:
 
     def _bucket(self, key: str) -> int:
         return bucket_of(key, self._store.buckets)
+
+
+_GROUP = 100
+
+
+class InboxSweeper:
+    """Deletes inbox records after their retention; a message that comes again after that is a new one.
+
+    Parameters
+    ----------
+    retention:
+        Must outlast every queue's time-to-live and the dead letters' retention.
+    budget:
+        Seconds one sweep may take; the next one goes on with what is left.
+    clock:
+        Seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        store: StateStore,
+        *,
+        retention: timedelta,
+        now: Callable[[], datetime],
+        budget: float = 60.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._store = store
+        self._retention = retention
+        self._now = now
+        self._budget = budget
+        self._clock = clock
+
+    async def sweep(self) -> int:
+        """Delete what is old enough; returns how many records there were."""
+        before = self._now() - self._retention
+        deadline = self._clock() + self._budget
+        total = 0
+        for bucket in range(self._store.buckets):
+            if self._clock() > deadline:
+                break
+            total += await self._sweep(bucket, before, deadline)
+        if total:
+            log_event("inbox swept", records=total)
+        return total
+
+    async def _sweep(self, bucket: int, before: datetime, deadline: float) -> int:
+        total = 0
+        group: list[str] = []
+        async for row_key in self._store.settled(bucket, before=before):
+            group.append(row_key)
+            if len(group) == _GROUP:
+                await self._store.delete(bucket, group)
+                total += len(group)
+                group = []
+                if self._clock() > deadline:
+                    return total
+        await self._store.delete(bucket, group)
+        return total + len(group)

@@ -6,8 +6,7 @@ from uuid import uuid4
 
 from shared.tables import Conflict, Create, Replace, etag_of
 
-from .rows import partition_key
-from .store import StateStore
+from .store import StateStore, partition_key
 
 __all__ = ["Lease"]
 

@@ -2,9 +2,8 @@
 aside."""
 
 from .consumer import StreamConsumer
-from .event_log import Extent, LogUnavailable
+from .event_log import Extent, LogUnavailable, StreamEvent
 from .positions import Positions
 from .reader import StreamReader
-from .stream_event import StreamEvent
 
 __all__ = ["Extent", "LogUnavailable", "Positions", "StreamConsumer", "StreamEvent", "StreamReader"]

@@ -16,9 +16,8 @@ from typing import Any
 
 from shared.telemetry import Metrics, log_event
 
-from .event_log import EventLog, Extent
+from .event_log import EventLog, Extent, StreamEvent
 from .positions import Position, Positions
-from .stream_event import StreamEvent
 
 __all__ = ["StreamConsumer"]
 

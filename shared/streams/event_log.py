@@ -1,12 +1,32 @@
-"""The seam to the event log itself, for what its trigger passed over."""
+"""The event log: an event as it is delivered, and the seam to the log itself, for what its trigger passed over."""
 
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-from .stream_event import StreamEvent
+__all__ = ["EventLog", "Extent", "LogUnavailable", "StreamEvent"]
 
-__all__ = ["EventLog", "Extent", "LogUnavailable"]
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StreamEvent:
+    """An event with its position in the log.
+
+    Attributes
+    ----------
+    unreadable:
+        Why nobody can decode it; its body is then what could be kept of it.
+    """
+
+    body: bytes
+    partition: str
+    offset: str
+    sequence_number: int
+    unreadable: str = ""
+
+    @property
+    def position(self) -> dict[str, Any]:
+        """As it is stored and logged."""
+        return {"partition": self.partition, "offset": self.offset, "sequenceNumber": self.sequence_number}
 
 
 class LogUnavailable(Exception):

@@ -8,8 +8,7 @@ from contextlib import aclosing, suppress
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .event_log import Extent, LogUnavailable
-from .stream_event import StreamEvent
+from .event_log import Extent, LogUnavailable, StreamEvent
 
 if TYPE_CHECKING:
     from azure.eventhub import EventData

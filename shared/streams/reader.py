@@ -31,7 +31,7 @@ from shared.privacy import FieldProtection, clear_text
 from shared.resilience import BoundedCache
 from shared.telemetry import Metrics, link_to, log_event, redacted_error
 
-from .stream_event import StreamEvent
+from .event_log import StreamEvent
 
 __all__ = ["Delivered", "StreamReader"]
 

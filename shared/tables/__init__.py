@@ -1,7 +1,8 @@
 """Tables: one seam, two stores behind it: `shared.tables.azure` and memory."""
 
+from .formats import TransactionFailed
 from .memory import MemoryTable
-from .operations import (
+from .table import (
     MAX_OPERATIONS,
     Condition,
     Conflict,
@@ -12,11 +13,11 @@ from .operations import (
     Query,
     Replace,
     Rows,
+    Table,
     Upsert,
+    again_on_conflict,
     etag_of,
 )
-from .table import Table, again_on_conflict
-from .transactions import TransactionFailed
 
 __all__ = [
     "MAX_OPERATIONS",

@@ -26,10 +26,18 @@ from azure.data.tables.aio import TableClient
 
 from shared.azure_clients import proxied
 
-from .entities import decode, decode_all
-from .operations import Condition, Conflict, Entity, Operation, Query, Rows
-from .table import Table
-from .transactions import TransactionFailed, body, check, entity_path, failure, quoted, require_one_partition
+from .formats import (
+    TransactionFailed,
+    body,
+    check,
+    decode,
+    decode_all,
+    entity_path,
+    failure,
+    quoted,
+    require_one_partition,
+)
+from .table import Condition, Conflict, Entity, Operation, Query, Rows, Table
 
 __all__ = ["AzureTable"]
 

@@ -6,10 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from .entities import encode
-from .operations import MAX_OPERATIONS, Condition, Conflict, Create, Delete, Entity, Operation, Query, Replace, Rows
-from .table import Table
-from .transactions import TransactionFailed, require_one_partition
+from .formats import TransactionFailed, encode, require_one_partition
+from .table import MAX_OPERATIONS, Condition, Conflict, Create, Delete, Entity, Operation, Query, Replace, Rows, Table
 
 __all__ = ["MemoryTable"]
 

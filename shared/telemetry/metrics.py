@@ -97,6 +97,16 @@ class Metrics:
         unit="s",
         description="How long a read of the key vault takes, its wait for the instance's share included",
     )
+    partner_calls = Counter(
+        "sluice.partner.calls",
+        unit="{call}",
+        description="Tries of partner calls, by partner, endpoint and outcome such as done or throttled",
+    )
+    partner_duration = Histogram(
+        "sluice.partner.duration",
+        unit="s",
+        description="How long a try of a partner call takes, by partner and endpoint",
+    )
     keys_cached = Gauge(
         "sluice.keys.cached",
         unit="{key}",

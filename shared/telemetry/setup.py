@@ -1,11 +1,22 @@
-"""Turns telemetry on as the settings say; the exporter is imported only where it is used."""
+"""Turns telemetry on as the settings say; what an exporter needs is imported only where it is used."""
+
+import atexit
+import os
+import socket
+from pathlib import Path
 
 from . import metrics
 from .logs import configure_json, configure_platform, quiet_libraries
 from .redaction import guard_log_records
 from .settings import TelemetrySettings
+from .span_store import store_sink
+from .spans import Sink
+from .tracing import TRACING
 
 __all__ = ["configure"]
+
+FLUSH_SECONDS = 5.0
+"""What the end of the process waits at most for telemetry: the platform gives a stopping worker ten."""
 
 
 def configure(settings: TelemetrySettings) -> None:
@@ -16,32 +27,25 @@ def configure(settings: TelemetrySettings) -> None:
         configure_json()
     else:
         configure_platform()
-    exporter = settings.telemetry
-    if exporter == "auto":
-        exporter = "azure-monitor" if settings.app_insights is not None else "none"
-    if exporter == "azure-monitor" and settings.app_insights is not None:
-        _azure_monitor(settings.app_insights.get_secret_value())
+    sinks: list[Sink] = []
+    if settings.exporter != "none":
+        from .exporting import exporter  # the SDK is loaded where it has something to do
+
+        sinks.append(exporter(settings, _resource()))
         metrics.enable()
-    elif exporter == "console":
-        _console()
-        metrics.enable()
+    if settings.span_store is not None and settings.telemetry != "none":
+        sinks.append(store_sink(Path(settings.span_store), most=settings.span_store_most, process=process_name()))
+    if sinks:
+        TRACING.start(*sinks, ratio=settings.trace_ratio, slow_seconds=settings.trace_slow_seconds)
+        atexit.register(TRACING.stop, FLUSH_SECONDS)
 
 
-def _azure_monitor(connection_string: str) -> None:
-    from azure.monitor.opentelemetry import configure_azure_monitor
+def process_name() -> str:
+    """Which process of which app this is, where people look at spans."""
+    app = os.environ.get("WEBSITE_SITE_NAME") or "sluice"
+    return f"{app}/{os.environ.get('WEBSITE_INSTANCE_ID', socket.gethostname())[:12]}/{os.getpid()}"
 
-    configure_azure_monitor(connection_string=connection_string, logger_name="sluice")
 
-
-def _console() -> None:
-    from opentelemetry import metrics as api
-    from opentelemetry import trace
-    from opentelemetry.sdk.metrics import MeterProvider
-    from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, PeriodicExportingMetricReader
-    from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProcessor
-
-    provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(ConsoleSpanExporter()))
-    trace.set_tracer_provider(provider)
-    api.set_meter_provider(MeterProvider([PeriodicExportingMetricReader(ConsoleMetricExporter())]))
+def _resource() -> dict[str, str]:
+    app = os.environ.get("WEBSITE_SITE_NAME") or "sluice"
+    return {"service.name": app, "service.instance.id": process_name(), "service.namespace": "sluice"}

@@ -1,4 +1,4 @@
-"""The kit's one tie to how the app processes a message: the pipeline's own stages, with work that remembers more."""
+"""The kit's one tie to the app: its stores over a table in memory, its own stages, and work that remembers more."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -9,18 +9,36 @@ from pydantic import BaseModel
 from shared.claim_check import ClaimStore
 from shared.messages import Delivery, Headers, Lane, Registry
 from shared.outbox import OutboxRows
-from shared.processing import Decoder, Ended, Limits, Recent, Runner
-from shared.processing.committing import commit
+from shared.processing import Decoder, Limits, Recent, Runner
 from shared.processing.deduplication import Deduplication
-from shared.processing.outcomes import Done
+from shared.processing.handling import commit
 from shared.resilience import RetryPlan, WeightedBulkhead
 from shared.secrets import Secret, UnknownSecret
-from shared.work import Work
+from shared.state import StateStore, partition_key
+from shared.tables import Entity, MemoryTable
+from shared.work import Done, Ended, Work
 
-from .memory import MemoryStore
 from .outcomes import Published, Sent
 
-__all__ = ["SOURCE", "RecordingWork", "handle"]
+__all__ = ["SOURCE", "MemoryStore", "RecordingWork", "handle"]
+
+
+class MemoryStore(StateStore):
+    """The state store over a table in memory."""
+
+    def __init__(self, *, buckets: int, table: MemoryTable | None = None) -> None:
+        self.table = table or MemoryTable("state")
+        super().__init__([self.table], buckets=buckets)
+
+    @property
+    def rows(self) -> dict[tuple[str, str], Entity]:
+        """(partition, row key) → row, of every bucket."""
+        return {place: row for place, row in self.table.rows.items() if place[0] != "layout"}
+
+    def put(self, bucket: int, row_key: str, columns: Mapping[str, Any]) -> None:
+        """Have a row there from the beginning."""
+        self.table.put({"PartitionKey": partition_key(bucket), "RowKey": row_key, **columns})
+
 
 SOURCE = "/test"
 _FOREVER = 86_400.0
@@ -100,7 +118,7 @@ async def handle(
         return handled
     if not await commit(store, message.bucket, [handled]):
         raise LookupError("one message at a time meets no conflict")
-    return Ended.of(message, Done(), handled.work)
+    return Ended(delivery, Done(), headers, message, handled.work)
 
 
 class _Given:

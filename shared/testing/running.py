@@ -26,13 +26,11 @@ from shared.messages import (
     rfc3339,
     validate_json,
 )
-from shared.processing import Dead, Duplicate, Ended, RetryLater
 from shared.state import bucket_of, pack, state_key
-from shared.work import Work
+from shared.work import Dead, Duplicate, Ended, RetryLater, Work
 
-from .memory import MemoryStore
 from .outcomes import Outcome, Retried
-from .recording import SOURCE, RecordingWork, handle
+from .recording import SOURCE, MemoryStore, RecordingWork, handle
 
 __all__ = ["Memory", "project", "refusal", "run"]
 

@@ -1,5 +1,21 @@
-"""Work: what a handler gets beside its model, the unit of work that is committed in one transaction or not at all."""
+"""Work: what a handler gets beside its model, committed in one transaction or not at all, and a message's outcome."""
 
+from .outcomes import Dead, Done, Duplicate, Ended, Fresh, Handled, Message, Outcome, Parked, RetryLater
 from .work import Aggregate, LoadRows, Secrets, Work
 
-__all__ = ["Aggregate", "LoadRows", "Secrets", "Work"]
+__all__ = [
+    "Aggregate",
+    "Dead",
+    "Done",
+    "Duplicate",
+    "Ended",
+    "Fresh",
+    "Handled",
+    "LoadRows",
+    "Message",
+    "Outcome",
+    "Parked",
+    "RetryLater",
+    "Secrets",
+    "Work",
+]

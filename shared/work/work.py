@@ -1,8 +1,12 @@
 """The unit of work: all that one message changes and emits, committed in one transaction or not at all."""
 
+import asyncio
+import inspect
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from math import inf
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
@@ -10,7 +14,8 @@ from pydantic import BaseModel
 
 from shared.blobs import BlobMissing, BlobReference, ValueStore
 from shared.classification import plan_of
-from shared.messages import CloudEvent, Headers, OutgoingCommand, PayloadHash
+from shared.messages import CloudEvent, Headers, Lane, OutgoingCommand, PayloadHash
+from shared.partners import Caller, Calls, Partner, PartnerModel, Partners
 from shared.privacy import FieldProtection, clear_text
 from shared.secrets import Secret, UnknownSecret
 from shared.state import (
@@ -34,6 +39,7 @@ __all__ = ["Aggregate", "LoadRows", "Secrets", "Work"]
 _RACES = 3
 
 Model = TypeVar("Model", bound=BaseModel)
+T = TypeVar("T")
 
 
 LoadRows = Callable[[int, list[str]], Awaitable[dict[str, Row]]]
@@ -93,6 +99,8 @@ class Work:
         values: ValueStore | None = None,
         fields: FieldProtection | None = None,
         secrets: Secrets | None = None,
+        partners: Partners | None = None,
+        deadline: float = inf,
         traceparent: str | None = None,
     ) -> None:
         self.headers = headers
@@ -108,6 +116,9 @@ class Work:
         self._values = values
         self._fields = fields
         self._secrets = secrets
+        self._partners = partners
+        self._deadline = deadline
+        self._calls: Counter[str] = Counter()
         self._traceparent = traceparent
         self._loaded: dict[str, str | None] = {}
         self._staged: dict[str, dict[str, Any] | None] = {}
@@ -134,6 +145,53 @@ class Work:
         secret = await self._secrets.get(name)
         hide(secret.value)
         return secret
+
+    def call(self, partner: Partner) -> Calls:
+        """Calls to somebody else's system, for example `await work.call(carrier).post("/labels", Label, body)`.
+
+        They are made at once, not with the commit, and a handler may run again: each has a key that a re-run repeats.
+        What a partner's models hold is for the handler alone; save and publish models of your own.
+
+        Raises
+        ------
+        LookupError
+            The partner isn't declared, or nobody says where it is.
+        """
+        if self._partners is None:
+            raise LookupError("this unit of work has no partners to call")
+        caller = Caller(
+            message_id=self.headers.message_id,
+            correlation_id=self.headers.correlation_id,
+            bucket=self.bucket,
+            deadline=self._deadline,
+            batch=self.headers.lane is Lane.LOW,
+            traceparent=self._traceparent,
+        )
+        return self._partners.calls(partner, caller, self._calls)
+
+    async def gather(self, *calls: Awaitable[T], limit: int = 16) -> list[T]:
+        """The results of many calls, in their order, of which `limit` run side by side.
+
+        The first error ends those that are left, and is raised.
+        """
+        if isinstance(limit, bool) or limit < 1:
+            raise ValueError(f"gather(limit={limit}): must be 1 or more")
+        places = asyncio.Semaphore(limit)
+
+        async def one(call: Awaitable[T]) -> T:
+            async with places:
+                return await call
+
+        tasks = [asyncio.ensure_future(one(call)) for call in calls]
+        try:
+            return await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            for call in calls:
+                if inspect.iscoroutine(call):
+                    call.close()  # one that never began
 
     async def load(self, kind: str, key: str, model: type[Model]) -> Model | None:
         """The state saved last under `kind` and `key`, or None; a later save is refused if it changed meanwhile."""
@@ -171,7 +229,7 @@ class Work:
             `key` is another aggregate than the message's.
         """
         row_key = self._row_key(kind, key)
-        self._changed()
+        self._changed(value)
         self._staged[row_key] = {"kind": kind, "key": key, **await self._columns(row_key, kind, key, value)}
         self._models[row_key] = value
 
@@ -204,7 +262,7 @@ class Work:
 
     def publish(self, event_type: str, data: BaseModel, *, version: str = "1.0") -> None:
         """Emit an event: it is published after the commit, at least once, in the order of its key."""
-        self._changed()
+        self._changed(data)
         protected = self._fields is not None and plan_of(type(data)).protects
         if protected:
             self._plain[len(self.emitted)] = data
@@ -234,7 +292,7 @@ class Work:
         if self._address is None:
             raise RuntimeError("this unit of work has no registry to address commands with")
         command = self._address(event_type, version, data)
-        self._changed()
+        self._changed(data)
         command = command.follow(self.headers, number=len(self.emitted), traceparent=self._traceparent)
         if self._fields is not None:
             self._plain[len(self.emitted)] = command
@@ -311,7 +369,10 @@ class Work:
             for number, one in enumerate(self.emitted)
         ]
 
-    def _changed(self) -> None:
+    def _changed(self, value: BaseModel | None = None) -> None:
+        """Make the transaction anew. A partner's models end at the boundary: what is committed changes with none."""
+        if isinstance(value, PartnerModel):
+            raise TypeError(f"{type(value).__name__} is a partner's model: save, publish and send models of your own")
         self._operations = self._outbox = None
 
     def _inbox_operations(self) -> list[Operation]:

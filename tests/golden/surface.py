@@ -23,10 +23,10 @@ from shared.dead_letters import (
 )
 from shared.encryption import DataKeys, DataKeyWrapper, KeyTable, MessageEncryption, SecretWrapper, SubjectKeys
 from shared.messages import Delivery, Headers, Integration, Lane, Registry
-from shared.ordered import Parking
+from shared.ordered import OrderedKeys, Parking, ParkingDrain
 from shared.outbox import Outbox
 from shared.privacy import FieldProtection
-from shared.processing import BatchProcessor, Decoder, Limits, OrderedKeys, ParkingDrain, Recent, Runner, Settler
+from shared.processing import BatchProcessor, Decoder, Limits, Recent, Runner, Settler
 from shared.query import Projector, ReadModels
 from shared.resilience import LaneTurns, RetryBudget, RetryPlan, Share, WeightedBulkhead
 from shared.rotation import AuditTrail

@@ -6,7 +6,8 @@ import hashlib
 import json
 import re
 import stat
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,11 @@ import pytest
 from infra.delivery.azure import AzureFailed
 from infra.delivery.deployment import Deployment as Delivered
 from infra.hooks.first_secrets import FIRST, ROTATED, TRIES, first_secrets
+from infra.hooks.package import FOLDER, package
 from infra.hooks.smoke import smoke_test
 from local.bicep import BicepError, Deployment, Resource, deploy, read, read_parameters
 from local.declaring.parameters import parameters_of_all_stages
+from local.packaging.contents import deployed_files
 from shared.authentication import api_key_entry
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
@@ -191,6 +194,43 @@ def test_azd_deploys_to_every_app(project: Path, environment: Deployment) -> Non
     services = re.findall(r"^  (\w+):\n    project: \.", (project / "azure.yaml").read_text(), re.MULTILINE)
     tags = [site.get("tags.azd-service-name") for site in environment.of_type("Microsoft.Web/sites")]
     assert sorted(services) == sorted(tags)
+
+
+def test_azd_deploys_what_was_built_here(project: Path, tmp_path: Path) -> None:
+    """The folder that every service names holds the package, and nothing of the one before; a failed build ends it."""
+    (tmp_path / ".sluice").mkdir()
+
+    def building(*names: str) -> Callable[[Path], int]:
+        def build(archive: Path) -> int:
+            with zipfile.ZipFile(archive, "w") as made:
+                for name in names:
+                    made.writestr(name, name)
+            return 0
+
+        return build
+
+    folder = tmp_path / FOLDER
+    assert package(tmp_path, building("function_app.py", "gone.py")) == 0
+    vendored = ".python_packages/lib/site-packages/aiohttp/__init__.py"
+    assert package(tmp_path, building("function_app.py", vendored)) == 0
+    assert {one.relative_to(folder).as_posix() for one in folder.rglob("*") if one.is_file()} == {
+        "function_app.py",
+        vendored,
+    }
+    assert package(tmp_path, lambda _: 2) == 2
+    assert (folder / vendored).exists()
+    text = (project / "azure.yaml").read_text()
+    services = len(re.findall(r"^    host: function$", text, re.MULTILINE))
+    assert text.count(f"    dist: {FOLDER}\n    remoteBuild: false\n") == services
+    hooks = re.findall(r"^  (\w+):\n    posix:\n.*\n      run: python3 -m infra\.hooks\.package$", text, re.MULTILINE)
+    assert hooks == ["prepackage", "predeploy"]  # `azd up` and `azd package` run the first, `azd deploy` the second
+
+
+def test_azd_leaves_nothing_out_of_the_package(project: Path) -> None:
+    """azd zips the folder but for these names (createDeployableZip, August 2026): none of them may be deployed."""
+    left_out = {".azure", ".funcignore", "local.settings.json", "__pycache__", "pyvenv.cfg"}
+    deployed = {part for name in deployed_files(project, allow_dirty=True) for part in name.split("/")}
+    assert not left_out & deployed
 
 
 def outputs_of(deployment: Deployment) -> dict[str, dict[str, Any]]:

@@ -9,6 +9,11 @@ import pytest
 
 from local.bicep import BicepError, Deployment, deploy, read_parameters
 
+WITHOUT_ZONES = {
+    app: {"memoryMb": 2048, "maximumInstances": 10, "alwaysReady": [], "httpConcurrency": 16, "zones": False}
+    for app in ("api", "high", "bulk", "ordered", "streams")
+}
+
 
 def changed(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """Parameters with some of them, or some of their members, exchanged."""
@@ -42,7 +47,7 @@ def test_the_real_stages_have_no_mistake(environment: Deployment) -> None:
         ("prod", {"eventHubs": {"partitions": 64}}, "eventHubs.partitions is at most 32"),
         ("prod", {"eventHubs": {"retentionHours": 169}}, "eventHubs.retentionHours is at most 168"),
         ("dev", {"eventHubs": {"partitions": 32}}, "stateBuckets is less than eventHubs.partitions"),
-        ("prod", {"storageSku": "Standard_GRS"}, "zoneRedundant needs a storageSku over zones"),
+        ("prod", {"storageSku": "Standard_GRS"}, "sizes with zones need a storageSku over zones"),
         ("prod", {"thresholds": {"otherAgeSeconds": 1}}, "thresholds.otherAgeSeconds is less"),
         *(
             ("dev", {"environmentName": name}, "environmentName is small letters")
@@ -74,7 +79,7 @@ def test_several_mistakes_are_told_together(infra: Path) -> None:
     [
         {"twoColours": True},
         {"notifications": True},
-        {"zoneRedundant": False, "storageSku": "Standard_LRS"},
+        {"sizes": WITHOUT_ZONES, "storageSku": "Standard_LRS"},
         {"isolated": False, "gateway": {"sku": "BasicV2"}},
         {"isolated": False, "gateway": {"sku": "Consumption", "capacity": 0}},
         {"isolated": False, "gateway": {"enabled": False, "sku": "Consumption", "capacity": 0}},

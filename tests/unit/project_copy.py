@@ -24,6 +24,7 @@ def copy_project(project: Path, copy: Path) -> None:
             shutil.copy(source, target)
     for other in ("dev", "test"):
         (copy / "infra" / "params" / f"{other}.bicepparam").unlink()
-    (copy / "azure.yaml").write_text("services:\n  api:\n    language: python\n    host: function\n")
+    service = "  api:\n    language: python\n    host: function\n    dist: .sluice/azd\n    remoteBuild: false\n"
+    (copy / "azure.yaml").write_text(f"name: sluice\nservices:\n{service}")
     (copy / "tests").mkdir()
     (copy / "tests" / "test_x.py").write_text("")

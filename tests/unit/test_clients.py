@@ -19,7 +19,7 @@ SDK = frozenset(
 """Classes of the SDKs that open connections."""
 
 ADAPTERS = {
-    "shared/authentication/fetching.py": {"ClientSession"},
+    "shared/authentication/signing_keys.py": {"ClientSession"},
     "shared/azure_clients/credentials.py": {"AzureCliCredential", "ManagedIdentityCredential"},
     "shared/encryption/wrapping.py": {"CryptographyClient", "KeyClient"},
     "shared/secrets/vault.py": {"SecretClient"},

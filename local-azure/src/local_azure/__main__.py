@@ -14,6 +14,7 @@ _SERVICES: Final = {
     "host": ("a function app, as the Functions host runs it", "host"),
     "vault": ("a Key Vault over HTTPS", "keyvault"),
     "identity": ("an OpenID issuer and the managed identity endpoint", "identity"),
+    "partner": ("somebody else's HTTP API, which fails as its script says", "partner"),
 }
 _EXTRAS: Final = ("host", "vault", "identity")
 """Services that need more than the distribution itself brings; the extras have their names."""

@@ -13,9 +13,9 @@ import pytest
 
 if TYPE_CHECKING:  # a session that uses none of this imports none of it
     from local_azure.broker.running import RunningBroker
-    from local_azure.testing import EventHubs, FunctionsApps, KeyVault, ManagedIdentity, ServiceBus, Services
+    from local_azure.testing import EventHubs, FunctionsApps, KeyVault, ManagedIdentity, Partner, ServiceBus, Services
 
-__all__ = ["event_hubs", "functions_app", "key_vault", "managed_identity", "service_bus"]
+__all__ = ["event_hubs", "functions_app", "key_vault", "managed_identity", "partner", "service_bus"]
 
 _SCOPES: dict[str, Literal["session", "module", "function"]] = {
     "session": "session",
@@ -108,6 +108,20 @@ def key_vault(
     vault = KeyVault(_local_azure_services, managed_identity, tmp_path_factory.mktemp("vault"))
     trust(vault.ca_bundle, _local_azure_environment)
     return vault
+
+
+@pytest.fixture(scope=_scope)
+def _local_azure_partner(_local_azure_services: Services) -> Partner:
+    from local_azure.testing import Partner
+
+    return Partner(_local_azure_services)
+
+
+@pytest.fixture
+def partner(_local_azure_partner: Partner) -> Partner:
+    """Somebody else's API, which has forgotten the test before: `partner.url`, `partner.answers(status=503)`."""
+    _local_azure_partner.reset()
+    return _local_azure_partner
 
 
 @pytest.fixture(scope=_scope)

@@ -40,6 +40,26 @@ _EVENT_HUBS: dict[str, Any] = {
 }
 
 
+_FILTER = {"FilterType": "Sql", "SqlFilter": {"SqlExpression": "colour = 'red'"}}
+_LATE = {
+    "Name": "late",
+    "Properties": {
+        "DefaultMessageTimeToLive": "P1D",
+        "ForwardTo": "forwarded-to",
+        "LockDuration": "PT45S",
+        "MaxDeliveryCount": 3,
+    },
+    "Rules": [{"Name": "$Default", "Properties": _FILTER}],
+}
+_TOPIC = {"Name": "configured", "Properties": {"DefaultMessageTimeToLive": "P2D"}, "Subscriptions": [_LATE]}
+_SERVICE_BUS: dict[str, Any] = {
+    "UserConfig": {
+        "Namespaces": [{"Name": "sbemulatorns", "Queues": [{"Name": "forwarded-to"}], "Topics": [_TOPIC]}],
+        "Logging": {"Type": "File"},
+    }
+}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The first test of a language waits for its libraries, which a new machine has to download and compile."""
     for each in items:
@@ -55,9 +75,9 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
 
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory: pytest.TempPathFactory, certificate: Certificate) -> Iterator[EmulatorProcess]:
-    """A broker without queues that speaks plain TCP and TLS."""
+    """A broker with one topic that forwards, which speaks plain TCP and TLS."""
     tls = ("--tls-cert", str(certificate.certificate), "--tls-key", str(certificate.key))
-    with EmulatorProcess(tmp_path_factory.mktemp("broker"), [_EVENT_HUBS], *tls) as running:
+    with EmulatorProcess(tmp_path_factory.mktemp("broker"), [_EVENT_HUBS, _SERVICE_BUS], *tls) as running:
         yield running
 
 

@@ -54,6 +54,18 @@ def test_topics_subscriptions_and_rules_are_made_listed_and_deleted(client: Driv
 
 
 @spoken_by(*SDKS)
+def test_a_configured_topic_reads_as_it_was_configured(client: Driver) -> None:
+    """Times to live, forwarding, deliveries and the one filter, which has taken the place of the default."""
+    where = {"topic": "configured", "subscription": "late"}
+    assert client.call("admin", action="get_topic", topic="configured") == {"name": "configured", "life": "P2D"}
+    found = client.call("admin", action="get_subscription", **where)
+    assert found.pop("forward_to").endswith("forwarded-to")
+    assert found == {"life": "P1D", "lock": "PT45S", "deliveries": 3}
+    assert client.call("admin", action="list_rules", **where) == ["$Default"]
+    assert client.call("admin", action="get_rule", **where, name="$Default") == {"sql": "colour = 'red'"}
+
+
+@spoken_by(*SDKS)
 def test_counts_tell_where_messages_are(client: Driver, make_queue: Callable[..., str], handle: str) -> None:
     queue = make_queue()
     client.call("send", queue=queue, messages=[{"id": str(each), "body": "x"} for each in range(3)])

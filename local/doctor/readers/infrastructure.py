@@ -24,6 +24,7 @@ _DELEGATED = "Microsoft.App/environments"
 _KINDS = {
     "microsoft.servicebus/namespaces": "service-bus",
     "microsoft.servicebus/namespaces/queues": "queue",
+    "microsoft.servicebus/namespaces/topics": "topic",
     "microsoft.eventhub/namespaces": "event-hubs",
     "microsoft.eventhub/namespaces/eventhubs": "hub",
     "microsoft.storage/storageaccounts": "account",

@@ -23,7 +23,7 @@ _ADDRESSES_OF_ONE_APP = 27
 
 @rule(
     "functions-run-once",
-    checks="every function runs in exactly one app of a stage",
+    checks="every function runs in exactly one app of a stage, one that Event Grid would call in one at most",
     consequence="a function in no app leaves its queue to pile up; a timer in two apps runs twice at a time",
     remedy="switch it on in one app with AzureWebJobs.<function>.Disabled=false, off in the others",
 )
@@ -33,7 +33,8 @@ def functions_run_once(facts: Facts) -> Iterator[Problem]:
             trigger.function for app in deployment.apps for trigger in facts.triggers if app.runs(trigger.function)
         )
         for trigger in facts.triggers:
-            if deployment.apps and count[trigger.function] != 1:
+            none_is_fine = trigger.type == "eventGridTrigger" and deployment.azure  # a queue takes its events
+            if deployment.apps and count[trigger.function] != 1 and not (none_is_fine and not count[trigger.function]):
                 yield Problem(
                     deployment.name,
                     deployment.apps[0].place,
@@ -135,8 +136,8 @@ def cores_fit_the_quota(facts: Facts) -> Iterator[Problem]:
 
 @rule(
     "zones-have-instances",
-    checks="with zone redundancy every always-ready group has two instances or more",
-    consequence="the deployment fails, or the outage of a zone takes the group with it",
+    checks="with zones every always-ready group asks for two instances or more, as many as the platform keeps anyway",
+    consequence="the figure in the parameters is less than what runs and is paid",
     remedy="set instanceCount of alwaysReady to 2 or more",
 )
 def zones_have_instances(facts: Facts) -> Iterator[Problem]:
@@ -235,6 +236,21 @@ def azd_knows_the_app(facts: Facts) -> Iterator[Problem]:
         yield Problem("", Place("azure.yaml"), "no service has language: python")
 
 
+@rule(
+    "azd-builds-nothing-in-azure",
+    checks="every service of azure.yaml is deployed as the folder that dev.py package fills: dist, remoteBuild: false",
+    consequence="azd has the packages built in Azure, which ends after 60 seconds: the first deployment fails",
+    remedy="give each service `dist: .sluice/azd` and `remoteBuild: false`",
+)
+def azd_builds_nothing_in_azure(facts: Facts) -> Iterator[Problem]:
+    services = (facts.azure_yaml or "").partition("\nservices:")[2]
+    for service in re.split(r"^  (?=\w+:$)", services, flags=re.MULTILINE)[1:]:
+        name, *lines = (line.strip() for line in service.splitlines())
+        for wanted in ("dist: .sluice/azd", "remoteBuild: false"):
+            if wanted not in lines:
+                yield Problem("", Place("azure.yaml"), f"{name.rstrip(':')} has no {wanted}")
+
+
 RULES: tuple[Rule, ...] = (
     functions_run_once,
     switches_name_functions,
@@ -250,4 +266,5 @@ RULES: tuple[Rule, ...] = (
     package_is_the_app_alone,
     requirements_are_pinned,
     azd_knows_the_app,
+    azd_builds_nothing_in_azure,
 )

@@ -9,7 +9,7 @@ import pytest
 from azure.storage.blob.aio import ContainerClient
 
 from shared.blobs import BlobChanged, BlobMissing, BlobReference, ValueStore
-from shared.state.rows import state_key
+from shared.state.store import state_key
 
 TEXT = "Grüße, 世界 🎁 " * 300_000
 

@@ -26,9 +26,8 @@ from shared.messages import (
     parse_rfc3339,
 )
 from shared.processing import Decoder
-from shared.processing.outcomes import Dead, Ended
 from shared.telemetry.logs import JsonFormatter
-from shared.work import Work
+from shared.work import Dead, Ended, Work
 from tests.unit.asgi import ask
 from tests.unit.functions.conftest import Running
 from tests.unit.memory import MemoryClaims

@@ -13,17 +13,15 @@ from urllib.parse import quote
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from shared.classification import HIDDEN, Restricted, Scrubber, secrets_of
 from shared.messages import Contract, Integration, InvalidMessage, Reject
 from shared.processing import classify
-from shared.telemetry import hide, hiding, log_event, redact, span, tracing
+from shared.telemetry import hide, hiding, log_event, redact, span
 from shared.telemetry.logs import configure_json, configure_platform
 from shared.telemetry.redaction import guard_log_records
+from tests.unit.traced import traced
 
 PLANTED = "Ada Planted-7731"
 PEOPLE = Integration("people")
@@ -172,17 +170,20 @@ def test_log_lines_hold_no_protected_value(log: io.StringIO) -> None:
     assert "LookupError: nobody is called" in written
 
 
-def test_spans_hold_no_protected_value(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_spans_hold_no_protected_value() -> None:
     """Attributes, recorded errors and the status, also where the error leaves the message's own part."""
-    exporter, provider = InMemorySpanExporter(), TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr(tracing, "_TRACER", provider.get_tracer("test"))
     person = Person(key="1", name=PLANTED)
-    with pytest.raises(LookupError), span("outer"), hiding(person), span("inner", attributes={"who": PLANTED, "n": 1}):
-        raise LookupError(f"nobody is called {person.name}")
-    spans = exporter.get_finished_spans()
-    told = " ".join(one.to_json() for one in spans)
-    assert [one.name for one in spans] == ["inner", "outer"]
+
+    def fail() -> None:
+        with span("outer"), hiding(person), span("inner", attributes={"who": PLANTED, "n": 1}) as inner:
+            inner.set_attribute("also", PLANTED)
+            inner.add_event("seen", {"who": PLANTED})
+            raise LookupError(f"nobody is called {person.name}")
+
+    with traced() as kept, pytest.raises(LookupError):
+        fail()
+    told = kept.written()
+    assert [one.name for one in kept.spans] == ["inner", "outer"]
     assert "Planted" not in told
     assert told.count(f"nobody is called {HIDDEN}") >= 4
 

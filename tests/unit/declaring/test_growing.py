@@ -9,6 +9,7 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,12 @@ from typing import Any
 import pytest
 
 from local.app import describe, sample_environment
-from local.bicep import Deployment, deploy, read_parameters
+from local.bicep import Deployment, Resource, deploy, read_parameters
 from local.declaring import declared_files
 from local.doctor import examine, read_facts
 from local.doctor.readers.app import CONSTANTS
 from local_azure.broker.config import Namespace, read_config
+from local_azure.broker.entities import SqlFilter
 from tests.unit.project_copy import copy_project
 
 HEAD = '''"""A module that a test adds."""
@@ -33,7 +35,7 @@ from starlette.responses import JSONResponse, Response
 
 from functions.composition.capability import Capability
 from functions.composition.composition import Composition
-from functions.composition.declaring import Access, Need, Queue, Table
+from functions.composition.declaring import Access, Need, Queue, Subscription, Table, Topic
 from functions.triggers import AppName, Function, HubTrigger, QueueTrigger, TimerTrigger
 from shared.authentication import Role
 from shared.environment import QueueName, SettingsSlice
@@ -95,6 +97,11 @@ MODULES = {
     "app=AppName.STREAMS)]",
     "queue": 'resources=[Queue(name="parcels", lock="PT1M", deliveries=20)],\n'
     'functions=[Function(call=take, trigger=QueueTrigger(queue="parcels"), app=AppName.BULK)]',
+    "topic": "resources=[Topic(name='scans', time_to_live='P2D', subscriptions=(Subscription(name='late', "
+    "forward_to='%SLUICE_LANE_LOW%', where=\"eventType LIKE 'order.%' AND late IS NOT NULL\", time_to_live='P1D', "
+    "deliveries=3),))],\n"
+    "functions=[Function(call=tick, trigger=TimerTrigger(schedule='0 0 3 * * *'), app=AppName.STREAMS)],\n"
+    "needs=[Need(access=Access.SEND, to=Topic(name='scans'), why='Tells of scans.')]",
     "setting": 'resources=[Queue(name="%SLUICE_PARCELS_QUEUE%")],\n'
     'functions=[Function(call=take, trigger=QueueTrigger(queue="%SLUICE_PARCELS_QUEUE%"), app=AppName.BULK)],\n'
     "settings=SETTINGS.variables()",
@@ -250,6 +257,45 @@ def test_a_queue_with_a_setting_of_its_own(grown: Grown) -> None:
     assert {value for _, value in grown.settings("SLUICE_PARCELS_QUEUE")} == {"parcel-queue"}
 
 
+def test_a_topic(grown: Grown) -> None:
+    """Topic, subscription, filter and forwarding are the same on a laptop and in Azure; who sends there may."""
+
+    def deployed(kind: str) -> Resource:
+        (found,) = grown.production.of_type(f"Microsoft.ServiceBus/namespaces/{kind}")
+        return found
+
+    (topic,), (configured,) = grown.emulator.topics, grown.emulator.subscriptions
+    there, subscription = deployed("topics"), configured.description
+    assert there.name.endswith("/scans")
+    assert (topic.name, there.properties["defaultMessageTimeToLive"]) == ("scans", "P2D")
+    assert topic.default_message_time_to_live == timedelta(days=2)
+    forwarding = deployed("topics/subscriptions")
+    assert forwarding.name.endswith("/scans/late")
+    assert subscription.forward_to == forwarding.properties["forwardTo"] == "lane-low"
+    assert subscription.max_delivery_count == forwarding.properties["maxDeliveryCount"] == 3
+    assert subscription.default_message_time_to_live == timedelta(days=1)
+    assert forwarding.properties["defaultMessageTimeToLive"] == "P1D"
+    (rule,) = configured.rules
+    replaced = deployed("topics/subscriptions/rules")
+    assert replaced.name.endswith("/scans/late/$Default")
+    assert rule.name == "$Default"
+    assert isinstance(rule.filter, SqlFilter)
+    assert rule.filter.expression == replaced.get("properties.sqlFilter.sqlExpression")
+    assert rule.filter.expression == "eventType LIKE 'order.%' AND late IS NOT NULL"
+    assert "Tells of scans." in grown.roles("scans")
+
+
+def test_a_filter_that_the_broker_can_not_read_is_found_where_it_is_declared(copied: Path) -> None:
+    """In a line that names it; the broker wouldn't start with it either, which its own tests show."""
+    filtered = "Subscription(name='x', forward_to='%SLUICE_LANE_LOW%', where='colour = ')"
+    add(copied, "parcels", f"resources=[Topic(name='scans', subscriptions=({filtered},))]")
+    done = _run(copied, ["-m", "local.declaring", "--check", "--project", str(copied)])
+    assert done.returncode == 2
+    assert done.stderr.strip().count("\n") == 0
+    assert "a valid SQL expression" in done.stderr
+    assert "Topics[0].Subscriptions[0]" in done.stderr
+
+
 BAD = [
     (
         'functions=[Function(call=take, trigger=QueueTrigger(queue="parcls"), app=AppName.BULK)]',
@@ -263,11 +309,17 @@ BAD = [
         'routes=[Route(method="POST", path="messages", endpoint=answer, access=frozenset({Role.READER}))]',
         "the route POST /api/messages is claimed by ingestion and by parcels",
     ),
+    (
+        "resources=[Topic(name='scans', subscriptions=(Subscription(name='x', forward_to='nowhere'),))]",
+        "x of the topic scans forwards to nowhere, which nobody declares",
+    ),
     ('resources=[Queue(name="parcels", lock="PT10M")]', "the lock of the queue parcels is PT10M: use PT5S to PT5M"),
 ]
 
 
-@pytest.mark.parametrize(("offered", "said"), BAD, ids=["unknown queue", "schedule", "two owners", "refused by Azure"])
+@pytest.mark.parametrize(
+    ("offered", "said"), BAD, ids=["unknown queue", "schedule", "two owners", "forwards nowhere", "refused by Azure"]
+)
 def test_a_bad_declaration_is_one_clear_line_everywhere(copied: Path, offered: str, said: str) -> None:
     """At the start, where it is declared, and in the doctor."""
     add(copied, "parcels", offered)

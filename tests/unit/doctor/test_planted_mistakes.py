@@ -134,7 +134,8 @@ PLANTED: list[tuple[str, *tuple[Edit, ...]]] = [
     # apps
     ("functions-run-once",
      (DECLARED, '"name": "jobs_streams", "app": "streams"', '"name": "jobs_streams", "app": "none"')),
-    ("switches-name-functions", (DECLARED, '"functions": [', '"functions": [{"name": "old", "app": "api"},')),
+    ("switches-name-functions",
+     (DECLARED, '"functions": [', '"functions": [{"name": "old", "app": "api", "trigger": "queue"},')),
     ("instances-fit-the-plan", (PROD, "api: { memoryMb: 2048", "api: { memoryMb: 1024")),
     ("cores-fit-the-quota", (PROD, "api: { memoryMb: 2048", "api: { memoryMb: 4096")),
     ("zones-have-instances", (PROD, "name: 'http', instanceCount: 2", "name: 'http', instanceCount: 1")),
@@ -142,6 +143,8 @@ PLANTED: list[tuple[str, *tuple[Edit, ...]]] = [
     ("python-agrees", (MAIN, "pythonVersion: '3.12'", "pythonVersion: '3.15'")),
     ("sources-are-readable", (MAIN, "module roles '", "module roles = '")),
     ("azd-knows-the-app", ("azure.yaml", "host: function", "host: appservice")),
+    ("azd-builds-nothing-in-azure", ("azure.yaml", "    remoteBuild: false\n", "")),
+    ("azd-builds-nothing-in-azure", ("azure.yaml", "dist: .sluice/azd", "dist: dist")),
     # package
     ("package-is-the-app-alone", (".funcignore", "tests/\n", "")),
     ("package-is-the-app-alone", (".funcignore", "tests/\n", "tests/\nintegrations/\n")),
@@ -202,7 +205,8 @@ def test_two_functions_of_one_group_are_told(examined: Examine, app: AppDescript
     other = next(dict(one) for one in app.functions if one["name"] == "read_models")
     twice = dataclasses.replace(app, functions=[*app.functions, {**other, "name": "more_models"}])
     findings = examined(
-        (DECLARED, '"functions": [', '"functions": [{"name": "more_models", "app": "streams"},'), changed=twice
+        (DECLARED, '"functions": [', '"functions": [{"name": "more_models", "app": "streams", "trigger": "hub"},'),
+        changed=twice,
     )
     assert {one.rule for one in findings} == {"group-has-one-reader"}
 

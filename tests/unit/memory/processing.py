@@ -10,19 +10,10 @@ from typing import Any, cast
 from shared.claim_check import ClaimStore
 from shared.dead_letters import DeadLetterStore, Suspects
 from shared.messages import Lane, Registry
-from shared.ordered import Parking
+from shared.ordered import OrderedKeys, Parking, ParkingDrain
 from shared.outbox import Outbox
 from shared.pausing import PauseGate, PauseWatch
-from shared.processing import (
-    BatchProcessor,
-    Decoder,
-    Limits,
-    OrderedKeys,
-    ParkingDrain,
-    Recent,
-    Runner,
-    Settler,
-)
+from shared.processing import BatchProcessor, Decoder, Limits, Recent, Runner, Settler
 from shared.resilience import LaneTurns, RetryBudget, RetryPlan, Share, WeightedBulkhead
 from shared.sending import EventPublisher, Lanes
 from shared.state import StateStore

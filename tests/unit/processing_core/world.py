@@ -16,7 +16,7 @@ from shared.processing import BatchFailed, Recent
 from shared.sending import OutgoingEvent
 from shared.state import Conflict
 from shared.tables import Entity, MemoryTable, Operation, Query, Rows
-from shared.testing.memory import MemoryStore
+from shared.testing.recording import MemoryStore
 from shared.work import Work
 from tests.unit.memory import Instance, Surroundings
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.resilience import LaneTurns, Share
-from shared.resilience.lane_turns import CALM_SECONDS, SLOW_SECONDS
+from shared.resilience.lane_shares import CALM_SECONDS, SLOW_SECONDS
 
 SHARES = {"high": Share(weight=70, slice=64), "low": Share(weight=10, slice=4)}
 

@@ -12,10 +12,20 @@ if TYPE_CHECKING:
     from local_azure.testing.functions import FunctionsApp, FunctionsApps
     from local_azure.testing.identity import ManagedIdentity
     from local_azure.testing.messaging import EventHubs, ServiceBus
+    from local_azure.testing.partner import Partner
     from local_azure.testing.services import Services
     from local_azure.testing.vault import KeyVault
 
-__all__ = ["EventHubs", "FunctionsApp", "FunctionsApps", "KeyVault", "ManagedIdentity", "ServiceBus", "Services"]
+__all__ = [
+    "EventHubs",
+    "FunctionsApp",
+    "FunctionsApps",
+    "KeyVault",
+    "ManagedIdentity",
+    "Partner",
+    "ServiceBus",
+    "Services",
+]
 
 _HOMES = {
     "EventHubs": "messaging",
@@ -23,6 +33,7 @@ _HOMES = {
     "FunctionsApps": "functions",
     "KeyVault": "vault",
     "ManagedIdentity": "identity",
+    "Partner": "partner",
     "ServiceBus": "messaging",
     "Services": "services",
 }

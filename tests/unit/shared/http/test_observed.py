@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from shared.http import Observed
-from shared.telemetry import tracing
 from tests.unit.asgi import ask
+from tests.unit.traced import Traced, traced
 
 NOW = datetime(2026, 1, 5, tzinfo=UTC)
 
 
 @pytest.fixture
-def spans(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
+def spans() -> Iterator[Traced]:
     """What is traced while a test runs."""
-    kept = InMemorySpanExporter()
-    provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(kept))
-    monkeypatch.setattr(tracing, "_TRACER", provider.get_tracer("sluice"))
-    return kept
+    with traced() as kept:
+        yield kept
 
 
 @pytest.mark.parametrize(
@@ -34,7 +29,7 @@ def spans(monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
     [(ClientDisconnect(), 499, []), (ZeroDivisionError(), 500, ["request failed"])],
 )
 async def test_a_client_that_leaves_is_no_failure(
-    spans: InMemorySpanExporter,
+    spans: Traced,
     caplog: pytest.LogCaptureFixture,
     failure: Exception,
     status: int,
@@ -49,8 +44,6 @@ async def test_a_client_that_leaves_is_no_failure(
         answer = await ask(Observed(app, now=lambda: NOW), "POST", "/api/orders")
     assert answer.status == (0 if status == 499 else 500)
     assert [one.message for one in caplog.records] == recorded
-    (span,) = spans.get_finished_spans()
-    assert isinstance(span, ReadableSpan)
-    assert span.attributes is not None
+    (span,) = spans.spans
     assert span.attributes["http.response.status_code"] == status
     assert len(span.events) == len(recorded)

@@ -30,7 +30,7 @@ from shared.messages import (
     stored_hashes,
     write_json,
 )
-from shared.messages.exact_numbers import validate_json
+from shared.messages.strict_json import validate_json
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 

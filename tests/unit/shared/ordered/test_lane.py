@@ -12,13 +12,13 @@ from uuid import UUID
 import pytest
 
 from shared.messages import Delivery, Headers, Lane
-from shared.ordered import ParkedKey
+from shared.ordered import ParkedKey, ParkingDrain
 from shared.pausing import Kind, PauseBook, PauseWatch
-from shared.processing import BatchFailed, ParkingDrain
-from shared.processing.outcomes import Done, Ended, Parked
+from shared.processing import BatchFailed
 from shared.resilience import RetryPlan
 from shared.state import Inbox, bucket_of, inbox_key
 from shared.tables import MemoryTable
+from shared.work import Done, Ended, Parked
 from tests.unit.memory import Instance, Surroundings
 from tests.unit.shared.processing.world import NOW, World, delivery, headers
 

@@ -9,7 +9,7 @@ import pytest
 from shared.messages import Delivery
 from shared.ordered import Parking
 from shared.state import StateStore, bucket_of, inbox_key, parked_key, partition_key
-from shared.testing.memory import MemoryStore
+from shared.testing.recording import MemoryStore
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 KEY = "press/7"

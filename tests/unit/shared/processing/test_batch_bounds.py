@@ -16,13 +16,12 @@ from shared.dead_letters import DeadLetter
 from shared.messages import Lane
 from shared.outbox import OutboxRows
 from shared.processing import BatchFailed, Decoder, Recent, pipeline
-from shared.processing.committing import commit
 from shared.processing.deduplication import Deduplication
-from shared.processing.outcomes import Fresh, Handled, Message
+from shared.processing.handling import commit
 from shared.secrets import UnknownSecret, VaultUnavailable
 from shared.state import StateStore
 from shared.tables import Upsert
-from shared.work import Work
+from shared.work import Fresh, Handled, Message, Work
 from tests.unit.memory import MemoryDeadLetters
 
 from .conftest import HOLD

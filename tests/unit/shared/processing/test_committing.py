@@ -10,11 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.messages import Delivery, Handler, Headers, Lane, PayloadHash
-from shared.processing.committing import MAX_BYTES, _size, ensure_fits, groups
-from shared.processing.outcomes import Handled, Message
+from shared.processing.handling import MAX_BYTES, _size, ensure_fits, groups
 from shared.processing.pipeline import _waves
 from shared.tables import MAX_OPERATIONS, Create, Operation
-from shared.work import Work
+from shared.work import Handled, Message, Work
 
 
 class Staged:

@@ -9,9 +9,9 @@ from typing import Any, cast
 import pytest
 
 from shared.messages import Delivery, Lane
-from shared.ordered import Parking
+from shared.ordered import Parking, ParkingDrain
 from shared.pausing import Kind, PauseBook, PauseGate, PauseWatch, Release, SetAside, SetAsideMessage
-from shared.processing import BatchFailed, ParkingDrain
+from shared.processing import BatchFailed
 from shared.state import StateStore
 from shared.tables import MemoryTable
 from tests.unit.memory import Instance, Surroundings

@@ -16,6 +16,7 @@ from pydantic import model_validator
 
 from shared.dead_letters import Suspects
 from shared.messages import CloudEvent, Contract, Delivery, Headers, Integration, Lane, Partial, Registry, Reject, Retry
+from shared.partners import PartnerUnavailable
 from shared.pausing import PauseGate, PauseWatch
 from shared.processing import BatchProcessor
 from shared.resilience import RetryBudget, RetryPlan
@@ -129,6 +130,7 @@ MISBEHAVIOUR: dict[str, BaseException | Callable[[], Awaitable[None]]] = {
     "retry": Retry("not yet", after=7),
     "rejects oddly": Reject("\ud800" * 50_000, code="\udfff" * 50_000),
     "rejects wordlessly": Reject(cast("str", None), code=cast("str", None)),
+    "postponed": PartnerUnavailable("carrier", "labels", "its breaker is open", after=45),
     "half": Partial("half of it", after=3),
     "reject": Reject("not with us", code="CUSTOMER_BLOCKED"),
     "throttled": PartnerError(Answer(429, **{"Retry-After": "11"})),

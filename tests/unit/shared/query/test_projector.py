@@ -14,8 +14,8 @@ from shared.dead_letters import DeadLetterStore
 from shared.messages import CloudEvent, Contract, Integration, Registry
 from shared.query import Projector, ReadModels, ViewRow
 from shared.streams import StreamEvent
+from shared.tables.formats import TransactionFailed
 from shared.tables.memory import MemoryTable
-from shared.tables.transactions import TransactionFailed
 from tests.unit.memory import MemoryDeadLetters, MemoryViews
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.secrets import Policy, SecretDisabled, SecretError, VaultDenied, VaultUnavailable
-from shared.secrets.entry import CacheEntry, ReadResult, Step, decide, failed, invalidated, succeeded
+from shared.secrets.entry_cache import CacheEntry, ReadResult, Step, decide, failed, invalidated, succeeded
 
 POLICY = Policy(ttl=100, jitter=0.2, stale=500, negative=15, first_retry=1, last_retry=30)
 UNAVAILABLE = VaultUnavailable("a", "no answer")

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shared.state import TooLarge, bucket_of, pack, partition_key, row_safe, state_key, unpack
-from shared.state.rows import MAX_VALUE_BYTES
+from shared.state.store import MAX_VALUE_BYTES
 
 ANY = st.text(st.characters(codec="utf-8"))
 ASTRAL = "😀"

@@ -15,7 +15,7 @@ from shared.messages import CloudEvent, Contract, Integration, Registry
 from shared.query import Projector, ReadModels
 from shared.streams import Positions, StreamConsumer
 from shared.tables.memory import MemoryTable
-from shared.tables.operations import Entity, Operation
+from shared.tables.table import Entity, Operation
 from tests.unit.memory import Host, MemoryDeadLetters, MemoryLog
 
 BEGIN = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.tables.entities import decode, encode
+from shared.tables.formats import decode, encode
 
 VALUES = st.one_of(
     st.text(st.characters(exclude_categories=["Cs"])),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from shared.tables import Create, Delete, Operation, Replace, TransactionFailed, Upsert
 from shared.tables.azure import AzureTable
-from shared.tables.transactions import body, check, entity_path
+from shared.tables.formats import body, check, entity_path
 
 ACCOUNT = "https://account.table.core.windows.net"
 GUARD = 'W/"1\'2"'

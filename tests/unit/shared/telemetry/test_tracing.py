@@ -5,39 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import StatusCode
 
 import integrations
 from functions.composition.processing import processor
 from functions.composition.read_models import projector
 from shared.messages import CloudEvent, Delivery, discover
 from shared.streams import StreamEvent
-from shared.telemetry import current_traceparent, link_to, span, tracing
+from shared.telemetry import current_traceparent, link_to, span
 from tests.unit.functions.conftest import Running
 from tests.unit.functions.samples import order
+from tests.unit.traced import Traced, traced
 
 OUTSIDE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 TRACE = 0x0AF7651916CD43DD8448EB211C80319C
 
 
 @pytest.fixture
-def exported(monkeypatch: pytest.MonkeyPatch) -> Iterator[InMemorySpanExporter]:
-    """What is recorded, without touching the process's own provider."""
-    exporter = InMemorySpanExporter()
-    provider = TracerProvider()
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    monkeypatch.setattr(tracing, "_TRACER", provider.get_tracer("sluice"))
-    yield exporter
-    provider.shutdown()
-
-
-def named(exporter: InMemorySpanExporter, name: str) -> ReadableSpan:
-    """The one span of that name."""
-    (found,) = [one for one in exporter.get_finished_spans() if one.name == name]
-    return found
+def exported() -> Iterator[Traced]:
+    """What is recorded."""
+    with traced() as kept:
+        yield kept
 
 
 async def through_the_app() -> Running:
@@ -56,56 +43,54 @@ async def through_the_app() -> Running:
     return app
 
 
-async def test_one_trace_runs_from_the_sender_to_the_read_model(exported: InMemorySpanExporter) -> None:
-    """POST, send and handler are one trace; batch and projection, which serve many, are linked to it."""
+async def test_one_trace_runs_from_the_sender_to_the_read_model(exported: Traced) -> None:
+    """What is done for one message alone is in its trace; the batch is linked to it."""
     app = await through_the_app()
-    post, send, handler = (named(exported, name) for name in ("POST /api/orders", "send", "handler"))
-    for one, parent in ((post, None), (send, post), (handler, send)):
-        assert one.context is not None
-        assert one.context.trace_id == TRACE
-        if parent is not None:
-            assert parent.context is not None
-            assert one.parent is not None
-            assert one.parent.span_id == parent.context.span_id
-    batch, transaction = named(exported, "batch"), named(exported, "transaction")
-    assert send.context is not None
-    assert [link.context.span_id for link in batch.links] == [send.context.span_id]
-    assert batch.context is not None
-    assert transaction.parent is not None
-    assert transaction.parent.span_id == batch.context.span_id
-    fact = CloudEvent.from_json(app.publisher.facts[0].body)
-    assert handler.context is not None
-    assert fact.traceparent == f"00-{TRACE:032x}-{handler.context.span_id:016x}-01"
-    project = named(exported, "project")
-    assert [link.context.span_id for link in project.links] == [handler.context.span_id]
+    names = (
+        ("POST /api/orders", ""),
+        ("send normal", "POST /api/orders"),
+        ("process normal", "send normal"),
+        ("handle order.placed", "process normal"),
+        ("transaction", "process normal"),
+        ("publish", "process normal"),
+        ("process events", "handle order.placed"),
+    )
+    for name, parent in names:
+        one = exported.named(name)
+        assert one.trace_id == TRACE
+        assert one.parent_id == (exported.named(parent).span_id if parent else int(OUTSIDE[36:52], 16)), name
+    (link,) = exported.named("receive normal").links
+    assert link.context.span_id == exported.named("send normal").span_id
+    event = CloudEvent.from_json(app.publisher.facts[0].body)
+    assert event.traceparent == f"00-{TRACE:032x}-{exported.named('handle order.placed').span_id:016x}-01"
 
 
-async def test_the_correlation_id_goes_all_the_way(exported: InMemorySpanExporter) -> None:
+async def test_the_correlation_id_goes_all_the_way(exported: Traced) -> None:
     """Message property, event attribute, span attribute."""
     app = await through_the_app()
     assert app.lanes.sent[0].headers.correlation_id == "c-7"
     assert CloudEvent.from_json(app.publisher.facts[0].body).correlation_id == "c-7"
-    attributes = named(exported, "POST /api/orders").attributes or {}
+    attributes = exported.named("POST /api/orders").attributes
     assert (attributes["correlation.id"], attributes["http.response.status_code"]) == ("c-7", 202)
 
 
-async def test_a_failing_request_is_seen_in_its_span(exported: InMemorySpanExporter) -> None:
+async def test_a_failing_request_is_seen_in_its_span(exported: Traced) -> None:
     """With the exception."""
     app = Running(discover(integrations))
     app.lanes.broken = RuntimeError("bug")
     assert (await app.post("/api/orders", order())).status == 500
-    post = named(exported, "POST /api/orders")
-    assert [event.name for event in post.events] == ["exception"]
-    assert named(exported, "send").status.status_code is StatusCode.ERROR
+    post = exported.named("POST /api/orders")
+    assert [name for name, *_ in post.events] == ["exception"]
+    assert exported.named("send normal").problem == "RuntimeError: bug"
 
 
 @pytest.mark.parametrize("parent", [None, "", "00-zz-zz-01", "x" * 10_000, "00-" + "0" * 32 + "-" + "0" * 16 + "-01"])
-def test_a_parent_that_is_none_begins_a_trace(exported: InMemorySpanExporter, parent: str | None) -> None:
+def test_a_parent_that_is_none_begins_a_trace(exported: Traced, parent: str | None) -> None:
     """Whoever calls may send anything."""
     with span("one", parent=parent):
         made = current_traceparent()
     assert made is not None
-    assert named(exported, "one").parent is None
+    assert exported.named("one").parent_id == 0
 
 
 @pytest.mark.parametrize("wrong", [None, "", "x", 5, b"00-1", [OUTSIDE], {"a": 1}, 1.5])

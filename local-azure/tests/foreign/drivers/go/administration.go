@@ -134,6 +134,21 @@ func administer(given request) (any, error) {
 	case "create_subscription":
 		made, err := client.CreateSubscription(ctx, topic, subscription, nil)
 		return map[string]any{"name": made.SubscriptionName}, err
+	case "get_topic":
+		found, err := client.GetTopic(ctx, topic, nil)
+		if err != nil || found == nil {
+			return nil, err
+		}
+		return map[string]any{"name": found.TopicName, "life": found.DefaultMessageTimeToLive}, nil
+	case "get_subscription":
+		found, err := client.GetSubscription(ctx, topic, subscription, nil)
+		if err != nil || found == nil {
+			return nil, err
+		}
+		return map[string]any{
+			"forward_to": found.ForwardTo, "life": found.DefaultMessageTimeToLive,
+			"lock": found.LockDuration, "deliveries": found.MaxDeliveryCount,
+		}, nil
 	case "list_subscriptions":
 		return all(ctx, client.NewListSubscriptionsPager(topic, nil), func(page admin.ListSubscriptionsResponse) (names []string) {
 			for _, each := range page.Subscriptions {

@@ -9,6 +9,7 @@ import com.azure.messaging.servicebus.administration.models.QueueProperties;
 import com.azure.messaging.servicebus.administration.models.QueueRuntimeProperties;
 import com.azure.messaging.servicebus.administration.models.SharedAccessAuthorizationRule;
 import com.azure.messaging.servicebus.administration.models.SqlRuleFilter;
+import com.azure.messaging.servicebus.administration.models.SubscriptionProperties;
 import com.fasterxml.jackson.databind.JsonNode;
 import java.time.Duration;
 import java.util.List;
@@ -25,6 +26,11 @@ final class Administration {
             "partitioned", found.isPartitioningEnabled(), "rules", found.getAuthorizationRules().stream()
                 .map(each -> Stream.concat(Stream.of(each.getKeyName()),
                     each.getAccessRights().stream().map(Object::toString)).toList()).toList());
+    }
+
+    /** As the service writes it; Java writes days in hours. */
+    private static String days(Duration found) {
+        return "P" + found.toDays() + "D";
     }
 
     /** This client takes the host alone from the connection string, as in Azure the port is always 443. */
@@ -87,6 +93,13 @@ final class Administration {
                 return null;
             case "create_subscription":
                 return Map.of("name", client.createSubscription(topic, subscription).getSubscriptionName());
+            case "get_topic":
+                return Map.of("name", client.getTopic(topic).getName(),
+                    "life", days(client.getTopic(topic).getDefaultMessageTimeToLive()));
+            case "get_subscription":
+                SubscriptionProperties there = client.getSubscription(topic, subscription);
+                return Map.of("forward_to", there.getForwardTo(), "life", days(there.getDefaultMessageTimeToLive()),
+                    "lock", there.getLockDuration().toString(), "deliveries", there.getMaxDeliveryCount());
             case "list_subscriptions":
                 return client.listSubscriptions(topic).stream().map(each -> each.getSubscriptionName()).toList();
             case "create_rule":

@@ -259,6 +259,10 @@ export const serviceBus = {
         return null;
       case "create_subscription":
         return { name: (await admin.createSubscription(topic, subscription)).subscriptionName };
+      case "get_topic":
+        return await admin.getTopic(topic).then((found) => ({ name: found.name, life: found.defaultMessageTimeToLive }));
+      case "get_subscription":
+        return showSubscription(await admin.getSubscription(topic, subscription));
       case "list_subscriptions":
         return await names(admin.listSubscriptions(topic), "subscriptionName");
       case "create_rule":
@@ -305,6 +309,12 @@ const showQueue = (queue) => ({
   idle: queue.autoDeleteOnIdle,
   partitioned: queue.enablePartitioning,
   rules: (queue.authorizationRules ?? []).map((each) => [each.keyName, ...each.accessRights]),
+});
+const showSubscription = (found) => ({
+  forward_to: found.forwardTo,
+  life: found.defaultMessageTimeToLive,
+  lock: found.lockDuration,
+  deliveries: found.maxDeliveryCount,
 });
 const countsOf = (found) => ({
   active: found.activeMessageCount,

@@ -1,0 +1,175 @@
+"""What a handler gets of `work.call(partner)`: typed calls, each with a key that a re-run repeats."""
+
+from collections import Counter
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, TypeVar, cast
+from uuid import uuid5
+
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from shared.messages import MalformedJson, validate_json
+from shared.telemetry import current_traceparent
+
+from .client import Caller, Client
+from .errors import InvalidAnswer
+from .kept_answers import KeptAnswers
+from .sessions import Received, Request
+
+__all__ = ["Calls", "Nothing"]
+
+T = TypeVar("T")
+Query = Mapping[str, str | int | bool]
+
+
+class Nothing:
+    """The type of an answer whose body doesn't matter."""
+
+
+class Calls:
+    """Calls to one partner for one message.
+
+    Every method takes a path beneath the partner's base URL, and the type of the answer: a model of the boundary, a
+    list of them, or `Nothing` where its body doesn't matter. Its options:
+
+    - `query`, `headers`: more of the request.
+    - `endpoint`: the class of endpoints that it belongs to; without it the path's first segment.
+    - `critical`: its retries are paid from the partner's budget for critical calls.
+    - `once`: the answer is written down in a row of its own before the handler goes on. A run after a conflict or a
+      crash finds it instead of calling again; between answer and row only the idempotency key protects.
+
+    The key is made of the message's id and the number of this very call, so that a re-run repeats the same call. Each
+    method raises PartnerError and PartnerUnavailable; let them pass, and the failure matrix says what becomes of the
+    message.
+
+    Parameters
+    ----------
+    numbers:
+        How often each call was made for the message so far.
+    """
+
+    def __init__(self, client: Client, caller: Caller, answers: KeptAnswers | None, numbers: Counter[str]) -> None:
+        self._client = client
+        self._caller = caller
+        self._answers = answers
+        self._numbers = numbers
+
+    async def get(self, path: str, answer: type[T], **options: Any) -> T:
+        """Read something."""
+        return await self.request("GET", path, answer, **options)
+
+    async def post(self, path: str, answer: type[T], body: BaseModel | None = None, **options: Any) -> T:
+        """Have something made or done."""
+        return await self.request("POST", path, answer, body, **options)
+
+    async def put(self, path: str, answer: type[T], body: BaseModel | None = None, **options: Any) -> T:
+        """Put something in its place."""
+        return await self.request("PUT", path, answer, body, **options)
+
+    async def patch(self, path: str, answer: type[T], body: BaseModel | None = None, **options: Any) -> T:
+        """Change something."""
+        return await self.request("PATCH", path, answer, body, **options)
+
+    async def delete(self, path: str, answer: type[T], **options: Any) -> T:
+        """Take something away."""
+        return await self.request("DELETE", path, answer, **options)
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        answer: type[T],
+        body: BaseModel | None = None,
+        *,
+        query: Query | None = None,
+        headers: Mapping[str, str] | None = None,
+        endpoint: str | None = None,
+        critical: bool = False,
+        once: bool = False,
+    ) -> T:
+        """Make any call; the methods named for HTTP's own are short for it."""
+        partner = self._client.partner
+        _check_path(path)
+        call = f"{partner.name}:{method}:{path}"
+        self._numbers[call] += 1
+        key = str(uuid5(self._caller.message_id, f"{call}:{self._numbers[call]}"))
+        kept = self._answers if once else None
+        if once and kept is None:
+            raise LookupError("there is no store to write answers down in")
+        model = cast(type[BaseModel], answer)
+        if kept is not None:
+            if not (isinstance(answer, type) and issubclass(answer, BaseModel)):
+                raise TypeError("once=True keeps the answer as a model: name one")
+            found = await kept.find(self._caller.bucket, self._caller.message_id, key, model)
+            if found is not None:
+                return cast(T, found)
+        sent = {**(headers or {}), **self._own_headers(key, has_body=body is not None)}
+        request = Request(
+            method=method,
+            path=path,
+            endpoint=endpoint or path.strip("/").partition("/")[0] or "/",
+            query={name: _text(value) for name, value in query.items()} if query else {},
+            headers=sent,
+            body=None if body is None else body.model_dump_json(by_alias=True).encode(),
+        )
+        received = await self._client.call(
+            request, self._caller, repeatable=partner.idempotency_header is not None, critical=critical
+        )
+        value = _read(partner.name, request, received, answer)
+        if kept is not None:
+            return cast(T, await kept.keep(self._caller.bucket, self._caller.message_id, key, cast(BaseModel, value)))
+        return value
+
+    def _own_headers(self, key: str, *, has_body: bool) -> dict[str, str]:
+        partner = self._client.partner
+        headers = {"Content-Type": "application/json"} if has_body else {}
+        if partner.idempotency_header is not None:
+            headers[partner.idempotency_header] = key
+        if partner.trusted:
+            headers["X-Correlation-ID"] = self._caller.correlation_id
+            if traceparent := current_traceparent() or self._caller.traceparent:
+                headers["traceparent"] = traceparent
+        return headers
+
+
+def _check_path(path: str) -> None:
+    """A path that leads elsewhere than where it seems to is a mistake in the handler, or an id that is hostile."""
+    if not path.startswith("/") or path.startswith("//") or any(one in path for one in "?#\\\r\n"):
+        raise ValueError("a partner's path begins with one slash, and has no ?, #, backslash or line break in it")
+    if any(segment in (".", "..") for segment in path.split("/")):
+        raise ValueError("a partner's path has no . or .. in it")
+
+
+def _text(value: str | int | bool) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+@lru_cache(maxsize=512)
+def _adapter(answer: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(answer)
+
+
+def _read(partner: str, request: Request, received: Received, answer: type[T]) -> T:
+    """The answer as its model.
+
+    Raises
+    ------
+    InvalidAnswer
+        It is none; the error names fields, and quotes nothing.
+    """
+    if answer is Nothing:
+        return answer()
+    kind, _, parameters = received.headers.get("content-type", "").partition(";")
+    kind = kind.strip().lower()
+    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+        raise InvalidAnswer(partner, request.endpoint, f"answered {received.status} with {kind[:64] or 'no type'}")
+    charset = parameters.lower().partition("charset=")[2].strip('" ')
+    if charset not in ("", "utf-8", "utf8", "us-ascii"):
+        raise InvalidAnswer(partner, request.endpoint, "answered in a charset that JSON doesn't have")
+    try:
+        return cast(T, validate_json(_adapter(cast(Any, answer)).validate_json, received.body))
+    except ValidationError as error:
+        fields = sorted({".".join(str(part) for part in one["loc"]) or "body" for one in error.errors()})
+        raise InvalidAnswer(partner, request.endpoint, f"broke its contract: {', '.join(fields[:10])}") from None
+    except MalformedJson:
+        raise InvalidAnswer(partner, request.endpoint, "broke its contract: body") from None

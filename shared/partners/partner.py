@@ -1,0 +1,147 @@
+"""What an integration says of a partner: where it is, how long it may take, and how calls to it fail well.
+
+The defaults stand here, and nowhere else.
+"""
+
+import re
+from dataclasses import KW_ONLY, dataclass, field
+from math import inf
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict
+
+from shared.messages import Declaration
+from shared.resilience import RetryPlan
+
+__all__ = ["Partner", "PartnerModel", "Pool", "Timeouts", "check_base_url"]
+
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
+RETRY = RetryPlan(max_attempts=3, base=1.0, cap=8.0, max_total=60.0)
+"""Tries of one call, unless its partner says otherwise."""
+LONGEST_CALL = 200.0
+"""Seconds: with its commit, a call of this length still fits into 0.8 of the longest lock, 5 minutes."""
+
+
+class PartnerModel(BaseModel):
+    """Base of what a partner's requests and answers look like.
+
+    It stays at the boundary: a handler saves, publishes and sends models of its own, so that a partner's change ends
+    here. Fields that nobody agreed on are tolerated.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True, allow_inf_nan=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timeouts:
+    """Bounds of one try, in seconds.
+
+    Parameters
+    ----------
+    total:
+        From the request to the last byte of the answer, as agreed with the partner. The lanes' locks follow from it.
+    connect:
+        Until there is a connection.
+    """
+
+    total: float = 10.0
+    connect: float = 5.0
+
+    def __post_init__(self) -> None:
+        _check("timeouts.total", self.total, 0.01, LONGEST_CALL)
+        _check("timeouts.connect", self.connect, 0.01, LONGEST_CALL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pool:
+    """The connections of one process.
+
+    Parameters
+    ----------
+    connections:
+        At most so many; who wants more waits.
+    idle:
+        Seconds after which an unused one is closed.
+    lifetime:
+        Seconds after which all are made anew, so that a change of the partner's address is followed.
+    """
+
+    connections: int = 100
+    idle: float = 120.0
+    lifetime: float = 3_600.0
+
+    def __post_init__(self) -> None:
+        _check("pool.connections", self.connections, 1, 1_000)
+        _check("pool.idle", self.idle, 0, 3_600)
+        _check("pool.lifetime", self.lifetime, 0.01, 86_400)
+
+
+@dataclass(frozen=True, eq=False)
+class Partner(Declaration):
+    """Somebody else's system that handlers call: `await work.call(carrier).post("/labels", Label, body)`.
+
+    Declare it at the top level of a module of its own; that module alone knows the partner's models.
+
+    Parameters
+    ----------
+    name:
+        In settings, metrics and errors: lower-case letters, digits and hyphens.
+    base_url:
+        Where it is; `SLUICE_PARTNER_URLS` may name another for a stage.
+    retry:
+        Tries of one call, within the time that its message has.
+    idempotency_header:
+        The header that carries the call's key; None where the partner knows no keys: then a POST or PATCH whose
+        outcome is unknown isn't repeated.
+    trusted:
+        Whether it gets correlation id and trace.
+    largest_answer:
+        Bytes of a body, decompressed.
+
+    Example
+    -------
+    >>> Partner("carrier", base_url="https://api.carrier.example", timeouts=Timeouts(total=20)).timeouts.total
+    20
+    """
+
+    name: str
+    _: KW_ONLY
+    base_url: str = ""
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    retry: RetryPlan = RETRY
+    pool: Pool = field(default_factory=Pool)
+    idempotency_header: str | None = "Idempotency-Key"
+    trusted: bool = True
+    largest_answer: int = 8 * 1024 * 1024
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f"Partner({self.name!r}): use lower-case letters, digits and hyphens")
+        if self.base_url:
+            check_base_url(self.name, self.base_url)
+        if self.idempotency_header is not None and not _HEADER.fullmatch(self.idempotency_header):
+            raise ValueError(f"{self.name}: idempotency_header {self.idempotency_header!r} is no header's name")
+        _check(f"{self.name}: largest_answer", self.largest_answer, 1, 256 * 1024 * 1024)
+
+
+def check_base_url(name: str, url: str) -> str:
+    """The URL without a slash at its end.
+
+    Raises
+    ------
+    ValueError
+        It isn't HTTPS to a host (plain HTTP is for this machine alone), or says more than scheme, host and path.
+    """
+    parts = urlsplit(url)
+    local = parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost", "::1")
+    if not (parts.scheme == "https" or local) or not parts.hostname:
+        raise ValueError(f"the base URL of the partner {name} must be https://… (http:// only on this machine)")
+    if parts.query or parts.fragment or parts.username is not None or parts.password is not None:
+        raise ValueError(f"the base URL of the partner {name} must have no user, query or fragment")
+    return url.rstrip("/")
+
+
+def _check(what: str, value: float, least: float, most: float = inf) -> None:
+    if isinstance(value, bool) or not least <= value <= most:
+        raise ValueError(f"{what} is {value}: use {least} to {most}")

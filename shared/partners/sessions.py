@@ -1,0 +1,207 @@
+"""HTTP to one partner: a session per process whose connections, times and sizes are bounded.
+
+aiohttp's own `read()` takes whatever a compressed answer becomes in memory: what comes is counted here, piece by piece.
+"""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+from .errors import InvalidAnswer, PartnerError, PartnerFailed
+from .partner import Partner
+
+if TYPE_CHECKING:
+    from aiohttp import ClientResponse, ClientSession
+
+__all__ = ["Received", "Request", "Session"]
+
+_DNS_SECONDS = 10
+_REFUSAL_BYTES = 16 * 1024
+"""Bytes that are read of an answer that is an error."""
+_ENCODINGS = frozenset({"", "identity", "gzip", "deflate"})
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request, as it is sent; the path begins with a slash and is relative to the base URL.
+
+    Attributes
+    ----------
+    endpoint:
+        The class of endpoints that it belongs to, for breaker and metrics: no ids in it.
+    """
+
+    method: str
+    path: str
+    endpoint: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    body: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """An answer, read to its end; of an error only the beginning. Header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Session:
+    """The connections to one base URL, made with the first request and anew after their lifetime.
+
+    Parameters
+    ----------
+    proxies:
+        Whether the environment's proxies are used.
+    clock:
+        Seconds, monotonic.
+    """
+
+    def __init__(
+        self,
+        partner: Partner,
+        base_url: str,
+        *,
+        proxies: bool,
+        clock: Callable[[], float],
+    ) -> None:
+        self._partner = partner
+        self._base_url = base_url
+        self._proxies = proxies
+        self._clock = clock
+        self._open: _Open | None = None
+        self._identity: ssl.SSLContext | None = None
+
+    async def send(self, request: Request, *, seconds: float, identity: ssl.SSLContext | None = None) -> Received:
+        """Send a request and read its answer within so many seconds.
+
+        Parameters
+        ----------
+        identity:
+            The TLS context with the app's own certificate, where the partner asks for one.
+
+        Raises
+        ------
+        PartnerFailed, InvalidAnswer
+        """
+        import aiohttp  # loaded with the first call
+
+        name, endpoint = self._partner.name, request.endpoint
+        try:
+            async with (
+                self._session(identity) as session,
+                session.request(
+                    request.method,
+                    self._base_url + request.path,
+                    params=request.query or None,
+                    headers=request.headers,
+                    data=request.body,
+                    allow_redirects=False,
+                    timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=self._partner.timeouts.connect),
+                ) as answer,
+            ):
+                return await self._read(answer, endpoint)
+        except aiohttp.ConnectionTimeoutError:
+            raise PartnerFailed(name, endpoint, "no connection in time", sent=False) from None
+        except TimeoutError:
+            raise PartnerFailed(name, endpoint, f"no answer within {seconds:.3g} s") from None
+        except aiohttp.ClientConnectorError as error:  # DNS and certificates too
+            raise PartnerFailed(name, endpoint, f"no connection ({type(error).__name__})", sent=False) from None
+        except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, OSError) as error:
+            raise PartnerFailed(name, endpoint, f"the connection broke ({type(error).__name__})") from None
+        except aiohttp.ClientError as error:
+            raise InvalidAnswer(name, endpoint, f"no HTTP that can be read ({type(error).__name__})") from None
+
+    async def _read(self, answer: "ClientResponse", endpoint: str) -> Received:
+        headers = {name.lower(): value for name, value in answer.headers.items()}
+        if headers.get("content-encoding", "").strip().lower() not in _ENCODINGS:
+            raise self._invalid(endpoint, answer.status, "an encoding that nobody asked for")
+        is_good = 200 <= answer.status < 300
+        limit = self._partner.largest_answer if is_good else _REFUSAL_BYTES
+        if is_good and (answer.content_length or 0) > limit:
+            raise self._invalid(endpoint, answer.status, f"more than {limit} bytes")
+        pieces: list[bytes] = []
+        size = 0
+        async for piece in answer.content.iter_any():
+            size += len(piece)
+            if size > limit:
+                if is_good:
+                    raise self._invalid(endpoint, answer.status, f"more than {limit} bytes")
+                pieces.append(piece[: limit - size])
+                break  # leaving an answer unread closes its connection
+            pieces.append(piece)
+        return Received(answer.status, headers, pieces[0] if len(pieces) == 1 else b"".join(pieces))
+
+    def _invalid(self, endpoint: str, status: int, reason: str) -> PartnerError:
+        return InvalidAnswer(self._partner.name, endpoint, f"answered {status} with {reason}")
+
+    @asynccontextmanager
+    async def _session(self, identity: ssl.SSLContext | None) -> "AsyncIterator[ClientSession]":
+        now = self._clock()
+        current = self._open
+        if current is None or now >= current.ends or identity is not self._identity:
+            self._open, self._identity = self._made(now, identity), identity
+            if current is not None:
+                await current.retire()
+            current = self._open
+        current.users += 1
+        try:
+            yield current.session
+        finally:
+            current.users -= 1
+            if current.retired and not current.users:
+                await current.session.close()
+
+    def _made(self, now: float, identity: ssl.SSLContext | None) -> "_Open":
+        import aiohttp
+
+        pool = self._partner.pool
+        secure = self._base_url.startswith("https:")
+        connector = aiohttp.TCPConnector(
+            limit=pool.connections,
+            keepalive_timeout=pool.idle,
+            ttl_dns_cache=_DNS_SECONDS,
+            ssl=(identity or _trust()) if secure else True,
+        )
+        session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=self._proxies,
+            headers={"User-Agent": "sluice", "Accept": "application/json", "Accept-Encoding": "gzip, deflate"},
+        )
+        return _Open(session, now + pool.lifetime)
+
+    async def close(self) -> None:
+        """Close the connections, those of calls under way too."""
+        if self._open is not None:
+            current, self._open = self._open, None
+            await current.session.close()
+            await asyncio.sleep(0)  # the transports close in the loop's next turn
+
+
+@dataclass(slots=True)
+class _Open:
+    session: "ClientSession"
+    ends: float
+    users: int = 0
+    retired: bool = False
+
+    async def retire(self) -> None:
+        """Close it as soon as nobody waits for an answer."""
+        self.retired = True
+        if not self.users:
+            await self.session.close()
+
+
+@cache
+def _trust() -> ssl.SSLContext:
+    """TLS 1.2 and later, with the system's certificates: made once, as reading them takes tens of milliseconds."""
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context

@@ -1,0 +1,47 @@
+"""What docs/partners.md shows runs."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from local_azure.partner.script import Script
+from shared.messages import Integration
+from tests.unit.memory import MemoryState
+from tests.unit.shared.partners.world import world
+from tests.unit.shared.work.world import work
+
+
+def snippets(project: Path, language: str) -> list[str]:
+    """The page's code in a language, in order."""
+    page = (project / "docs" / "partners.md").read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+
+
+async def test_the_first_example_makes_a_label(project: Path) -> None:
+    """Once, though its handler runs twice."""
+    found: dict[str, Any] = {}
+    exec(compile(snippets(project, "python")[0], "partners.md", "exec"), found)
+    integration: Integration = found["parcels"]
+    async with world() as carrier:
+        client = carrier.partners._made(carrier.partner)
+        carrier.partners._clients[found["carrier"]] = client
+        for _ in range(2):
+            unit = work(MemoryState(), key="P1", partners=carrier.partners, deadline=carrier.caller.deadline)
+            await integration.handlers[0].call(found["Parcel"](parcel_id="P1"), unit)
+        assert [one["reference"] for one in carrier.labels] == ["P1"]
+        assert unit.operations()
+        assert carrier.partners.calls(found["carrier"], carrier.caller, Counter()) is not None
+        assert UUID(carrier.asked[0].headers["idempotency-key"])
+
+
+def test_the_script_is_one(project: Path) -> None:
+    """Every rule of it can be followed."""
+    script = Script(random=random.Random(0).random)
+    script.read(snippets(project, "json")[0])
+    assert len(script.rules) == len(json.loads(snippets(project, "json")[0])["rules"])
