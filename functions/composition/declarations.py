@@ -39,7 +39,7 @@ _ROLES: Mapping[tuple[type[Resource], frozenset[Access]], tuple[str, ...]] = {
     (Vault, frozenset({Access.SET_SECRETS})): ("Key Vault Secrets Officer",),
     (Key, frozenset({Access.WRAP})): ("Key Vault Crypto Service Encryption User",),
 }
-_INCLUDES = {Access.WRITE: Access.READ, Access.SET_SECRETS: Access.SECRETS}
+_INCLUDES = {Access.WRITE: Access.READ, Access.SET_SECRETS: Access.SECRETS, Access.TRIGGER: Access.RECEIVE}
 """Who may do the one with these roles may do the other too."""
 _KINDS: Mapping[type[Resource], str] = {
     Queue: "queue",

@@ -1,6 +1,7 @@
 """Dead letters: what could not be processed, kept whole, with the reason, to be looked at and played again."""
 
-from .drain import Fate, QueueDrain
+from .drain import Fate, QueueDrain, failure_of
+from .earlier import GivenUpEarlier
 from .given_up import MAX_RETURNS, RETURNS, BodyKind, GivenUp
 from .inbox import InboxRecords
 from .preview import preview
@@ -9,7 +10,7 @@ from .record import DeadLetter, Note, Status, StoredLetter, stack_fingerprint, u
 from .redrive import Action, Decision, Redrive, ReplayOutcome, ReplayResult, replay_message
 from .selection import Filters, Group
 from .store import DeadLetterStore
-from .sub_queue import DeadLetterReceiver, drained
+from .sub_queue import DeadLetterReceiver, Drain, drained
 from .suspects import KILLER, MOST_DEATHS, SUSPICIOUS_DELIVERY, Suspects, headers_of
 
 __all__ = [
@@ -24,9 +25,11 @@ __all__ = [
     "DeadLetterReceiver",
     "DeadLetterStore",
     "Decision",
+    "Drain",
     "Fate",
     "Filters",
     "GivenUp",
+    "GivenUpEarlier",
     "Group",
     "InboxRecords",
     "Note",
@@ -41,6 +44,7 @@ __all__ = [
     "StoredLetter",
     "Suspects",
     "drained",
+    "failure_of",
     "headers_of",
     "preview",
     "replay_message",

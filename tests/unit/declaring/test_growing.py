@@ -95,14 +95,14 @@ MODULES = {
     "probe": 'probes={"parcels": alive}',
     "consumer": 'functions=[Function(call=follow, trigger=HubTrigger(hub="%SLUICE_EVENT_HUB%", group="parcels"), '
     "app=AppName.STREAMS)]",
-    "queue": 'resources=[Queue(name="parcels", lock="PT1M", deliveries=20)],\n'
+    "queue": 'resources=[Queue(name="parcels", lock="PT1M", deliveries=20)], drained=["parcels"],\n'
     'functions=[Function(call=take, trigger=QueueTrigger(queue="parcels"), app=AppName.BULK)]',
     "topic": "resources=[Topic(name='scans', time_to_live='P2D', subscriptions=(Subscription(name='late', "
     "forward_to='%SLUICE_LANE_LOW%', where=\"eventType LIKE 'order.%' AND late IS NOT NULL\", time_to_live='P1D', "
     "deliveries=3),))],\n"
     "functions=[Function(call=tick, trigger=TimerTrigger(schedule='0 0 3 * * *'), app=AppName.STREAMS)],\n"
     "needs=[Need(access=Access.SEND, to=Topic(name='scans'), why='Tells of scans.')]",
-    "setting": 'resources=[Queue(name="%SLUICE_PARCELS_QUEUE%")],\n'
+    "setting": 'resources=[Queue(name="%SLUICE_PARCELS_QUEUE%")], drained=["%SLUICE_PARCELS_QUEUE%"],\n'
     'functions=[Function(call=take, trigger=QueueTrigger(queue="%SLUICE_PARCELS_QUEUE%"), app=AppName.BULK)],\n'
     "settings=SETTINGS.variables()",
 }
@@ -302,6 +302,11 @@ BAD = [
         "take_parcels of parcels reads the queue parcls, which nobody declares",
     ),
     (
+        'resources=[Queue(name="parcels")],\n'
+        'functions=[Function(call=take, trigger=QueueTrigger(queue="parcels"), app=AppName.BULK)]',
+        "take_parcels of parcels reads the queue parcels, whose dead letters nobody drains",
+    ),
+    (
         'jobs=[Job(name="tidy", app=AppName.STREAMS, schedule=parse_schedule("now and then"), call=tick)]',
         "now and then",
     ),
@@ -318,7 +323,9 @@ BAD = [
 
 
 @pytest.mark.parametrize(
-    ("offered", "said"), BAD, ids=["unknown queue", "schedule", "two owners", "forwards nowhere", "refused by Azure"]
+    ("offered", "said"),
+    BAD,
+    ids=["unknown queue", "no drain", "schedule", "two owners", "forwards nowhere", "refused by Azure"],
 )
 def test_a_bad_declaration_is_one_clear_line_everywhere(copied: Path, offered: str, said: str) -> None:
     """At the start, where it is declared, and in the doctor."""
