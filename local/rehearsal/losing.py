@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .plan import Plan
-from .rows import Row, Told
+from .rows import Finding, Row
 from .rules import Rules
 from .state import BadState, State
 
@@ -76,7 +76,7 @@ def _named(resource_id: str) -> tuple[str, str]:
 
 
 def _lost(kind: str, name: str, text: str) -> Row:
-    told = Told(
+    finding = Finding(
         "data-is-kept", "refused", f"{name} {text}.", "Keep it in the template, or move its data first.", _SOURCE
     )
-    return Row(_STEP, name, "would be lost", kind=kind, told=(told,))
+    return Row(_STEP, name, "would be lost", kind=kind, findings=(finding,))

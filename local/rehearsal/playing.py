@@ -22,7 +22,7 @@ from .losing import losses
 from .order import order_of
 from .plan import Plan, Subject
 from .releasing import roll_back
-from .rows import Row, Told
+from .rows import Finding, Row
 from .rules import Rules
 from .state import Kept, State
 
@@ -101,48 +101,48 @@ def _plan(
 
 def _preflight(step: str, place: Place, cloud: Cloud) -> Iterator[Row]:
     for found in preflight(place, cloud.run):
-        told = (
-            () if not found.problem else (Told("preflight", "refused", found.problem, "Do what it says, then again."),)
-        )
-        yield Row(step, found.check, "refused" if told else found.done or "ok", told=told)
+        findings: tuple[Finding, ...] = ()
+        if found.problem:
+            findings = (Finding("preflight", "refused", found.problem, "Do what it says, then again."),)
+        yield Row(step, found.check, "refused" if findings else found.done or "ok", findings=findings)
 
 
 def _provision(
     step: str, plan: Plan, rules: Rules, said: set[tuple[str, str]], *, whole: bool = False
 ) -> Iterator[Row]:
-    told: dict[int, list[Told]] = {}
+    findings: dict[int, list[Finding]] = {}
     known = rules.tables.get("known", {}).get("rules", [])
     for refusal in judge(plan, rules.rules).refusals:
         if (key := (refusal.rule.id, str(refusal.resource))) not in said:
-            told.setdefault(refusal.resource.number, []).append(Told.by(refusal, known))
+            findings.setdefault(refusal.resource.number, []).append(Finding.by(refusal, known))
             said.add(key)
-    stopped = sum(1 << number for number, some in told.items() if any(one.severity == "refused" for one in some))
-    rows = [_row(step, one, tuple(told.get(one.number, ())), stopped) for one in plan.subjects]
+    stopped = sum(1 << number for number, some in findings.items() if any(one.severity == "refused" for one in some))
+    rows = [_row(step, one, tuple(findings.get(one.number, ())), stopped) for one in plan.subjects]
     if whole:
-        yield from (row for row in rows if row.wave or row.told)
+        yield from (row for row in rows if row.wave or row.findings)
         return
-    yield from (row for row in rows if row.told)
-    if not any(row.told for row in rows):
+    yield from (row for row in rows if row.findings)
+    if not any(row.findings for row in rows):
         yield Row(step, f"{sum(row.wave > 0 for row in rows)} resources", "all as they are")
 
 
-def _row(step: str, one: Subject, told: tuple[Told, ...], stopped: int) -> Row:
+def _row(step: str, one: Subject, findings: tuple[Finding, ...], stopped: int) -> Row:
     happens = "created" if one.plan.order.waves[one.number] else "read"
     if stopped >> one.number & 1:
         happens = "refused"
     elif one.plan.order.before[one.number] & stopped:
         happens = "not reached"
-    elif any(each.severity == "broken" for each in told):
+    elif any(each.severity == "broken" for each in findings):
         happens = "doesn't work"
     resource = one.resource
     place = f"{resource.file.name}:{resource.line}"
     wave = one.plan.order.waves[one.number]
     order = one.number + 1 - one.plan.order.waves.count(0) if wave else 0
-    return Row(step, resource.name, happens, order, wave, resource.type, place, told)
+    return Row(step, resource.name, happens, order, wave, resource.type, place, findings)
 
 
 def _failed(step: str, what: str, failure: object, remedy: str) -> Row:
-    return Row(step, what, "refused", told=(Told(step, "refused", str(failure), remedy),))
+    return Row(step, what, "refused", findings=(Finding(step, "refused", str(failure), remedy),))
 
 
 def _secrets(plan: Plan, cloud: Cloud) -> Iterator[Row]:

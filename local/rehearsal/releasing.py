@@ -13,7 +13,7 @@ from infra.delivery.rollout import Rollout, RolloutFailed, digest
 
 from .cloud import PRINCIPAL
 from .plan import Plan
-from .rows import Row, Told
+from .rows import Finding, Row
 
 __all__ = ["roll_back"]
 
@@ -84,10 +84,10 @@ def roll_back(plan: Plan) -> Iterator[Row]:
         left = sorted(app for app in apps if azure.runs.get(app) != good.read_bytes())
         wanted = digest(good)
     if left or any(releases.blobs.get(f"running/{app}") != wanted.encode() for app in apps):
-        why = Told(
+        why = Finding(
             _STEP, "broken", f"{', '.join(left) or 'the notes'} isn't put back: {told}", "Keep the container releases."
         )
-        yield Row(_STEP, f"{len(left)} of {len(apps)} apps", "doesn't work", told=(why,))
+        yield Row(_STEP, f"{len(left)} of {len(apps)} apps", "doesn't work", findings=(why,))
     else:
         yield Row(_STEP, f"{len(apps)} apps", "run the zip before again, after a deployment of the infrastructure")
 

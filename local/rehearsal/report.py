@@ -14,7 +14,7 @@ _HEAD = ("step", "order", "wave", "resource", "name", "what happens")
 
 
 def as_json(stages: Mapping[str, Sequence[Row]]) -> str:
-    """An object: stage → `fails` and its `rows`, each as a `Row` with what is `told`."""
+    """An object: stage → `fails` and its `rows`, each as a `Row` with its `findings`."""
     found = {
         stage: {"fails": any(row.fails for row in rows), "rows": [asdict(row) for row in rows]}
         for stage, rows in stages.items()
@@ -24,10 +24,10 @@ def as_json(stages: Mapping[str, Sequence[Row]]) -> str:
 
 def as_text(stage: str, rows: Sequence[Row], *, brief: bool = False) -> str:
     """A table of everything that is done (`brief`: of what goes wrong), and a count at the end."""
-    shown = [row for row in rows if row.told or not brief]
+    shown = [row for row in rows if row.findings or not brief]
     waves = max((row.wave for row in rows), default=0)
     resources = sum(row.wave > 0 and row.step == "provision" for row in rows)
-    problems = [one for row in rows for one in row.told]
+    problems = [one for row in rows for one in row.findings]
     ends, known = sum(one.ends for one in problems), sum(one.severity == "known" for one in problems)
     risks = len(problems) - ends - known
     count = f"{stage}: {resources} resources in {waves} waves, {ends} refused, {risks} risks, {known} known"
@@ -51,12 +51,12 @@ def _table(rows: Sequence[Row]) -> Iterator[str]:
     yield _line(tuple("─" * width for width in widths), widths)
     for row, one in zip(rows, cells, strict=True):
         yield _line(one, widths)
-        for told in row.told:
-            mark = "✗" if told.ends else "!"
-            yield f"    {mark} {told.rule}{f' ({row.place})' if row.place else ''}: {told.text}"
-            yield f"      do: {told.remedy}"
-            if told.source:
-                yield f"      from: {told.source} {told.date}".rstrip()
+        for finding in row.findings:
+            mark = "✗" if finding.ends else "!"
+            yield f"    {mark} {finding.rule}{f' ({row.place})' if row.place else ''}: {finding.text}"
+            yield f"      do: {finding.remedy}"
+            if finding.source:
+                yield f"      from: {finding.source} {finding.date}".rstrip()
 
 
 def _line(cells: Sequence[str], widths: Sequence[int]) -> str:

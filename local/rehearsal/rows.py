@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 from .judging import Refusal
 
-__all__ = ["Row", "Told"]
+__all__ = ["Finding", "Row"]
 
 
 @dataclass(frozen=True)
-class Told:
+class Finding:
     """Why something fails: a rule's sentence, where it is known from, and what to do."""
 
     rule: str
@@ -22,7 +22,7 @@ class Told:
     date: str = ""
 
     @classmethod
-    def by(cls, refusal: Refusal, known: Collection[str] = ()) -> Told:
+    def by(cls, refusal: Refusal, known: Collection[str] = ()) -> Finding:
         """What a rule says; of one that is `known` not to hold it ends nothing."""
         rule = refusal.rule
         text = f"{rule.code}: {refusal.text}" if rule.code else refusal.text
@@ -46,9 +46,9 @@ class Row:
     wave: int = 0
     kind: str = ""
     place: str = ""
-    told: tuple[Told, ...] = field(default=())
+    findings: tuple[Finding, ...] = field(default=())
 
     @property
     def fails(self) -> bool:
         """Whether it ends the deployment, or leaves one that doesn't work."""
-        return any(one.ends for one in self.told)
+        return any(one.ends for one in self.findings)

@@ -64,7 +64,7 @@ def test_what_a_subscription_lacks_is_named(what: str, tmp_path: Path, capsys: p
     file.write_text(described)
     assert main(["--stage", stage, "--state", str(file), "--json"]) == 1
     rows = json.loads(capsys.readouterr().out)[stage]["rows"]
-    found = [each["text"] for row in rows for each in row["told"] if each["rule"] == rule]
+    found = [each["text"] for row in rows for each in row["findings"] if each["rule"] == rule]
     assert any(told in text for text in found)
 
 

@@ -26,7 +26,7 @@ def state_of(fault: Planted) -> State:
 
 def rules_told(rows: list[Row]) -> set[str]:
     """The rules that didn't hold."""
-    return {told.rule for row in rows for told in row.told}
+    return {told.rule for row in rows for told in row.findings}
 
 
 def until_told(rule: str, rows: Iterator[Row]) -> Iterator[Row]:
@@ -36,7 +36,7 @@ def until_told(rule: str, rows: Iterator[Row]) -> Iterator[Row]:
         if step and row.step != step:
             return
         yield row
-        if any(told.rule == rule for told in row.told):
+        if any(told.rule == rule for told in row.findings):
             step = row.step
 
 
@@ -50,7 +50,7 @@ def told_of_the_real_tree(stage: str) -> frozenset[str]:
 def test_the_real_tree_would_be_taken(stage: str) -> None:
     """Every step, from the first `azd up` to the one after a `down`; what is known not to hold yet is listed."""
     rows = list(play(PROJECT, stage, RULES, State()))
-    assert [(row.what, told.text) for row in rows for told in row.told if told.ends] == []
+    assert [(row.what, told.text) for row in rows for told in row.findings if told.ends] == []
     assert list(dict.fromkeys(row.step for row in rows)) == [
         "preflight", "provision", "first secrets", "deploy", "smoke test", "second deployment", "rollback", "down",
         "up again",
