@@ -4,7 +4,7 @@ import random
 import time
 from functools import cache
 
-from functions.lanes import lane_function
+from functions.batches import lane_function
 from functions.triggers import AppName
 from shared.jobs import Job, JobRun, parse_schedule
 from shared.messages import Lane

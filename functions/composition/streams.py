@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from functions.streams import stream_function
+from functions.batches import stream_function
 from functions.triggers import AppName, Function
 from shared.jobs import Job, JobRun, parse_schedule
 from shared.streams import Positions, StreamConsumer, StreamEvent

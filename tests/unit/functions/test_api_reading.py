@@ -11,10 +11,10 @@ from uuid import UUID
 import pytest
 from azure.core.exceptions import ServiceRequestError
 
+from functions.batches import delivery_of
 from functions.composition import Composition, authentication
 from functions.composition.processing import processor
 from functions.composition.read_models import projector
-from functions.lanes import delivery_of
 from shared.health import Health
 from shared.messages import CloudEvent, Contract, Delivery, Integration, Registry
 from shared.settings import Settings
