@@ -72,7 +72,7 @@ def own_routes() -> list[Route]:
         raise HTTPException(404)
 
     return [
-        Route(method="GET", path=path, endpoint=made_by_the_library, access=ANONYMOUS)
+        Route(method="GET", path=path, endpoint=made_by_the_library, access=ANONYMOUS, described=False)
         for path in ("openapi.json", "docs")
     ]
 
@@ -152,7 +152,7 @@ def build_api(
 
     @cache
     def described() -> dict[str, Any]:
-        listed = [route for route in routes if route.path not in own]
+        listed = [route for route in routes if route.described]
         return document(listed, server=public_url, checks_callers=authenticate is not None)
 
     async def description(_: Request) -> Response:

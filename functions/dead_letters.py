@@ -4,12 +4,11 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
-from functools import partial
 from typing import Any
 
-from shared.dead_letters import DeadLetterReceiver, DeadLetterStore, QueueDrain, drained
+from shared.dead_letters import DeadLetterReceiver, DeadLetterStore, Drain, drained
 from shared.encryption import Erased
-from shared.messages import Delivery, Headers, Lane, MessageError
+from shared.messages import Delivery, Headers, MessageError
 from shared.ordered import Parking
 from shared.processing import Decoder
 from shared.telemetry import log_event
@@ -20,21 +19,27 @@ _SWEEP_SECONDS = 120.0
 
 
 async def drain_dead_letters(
-    receivers: Mapping[Lane, Callable[[], DeadLetterReceiver]], drain: QueueDrain, *, time_left: Callable[[], bool]
+    queues: Mapping[str, tuple[Callable[[], DeadLetterReceiver], Drain]], *, time_left: Callable[[], bool]
 ) -> bool:
-    """Take what the broker gave up in every lane; False: what is left goes with the next run.
+    """Take what the broker gave up in some queues; False: what is left goes with the next run.
+
+    Parameters
+    ----------
+    queues:
+        By name what makes a receiver of its dead letters, and what deals with them.
 
     Raises
     ------
     ExceptionGroup
-        Some lanes' queues could not be read; the others were.
+        Some queues could not be read; the others were.
     """
 
-    async def of_lane(lane: Lane) -> bool:
-        async with receivers[lane]() as receiver:
-            return await drained(receiver, partial(drain.drain, lane), time_left=time_left)
+    async def of_queue(name: str) -> bool:
+        make_receiver, drain = queues[name]
+        async with make_receiver() as receiver:
+            return await drained(receiver, drain, time_left=time_left)
 
-    results = await asyncio.gather(*(of_lane(lane) for lane in receivers), return_exceptions=True)
+    results = await asyncio.gather(*(of_queue(name) for name in queues), return_exceptions=True)
     if failures := [result for result in results if isinstance(result, Exception)]:
         raise ExceptionGroup("dead-letter queues couldn't be read", failures)
     return all(results)

@@ -1,6 +1,5 @@
 """What the API says of itself: an OpenAPI document, made from the routes and their models."""
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -264,7 +263,7 @@ def _operation(route: Route, checks_callers: bool) -> dict[str, Any]:
     given = dict(route.docs)
     parameters = [*given.get("parameters", ()), _PARAMETERS["CorrelationId"]]
     known = {one.get("name") for one in parameters}
-    for name in re.findall(r"\{(\w+)\}", route.path):
+    for name in route.parameters:
         if name not in known:
             parameters.append(_in("path", name, {"type": "string"}))
     answers = {"400": "BadRequest", "500": "InternalError", "503": "Unavailable"}

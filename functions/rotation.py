@@ -53,12 +53,15 @@ def rotation_functions(events: Callable[[], SecretEvents], *, queue: str) -> lis
         await events().take(event_of(event))
 
     async def secret_events_queue(messages: List[func.ServiceBusMessage]) -> None:  # noqa: UP006
-        try:
-            for message in messages:
+        failures: list[Exception] = []
+        for message in messages:
+            try:
                 await events().take_body(message.get_body())
-        except Exception:
+            except Exception as error:  # the others are tried all the same
+                failures.append(error)
+        if failures:
             await asyncio.sleep(_RETRY_SECONDS)
-            raise
+            raise ExceptionGroup("secret events are to come again", failures)
 
     return [
         Function(call=secret_events, trigger=EventGridTrigger(), app=AppName.STREAMS),

@@ -40,6 +40,8 @@ class Capability:
         Queues, hubs, tables and containers that are this capability's own.
     needs:
         The calls that its functions and jobs make on resources, its own or others'.
+    drained:
+        Queues whose dead letters its jobs drain; a queue that a function reads has to be one of somebody's.
     settings:
         Environment variables that are this capability's own.
     """
@@ -53,4 +55,5 @@ class Capability:
     commands: Sequence[Command] = ()
     resources: Sequence[Resource] = ()
     needs: Sequence[Need] = ()
+    drained: Sequence[str] = ()
     settings: Sequence[str] = ()

@@ -68,6 +68,7 @@ def contradictions(capabilities: Sequence[Capability], *, known_settings: frozen
     hubs = {one.name for capability in capabilities for one in capability.resources if isinstance(one, Hub)}
     tables = {one.name for capability in capabilities for one in capability.resources if isinstance(one, Table)}
     containers = {one.name for capability in capabilities for one in capability.resources if isinstance(one, Container)}
+    drained = {name for capability in capabilities for name in capability.drained}
     entities = {Queue: queues, Topic: set(topics), Hub: hubs, Table: tables, Container: containers}
     for topic in topics.values():
         for subscription in topic.subscriptions:
@@ -80,6 +81,8 @@ def contradictions(capabilities: Sequence[Capability], *, known_settings: frozen
             queue, hub = getattr(function.trigger, "queue", None), getattr(function.trigger, "hub", None)
             if queue is not None and queue not in queues:
                 yield f"{function.name} of {capability.name} reads the queue {queue}, which nobody declares"
+            elif queue is not None and queue not in drained:
+                yield f"{function.name} of {capability.name} reads the queue {queue}, whose dead letters nobody drains"
             if hub is not None and hub not in hubs:
                 yield f"{function.name} of {capability.name} reads the hub {hub}, which nobody declares"
         for need in capability.needs:

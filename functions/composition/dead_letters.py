@@ -6,7 +6,7 @@ from functools import partial
 from functions.dead_letters import drain_dead_letters, has_payload_hash, is_erased, sweep
 from functions.triggers import AppName
 from shared.blobs import BodyStore
-from shared.dead_letters import DeadLetterStore, InboxRecords, QueueDrain, Suspects
+from shared.dead_letters import DeadLetterStore, GivenUpEarlier, InboxRecords, QueueDrain, Suspects
 from shared.dead_letters.settings import DeadLetterSettings
 from shared.jobs import Job, JobRun, parse_schedule
 
@@ -19,14 +19,14 @@ from .platform import platform
 from .sending import LANES, lane_queues, lane_senders
 from .state import STATE, parking, state_store
 
-__all__ = ["capability", "dead_letter_store", "queue_drain", "suspects"]
+__all__ = ["capability", "dead_letter_store", "given_up_earlier", "queue_drain", "suspects"]
 
 DEAD_LETTERS = Table(name="deadletters")
 DEAD_LETTER_BODIES = Container(name="dead-letters")
 _DRAIN = "drain-dead-letters"
 _SWEEP_SCHEDULE = "0 17 3 * * *"
-_DRAIN_SECONDS = 60.0
-_LAST_SECONDS = 15.0
+DRAIN_SECONDS = 60.0
+LAST_SECONDS = 15.0
 """Before its time is over a drain begins nothing new: what it has in hand takes no longer."""
 
 
@@ -59,15 +59,25 @@ def queue_drain(composition: Composition) -> QueueDrain:
     )
 
 
+def given_up_earlier(composition: Composition) -> GivenUpEarlier:
+    """What comes first on the ordered lane."""
+    receiver = partial(composition.get(platform).dead_letter_receiver, composition.settings.lane_ordered)
+    made = GivenUpEarlier(receiver, composition.get(queue_drain))
+    composition.on_close(made.close)
+    return made
+
+
 def capability(composition: Composition) -> Capability:
     """The drain of all lanes, and a daily sweep."""
 
     async def drain(run: JobRun) -> bool:
-        clients = composition.get(platform)
+        clients, of_lanes = composition.get(platform), composition.get(queue_drain)
         return not await drain_dead_letters(
-            {lane: partial(clients.dead_letter_receiver, name) for lane, name in lane_queues(composition).items()},
-            composition.get(queue_drain),
-            time_left=lambda: run.time_left() > _LAST_SECONDS,
+            {
+                name: (partial(clients.dead_letter_receiver, name), partial(of_lanes.drain, lane))
+                for lane, name in lane_queues(composition).items()
+            },
+            time_left=lambda: run.time_left() > LAST_SECONDS,
         )
 
     async def sweep_dead_letters(_: JobRun) -> bool:
@@ -87,11 +97,12 @@ def capability(composition: Composition) -> Capability:
                 app=AppName.STREAMS,
                 schedule=parse_schedule(composition.settings.dead_letter_drain_schedule),
                 call=drain,
-                seconds=_DRAIN_SECONDS,
+                seconds=DRAIN_SECONDS,
             ),
             Job(name="sweep-dead-letters", app=AppName.STREAMS, schedule=schedule, call=sweep_dead_letters),
         ],
         resources=[DEAD_LETTERS, DEAD_LETTER_BODIES],
+        drained=[queue.name for queue in LANES.values()],
         needs=[
             Need(
                 access=Access.WRITE, to=DEAD_LETTERS, why="Records what could not be processed, and sweeps old records."

@@ -11,6 +11,7 @@ from typing import Any
 
 from functions.triggers import AppName, Function, HubTrigger, QueueTrigger, TimerTrigger
 from shared.environment import SettingsSlice
+from shared.http import Route
 from shared.messages import Declared, Lane, Registry
 from shared.settings import Settings
 
@@ -39,7 +40,7 @@ _ROLES: Mapping[tuple[type[Resource], frozenset[Access]], tuple[str, ...]] = {
     (Vault, frozenset({Access.SET_SECRETS})): ("Key Vault Secrets Officer",),
     (Key, frozenset({Access.WRAP})): ("Key Vault Crypto Service Encryption User",),
 }
-_INCLUDES = {Access.WRITE: Access.READ, Access.SET_SECRETS: Access.SECRETS}
+_INCLUDES = {Access.WRITE: Access.READ, Access.SET_SECRETS: Access.SECRETS, Access.TRIGGER: Access.RECEIVE}
 """Who may do the one with these roles may do the other too."""
 _KINDS: Mapping[type[Resource], str] = {
     Queue: "queue",
@@ -147,6 +148,8 @@ def declarations(
                 "method": route.method,
                 "path": route.full_path,
                 "callers": route.scheme or ("anyone" if route.access is None else sorted(route.access)),
+                **({} if route.described else {"described": False}),
+                **({"streams": True} if route.streams else {}),
                 "of": capability.name,
             }
             for capability in capabilities
@@ -172,7 +175,14 @@ def declarations(
         ],
         "integrations": [_integration(one) for one in registry.integrations],
     }
-    document["openPaths"] = _open_paths(capabilities)
+    routes = [route for capability in capabilities for route in capability.routes]
+    document["openRoutes"] = _pattern(route for route in routes if route.access is None)
+    document["streamingRoutes"] = _pattern(route for route in routes if route.streams)
+    document["operations"] = [
+        {"name": _operation(route), "method": route.method, "path": route.full_path, "parameters": _template(route)}
+        for route in routes
+        if not route.described
+    ]
     document["entitySettings"] = dict(sorted(names.used.items()))
     return document
 
@@ -190,14 +200,21 @@ def _setting(settings: type[SettingsSlice], name: str) -> dict[str, Any]:
     return {"default": field.default} if known else {}
 
 
-def _open_paths(capabilities: Sequence[Capability]) -> str:
-    """A regular expression of the paths that no role is asked for: the gateway lets them through without a token."""
-    guarded: dict[str, bool] = {}
-    for capability in capabilities:
-        for route in capability.routes:
-            path = "[^/]+".join(map(re.escape, re.split(r"\{\w+\}", route.full_path)))
-            guarded[path] = guarded.get(path, False) or route.access is not None
-    return f"^(?:{'|'.join(path for path, is_guarded in guarded.items() if not is_guarded)})$"
+def _pattern(routes: Iterable[Route]) -> str:
+    """A regular expression of `METHOD path` for these routes, as the gateway's policies read it."""
+    found = (
+        f"{route.method} {'[^/]+'.join(map(re.escape, re.split(r'{[^}]+}', route.full_path)))}" for route in routes
+    )
+    return f"^(?:{'|'.join(found)})$"
+
+
+def _template(route: Route) -> list[dict[str, Any]]:
+    return [{"name": name, "type": "string", "required": True} for name in route.parameters]
+
+
+def _operation(route: Route) -> str:
+    """A name as API Management has them: small letters and digits with single dashes between them."""
+    return re.sub(r"[^a-z0-9]+", "-", f"{route.method} {route.full_path}".lower()).strip("-")
 
 
 class _Names:

@@ -4,7 +4,7 @@ import random
 import time
 
 from shared.environment import WrongSettings
-from shared.partners import KeptAnswers, Partner, Partners, Surroundings
+from shared.partners import KeptAnswers, Partner, Partners, StateRow, Surroundings
 from shared.partners.settings import PartnerSettings
 from shared.telemetry import Metrics
 
@@ -24,7 +24,12 @@ def partners(composition: Composition) -> Partners:
         urls=settings.partner_base_urls(),
         proxies=settings.partner_proxies,
         answers=KeptAnswers(composition.get(state_store), composition.get(fields), now=composition.now),
-        around=Surroundings(clock=time.monotonic, now=composition.now, random=random.random),
+        around=Surroundings(
+            clock=time.monotonic,
+            now=composition.now,
+            random=random.random,
+            row=lambda name: StateRow(composition.get(state_store), name),
+        ),
     )
     composition.on_close(made.close)
     return made
@@ -49,6 +54,6 @@ def capability(composition: Composition) -> Capability:
         raise WrongSettings(f"Wrong settings: {'; '.join(wrong)}")
     return Capability(
         name="partners",
-        metrics=[Metrics.partner_calls, Metrics.partner_duration],
+        metrics=[Metrics.partner_calls, Metrics.partner_duration, Metrics.partner_open],
         settings=PartnerSettings.variables(),
     )

@@ -17,7 +17,7 @@ from shared.telemetry import Metrics
 from .capability import Capability
 from .claims import CLAIMS, decoder
 from .composition import Composition
-from .dead_letters import DEAD_LETTER_BODIES, DEAD_LETTERS, dead_letter_store, suspects
+from .dead_letters import DEAD_LETTER_BODIES, DEAD_LETTERS, dead_letter_store, given_up_earlier, suspects
 from .declaring import Access, Need, Vault
 from .encryption import KEY_NEEDS, SUBJECT_KEYS, fields
 from .partners import partners
@@ -96,6 +96,7 @@ def processor(composition: Composition) -> BatchProcessor:
         admission=composition.get(pause_gate),
         turns=LaneTurns(LANE_SHARES),
         suspects=composition.get(suspects),
+        earlier=composition.get(given_up_earlier),
     )
 
 
@@ -129,6 +130,12 @@ def capability(composition: Composition) -> Capability:
         jobs=[Job(name="drain-parked", app=AppName.ORDERED, schedule=schedule, call=drain_parked)],
         needs=[
             *to_lanes("A handler may send a command to any lane, and retries wait."),
+            Need(
+                access=Access.RECEIVE,
+                to=LANES[Lane.ORDERED],
+                why="Looks for what the broker gave up of a key before its later messages.",
+                by=["lane_ordered"],
+            ),
             Need(access=Access.SEND, to=EVENTS, why="Publishes the events of its messages."),
             Need(access=Access.WRITE, to=STATE, why="Commits inbox record, state and outbox rows."),
             Need(access=Access.WRITE, to=CLAIMS, why="Reads large payloads, and keeps those of commands it sends."),

@@ -1,14 +1,19 @@
 """Rotation: what the vault tells of its secrets, and the next versions of those that are about to expire."""
 
 from datetime import timedelta
+from functools import partial
 
+from functions.dead_letters import drain_dead_letters
 from functions.rotation import rotation_functions
-from shared.rotation import AuditTrail, Renew, Rotator, SecretEvents, random_key
+from functions.triggers import AppName
+from shared.jobs import Job, JobRun, parse_schedule
+from shared.rotation import AuditTrail, GivenUpEvents, Renew, Rotator, SecretEvents, random_key
 from shared.rotation.settings import RotationSettings
 from shared.state import Lease
 
 from .capability import Capability
 from .composition import Composition
+from .dead_letters import DEAD_LETTER_BODIES, DEAD_LETTERS, DRAIN_SECONDS, LAST_SECONDS, dead_letter_store
 from .declaring import Access, Need, Queue, Table, Vault
 from .operations import operation_keys
 from .platform import platform
@@ -20,6 +25,9 @@ __all__ = ["audit_trail", "capability", "secret_events"]
 AUDIT_TABLE = "audit"
 ROTATION_LEASE_SECONDS = 90
 ROTATION_QUEUE = "%SLUICE_ROTATION_QUEUE%"
+QUEUE = Queue(name=ROTATION_QUEUE, lock="PT2M")
+_DRAIN = "drain-secret-events"
+_DRAIN_SCHEDULE = "1m"
 
 
 def audit_trail(composition: Composition) -> AuditTrail:
@@ -54,13 +62,42 @@ def secret_events(composition: Composition) -> SecretEvents:
     return SecretEvents(secrets, rotator, vaults=[vault.address for vault in own], now=composition.now)
 
 
+def given_up_events(composition: Composition) -> GivenUpEvents:
+    """Deals with what the broker gave up of the queue."""
+    return GivenUpEvents(
+        lambda: composition.get(secret_events), composition.get(dead_letter_store), now=composition.now
+    )
+
+
 def capability(composition: Composition) -> Capability:
     """Two ways in, one handler. Which one is used depends on what the vault's events are subscribed to."""
+
+    async def drain(run: JobRun) -> bool:
+        queue = composition.settings.rotation_queue
+        receiver = partial(composition.get(platform).dead_letter_receiver, queue)
+        return not await drain_dead_letters(
+            {queue: (receiver, composition.get(given_up_events).drain)},
+            time_left=lambda: run.time_left() > LAST_SECONDS,
+        )
+
     return Capability(
         name="rotation",
         functions=rotation_functions(lambda: composition.get(secret_events), queue=ROTATION_QUEUE),
-        resources=[Queue(name=ROTATION_QUEUE, lock="PT2M"), Table(name=AUDIT_TABLE)],
+        resources=[QUEUE, Table(name=AUDIT_TABLE)],
+        drained=[QUEUE.name],
+        jobs=[
+            Job(
+                name=_DRAIN,
+                app=AppName.STREAMS,
+                schedule=parse_schedule(_DRAIN_SCHEDULE),
+                call=drain,
+                seconds=DRAIN_SECONDS,
+            )
+        ],
         needs=[
+            Need(access=Access.RECEIVE, to=QUEUE, why="Takes what the broker gave up.", by=[_DRAIN]),
+            Need(access=Access.WRITE, to=DEAD_LETTERS, why="Records events that nobody could take.", by=[_DRAIN]),
+            Need(access=Access.WRITE, to=DEAD_LETTER_BODIES, why="Keeps their bodies.", by=[_DRAIN]),
             Need(
                 access=Access.SET_SECRETS,
                 to=Vault(),

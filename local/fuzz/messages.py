@@ -38,6 +38,8 @@ _DELIVERIES = {"ordered": 60}
 """After so many the broker gives a message up; 10 on the other lanes."""
 _ROUNDS = 4
 """The first way through a lane, and so many returns as there may be."""
+_BATCH_BYTES = 200_000
+"""Of a send: below what a queue takes, as the SDK reckons a batch some bytes too small."""
 _SESSION = 8
 """Messages of a session of the ordered lane."""
 _GROWTH = 1.3
@@ -108,13 +110,13 @@ async def _send(broker: str, waiting: dict[str, list[Sendable]]) -> None:
 
         async def send(lane: str) -> None:
             async with client.get_queue_sender(LANES[lane]) as sender:
-                batch = await sender.create_message_batch()
+                batch = await sender.create_message_batch(max_size_in_bytes=_BATCH_BYTES)
                 for message in waiting[lane]:
                     try:
                         batch.add_message(message)
                     except ValueError:  # it is full
                         await sender.send_messages(batch)
-                        batch = await sender.create_message_batch()
+                        batch = await sender.create_message_batch(max_size_in_bytes=_BATCH_BYTES)
                         batch.add_message(message)
                 await sender.send_messages(batch)
 

@@ -39,8 +39,10 @@ def parse(arguments: Sequence[str], *, program: str) -> argparse.Namespace:
     _looking(commands)
     _deciding(commands)
     known = parser.parse_args(arguments)
-    if known.command in ("replay", "discard"):
+    if known.command in ("replay", "discard", "edit"):
         _require_choice(parser, known)
+    if known.command == "edit":
+        _require_one_change(parser, known)
     if known.command == "show" and known.reveal and not (known.reason or "").strip():
         parser.error("show --reveal: --reason is needed; it is kept in the dead letter's history")
     return known
@@ -65,7 +67,9 @@ def _looking(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 def _deciding(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     replay = commands.add_parser("replay", help="send dead letters on their way again")
     discard = commands.add_parser("discard", help="settle dead letters for good")
-    for parser in (replay, discard):
+    edit = commands.add_parser("edit", help="change what messages say, so that their replay can succeed")
+    _changes(edit)
+    for parser in (replay, discard, edit):
         parser.add_argument("ids", nargs="*", metavar="ID", help="ids or the beginnings of them, or message ids")
         _add_filters(parser)
         parser.add_argument("--all", action="store_true", help="every dead letter that isn't settled")
@@ -96,6 +100,22 @@ def _deciding(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         metavar="SECONDS",
         help=f"how long to wait for a wave's outcomes; 0: don't look (default {usual.patience:g})",
     )
+
+
+def _changes(edit: argparse.ArgumentParser) -> None:
+    change = edit.add_argument_group("the change (default: $VISUAL or $EDITOR opens the payload of one dead letter)")
+    one = change.add_mutually_exclusive_group()
+    one.add_argument("--patch", metavar="FILE", help="JSON: a list is an RFC 6902 patch, an object an RFC 7396 one")
+    one.add_argument("--payload", metavar="FILE", help="the whole new payload of one dead letter")
+    one.add_argument("--original", action="store_true", help="undo: have a replay send the message as it came")
+    edit.add_argument("--reveal", action="store_true", help="show protected fields too; kept in its history")
+
+
+def _require_one_change(parser: argparse.ArgumentParser, known: argparse.Namespace) -> None:
+    if not known.patch and not known.original and (len(known.ids) != 1 or known.all):
+        parser.error("edit: without --patch or --original say which one dead letter: its id")
+    if known.reveal and not (known.reason or "").strip():
+        parser.error("edit --reveal: --reason is needed; it is kept in the dead letter's history")
 
 
 def _add_filters(parser: argparse.ArgumentParser) -> None:

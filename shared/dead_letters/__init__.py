@@ -1,15 +1,17 @@
 """Dead letters: what could not be processed, kept whole, with the reason, to be looked at and played again."""
 
-from .drain import Fate, QueueDrain
+from .drain import Fate, QueueDrain, failure_of
+from .earlier import GivenUpEarlier
+from .editing import EditOutcome, EditRefused, EditResult, OpenedPayload, PayloadEditor
 from .given_up import MAX_RETURNS, RETURNS, BodyKind, GivenUp
 from .inbox import InboxRecords
 from .preview import preview
 from .ramp import Ramp, RedriveRun, Report
-from .record import DeadLetter, Note, Status, StoredLetter, stack_fingerprint, unread_identity
+from .record import DeadLetter, Note, Outgoing, Status, StoredLetter, stack_fingerprint, unread_identity
 from .redrive import Action, Decision, Redrive, ReplayOutcome, ReplayResult, replay_message
 from .selection import Filters, Group
 from .store import DeadLetterStore
-from .sub_queue import DeadLetterReceiver, drained
+from .sub_queue import DeadLetterReceiver, Drain, drained
 from .suspects import KILLER, MOST_DEATHS, SUSPICIOUS_DELIVERY, Suspects, headers_of
 
 __all__ = [
@@ -24,12 +26,20 @@ __all__ = [
     "DeadLetterReceiver",
     "DeadLetterStore",
     "Decision",
+    "Drain",
+    "EditOutcome",
+    "EditRefused",
+    "EditResult",
     "Fate",
     "Filters",
     "GivenUp",
+    "GivenUpEarlier",
     "Group",
     "InboxRecords",
     "Note",
+    "OpenedPayload",
+    "Outgoing",
+    "PayloadEditor",
     "QueueDrain",
     "Ramp",
     "Redrive",
@@ -41,6 +51,7 @@ __all__ = [
     "StoredLetter",
     "Suspects",
     "drained",
+    "failure_of",
     "headers_of",
     "preview",
     "replay_message",

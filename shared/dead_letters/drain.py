@@ -14,13 +14,13 @@ from shared.ordered import Parking
 from shared.sending import Lanes
 from shared.telemetry import log_event
 
-from .given_up import MAX_RETURNS, BodyKind, GivenUp
+from .given_up import MAX_RETURNS, BodyKind, GivenUp, Place
 from .inbox import InboxRecords
 from .record import DeadLetter
 from .store import DeadLetterStore
 from .suspects import MOST_DEATHS, Suspects, headers_of
 
-__all__ = ["Fate", "QueueDrain"]
+__all__ = ["Fate", "QueueDrain", "failure_of"]
 
 _TOO_OFTEN = "MaxDeliveryCountExceeded"
 _SPREAD_SECONDS = 60.0
@@ -93,19 +93,26 @@ class QueueDrain:
         self._random = random
 
     async def drain(
-        self, lane: Lane, messages: Sequence[GivenUp], complete: Callable[[GivenUp], Awaitable[None]]
+        self,
+        lane: Lane,
+        messages: Sequence[GivenUp],
+        complete: Callable[[GivenUp], Awaitable[None]],
+        look: Callable[[], Awaitable[Sequence[Place]]] | None = None,
     ) -> list[GivenUp]:
         """Deal with each message and complete it; returns those that storage or broker had no answer for.
 
-        On the ordered lane one after the other: nothing of a session goes before what failed of it.
+        On the ordered lane one after the other: nothing of a session goes before what failed of it, or what another
+        drain has in hand, which a `look` into the queue tells.
         """
         fates: Counter[Fate] = Counter()
         failed: list[GivenUp] = []
         stopped: set[str | None] = set()
+        lying = await look() if lane is Lane.ORDERED and look is not None else ()
+        behind = _behind(messages, lying)
 
         async def deal_with(message: GivenUp) -> None:
             try:
-                if lane is Lane.ORDERED and message.session_id in stopped:
+                if lane is Lane.ORDERED and (message.session_id in stopped or id(message) in behind):
                     failed.append(message)
                     return
                 fate = await self.take(lane, message)
@@ -171,16 +178,31 @@ class QueueDrain:
         await self._lanes.forward(lane, message.again(), when=now + timedelta(seconds=apart) if apart else None)
 
 
+def _behind(messages: Sequence[GivenUp], lying: Sequence[Place]) -> set[int]:
+    """Those of some messages that lie behind others of their session, by identity."""
+    received = {one.delivery.sequence_number for one in messages}
+    first: dict[str, int] = {}
+    for place in lying:
+        if place.session_id is not None and place.sequence_number not in received:
+            first[place.session_id] = min(place.sequence_number, first.get(place.session_id, place.sequence_number))
+    return {
+        id(one) for one in messages if one.session_id in first and first[one.session_id] < one.delivery.sequence_number
+    }
+
+
 def letter_of(lane: Lane, message: GivenUp, headers: Headers | None, *, now: datetime) -> DeadLetter:
     """The dead letter of a message that the broker gave up; the broker's reason leaves the properties."""
+    delivery = replace(message.delivery, properties=message.properties)
+    letter = DeadLetter.of_message(lane, delivery, headers, failure_of(message), now=now, queue="deadLetterQueue")
+    return replace(letter, body_kind=message.kind.value)
+
+
+def failure_of(message: GivenUp) -> Failure:
+    """Why the broker gave it up, in our words."""
     category, code = _REASONS.get(message.reason, _OTHER)
     why = ": ".join(part for part in (message.reason, message.description) if part) or "the broker gave no reason"
     if message.kind is not BodyKind.DATA:
         why += f"; its body is an AMQP {message.kind}, and only data can be taken"
         if message.reason == _TOO_OFTEN:
             category, code = Category.INVALID, ErrorCode.DEAD_LETTERED
-    delivery = replace(message.delivery, properties=message.properties)
-    letter = DeadLetter.of_message(
-        lane, delivery, headers, Failure(category, code, why), now=now, queue="deadLetterQueue"
-    )
-    return replace(letter, body_kind=message.kind.value)
+    return Failure(category, code, why)

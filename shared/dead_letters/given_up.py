@@ -10,7 +10,7 @@ from typing import Any
 from shared.messages import Delivery
 from shared.sending import BrokerMessage, broker_message
 
-__all__ = ["MAX_RETURNS", "RETURNS", "BodyKind", "GivenUp", "readable"]
+__all__ = ["MAX_RETURNS", "RETURNS", "BodyKind", "GivenUp", "Place", "readable"]
 
 RETURNS = "returns"
 """The application property that counts how often a message went back to its lane from the dead-letter queue."""
@@ -79,6 +79,15 @@ class GivenUp:
         for name, value in self.more.items():
             setattr(made, name, value)
         return made
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a message lies in a dead-letter queue, and whose it is as far as that can be read."""
+
+    sequence_number: int
+    session_id: str | None
+    key: str | None
 
 
 def readable(value: Any) -> bytes:

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, TypeAlias
 
 from azure.servicebus import ServiceBusReceivedMessage
@@ -12,14 +13,17 @@ from azure.servicebus.exceptions import MessageLockLostError, ServiceBusError
 from shared.messages import Delivery
 
 from .any_message import take_any_message
-from .given_up import BodyKind, GivenUp, readable
+from .given_up import BodyKind, GivenUp, Place, readable
+from .suspects import headers_of
 
-__all__ = ["DeadLetterReceiver", "drained"]
+__all__ = ["DeadLetterReceiver", "Drain", "drained", "places"]
 
 AT_ONCE = 16
 """Messages in memory at a time; each may be as large as the broker takes."""
 MOST_FAILED = 64
 WAIT_SECONDS = 1.0
+_PAGE = 100
+_FIRST = 1
 _KEPT = (
     "content_type",
     "correlation_id",
@@ -33,8 +37,10 @@ _KEPT = (
 DeadLetterReceiver: TypeAlias = ServiceBusReceiver
 """What receives from a dead-letter queue; only this room and the composition know its SDK."""
 
-Drain = Callable[[Sequence[GivenUp], Callable[[GivenUp], Awaitable[None]]], Awaitable[Sequence[GivenUp]]]
-"""Deals with messages, completes each; returns those that must come again."""
+Complete = Callable[[GivenUp], Awaitable[None]]
+Look = Callable[[], Awaitable[Sequence[Place]]]
+Drain = Callable[[Sequence[GivenUp], Complete, Look], Awaitable[Sequence[GivenUp]]]
+"""Deals with messages, completes each, may look at what lies in the queue; returns those that must come again."""
 
 
 async def drained(receiver: DeadLetterReceiver, drain: Drain, *, time_left: Callable[[], bool]) -> bool:
@@ -57,6 +63,22 @@ async def drained(receiver: DeadLetterReceiver, drain: Drain, *, time_left: Call
                 await receiver.abandon_message(message)
 
 
+async def places(receiver: DeadLetterReceiver) -> list[Place]:
+    """All that lies in the queue of a receiver, locked or not; nothing is received."""
+    take_any_message()
+    found: list[Place] = []
+    while page := await receiver.peek_messages(
+        max_message_count=_PAGE, sequence_number=found[-1].sequence_number + 1 if found else _FIRST
+    ):
+        found += [_place(_given_up(message)) for message in page]
+    return found
+
+
+def _place(message: GivenUp) -> Place:
+    headers = headers_of(message.delivery)
+    return Place(message.delivery.sequence_number, message.session_id, None if headers is None else headers.key)
+
+
 async def _deal_with(
     receiver: DeadLetterReceiver, received: Sequence[ServiceBusReceivedMessage], drain: Drain
 ) -> list[ServiceBusReceivedMessage]:
@@ -67,7 +89,8 @@ async def _deal_with(
         with suppress(MessageLockLostError):  # it comes again, and is found to be dealt with
             await receiver.complete_message(by_identity[id(given_up)])
 
-    return [by_identity[id(one)] for one in await drain([given_up for given_up, _ in pairs], complete)]
+    failed = await drain([given_up for given_up, _ in pairs], complete, partial(places, receiver))
+    return [by_identity[id(one)] for one in failed]
 
 
 def _given_up(message: ServiceBusReceivedMessage) -> GivenUp:

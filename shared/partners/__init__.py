@@ -15,6 +15,7 @@ from .errors import (
 from .kept_answers import KeptAnswers
 from .partner import Partner, PartnerModel, Pool, Timeouts
 from .partners import Partners
+from .shared_rows import StateRow
 
 __all__ = [
     "Caller",
@@ -32,6 +33,7 @@ __all__ = [
     "PartnerUnavailable",
     "Partners",
     "Pool",
+    "StateRow",
     "Surroundings",
     "Timeouts",
     "UnknownTarget",

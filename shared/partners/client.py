@@ -1,15 +1,15 @@
 """One partner in this process: every try of a call, and what each answer means."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 from opentelemetry.trace import SpanKind
 
-from shared.resilience import RetryBudget
-from shared.telemetry import Metrics, span
+from shared.resilience import BoundedCache, BreakerOpen, Permit, Result, RetryBudget, SharedBreaker, SharedRow
+from shared.telemetry import Metrics, log_event, span
 
 from .errors import (
     InvalidAnswer,
@@ -31,6 +31,12 @@ _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 _LEAST_SECONDS = 0.001
 RETRY_SHARE = 0.2
 RETRY_RESERVE = 10.0
+LONGEST_JITTER = 10.0
+"""Seconds over which messages that met an open breaker come back, so that they are no wave."""
+_FORMER_BYTES = 8 * 1024 * 1024
+"""Of answers that are kept for the time when a partner can't be called."""
+_MOST_ENDPOINTS = 64
+"""Classes of endpoints with a breaker of their own; where a path's first part is an id, the others share one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,12 +61,23 @@ class Caller:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Surroundings:
-    """Time and chance: `clock` is the loop's, in seconds; `random` returns 0 … 1."""
+    """Time and chance, and what the instances share.
+
+    Attributes
+    ----------
+    clock:
+        The loop's, in seconds.
+    random:
+        Returns 0 … 1.
+    row:
+        The shared row of a name; None leaves each instance alone.
+    """
 
     clock: Callable[[], float]
     now: Callable[[], datetime]
     random: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    row: Callable[[str], SharedRow] | None = None
 
 
 class Client:
@@ -70,6 +87,10 @@ class Client:
         self.partner = partner
         self._session = session
         self._around = around
+        self._former: BoundedCache[Hashable, tuple[Received, float]] = BoundedCache(
+            _FORMER_BYTES, size=lambda kept: len(kept[0].body) + 1_000, clock=around.clock
+        )
+        self._breakers: dict[str, SharedBreaker] = {}
         self._budgets = {
             critical: RetryBudget(share=RETRY_SHARE, reserve=RETRY_RESERVE, trickle=0.1, clock=around.clock)
             for critical in (True, False)
@@ -115,8 +136,11 @@ class Client:
         left = caller.deadline - self._around.clock()
         if left < _LEAST_SECONDS:
             raise PartnerUnavailable(name, request.endpoint, "the message's time is over", after=0.0)
+        breaker = self._breaker(request.endpoint)
+        permit = await self._admitted(breaker, request)
         began = self._around.clock()
-        outcome = "cancelled"
+        seconds = min(caller.deadline - began, partner.timeouts.total)
+        outcome, result, asked = "cancelled", Result.GOOD, None
         attributes: dict[str, str | int] = {
             "sluice.partner": name,
             "sluice.partner.endpoint": request.endpoint,
@@ -125,17 +149,56 @@ class Client:
         }
         try:
             with span("partner call", kind=SpanKind.CLIENT, attributes=attributes):
-                answer = await self._session.send(request, seconds=min(left, partner.timeouts.total))
+                answer = await self._session.send(request, seconds=seconds)
                 self._check(request, answer)
             outcome = "done"
         except PartnerError as error:
-            outcome = _OUTCOMES[type(error)]
+            outcome, result, asked = _OUTCOMES[type(error)], _result(error), error.after
             raise
         finally:
-            seconds = self._around.clock() - began
+            took = self._around.clock() - began
             Metrics.partner_calls.add(partner=name, endpoint=request.endpoint, outcome=outcome)
-            Metrics.partner_duration.record(seconds, partner=name, endpoint=request.endpoint)
+            Metrics.partner_duration.record(took, partner=name, endpoint=request.endpoint)
+            # A call that had less than its agreed time tells nothing where it had no answer.
+            cut = outcome == "cancelled" or (result is Result.FAILED and took >= seconds < partner.timeouts.total)
+            if breaker is not None and permit is not None and not cut:
+                await breaker.record(permit, result, took=took, asked=asked)
         return answer
+
+    async def _admitted(self, breaker: SharedBreaker | None, request: Request) -> Permit | None:
+        if breaker is None:
+            return None
+        try:
+            return await breaker.admit()
+        except BreakerOpen as refused:
+            after = refused.after + self._around.random() * min(LONGEST_JITTER, refused.after + 1)
+            reason = f"not called: its breaker is open ({refused.reason})"
+            raise PartnerUnavailable(self.partner.name, request.endpoint, reason, after=after) from None
+
+    def _breaker(self, endpoint: str) -> SharedBreaker | None:
+        policy = self.partner.breaker
+        if policy is None:
+            return None
+        if endpoint not in self._breakers and len(self._breakers) >= _MOST_ENDPOINTS:
+            endpoint = "others"
+        found = self._breakers.get(endpoint)
+        if found is None:
+            around, name = self._around, self.partner.name
+
+            def changed(state: str, reason: str) -> None:
+                log_event("partner breaker", partner=name, endpoint=endpoint, state=state, reason=reason)
+                Metrics.partner_open.set(state == "open", partner=name, endpoint=endpoint)
+
+            found = self._breakers[endpoint] = SharedBreaker(
+                policy,
+                around.row(f"breaker:{name}:{endpoint}") if around.row else None,
+                longest=self.partner.timeouts.total,
+                clock=around.clock,
+                now=around.now,
+                random=around.random,
+                changed=changed,
+            )
+        return found
 
     def _check(self, request: Request, answer: Received) -> None:
         """Raise what an answer's status means; a good one means nothing."""
@@ -156,6 +219,19 @@ class Client:
             body=answer.body,
         )
 
+    def remember(self, request: Request, received: Received) -> None:
+        """Keep a good answer for the time when the partner can't be called."""
+        self._former.put(_place(request), (received, self._around.clock()))
+
+    def former(self, request: Request, *, within: float) -> tuple[Received, float] | None:
+        """The last good answer to a GET and its age, unless it is older than so many seconds."""
+        found = self._former.get(_place(request)) if request.method == "GET" else None
+        if found is None:
+            return None
+        received, at = found
+        age = self._around.clock() - at
+        return (received, age) if age <= within else None
+
     async def close(self) -> None:
         """Close the connections."""
         await self._session.close()
@@ -167,6 +243,18 @@ _OUTCOMES: dict[type[PartnerError], str] = {
     PartnerRefused: "refused",
     InvalidAnswer: "invalid",
 }
+
+
+def _result(error: PartnerError) -> Result:
+    """What a failure tells of the partner's health: one that refuses this request is well."""
+    if error.status == 429:
+        return Result.REFUSED
+    unwell = isinstance(error, PartnerFailed | PartnerThrottled) and error.status not in (408, 409, 425)
+    return Result.FAILED if unwell else Result.GOOD
+
+
+def _place(request: Request) -> Hashable:
+    return request.path, tuple(sorted(request.query.items()))
 
 
 def _was_refused(error: PartnerError) -> bool:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict
 
 from shared.messages import Declaration
-from shared.resilience import RetryPlan
+from shared.resilience import BreakerPolicy, RetryPlan
 
 __all__ = ["Partner", "PartnerModel", "Pool", "Timeouts", "check_base_url"]
 
@@ -19,6 +19,8 @@ _NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
 RETRY = RetryPlan(max_attempts=3, base=1.0, cap=8.0, max_total=60.0)
 """Tries of one call, unless its partner says otherwise."""
+BREAKER = BreakerPolicy()
+"""5 failures in a row, or half of at least 20 calls of the last minute, open it for a minute at first."""
 LONGEST_CALL = 200.0
 """Seconds: with its commit, a call of this length still fits into 0.8 of the longest lock, 5 minutes."""
 
@@ -91,6 +93,8 @@ class Partner(Declaration):
         Where it is; `SLUICE_PARTNER_URLS` may name another for a stage.
     retry:
         Tries of one call, within the time that its message has.
+    breaker:
+        When calls to a class of its endpoints stop, for all instances; None never stops them.
     idempotency_header:
         The header that carries the call's key; None where the partner knows no keys: then a POST or PATCH whose
         outcome is unknown isn't repeated.
@@ -110,6 +114,7 @@ class Partner(Declaration):
     base_url: str = ""
     timeouts: Timeouts = field(default_factory=Timeouts)
     retry: RetryPlan = RETRY
+    breaker: BreakerPolicy | None = BREAKER
     pool: Pool = field(default_factory=Pool)
     idempotency_header: str | None = "Idempotency-Key"
     trusted: bool = True

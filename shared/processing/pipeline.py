@@ -14,7 +14,15 @@ from uuid import UUID
 
 from opentelemetry.trace import SpanKind
 
-from shared.dead_letters import KILLER, MOST_DEATHS, RETURNS, SUSPICIOUS_DELIVERY, Suspects, headers_of
+from shared.dead_letters import (
+    KILLER,
+    MOST_DEATHS,
+    RETURNS,
+    SUSPICIOUS_DELIVERY,
+    GivenUpEarlier,
+    Suspects,
+    headers_of,
+)
 from shared.messages import Delivery, Lane
 from shared.ordered import OrderedKeys
 from shared.outbox import Outbox
@@ -69,6 +77,7 @@ class BatchProcessor:
         admission: PauseGate | None = None,
         recent: Recent | None = None,
         suspects: Suspects | None = None,
+        earlier: GivenUpEarlier | None = None,
     ) -> None:
         self._decoder = decoder
         self._recent = recent or Recent()
@@ -82,6 +91,7 @@ class BatchProcessor:
         self._turns = turns
         self._admission = admission
         self._suspects = suspects
+        self._earlier = earlier
 
     async def process(self, lane: Lane, deliveries: Sequence[Delivery]) -> None:
         """Return when every message has its outcome and the batch may be completed.
@@ -102,6 +112,8 @@ class BatchProcessor:
                 async with asyncio.timeout_at(ends):
                     if self._admission is not None:
                         admitted = [deliveries[number] for number in await self._admission.admit(lane, deliveries)]
+                    if lane is Lane.ORDERED and self._earlier is not None:
+                        await self._earlier.take(admitted)
                     with self._turns.at_work(lane):
                         outcomes = await self._batch(lane, admitted, started + self._limits.batch_budget)
             except Exception as error:

@@ -2,6 +2,7 @@
 
 from .audit import AuditTrail
 from .events import BadEvent, EventKind, SecretEvent, read_event
+from .given_up import GivenUpEvents
 from .handler import SecretEvents
 from .keys import Renew, random_key
 from .rotator import RotationFailed, Rotator
@@ -10,6 +11,7 @@ __all__ = [
     "AuditTrail",
     "BadEvent",
     "EventKind",
+    "GivenUpEvents",
     "Renew",
     "RotationFailed",
     "Rotator",

@@ -44,12 +44,18 @@ class SecretEvents:
 
         Raises
         ------
-        RotationFailed
-            The event is to come again.
+        ExceptionGroup
+            Events are to come again.
         """
         content = _parsed(body)
+        failures: list[Exception] = []
         for event in content if isinstance(content, list) else [content]:
-            await self.take(event)
+            try:
+                await self.take(event)
+            except Exception as error:  # the others of the array are tried all the same
+                failures.append(error)
+        if failures:
+            raise ExceptionGroup("secret events are to come again", failures)
 
     async def take(self, content: object) -> str:
         """Do what an event asks for; returns what became of it.

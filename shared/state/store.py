@@ -261,8 +261,8 @@ class StateStore:
         async with self._reading:
             return await self._table(bucket).get(partition_key(bucket), row_key)
 
-    async def commit(self, bucket: int, operations: Sequence[Operation]) -> None:
-        """Do all operations or none.
+    async def commit(self, bucket: int, operations: Sequence[Operation]) -> list[str | None]:
+        """Do all operations or none; returns the new version of each row.
 
         Raises
         ------
@@ -272,7 +272,7 @@ class StateStore:
         await self.open()
         if operations and operations[0].row["PartitionKey"] != partition_key(bucket):
             raise ValueError("one transaction changes rows of one bucket")
-        await self._table(bucket).submit(operations)
+        return await self._table(bucket).submit(operations)
 
     async def delete(self, bucket: int, row_keys: Iterable[str]) -> None:
         """Delete rows in groups; a row that is gone already is fine."""

@@ -6,26 +6,30 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import pytest
+from azure.servicebus import ServiceBusSubQueue
 from azure.servicebus.aio import ServiceBusClient
 
 from functions.composition import Composition
 from functions.composition.dead_letters import dead_letter_store
+from functions.composition.processing import parking_drain, processor
 from functions.composition.state import parking, state_store
 from integration.host.conftest import HostStarter, wait_for
 from local.azurite import AzuriteEndpoints
 from local_azure.testing.processes import BrokerProcess
 from ops.dead_letters import redrive_of
 from shared.dead_letters import Action, Decision, Filters, StoredLetter
-from shared.messages import Headers, Lane, Registry
+from shared.messages import Contract, Delivery, Headers, Integration, Lane, Registry
 from shared.sending import command
 from shared.settings import Settings
 from shared.state import bucket_of, state_key, unpack
+from shared.work import Work
 
 T = TypeVar("T")
 
@@ -208,6 +212,65 @@ def test_what_the_broker_gave_up_holds_its_key_until_it_is_replayed(
     wait_for(lambda: operator.waiting(machine) == 1, 30, "the later step waits")
     assert operator.replay(letter) is Action.SEND
     wait_for(lambda: operator.numbers(machine) == [1, 2], 60, "both steps, in order")
+
+
+class Numbers(Contract):
+    """The steps of a machine that took effect, in their order."""
+
+    numbers: tuple[int, ...] = ()
+
+
+class Step(Contract):
+    """What the messages are about."""
+
+    machine: str
+    number: int
+    mood: str = "good"
+
+
+async def _take(step: Step, work: Work) -> None:
+    done = await work.load("steps", step.machine, Numbers) or Numbers()
+    await work.save("steps", step.machine, Numbers(numbers=(*done.numbers, step.number)))
+
+
+@pytest.mark.parametrize("in_hand", [0, 2], ids=["all lie there", "another drain has the first ones in hand"])
+async def test_what_the_broker_gave_up_is_not_overtaken_by_what_comes_before_the_next_drain(
+    settings: dict[str, str], emulator: BrokerProcess, in_hand: int
+) -> None:
+    """Steps 1 to 3 were given up with a bad neighbour; step 4 comes at once, and no drain has run."""
+    machine, steps = uuid4().hex[:8], Integration("steps")
+    steps.handles("step.taken", key="machine", priority=Lane.ORDERED)(_take)
+    queue = settings["SLUICE_LANE_ORDERED"]
+    app = Composition(Settings.load(settings), Registry([steps]))
+    fourth = step(machine, 4)
+    delivery = Delivery(
+        body=b"".join(fourth.body),
+        properties={str(name): value for name, value in (fourth.application_properties or {}).items()},
+        message_id=str(fourth.message_id),
+        sequence_number=4,
+        delivery_count=1,
+    )
+    async with AsyncExitStack() as closing:
+        closing.push_async_callback(app.close)
+        client = await closing.enter_async_context(ServiceBusClient.from_connection_string(emulator.connection_string))
+        async with client.get_queue_sender(queue) as sender:
+            await sender.send_messages([step(machine, number) for number in (1, 2, 3)])
+        async with client.get_queue_receiver(queue, session_id=machine) as receiver:
+            for message in await receiver.receive_messages(max_message_count=3, max_wait_time=5):
+                await receiver.dead_letter_message(message, reason="MaxDeliveryCountExceeded")
+        async with client.get_queue_receiver(queue, sub_queue=ServiceBusSubQueue.DEAD_LETTER) as other:
+            held = await other.receive_messages(max_message_count=in_hand) if in_hand else []
+            processing = asyncio.create_task(app.get(processor).process(Lane.ORDERED, [delivery]))
+            if held:
+                await asyncio.wait([processing], timeout=1.5)
+                assert not processing.done()
+                for message in held:
+                    await other.abandon_message(message)
+            await processing
+        await app.get(parking_drain).drain()
+        bucket, row_key = bucket_of(machine, app.settings.state_buckets), state_key("steps", machine)
+        row = (await app.get(state_store).find(bucket, [row_key]))[row_key]
+        assert json.loads(unpack(row))["numbers"] == [1, 2, 3, 4]
 
 
 class _Operator:

@@ -111,7 +111,7 @@ def offering(name: str = "one", **offered: Any) -> Maker:
         ),
         (
             [
-                offering("one", functions=[reads("parcels")], resources=[Queue(name="parcels")]),
+                offering("one", functions=[reads("parcels")], resources=[Queue(name="parcels")], drained=["parcels"]),
                 offering("two", functions=[reads("parcels")]),
             ],
             "the function parcels is claimed by one and by two",
@@ -122,6 +122,10 @@ def offering(name: str = "one", **offered: Any) -> Maker:
             "the queue q is claimed by one and by two",
         ),
         ([offering(functions=[reads("parcels")])], "parcels of one reads the queue parcels, which nobody declares"),
+        (
+            [offering(functions=[reads("parcels")], resources=[Queue(name="parcels")])],
+            "parcels of one reads the queue parcels, whose dead letters nobody drains",
+        ),
         (
             [offering(functions=[Function(call=parcels, trigger=HubTrigger(hub="h", group="g"), app=AppName.BULK)])],
             "parcels of one reads the hub h, which nobody declares",
@@ -197,6 +201,7 @@ def test_functions_get_their_triggers(composition: Composition) -> None:
             Function(call=tick, trigger=TimerTrigger(schedule="0 * * * * *"), app=AppName.HIGH),
         ],
         resources=[Queue(name="%Q%", sessions=True)],
+        drained=["%Q%"],
     )
     found = compose(capabilities_of(composition, [lambda _: capability])).get_functions()
     assert [one.get_function_name() for one in found] == ["parcels", "tick", "api"]
@@ -276,6 +281,7 @@ def capability(composition: Composition) -> Capability:
         jobs=[Job(name="calibrate", app=AppName.BULK, schedule=parse_schedule("5m"), call=calibrate)],
         commands=[Command(name="tare", summary="set the scale to zero", module="scale")],
         resources=[Queue(name="parcels")],
+        drained=["parcels"],
     )
 """
 

@@ -66,7 +66,7 @@ async def test_what_is_no_secret_event_is_counted(
 async def test_the_queue_brings_the_same_events(
     functions: dict[str, Callable[..., Any]], rotating: Rotating, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever else is in it; what fails comes again."""
+    """Whatever else is in it, before and after what fails; that comes again."""
     monkeypatch.setattr("functions.rotation._RETRY_SECONDS", 0.0)
 
     class Message:
@@ -75,13 +75,14 @@ async def test_the_queue_brings_the_same_events(
         def __init__(self, body: bytes) -> None:
             self.get_body = lambda: body
 
-    messages = [Message(b"no JSON"), Message(json.dumps([rotating.event()]).encode())]
+    messages = [Message(b"no JSON"), Message(json.dumps([rotating.event(), 7]).encode()), Message(b"{}")]
     rotating.lease.taken = True
-    with pytest.raises(RotationFailed):
+    with pytest.RaisesGroup(pytest.RaisesGroup(RotationFailed)):
         await functions["secret_events_queue"](messages)
+    assert rotating.events.counts == {"refused": 3}
     rotating.lease.taken = False
     await functions["secret_events_queue"](messages)
-    assert rotating.events.counts == {"refused": 2, "rotated": 1}
+    assert rotating.events.counts == {"refused": 6, "rotated": 1}
 
 
 async def test_without_a_vault_an_event_says_which_setting_is_missing(registry: Registry) -> None:

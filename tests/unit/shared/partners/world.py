@@ -16,7 +16,7 @@ from uuid import UUID
 from local_azure.partner.book import Asked
 from local_azure.partner.script import Rule, Script
 from local_azure.partner.server import RunningPartner, running_partner
-from shared.partners import Caller, Calls, KeptAnswers, Partner, PartnerModel, Partners, Surroundings
+from shared.partners import Caller, Calls, KeptAnswers, Partner, PartnerModel, Partners, StateRow, Surroundings
 from shared.resilience import RetryPlan
 from tests.unit.memory import MemoryState
 
@@ -79,7 +79,9 @@ async def world(store: MemoryState | None = None, **options: Any) -> AsyncIterat
             [partner],
             urls={"carrier": carrier.url},
             answers=KeptAnswers(state, None, now=lambda: NOW),
-            around=Surroundings(clock=time.monotonic, now=lambda: NOW, random=lambda: 0.5),
+            around=Surroundings(
+                clock=time.monotonic, now=lambda: NOW, random=lambda: 0.5, row=lambda name: StateRow(state, name)
+            ),
         )
         caller = Caller(
             message_id=UUID(int=1),
