@@ -51,6 +51,8 @@ LONGEST_HOLD = 5.0
 MAX_RERUNS = 5
 """Runs of a handler whose commit keeps meeting conflicts."""
 
+_RECEIVES = {lane: messaging("receive", lane.value) for lane in Lane}
+
 T = TypeVar("T")
 Settle = Callable[[Ended], Awaitable[None]]
 Decoded = TypeVar("Decoded", bound=Message | Ended)
@@ -105,7 +107,7 @@ class BatchProcessor:
         ends = started + self._limits.batch_budget + GRACE_SECONDS
         received, admitted = len(deliveries), deliveries
         links = [link for one in deliveries if (link := link_to(one.properties.get("traceparent")))]
-        attributes = messaging("receive", lane.value, BATCH_COUNT=received)
+        attributes = {**_RECEIVES[lane], Name.BATCH_COUNT: received}
         outcomes: Counter[type] = Counter()
         with span(f"receive {lane.value}", kind=SpanKind.CLIENT, links=links, attributes=attributes):
             try:
