@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from shared.health import VERSION
 from shared.http import Route
 from shared.messages import CLOUD_EVENT_TYPE, Handler
 
@@ -251,7 +252,7 @@ def document(routes: Iterable[Route], *, server: str, checks_callers: bool) -> d
     security: dict[str, Any] = {"security": [{name: []} for name in _SCHEMES]} if checks_callers else {}
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Sluice", "version": "0.1.0", "license": {"name": "MIT", "identifier": "MIT"}},
+        "info": {"title": "Sluice", "version": VERSION, "license": {"name": "MIT", "identifier": "MIT"}},
         "servers": [{"url": server or "/"}],
         "paths": paths,
         "components": {**parts, "securitySchemes": _SCHEMES} if checks_callers else parts,

@@ -105,10 +105,15 @@ _ERROR_DETAIL = {
     "message": _TEXT,
     "details": _ANYTHING,
 }
+_WHAT_RUNS = {
+    "version": {"type": "string", "description": "Of the code."},
+    "release": {"type": "string", "description": "What was deployed: SLUICE_RELEASE."},
+}
 _READINESS = {
     "status": _STATUSES,
     "timestamp": _TIME,
     "duration": _TEXT,
+    **_WHAT_RUNS,
     "components": {"type": "array", "items": reference("schemas", "ReadinessComponent")},
 }
 _UPLOAD = {
@@ -131,11 +136,17 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     "Acknowledgment": _object({name: {"type": "boolean"} for name in ("received", "processed", "stored")}),
     "Error": _object(_ERROR),
     "ErrorDetail": _object(_ERROR_DETAIL),
-    "Health": _object({"status": _constant("Healthy"), "timestamp": _TIME}),
+    "Health": _object({"status": _constant("Healthy"), "timestamp": _TIME, **_WHAT_RUNS}, optional=(*_WHAT_RUNS,)),
     "Operation": _object(_OPERATION, optional=("duplicate", "error")),
-    "Readiness": _object(_READINESS),
+    "Readiness": _object(_READINESS, optional=(*_WHAT_RUNS,)),
     "ReadinessComponent": _object(
-        {"name": _TEXT, "status": _STATUSES, "description": _TEXT, "data": _ANYTHING}, optional=("data",)
+        {
+            "name": _TEXT,
+            "status": _STATUSES,
+            "description": _TEXT,
+            "data": {**_ANYTHING, "description": "For operators."},
+        },
+        optional=("data",),
     ),
     "Upload": _object(_UPLOAD),
     "UploadBlocks": _object({"path": _TEXT, "size": {"type": "integer", "description": "bytes of a block"}}),
