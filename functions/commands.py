@@ -1,6 +1,5 @@
 """Commands over HTTP: accepted, and asked about by the id of their operation."""
 
-import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -34,13 +33,11 @@ from shared.http import (
     success,
 )
 from shared.messages import ErrorCode, Handler, MessageError, PayloadHash, stored_hashes
-from shared.sending import NotSent
 from shared.state import StateStore, inbox_key
-from shared.telemetry import log_event
 
 from .openapi import command_docs, operation_docs
 from .outcomes import ACCEPTED, became
-from .unavailable import FAILURES, failed, unavailable
+from .unavailable import FAILURES, failed
 from .uploads import UploadEndpoints
 
 __all__ = ["Commands"]
@@ -151,9 +148,6 @@ class Commands:
                 message_id=refused.message_id,
                 details=refused.error.details,
             )
-        except NotSent as failure:
-            log_event("not sent", level=logging.WARNING, reason=str(failure))
-            return unavailable(now=self._now(), message_id=message_id)
         except FAILURES as failure:
             return failed(failure, now=self._now(), message_id=message_id)
         milliseconds = round((time.perf_counter() - started) * 1_000)
