@@ -41,6 +41,7 @@ usage: python3 dev.py COMMAND [options]
   doctor    check that code, settings, host.json, emulator and infrastructure say the same: [--json FILE] [--only RULE]
   package   build the one zip that is deployed, with a bill of materials: [--out FILE] [--with-packages]
             or, with --local-azure, the wheel of local-azure for other projects
+  audit     list what operators did, or check that nobody changed the list: list | verify [--known NUMBER:HASH] [--json]
   jobs      show when each scheduled job ran, how that went, and when it runs next: [--json]
   erase     forget a person: SUBJECT [--kind customer] [--dry-run] --by WHO --reason WHY
   distrust-key  take no token under a signing key from now on, on all instances: KID --reason WHY; alone it lists them
@@ -125,6 +126,7 @@ VERBS = {
     "declare": Verb(LOCAL, False, module("local.declaring")),
     "doctor": Verb(LOCAL, False, module("local.doctor")),
     "package": Verb(LOCAL, False, module("local.packaging")),
+    "audit": Verb(LOCAL, False, operate("audit"), in_project=True),
     "jobs": Verb(LOCAL, False, operate("jobs"), in_project=True),
     "erase": Verb(LOCAL, False, operate("erase"), in_project=True),
     "pause": Verb(LOCAL, False, operate("pause"), in_project=True),

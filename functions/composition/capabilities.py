@@ -26,6 +26,7 @@ _MODULES = (
     "encryption",
     "secrets",
     "rotation",
+    "audit",
     "authentication",
     "schedules",
 )
