@@ -15,9 +15,9 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from shared.authentication import Caller
+from shared.authentication import Caller, IdentityError, Role
 from shared.encryption import KeysUnavailable
-from shared.health import Health, Probe
+from shared.health import VERSION, Health
 from shared.http import (
     ANONYMOUS,
     ClassicBridge,
@@ -80,20 +80,27 @@ def own_routes() -> list[Route]:
     ]
 
 
-def health_routes(probes: Mapping[str, Probe], *, now: Callable[[], datetime]) -> list[Route]:
-    """Whether the process answers, and whether what a message needs on its way in can be reached."""
-    health = Health(probes, now=now)
+def health_routes(health: Health, authenticate: Authenticate | None) -> list[Route]:
+    """Whether the process answers, and how everything is that a message needs on its way; operators learn why."""
 
     async def alive(_: Request) -> Response:
         return health.alive()
 
-    async def ready(_: Request) -> Response:
-        return await health.ready()
+    async def ready(request: Request) -> Response:
+        return await health.ready(details=authenticate is None or await _is_operator(authenticate, request))
 
     return [
         Route(method="GET", path="health", endpoint=alive, access=ANONYMOUS, docs=health_docs("Health")),
         Route(method="GET", path="health/ready", endpoint=ready, access=ANONYMOUS, docs=health_docs("Readiness")),
     ]
+
+
+async def _is_operator(authenticate: Authenticate, request: Request) -> bool:
+    """Whether a caller, who needn't say who they are, does so and is one."""
+    try:
+        return Role.OPERATOR in (await authenticate(request.scope["headers"])).roles
+    except IdentityError:
+        return False
 
 
 def checked(route: Route, *, now: Callable[[], datetime]) -> Endpoint:
@@ -146,7 +153,7 @@ def build_api(
     """
     app = FastAPI(
         title="Sluice",
-        version="0.1.0",
+        version=VERSION,
         openapi_url=None,  # the library's own pages would take any query parameter
         docs_url=None,
         redoc_url=None,

@@ -113,10 +113,14 @@ _OPERATION = {
         "error": reference("schemas", "ErrorDetail"),
     },
 }
+_WHAT_RUNS = {
+    "version": {"type": "string", "description": "Of the code."},
+    "release": {"type": "string", "description": "What was deployed: SLUICE_RELEASE."},
+}
 _HEALTH = {
     "type": "object",
     "required": ["status", "timestamp"],
-    "properties": {"status": {"type": "string", "const": "Healthy"}, "timestamp": _TIME},
+    "properties": {"status": {"type": "string", "const": "Healthy"}, "timestamp": _TIME, **_WHAT_RUNS},
 }
 _STATUSES = {"type": "string", "enum": ["Healthy", "Degraded", "Unhealthy"]}
 _READINESS = {
@@ -126,6 +130,7 @@ _READINESS = {
         "status": _STATUSES,
         "timestamp": _TIME,
         "duration": {"type": "string"},
+        **_WHAT_RUNS,
         "components": {"type": "array", "items": reference("schemas", "ReadinessComponent")},
     },
 }
@@ -136,7 +141,7 @@ _COMPONENT = {
         "name": {"type": "string"},
         "status": _STATUSES,
         "description": {"type": "string"},
-        "data": {"type": "object", "additionalProperties": True},
+        "data": {"type": "object", "additionalProperties": True, "description": "For operators."},
     },
 }
 _UPLOADED = {

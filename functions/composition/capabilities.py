@@ -22,6 +22,7 @@ _MODULES = (
     "partners",
     "claims",
     "uploads",
+    "webhooks",
     "retention",
     "encryption",
     "secrets",

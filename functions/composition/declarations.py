@@ -11,6 +11,7 @@ from typing import Any
 
 from functions.triggers import AppName, Function, HubTrigger, QueueTrigger, TimerTrigger
 from shared.environment import SettingsSlice
+from shared.health import Check
 from shared.http import Route
 from shared.messages import Declared, Lane, Registry
 from shared.settings import Settings
@@ -134,6 +135,7 @@ def declarations(
                 "apps": [app.value for app in AppName if app in _apps(capability, need)],
                 "why": need.why,
                 **({"when": need.when} if need.when else {}),
+                "of": capability.name,
             }
             for capability in capabilities
             for need in capability.needs
@@ -257,7 +259,10 @@ def _apps(capability: Capability, need: Need) -> set[AppName]:
     entered = {one.name: one.app for one in capability.functions}
     entered |= {one.name: AppName(one.app) for one in capability.jobs}
     entered |= {ROUTES: AppName.API} if capability.routes else {}
-    return {app for name, app in entered.items() if not need.by or name in need.by}
+    asked = {name: AppName(Check.of(probe).app) for name, probe in capability.probes.items()}
+    if need.by:
+        return {app for name, app in {**asked, **entered}.items() if name in need.by}
+    return set(entered.values())
 
 
 def _grants(capabilities: Sequence[Capability], names: _Names) -> dict[str, list[dict[str, str]]]:
@@ -346,6 +351,7 @@ def _integration(integration: Declared) -> dict[str, Any]:
                 "key": one.key,
                 "lane": one.priority.value if isinstance(one.priority, Lane) else "by the model",
                 **({"route": f"/api/{one.route}"} if one.route else {}),
+                **({"webhook": one.webhook} if one.webhook else {}),
             }
             for one in integration.handlers
         ],

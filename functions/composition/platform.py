@@ -76,6 +76,10 @@ class Platform:
         """A receiver of what the broker gave up in a queue; one with sessions has none there."""
         return self._service_bus.get_queue_receiver(queue, sub_queue=ServiceBusSubQueue.DEAD_LETTER)
 
+    def receiver(self, queue: str) -> ServiceBusReceiver:
+        """A receiver of a queue without sessions."""
+        return self._service_bus.get_queue_receiver(queue)
+
     @cached_property
     def _service_bus(self) -> ServiceBusClient:
         return self._connect(self._settings.service_bus, ServiceBusClient.from_connection_string, ServiceBusClient)

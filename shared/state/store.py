@@ -228,6 +228,10 @@ class StateStore:
                 await asyncio.gather(*(self._open(number) for number in range(len(self._tables))))
                 self._ready = True
 
+    async def probe(self) -> None:
+        """Read from every account, whatever is known of it; raises as `open` does, and what the store raises."""
+        await asyncio.gather(*(self._open(number) for number in range(len(self._tables))))
+
     async def _open(self, number: int) -> None:
         table = self._tables[number]
         layout = {"buckets": self.buckets, "accounts": len(self._tables), "account": number}

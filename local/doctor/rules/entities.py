@@ -74,7 +74,8 @@ def queue_is_read(facts: Facts) -> Iterator[Problem]:
     remedy="have the job receive from the lane's queue in functions/composition/dead_letters.py",
 )
 def dead_letters_are_drained(facts: Facts) -> Iterator[Problem]:
-    drained = {need.name for need in facts.needs if (need.kind, need.access) == ("queue", "receive")}
+    draining = ("queue", "receive", "dead-letters")
+    drained = {need.name for need in facts.needs if (need.kind, need.access, need.of) == draining}
     for setting, attribute in facts.lanes.items():
         if facts.by_attribute[attribute].default not in drained:
             place = facts.place("functions/composition/dead_letters.py", "Access.RECEIVE")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from shared.resilience import BreakerOpen, BreakerPolicy, FailureWindow, Result, SharedBreaker, Snapshot
-from tests.unit.shared.jobs.virtual_time import VirtualTime
+from tests.unit.virtual_time import VirtualTime
 
 GOOD, FAILED, REFUSED = Result.GOOD, Result.FAILED, Result.REFUSED
 LONGEST = 10.0
