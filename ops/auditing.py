@@ -39,7 +39,7 @@ async def audited(
     """Record a command before it is done, and how it ended; what the block puts into the mapping is in the second.
 
     Nothing is done that can't be recorded. Where the second record can't be written, the command was done all the
-    same, and that is said; the first one shows that it was begun.
+    same, and a line on standard error tells so; the first one shows that it was begun.
     """
     chain, run = composition.get(audit_chain), uuid4().hex
     known = {"run": run, "verb": verb, "by": by, "login": login(), "reason": reason}
