@@ -747,6 +747,7 @@ module endpoints 'modules/private-endpoints.bicep' = if (isolated) {
     packages
     vault
     topic
+    app
     green
   ]
 }
