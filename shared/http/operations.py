@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
+from shared.audit import SecurityEvent, security_event
 from shared.messages import PayloadHash
 from shared.secrets import Keys, RotatingKey
 
@@ -174,6 +175,7 @@ class OperationIds:
         if len(whole) != size + _SIGNATURE or base64.urlsafe_b64encode(whole).decode() != text:
             return None  # base64 can be padded in more than one way
         if not any(hmac.compare_digest(signature, _sign(key, purpose + body)) for key in self._keys):
+            security_event(SecurityEvent.BAD_SIGNATURE, "an id that names no operation or upload of this app")
             return None
         return body
 
