@@ -760,6 +760,7 @@ module endpoints 'modules/private-endpoints.bicep' = if (isolated) {
     packages
     vault
     topic
+    app
     green
   ]
 }

@@ -160,7 +160,7 @@ var stages = {
     eventHubs: {
       sku: 'Standard'
       capacity: 2
-      maximumCapacity: 10
+      maximumCapacity: 4
       partitions: 4
       retentionHours: 72
       capture: false

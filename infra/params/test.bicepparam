@@ -31,7 +31,7 @@ param serviceBus = {
 param eventHubs = {
   sku: 'Standard'
   capacity: 2
-  maximumCapacity: 10
+  maximumCapacity: 4
   partitions: 4 // fixed at birth, as the emulator has it
   retentionHours: 72
   capture: false
