@@ -9,15 +9,13 @@ from functools import cache
 from typing import Any
 
 import azure.functions as func
-from azure.core.exceptions import AzureError
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from shared.authentication import Caller
-from shared.encryption import KeysUnavailable
-from shared.health import Health, Probe
+from shared.authentication import Caller, IdentityError, Role
+from shared.health import VERSION, Health
 from shared.http import (
     ANONYMOUS,
     ClassicBridge,
@@ -30,12 +28,11 @@ from shared.http import (
     internal_error,
 )
 from shared.messages import ErrorCode
-from shared.secrets import SecretError
 
 from .documentation import documentation_page
 from .openapi import document, health_docs
 from .triggers import AppName, Function, HttpTrigger
-from .unavailable import NOT_READ, secret_failed, storage_failed
+from .unavailable import FAILURES, NOT_READ, failed
 
 __all__ = ["Authenticate", "api_function", "build_api", "health_routes", "own_routes"]
 
@@ -75,25 +72,32 @@ def own_routes() -> list[Route]:
         raise HTTPException(404)
 
     return [
-        Route(method="GET", path=path, endpoint=made_by_the_library, access=ANONYMOUS)
+        Route(method="GET", path=path, endpoint=made_by_the_library, access=ANONYMOUS, described=False)
         for path in ("openapi.json", "docs")
     ]
 
 
-def health_routes(probes: Mapping[str, Probe], *, now: Callable[[], datetime]) -> list[Route]:
-    """Whether the process answers, and whether what a message needs on its way in can be reached."""
-    health = Health(probes, now=now)
+def health_routes(health: Health, authenticate: Authenticate | None) -> list[Route]:
+    """Whether the process answers, and how everything is that a message needs on its way; operators learn why."""
 
     async def alive(_: Request) -> Response:
         return health.alive()
 
-    async def ready(_: Request) -> Response:
-        return await health.ready()
+    async def ready(request: Request) -> Response:
+        return await health.ready(details=authenticate is None or await _is_operator(authenticate, request))
 
     return [
         Route(method="GET", path="health", endpoint=alive, access=ANONYMOUS, docs=health_docs("Health")),
         Route(method="GET", path="health/ready", endpoint=ready, access=ANONYMOUS, docs=health_docs("Readiness")),
     ]
+
+
+async def _is_operator(authenticate: Authenticate, request: Request) -> bool:
+    """Whether a caller, who needn't say who they are, does so and is one."""
+    try:
+        return Role.OPERATOR in (await authenticate(request.scope["headers"])).roles
+    except IdentityError:
+        return False
 
 
 def checked(route: Route, *, now: Callable[[], datetime]) -> Endpoint:
@@ -146,7 +150,7 @@ def build_api(
     """
     app = FastAPI(
         title="Sluice",
-        version="0.1.0",
+        version=VERSION,
         openapi_url=None,  # the library's own pages would take any query parameter
         docs_url=None,
         redoc_url=None,
@@ -155,7 +159,7 @@ def build_api(
 
     @cache
     def described() -> dict[str, Any]:
-        listed = [route for route in routes if route.path not in own]
+        listed = [route for route in routes if route.described]
         return document(listed, server=public_url, checks_callers=authenticate is not None)
 
     async def description(_: Request) -> Response:
@@ -184,14 +188,10 @@ def build_api(
         return internal_error(now=now())
 
     async def not_read(_: Request, failure: Exception) -> Response:
-        if isinstance(failure, SecretError):
-            return secret_failed(failure, NOT_READ, now=now())
-        return storage_failed(failure, NOT_READ, now=now())
+        return failed(failure, NOT_READ, now=now())
 
-    app.add_exception_handler(AzureError, not_read)
-    app.add_exception_handler(SecretError, not_read)
-    app.add_exception_handler(TimeoutError, not_read)
-    app.add_exception_handler(KeysUnavailable, not_read)
+    for kind in FAILURES:
+        app.add_exception_handler(kind, not_read)
     direct = Direct(app, {(one.method, one.full_path): checked(one, now=now) for one in routes if one.direct})
     if authenticate is None:
         return Observed(direct, now=now)

@@ -1,11 +1,11 @@
 """What the API says of itself: an OpenAPI document, made from the routes and their models."""
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
 
+from shared.health import VERSION
 from shared.http import Route
 from shared.messages import CLOUD_EVENT_TYPE, Handler
 
@@ -75,6 +75,22 @@ def _named_answer(name: str) -> dict[str, Any]:
 def _in(place: str, name: str, schema: Mapping[str, Any], text: str = "", *, required: bool = False) -> dict[str, Any]:
     found: dict[str, Any] = {"name": name, "in": place, "required": required or place == "path", "schema": schema}
     return {**found, "description": text} if text else found
+
+
+def webhook_docs(source: str, method: str) -> dict[str, Any]:
+    """Where a source sends what it tells, in its own form."""
+    words = f"{source}-{'' if method == 'POST' else method.lower()}".strip("-")
+    return {
+        "operationId": f"receive{pascal(words)}",
+        "summary": f"What {source} tells, signed by it",
+        "tags": ["webhooks"],
+        **({"requestBody": {"required": True, "content": {"*/*": {}}}} if method == "POST" else {}),
+        "responses": {
+            "200": {"description": "Kept, or an answer of the sender's own kind."},
+            "204": {"description": "Kept."},
+            **_errors(s401="Unauthenticated", s413="PayloadTooLarge"),
+        },
+    }
 
 
 def command_docs(handler: Handler | None, handlers: Sequence[Handler]) -> dict[str, Any]:
@@ -252,7 +268,7 @@ def document(routes: Iterable[Route], *, server: str, checks_callers: bool) -> d
     security: dict[str, Any] = {"security": [{name: []} for name in _SCHEMES]} if checks_callers else {}
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Sluice", "version": "0.1.0", "license": {"name": "MIT", "identifier": "MIT"}},
+        "info": {"title": "Sluice", "version": VERSION, "license": {"name": "MIT", "identifier": "MIT"}},
         "servers": [{"url": server or "/"}],
         "paths": paths,
         "components": {**parts, "securitySchemes": _SCHEMES} if checks_callers else parts,
@@ -264,11 +280,11 @@ def _operation(route: Route, checks_callers: bool) -> dict[str, Any]:
     given = dict(route.docs)
     parameters = [*given.get("parameters", ()), _PARAMETERS["CorrelationId"]]
     known = {one.get("name") for one in parameters}
-    for name in re.findall(r"\{(\w+)\}", route.path):
+    for name in route.parameters:
         if name not in known:
             parameters.append(_in("path", name, {"type": "string"}))
     answers = {"400": "BadRequest", "500": "InternalError", "503": "Unavailable"}
-    if checks_callers and not route.is_anonymous:
+    if checks_callers and route.access is not None:
         answers |= {"401": "Unauthenticated", "403": "Forbidden", "429": "TooManyRequests"}
     elif checks_callers:
         given["security"] = []

@@ -19,7 +19,7 @@ from functions.composition.read_models import VIEWS_TABLE
 from functions.composition.state import STATE, VALUES, large_values
 from shared.blobs import BlobChanged, BlobMissing, BlobReference
 from shared.claim_check import Claim
-from shared.dead_letters import Filters, Note, StoredLetter
+from shared.dead_letters import Filters, Note, Outgoing, StoredLetter
 from shared.messages import Delivery, Headers, MessageError
 from shared.ordered import delivery_of, waiting_columns
 from shared.pausing import SetAsideMessage
@@ -158,17 +158,25 @@ class _Stores:
             )
 
     async def _dead_letter(self, dead_letter: StoredLetter) -> str | None:
+        """What it says, as it came and as operators edited it."""
         store = self._composition.get(dead_letter_store)
         try:
-            body = await store.body(dead_letter)
-            if dead_letter.lane is None or (not dead_letter.claim and dead_letter.properties.get("sealed") is None):
-                return body.decode("utf-8", "replace")
-            delivery = Delivery(
-                body=body, properties=dead_letter.properties, message_id="", sequence_number=0, delivery_count=0
-            )
-            return await self._message(delivery)
+            texts = [
+                await self._of_dead_letter(dead_letter, Outgoing(await store.body(dead_letter), dead_letter.properties))
+            ]
+            if dead_letter.edit is not None:
+                texts.append(await self._of_dead_letter(dead_letter, await store.outgoing(dead_letter)))
+                texts.append(str(await store.differences(dead_letter)))
         except (LookupError, MessageError):
             return None
+        return None if None in texts else "\n".join(text for text in texts if text is not None)
+
+    async def _of_dead_letter(self, dead_letter: StoredLetter, made: Outgoing) -> str | None:
+        if dead_letter.lane is None or not {"claim", "sealed"} & made.properties.keys():
+            return made.body.decode("utf-8", "replace")
+        return await self._message(
+            Delivery(body=made.body, properties=made.properties, message_id="", sequence_number=0, delivery_count=0)
+        )
 
     async def claims(self, container: "ContainerClient") -> AsyncIterator[Place]:
         """Large payloads, also of messages that were processed; uploads that no message has named have no reference."""

@@ -3,13 +3,15 @@
 import logging
 from collections.abc import Sequence
 
-from functions.api import api_function, build_api, health_routes, own_routes
+from functions.api import Authenticate, api_function, build_api, own_routes
 from shared.http import Observed, Route
 from shared.telemetry import log_event
 
 from .authentication import authenticator
 from .capability import Capability
 from .composition import Composition
+from .declaring import ROUTES, Access, Need
+from .health import REPORTS, routes_of
 
 __all__ = ["NAME", "gathered", "gathered_app"]
 
@@ -18,19 +20,22 @@ NAME = "api"
 
 def gathered_app(composition: Composition, offered: Sequence[Capability]) -> Observed:
     """The ASGI app of what some capabilities offer."""
-    found = composition.get(authenticator)
     routes = [*(route for one in offered for route in one.routes), *_own(composition, offered)]
     return build_api(
         routes,
-        authenticate=None if found is None else found.caller,
+        authenticate=_authenticate(composition),
         now=composition.now,
         public_url=composition.settings.public_url,
     )
 
 
 def _own(composition: Composition, offered: Sequence[Capability]) -> list[Route]:
-    probes = {name: probe for one in offered for name, probe in one.probes.items()}
-    return [*health_routes(probes, now=composition.now), *own_routes()]
+    return [*routes_of(composition, offered, _authenticate(composition)), *own_routes()]
+
+
+def _authenticate(composition: Composition) -> Authenticate | None:
+    found = composition.get(authenticator)
+    return None if found is None else found.caller
 
 
 def gathered(composition: Composition, offered: Sequence[Capability]) -> Capability:
@@ -43,5 +48,6 @@ def gathered(composition: Composition, offered: Sequence[Capability]) -> Capabil
         name=NAME,
         functions=[api_function(app, streams=settings.http_streams and settings.can_stream)],
         routes=_own(composition, offered),
+        needs=[Need(access=Access.READ, to=REPORTS, why="Says how the other apps' dependencies are.", by=[ROUTES])],
         settings=["PYTHON_ENABLE_INIT_INDEXING", "SLUICE_HTTP_STREAMS"],
     )

@@ -6,7 +6,7 @@ from functions.callers import ApiKeySource
 from shared.authentication import Authenticator, DistrustedKeys, Fetcher, SigningKeys, TokenRules, TokenVerifier
 from shared.authentication.settings import AuthenticationSettings
 from shared.environment import WrongSettings
-from shared.health import Degraded
+from shared.health import Check, Degraded
 from shared.telemetry import log_event
 
 from .capability import Capability, Command
@@ -76,16 +76,17 @@ def capability(composition: Composition) -> Capability:
 
     async def issuer() -> None:
         assert signing is not None
-        if not await signing.refresh(_PROBE_SECONDS):
+        if not await signing.ask(_PROBE_SECONDS):
             left = signing.kept_for
             meanwhile = (
                 f"known keys stay valid for {left:.0f} s" if left else "callers with tokens are answered with 503"
             )
             raise Degraded(f"The issuer doesn't answer: {meanwhile}.")
 
+    check = Check(ask=issuer, interval=30, timeout=_PROBE_SECONDS + 1, threshold=1, weight=0.5)
     return Capability(
         name="authentication",
-        probes={} if signing is None else {"issuer": issuer},
+        probes={} if signing is None else {"issuer": check},
         commands=[
             Command(name="distrust-key", summary="take no token under a signing key", module="ops.distrusting"),
             Command(name="trust-key", summary="take tokens under it again", module="ops.distrusting"),

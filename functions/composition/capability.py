@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from functions.triggers import Function
-from shared.health import Probe
+from shared.health import Check, Probe
 from shared.http import Route
 from shared.jobs import Job
 from shared.telemetry import Instrument
@@ -35,7 +35,7 @@ class Capability:
     metrics:
         What its parts count and measure.
     probes:
-        By component: what readiness asks; raises when it can't be reached.
+        By component: what readiness asks; raises when it can't be reached. A `Check` says how often, and which app.
     resources:
         Queues, hubs, tables and containers that are this capability's own.
     needs:
@@ -51,7 +51,7 @@ class Capability:
     routes: Sequence[Route] = ()
     jobs: Sequence[Job] = ()
     metrics: Sequence[Instrument[Any]] = ()
-    probes: Mapping[str, Probe] = field(default_factory=dict)
+    probes: Mapping[str, Probe | Check] = field(default_factory=dict)
     commands: Sequence[Command] = ()
     resources: Sequence[Resource] = ()
     needs: Sequence[Need] = ()

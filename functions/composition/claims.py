@@ -2,6 +2,7 @@
 
 from shared.claim_check import ClaimStore
 from shared.claim_check.settings import ClaimSettings
+from shared.health import Check
 from shared.processing import Decoder
 
 from .capability import Capability
@@ -38,9 +39,14 @@ def decoder(composition: Composition) -> Decoder:
 
 
 def capability(composition: Composition) -> Capability:
-    """A container; whoever sends or reads messages asks the store."""
+    """A container and whether it answers; whoever sends or reads messages asks the store."""
+
+    async def probe() -> None:
+        await composition.get(claim_store).probe()
+
     return Capability(
         name="claim-check",
+        probes={"claims": Check(ask=probe, weight=0.5)},
         resources=[CLAIMS],
         settings=ClaimSettings.variables(),
     )

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 
 import azure.functions as func
 
+from functions.invocation import with_host_trace
 from shared.environment import WrongSettings
 
-from . import api, jobs
+from . import api, health, jobs
 from .capability import Capability
 from .composition import Composition
 from .declaring import ROUTES, Container, Hub, Queue, Table, Topic
@@ -33,6 +34,7 @@ def capabilities_of(
     """
     try:
         offered = tuple(make(composition) for make in makers)
+        offered = (*offered, health.gathered(composition, offered))
         made = (*offered, jobs.gathered(composition, offered), api.gathered(composition, offered))
         wrong = list(contradictions(made, known_settings=_known_settings(composition)))
     except WrongSettings as error:
@@ -52,7 +54,7 @@ def compose(capabilities: Sequence[Capability]) -> func.FunctionApp:
     blueprint = func.Blueprint()
     for capability in capabilities:
         for function in capability.functions:
-            function.trigger.bind(blueprint, function.call)
+            function.trigger.bind(blueprint, with_host_trace(function.call))
     app = func.FunctionApp()
     app.register_functions(blueprint)
     return app
@@ -76,6 +78,7 @@ def contradictions(capabilities: Sequence[Capability], *, known_settings: frozen
                 yield f"{subscription.name} of the topic {topic.name} forwards to {target}, which nobody declares"
     for capability in capabilities:
         own = {one.name for one in capability.functions} | {one.name for one in capability.jobs}
+        own |= set(capability.probes)
         own.add(ROUTES)  # which may be none: an app without views has none of theirs
         for function in capability.functions:
             queue, hub = getattr(function.trigger, "queue", None), getattr(function.trigger, "hub", None)
@@ -91,7 +94,7 @@ def contradictions(capabilities: Sequence[Capability], *, known_settings: frozen
                 kind = type(need.to).__name__.lower()
                 yield f"{capability.name} needs the {kind} {need.to.name}, which nobody declares"
             for name in sorted(set(need.by) - own):
-                yield f"{capability.name} says that {name} makes calls, which is no function or job of its own"
+                yield f"{capability.name} says that {name} makes calls, which is no function, job or probe of its own"
         for setting in capability.settings:
             if setting not in known_settings:
                 yield f"{capability.name} has the setting {setting}, which the settings model doesn't"

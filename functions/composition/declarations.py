@@ -11,6 +11,8 @@ from typing import Any
 
 from functions.triggers import AppName, Function, HubTrigger, QueueTrigger, TimerTrigger
 from shared.environment import SettingsSlice
+from shared.health import Check
+from shared.http import Route
 from shared.messages import Declared, Lane, Registry
 from shared.settings import Settings
 
@@ -133,6 +135,7 @@ def declarations(
                 "apps": [app.value for app in AppName if app in _apps(capability, need)],
                 "why": need.why,
                 **({"when": need.when} if need.when else {}),
+                "of": capability.name,
             }
             for capability in capabilities
             for need in capability.needs
@@ -147,6 +150,8 @@ def declarations(
                 "method": route.method,
                 "path": route.full_path,
                 "callers": route.scheme or ("anyone" if route.access is None else sorted(route.access)),
+                **({} if route.described else {"described": False}),
+                **({"streams": True} if route.streams else {}),
                 "of": capability.name,
             }
             for capability in capabilities
@@ -172,7 +177,14 @@ def declarations(
         ],
         "integrations": [_integration(one) for one in registry.integrations],
     }
-    document["openPaths"] = _open_paths(capabilities)
+    routes = [route for capability in capabilities for route in capability.routes]
+    document["openRoutes"] = _pattern(route for route in routes if route.access is None)
+    document["streamingRoutes"] = _pattern(route for route in routes if route.streams)
+    document["operations"] = [
+        {"name": _operation(route), "method": route.method, "path": route.full_path, "parameters": _template(route)}
+        for route in routes
+        if not route.described
+    ]
     document["entitySettings"] = dict(sorted(names.used.items()))
     return document
 
@@ -190,14 +202,21 @@ def _setting(settings: type[SettingsSlice], name: str) -> dict[str, Any]:
     return {"default": field.default} if known else {}
 
 
-def _open_paths(capabilities: Sequence[Capability]) -> str:
-    """A regular expression of the paths that no role is asked for: the gateway lets them through without a token."""
-    guarded: dict[str, bool] = {}
-    for capability in capabilities:
-        for route in capability.routes:
-            path = "[^/]+".join(map(re.escape, re.split(r"\{\w+\}", route.full_path)))
-            guarded[path] = guarded.get(path, False) or route.access is not None
-    return f"^(?:{'|'.join(path for path, is_guarded in guarded.items() if not is_guarded)})$"
+def _pattern(routes: Iterable[Route]) -> str:
+    """A regular expression of `METHOD path` for these routes, as the gateway's policies read it."""
+    found = (
+        f"{route.method} {'[^/]+'.join(map(re.escape, re.split(r'{[^}]+}', route.full_path)))}" for route in routes
+    )
+    return f"^(?:{'|'.join(found)})$"
+
+
+def _template(route: Route) -> list[dict[str, Any]]:
+    return [{"name": name, "type": "string", "required": True} for name in route.parameters]
+
+
+def _operation(route: Route) -> str:
+    """A name as API Management has them: small letters and digits with single dashes between them."""
+    return re.sub(r"[^a-z0-9]+", "-", f"{route.method} {route.full_path}".lower()).strip("-")
 
 
 class _Names:
@@ -240,7 +259,10 @@ def _apps(capability: Capability, need: Need) -> set[AppName]:
     entered = {one.name: one.app for one in capability.functions}
     entered |= {one.name: AppName(one.app) for one in capability.jobs}
     entered |= {ROUTES: AppName.API} if capability.routes else {}
-    return {app for name, app in entered.items() if not need.by or name in need.by}
+    asked = {name: AppName(Check.of(probe).app) for name, probe in capability.probes.items()}
+    if need.by:
+        return {app for name, app in {**asked, **entered}.items() if name in need.by}
+    return set(entered.values())
 
 
 def _grants(capabilities: Sequence[Capability], names: _Names) -> dict[str, list[dict[str, str]]]:
@@ -329,6 +351,7 @@ def _integration(integration: Declared) -> dict[str, Any]:
                 "key": one.key,
                 "lane": one.priority.value if isinstance(one.priority, Lane) else "by the model",
                 **({"route": f"/api/{one.route}"} if one.route else {}),
+                **({"webhook": one.webhook} if one.webhook else {}),
             }
             for one in integration.handlers
         ],

@@ -3,6 +3,7 @@
 from uuid import uuid4
 
 from functions.commands import Commands
+from shared.health import Check
 from shared.http import Intake
 
 from .capability import Capability
@@ -36,7 +37,8 @@ def intake(composition: Composition) -> Intake:
 def capability(composition: Composition) -> Capability:
     """A route for any command, one for each handler that has its own, and one for operations."""
     protection = composition.get(fields)
-    handled = [one for integration in composition.registry.integrations for one in integration.handlers]
+    every = (one for integration in composition.registry.integrations for one in integration.handlers)
+    handled = [one for one in every if one.webhook is None]
     commands = Commands(
         lambda: composition.get(intake),
         lambda: composition.get(state_store),
@@ -54,7 +56,7 @@ def capability(composition: Composition) -> Capability:
     return Capability(
         name="ingestion",
         routes=commands.routes(composition.registry.routes, handled),
-        probes={"service-bus": probe},
+        probes={"service-bus": Check(ask=probe, interval=10, timeout=4, threshold=1.5)},
         needs=[
             *to_lanes("The API puts commands here, by their lane."),
             Need(access=Access.WRITE, to=CLAIMS, why="Keeps large payloads before it answers 202."),

@@ -4,13 +4,15 @@ import random
 import time
 
 from shared.environment import WrongSettings
-from shared.partners import KeptAnswers, Partner, Partners, Surroundings
+from shared.partners import KeptAnswers, Partner, Partners, StateRow, Surroundings
 from shared.partners.settings import PartnerSettings
 from shared.telemetry import Metrics
 
 from .capability import Capability
 from .composition import Composition
 from .encryption import fields
+from .platform import platform
+from .secrets import secret_cache
 from .state import state_store
 
 __all__ = ["capability", "partners"]
@@ -24,7 +26,14 @@ def partners(composition: Composition) -> Partners:
         urls=settings.partner_base_urls(),
         proxies=settings.partner_proxies,
         answers=KeptAnswers(composition.get(state_store), composition.get(fields), now=composition.now),
-        around=Surroundings(clock=time.monotonic, now=composition.now, random=random.random),
+        secrets=composition.get(secret_cache) if settings.key_vault is not None else None,
+        identity=composition.get(platform).token,
+        around=Surroundings(
+            clock=time.monotonic,
+            now=composition.now,
+            random=random.random,
+            row=lambda name: StateRow(composition.get(state_store), name),
+        ),
     )
     composition.on_close(made.close)
     return made
@@ -38,7 +47,9 @@ def capability(composition: Composition) -> Capability:
     WrongSettings
         Two partners have one name, or a setting names one that nobody declares.
     """
-    names = [one.name for one in composition.registry.declared(Partner)]
+    declared = composition.registry.declared(Partner)
+    names = [one.name for one in declared]
+    names += [f"{one.name}.{target.name}" for one in declared for target in one.targets]
     twice = sorted({one for one in names if names.count(one) > 1})
     unknown = sorted(set(composition.settings.partner_base_urls()) - set(names))
     wrong = [
@@ -49,6 +60,6 @@ def capability(composition: Composition) -> Capability:
         raise WrongSettings(f"Wrong settings: {'; '.join(wrong)}")
     return Capability(
         name="partners",
-        metrics=[Metrics.partner_calls, Metrics.partner_duration],
+        metrics=[Metrics.partner_calls, Metrics.partner_duration, Metrics.partner_open],
         settings=PartnerSettings.variables(),
     )

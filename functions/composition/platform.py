@@ -76,6 +76,10 @@ class Platform:
         """A receiver of what the broker gave up in a queue; one with sessions has none there."""
         return self._service_bus.get_queue_receiver(queue, sub_queue=ServiceBusSubQueue.DEAD_LETTER)
 
+    def receiver(self, queue: str) -> ServiceBusReceiver:
+        """A receiver of a queue without sessions."""
+        return self._service_bus.get_queue_receiver(queue)
+
     @cached_property
     def _service_bus(self) -> ServiceBusClient:
         return self._connect(self._settings.service_bus, ServiceBusClient.from_connection_string, ServiceBusClient)
@@ -107,6 +111,11 @@ class Platform:
         if self._settings.key_vault is None:
             raise LookupError("no key vault is set")
         return self._credentials.get(self._settings.key_vault)
+
+    async def token(self, scope: str) -> tuple[str, float]:
+        """A token of the app's own identity for a scope, and its end in seconds since 1970."""
+        token = await self._credentials.get(self._settings.key_vault or self._settings.state).get_token(scope)
+        return token.token, float(token.expires_on)
 
     def _connect(
         self,

@@ -2,16 +2,20 @@
 
 import random
 import time
-from functools import cache
+from collections.abc import Mapping
+from functools import cache, partial
+from typing import Any
 
-from functions.lanes import lane_function
+from functions.batches import lane_function
 from functions.triggers import AppName
+from shared.health import Check, Degraded
 from shared.jobs import Job, JobRun, parse_schedule
 from shared.messages import Lane
 from shared.ordered import OrderedKeys, ParkingDrain
 from shared.processing import BatchProcessor, Limits, Runner, Settler
 from shared.processing.settings import ProcessingSettings
 from shared.resilience import LaneTurns, RetryBudget, RetryPlan, Share, WeightedBulkhead
+from shared.sending import Backlog
 from shared.telemetry import Metrics
 
 from .capability import Capability
@@ -22,8 +26,9 @@ from .declaring import Access, Need, Vault
 from .encryption import KEY_NEEDS, SUBJECT_KEYS, fields
 from .partners import partners
 from .pausing import pause_gate, pause_watch
+from .platform import platform
 from .secrets import secret_cache
-from .sending import EVENTS, LANES, lane_senders, outbox, to_lanes
+from .sending import EVENTS, LANES, lane_queues, lane_senders, outbox, to_lanes
 from .state import STATE, VALUES, large_values, parking, state_store
 
 __all__ = ["capability", "ordered_keys", "parking_drain", "processor", "settler"]
@@ -36,6 +41,10 @@ LANE_SHARES = {
 }
 """Weights of the lanes at the handlers' places, so that low keeps a tenth while every lane has work, and the pieces in
 which a lane's batches go while a heavier one is at work: a high message waits for two low ones at most."""
+
+LONGEST_WAITS = {Lane.HIGH: 60, Lane.NORMAL: 300, Lane.LOW: 1_800}
+"""Seconds for which a message may wait on its lane. One with sessions can't be looked at without taking a session."""
+_BACKLOG = "lanes"
 
 
 def settler(composition: Composition) -> Settler:
@@ -111,11 +120,22 @@ def parking_drain(composition: Composition) -> ParkingDrain:
     )
 
 
+def backlog(composition: Composition) -> Backlog:
+    """How long messages wait on the lanes that can be looked at."""
+    clients, queues = composition.get(platform), lane_queues(composition)
+    made = Backlog({lane: partial(clients.receiver, queues[lane]) for lane in LONGEST_WAITS}, now=composition.now)
+    composition.on_close(made.close)
+    return made
+
+
 def capability(composition: Composition) -> Capability:
     """A batch function for each lane, and the drain of what is parked on the ordered one."""
 
     async def drain_parked(_: JobRun) -> None:
         await composition.get(parking_drain).drain()
+
+    async def waiting() -> Mapping[str, Any]:
+        return _judged(await composition.get(backlog).ages())
 
     apps = {Lane.HIGH: AppName.HIGH, Lane.NORMAL: AppName.BULK, Lane.LOW: AppName.BULK, Lane.ORDERED: AppName.ORDERED}
     schedule = parse_schedule(composition.settings.parking_schedule)
@@ -128,7 +148,14 @@ def capability(composition: Composition) -> Capability:
             ),
         ],
         jobs=[Job(name="drain-parked", app=AppName.ORDERED, schedule=schedule, call=drain_parked)],
+        probes={
+            _BACKLOG: Check(ask=waiting, app=AppName.STREAMS, interval=10, timeout=4, threshold=1, weight=0.5),
+        },
         needs=[
+            *(
+                Need(access=Access.RECEIVE, to=LANES[lane], why="Looks how long its messages wait.", by=[_BACKLOG])
+                for lane in LONGEST_WAITS
+            ),
             *to_lanes("A handler may send a command to any lane, and retries wait."),
             Need(
                 access=Access.RECEIVE,
@@ -159,3 +186,11 @@ def capability(composition: Composition) -> Capability:
         metrics=[Metrics.unknown_fields],
         settings=ProcessingSettings.variables(),
     )
+
+
+def _judged(ages: Mapping[Lane, float]) -> Mapping[str, Any]:
+    """Ages as figures, degraded where a message waits for too long."""
+    figures = {str(lane): {"oldest": f"{age:.0f}s", "longest": f"{LONGEST_WAITS[lane]}s"} for lane, age in ages.items()}
+    if late := [str(lane) for lane, age in ages.items() if age > LONGEST_WAITS[lane]]:
+        raise Degraded(f"Messages wait too long on {', '.join(late)}.", figures)
+    return figures

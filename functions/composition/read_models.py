@@ -63,6 +63,7 @@ def capability(composition: Composition) -> Capability:
         name="read-models",
         functions=[projecting.function],
         jobs=[projecting.job],
+        probes={"read-models": projecting.lag},
         metrics=[Metrics.stream_events, Metrics.stream_delay],
         routes=views.routes(),
         resources=[rows],

@@ -1,7 +1,10 @@
 """Secrets of the key vault, and the cache that all of the app reads them through."""
 
-from shared.environment import WrongSettings
-from shared.secrets import Policy, SecretCache, Vault, VaultPair
+from contextlib import suppress
+
+from shared.environment import SecretReference, WrongSettings
+from shared.health import Check
+from shared.secrets import Policy, SecretCache, UnknownSecret, Vault, VaultPair
 from shared.secrets.settings import SecretSettings
 from shared.telemetry import Metrics
 
@@ -10,6 +13,9 @@ from .composition import Composition
 from .platform import platform
 
 __all__ = ["capability", "secret_cache", "vaults"]
+
+_UNKNOWN = "sluice-readiness"
+_PROBE_SECONDS = 3.0
 
 
 def vaults(composition: Composition) -> tuple[Vault, ...]:
@@ -44,9 +50,19 @@ def secret_cache(composition: Composition) -> SecretCache:
 
 
 def capability(composition: Composition) -> Capability:
-    """Settings alone: whoever reads a secret asks the cache."""
+    """Settings, and whether the vault answers: whoever reads a secret asks the cache."""
+    probed = SecretReference.of(composition.settings.operation_key.get_secret_value())
+    name = _UNKNOWN if probed is None else probed.name
+
+    async def probe() -> None:
+        """Past the cache: a secret that every stage has, or one that no vault has."""
+        with suppress(UnknownSecret):
+            await composition.get(vaults)[0].read(name, None, within=_PROBE_SECONDS)
+
+    check = Check(ask=probe, interval=30, timeout=_PROBE_SECONDS, threshold=1, weight=0.5)
     return Capability(
         name="secrets",
+        probes={} if composition.settings.key_vault is None else {"key-vault": check},
         metrics=[Metrics.vault_reads, Metrics.vault_duration],
         settings=SecretSettings.variables(),
     )

@@ -6,6 +6,7 @@ from datetime import timedelta
 from azure.servicebus.aio import ServiceBusSender
 
 from functions.triggers import AppName
+from shared.health import Check
 from shared.jobs import Job, JobRun, parse_schedule
 from shared.messages import Lane
 from shared.outbox import Outbox
@@ -91,9 +92,14 @@ def capability(composition: Composition) -> Capability:
     async def sweep_outbox(_: JobRun) -> None:
         await composition.get(outbox).sweep()
 
+    async def probe() -> None:
+        await composition.get(publisher).probe()
+
     schedule = parse_schedule(composition.settings.outbox_sweep_schedule)
+    check = Check(ask=probe, app=AppName.STREAMS, interval=10, timeout=4, threshold=1.5, weight=0.5)
     return Capability(
         name="sending",
+        probes={"event-hubs": check},
         jobs=[Job(name="sweep-outbox", app=AppName.STREAMS, schedule=schedule, call=sweep_outbox)],
         resources=[*LANES.values(), EVENTS],
         needs=[

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from functions.triggers import AppName
 from shared.blobs import ValueStore
+from shared.health import Check
 from shared.jobs import Job, JobRun, parse_schedule
 from shared.ordered import Parking
 from shared.state import InboxSweeper, StateStore
@@ -52,13 +53,13 @@ def capability(composition: Composition) -> Capability:
         await composition.get(inbox_sweeper).sweep()
 
     async def probe() -> None:
-        await composition.get(state_store).open()
+        await composition.get(state_store).probe()
 
     schedule = parse_schedule(composition.settings.inbox_sweep_schedule)
     return Capability(
         name="state",
         jobs=[Job(name="sweep-inbox", app=AppName.STREAMS, schedule=schedule, call=sweep_inbox)],
-        probes={"state": probe},
+        probes={"state": Check(ask=probe)},
         resources=[STATE, VALUES],
         needs=[Need(access=Access.WRITE, to=STATE, why="Forgets messages that were dealt with long ago.")],
         settings=StateSettings.variables(),

@@ -1,12 +1,14 @@
 """Streams: how far each consumer of the event log is, and what every consumer is made of."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from functions.streams import stream_function
+from functions.batches import stream_function
 from functions.triggers import AppName, Function
+from shared.health import Check, Degraded
 from shared.jobs import Job, JobRun, parse_schedule
-from shared.streams import Positions, StreamConsumer, StreamEvent
+from shared.streams import Lag, LagWatch, Positions, StreamConsumer, StreamEvent
 from shared.streams.hub import HubLog
 
 from .capability import Capability
@@ -18,14 +20,18 @@ __all__ = ["Consumer", "capability", "stream_consumer"]
 
 POSITIONS = Table(name="streampositions")
 _EVERY = "1m"
+LARGEST_LAG = 10_000
+"""Events that may wait for a consumer: a minute's at full speed."""
+STANDING_SECONDS = 120.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Consumer:
-    """What a capability offers that consumes events: the function, the job that closes its gaps, what they call."""
+    """What a capability offers that consumes events: function, the job that closes its gaps, lag, what they call."""
 
     function: Function
     job: Job
+    lag: Check
     hub: Hub
 
     @property
@@ -67,12 +73,25 @@ def stream_consumer(
         Those of the settings, as the trigger names them.
     """
 
+    def positions(composition: Composition) -> Positions:
+        settings = composition.settings
+        table = composition.get(platform).table(POSITIONS.name)
+        made = Positions(table, hub=settings.resolved(hub.name), group=settings.resolved(group))
+        composition.on_close(made.close)
+        return made
+
+    def log(composition: Composition) -> HubLog:
+        clients, hub_name = composition.get(platform), composition.settings.resolved(hub.name)
+        return HubLog(lambda: clients.event_reader(hub_name))
+
     def consumer(composition: Composition) -> StreamConsumer:
-        clients, settings = composition.get(platform), composition.settings
-        hub_name = settings.resolved(hub.name)
-        positions = Positions(clients.table(POSITIONS.name), hub=hub_name, group=settings.resolved(group))
-        composition.on_close(positions.close)
-        return StreamConsumer(name, apply, positions, HubLog(lambda: clients.event_reader(hub_name)))
+        return StreamConsumer(name, apply, composition.get(positions), composition.get(log))
+
+    def lag_watch(composition: Composition) -> LagWatch:
+        return LagWatch(composition.get(positions), composition.get(log))
+
+    async def lag() -> Mapping[str, Any]:
+        return _judged(await composition.get(lag_watch).look())
 
     async def close_gaps(run: JobRun) -> bool:
         return await composition.get(consumer).close_gaps(run.time_left)
@@ -84,7 +103,18 @@ def stream_consumer(
         schedule=parse_schedule(_EVERY),
         call=close_gaps,
     )
-    return Consumer(function=function, job=job, hub=hub)
+    check = Check(ask=lag, app=AppName.STREAMS, interval=30, timeout=5, threshold=3, weight=0.5)
+    return Consumer(function=function, job=job, lag=check, hub=hub)
+
+
+def _judged(lag: Lag) -> Mapping[str, Any]:
+    """A lag as figures, degraded where it is large or where nothing moves."""
+    figures = {"behind": f"{lag.total} events", "largest": f"{LARGEST_LAG} events", "standing": f"{lag.stuck:.0f}s"}
+    if lag.stuck >= STANDING_SECONDS:
+        raise Degraded("Events are waiting, and nothing moves.", figures)
+    if lag.total > LARGEST_LAG:
+        raise Degraded("Too many events are waiting.", figures)
+    return figures
 
 
 def capability(_: Composition) -> Capability:

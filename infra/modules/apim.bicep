@@ -67,8 +67,12 @@ var backendName = coloured ? 'sluice-colours' : 'sluice-blue'
 
 var ranges = [for one in allowedRanges: '<address-range from="${one.first}" to="${one.last}" />']
 var addressesFragment = empty(allowedRanges) ? '<fragment />' : '<fragment><ip-filter action="allow">${join(ranges, '')}</ip-filter></fragment>'
-var openPaths = loadJsonContent('../declarations.json').openPaths
-var callersFragment = empty(issuer) ? '<fragment />' : replace(loadTextContent('../policies/callers.xml'), '__OPEN__', openPaths)
+var declared = loadJsonContent('../declarations.json')
+var callersFragment = empty(issuer) ? '<fragment />' : replace(loadTextContent('../policies/callers.xml'), '__OPEN__', declared.openRoutes)
+// Consumption holds every answer back until it is whole, so what is a stream can't come through it.
+var streaming = sku == 'Consumption' ? loadTextContent('../policies/no-streams.xml') : '<forward-request timeout="240" follow-redirects="false" buffer-request-body="false" buffer-response="false" />'
+var apiTemplate = replace(replace(loadTextContent('../policies/api.xml'), '__BACKEND__', backendName), '__BODY_LIMIT__', string(bodyLimit))
+var apiPolicyText = replace(replace(apiTemplate, '__STREAMS__', declared.streamingRoutes), '<streaming />', streaming)
 // Counting by key is not in Consumption, a quota by key in classic tiers alone (Microsoft's policy reference).
 var limitsByTier = {
   Consumption: loadTextContent('../policies/limits-consumption.xml')
@@ -276,7 +280,10 @@ resource versions 'Microsoft.ApiManagement/service/apiVersionSets@2024-05-01' = 
     versioningScheme: 'Header'
     versionHeaderName: 'Api-Version'
   }
+  // Each by name: one whose condition doesn't hold is no link of a chain.
   dependsOn: [
+    blue
+    green
     pool
   ]
 }
@@ -293,8 +300,10 @@ resource api 'Microsoft.ApiManagement/service/apis@2024-05-01' = {
       'https'
     ]
     apiVersionSetId: versions.id
-    // Tokens say who calls; where there are none, subscriptions do.
-    subscriptionRequired: empty(issuer) || !byKey
+    // Tokens and API keys say who calls. Consumption counts calls by subscription alone, so it asks for one.
+    subscriptionRequired: !byKey
+    // A required parameter of the query stays one; the import would make it a part of the path.
+    translateRequiredQueryParameters: 'query'
     format: 'openapi+json'
     value: loadTextContent('../openapi.json')
   }
@@ -303,12 +312,25 @@ resource api 'Microsoft.ApiManagement/service/apis@2024-05-01' = {
   ]
 }
 
+// What the description leaves out, such as itself. Importing it takes these away, so they come after it.
+@batchSize(1)
+resource operation 'Microsoft.ApiManagement/service/apis/operations@2024-05-01' = [for one in declared.operations: {
+  parent: api
+  name: one.name
+  properties: {
+    displayName: '${one.method} ${one.path}'
+    method: one.method
+    urlTemplate: one.path
+    templateParameters: one.parameters
+  }
+}]
+
 resource apiPolicy 'Microsoft.ApiManagement/service/apis/policies@2024-05-01' = {
   parent: api
   name: 'policy'
   properties: {
     format: 'xml'
-    value: replace(replace(loadTextContent('../policies/api.xml'), '__BACKEND__', backendName), '__BODY_LIMIT__', string(bodyLimit))
+    value: apiPolicyText
   }
   dependsOn: [
     addresses
@@ -317,7 +339,7 @@ resource apiPolicy 'Microsoft.ApiManagement/service/apis/policies@2024-05-01' = 
     errors
     blue
     pool
-    api
+    operation
   ]
 }
 

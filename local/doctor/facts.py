@@ -156,7 +156,7 @@ class Need(NamedTuple):
     """A call on a `kind` of resource by name (or `%SETTING%`), with an access, and what for.
 
     `when` is a setting that must be set for the call to be made, `NAME=start` with that beginning; `apps` are those
-    that make it, as far as it isn't the platform that does.
+    that make it, as far as it isn't the platform that does, and `of` is the capability that declares it.
     """
 
     kind: str
@@ -165,6 +165,7 @@ class Need(NamedTuple):
     why: str
     when: str = ""
     apps: tuple[str, ...] = ()
+    of: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,17 +5,21 @@ import getpass
 import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from ops.settings_file import add_settings
 from shared.dead_letters import Filters, Ramp, Status
 from shared.messages import parse_rfc3339
 
-__all__ = ["filters_of", "moment_of", "order_by", "parse", "ramp_of"]
+__all__ = ["about", "filters_of", "moment_of", "order_by", "parse", "ramp_of"]
 
 _AGO = re.compile(r"(\d{1,6})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _UNDECIDED = frozenset({Status.OPEN, Status.REPLAYING})
 _ANY = "any"
+_NAMED = ("status", "category", "code", "event_type", "key", "lane", "source", "fingerprint", "message_id")
+_FILTERS = (*_NAMED, "since", "until")
+_RECORDED_IDS = 50
 
 _DESCRIPTION = """\
 Look at messages that could not be processed, play them again, or discard them.
@@ -39,8 +43,10 @@ def parse(arguments: Sequence[str], *, program: str) -> argparse.Namespace:
     _looking(commands)
     _deciding(commands)
     known = parser.parse_args(arguments)
-    if known.command in ("replay", "discard"):
+    if known.command in ("replay", "discard", "edit"):
         _require_choice(parser, known)
+    if known.command == "edit":
+        _require_one_change(parser, known)
     if known.command == "show" and known.reveal and not (known.reason or "").strip():
         parser.error("show --reveal: --reason is needed; it is kept in the dead letter's history")
     return known
@@ -65,7 +71,9 @@ def _looking(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
 def _deciding(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     replay = commands.add_parser("replay", help="send dead letters on their way again")
     discard = commands.add_parser("discard", help="settle dead letters for good")
-    for parser in (replay, discard):
+    edit = commands.add_parser("edit", help="change what messages say, so that their replay can succeed")
+    _changes(edit)
+    for parser in (replay, discard, edit):
         parser.add_argument("ids", nargs="*", metavar="ID", help="ids or the beginnings of them, or message ids")
         _add_filters(parser)
         parser.add_argument("--all", action="store_true", help="every dead letter that isn't settled")
@@ -98,6 +106,22 @@ def _deciding(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
     )
 
 
+def _changes(edit: argparse.ArgumentParser) -> None:
+    change = edit.add_argument_group("the change (default: $VISUAL or $EDITOR opens the payload of one dead letter)")
+    one = change.add_mutually_exclusive_group()
+    one.add_argument("--patch", metavar="FILE", help="JSON: a list is an RFC 6902 patch, an object an RFC 7396 one")
+    one.add_argument("--payload", metavar="FILE", help="the whole new payload of one dead letter")
+    one.add_argument("--original", action="store_true", help="undo: have a replay send the message as it came")
+    edit.add_argument("--reveal", action="store_true", help="show protected fields too; kept in its history")
+
+
+def _require_one_change(parser: argparse.ArgumentParser, known: argparse.Namespace) -> None:
+    if not known.patch and not known.original and (len(known.ids) != 1 or known.all):
+        parser.error("edit: without --patch or --original say which one dead letter: its id")
+    if known.reveal and not (known.reason or "").strip():
+        parser.error("edit --reveal: --reason is needed; it is kept in the dead letter's history")
+
+
 def _add_filters(parser: argparse.ArgumentParser) -> None:
     filters = parser.add_argument_group("filters (all given must hold)")
     filters.add_argument(
@@ -126,8 +150,7 @@ def _add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def _require_choice(parser: argparse.ArgumentParser, known: argparse.Namespace) -> None:
-    named = ("status", "category", "code", "event_type", "key", "lane", "source", "fingerprint", "message_id")
-    chosen = known.ids or known.all or any(getattr(known, name) for name in (*named, "since", "until"))
+    chosen = known.ids or known.all or any(getattr(known, name) for name in _FILTERS)
     if not chosen:
         parser.error(f"{known.command}: say which dead letters: ids, filters or --all")
     if not known.dry_run and not (known.reason or "").strip():
@@ -168,6 +191,18 @@ def ramp_of(known: argparse.Namespace) -> Ramp:
         patience=known.patience,
         rate=known.rate,
     )
+
+
+def about(known: argparse.Namespace) -> dict[str, Any]:
+    """Which dead letters a command line means, for the audit record."""
+    ids = [known.id] if known.command == "show" else known.ids
+    chosen = {name: getattr(known, name, None) for name in _FILTERS}
+    return {
+        "ids": ids[:_RECORDED_IDS],
+        **({"more": len(ids) - _RECORDED_IDS} if len(ids) > _RECORDED_IDS else {}),
+        "filters": {name: value for name, value in chosen.items() if value},
+        **({"reveal": True} if getattr(known, "reveal", False) else {}),
+    }
 
 
 def order_by(known: argparse.Namespace) -> str:

@@ -6,11 +6,9 @@ import contextlib
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import replace
-from datetime import datetime
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from uuid import UUID
+from typing import Any
 
 from azure.core.exceptions import AzureError, HttpResponseError
 from azure.servicebus.exceptions import ServiceBusError
@@ -23,14 +21,13 @@ from functions.composition.read_models import projector
 from functions.composition.sending import lane_senders
 from functions.composition.state import parking, state_store
 from functions.dead_letters import is_erased
+from ops.auditing import audited
 from ops.failures import cause_of
 from ops.settings_file import load_settings
 from shared.dead_letters import (
     Action,
     Decision,
-    Filters,
     InboxRecords,
-    Note,
     Redrive,
     RedriveRun,
     ReplayOutcome,
@@ -39,15 +36,18 @@ from shared.dead_letters import (
     preview,
 )
 from shared.environment import WrongSettings
-from shared.messages import Lane, MessageError, Registry, discover
+from shared.messages import Delivery, Headers, Lane, MessageError, PayloadHash, Registry, discover
 from shared.secrets import SecretError
 from shared.settings import Settings
 from shared.state import StateMismatch
 from shared.streams import StreamEvent
 
-from .arguments import filters_of, order_by, parse, ramp_of
+from .arguments import about, filters_of, order_by, parse, ramp_of
+from .choosing import WrongUse, chosen, named, not_one, revealed, some_of
+from .editing import edit, payload_editor
 from .rendering import (
     as_json,
+    counted,
     group_json,
     groups_table,
     letter_json,
@@ -64,11 +64,6 @@ OK, INCOMPLETE, WRONG, UNREACHABLE = 0, 1, 2, 3
 _PROBE_SECONDS = 12.0
 _SIDE_BY_SIDE = 16
 _SHOWN = 20
-_TRIES = 5
-
-
-class _Wrong(Exception):
-    """The command line can't be followed; the message says why."""
 
 
 def main(arguments: list[str] | None = None, environment: Mapping[str, str] | None = None) -> int:
@@ -81,7 +76,7 @@ def main(arguments: list[str] | None = None, environment: Mapping[str, str] | No
         return int(ending.code or 0)
     except KeyboardInterrupt:
         return _say("stopped; what was begun is open again, or is gone on with after two minutes.", 130)
-    except (_Wrong, WrongSettings, StateMismatch, ValueError) as error:
+    except (WrongUse, WrongSettings, StateMismatch, ValueError) as error:
         return _say(str(error), WRONG)
 
 
@@ -105,6 +100,10 @@ def redrive_of(composition: Composition) -> Redrive:
         if letter.lane == Lane.ORDERED and letter.key is not None and letter.message_id is not None:
             await composition.get(parking).unblock(letter.key, letter.message_id, done_only=not discarded)
 
+    async def hashes_of(delivery: Delivery, headers: Headers) -> Sequence[PayloadHash]:
+        message = await composition.get(decoder).decode(delivery, headers)
+        return (message.payload_hash, *message.earlier_hashes)
+
     protection = composition.get(fields)
     return Redrive(
         composition.get(dead_letter_store),
@@ -116,6 +115,7 @@ def redrive_of(composition: Composition) -> Redrive:
         resolved=resolved,
         is_erased=is_erased(composition.get(decoder)),
         payload_hashes=None if protection is None else protection.payload_hashes,
+        hashes_of=hashes_of,
     )
 
 
@@ -126,17 +126,29 @@ def _registry() -> Registry:
 
 
 async def _run(known: argparse.Namespace, settings: Settings) -> int:
-    composition = Composition(settings, _registry() if known.command in ("replay", "show") else Registry([]))
+    composition = Composition(settings, _registry() if known.command in ("replay", "show", "edit") else Registry([]))
     try:
         async with asyncio.timeout(_PROBE_SECONDS):
             await composition.get(dead_letter_store).probe()
-        return await _COMMANDS[known.command](known, composition)
+        return await _recorded(known, composition)
     except* (AzureError, ServiceBusError, SecretError, OSError) as group:
         return_code = _unreachable(group)
     finally:
         with contextlib.suppress(Exception):
             await composition.close()
     return return_code
+
+
+async def _recorded(known: argparse.Namespace, composition: Composition) -> int:
+    """Do a command; what decides, or reveals, leaves an audit record before and after."""
+    decides = known.command in ("replay", "discard", "edit") and not known.dry_run
+    if not decides and not getattr(known, "reveal", False):
+        return await _COMMANDS[known.command](known, composition)
+    by, verb = order_by(known), f"dead-letters {known.command}"
+    async with audited(composition, verb, by=by, reason=known.reason, **about(known)) as result:
+        code = await _COMMANDS[known.command](known, composition)
+        result |= {"exitCode": code, **getattr(known, "counts", {})}
+    return code
 
 
 def _unreachable(group: BaseExceptionGroup[BaseException]) -> int:
@@ -177,41 +189,33 @@ async def _groups(known: argparse.Namespace, composition: Composition) -> int:
 
 
 async def _show(known: argparse.Namespace, composition: Composition) -> int:
-    letters = await _named(composition, known.id)
+    letters = await named(composition, known.id)
     if len(letters) != 1:
-        return _say(_not_one(known.id, letters), INCOMPLETE)
+        return _say(not_one(known.id, letters), INCOMPLETE)
     try:
         body = await composition.get(dead_letter_store).message(letters[0])
     except (LookupError, MessageError) as error:
         return _say(str(error), INCOMPLETE)
     letter = letters[0]
+    changes: list[tuple[str, Any, Any]] = []
+    with contextlib.suppress(LookupError, MessageError):  # its contract is gone, or its claim
+        changes = await payload_editor(composition).changes(letter, reveal=known.reveal)
     if known.reveal:
-        letter = await _revealed(letter, Decision(by=order_by(known), reason=known.reason), composition)
+        letter = await revealed(letter, Decision(by=order_by(known), reason=known.reason), composition)
     else:
         masked = preview(letter, body, composition.registry)
         if known.body is not None and masked != body:
-            raise _Wrong("the message holds protected fields: add --reveal and --reason to write it as it is")
+            raise WrongUse("the message holds protected fields: add --reveal and --reason to write it as it is")
         body = masked
     if known.body is not None:
         _write(known.body, body)
     elif known.json:
-        _print(as_json({**letter_json(letter), "body": body.decode("utf-8", "backslashreplace")}))
+        edited = {"changes": [{"path": path, "before": old, "after": new} for path, old, new in changes]}
+        whole = {**letter_json(letter), **(edited if letter.edited else {})}
+        _print(as_json({**whole, "body": body.decode("utf-8", "backslashreplace")}))
     else:
-        _print(letter_text(letter, body))
+        _print(letter_text(letter, body, changes))
     return OK
-
-
-async def _revealed(letter: StoredLetter, order: Decision, composition: Composition) -> StoredLetter:
-    """The dead letter with the note that somebody has seen all of it, which is kept before anything is shown."""
-    for _ in range(_TRIES):
-        note = Note(at=composition.now(), action="revealed", by=order.by, reason=order.reason)
-        noted = await composition.get(dead_letter_store).change(
-            letter, status=letter.status, note=note, at=letter.changed_at
-        )
-        if noted is not None:
-            return noted
-        (letter,) = await composition.get(dead_letter_store).starting_with(letter.id)
-    raise _Wrong("the dead letter keeps changing, so that it can't be noted who has seen it; try again")
 
 
 def _write(file: str, body: bytes) -> None:
@@ -221,7 +225,7 @@ def _write(file: str, body: bytes) -> None:
     try:
         Path(file).write_bytes(body)
     except OSError as error:
-        raise _Wrong(f"{file} can't be written: {error.strerror or error}") from None
+        raise WrongUse(f"{file} can't be written: {error.strerror or error}") from None
 
 
 async def _replay(known: argparse.Namespace, composition: Composition) -> int:
@@ -230,8 +234,9 @@ async def _replay(known: argparse.Namespace, composition: Composition) -> int:
         return await _dry_run(known, composition, redrive)
     ramp, order = ramp_of(known), Decision(by=order_by(known), reason=known.reason)
     run = RedriveRun(redrive, ramp, clock=time.monotonic, watch=_show_progress)
-    report = await run.replay(_chosen(known, composition), order)
+    report = await run.replay(chosen(known, composition), order)
     _end_progress()
+    known.counts = report_json(report)
     if known.json:
         _print(as_json(report_json(report)))
     else:
@@ -245,25 +250,26 @@ async def _discard(known: argparse.Namespace, composition: Composition) -> int:
     redrive = redrive_of(composition)
     actions: Counter[str] = Counter()
     order = None if known.dry_run else Decision(by=order_by(known), reason=known.reason)
-    letters = _chosen(known, composition)
-    while some := [letter async for letter in _some(letters, _SIDE_BY_SIDE)]:
+    letters = chosen(known, composition)
+    while some := [letter async for letter in some_of(letters, _SIDE_BY_SIDE)]:
         if order is None:
             actions["would be discarded"] += len(some)
             continue
         for result in await asyncio.gather(*(redrive.discard(letter, order) for letter in some)):
             actions["discarded" if result.action is Action.CLOSE else result.action.value] += 1
+    known.counts = {"actions": dict(actions)}
     if known.json:
         _print(as_json({"dryRun": known.dry_run, "actions": dict(actions)}))
     else:
-        _print(_counted(actions) or "no dead letters match")
+        _print(counted(actions) or "no dead letters match")
     return OK if known.dry_run or actions["discarded"] else INCOMPLETE
 
 
 async def _dry_run(known: argparse.Namespace, composition: Composition, redrive: Redrive) -> int:
     actions: Counter[str] = Counter()
     shown: list[tuple[StoredLetter, Action]] = []
-    letters = _chosen(known, composition)
-    while some := [letter async for letter in _some(letters, _SIDE_BY_SIDE)]:
+    letters = chosen(known, composition)
+    while some := [letter async for letter in some_of(letters, _SIDE_BY_SIDE)]:
         for plan in await asyncio.gather(*(redrive.plan(letter) for letter in some)):
             actions[plan.action.value] += 1
             if len(shown) < _SHOWN or known.json:
@@ -276,68 +282,12 @@ async def _dry_run(known: argparse.Namespace, composition: Composition, redrive:
     else:
         for letter, action in shown:
             _print(f"{letter.id[:12]}  {letter.message_id or '':<36}  {action.value}")
-        _print(f"\nnothing was changed; a replay would do this:\n{_counted(actions)}")
+        _print(f"\nnothing was changed; a replay would do this:\n{counted(actions)}")
     return OK
 
 
-async def _chosen(known: argparse.Namespace, composition: Composition) -> AsyncIterator[StoredLetter]:
-    """The letters that ids or filters name; none that fails again while this runs is chosen twice."""
-    now = composition.now()
-    left = known.limit
-    async for letter in _by_ids(known, composition) if known.ids else _by_filters(known, composition, now):
-        if left == 0:
-            return
-        yield letter
-        left = None if left is None else left - 1
-
-
-async def _by_ids(known: argparse.Namespace, composition: Composition) -> AsyncIterator[StoredLetter]:
-    found = [(name, await _named(composition, name)) for name in known.ids]
-    for name, letters in found:
-        if len(letters) != 1:
-            raise _Wrong(_not_one(name, letters))
-    for _, letters in found:
-        yield letters[0]
-
-
-async def _by_filters(
-    known: argparse.Namespace, composition: Composition, now: datetime
-) -> AsyncIterator[StoredLetter]:
-    filters = filters_of(known, now=now)
-    until = min(filters.until, now) if filters.until is not None else now
-    async for letter in composition.get(dead_letter_store).select(replace(filters, until=until)):
-        yield letter
-
-
-async def _named(composition: Composition, name: str) -> list[StoredLetter]:
-    """By the id or its beginning, or by a message id."""
-    store, wanted = composition.get(dead_letter_store), name.lower()
-    if len(wanted) >= 4 and set(wanted) <= set("0123456789abcdef") and (found := await store.starting_with(wanted)):
-        return found
-    with contextlib.suppress(ValueError):
-        filters = Filters(message_id=str(UUID(name)))
-        return [letter async for letter in _some(store.select(filters), 10)]
-    if len(wanted) < 4 or not set(wanted) <= set("0123456789abcdef"):
-        raise _Wrong(f"{name!r} is no id of a dead letter: give 4 or more of its hex digits, or a message id")
-    return []
-
-
-async def _some(letters: AsyncIterator[StoredLetter], count: int) -> AsyncIterator[StoredLetter]:
-    for _ in range(count):
-        try:
-            yield await anext(letters)
-        except StopAsyncIteration:
-            return
-
-
-def _not_one(name: str, letters: list[StoredLetter]) -> str:
-    if not letters:
-        return f"there is no dead letter {name}"
-    return f"{name} means more than one dead letter: {', '.join(letter.id for letter in letters)}"
-
-
 def _report_text(report: Report) -> str:
-    lines = [_counted({action.value: count for action, count in report.actions.items()}) or "no dead letters match"]
+    lines = [counted({action.value: count for action, count in report.actions.items()}) or "no dead letters match"]
     if report.handed_over:
         found = report.outcomes
         lines.append(
@@ -348,10 +298,6 @@ def _report_text(report: Report) -> str:
     if report.stopped is not None:
         lines.append(f"stopped: {report.stopped}")
     return "\n".join(lines)
-
-
-def _counted(actions: Mapping[str, int]) -> str:
-    return "\n".join(f"{count:>7}  {action}" for action, count in sorted(actions.items()))
 
 
 def _show_progress(report: Report) -> None:
@@ -376,4 +322,8 @@ def _say(text: str, code: int) -> int:
     return code
 
 
-_COMMANDS = {"list": _list, "groups": _groups, "show": _show, "replay": _replay, "discard": _discard}
+async def _edit(known: argparse.Namespace, composition: Composition) -> int:
+    return OK if await edit(known, composition) else INCOMPLETE
+
+
+_COMMANDS = {"edit": _edit, "list": _list, "groups": _groups, "show": _show, "replay": _replay, "discard": _discard}

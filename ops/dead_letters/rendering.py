@@ -10,7 +10,16 @@ from typing import Any
 from shared.dead_letters import Group, Report, StoredLetter
 from shared.messages import write_json
 
-__all__ = ["as_json", "group_json", "groups_table", "letter_json", "letter_text", "letters_table", "report_json"]
+__all__ = [
+    "as_json",
+    "counted",
+    "group_json",
+    "groups_table",
+    "letter_json",
+    "letter_text",
+    "letters_table",
+    "report_json",
+]
 
 _REASON_WIDTH = 60
 _SHORT_ID = 12
@@ -59,8 +68,8 @@ def groups_table(groups: Sequence[Group]) -> str:
     )
 
 
-def letter_text(letter: StoredLetter, body: bytes) -> str:
-    """All that is known of one dead letter."""
+def letter_text(letter: StoredLetter, body: bytes, changes: Sequence[tuple[str, Any, Any]] = ()) -> str:
+    """All that is known of one dead letter, and what edits changed: path, value before, value after."""
     fields = {
         "id": letter.id,
         "status": f"{letter.status.value}, replayed {letter.replays} times",
@@ -86,6 +95,8 @@ def letter_text(letter: StoredLetter, body: bytes) -> str:
         f"  {_when(note.at)}  {note.action} by {_printable(note.by)}: {_printable(note.reason)}"
         for note in letter.history
     ] or ["  nothing was done yet"]
+    if letter.edited:
+        lines += ["", "changes: what a replay sends differently", *(_change_text(*change) for change in changes)]
     lines += ["", "properties", *(_printable(f"  {name} = {value!r}") for name, value in letter.properties.items())]
     lines += ["", f"message ({letter.body_size} bytes)", _body_text(body)]
     return "\n".join(lines)
@@ -108,6 +119,8 @@ def letter_json(letter: StoredLetter) -> dict[str, Any]:
         "fingerprint": letter.fingerprint,
         "attempts": letter.attempts,
         "replays": letter.replays,
+        "edits": None if letter.edit is None else letter.edit.number,
+        "edited": letter.edited or None,
         "firstFailure": _iso(letter.first_failure),
         "lastFailure": _iso(letter.last_failure),
         "changedAt": _iso(letter.changed_at),
@@ -153,6 +166,16 @@ def report_json(report: Report) -> dict[str, Any]:
 def as_json(value: object) -> str:
     """JSON for programs."""
     return json.dumps(value, indent=2, ensure_ascii=False, default=str)
+
+
+def _change_text(path: str, before: Any, after: Any) -> str:
+    old, new = (_short(_printable("nothing" if one is None else write_json(one))) for one in (before, after))
+    return f"  {_printable(path) or 'everything'}: {old} → {new}"
+
+
+def counted(actions: Mapping[str, int]) -> str:
+    """One line for each action with how often it was done."""
+    return "\n".join(f"{count:>7}  {action}" for action, count in sorted(actions.items()))
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -96,11 +96,16 @@ class SigningKeys:
         """Seconds for which a token that holds now may be believed without looking at it again."""
         return max(0.0, BELIEVED - self.age)
 
-    async def refresh(self, seconds: float) -> bool:
-        """Ask the issuer where it is time, for so many seconds at most; whether it answered lately."""
-        if self.age >= FRESH and (fetching := self._refresh()) is not None:
-            await fetching.wait(seconds)
-        return self.age < OLD
+    async def ask(self, seconds: float) -> bool:
+        """Fetch the keys now, for so many seconds at most; whether the issuer answered.
+
+        Where it is too early for a fetch of its own, the last one tells.
+        """
+        before = self._fetched
+        if (fetching := self._refresh()) is None:
+            return self._fetched > self._failed
+        await fetching.wait(seconds)
+        return self._fetched > before
 
     async def get(self, kid: str) -> SigningKey:
         """The key of an id. A known one waits only where the issuer wasn't asked for long, and answered the last time.

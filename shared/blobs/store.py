@@ -201,6 +201,11 @@ class BlobStore:
         """What deletes the container's old payloads that nobody refers to."""
         return BlobSweeper(self._container, in_use=in_use, retention=retention, now=now, short_lived=short_lived)
 
+    async def probe(self) -> None:
+        """Fail where the storage doesn't answer; whether the container is there yet doesn't matter."""
+        with suppress(ResourceNotFoundError):
+            await self._container.get_container_properties()
+
     async def close(self) -> None:
         """Close the container's HTTP session."""
         await self._container.close()

@@ -143,6 +143,10 @@ class ClaimStore:
         uploads = {UPLOADS: UPLOAD_LIVES}
         return self._blobs.sweeper(in_use=in_use, retention=retention, now=now, short_lived=uploads)
 
+    async def probe(self) -> None:
+        """Fail where the storage doesn't answer; whether the container is there yet doesn't matter."""
+        await self._blobs.probe()
+
     async def close(self) -> None:
         """Close the container's HTTP session."""
         await self._blobs.close()

@@ -2,11 +2,12 @@
 
 from .drain import Fate, QueueDrain, failure_of
 from .earlier import GivenUpEarlier
+from .editing import EditOutcome, EditRefused, EditResult, OpenedPayload, PayloadEditor
 from .given_up import MAX_RETURNS, RETURNS, BodyKind, GivenUp
 from .inbox import InboxRecords
 from .preview import preview
 from .ramp import Ramp, RedriveRun, Report
-from .record import DeadLetter, Note, Status, StoredLetter, stack_fingerprint, unread_identity
+from .record import DeadLetter, Note, Outgoing, Status, StoredLetter, stack_fingerprint, unread_identity
 from .redrive import Action, Decision, Redrive, ReplayOutcome, ReplayResult, replay_message
 from .selection import Filters, Group
 from .store import DeadLetterStore
@@ -26,6 +27,9 @@ __all__ = [
     "DeadLetterStore",
     "Decision",
     "Drain",
+    "EditOutcome",
+    "EditRefused",
+    "EditResult",
     "Fate",
     "Filters",
     "GivenUp",
@@ -33,6 +37,9 @@ __all__ = [
     "Group",
     "InboxRecords",
     "Note",
+    "OpenedPayload",
+    "Outgoing",
+    "PayloadEditor",
     "QueueDrain",
     "Ramp",
     "Redrive",

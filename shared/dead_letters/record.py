@@ -7,12 +7,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from shared.messages import CloudEvent, Delivery, ErrorCode, Failure, Headers, Lane
 from shared.telemetry import log_event
 
-__all__ = ["DeadLetter", "Note", "Status", "StoredLetter", "stack_fingerprint", "unread_identity"]
+__all__ = [
+    "DeadLetter",
+    "Edit",
+    "Note",
+    "Outgoing",
+    "Status",
+    "StoredLetter",
+    "content_id",
+    "stack_fingerprint",
+    "unread_identity",
+]
 
 _LANE_SOURCE = "lane:"
 
@@ -35,6 +45,36 @@ class Note:
     action: str
     by: str
     reason: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Edit:
+    """What operators made of a dead letter's message, which itself stays as it came.
+
+    Attributes
+    ----------
+    number:
+        How many edits there were.
+    message:
+        Id that the edited message would have as a dead letter of its own; None where the original is meant again.
+    properties:
+        Where its payload is: those that replace the original's of a claim and of encryption.
+    blob, encrypted:
+        The body of the edited message with every edit's difference: in a blob, or in the row; encrypted, or not.
+    """
+
+    number: int
+    message: str | None
+    properties: Mapping[str, Any]
+    blob: str | None
+    encrypted: bool
+
+
+class Outgoing(NamedTuple):
+    """A message as a replay sends it: its body, and its application properties."""
+
+    body: bytes
+    properties: Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,10 +204,7 @@ class DeadLetter:
     @property
     def id(self) -> str:
         """32 hex digits: two payloads under one identity are two dead letters, one delivered twice is one."""
-        claim = str(self.properties.get("claimSha256", ""))
-        digest = hashlib.sha256(hashlib.sha256(self.body).digest() + claim.encode("utf-8", "replace") + b"\0")
-        digest.update(self.identity.encode("utf-8", "replace"))
-        return digest.hexdigest()[:32]
+        return content_id(self.body, self.properties.get("claimSha256"), self.identity)
 
     @property
     def lane_name(self) -> str | None:
@@ -201,6 +238,8 @@ class StoredLetter:
         Its body is encrypted at rest.
     body_kind:
         As in `DeadLetter`.
+    edit:
+        What operators made of its message; None where nobody edited it.
     etag:
         The version of the row, for a change that must not hit a newer one.
     """
@@ -233,6 +272,20 @@ class StoredLetter:
     etag: str | None
     sealed: bool = False
     body_kind: str = "data"
+    edit: Edit | None = None
+
+    @property
+    def edited(self) -> bool:
+        """Whether a replay sends another payload than the one that came."""
+        return self.edit is not None and self.edit.message is not None
+
+
+def content_id(body: bytes, claim_sha256: object, identity: str) -> str:
+    """32 hex digits that follow from what a message says and which message it is."""
+    claim = "" if claim_sha256 is None else str(claim_sha256)
+    digest = hashlib.sha256(hashlib.sha256(body).digest() + claim.encode("utf-8", "replace") + b"\0")
+    digest.update(identity.encode("utf-8", "replace"))
+    return digest.hexdigest()[:32]
 
 
 def stack_fingerprint(error: BaseException | None) -> str | None:

@@ -13,15 +13,34 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from shared.messages import Delivery, ErrorCode, Headers, Lane, MessageError, parse_strict, payload_hash, stored_hashes
+from shared.messages import (
+    Delivery,
+    ErrorCode,
+    Headers,
+    Lane,
+    MessageError,
+    PayloadHash,
+    parse_strict,
+    payload_hash,
+    stored_hashes,
+)
 from shared.sending import BrokerMessage, NotSent, broker_message
 from shared.state import Row
 
 from .inbox import InboxRecords
-from .record import Note, Status, StoredLetter
+from .record import Note, Outgoing, Status, StoredLetter
 from .store import DeadLetterStore
 
-__all__ = ["Action", "Decision", "Redrive", "ReplayOutcome", "ReplayPlan", "ReplayResult", "replay_message"]
+__all__ = [
+    "Action",
+    "Decision",
+    "Redrive",
+    "ReplayOutcome",
+    "ReplayPlan",
+    "ReplayResult",
+    "delivery_of",
+    "replay_message",
+]
 
 Send = Callable[[Lane, BrokerMessage], Awaitable[None]]
 ReplayEvent = Callable[[StoredLetter, bytes], Awaitable[None]]
@@ -29,6 +48,7 @@ PayloadHashes = Callable[[str], Awaitable[Sequence[str]]]
 Resolved = Callable[[StoredLetter, bool], Awaitable[None]]
 Renew = Callable[[str], Awaitable[None]]
 IsErased = Callable[[Delivery, Headers], Awaitable[bool]]
+HashesOf = Callable[[Delivery, Headers], Awaitable[Sequence[PayloadHash]]]
 
 TAKE_OVER_AFTER = timedelta(minutes=2)
 """A replay that made no step for so long was killed."""
@@ -113,6 +133,9 @@ class Redrive:
         Given a message of a lane and its headers: whether its person was erased since it was accepted.
     payload_hashes:
         Given the digest of what a message says: every form in which the inbox may keep it.
+    hashes_of:
+        Given an edited message and its headers: its payload's hash as the inbox keeps it, then as it kept it under
+        earlier keys; raises MessageError where it breaks its contract.
     """
 
     def __init__(
@@ -127,6 +150,7 @@ class Redrive:
         resolved: Resolved | None = None,
         is_erased: IsErased | None = None,
         payload_hashes: PayloadHashes | None = None,
+        hashes_of: HashesOf | None = None,
     ) -> None:
         self._store = store
         self._inbox = inbox
@@ -137,6 +161,7 @@ class Redrive:
         self._resolved = resolved
         self._is_erased = is_erased
         self._payload_hashes = payload_hashes
+        self._hashes_of = hashes_of
 
     async def plan(self, letter: StoredLetter) -> ReplayPlan:
         """What a replay would do now; nothing is changed."""
@@ -216,19 +241,19 @@ class Redrive:
         if self._is_erased is None:
             return False
         try:
-            delivery = Delivery(
-                body=await self._store.body(letter),
-                properties=letter.properties,
-                message_id=letter.message_id or "",
-                sequence_number=0,
-                delivery_count=letter.attempts,
-            )
-            return await self._is_erased(delivery, Headers.from_properties(letter.properties))
+            made = await self._store.outgoing(letter)
+            return await self._is_erased(delivery_of(letter, made), Headers.from_properties(made.properties))
         except (MessageError, LookupError):  # it can't be read: its replay says so
             return False
 
     async def _is_same_payload(self, letter: StoredLetter, row: Row) -> bool:
         """Whether what was done under the id is this message; without a payload at hand it can't be decided."""
+        if letter.edited:
+            try:
+                hashes = await self._edited_hashes(letter, await self._store.outgoing(letter))
+            except (MessageError, LookupError):
+                return False
+            return any(form.is_in(row) for form in hashes)
         if letter.claim is not None or letter.event_type is None:
             return False
         try:
@@ -238,6 +263,11 @@ class Redrive:
             return False
         return any(form.is_in(row) for form in await stored_hashes(known, self._payload_hashes))
 
+    async def _edited_hashes(self, letter: StoredLetter, made: Outgoing) -> Sequence[PayloadHash]:
+        if self._hashes_of is None:
+            raise LookupError("an edited message can't be read here")
+        return await self._hashes_of(delivery_of(letter, made), Headers.from_properties(made.properties))
+
     async def _take(self, letter: StoredLetter, decision: Decision) -> StoredLetter | None:
         left = letter.status is Status.REPLAYING
         note = self._note(decision, "resumed" if left else "replay")
@@ -246,11 +276,11 @@ class Redrive:
 
     async def _hand_over(self, taken: StoredLetter, action: Action, decision: Decision) -> ReplayResult:
         try:
-            body = await self._store.body(taken)
+            made = await self._store.outgoing(taken)
             if action is Action.PROJECT:
-                await self._events[taken.source](taken, body)
+                await self._events[taken.source](taken, made.body)
             else:
-                await self._send_to_lane(taken, body)
+                await self._send_to_lane(taken, made)
         except asyncio.CancelledError:
             await self._give_back(taken, decision, "stopped by the operator")
             raise
@@ -270,15 +300,16 @@ class Redrive:
                 return changed
         return taken
 
-    async def _send_to_lane(self, letter: StoredLetter, body: bytes) -> None:
+    async def _send_to_lane(self, letter: StoredLetter, made: Outgoing) -> None:
         lane = _lane(letter)
         if lane is None:
             raise LookupError(f"no lane for {letter.source}")
-        if letter.claim is not None:
-            await self._renew(letter.claim)
+        edited = (await self._edited_hashes(letter, made))[0] if letter.edited else None
+        if (claim := made.properties.get("claim")) is not None:
+            await self._renew(str(claim))
         if letter.message_id is not None and letter.key is not None:
-            await self._inbox.reopen(letter.message_id, letter.key, replay=letter.replays)
-        await self._send(lane, replay_message(letter, body, now=self._now()))
+            await self._inbox.reopen(letter.message_id, letter.key, replay=letter.replays, payload_hash=edited)
+        await self._send(lane, replay_message(letter, made, now=self._now()))
 
     async def _close_inbox(self, letter: StoredLetter) -> None:
         if letter.message_id is not None and letter.key is not None:
@@ -305,17 +336,28 @@ class Redrive:
         return ReplayResult(known, Action.SKIP_BUSY) if changed is None else ReplayResult(changed, action)
 
 
-def replay_message(letter: StoredLetter, body: bytes, *, now: datetime) -> BrokerMessage:
+def delivery_of(letter: StoredLetter, made: Outgoing) -> Delivery:
+    """A message of a dead letter as a trigger would hand it over."""
+    return Delivery(
+        body=made.body,
+        properties=made.properties,
+        message_id=letter.message_id or "",
+        sequence_number=0,
+        delivery_count=letter.attempts,
+    )
+
+
+def replay_message(letter: StoredLetter, made: Outgoing, *, now: datetime) -> BrokerMessage:
     """The message of a replay: the same logical id, properties, claim and body, under a broker id of its own.
 
     Attempts and the time they may take begin anew. The broker id differs by the number of the replay, or duplicate
     detection would drop it in silence.
     """
     anew = {"attempt": 1, "firstAttemptAt": now.astimezone(UTC).isoformat(), "replay": letter.replays}
-    properties = {str(name): value for name, value in {**letter.properties, **anew}.items()}
+    properties = {str(name): value for name, value in {**made.properties, **anew}.items()}
     name = (letter.message_id or "").partition("#")[0]
     return broker_message(
-        body,
+        made.body,
         broker_id=f"{name if 0 < len(name) <= _BROKER_ID_LIMIT else letter.id}#r{letter.replays}",
         properties=properties,
         session_id=letter.key if letter.lane == Lane.ORDERED else None,

@@ -13,11 +13,13 @@ from typing import Any
 
 from shared.tables import etag_of
 
-from .record import DeadLetter, Note, Status, StoredLetter
+from .record import DeadLetter, Edit, Note, Status, StoredLetter
 
 __all__ = [
     "COLUMNS",
     "INLINE_BYTES",
+    "edit_columns",
+    "failed_again",
     "from_row",
     "history_column",
     "merged",
@@ -67,8 +69,16 @@ COLUMNS = (
     "bodyBlob",
     "bodyKind",
     "sealed",
+    "edits",
+    "editedId",
+    "editedProperties",
+    "editedClaim",
+    "editBlob",
+    "editEncrypted",
 )
-"""Every column but the body."""
+"""Every column but the bodies."""
+_OF_FAILURE = ("category", "code", "reason", "attempts", "lastFailure", "fingerprint", "correlationId", "traceId")
+_OF_COPY = ("traceparent", "source", "position", "lane", "status", "changedAt")
 
 
 def partition_of(identity: str) -> str:
@@ -120,6 +130,7 @@ def merged(known: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     row = dict(new)
     row["firstFailure"] = min(known["firstFailure"], new["firstFailure"])
     row["replays"] = known["replays"]
+    row |= {name: value for name, value in known.items() if name.startswith("edit")}
     notes = _notes(known)
     if before is Status.OPEN or (same_copy and before in (Status.REPLAYED, Status.DISCARDED)):
         row["status"] = before.value
@@ -130,6 +141,35 @@ def merged(known: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     if notes:
         row["history"] = history_column(notes)
     return row
+
+
+def failed_again(known: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """The row of a dead letter whose edited message failed: why is new, the message that came stays, and its edits."""
+    return merged(known, {**known, **{name: new[name] for name in (*_OF_FAILURE, *_OF_COPY) if name in new}})
+
+
+def edit_columns(edit: Edit) -> dict[str, Any]:
+    """What a row says of its edits."""
+    return {
+        "edits": edit.number,
+        "editedId": edit.message,
+        "editedProperties": json.dumps(dict(edit.properties)),
+        "editedClaim": edit.properties.get("claim"),
+        "editBlob": edit.blob,
+        "editEncrypted": edit.encrypted,
+    }
+
+
+def _edit(row: Mapping[str, Any]) -> Edit | None:
+    if not row.get("edits"):
+        return None
+    return Edit(
+        number=int(row["edits"]),
+        message=row.get("editedId"),
+        properties=json.loads(row.get("editedProperties") or "{}"),
+        blob=row.get("editBlob"),
+        encrypted=bool(row.get("editEncrypted")),
+    )
 
 
 def from_row(row: Mapping[str, Any]) -> StoredLetter:
@@ -162,6 +202,7 @@ def from_row(row: Mapping[str, Any]) -> StoredLetter:
         body_blob=row.get("bodyBlob"),
         sealed=bool(row.get("sealed")),
         body_kind=str(row.get("bodyKind", "data")),
+        edit=_edit(row),
         etag=etag_of(row),
     )
 

@@ -5,21 +5,28 @@ written before the row and deleted after it, and only while it is old, so no row
 """
 
 import asyncio
+import base64
+import hashlib
 import heapq
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
 
 from shared.blobs import BodyStore
 from shared.encryption import MessageEncryption, UnknownKey
-from shared.messages import Delivery, ErrorCode, Headers
+from shared.messages import EDIT_OF, Delivery, ErrorCode, Headers, write_json
 from shared.tables import Condition, Conflict, Create, Delete, Entity, Query, Replace, Table, again_on_conflict
 
-from .record import DeadLetter, Note, Status, StoredLetter
+from .record import DeadLetter, Edit, Note, Outgoing, Status, StoredLetter, content_id
 from .rows import (
     COLUMNS,
     INLINE_BYTES,
+    edit_columns,
+    failed_again,
     from_row,
     history_column,
     merged,
@@ -34,6 +41,7 @@ __all__ = ["DeadLetterStore", "LetterPage", "Swept"]
 _PAGE = 500
 _SIDE_BY_SIDE = 16
 _BLOB_GRACE = timedelta(days=1)
+_HEX = frozenset("0123456789abcdef")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +77,12 @@ class DeadLetterStore:
         self._encryption = encryption
 
     async def put(self, letter: DeadLetter) -> None:
-        """Return when the dead letter is stored; one that is known keeps its first failure and its history."""
+        """Return when the dead letter is stored; one that is known keeps its first failure and its history.
+
+        An edited message that failed belongs to the dead letter that it came from, as long as that wasn't edited since.
+        """
+        if await self._put_edited(letter):
+            return
         row = to_row(letter)
         body = letter.body
         if body and self._encryption is not None:
@@ -92,6 +105,20 @@ class DeadLetterStore:
                 await self._table.submit([Replace(merged(known, row), known.etag)])
 
         await again_on_conflict(put, subject=f"the dead letter {letter.id}")
+
+    async def _put_edited(self, letter: DeadLetter) -> bool:
+        origin = str(letter.properties.get(EDIT_OF, ""))
+        if len(origin) != len(letter.id) or not set(origin) <= _HEX:
+            return False
+
+        async def put() -> bool:
+            known = await self._row(origin)
+            if known is None or known.get("editedId") != letter.id:
+                return False
+            await self._table.submit([Replace(failed_again(known, to_row(letter)), known.etag)])
+            return True
+
+        return await again_on_conflict(put, subject=f"the dead letter {origin}")
 
     async def get(self, identity: str) -> StoredLetter | None:
         """The dead letter with this id, or None."""
@@ -122,12 +149,69 @@ class DeadLetterStore:
         """
         if letter.body_size == 0:
             return b""
-        kept = await self._kept(letter)
-        if not letter.sealed:
-            return kept
+        kept = await self._kept(letter.id, letter.body_blob, "body")
+        return await self._clear(letter.id, kept) if letter.sealed else kept
+
+    async def outgoing(self, letter: StoredLetter) -> Outgoing:
+        """The message as a replay sends it: as operators edited it, else as it came; raises as `body` does."""
+        if letter.edit is None or letter.edit.message is None:
+            return Outgoing(await self.body(letter), letter.properties)
+        known = await self._edits(letter)
+        kept = {name: value for name, value in letter.properties.items() if not name.startswith(("claim", "sealed"))}
+        properties = {**kept, **letter.edit.properties, EDIT_OF: letter.id}
+        return Outgoing(base64.b64decode(known["body"]), properties)
+
+    async def differences(self, letter: StoredLetter) -> list[Mapping[str, Any]]:
+        """Every edit, oldest first: `at`, `by`, `reason` and `patch` (RFC 6902); raises as `body` does.
+
+        They hold protected values, and are for whoever may see those.
+        """
+        return [] if letter.edit is None else list((await self._edits(letter))["log"])
+
+    async def edit(
+        self, letter: StoredLetter, made: Outgoing | None, entry: Mapping[str, Any], note: Note
+    ) -> StoredLetter | None:
+        """Keep what a replay shall send in place of the original (None: the original after all), and what differs.
+
+        Parameters
+        ----------
+        entry:
+            As `differences` has it.
+
+        Returns
+        -------
+        None where somebody else has changed the dead letter meanwhile; nothing is kept then.
+        """
+        body = b"" if made is None else made.body
+        log = [*await self.differences(letter), entry]
+        kept = write_json({"body": base64.b64encode(body).decode(), "log": log}).encode("utf-8", "surrogatepass")
+        if self._encryption is not None:
+            kept = await self._encryption.encrypt_for(_edits_of(letter.id), kept)
+        blob = f"{letter.id}-{hashlib.sha256(kept).hexdigest()[:16]}" if len(kept) > INLINE_BYTES else None
+        if blob is not None:
+            await self._bodies.put(blob, kept)
+        edit = Edit(
+            number=1 if letter.edit is None else letter.edit.number + 1,
+            message=None if made is None else _as_its_own(letter, made),
+            properties={} if made is None else _of_payload(made.properties),
+            blob=blob,
+            encrypted=self._encryption is not None,
+        )
+        columns = {**edit_columns(edit), "edit": kept if blob is None else None}
+        return await self._changed(letter, columns, note, edit=edit)
+
+    async def _edits(self, letter: StoredLetter) -> dict[str, Any]:
+        if letter.edit is None:
+            return {"body": "", "log": []}
+        kept = await self._kept(letter.id, letter.edit.blob, "edit")
+        text = await self._clear(_edits_of(letter.id), kept) if letter.edit.encrypted else kept
+        read: dict[str, Any] = json.loads(text, parse_float=Decimal)
+        return read
+
+    async def _clear(self, owner: str, kept: bytes) -> bytes:
         if self._encryption is None:
             raise UnknownKey("The dead letter is encrypted, and the settings name no data key.")
-        return await self._encryption.decrypt_for(letter.id, kept)
+        return await self._encryption.decrypt_for(owner, kept)
 
     async def message(self, letter: StoredLetter) -> bytes:
         """The message that a body holds: decrypted, where its lane had encrypted it; raises as `body` does."""
@@ -136,13 +220,13 @@ class DeadLetterStore:
             return body
         return await self._encryption.decrypt(Headers.from_properties(letter.properties), body)
 
-    async def _kept(self, letter: StoredLetter) -> bytes:
-        if letter.body_blob is not None:
-            if (body := await self._bodies.get(letter.body_blob)) is not None:
+    async def _kept(self, identity: str, blob: str | None, column: str) -> bytes:
+        if blob is not None:
+            if (body := await self._bodies.get(blob)) is not None:
                 return body
-        elif (row := await self._row(letter.id, ("body",))) is not None and "body" in row:
-            return bytes(row["body"])
-        raise LookupError(f"the body of the dead letter {letter.id} is gone")
+        elif (row := await self._row(identity, (column,))) is not None and column in row:
+            return bytes(row[column])
+        raise LookupError(f"the {column} of the dead letter {identity} is gone")
 
     async def page(self, filters: Filters, *, size: int = 100, start: Mapping[str, str] | None = None) -> LetterPage:
         """Up to `size` matching dead letters from `start` on, in the order of their ids."""
@@ -180,8 +264,9 @@ class DeadLetterStore:
 
     async def claims(self) -> AsyncIterator[str]:
         """The blob name of every claim that a dead letter still refers to."""
-        async for row in self._rows([Condition("claim", "gt", "")], ("claim",)):
-            yield row["claim"]
+        for column in ("claim", "editedClaim"):
+            async for row in self._rows([Condition(column, "gt", "")], (column,)):
+                yield row[column]
 
     async def change(
         self,
@@ -193,24 +278,31 @@ class DeadLetterStore:
         replays: int | None = None,
     ) -> StoredLetter | None:
         """Set the status and note who did it; None where somebody else has changed the dead letter meanwhile."""
-        history = (*letter.history, note) if note else letter.history
         count = letter.replays if replays is None else replays
+        columns = {"status": status.value, "replays": count, "changedAt": at}
+        return await self._changed(letter, columns, note, status=status, replays=count, changed_at=at)
+
+    async def _changed(
+        self, letter: StoredLetter, columns: Mapping[str, Any], note: Note | None, **fields: Any
+    ) -> StoredLetter | None:
+        history = (*letter.history, note) if note else letter.history
         known = await self._row(letter.id)
         if known is None or known.etag != letter.etag:
             return None
-        columns = {"status": status.value, "replays": count, "changedAt": at, "history": history_column(history)}
+        whole = {**known, **columns, "history": history_column(history)}
+        row = {name: value for name, value in whole.items() if value is not None}
         try:
-            (etag,) = await self._table.submit([Replace({**known, **columns}, letter.etag)])
+            (etag,) = await self._table.submit([Replace(row, letter.etag)])
         except Conflict:
             return None
-        return replace(letter, status=status, replays=count, changed_at=at, history=history, etag=etag)
+        return replace(letter, history=history, etag=etag, **fields)
 
     async def forget(self, letter: StoredLetter, note: Note) -> bool:
         """Delete what a dead letter's message says, and settle it for good; False where it has changed meanwhile."""
         known = await self._row(letter.id)
         if known is None or known.etag != letter.etag:
             return False
-        gone = ("body", "bodyBlob", "sealed", "claim", "properties")
+        gone = ("body", "bodyBlob", "sealed", "claim", "properties", "edit")
         kept = {name: value for name, value in known.items() if not name.startswith(gone)}
         left = Delivery(body=b"", properties=letter.properties, message_id="", sequence_number=0, delivery_count=0)
         columns = {
@@ -226,14 +318,15 @@ class DeadLetterStore:
             await self._table.submit([Replace({**kept, **columns}, letter.etag)])
         except Conflict:
             return False
-        if letter.body_blob is not None:
-            await self._bodies.delete(letter.body_blob, before=note.at + _BLOB_GRACE)
+        for blob in (letter.body_blob, letter.edit.blob if letter.edit is not None else None):
+            if blob is not None:
+                await self._bodies.delete(blob, before=note.at + _BLOB_GRACE)
         return True
 
     async def sweep(self, before: datetime, *, time_left: Callable[[], bool]) -> Swept:
         """Delete what failed last before `before`, and bodies that no row refers to; stop when no time is left."""
         swept = Swept()
-        columns = ("PartitionKey", "RowKey", "status", "bodyBlob")
+        columns = ("PartitionKey", "RowKey", "status", "bodyBlob", "editBlob")
         query = Query(where=Filters(until=before).conditions(), select=columns, size=_PAGE)
         page = await self._table.page(query)
         while True:
@@ -255,8 +348,9 @@ class DeadLetterStore:
             return
         swept.records += 1
         swept.open += row["status"] == Status.OPEN
-        if row.get("bodyBlob"):
-            await self._delete_body(row["bodyBlob"], before, swept)
+        for blob in ("bodyBlob", "editBlob"):
+            if row.get(blob):
+                await self._delete_body(row[blob], before, swept)
 
     async def _sweep_bodies(self, before: datetime, swept: Swept, time_left: Callable[[], bool]) -> None:
         """Bodies whose row was never written, or was deleted without them: a crash came between."""
@@ -264,7 +358,8 @@ class DeadLetterStore:
             if not time_left():
                 swept.finished = False
                 return
-            if await self._row(name, ("RowKey",)) is None:
+            row = await self._row(name.partition("-")[0], ("RowKey", "editBlob"))
+            if row is None or name not in (row["RowKey"], row.get("editBlob")):
                 await self._delete_body(name, before, swept)
 
     async def _delete_body(self, name: str, before: datetime, swept: Swept) -> None:
@@ -286,6 +381,20 @@ class DeadLetterStore:
 
     async def _row(self, identity: str, columns: Sequence[str] = ()) -> Entity | None:
         return await self._table.get(partition_of(identity), identity, select=columns)
+
+
+def _edits_of(identity: str) -> str:
+    """Whose content an encrypted edit is: it can't take the place of the message that came."""
+    return f"{identity}/edit"
+
+
+def _of_payload(properties: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in properties.items() if name.startswith(("claim", "sealed"))}
+
+
+def _as_its_own(letter: StoredLetter, made: Outgoing) -> str:
+    """The id of the dead letter that an edited message would be, by which its failure is recognised."""
+    return content_id(made.body, made.properties.get("claimSha256"), letter.message_id or "")
 
 
 async def _all(*calls: Awaitable[None]) -> None:

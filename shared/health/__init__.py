@@ -1,5 +1,23 @@
-"""Health: liveness and readiness."""
+"""Health: liveness, and readiness from what a monitor finds of every dependency."""
 
-from .checks import Degraded, Health, Probe
+from .check import Check, Degraded, Probe
+from .component import Component, Status, overall
+from .draining import on_terminate
+from .monitor import Monitor
+from .readiness import VERSION, Health, Identity
+from .reports import Reports
 
-__all__ = ["Degraded", "Health", "Probe"]
+__all__ = [
+    "VERSION",
+    "Check",
+    "Component",
+    "Degraded",
+    "Health",
+    "Identity",
+    "Monitor",
+    "Probe",
+    "Reports",
+    "Status",
+    "on_terminate",
+    "overall",
+]

@@ -44,6 +44,10 @@ class Route:
         Names of the query parameters that it takes; any other is refused.
     docs:
         An OpenAPI operation that describes it; what all routes have in common is added.
+    streams:
+        Its answer comes piece by piece, for longer than another may take: no proxy may hold it back.
+    described:
+        Whether the API's description has it; the gateway has it all the same.
     direct:
         Goes to its endpoint straight, past FastAPI's middleware; for paths without parameters.
     """
@@ -55,6 +59,8 @@ class Route:
     scheme: str | None = None
     query: frozenset[str] = frozenset()
     docs: Mapping[str, Any] = field(default_factory=dict)
+    streams: bool = False
+    described: bool = True
     direct: bool = False
 
     def __post_init__(self) -> None:
@@ -62,6 +68,11 @@ class Route:
             raise WrongRoute(f"the route {self.method} /api/{self.path} isn't well-formed")
         if self.direct and "{" in self.path:
             raise WrongRoute(f"the route {self.method} /api/{self.path} has parameters, so it can't go straight")
+
+    @property
+    def parameters(self) -> list[str]:
+        """Names of the path's parameters."""
+        return re.findall(r"\{(\w+)\}", self.path)
 
     @property
     def full_path(self) -> str:

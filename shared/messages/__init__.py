@@ -2,6 +2,7 @@
 
 from .cloud_events import CLOUD_EVENT_TYPE, CloudEvent, envelope_from, former_id_of, in_attributes, message_id_of
 from .envelope import (
+    EDIT_OF,
     ERASED_PROPERTY,
     Contract,
     Delivery,
@@ -45,6 +46,7 @@ from .strict_json import (
 
 __all__ = [
     "CLOUD_EVENT_TYPE",
+    "EDIT_OF",
     "ERASED_PROPERTY",
     "Category",
     "CloudEvent",

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from shared.telemetry import RecordedSpan
 
 __all__ = [
+    "EDIT_OF",
     "ERASED_PROPERTY",
     "Contract",
     "Delivery",
@@ -43,6 +44,8 @@ __all__ = [
 ]
 
 MAX_REPORTED_ERRORS = 20
+EDIT_OF = "editOf"
+"""Property of a message that was edited among the dead letters: which one of them it was."""
 
 
 def _in_utc(moment: datetime) -> datetime:
@@ -270,6 +273,7 @@ class Headers:
     `accepted_at` is when it was accepted, where `first_attempt_at` was moved on since.
     `former_id` is the id under which the release before knows a CloudEvent.
     `request` is the number of the one request that brought it: several may come under one message id.
+    `edit_of` is the dead letter whose message an operator edited into this one.
     """
 
     message_id: UUID
@@ -292,6 +296,7 @@ class Headers:
     former_id: UUID | None = None
     accepted_at: datetime | None = None
     request: str | None = None
+    edit_of: str | None = None
 
     @property
     def identities(self) -> tuple[UUID, ...]:
@@ -339,6 +344,7 @@ class Headers:
             "sender": self.sender,
             "formerId": None if self.former_id is None else str(self.former_id),
             "request": self.request,
+            EDIT_OF: self.edit_of,
             "acceptedAt": None if self.accepted_at is None else self.accepted_at.astimezone(UTC).isoformat(),
         }
         properties.update({name: value for name, value in optional.items() if value is not None})
@@ -377,6 +383,7 @@ class Headers:
             sender=optional("sender", _TEXT),
             former_id=optional("formerId", _uuid),
             request=optional("request", _TEXT),
+            edit_of=optional(EDIT_OF, _TEXT),
             accepted_at=optional("acceptedAt", _first_attempt),
         )
 

@@ -1,7 +1,7 @@
 """What a handler gets of `work.call(partner)`: typed calls, each with a key that a re-run repeats."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, TypeVar, cast
 from uuid import uuid5
@@ -12,7 +12,7 @@ from shared.messages import MalformedJson, validate_json
 from shared.telemetry import current_traceparent
 
 from .client import Caller, Client
-from .errors import InvalidAnswer
+from .errors import InvalidAnswer, PartnerUnavailable
 from .kept_answers import KeptAnswers
 from .sessions import Received, Request
 
@@ -37,10 +37,19 @@ class Calls:
     - `critical`: its retries are paid from the partner's budget for critical calls.
     - `once`: the answer is written down in a row of its own before the handler goes on. A run after a conflict or a
       crash finds it instead of calling again; between answer and row only the idempotency key protects.
+    - `stale`: of a GET, the last good answer serves for so many seconds while the partner can't be called; `age` tells
+      how old it is.
+    - `fallback`: a function of the PartnerUnavailable whose value serves while the partner can't be called; one that
+      raises it again puts the message off, as without.
 
     The key is made of the message's id and the number of this very call, so that a re-run repeats the same call. Each
     method raises PartnerError and PartnerUnavailable; let them pass, and the failure matrix says what becomes of the
     message.
+
+    Attributes
+    ----------
+    age:
+        Seconds since the latest answer was got; 0 for one that isn't stale.
 
     Parameters
     ----------
@@ -53,6 +62,7 @@ class Calls:
         self._caller = caller
         self._answers = answers
         self._numbers = numbers
+        self.age = 0.0
 
     async def get(self, path: str, answer: type[T], **options: Any) -> T:
         """Read something."""
@@ -86,6 +96,8 @@ class Calls:
         endpoint: str | None = None,
         critical: bool = False,
         once: bool = False,
+        stale: float = 0.0,
+        fallback: Callable[[PartnerUnavailable], T] | None = None,
     ) -> T:
         """Make any call; the methods named for HTTP's own are short for it."""
         partner = self._client.partner
@@ -112,9 +124,22 @@ class Calls:
             headers=sent,
             body=None if body is None else body.model_dump_json(by_alias=True).encode(),
         )
-        received = await self._client.call(
-            request, self._caller, repeatable=partner.idempotency_header is not None, critical=critical
-        )
+        self.age = 0.0
+        try:
+            received = await self._client.call(
+                request, self._caller, repeatable=partner.idempotency_header is not None, critical=critical
+            )
+        except PartnerUnavailable as error:
+            former = self._client.former(request, within=stale) if stale else None
+            if former is not None:
+                received, self.age = former
+            elif fallback is not None:
+                return fallback(error)
+            else:
+                raise
+        else:
+            if stale and method == "GET":
+                self._client.remember(request, received)
         value = _read(partner.name, request, received, answer)
         if kept is not None:
             return cast(T, await kept.keep(self._caller.bucket, self._caller.message_id, key, cast(BaseModel, value)))

@@ -1,27 +1,30 @@
 """One partner in this process: every try of a call, and what each answer means."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 from opentelemetry.trace import SpanKind
 
-from shared.resilience import RetryBudget
-from shared.telemetry import Metrics, span
-
-from .errors import (
-    InvalidAnswer,
-    OutcomeUnknown,
-    PartnerError,
-    PartnerFailed,
-    PartnerRefused,
-    PartnerThrottled,
-    PartnerUnavailable,
+from shared.resilience import (
+    BoundedCache,
+    BreakerOpen,
+    BreakerPolicy,
+    Permit,
+    Result,
+    RetryBudget,
+    SharedBreaker,
+    SharedRow,
 )
+from shared.telemetry import Metrics, log_event, span
+
+from .authenticators import Authenticators
+from .errors import OutcomeUnknown, PartnerError, PartnerFailed, PartnerThrottled, PartnerUnavailable
+from .meaning import check, health, was_refused
+from .meaning import outcome as name_of
 from .partner import Partner
-from .retry_after import retry_after
 from .sessions import Received, Request, Session
 
 __all__ = ["Caller", "Client", "Surroundings"]
@@ -31,6 +34,12 @@ _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 _LEAST_SECONDS = 0.001
 RETRY_SHARE = 0.2
 RETRY_RESERVE = 10.0
+LONGEST_JITTER = 10.0
+"""Seconds over which messages that met an open breaker come back, so that they are no wave."""
+_FORMER_BYTES = 8 * 1024 * 1024
+"""Of answers that are kept for the time when a partner can't be called."""
+_MOST_ENDPOINTS = 64
+"""Classes of endpoints with a breaker of their own; where a path's first part is an id, the others share one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,21 +64,53 @@ class Caller:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Surroundings:
-    """Time and chance: `clock` is the loop's, in seconds; `random` returns 0 … 1."""
+    """Time and chance, and what the instances share.
+
+    Attributes
+    ----------
+    clock:
+        The loop's, in seconds.
+    random:
+        Returns 0 … 1.
+    row:
+        The shared row of a name; None leaves each instance alone.
+    """
 
     clock: Callable[[], float]
     now: Callable[[], datetime]
     random: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    row: Callable[[str], SharedRow] | None = None
 
 
 class Client:
-    """Calls one partner at one base URL."""
+    """Calls one partner at one base URL.
 
-    def __init__(self, partner: Partner, session: Session, around: Surroundings) -> None:
+    Parameters
+    ----------
+    name:
+        The partner's, with its target's where it has several: breakers are shared under it.
+    """
+
+    def __init__(
+        self,
+        partner: Partner,
+        name: str,
+        policy: BreakerPolicy | None,
+        session: Session,
+        authenticators: Authenticators,
+        around: Surroundings,
+    ) -> None:
         self.partner = partner
+        self._name = name
+        self._policy = policy
         self._session = session
+        self._authenticators = authenticators
         self._around = around
+        self._former: BoundedCache[Hashable, tuple[Received, float]] = BoundedCache(
+            _FORMER_BYTES, size=lambda kept: len(kept[0].body) + 1_000, clock=around.clock
+        )
+        self._breakers: dict[str, SharedBreaker] = {}
         self._budgets = {
             critical: RetryBudget(share=RETRY_SHARE, reserve=RETRY_RESERVE, trickle=0.1, clock=around.clock)
             for critical in (True, False)
@@ -98,7 +139,7 @@ class Client:
             try:
                 return await self._try(request, caller, attempt)
             except (PartnerFailed, PartnerThrottled) as error:
-                if not (repeatable or request.method in _SAFE or _was_refused(error)):
+                if not (repeatable or request.method in _SAFE or was_refused(error)):
                     reason = f"{error.reason}; it may have been done, and must not be asked for twice"
                     raise OutcomeUnknown(self.partner.name, request.endpoint, reason, status=error.status) from error
                 now = self._around.clock()
@@ -115,8 +156,11 @@ class Client:
         left = caller.deadline - self._around.clock()
         if left < _LEAST_SECONDS:
             raise PartnerUnavailable(name, request.endpoint, "the message's time is over", after=0.0)
+        breaker = self._breaker(request.endpoint)
+        permit = await self._admitted(breaker, request)
         began = self._around.clock()
-        outcome = "cancelled"
+        seconds = min(caller.deadline - began, partner.timeouts.total)
+        outcome, result, asked = "cancelled", Result.GOOD, None
         attributes: dict[str, str | int] = {
             "sluice.partner": name,
             "sluice.partner.endpoint": request.endpoint,
@@ -125,50 +169,88 @@ class Client:
         }
         try:
             with span("partner call", kind=SpanKind.CLIENT, attributes=attributes):
-                answer = await self._session.send(request, seconds=min(left, partner.timeouts.total))
-                self._check(request, answer)
+                answer = await self._authenticated(request, began + seconds)
+                check(name, request.endpoint, answer, now=self._around.now())
             outcome = "done"
         except PartnerError as error:
-            outcome = _OUTCOMES[type(error)]
+            outcome, result, asked = name_of(error), health(error), error.after
             raise
         finally:
-            seconds = self._around.clock() - began
+            took = self._around.clock() - began
             Metrics.partner_calls.add(partner=name, endpoint=request.endpoint, outcome=outcome)
-            Metrics.partner_duration.record(seconds, partner=name, endpoint=request.endpoint)
+            Metrics.partner_duration.record(took, partner=name, endpoint=request.endpoint)
+            # A call that had less than its agreed time tells nothing where it had no answer.
+            cut = outcome == "cancelled" or (result is Result.FAILED and took >= seconds < partner.timeouts.total)
+            if breaker is not None and permit is not None and not cut:
+                await breaker.record(permit, result, took=took, asked=asked)
         return answer
 
-    def _check(self, request: Request, answer: Received) -> None:
-        """Raise what an answer's status means; a good one means nothing."""
-        status = answer.status
-        if 200 <= status < 300:
-            return
-        kind: type[PartnerError] = PartnerRefused
-        if status in (429, 503):
-            kind = PartnerThrottled
-        elif status >= 500 or status in (408, 409, 425):
-            kind = PartnerFailed
-        raise kind(
-            self.partner.name,
-            request.endpoint,
-            f"answered {status}",
-            status=status,
-            after=retry_after(answer.headers, now=self._around.now()) if kind is not PartnerRefused else None,
-            body=answer.body,
-        )
+    async def _authenticated(self, request: Request, deadline: float) -> Received:
+        """The answer to a request with its proofs; a 401 is met once by a new token or another version of the key."""
+        prover = self._authenticators
+        if not prover.any:
+            return await self._session.send(request, seconds=deadline - self._around.clock())
+        proven = await prover.apply(request)
+        identity = await prover.identity()
+        answer = await self._session.send(proven, seconds=deadline - self._around.clock(), identity=identity)
+        if answer.status == 401 and await prover.refused(proven):
+            proven = await prover.apply(request)
+            answer = await self._session.send(proven, seconds=deadline - self._around.clock(), identity=identity)
+        return answer
+
+    async def _admitted(self, breaker: SharedBreaker | None, request: Request) -> Permit | None:
+        if breaker is None:
+            return None
+        try:
+            return await breaker.admit()
+        except BreakerOpen as refused:
+            after = refused.after + self._around.random() * min(LONGEST_JITTER, refused.after + 1)
+            reason = f"not called: its breaker is open ({refused.reason})"
+            raise PartnerUnavailable(self.partner.name, request.endpoint, reason, after=after) from None
+
+    def _breaker(self, endpoint: str) -> SharedBreaker | None:
+        policy = self._policy
+        if policy is None:
+            return None
+        if endpoint not in self._breakers and len(self._breakers) >= _MOST_ENDPOINTS:
+            endpoint = "others"
+        found = self._breakers.get(endpoint)
+        if found is None:
+            around, name = self._around, self.partner.name
+
+            def changed(state: str, reason: str) -> None:
+                log_event("partner breaker", partner=name, endpoint=endpoint, state=state, reason=reason)
+                Metrics.partner_open.set(state == "open", partner=name, endpoint=endpoint)
+
+            found = self._breakers[endpoint] = SharedBreaker(
+                policy,
+                around.row(f"breaker:{self._name}:{endpoint}") if around.row else None,
+                longest=self.partner.timeouts.total,
+                clock=around.clock,
+                now=around.now,
+                random=around.random,
+                changed=changed,
+            )
+        return found
+
+    def remember(self, request: Request, received: Received) -> None:
+        """Keep a good answer for the time when the partner can't be called."""
+        self._former.put(_place(request), (received, self._around.clock()))
+
+    def former(self, request: Request, *, within: float) -> tuple[Received, float] | None:
+        """The last good answer to a GET and its age, unless it is older than so many seconds."""
+        found = self._former.get(_place(request)) if request.method == "GET" else None
+        if found is None:
+            return None
+        received, at = found
+        age = self._around.clock() - at
+        return (received, age) if age <= within else None
 
     async def close(self) -> None:
         """Close the connections."""
+        await self._authenticators.close()
         await self._session.close()
 
 
-_OUTCOMES: dict[type[PartnerError], str] = {
-    PartnerFailed: "failed",
-    PartnerThrottled: "throttled",
-    PartnerRefused: "refused",
-    InvalidAnswer: "invalid",
-}
-
-
-def _was_refused(error: PartnerError) -> bool:
-    """Whether the partner certainly hasn't done it: it never came, or came too often."""
-    return not error.sent or error.status in (425, 429)
+def _place(request: Request) -> Hashable:
+    return request.path, tuple(sorted(request.query.items()))

@@ -12,7 +12,7 @@ from uuid import UUID
 
 from shared.messages import Category, Delivery, ErrorCode, Failure, Headers, PayloadHash
 from shared.outbox import OutboxRows
-from shared.state import Row, StateStore, inbox_key, sequence_key
+from shared.state import Row, StateStore, inbox_key, is_edited, sequence_key
 from shared.tables import etag_of
 from shared.work import Aggregate, Dead, Duplicate, Ended, Fresh, Message
 
@@ -160,9 +160,14 @@ class Deduplication:
 
 
 def _verdict(message: Message, inbox: Row | None) -> Duplicate | Dead | None:
-    """None: go on. An operator's replay opens a row again; another payload under a known id is refused."""
-    if inbox is None or inbox["status"] == "replaying" or _is_of_another(message, inbox):
+    """None: go on. An operator's replay opens a row again; another payload under a known id is refused.
+
+    Of an edited message the row has the new payload's hash: an earlier copy that comes meanwhile does nothing.
+    """
+    if inbox is None or _is_of_another(message, inbox):
         return None
+    if inbox["status"] == "replaying":
+        return Duplicate() if is_edited(inbox) and not message.has_payload_of(inbox) else None
     if not inbox.get("payloadSha256") or message.has_payload_of(inbox):
         return Duplicate()
     return Dead(

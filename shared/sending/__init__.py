@@ -1,9 +1,11 @@
 """Sending: commands to the lanes, events to the event hub."""
 
+from .backlog import Backlog
 from .coalescing import BrokerMessage, CoalescingSender, Lanes, NotSent, broker_message, command
 from .events import EventPublisher, OutgoingEvent
 
 __all__ = [
+    "Backlog",
     "BrokerMessage",
     "CoalescingSender",
     "EventPublisher",

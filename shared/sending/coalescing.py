@@ -6,6 +6,7 @@ While one batch is on its way the next one fills, so the batch grows with the lo
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
@@ -18,6 +19,8 @@ from shared.encryption import MessageEncryption
 from shared.messages import Headers, Lane
 
 __all__ = ["BrokerMessage", "CoalescingSender", "Lanes", "NotSent", "broker_message", "command"]
+
+_CLOSING_SECONDS = 2.0
 
 
 class NotSent(Exception):
@@ -53,6 +56,7 @@ class CoalescingSender:
         self._waiting: deque[_Waiting] = deque()
         self._drain: asyncio.Task[None] | None = None
         self._scheduling = asyncio.Semaphore(16)
+        self._closing: set[asyncio.Task[None]] = set()
 
     def _client(self) -> ServiceBusSender:
         if self._sender is None:
@@ -93,12 +97,20 @@ class CoalescingSender:
                 raise NotSent(f"{type(error).__name__}: the delayed copy wasn't scheduled") from error
 
     async def probe(self) -> None:
-        """Open the link to the queue, or fail with NotSent."""
+        """Open a link to the queue that nobody has used before, and close it; raises NotSent where that fails.
+
+        The sender's own link may have been open since long ago, and says nothing of the broker as it is now.
+        """
+        link = self._open_sender()
         try:
             async with asyncio.timeout(self._timeout):
-                await self._client().create_message_batch()
+                await link.create_message_batch()
         except (ServiceBusError, OSError, TimeoutError) as error:
             raise NotSent(f"{type(error).__name__}: the queue can't be reached") from error
+        finally:  # behind the caller: closing takes the SDK half a second, and says nothing of the broker
+            closing = asyncio.create_task(_close(link), name="close a probed link")
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
 
     async def _run(self) -> None:
         while self._waiting:
@@ -152,10 +164,17 @@ class CoalescingSender:
         if self._drain is not None and not self._drain.done():
             self._drain.cancel()
             await asyncio.gather(self._drain, return_exceptions=True)
+        await asyncio.gather(*self._closing)
         self._fail(self._take_all(), NotSent("the app is closing"))
         if self._sender is not None:
             await self._sender.close()
             self._sender = None
+
+
+async def _close(link: ServiceBusSender) -> None:
+    with suppress(Exception):
+        async with asyncio.timeout(_CLOSING_SECONDS):
+            await link.close()
 
 
 def _not_sent(error: Exception) -> NotSent:
@@ -201,6 +220,8 @@ class Lanes:
     def __init__(self, senders: Mapping[Lane, CoalescingSender], encryption: MessageEncryption | None = None) -> None:
         self._senders = dict(senders)
         self._encryption = encryption
+        self._turn = 0
+        self._away: set[Lane] = set()
 
     async def send(self, headers: Headers, body: bytes) -> None:
         """Return when the lane's queue has taken the command; raises NotSent, or KeysUnavailable."""
@@ -220,9 +241,19 @@ class Lanes:
             await self._senders[lane].schedule(message, when)
 
     async def probe(self) -> None:
-        """Raise NotSent where a lane can't be reached."""
-        for sender in self._senders.values():
-            await sender.probe()
+        """Raise NotSent where a lane can't be reached.
+
+        Each call asks one lane, the next in turn, and those that couldn't be reached lately: a new link is worth more
+        to the broker than a message.
+        """
+        lanes = list(self._senders)
+        asked = {lanes[self._turn % len(lanes)], *self._away}
+        self._turn += 1
+        found = await asyncio.gather(*(self._senders[lane].probe() for lane in asked), return_exceptions=True)
+        failed = {lane: error for lane, error in zip(asked, found, strict=True) if error is not None}
+        self._away = set(failed)
+        for error in failed.values():
+            raise error
 
     async def close(self) -> None:
         """Close every sender."""

@@ -8,6 +8,7 @@ from shared.claim_check.settings import ClaimSettings
 from shared.dead_letters.settings import DeadLetterSettings
 from shared.encryption.settings import EncryptionSettings
 from shared.environment import contradiction
+from shared.health.settings import HealthSettings
 from shared.http.settings import HttpSettings
 from shared.jobs.settings import JobSettings
 from shared.partners.settings import PartnerSettings
@@ -38,6 +39,7 @@ class Settings(
     AuthenticationSettings,
     AzureSettings,
     TelemetrySettings,
+    HealthSettings,
 ):
     """All settings in one model; `load` names everything that is wrong with them at once."""
 

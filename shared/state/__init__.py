@@ -2,7 +2,7 @@
 
 from shared.tables import Conflict
 
-from .inbox import Inbox, InboxSweeper
+from .inbox import Inbox, InboxSweeper, is_edited
 from .leases import Lease
 from .store import (
     Row,
@@ -41,6 +41,7 @@ __all__ = [
     "delivery_parts",
     "inbox_key",
     "inbox_row",
+    "is_edited",
     "outbox_key",
     "pack",
     "parked_key",

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from shared.messages import PayloadHash
 from shared.tables import Conflict, Create, Replace, again_on_conflict, etag_of
 from shared.telemetry import log_event
 
@@ -13,9 +14,27 @@ from .store import Row, StateStore, bucket_of, inbox_key
 __all__ = [
     "Inbox",
     "InboxSweeper",
+    "is_edited",
 ]
 
 _TRIES = 10
+_BEFORE_EDIT = "BeforeEdit"
+_HASHES = ("payloadSha256", "payloadHash")
+
+
+def is_edited(row: Mapping[str, Any]) -> bool:
+    """Whether a row that is `replaying` waits for an edited message, and for no other copy of it."""
+    return any(f"{name}{_BEFORE_EDIT}" in row for name in _HASHES)
+
+
+def _before_edit(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The payload hash that an edited one replaces, kept in case its message isn't sent."""
+    return {f"{name}{_BEFORE_EDIT}": row[name] for name in _HASHES if name in row}
+
+
+def _without_edit(row: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {name: value for name, value in row.items() if not name.endswith(_BEFORE_EDIT)}
+    return kept | {name: row[f"{name}{_BEFORE_EDIT}"] for name in _HASHES if f"{name}{_BEFORE_EDIT}" in row}
 
 
 class Inbox:
@@ -33,15 +52,25 @@ class Inbox:
         row_key = inbox_key(message_id)
         return (await self._store.find(self._bucket(key), [row_key])).get(row_key)
 
-    async def reopen(self, message_id: str, key: str, *, replay: int) -> str | None:
-        """Let a dead message be processed again; return what the row says after: None, `replaying` or `done`."""
+    async def reopen(
+        self, message_id: str, key: str, *, replay: int, payload_hash: PayloadHash | None = None
+    ) -> str | None:
+        """Let a dead message be processed again; return what the row says after: None, `replaying` or `done`.
+
+        Parameters
+        ----------
+        payload_hash:
+            Of what the message says now, where an operator edited it: it takes the place of the one that died, in the
+            same transaction, so that the edited copy alone takes effect.
+        """
 
         async def reopen() -> str | None:
             row = await self.find(message_id, key)
             status = None if row is None else str(row["status"])
             if row is None or status == "done" or (status == "replaying" and row.get("replay") == replay):
                 return status
-            await self._update(key, {**row, "status": "replaying", "replay": replay}, row)
+            edited = {} if payload_hash is None else {**_before_edit(row), **payload_hash.columns()}
+            await self._update(key, {**row, **edited, "status": "replaying", "replay": replay}, row)
             return "replaying"
 
         return await again_on_conflict(reopen, subject=f"the inbox record of {message_id}", tries=_TRIES)
@@ -52,7 +81,7 @@ class Inbox:
         async def close() -> None:
             row = await self.find(message_id, key)
             if row is not None and row["status"] == "replaying" and row.get("replay") == replay:
-                await self._update(key, {**row, "status": "dead"}, row)
+                await self._update(key, {**_without_edit(row), "status": "dead"}, row)
 
         await again_on_conflict(close, subject=f"the inbox record of {message_id}", tries=_TRIES)
 

@@ -228,6 +228,10 @@ class StateStore:
                 await asyncio.gather(*(self._open(number) for number in range(len(self._tables))))
                 self._ready = True
 
+    async def probe(self) -> None:
+        """Read from every account, whatever is known of it; raises as `open` does, and what the store raises."""
+        await asyncio.gather(*(self._open(number) for number in range(len(self._tables))))
+
     async def _open(self, number: int) -> None:
         table = self._tables[number]
         layout = {"buckets": self.buckets, "accounts": len(self._tables), "account": number}
@@ -261,8 +265,8 @@ class StateStore:
         async with self._reading:
             return await self._table(bucket).get(partition_key(bucket), row_key)
 
-    async def commit(self, bucket: int, operations: Sequence[Operation]) -> None:
-        """Do all operations or none.
+    async def commit(self, bucket: int, operations: Sequence[Operation]) -> list[str | None]:
+        """Do all operations or none; returns the new version of each row.
 
         Raises
         ------
@@ -272,7 +276,7 @@ class StateStore:
         await self.open()
         if operations and operations[0].row["PartitionKey"] != partition_key(bucket):
             raise ValueError("one transaction changes rows of one bucket")
-        await self._table(bucket).submit(operations)
+        return await self._table(bucket).submit(operations)
 
     async def delete(self, bucket: int, row_keys: Iterable[str]) -> None:
         """Delete rows in groups; a row that is gone already is fine."""

@@ -3,7 +3,17 @@ aside."""
 
 from .consumer import StreamConsumer
 from .event_log import Extent, LogUnavailable, StreamEvent
+from .lag import Lag, LagWatch
 from .positions import Positions
 from .reader import StreamReader
 
-__all__ = ["Extent", "LogUnavailable", "Positions", "StreamConsumer", "StreamEvent", "StreamReader"]
+__all__ = [
+    "Extent",
+    "Lag",
+    "LagWatch",
+    "LogUnavailable",
+    "Positions",
+    "StreamConsumer",
+    "StreamEvent",
+    "StreamReader",
+]

@@ -65,6 +65,10 @@ class EventLog(Protocol):
         """What a partition holds now."""
         ...
 
+    async def extents(self) -> dict[str, Extent]:
+        """What every partition holds now, asked for at once."""
+        ...
+
     def read(self, partition: str, *, after: int) -> AsyncGenerator[list[StreamEvent], None]:
         """The events after a sequence number in order, some at a time, for as long as somebody asks for more.
 

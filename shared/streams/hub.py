@@ -3,7 +3,7 @@
 import asyncio
 import json
 import struct
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing, suppress
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -57,10 +57,17 @@ class HubLog:
 
     async def extent(self, partition: str) -> Extent:
         """See `EventLog`."""
-        found = await self._ask(lambda client: client.get_partition_properties(partition))
-        last = found["last_enqueued_sequence_number"]
-        first = last + 1 if found["is_empty"] else found["beginning_sequence_number"]
-        return Extent(first=first, last=last)
+        return _extent(await self._ask(lambda client: client.get_partition_properties(partition)))
+
+    async def extents(self) -> dict[str, Extent]:
+        """See `EventLog`."""
+
+        async def every(client: "EventHubConsumerClient") -> dict[str, Extent]:
+            names = await client.get_partition_ids()
+            found = await asyncio.gather(*(client.get_partition_properties(name) for name in names))
+            return {name: _extent(one) for name, one in zip(names, found, strict=True)}
+
+        return await self._ask(every)
 
     async def _ask(self, question: "Callable[[EventHubConsumerClient], Awaitable[T]]") -> T:
         from azure.eventhub.exceptions import EventHubError
@@ -133,6 +140,12 @@ class HubLog:
 
 class _Undecodable(Exception):
     """The client failed on the bytes of an event."""
+
+
+def _extent(found: Mapping[str, Any]) -> Extent:
+    """Of a partition's properties, as the SDK has them."""
+    last = found["last_enqueued_sequence_number"]
+    return Extent(first=last + 1 if found["is_empty"] else found["beginning_sequence_number"], last=last)
 
 
 def _event(event: "EventData", partition: str) -> StreamEvent:

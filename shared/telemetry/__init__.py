@@ -15,7 +15,6 @@ from .tracing import (
     keep_trace,
     link_to,
     span,
-    traceparent_of,
 )
 
 __all__ = [
@@ -41,5 +40,4 @@ __all__ = [
     "redact",
     "redacted_error",
     "span",
-    "traceparent_of",
 ]

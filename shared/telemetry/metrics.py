@@ -107,6 +107,11 @@ class Metrics:
         unit="s",
         description="How long a try of a partner call takes, by partner and endpoint",
     )
+    partner_open = Gauge(
+        "sluice.partner.open",
+        unit="{breaker}",
+        description="Whether this instance has opened the breaker of a partner's endpoints: 1 open, 0 closed again",
+    )
     keys_cached = Gauge(
         "sluice.keys.cached",
         unit="{key}",

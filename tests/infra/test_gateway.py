@@ -64,8 +64,8 @@ def test_policies_are_well_formed(infra: Path, file: str) -> None:
 
 
 def test_tokens_are_checked_where_there_is_an_issuer(infra: Path) -> None:
-    """Issuer, audience, expiry and signature; without an issuer a subscription is needed."""
-    guarded, open_to_keys = gateway(infra), gateway(infra, issuer="", audience="")
+    """Issuer, audience, expiry and signature."""
+    guarded = gateway(infra)
     check = fragment(guarded, "callers").find(".//validate-jwt")
     assert check is not None
     assert check.get("require-signed-tokens") == check.get("require-expiration-time") == "true"
@@ -73,31 +73,99 @@ def test_tokens_are_checked_where_there_is_an_issuer(infra: Path) -> None:
     assert [one.text for one in check.iterfind(".//required-claims//value")] == ["producer", "reader", "operator"]
     values = {one.name.rsplit("/", 1)[-1]: one.properties["value"] for one in guarded.of_type(f"{APIM}/namedValues")}
     assert values["sluice-openid-url"] == "https://issuer/.well-known/openid-configuration"
-    assert only(guarded, f"{APIM}/apis", "/sluice").properties["subscriptionRequired"] is False
-    assert fragment(open_to_keys, "callers").find(".//validate-jwt") is None
-    assert only(open_to_keys, f"{APIM}/apis", "/sluice").properties["subscriptionRequired"] is True
 
 
-def test_what_no_role_is_asked_for_needs_no_token(infra: Path) -> None:
-    """As the app's own routes say; everything else does, whether there is such a path or not."""
-    condition = fragment(gateway(infra), "callers").find(".//when")
-    assert condition is not None
-    found = re.fullmatch(
-        r'@\(!.*Regex\.IsMatch\(context\.Request\.OriginalUrl\.Path, @"(.+)"\)\)', condition.get("condition", "")
-    )
-    assert found is not None
-    open_paths = re.compile(found[1])
-    routes = json.loads((infra / "declarations.json").read_text(encoding="utf-8"))["routes"]
-    for route in routes:
-        path = re.sub(r"\{\w+\}", "x", route["path"])
-        assert bool(open_paths.search(path)) is not isinstance(route["callers"], list), path
-    assert {
-        path
-        for path in ("/api/health", "/api/health/ready", "/api/docs", "/api/openapi.json")
-        if open_paths.search(path)
-    }
-    for path in ("/api/healthy", "/api/health/x", "/api/openapixjson", "/api/messages", "/api/nowhere", "/"):
-        assert open_paths.search(path) is None, path
+CREDENTIALS: dict[str, set[str]] = {
+    "a token": {"Authorization"}, "an API key": {"x-api-key"}, "both": {"Authorization", "x-api-key"}, "nothing": set(),
+}  # fmt: skip
+IS_CHECKED = re.compile(
+    r'@\(!System\.Text\.RegularExpressions\.Regex\.IsMatch\(context\.Request\.Method \+ " " '
+    r'\+ context\.Request\.OriginalUrl\.Path, @"(?P<open>.+)"\) '
+    r'&& \(context\.Request\.Headers\.ContainsKey\("Authorization"\) '
+    r'\|\| !context\.Request\.Headers\.ContainsKey\("x-api-key"\)\)\)'
+)
+"""When a token is asked for, to the letter; what it means is worked out beside it."""
+
+
+def asks_for_a_token(deployment: Deployment, method: str, path: str, headers: set[str]) -> bool:
+    """Whether the gateway refuses a request that brings no valid token."""
+    when = fragment(deployment, "callers").find("choose/when")
+    if when is None:
+        return False
+    found = IS_CHECKED.fullmatch(when.get("condition", ""))
+    assert found is not None, when.get("condition")
+    assert when.find("validate-jwt") is not None
+    open_route = re.search(found["open"], f"{method} {path}") is not None
+    return not open_route and ("Authorization" in headers or "x-api-key" not in headers)
+
+
+def routes_of(infra: Path) -> list[dict[str, Any]]:
+    """The routes that the app declares, and one of each other kind that it may."""
+    declared: list[dict[str, Any]] = json.loads((infra / "declarations.json").read_text(encoding="utf-8"))["routes"]
+    assert len(declared) >= 14
+    return declared
+
+
+@pytest.mark.parametrize("credential", CREDENTIALS)
+def test_who_comes_through_the_gateway(infra: Path, credential: str) -> None:
+    """Every route with every credential: a role is asked for by token or key, everything else is let through."""
+    guarded, headers = gateway(infra), CREDENTIALS[credential]
+    for route in routes_of(infra):
+        asked = asks_for_a_token(guarded, route["method"], re.sub(r"\{\w+\}", "x", route["path"]), headers)
+        assert asked is (isinstance(route["callers"], list) and headers != {"x-api-key"}), route
+
+
+@pytest.mark.parametrize(
+    "request_line", ["GET /api/healthy", "POST /api/health", "GET /api/openapixjson", "GET /api/nowhere", "GET /"]
+)
+def test_what_no_route_has_is_not_open(infra: Path, request_line: str) -> None:
+    """An open path is open for its own method, and to the letter."""
+    method, _, path = request_line.partition(" ")
+    assert asks_for_a_token(gateway(infra), method, path, set())
+
+
+def test_without_an_issuer_the_app_alone_checks(infra: Path) -> None:
+    """It knows the keys' hashes; nobody needs a subscription besides, but in the tier that counts by nothing else."""
+    keyed = gateway(infra, issuer="", audience="")
+    for route in routes_of(infra):
+        assert not asks_for_a_token(keyed, route["method"], route["path"], {"x-api-key"})
+    assert only(keyed, f"{APIM}/apis", "/sluice").properties["subscriptionRequired"] is False
+    small = gateway(infra, sku="Consumption", capacity=0)
+    assert only(small, f"{APIM}/apis", "/sluice").properties["subscriptionRequired"] is True
+
+
+def test_every_route_is_an_operation(infra: Path) -> None:
+    """By the description, or by itself where that leaves it out: to all else the gateway answers 404."""
+    described = json.loads((infra / "openapi.json").read_text(encoding="utf-8"))["paths"]
+    known = {(method.upper(), path) for path, methods in described.items() for method in methods}
+    own = gateway(infra).of_type(f"{APIM}/apis/operations")
+    known |= {(one.properties["method"], one.properties["urlTemplate"]) for one in own}
+    assert known == {(one["method"], one["path"]) for one in routes_of(infra)}
+
+
+def test_the_description_can_be_imported(infra: Path) -> None:
+    """What API Management's import doesn't take (its page on restrictions of API formats, March 2022 and after)."""
+    text = (infra / "openapi.json").read_text(encoding="utf-8")
+    document = json.loads(text)
+    assert len(text.encode()) < 4 * 1024 * 1024
+    assert document["openapi"].startswith(("3.0.", "3.1."))
+    assert not [ref for ref in re.findall(r'"\$ref": "([^"]+)"', text) if not ref.startswith("#/")]
+    operations = [(path, one) for path, methods in document["paths"].items() for one in methods.values()]
+    names = [re.sub(r"[^a-z0-9]+", "-", one["operationId"].lower()).strip("-") for _, one in operations]
+    assert len(set(names)) == len(names)
+    assert all(len(name) <= 76 for name in names)
+    for path, one in operations:
+        assert not [each for each in one["parameters"] if each.get("in") == "cookie"], path
+    imported = only(gateway(infra), f"{APIM}/apis", "/sluice")
+    assert imported.properties["translateRequiredQueryParameters"] == "query"  # else it is made a part of the path
+    schemas = document["components"]["schemas"]
+    refers = {name: set(re.findall(r"#/components/schemas/(\w+)", json.dumps(one))) for name, one in schemas.items()}
+    for name in refers:
+        reached, left = set(), [*refers[name]]
+        while left:
+            reached.add(one_more := left.pop())
+            left += refers[one_more] - reached
+        assert name not in reached, f"{name} refers to itself"
 
 
 TIERS = {

@@ -84,7 +84,7 @@ def issuer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningIssuer]:
 def running_issuer(folder: Path, port: int = 0) -> Iterator[RunningIssuer]:
     """Run an issuer that keeps its keys in `folder`; one that ran there before goes on with them."""
     with issuer_process(folder, port=port) as found:
-        yield RunningIssuer(found.address, found.registration, found.folder)
+        yield RunningIssuer(found.address, found.registration, found.folder, found.pid)
 
 
 @dataclass(frozen=True)

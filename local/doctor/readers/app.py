@@ -33,6 +33,7 @@ def needs_of(app: AppDescription) -> Sequence[Need]:
             why=str(one["why"]),
             when=str(one.get("when", "")),
             apps=tuple(map(str, one["apps"])),
+            of=str(one["of"]),
         )
         for one in app.declarations["needs"]
     ]

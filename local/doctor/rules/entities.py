@@ -74,10 +74,12 @@ def queue_is_read(facts: Facts) -> Iterator[Problem]:
     remedy="say that a job receives from the queue: for lanes in functions/composition/dead_letters.py",
 )
 def dead_letters_are_drained(facts: Facts) -> Iterator[Problem]:
-    drained = {need.name for need in facts.needs if (need.kind, need.access) == ("queue", "receive")}
+    received = {(need.name, need.of) for need in facts.needs if (need.kind, need.access) == ("queue", "receive")}
     defaults = {f"%{setting.name}%": setting.default for setting in facts.by_attribute.values()}
     for queue in sorted({one.queue for one in facts.queue_triggers}):
-        if defaults.get(queue, queue) not in drained:
+        name = defaults.get(queue, queue)
+        by_whom = ["dead-letters"] if queue.strip("%") in facts.lanes else [of for _, of in received]
+        if not any((name, of) in received for of in by_whom):
             place = facts.place("functions/composition/dead_letters.py", "Access.RECEIVE")
             yield Problem("", place, f"nothing drains {queue}")
 

@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -23,6 +23,7 @@ from functions.composition.state import state_store
 from local.azurite import AzuriteEndpoints
 from ops.dead_letters import redrive_of
 from shared.blobs import BodyStore
+from shared.classification import Restricted
 from shared.dead_letters import (
     MAX_RETURNS,
     RETURNS,
@@ -51,6 +52,15 @@ class Parcel(Contract):
     """What the test's messages are about."""
 
     parcel_id: str
+
+
+class Weighing(Contract):
+    """A message that can break its contract, and says something that not everybody may see."""
+
+    parcel_id: str
+    grams: int
+    note: str | None = None
+    recipient: Annotated[str | None, Restricted] = None
 
 
 class Count(Contract):
@@ -122,6 +132,11 @@ class Shop:
             effects = 1 + (before.effects if before else 0)
             await work.save("count", parcel.parcel_id, Count(parcel_id=parcel.parcel_id, effects=effects))
 
+        @shop.handles("parcel.weighed", version="1.0", key="parcelId")
+        async def weigh(weighing: Weighing, work: Work) -> None:
+            await send(Parcel(parcel_id=weighing.parcel_id), work)
+            await work.save("weight", weighing.parcel_id, weighing)
+
         @shop.projects("parcel.arrived", into="parcels")
         def row(parcel: Parcel) -> Parcel:
             if parcel.parcel_id in self.broken:
@@ -130,20 +145,22 @@ class Shop:
 
         return shop
 
-    def message(self, parcel: str, *, message_id: UUID | None = None, **data: Any) -> ServiceBusMessage:
+    def message(
+        self, parcel: str, *, message_id: UUID | None = None, event_type: str = "parcel.sent", **data: Any
+    ) -> ServiceBusMessage:
         """A command as the API sends it."""
         identity = message_id or uuid4()
         envelope = Envelope[dict[str, Any]](
             message_id=identity,
             timestamp=self.clock,
             source="test",
-            event_type="parcel.sent",
+            event_type=event_type,
             version="1.0",
             data={"parcelId": parcel, **data},
         )
         headers = Headers(
             message_id=identity,
-            event_type="parcel.sent",
+            event_type=event_type,
             version="1.0",
             source="test",
             key=parcel,
@@ -209,6 +226,19 @@ class Shop:
         await self.deliver(Lane.HIGH, message)
         self.sent.clear()
         return await self.only(Filters(message_id=str(message.message_id)))
+
+    async def misread(self, parcel: str, **data: Any) -> StoredLetter:
+        """Have a weighing refused that breaks its contract unless `data` says otherwise; return its dead letter."""
+        message = self.message(parcel, event_type="parcel.weighed", **{"grams": "heavy", **data})
+        await self.deliver(Lane.HIGH, message)
+        self.sent.clear()
+        return await self.only(Filters(message_id=str(message.message_id)))
+
+    async def weight(self, parcel: str) -> Mapping[str, Any] | None:
+        """The weighing that took effect."""
+        key = state_key("weight", parcel)
+        row = (await self.composition.get(state_store).find(bucket_of(parcel, 4), [key])).get(key)
+        return None if row is None else dict(json.loads(unpack(row)))
 
     async def only(self, filters: Filters) -> StoredLetter:
         """The one dead letter that matches."""

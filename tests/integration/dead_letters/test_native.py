@@ -6,6 +6,8 @@ import asyncio
 import io
 import json
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -33,8 +35,9 @@ from local.azurite import AzuriteEndpoints
 from local_azure.testing.processes import BrokerProcess
 from ops.dead_letters import main, redrive_of
 from shared.dead_letters import MAX_RETURNS, RETURNS, Decision, Filters, InboxRecords, Ramp, RedriveRun, Status
-from shared.messages import Headers, Lane, discover
+from shared.messages import Headers, Lane, discover, rfc3339
 from shared.settings import Settings
+from tests.scale import SCALE
 
 APP = """
 import integrations
@@ -290,6 +293,42 @@ def test_a_replay_that_is_killed_half_way_is_finished_by_the_next(
     asyncio.run(finish(settings))
     assert statuses() == {"replayed": 30}
     assert asyncio.run(processed(settings, expired)) == 30
+
+
+COMMANDS = re.compile(r"^python3 dev\.py dead-letters (.+)$", re.MULTILINE)
+
+
+@pytest.mark.timeout(600)
+def test_many_are_mended_and_replayed_by_the_three_commands_of_the_page(
+    settings: dict[str, str],
+    emulator: BrokerProcess,
+    start_host: HostStarter,
+    command_line: CommandLine,
+    project: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A shop sent orders without a country; the page's commands, word for word."""
+    page = (project / "docs" / "dead-letters.md").read_text(encoding="utf-8")
+    commands = COMMANDS.findall(page.partition("Many of the same kind")[2].partition("## ")[0])
+    assert [command.split()[0] for command in commands] == ["groups", "edit", "replay"]
+    count, since = 20 if SCALE <= 1 else 500, ("--since", rfc3339(datetime.now(UTC)))
+    broken = [order(f"{uuid4().hex[:8]}-{number}", country="") for number in range(count)]
+    for start in range(0, count, 100):
+        asyncio.run(send(emulator.connection_string, settings["SLUICE_LANE_NORMAL"], *broken[start : start + 100]))
+    start_host(APP, None, **settings)
+    chosen = ("--code", "VALIDATION_ERROR", "--event-type", "order.placed", *since)
+    until(lambda: command_line.json("list", *chosen, "--limit", "1")["total"] == count)
+
+    monkeypatch.chdir(tmp_path)
+    Path("mend.json").write_text(json.dumps({"data": {"country": "United Kingdom"}}))
+    found, mended, replayed = [[*shlex.split(command), *since] for command in commands]
+    (group,) = [one for one in command_line.json(*found)["groups"] if one["code"] == "VALIDATION_ERROR"]
+    assert group["open"] == count
+    assert command_line.json(*mended)["actions"] == {"edited": count}
+    report = command_line.json(*replayed)
+    assert report["outcomes"] == {"done": count}
+    assert asyncio.run(processed(settings, broken)) == count
 
 
 async def finish(settings: dict[str, str]) -> None:

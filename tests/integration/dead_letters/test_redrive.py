@@ -31,7 +31,7 @@ from shared.dead_letters import (
     StoredLetter,
 )
 from shared.encryption import KeysUnavailable
-from shared.messages import Delivery, Lane
+from shared.messages import Delivery, Lane, PayloadHash
 from shared.sending import NotSent
 from shared.streams import StreamEvent
 from tests.integration.dead_letters.conftest import Shop
@@ -119,7 +119,9 @@ def dying_at(step: str, shop: Shop) -> Redrive:
         raise Killed
 
     class DyingInbox(InboxRecords):
-        async def reopen(self, message_id: str, key: str, *, replay: int) -> str | None:
+        async def reopen(
+            self, message_id: str, key: str, *, replay: int, payload_hash: PayloadHash | None = None
+        ) -> str | None:
             raise Killed
 
     match step:

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import xml.etree.ElementTree as ElementTree
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -92,6 +93,8 @@ MODULES = {
     'needs=[Need(access=Access.READ, to=Table(name="parcels"), why="Answers with parcels.")],\n'
     'resources=[Table(name="parcels")]',
     "hooks": 'routes=[Route(method="POST", path="hooks/{source}", endpoint=answer, access=None, scheme="signature")]',
+    "stream": 'routes=[Route(method="GET", path="watch/{key}", endpoint=answer, access=frozenset({Role.READER}), '
+    "streams=True, described=False)]",
     "probe": 'probes={"parcels": alive}',
     "consumer": 'functions=[Function(call=follow, trigger=HubTrigger(hub="%SLUICE_EVENT_HUB%", group="parcels"), '
     "app=AppName.STREAMS)]",
@@ -204,7 +207,7 @@ def test_a_route(grown: Grown) -> None:
     assert list(grown.openapi["paths"]["/api/parcels/{key}"]) == ["get"]
     (route,) = [one for one in grown.declared["routes"] if one["of"] == "route"]
     assert route["callers"] == ["reader"]
-    assert re.search(grown.declared["openPaths"], "/api/parcels/x") is None
+    assert re.search(grown.declared["openRoutes"], "GET /api/parcels/x") is None
     (imported,) = grown.production.of_type("Microsoft.ApiManagement/service/apis")
     assert "/api/parcels/{key}" in str(imported.properties["value"])
     assert "Answers with parcels." in grown.roles("parcels")
@@ -214,15 +217,45 @@ def test_a_route(grown: Grown) -> None:
 
 def test_a_route_that_checks_a_signature(grown: Grown) -> None:
     """The gateway asks for no token there."""
-    assert re.search(grown.declared["openPaths"], "/api/hooks/carrier")
-    assert re.search(grown.declared["openPaths"], "/api/hooks/carrier/more") is None
+    assert re.search(grown.declared["openRoutes"], "POST /api/hooks/carrier")
+    assert re.search(grown.declared["openRoutes"], "GET /api/hooks/carrier") is None
+    assert re.search(grown.declared["openRoutes"], "POST /api/hooks/carrier/more") is None
     guarded = deploy(grown.infra / "modules" / "apim.bicep", {"issuer": "https://issuer", "sku": "StandardV2"})
     (callers,) = [
         str(one.properties["value"])
         for one in guarded.of_type("Microsoft.ApiManagement/service/policyFragments")
         if one.name.endswith("/sluice-callers")
     ]
-    assert grown.declared["openPaths"] in callers
+    assert grown.declared["openRoutes"] in callers
+
+
+def test_a_route_that_streams(grown: Grown) -> None:
+    """The gateway holds nothing of it back; a tier that can't says so."""
+    assert re.search(grown.declared["streamingRoutes"], "GET /api/watch/x")
+    for tier, passed_on in (("StandardV2", True), ("Premium", True), ("BasicV2", True), ("Consumption", False)):
+        made = deploy(grown.infra / "modules" / "apim.bicep", {"sku": tier, "issuer": ""})
+        (policy,) = made.of_type("Microsoft.ApiManagement/service/apis/policies")
+        when = ElementTree.fromstring(str(policy.properties["value"])).find("backend/choose/when")
+        assert when is not None
+        assert grown.declared["streamingRoutes"] in when.get("condition", "")
+        forward = when.find("forward-request")
+        assert (forward is not None) is passed_on, tier
+        if forward is not None:
+            assert forward.get("buffer-response") == "false"
+            assert int(forward.get("timeout", "0")) > 230  # the load balancer before the app ends it then
+        else:
+            assert "passes no streams on" in (when.findtext("return-response/set-body") or "")
+        (logged,) = made.of_type("Microsoft.ApiManagement/service/apis/diagnostics")
+        assert not {"frontend", "backend"} & logged.properties.keys()  # no body is logged, which would hold it back
+
+
+def test_a_route_that_is_not_described(grown: Grown) -> None:
+    """The gateway has an operation of it all the same, made after the description's."""
+    assert "/api/watch/{key}" not in grown.openapi["paths"]
+    made = grown.production.of_type("Microsoft.ApiManagement/service/apis/operations")
+    found = {one.name.rsplit("/", 1)[-1]: one.properties for one in made}
+    assert found["get-api-watch-key"]["urlTemplate"] == "/api/watch/{key}"
+    assert found["get-api-watch-key"]["templateParameters"] == [{"name": "key", "type": "string", "required": True}]
 
 
 def test_a_probe(grown: Grown) -> None:

@@ -51,7 +51,7 @@ EXPIRED = "DeadLetteringOnMessageExpiration"
 TOO_MUCH = json.dumps({"app": "api", "queue": "lane-low", "role": "Azure Service Bus Data Receiver", "why": "x"})
 DRAINER = """\
    {"app": "streams", "queue": "lane-high", "role": "Azure Service Bus Data Receiver", \
-"why": "Takes what the broker gave up."},
+"why": "Looks how long its messages wait. Takes what the broker gave up."},
 """
 READER = '"table": "state", "role": "Storage Table Data Reader"'
 WRITER = '"table": "state", "role": "Storage Table Data Contributor"'
@@ -106,7 +106,7 @@ PLANTED: list[tuple[str, *tuple[Edit, ...]]] = [
     ("streams-retry-with-an-end", (TRIGGERS, 'max_retry_count="5"', 'max_retry_count="0"')),
     ("names-come-from-settings", (SENDING, 'name="%SLUICE_EVENT_HUB%"', 'name="events"')),
     ("dead-letters-are-drained", (DRAINS, "in LANES.values()", "in tuple(LANES.values())[1:]"),
-     (DECLARED, DRAINER, "")),
+     (DECLARED, DRAINER, DRAINER.replace(" Takes what the broker gave up.", ""))),
     # settings
     ("bindings-settings-are-set", ("functions/jobs.py", "schedule=schedule", 'schedule="%SLUICE_TICKS%"')),
     ("required-settings-are-set", (MAIN, "SLUICE_OPERATION_KEY: 'secret:operation-key'", "")),
@@ -119,6 +119,14 @@ PLANTED: list[tuple[str, *tuple[Edit, ...]]] = [
     ("handler-within-batch", (MAIN, SETTINGS, f"{SETTINGS}\n  SLUICE_BATCH_BUDGET_SECONDS: '10'")),
     ("retries-outlast-an-hour", (MAIN, SETTINGS, f"{SETTINGS}\n  SLUICE_RETRY_MAX_ATTEMPTS: '5'")),
     ("lock-covers-batch", (MAIN, SETTINGS, f"{SETTINGS}\n  SLUICE_BATCH_BUDGET_SECONDS: '60'")),
+    (
+        "telemetry-goes-one-way",
+        (
+            SAMPLE,
+            '"PYTHON_ENABLE_INIT_INDEXING": "1",',
+            '"PYTHON_ENABLE_INIT_INDEXING": "1", "PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY": "true",',
+        ),
+    ),
     ("streams-are-indexed-early", (MAIN, "PYTHON_ENABLE_INIT_INDEXING: '1'", "PYTHON_ENABLE_INIT_INDEXING: '0'")),
     ("bodies-have-one-limit", (MAIN, "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT: string(bodyLimit)", "")),
     ("bodies-have-one-limit", (SAMPLE, '"FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": "8388608"',

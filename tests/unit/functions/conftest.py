@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from copy import copy
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -15,10 +15,12 @@ from functions.composition import CAPABILITIES, Composition
 from functions.composition.api import gathered_app
 from functions.composition.claims import claim_store
 from functions.composition.dead_letters import dead_letter_store
+from functions.composition.health import reports
 from functions.composition.pausing import pause_table
 from functions.composition.read_models import read_models
 from functions.composition.sending import lane_senders, publisher
 from functions.composition.state import state_store
+from shared.health import Reports
 from shared.messages import Registry, discover
 from shared.settings import Settings
 from shared.tables import MemoryTable
@@ -40,6 +42,11 @@ ENVIRONMENT = {
 
 
 Parts = Mapping[Any, Any]
+
+
+def utc_now() -> datetime:
+    """The time of day."""
+    return datetime.now(UTC)
 
 
 class Running:
@@ -64,13 +71,14 @@ class Running:
         self.views = MemoryViews()
         self.dead_letters = MemoryDeadLetters()
         self.publisher = MemoryPublisher()
+        self.reported = MemoryTable("health")
         self._registry = registry
         self._environment = environment
         self._now = now
         self._start(parts or {})
 
     def _start(self, parts: Parts) -> None:
-        edges = {
+        edges: dict[Any, Any] = {
             lane_senders: self.lanes,
             state_store: self.state,
             pause_table: MemoryTable("state"),
@@ -81,6 +89,7 @@ class Running:
         }
         settings = Settings.load(self._environment)
         clock = {} if self._now is None else {"now": self._now}
+        edges[reports] = Reports(self.reported, now=self._now or utc_now)
         self.composition = Composition(settings, self._registry, parts={**edges, **parts}, **clock)
         self.asgi = gathered_app(self.composition, [make(self.composition) for make in CAPABILITIES])
 

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import base64
 import json
+import secrets
 import time
 from typing import Any, ClassVar
 from uuid import UUID
 
 import pytest
 from azure.core.exceptions import ServiceRequestError
+from starlette.responses import Response
 
+from functions.batches import delivery_of
 from functions.composition import Composition, authentication
+from functions.composition.health import reports
 from functions.composition.processing import processor
 from functions.composition.read_models import projector
-from functions.lanes import delivery_of
-from shared.health import Health
+from shared.authentication import api_key_entry
+from shared.health import Check, Component, Health, Identity, Monitor, Status
 from shared.messages import CloudEvent, Contract, Delivery, Integration, Registry
 from shared.settings import Settings
 from shared.streams import StreamEvent
@@ -149,13 +153,14 @@ async def test_health_answers_without_asking_anybody(running: Running) -> None:
 
 
 async def test_readiness_asks_what_a_message_needs(registry: Registry) -> None:
-    """Both are there."""
+    """All are there, and are asked once for two who read."""
     app = Running(registry)
     answer = await app.get("/api/health/ready")
     assert answer.status == 200
-    assert {part["name"] for part in answer.json["components"]} == {"service-bus", "state"}
+    assert {part["name"] for part in answer.json["components"]} == {"service-bus", "state", "claims"}
+    assert {part["status"] for part in answer.json["components"]} == {"Healthy"}
     await app.get("/api/health/ready")
-    assert app.lanes.probes == 1
+    assert (app.lanes.probes, app.state.probes, app.claims.probes) == (1, 1, 1)
 
 
 async def test_readiness_names_what_is_away_and_nothing_else(registry: Registry) -> None:
@@ -165,8 +170,49 @@ async def test_readiness_names_what_is_away_and_nothing_else(registry: Registry)
     answer = await app.get("/api/health/ready")
     assert answer.status == 503
     by_name = {part["name"]: part["status"] for part in answer.json["components"]}
-    assert by_name == {"service-bus": "Unhealthy", "state": "Healthy"}
+    assert by_name == {"service-bus": "Unhealthy", "state": "Healthy", "claims": "Healthy"}
     assert b"secret" not in answer.body
+
+
+async def test_an_instance_without_its_claims_stays_in_use(registry: Registry) -> None:
+    """Small messages need none; both away are too much."""
+    app = Running(registry)
+    app.claims.broken = ConnectionError("x")
+    answer = await app.get("/api/health/ready")
+    assert (answer.status, answer.json["status"]) == (200, "Degraded")
+    app = app.another()
+    app.state.broken = ConnectionError("x")
+    assert (await app.get("/api/health/ready")).status == 503
+
+
+async def test_readiness_tells_what_other_apps_report(registry: Registry) -> None:
+    """Under their names, with their figures."""
+    app = Running(registry)
+    behind = Component(name="read-models", status=Status.DEGRADED, description="Slow.", data={"behind": "12 events"})
+    unknown = Component(name="made-up", status=Status.HEALTHY, description="")
+    await app.composition.get(reports).write([behind, unknown])
+    answer = await app.get("/api/health/ready")
+    assert (answer.status, answer.json["status"]) == (200, "Degraded")
+    found = {part["name"]: part for part in answer.json["components"]}
+    assert found.keys() == {"service-bus", "state", "claims", "read-models"}
+    assert found["read-models"]["description"] == "Slow."
+    assert found["read-models"]["data"].keys() == {"behind", "age"}
+
+
+async def test_why_something_is_away_is_told_to_operators(registry: Registry) -> None:
+    """Everybody else, whatever they present, learns what is away and no more."""
+    keys = {role: secrets.token_urlsafe(32) for role in ("reader", "operator")}
+    entries = [api_key_entry(role, key, [role]) for role, key in keys.items()]
+    environment = ENVIRONMENT | {"SLUICE_AUTH": "required", "SLUICE_API_KEYS": f"[{','.join(entries)}]"}
+    app = Running(registry, {**environment, "SLUICE_RELEASE": "2026.11.30-1"})
+    app.lanes.broken = ConnectionError("x")
+    told = [await app.get("/api/health/ready", **{"x-api-key": key}) for key in ("", "wrong", *keys.values())]
+    assert {answer.status for answer in told} == {503}
+    described = [{part["name"]: part for part in answer.json["components"]}["service-bus"] for answer in told]
+    assert described[:3] == [{"name": "service-bus", "status": "Unhealthy", "description": "Can't be reached."}] * 3
+    assert described[3]["description"] == "ConnectionError: can't be reached."
+    assert described[3]["data"]["threshold"] == "1500ms"
+    assert [(one.json["version"], one.json["release"]) for one in told] == [("0.1.0", "2026.11.30-1")] * 4
 
 
 async def test_readiness_is_degraded_while_the_issuer_is_away() -> None:
@@ -174,18 +220,25 @@ async def test_readiness_is_degraded_while_the_issuer_is_away() -> None:
     environment = {**ENVIRONMENT, "SLUICE_AUTH_ISSUER": "http://127.0.0.1:9/tenant", "SLUICE_AUTH_AUDIENCE": "api"}
     environment.pop("SLUICE_AUTH", None)
     composition = Composition(Settings.load(environment), Registry([]))
-    health = Health(authentication.capability(composition).probes, now=composition.now)
-    answer = await health.ready()
+    checks = {name: Check.of(one) for name, one in authentication.capability(composition).probes.items()}
+
+    async def ready() -> Response:
+        monitor = Monitor(checks)
+        answer = await Health(monitor, Identity(), now=composition.now).ready(details=True)
+        await monitor.close()
+        return answer
+
+    answer = await ready()
     keys = composition.get(authentication.signing_keys)
     assert keys is not None
-    await composition.close()
     found = json.loads(bytes(answer.body))
     assert (answer.status_code, found["status"]) == (200, "Degraded")
     assert found["components"][0]["name"] == "issuer"
     assert "callers with tokens are answered with 503" in found["components"][0]["description"]
 
     keys._fetched = time.monotonic() - 86_000
-    found = json.loads(bytes((await Health(health._probes, now=composition.now).ready()).body))
+    found = json.loads(bytes((await ready()).body))
+    await composition.close()
     assert "known keys stay valid for 40" in found["components"][0]["description"]
 
 

@@ -25,11 +25,14 @@ from functions.composition import (
     compose,
 )
 from functions.composition.api import gathered_app
+from functions.composition.claims import claim_store
+from functions.composition.health import reports
 from functions.composition.jobs import job_records
 from functions.composition.sending import lane_senders
 from functions.composition.state import state_store
 from functions.triggers import AppName, Function, HubTrigger, QueueTrigger, TimerTrigger
 from shared.authentication import Role, api_key_entry
+from shared.health import Reports
 from shared.http import Route
 from shared.jobs import Job, JobRecords, parse_schedule
 from shared.messages import Registry
@@ -38,7 +41,7 @@ from shared.tables import MemoryTable
 from shared.telemetry import Metrics
 from shared.telemetry.metrics import instruments
 from tests.unit.asgi import ask
-from tests.unit.memory import MemoryLanes, MemoryState
+from tests.unit.memory import MemoryClaims, MemoryLanes, MemoryState
 
 from .conftest import ENVIRONMENT
 
@@ -141,7 +144,7 @@ def offering(name: str = "one", **offered: Any) -> Maker:
                     needs=[Need(access=Access.SEND, to=Queue(name="q"), why="To send.", by=["nobody"])],
                 )
             ],
-            "one says that nobody makes calls, which is no function or job of its own",
+            "one says that nobody makes calls, which is no function, job or probe of its own",
         ),
         ([offering(settings=["SLUICE_NEW"])], "one has the setting SLUICE_NEW, which the settings model doesn't"),
         (
@@ -249,6 +252,7 @@ from starlette.responses import JSONResponse, Response
 
 from functions.composition import Capability, Command, Composition, Queue
 from functions.triggers import AppName, Function, QueueTrigger
+from shared.health import Reports
 from shared.http import Route
 from shared.authentication import Role, api_key_entry
 from shared.jobs import Job, JobRun, parse_schedule
@@ -298,7 +302,13 @@ async def test_a_new_capability_is_one_module_and_one_line(tmp_path: Path, monke
     composition = Composition(
         Settings.load(environment),
         Registry([]),
-        parts={job_records: JobRecords(MemoryTable()), lane_senders: MemoryLanes(), state_store: MemoryState()},
+        parts={
+            job_records: JobRecords(MemoryTable()),
+            lane_senders: MemoryLanes(),
+            state_store: MemoryState(),
+            claim_store: MemoryClaims(),
+            reports: Reports(MemoryTable("health"), now=lambda: now),
+        },
         now=lambda: now,
     )
     makers = [*CAPABILITIES, toy.capability]

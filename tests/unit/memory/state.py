@@ -34,11 +34,12 @@ class MemoryState(Edge, MemoryStore):
         await asyncio.sleep(0)
         return await super().find(bucket, row_keys)
 
-    async def commit(self, bucket: int, operations: Sequence[Operation]) -> None:
+    async def commit(self, bucket: int, operations: Sequence[Operation]) -> list[str | None]:
         """All or nothing."""
         await asyncio.sleep(0)
-        await super().commit(bucket, operations)
+        versions = await super().commit(bucket, operations)
         self.transactions.append(list(operations))
+        return versions
 
     async def delete(self, bucket: int, row_keys: Iterable[str]) -> None:
         """What is gone already is fine."""

@@ -60,6 +60,10 @@ class MemoryLog(Edge):
         first = self.first[partition]
         return Extent(first=first, last=first + len(self.events[partition]) - 1)
 
+    async def extents(self) -> dict[str, Extent]:
+        """See `EventLog`."""
+        return {name: await self.extent(name) for name in self.events}
+
     async def read(self, partition: str, *, after: int) -> AsyncGenerator[list[StreamEvent], None]:
         """See `EventLog`."""
         self.reads += 1

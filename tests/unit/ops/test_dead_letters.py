@@ -22,12 +22,13 @@ from ops.dead_letters.rendering import (
     letters_table,
     report_json,
 )
-from shared.dead_letters import DeadLetter, Filters, Note, Ramp, Report, Status, StoredLetter, replay_message
+from shared.dead_letters import DeadLetter, Filters, Note, Outgoing, Ramp, Report, Status, StoredLetter, replay_message
 from shared.dead_letters.rows import from_row, history_column, to_row
 from shared.dead_letters.selection import Group, grouped_into
 from shared.tables.azure import _odata
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
+EMPTY = Outgoing(b"", {})
 
 
 def stored(*notes: Note, replays: int = 0, **changes: Any) -> StoredLetter:
@@ -207,7 +208,9 @@ def test_json_holds_what_programs_need() -> None:
 
 
 def test_a_replay_has_the_logical_id_and_a_broker_id_of_its_own() -> None:
-    message = replay_message(stored(replays=3), b"body", now=NOON + timedelta(hours=1))
+    message = replay_message(
+        stored(replays=3), Outgoing(b"body", stored(replays=3).properties), now=NOON + timedelta(hours=1)
+    )
     assert message.message_id == "0b9c2a4e-0000-4000-8000-000000000001#r3"
     assert message.application_properties == {
         "attempt": 1,
@@ -221,13 +224,13 @@ def test_a_replay_has_the_logical_id_and_a_broker_id_of_its_own() -> None:
 @pytest.mark.parametrize("message_id", [None, "", "x" * 128, "#r1"])
 def test_a_replay_of_a_message_without_a_usable_id_goes_under_its_letters_id(message_id: str | None) -> None:
     letter = stored(replays=1, message_id=message_id)
-    message = replay_message(letter, b"", now=NOON)
+    message = replay_message(letter, Outgoing(b"", letter.properties), now=NOON)
     assert message.message_id == f"{letter.id}#r1"
 
 
 def test_a_replay_of_a_replay_does_not_pile_up_numbers() -> None:
-    assert replay_message(stored(replays=2, message_id="m#r1"), b"", now=NOON).message_id == "m#r2"
+    assert replay_message(stored(replays=2, message_id="m#r1"), EMPTY, now=NOON).message_id == "m#r2"
 
 
 def test_a_replay_on_the_ordered_lane_keeps_its_session() -> None:
-    assert replay_message(stored(lane="ordered", key="k"), b"", now=NOON).session_id == "k"
+    assert replay_message(stored(lane="ordered", key="k"), EMPTY, now=NOON).session_id == "k"

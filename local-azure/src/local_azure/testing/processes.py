@@ -59,6 +59,7 @@ class IssuerProcess:
     address: IdentityAddress
     registration: Registration
     folder: Path
+    pid: int
 
     @property
     def environment(self) -> dict[str, str]:
@@ -148,8 +149,8 @@ def broker_process(folder: Path, configs: Sequence[Path]) -> Iterator[BrokerProc
 def issuer_process(folder: Path, *options: str, port: int = 0) -> Iterator[IssuerProcess]:
     """Run an issuer that keeps its keys in `folder`; one that ran there before goes on with them."""
     command = [sys.executable, "-m", "local_azure.identity", "--data-dir", str(folder / "data"), "--port", str(port)]
-    with running([*command, *options], folder / "log", parse_identity) as (address, _):
-        yield IssuerProcess(address, read_registration(folder / "data"), folder)
+    with running([*command, *options], folder / "log", parse_identity) as (address, pid):
+        yield IssuerProcess(address, read_registration(folder / "data"), folder, pid)
 
 
 @contextmanager

@@ -12,8 +12,7 @@ import pytest
 
 from shared.jobs import Job, JobRecord, JobRecords, JobRun, JobRunner, Outcome, WrongJob, parse_schedule
 from shared.tables import Entity, MemoryTable, Operation
-
-from .virtual_time import START, VirtualTime
+from tests.unit.virtual_time import START, VirtualTime
 
 Call = Callable[[JobRun], Awaitable[bool | None]]
 TICK = 5.0

@@ -11,8 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from shared.jobs import Job, JobRecords, JobRun, JobRunner, parse_schedule
 from shared.tables import MemoryTable
-
-from .virtual_time import VirtualTime
+from tests.unit.virtual_time import VirtualTime
 
 TICK = 5.0
 LEASE = 60.0

@@ -16,7 +16,7 @@ from uuid import UUID
 from local_azure.partner.book import Asked
 from local_azure.partner.script import Rule, Script
 from local_azure.partner.server import RunningPartner, running_partner
-from shared.partners import Caller, Calls, KeptAnswers, Partner, PartnerModel, Partners, Surroundings
+from shared.partners import Caller, Calls, KeptAnswers, Partner, PartnerModel, Partners, StateRow, Surroundings
 from shared.resilience import RetryPlan
 from tests.unit.memory import MemoryState
 
@@ -53,9 +53,9 @@ class World:
         """Have the carrier behave so, before everything that was said earlier."""
         self.carrier.script.rules.insert(0, Rule.of({"method": method, "path": path, **behaviour}))
 
-    def calls(self, **changed: Any) -> Calls:
+    def calls(self, *, at: dict[str, str] | None = None, **changed: Any) -> Calls:
         """A run of the message's handler."""
-        return self.partners.calls(self.partner, replace(self.caller, **changed), Counter())
+        return self.partners.calls(self.partner, replace(self.caller, **changed), Counter(), **(at or {}))
 
     @property
     def asked(self) -> list[Asked]:
@@ -69,7 +69,13 @@ class World:
 
 
 @asynccontextmanager
-async def world(store: MemoryState | None = None, **options: Any) -> AsyncIterator[World]:
+async def world(
+    store: MemoryState | None = None,
+    *,
+    urls: dict[str, str] | None = None,
+    given: dict[str, Any] | None = None,
+    **options: Any,
+) -> AsyncIterator[World]:
     """A partner with these options, and a carrier that does what it is asked."""
     partner = Partner("carrier", **{"retry": QUICK, **options})
     state = store or MemoryState()
@@ -77,9 +83,12 @@ async def world(store: MemoryState | None = None, **options: Any) -> AsyncIterat
     async with running_partner(script=script, clock=time.monotonic) as carrier:
         partners = Partners(
             [partner],
-            urls={"carrier": carrier.url},
+            urls={"carrier": carrier.url} if urls is None else urls,
             answers=KeptAnswers(state, None, now=lambda: NOW),
-            around=Surroundings(clock=time.monotonic, now=lambda: NOW, random=lambda: 0.5),
+            **(given or {}),
+            around=Surroundings(
+                clock=time.monotonic, now=lambda: NOW, random=lambda: 0.5, row=lambda name: StateRow(state, name)
+            ),
         )
         caller = Caller(
             message_id=UUID(int=1),
