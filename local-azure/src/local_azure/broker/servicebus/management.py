@@ -143,7 +143,7 @@ class EntityManagement:
         return _numbers(self._queue.accept(self._scheduled(body), self._now()))
 
     def _schedule_within(self, request: Request) -> Body:
-        """The numbers are told at once; a rollback leaves a gap."""
+        """The numbers are answered at once; a rollback leaves a gap."""
         messages = self._scheduled(request.body)
         group = entity_group(self._queue.path)
         _transaction(request).send(self._queue, messages, group, request.link.session)

@@ -57,7 +57,7 @@ class Message:
 
     `bare` is the bare message and footer as they arrived. `annotations` are the sender's own, encoded,
     without those that the broker sets. `delivery_count` counts failed deliveries. `promised` is the sequence number
-    that a sender was told before the message is in its queue.
+    that a sender was given before the message is in its queue.
     """
 
     __slots__ = (
