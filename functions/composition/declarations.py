@@ -102,7 +102,7 @@ def declarations(
             {
                 "topic": names.of(topic.name),
                 "name": one.name,
-                "filter": one.where,
+                "where": one.where,
                 "forwardTo": names.of(one.forward_to),
                 "lock": one.lock,
                 "timeToLive": one.time_to_live,
