@@ -22,10 +22,12 @@ _MODULES = (
     "partners",
     "claims",
     "uploads",
+    "webhooks",
     "retention",
     "encryption",
     "secrets",
     "rotation",
+    "audit",
     "authentication",
     "schedules",
 )
