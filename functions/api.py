@@ -20,6 +20,7 @@ from shared.encryption import KeysUnavailable
 from shared.health import VERSION, Health
 from shared.http import (
     ANONYMOUS,
+    ROUTE,
     ClassicBridge,
     Guarded,
     Observed,
@@ -64,6 +65,7 @@ class Direct:
         if endpoint is None:
             await self._app(scope, receive, send)
         else:
+            scope[ROUTE] = scope["path"]
             answer = await endpoint(Request(scope, receive))
             await answer(scope, receive, send)
 

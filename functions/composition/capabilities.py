@@ -28,6 +28,7 @@ _MODULES = (
     "rotation",
     "authentication",
     "schedules",
+    "metrics",
 )
 
 _LOADED = [import_module(f"{__package__}.{name}") for name in _MODULES]

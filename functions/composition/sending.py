@@ -12,6 +12,7 @@ from shared.messages import Lane
 from shared.outbox import Outbox
 from shared.sending import CoalescingSender, EventPublisher, Lanes
 from shared.sending.settings import SendingSettings
+from shared.telemetry import Metrics
 
 from .capability import Capability
 from .composition import Composition
@@ -100,6 +101,7 @@ def capability(composition: Composition) -> Capability:
     return Capability(
         name="sending",
         probes={"event-hubs": check},
+        metrics=[Metrics.send_batch, Metrics.send_duration],
         jobs=[Job(name="sweep-outbox", app=AppName.STREAMS, schedule=schedule, call=sweep_outbox)],
         resources=[*LANES.values(), EVENTS],
         needs=[

@@ -6,7 +6,7 @@ from .classic import ClassicBridge, key_in_path
 from .commands import Refused
 from .guarded import Guarded
 from .intake import Intake
-from .observed import Observed, correlation_id
+from .observed import ROUTE, Observed, correlation_id
 from .operations import Operation, OperationIds, OperationSigner, mark_of
 from .routing import ANONYMOUS, EVERY_ROLE, PRODUCERS, READERS, Route, RouteTable
 from .streams import answer_with
@@ -18,6 +18,7 @@ __all__ = [
     "EVERY_ROLE",
     "PRODUCERS",
     "READERS",
+    "ROUTE",
     "BadBody",
     "ClassicBridge",
     "Guarded",

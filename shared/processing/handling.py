@@ -34,9 +34,10 @@ from shared.resilience import RetryPlan, WeightedBulkhead
 from shared.secrets import UnknownSecret
 from shared.state import StateStore, TooLarge
 from shared.tables import MAX_OPERATIONS, Conflict, Operation
-from shared.telemetry import Name, current_traceparent, hiding, record_exception, span
+from shared.telemetry import Metrics, Name, current_traceparent, hiding, record_exception, span
 from shared.work import Dead, Ended, Fresh, Handled, LoadRows, Message, RetryLater, Secrets, Work
 
+from . import message_metrics
 from .failures import classify
 from .message_spans import about
 
@@ -129,6 +130,7 @@ class Runner:
             integration = fresh.message.handler.integration
             if self._pauses and await self._pauses.holding(lane=lane.value, integration=integration):
                 return _put_off(fresh, PAUSED_SECONDS, "paused by an operator")
+            message_metrics.begun(fresh.message.headers, now=self._now())
             return await self._handle(fresh, min(left, self._limits.handler_timeout))
 
     async def rerun(self, fresh: Fresh) -> Handled | Ended:
@@ -144,7 +146,9 @@ class Runner:
             hiding(message.data),
             span(f"handle {headers.event_type}", parent=parent, attributes=attributes) as current,
         ):
-            work = self._work(fresh, asyncio.get_running_loop().time() + seconds)
+            began = asyncio.get_running_loop().time()
+            work = self._work(fresh, began + seconds)
+            handled = {"integration": message.handler.integration, "event_type": headers.event_type}
             try:
                 async with asyncio.timeout(seconds):
                     size = await _call(message, work)
@@ -153,11 +157,14 @@ class Runner:
                 if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
                     raise  # the app is closing; this isn't the handler's doing
                 failure = classify(error)
+                took = asyncio.get_running_loop().time() - began
+                Metrics.handler_duration.record(took, **handled, outcome="failed")
                 outcome = self.after(headers, failure, message.handler.retry)
                 with suppress(Exception):  # it may not even be able to say what it is
                     record_exception(current, error)
                 current.set_status(StatusCode.ERROR, failure.reason)
                 return Ended(message.delivery, outcome, headers, message, work)
+        Metrics.handler_duration.record(asyncio.get_running_loop().time() - began, **handled, outcome="done")
         return Handled(message, work, size)
 
     def _work(self, fresh: Fresh, deadline: float) -> Work:

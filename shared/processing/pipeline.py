@@ -29,10 +29,10 @@ from shared.outbox import Outbox
 from shared.pausing import PauseGate
 from shared.resilience import LaneTurns
 from shared.state import Inbox, StateStore
-from shared.telemetry import Name, link_to, log_event, messaging, span
+from shared.telemetry import Metrics, Name, link_to, log_event, messaging, span
 from shared.work import Dead, Done, Duplicate, Ended, Fresh, Handled, Message, Parked, RetryLater
 
-from . import message_spans
+from . import message_metrics, message_spans
 from .decoding import Decoder
 from .deduplication import Deduplication, Recent
 from .handling import Limits, Runner, commit, groups
@@ -107,6 +107,8 @@ class BatchProcessor:
         links = [link for one in deliveries if (link := link_to(one.properties.get("traceparent")))]
         attributes = messaging("receive", lane.value, BATCH_COUNT=received)
         outcomes: Counter[type] = Counter()
+        Metrics.messages_received.add(received, lane=lane.value)
+        Metrics.messages_active.add(received, lane=lane.value)
         with span(f"receive {lane.value}", kind=SpanKind.CLIENT, links=links, attributes=attributes):
             try:
                 async with asyncio.timeout_at(ends):
@@ -117,9 +119,12 @@ class BatchProcessor:
                     with self._turns.at_work(lane):
                         outcomes = await self._batch(lane, admitted, started + self._limits.batch_budget)
             except Exception as error:
+                Metrics.batches_failed.add(lane=lane.value)
                 log_event("batch failed", level=logging.ERROR, error=error, lane=lane.value, received=received)
                 await _hold(deliveries, ends, ends if lane is Lane.ORDERED else LONGEST_HOLD)
                 raise BatchFailed(f"{type(error).__name__}: the batch goes back to its queue") from error
+            finally:
+                Metrics.messages_active.add(-received, lane=lane.value)
         log_event(
             "batch",
             lane=lane.value,
@@ -218,7 +223,9 @@ class BatchProcessor:
         return decoded
 
     def _ended(self, one: Ended) -> Ended:
-        message_spans.ended(one, now=self._settler.now())
+        now = self._settler.now()
+        message_spans.ended(one, now=now)
+        message_metrics.ended(one, now=now)
         return one
 
     async def _in_waves(self, lane: Lane, decoded: Sequence[Message | Ended], deadline: float) -> list[Ended]:
