@@ -77,6 +77,22 @@ def _in(place: str, name: str, schema: Mapping[str, Any], text: str = "", *, req
     return {**found, "description": text} if text else found
 
 
+def webhook_docs(source: str, method: str) -> dict[str, Any]:
+    """Where a source sends what it tells, in its own form."""
+    words = f"{source}-{'' if method == 'POST' else method.lower()}".strip("-")
+    return {
+        "operationId": f"receive{pascal(words)}",
+        "summary": f"What {source} tells, signed by it",
+        "tags": ["webhooks"],
+        **({"requestBody": {"required": True, "content": {"*/*": {}}}} if method == "POST" else {}),
+        "responses": {
+            "200": {"description": "Kept, or an answer of the sender's own kind."},
+            "204": {"description": "Kept."},
+            **_errors(s401="Unauthenticated", s413="PayloadTooLarge"),
+        },
+    }
+
+
 def command_docs(handler: Handler | None, handlers: Sequence[Handler]) -> dict[str, Any]:
     """The endpoint that takes a command: a handler's, whose bare data is a form too, or any of some handlers'."""
     upload = reference("schemas", "UploadReference")
@@ -268,7 +284,7 @@ def _operation(route: Route, checks_callers: bool) -> dict[str, Any]:
         if name not in known:
             parameters.append(_in("path", name, {"type": "string"}))
     answers = {"400": "BadRequest", "500": "InternalError", "503": "Unavailable"}
-    if checks_callers and not route.is_anonymous:
+    if checks_callers and route.access is not None:
         answers |= {"401": "Unauthenticated", "403": "Forbidden", "429": "TooManyRequests"}
     elif checks_callers:
         given["security"] = []

@@ -87,6 +87,9 @@ param publicUrl string = ''
 @description('Every app twice, for a rollout that moves the traffic in steps. The gateway has to be there, and not Consumption.')
 param twoColours bool = false
 
+@description('A new package comes instance by instance. Some regions know no such updates yet: there, false replaces all at once.')
+param rollingUpdates bool = true
+
 @description('Lanes whose messages are sealed from end to end, in a comma list; empty: none, the platform encrypts all the same.')
 param encryptedLanes string = ''
 
@@ -666,6 +669,7 @@ module app 'modules/functionapp.bicep' = [for (one, i) in apps: {
     httpConcurrency: one.size.httpConcurrency
     zoneRedundant: one.size.zones
     pythonVersion: '3.12'
+    rollingUpdates: rollingUpdates
     functions: declared.functions
     app: one.key
     settings: settings
@@ -703,6 +707,7 @@ module green 'modules/functionapp.bicep' = [for (one, i) in apps: if (twoColours
     httpConcurrency: one.size.httpConcurrency
     zoneRedundant: one.size.zones
     pythonVersion: '3.12'
+    rollingUpdates: rollingUpdates
     functions: declared.functions
     app: one.key
     settings: settings
@@ -742,6 +747,7 @@ module endpoints 'modules/private-endpoints.bicep' = if (isolated) {
     packages
     vault
     topic
+    app
     green
   ]
 }

@@ -139,7 +139,7 @@ var stages = {
     eventHubs: {
       sku: 'Standard'
       capacity: 2
-      maximumCapacity: 10
+      maximumCapacity: 4
       partitions: 4
       retentionHours: 72
       capture: false
@@ -187,6 +187,7 @@ var stages = {
 param location = readEnvironmentVariable('AZURE_LOCATION', 'westeurope')
 param deployerPrincipalId = readEnvironmentVariable('AZURE_PRINCIPAL_ID', '')
 param deployerPrincipalType = readEnvironmentVariable('AZURE_PRINCIPAL_TYPE', 'User') == 'User' ? 'User' : 'ServicePrincipal'
+param rollingUpdates = readEnvironmentVariable('SLUICE_ROLLING_UPDATES', 'true') != 'false'
 param authIssuer = readEnvironmentVariable('SLUICE_AUTH_ISSUER', '')
 param authAudience = readEnvironmentVariable('SLUICE_AUTH_AUDIENCE', '')
 param environmentName = stages[stageName].environmentName

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import azure.functions as func
 
+from functions.invocation import with_host_trace
 from shared.environment import WrongSettings
 
 from . import api, health, jobs
@@ -53,7 +54,7 @@ def compose(capabilities: Sequence[Capability]) -> func.FunctionApp:
     blueprint = func.Blueprint()
     for capability in capabilities:
         for function in capability.functions:
-            function.trigger.bind(blueprint, function.call)
+            function.trigger.bind(blueprint, with_host_trace(function.call))
     app = func.FunctionApp()
     app.register_functions(blueprint)
     return app

@@ -351,6 +351,7 @@ def _integration(integration: Declared) -> dict[str, Any]:
                 "key": one.key,
                 "lane": one.priority.value if isinstance(one.priority, Lane) else "by the model",
                 **({"route": f"/api/{one.route}"} if one.route else {}),
+                **({"webhook": one.webhook} if one.webhook else {}),
             }
             for one in integration.handlers
         ],

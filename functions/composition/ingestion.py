@@ -37,7 +37,8 @@ def intake(composition: Composition) -> Intake:
 def capability(composition: Composition) -> Capability:
     """A route for any command, one for each handler that has its own, and one for operations."""
     protection = composition.get(fields)
-    handled = [one for integration in composition.registry.integrations for one in integration.handlers]
+    every = (one for integration in composition.registry.integrations for one in integration.handlers)
+    handled = [one for one in every if one.webhook is None]
     commands = Commands(
         lambda: composition.get(intake),
         lambda: composition.get(state_store),

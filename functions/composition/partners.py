@@ -11,6 +11,8 @@ from shared.telemetry import Metrics
 from .capability import Capability
 from .composition import Composition
 from .encryption import fields
+from .platform import platform
+from .secrets import secret_cache
 from .state import state_store
 
 __all__ = ["capability", "partners"]
@@ -24,6 +26,8 @@ def partners(composition: Composition) -> Partners:
         urls=settings.partner_base_urls(),
         proxies=settings.partner_proxies,
         answers=KeptAnswers(composition.get(state_store), composition.get(fields), now=composition.now),
+        secrets=composition.get(secret_cache) if settings.key_vault is not None else None,
+        identity=composition.get(platform).token,
         around=Surroundings(
             clock=time.monotonic,
             now=composition.now,
@@ -43,7 +47,9 @@ def capability(composition: Composition) -> Capability:
     WrongSettings
         Two partners have one name, or a setting names one that nobody declares.
     """
-    names = [one.name for one in composition.registry.declared(Partner)]
+    declared = composition.registry.declared(Partner)
+    names = [one.name for one in declared]
+    names += [f"{one.name}.{target.name}" for one in declared for target in one.targets]
     twice = sorted({one for one in names if names.count(one) > 1})
     unknown = sorted(set(composition.settings.partner_base_urls()) - set(names))
     wrong = [

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cache, partial
 from typing import Any
 
-from functions.lanes import lane_function
+from functions.batches import lane_function
 from functions.triggers import AppName
 from shared.health import Check, Degraded
 from shared.jobs import Job, JobRun, parse_schedule

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -11,9 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Azure", "AzureFailed", "Releases"]
+__all__ = ["Azure", "AzureFailed", "Releases", "short_name"]
 
 _API_MANAGEMENT = "2024-05-01"
+
+
+def short_name(release: str) -> str:
+    """What a release is called where people and health tell of it: the beginning of its zip's SHA-256."""
+    return release[:12]
 
 
 class AzureFailed(Exception):
@@ -53,9 +59,18 @@ class Azure:
     timeout: float = 900.0
 
     def install(self, app: str, package: Path) -> None:
-        """Put the zip on the app; Flex Consumption replaces its instances one by one."""
+        """Put the zip on the app, and then its name, which the app's health tells.
+
+        Flex Consumption replaces instances one by one and tells no end. An instance that knows the name began after the
+        zip was there.
+        """
         source = ("--src", str(package), "--build-remote", "false")  # what was tested is what runs
         self._az("functionapp", "deployment", "source", "config-zip", "--name", app, *source)
+        with package.open("rb") as file:
+            release = short_name(hashlib.file_digest(file, "sha256").hexdigest())
+        self._az(
+            "functionapp", "config", "appsettings", "set", "--name", app, "--settings", f"SLUICE_RELEASE={release}"
+        )
 
     def functions(self, app: str) -> list[str]:
         """Names of the functions that the app has indexed: none where the code doesn't start."""

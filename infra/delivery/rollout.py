@@ -5,11 +5,11 @@
 
 The deployment's outputs say where. `auto` is blue-green where the gateway has two colours behind it, else rolling.
 
-Rolling: one app after the other, each must index its functions before the next one, then the smoke test; anything
-that fails puts the zip before back on every app that was changed. Blue-green: the idle colour gets the zip, is tried
-by its own address, and takes 10, 25, 50 and 100% of the gateway's traffic, the smoke test between the steps; anything
-that fails gives the traffic back to the colour before. `az` must be signed in; `SLUICE_TOKEN` holds a bearer
-token, or `SLUICE_API_KEY` a key.
+Rolling: one app after the other, each must index its functions before the next one; then the API must answer as the new
+release, three times in a row, and pass the smoke test; anything that fails puts the zip before back on every app that
+was changed. Blue-green: the idle colour gets the zip, is tried by its own address, and takes 10, 25, 50 and 100% of the
+gateway's traffic, the smoke test between the steps; anything that fails gives the traffic back to the colour before.
+`az` must be signed in; `SLUICE_TOKEN` holds a bearer token, or `SLUICE_API_KEY` a key.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .azure import Azure, AzureFailed, Releases
+from .api import Unreachable
+from .azure import Azure, AzureFailed, Releases, short_name
 from .deployment import Colour, Deployment
 from .smoke import signed_in, smoke
 
@@ -32,6 +33,10 @@ __all__ = ["STEPS", "Rollout", "RolloutFailed", "digest", "main"]
 STEPS = (10, 25, 50, 100)
 """Per cent of the traffic that the new colour takes, one step after the other."""
 _INDEX_SECONDS = 300.0
+_ARRIVE_SECONDS = 300.0
+_PAUSE_SECONDS = 5.0
+_ANSWERS = 3
+"""In a row, as the new release: before that, instances of the one before still answer."""
 
 
 class RolloutFailed(Exception):
@@ -48,6 +53,8 @@ class Rollout:
         The smoke test of an address: None where all is well, else what isn't.
     hold_seconds:
         How long each step of the traffic is watched.
+    answers:
+        The release that an address says it runs, None where it says none; without it that isn't asked.
     """
 
     azure: Azure
@@ -55,6 +62,7 @@ class Rollout:
     holds: Callable[[str], str | None]
     say: Callable[[str], None]
     hold_seconds: float = 120.0
+    answers: Callable[[str], str | None] | None = None
     sleep: Callable[[float], None] = field(default=time.sleep)
 
     def rolling(self, package: Path, apps: Sequence[str], url: str) -> None:
@@ -67,6 +75,7 @@ class Rollout:
             for app in apps:
                 changed.append(app)
                 self._install(app, package, release)
+            self._arrived(url, release)
             self._expect(url)
         except (AzureFailed, RolloutFailed) as failure:
             raise RolloutFailed(f"{failure}; {self._restore(changed, before)}") from failure
@@ -78,6 +87,7 @@ class Rollout:
             raise RolloutFailed(f"the zip kept as {release} has another digest: it isn't that one any more")
         for app in apps:
             self._install(app, package, release)
+        self._arrived(url, release)
         self._expect(url)
 
     def blue_green(self, package: Path, pool: str, colours: Sequence[Colour], url: str) -> None:
@@ -93,6 +103,7 @@ class Rollout:
             for app in idle.apps:
                 self.azure.start(app)
                 self._install(app, package, release)
+            self._arrived(idle.url, release)
             self._expect(idle.url)
             for share in STEPS:
                 self.azure.weigh(pool, {idle.backend: share, active.backend: 100 - share})
@@ -129,6 +140,24 @@ class Rollout:
             self.sleep(5.0)
             waited += 5.0
         self.say(f"{app}: its functions are there")
+
+    def _arrived(self, url: str, release: str) -> None:
+        """Wait until the API answers as this release; instances before it may still answer now and then."""
+        if self.answers is None:
+            return
+        wanted, in_a_row, seen, waited = short_name(release), 0, None, 0.0
+        while in_a_row < _ANSWERS:
+            found = self.answers(url)
+            in_a_row = in_a_row + 1 if found == wanted else 0
+            seen = found or seen
+            if waited >= _ARRIVE_SECONDS and not in_a_row:
+                if seen is None:  # a release from before health told it
+                    self.say(f"{url} tells no release: whether {wanted} answers isn't known")
+                    return
+                raise RolloutFailed(f"{url} still answers as {seen} after {_ARRIVE_SECONDS:.0f} s, not as {wanted}")
+            self.sleep(_PAUSE_SECONDS)
+            waited += _PAUSE_SECONDS
+        self.say(f"{url} answers as {wanted}")
 
     def _expect(self, url: str) -> None:
         problem = self.holds(url)
@@ -179,6 +208,15 @@ def _smoke(url: str) -> str | None:
     return None
 
 
+def _release(url: str) -> str | None:
+    try:
+        found = signed_in(url).anonymous().call("GET", "api/health").json()
+    except Unreachable:
+        return None
+    release = found.get("release") if isinstance(found, dict) else None
+    return release if isinstance(release, str) else None
+
+
 def main(arguments: Sequence[str]) -> int:
     """0 if the new zip runs, 1 if it doesn't, 2 for a wrong call."""
     parser = argparse.ArgumentParser(prog="rollout", description=(__doc__ or "").split("\n", 1)[0])
@@ -199,6 +237,7 @@ def main(arguments: Sequence[str]) -> int:
             _smoke,
             lambda text: print(text, flush=True),  # noqa: T201
             hold_seconds=getattr(given, "hold_seconds", 0.0),
+            answers=_release,
         )
         if given.how == "back":
             rollout.back(given.to, deployment.apps, deployment.url)

@@ -49,6 +49,9 @@ param httpConcurrency int
 @description('Spread the instances over zones: the platform keeps two of every function group.')
 param zoneRedundant bool
 
+@description('Replace instances one by one, where the region can.')
+param rollingUpdates bool
+
 @description('Version of Python.')
 param pythonVersion string
 
@@ -183,10 +186,10 @@ resource site 'Microsoft.Web/sites@2025-03-01' = {
           }
         }
       }
-      // A new package comes instance by instance, so that requests and batches under way are finished.
+      // Instance by instance, requests and batches under way are finished; at once, they are broken off and come again.
       #disable-next-line BCP037
       siteUpdateStrategy: {
-        type: 'RollingUpdate'
+        type: rollingUpdates ? 'RollingUpdate' : 'Recreate'
       }
     }
   }

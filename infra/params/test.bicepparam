@@ -22,7 +22,7 @@ param serviceBus = {
 param eventHubs = {
   sku: 'Standard'
   capacity: 2
-  maximumCapacity: 10
+  maximumCapacity: 4
   partitions: 4 // fixed at birth, as the emulator has it
   retentionHours: 72
   capture: false
@@ -78,6 +78,9 @@ param alertEmails = [readEnvironmentVariable('SLUICE_ALERT_EMAIL', 'integration@
 // Who deploys sets the first secrets; azd and the pipeline say who that is.
 param deployerPrincipalId = readEnvironmentVariable('AZURE_PRINCIPAL_ID', '')
 param deployerPrincipalType = readEnvironmentVariable('AZURE_PRINCIPAL_TYPE', 'User') == 'User' ? 'User' : 'ServicePrincipal'
+
+// Some regions have no rolling updates yet: `azd env set SLUICE_ROLLING_UPDATES false` there.
+param rollingUpdates = readEnvironmentVariable('SLUICE_ROLLING_UPDATES', 'true') != 'false'
 
 param authIssuer = readEnvironmentVariable('SLUICE_AUTH_ISSUER', '')
 param authAudience = readEnvironmentVariable('SLUICE_AUTH_AUDIENCE', '')

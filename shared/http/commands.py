@@ -18,6 +18,7 @@ from shared.messages import (
     MessageError,
     PayloadHash,
     Registry,
+    UnknownEventType,
     check_depth,
     envelope_from,
     former_id_of,
@@ -31,7 +32,7 @@ from shared.messages import (
     write_json,
 )
 
-__all__ = ["Command", "Refused", "read_command"]
+__all__ = ["Command", "Refused", "read_command", "wrapped"]
 
 _ALL_HELD = 2.0**53
 """Below it a double holds every integer."""
@@ -95,7 +96,7 @@ def read_command(
             former_id = former_id_of(parsed)
             body, parsed = _rewritten(envelope_from(parsed, now=now))
         elif route is not None and not _is_envelope(parsed):
-            body, parsed = _wrapped(body, parsed, route, fallback_id, now)
+            body, parsed = wrapped(body, parsed, route, message_id=fallback_id, source=f"/{route.route}", now=now)
         if isinstance(parsed.get("messageId"), str):
             message_id = parsed["messageId"][:64]
         handler = _handler(parsed, registry, route)
@@ -144,16 +145,22 @@ def _rewritten(fields: dict[str, Any]) -> tuple[bytes, dict[str, Any]]:
     return write_json(fields).encode(), fields
 
 
-def _wrapped(
-    body: bytes, parsed: dict[str, Any], route: Handler, message_id: UUID, now: datetime
+def wrapped(
+    body: bytes, parsed: Mapping[str, Any], handler: Handler, *, message_id: UUID, source: str, now: datetime
 ) -> tuple[bytes, dict[str, Any]]:
-    """The data stays as it was sent, byte for byte: numbers aren't rewritten."""
+    """An envelope around bare data, which stays as it was sent, byte for byte: numbers aren't rewritten.
+
+    Raises
+    ------
+    MalformedJson
+        It is nested too deep.
+    """
     head = {
         "messageId": str(message_id),
         "timestamp": rfc3339(now),
-        "source": f"/{route.route}",
-        "eventType": route.event_type,
-        "version": route.version,
+        "source": source,
+        "eventType": handler.event_type,
+        "version": handler.version,
     }
     text = json.dumps(head, separators=(",", ":"))
     check_depth([parsed])  # the envelope adds a level, and the worker counts it
@@ -173,4 +180,7 @@ def _handler(parsed: Mapping[str, Any], registry: Registry, route: Handler | Non
     if route is not None and event_type != route.event_type:
         finding = {"field": "eventType", "message": f"must be {route.event_type!r} on this path"}
         raise InvalidMessage(f"eventType: {finding['message']}", details={"errors": [finding], "count": 1})
-    return registry.handler(event_type, version)
+    handler = registry.handler(event_type, version)
+    if handler.webhook is not None:  # only its sender's signature vouches for it
+        raise UnknownEventType("No integration takes this event type as a command.")
+    return handler

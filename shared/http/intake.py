@@ -1,21 +1,22 @@
 """Takes a command in: claim check where it is large, then its lane. Nothing else is written on the way."""
 
 import asyncio
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from opentelemetry.trace import SpanKind
 
 from shared.claim_check import ClaimStore
-from shared.messages import Handler, Headers, Registry
+from shared.messages import Handler, Headers, Lane, Registry, write_json
 from shared.sending import Lanes
 from shared.state import bucket_of
-from shared.telemetry import Name, current_traceparent, hiding, messaging, span
+from shared.telemetry import Name, current_traceparent, hiding, log_event, messaging, span
 
-from .commands import Command, read_command
-from .operations import Operation, mark_of
-from .submissions import Submission
+from .commands import Command, read_command, wrapped
+from .operations import Operation, Submission, mark_of
 
 __all__ = ["Intake"]
 
@@ -82,27 +83,96 @@ class Intake:
         submission = Submission(self._new_id().hex[:16], command.payload)
         with hiding(command.data):
             lane = command.handler.lane_of(command.data)
+        await self._keep(
+            command.handler,
+            command.message_id,
+            command.body,
+            key=key,
+            lane=lane,
+            source=command.source,
+            correlation_id=correlation_id,
+            client=client,
+            request=submission.request,
+            former_id=command.former_id,
+        )
+        return Operation(command.message_id, bucket_of(key, self._buckets), client or "", submission=submission)
+
+    async def take(
+        self,
+        handler: Handler,
+        message_id: UUID,
+        content: Mapping[str, Any],
+        raw: bytes | None = None,
+        *,
+        source: str,
+        correlation_id: str,
+        client: str,
+    ) -> None:
+        """Return when data is kept that nobody sends a second time in another form: what its handler can't read
+        becomes a dead letter, under the message's id as its key.
+
+        Parameters
+        ----------
+        content, raw:
+            The data, and its bytes where they are there.
+
+        Raises
+        ------
+        MalformedJson
+            It is nested too deep.
+        NotSent, TimeoutError
+            As `accept`.
+        """
+        data = write_json(content).encode() if raw is None else raw
+        body, _ = wrapped(data, content, handler, message_id=message_id, source=source, now=self._now())
+        lane = handler.priority if isinstance(handler.priority, Lane) else Lane.NORMAL
+        try:
+            read = handler.decode(body).data
+            key = handler.key_of(read)
+            with hiding(read):
+                lane = handler.lane_of(read)
+        except Exception as failure:  # a model's own code may raise anything
+            log_event("not readable", level=logging.WARNING, source=source, reason=type(failure).__name__)
+            key = str(message_id)
+        await self._keep(
+            handler, message_id, body, key=key, lane=lane, source=source, correlation_id=correlation_id, client=client
+        )
+
+    async def _keep(
+        self,
+        handler: Handler,
+        message_id: UUID,
+        body: bytes,
+        *,
+        key: str,
+        lane: Lane,
+        source: str,
+        correlation_id: str,
+        client: str | None,
+        request: str | None = None,
+        former_id: UUID | None = None,
+    ) -> None:
         attributes = messaging(
             "send",
             lane.value,
-            MESSAGE_ID=str(command.message_id),
+            MESSAGE_ID=str(message_id),
             CONVERSATION_ID=correlation_id,
             KEY=key,
-            EVENT_TYPE=command.handler.event_type,
-            BODY_SIZE=len(command.body),
+            EVENT_TYPE=handler.event_type,
+            BODY_SIZE=len(body),
         )
         with span(f"send {lane.value}", kind=SpanKind.PRODUCER, attributes=attributes):
-            claim, body = None, command.body
+            claim = None
             if len(body) > self._threshold:
                 with span("put claim", kind=SpanKind.CLIENT) as putting:
                     async with asyncio.timeout(CLAIM_SECONDS + len(body) / CLAIM_PACE):
-                        claim, body = await self._claims.put(command.message_id, body), b""
+                        claim, body = await self._claims.put(message_id, body), b""
                     putting.set_attribute(Name.CLAIM_SIZE, claim.size)
             headers = Headers(
-                message_id=command.message_id,
-                event_type=command.handler.event_type,
-                version=command.handler.version,
-                source=command.source,
+                message_id=message_id,
+                event_type=handler.event_type,
+                version=handler.version,
+                source=source,
                 key=key,
                 lane=lane,
                 correlation_id=correlation_id,
@@ -113,8 +183,7 @@ class Intake:
                 claim_size=claim.size if claim else None,
                 claim_encoding=claim.encoding if claim else None,
                 sender=None if client is None else mark_of(client).hex(),
-                request=submission.request,
-                former_id=command.former_id,
+                request=request,
+                former_id=former_id,
             )
             await self._lanes.send(headers, body)
-        return Operation(command.message_id, bucket_of(key, self._buckets), client or "", submission=submission)

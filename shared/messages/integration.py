@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, get_type_hints
 
@@ -13,9 +13,10 @@ from shared.environment import is_secret_name
 from shared.jobs import Scheduled, WrongSchedule, parse_schedule
 from shared.resilience import RetryPlan
 from shared.telemetry import BusinessCounter, business_counter
+from shared.webhooks import ANY_TOPIC, Scheme, WebhookSource, webhook_event_type
 
 from .envelope import Lane
-from .registry import Declared, Handler, Priority, Projection, Rotation
+from .registry import Declared, Handler, Priority, Projection, Rotation, fields_to
 
 __all__ = ["Integration"]
 
@@ -76,7 +77,20 @@ class Integration(Declared):
         TypeError
             The function isn't async, or its first parameter has no pydantic model as annotation.
         """
+        return self._handles(event_type, version, key, priority, route=route, retry=retry, owned=owned, webhook=None)
 
+    def _handles(
+        self,
+        event_type: str,
+        version: str,
+        key: str,
+        priority: Priority,
+        *,
+        route: str | None,
+        retry: RetryPlan | None,
+        owned: bool,
+        webhook: str | None,
+    ) -> Callable[[Call], Call]:
         def register(call: Call) -> Call:
             model = _model_of(call, self.name)
             if not inspect.iscoroutinefunction(call):
@@ -86,9 +100,13 @@ class Integration(Declared):
             if not (isinstance(priority, Lane) or callable(priority)):
                 raise TypeError(f"{self.name}.{call.__name__}: the priority {priority!r} is no Lane, nor tells one")
             path = None if route is None else _checked_route(route)
-            if not any(key in (name, info.alias) for name, info in model.model_fields.items()):
-                raise TypeError(f"{self.name}.{call.__name__}: {model.__name__} has no field {key!r} for the key")
-            _check_key(model, key)
+            try:
+                *_, (last, _) = fields_to(model, key)
+            except LookupError:
+                raise TypeError(
+                    f"{self.name}.{call.__name__}: {model.__name__} has no field {key!r} for the key"
+                ) from None
+            _check_key(last, key.rpartition(".")[2])
             self.handlers.append(
                 Handler(
                     integration=self.name,
@@ -100,12 +118,54 @@ class Integration(Declared):
                     route=path,
                     retry=retry,
                     owned=owned,
+                    webhook=webhook,
                     call=call,
                 )
             )
             return call
 
         return register
+
+    def receives(self, source: str, scheme: Scheme, *, secrets: Sequence[str] = ()) -> None:
+        """Take webhooks at `POST /api/webhooks/{source}`, signed as a scheme of `shared.webhooks` says.
+
+        Parameters
+        ----------
+        secrets:
+            Names in the vault of what it signs with; `webhook-{source}` without.
+        """
+        self.webhook_sources.append(
+            WebhookSource(name=source, scheme=scheme, secrets=tuple(secrets) or (f"webhook-{source}",))
+        )
+
+    def webhook(
+        self,
+        source: str,
+        *,
+        topic: str = ANY_TOPIC,
+        key: str,
+        priority: Priority = Lane.NORMAL,
+        ordered: bool = False,
+        retry: RetryPlan | None = None,
+    ) -> Callable[[Call], Call]:
+        """Register an async function `(model, work)` for what a source tells by webhook; the model is of its body.
+
+        Parameters
+        ----------
+        source:
+            One that `receives` declares, or one of `shared.webhooks.PRESETS`, whose secret is `webhook-{source}`.
+        topic:
+            What it is about, in the source's own words; without, whatever no other handler takes.
+        key:
+            The field (by its JSON name) that names the aggregate; one further down by names with dots between.
+        ordered:
+            What concerns one key is done in the order in which it came in.
+        retry:
+            When a failed message is tried again; the app's own plan without.
+        """
+        lane = Lane.ORDERED if ordered else priority
+        event_type = webhook_event_type(source, topic)
+        return self._handles(event_type, "1.0", key, lane, route=None, retry=retry, owned=False, webhook=source)
 
     def projects(self, event_type: str, *, into: str) -> Callable[[Call], Call]:
         """Register a pure function from a published event to the row of the read model `into`.

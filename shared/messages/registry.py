@@ -17,18 +17,29 @@ from pydantic import ValidationError as PydanticError
 from shared.classification import Plan, Scrubber, plan_of, redacted_finding, secrets_in
 from shared.jobs import Scheduled
 from shared.resilience import RetryPlan
+from shared.webhooks import ANY_TOPIC, WebhookSource, webhook_event_type
 
 from .envelope import Envelope, Lane, Redact, describe
 from .errors import InvalidMessage, MessageError, UnknownEventType, UnknownVersion
 from .strict_json import validate_json
 
-__all__ = ["Declaration", "Declared", "Handler", "Priority", "Projection", "Registry", "Rotation", "discover"]
+__all__ = [
+    "Declaration",
+    "Declared",
+    "Handler",
+    "Priority",
+    "Projection",
+    "Registry",
+    "Rotation",
+    "discover",
+    "fields_to",
+]
 
 MAX_KEY = 128
 """Longest key in characters: the limit of an Event Hubs partition key and a Service Bus session id."""
 FIRST_VERSION = "1.0"
 _IN_NO_PATH = frozenset("/\\%?#")
-OWN_PATHS = frozenset({"messages", "operations", "health", "docs"})
+OWN_PATHS = frozenset({"messages", "operations", "health", "docs", "webhooks"})
 """First segments of the API's own paths: a route or read model there could never be reached."""
 
 Priority = Lane | Callable[[Any], Lane]
@@ -36,7 +47,13 @@ Priority = Lane | Callable[[Any], Lane]
 
 @dataclass(frozen=True, kw_only=True)
 class Handler:
-    """One event type in one version: its model, its key, its lane, and the function that does the work."""
+    """One event type in one version: its model, its key, its lane, and the function that does the work.
+
+    Attributes
+    ----------
+    webhook:
+        The source whose webhooks it handles: it takes no commands of producers then.
+    """
 
     integration: str
     event_type: str
@@ -47,6 +64,7 @@ class Handler:
     route: str | None
     retry: RetryPlan | None = None
     owned: bool = False
+    webhook: str | None = None
     call: Callable[[Any, Any], Awaitable[None]]
 
     @cached_property
@@ -59,11 +77,8 @@ class Handler:
         return partial(self.envelope.validate_json, strict=True)
 
     @cached_property
-    def _key_field(self) -> str:
-        for name, info in self.model.model_fields.items():
-            if self.key in (name, info.alias):
-                return name
-        raise AttributeError(self.key)  # refused when the handler was registered
+    def _key_path(self) -> tuple[str, ...]:
+        return tuple(name for _, name in fields_to(self.model, self.key))
 
     def decode(self, body: bytes) -> Envelope[Any]:
         """Validate an envelope with this handler's data.
@@ -125,7 +140,9 @@ class Handler:
 
     def key_of(self, data: BaseModel) -> str:
         """The aggregate that a message belongs to: decides order, partition and transaction."""
-        value = getattr(data, self._key_field)
+        value: Any = data
+        for name in self._key_path:
+            value = getattr(value, name, None)
         key = "" if value is None else str(value)
         if not 1 <= len(key) <= MAX_KEY or not key.isprintable():
             raise InvalidMessage(
@@ -203,6 +220,7 @@ class Declared:
     projections: list[Projection] = field(default_factory=list)
     rotations: list[Rotation] = field(default_factory=list)
     scheduled: list[Scheduled] = field(default_factory=list)
+    webhook_sources: list[WebhookSource] = field(default_factory=list)
 
 
 class Declaration:
@@ -228,6 +246,11 @@ class Registry:
         self._projections: dict[str, list[Projection]] = {}
         self._routes: dict[str, Handler] = {}
         self._rotations: dict[str, Rotation] = {}
+        self.webhook_sources: dict[str, WebhookSource] = {}
+        for source in (one for integration in self.integrations for one in integration.webhook_sources):
+            if source.name in self.webhook_sources:
+                raise ValueError(f"the webhook source {source.name} is declared twice")
+            self.webhook_sources[source.name] = source
         for integration in self.integrations:
             for handler in integration.handlers:
                 self._add(handler)
@@ -262,6 +285,15 @@ class Registry:
             if handler.route in self._routes:
                 raise ValueError(f"the route /api/{handler.route} is claimed twice")
             self._routes[handler.route] = handler
+        if handler.webhook is not None and handler.webhook not in self.webhook_sources:
+            self.webhook_sources[handler.webhook] = WebhookSource.preset(handler.webhook)
+
+    def webhook(self, source: str, topic: str) -> Handler | None:
+        """Who handles what a source tells about a topic; None where nobody does."""
+        for wanted in (topic, ANY_TOPIC):
+            for handler in self._handlers.get(webhook_event_type(source, wanted), {}).values():
+                return handler
+        return None
 
     @property
     def scheduled(self) -> tuple[Scheduled, ...]:
@@ -332,6 +364,21 @@ class Registry:
     def projections(self, event_type: str) -> list[Projection]:
         """The read models that show this event; events that nobody shows are fine."""
         return self._projections.get(event_type, [])
+
+
+def fields_to(model: type[BaseModel], path: str) -> Iterator[tuple[type[BaseModel], str]]:
+    """Each model on the way to a field, with the Python name of its field; raises LookupError where there is none."""
+    whole = next((name for name, info in model.model_fields.items() if path in (name, info.alias)), None)
+    if whole is not None:
+        yield model, whole
+        return
+    first, _, rest = path.partition(".")
+    name = next((name for name, info in model.model_fields.items() if first in (name, info.alias)), None)
+    below = None if name is None or not rest else model.model_fields[name].annotation
+    if name is None or not (isinstance(below, type) and issubclass(below, BaseModel)):
+        raise LookupError(path)
+    yield model, name
+    yield from fields_to(below, rest)
 
 
 def _check_path(path: str) -> None:

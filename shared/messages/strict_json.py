@@ -339,6 +339,8 @@ def _walk(part: Any) -> Any:
     if not isinstance(part, dict):
         return part
     kind = part.get("type")
+    if not isinstance(kind, str):  # no schema but the fields of one, which may have any names
+        return {name: _walk(value) for name, value in part.items()}
     if kind == "function-before" and part["function"].get("function") in _READERS.values():
         return part
     if kind == "datetime" and part.get("tz_constraint") == "aware":

@@ -1,5 +1,15 @@
 """Partners: other people's systems, called so that their failures stay theirs."""
 
+from .auth import (
+    ApiKey,
+    Authentication,
+    Basic,
+    ClientCredentials,
+    HmacSigned,
+    ManagedIdentity,
+    MutualTls,
+    RefreshToken,
+)
 from .calls import Calls, Nothing
 from .client import Caller, Surroundings
 from .errors import (
@@ -13,15 +23,22 @@ from .errors import (
     UnknownTarget,
 )
 from .kept_answers import KeptAnswers
-from .partner import Partner, PartnerModel, Pool, Timeouts
+from .partner import Partner, PartnerModel, Pool, Target, Timeouts
 from .partners import Partners
 from .shared_rows import StateRow
 
 __all__ = [
+    "ApiKey",
+    "Authentication",
+    "Basic",
     "Caller",
     "Calls",
+    "ClientCredentials",
+    "HmacSigned",
     "InvalidAnswer",
     "KeptAnswers",
+    "ManagedIdentity",
+    "MutualTls",
     "Nothing",
     "OutcomeUnknown",
     "Partner",
@@ -33,8 +50,10 @@ __all__ = [
     "PartnerUnavailable",
     "Partners",
     "Pool",
+    "RefreshToken",
     "StateRow",
     "Surroundings",
+    "Target",
     "Timeouts",
     "UnknownTarget",
 ]

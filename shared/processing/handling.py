@@ -34,7 +34,7 @@ from shared.resilience import RetryPlan, WeightedBulkhead
 from shared.secrets import UnknownSecret
 from shared.state import StateStore, TooLarge
 from shared.tables import MAX_OPERATIONS, Conflict, Operation
-from shared.telemetry import Metrics, Name, current_traceparent, hiding, record_exception, span
+from shared.telemetry import TRACING, Metrics, Name, current_traceparent, hiding, record_exception, span
 from shared.work import Dead, Ended, Fresh, Handled, LoadRows, Message, RetryLater, Secrets, Work
 
 from . import message_metrics
@@ -247,7 +247,7 @@ async def commit(store: StateStore, bucket: int, group: Sequence[Handled]) -> bo
     """Commit the work of some messages, all or none; False where another message has changed what one had read."""
     operations = [operation for handled in group for operation in handled.work.operations()]
     attributes = {Name.BUCKET: bucket, Name.OPERATIONS: len(operations)}
-    with span("transaction", **about(group), attributes=attributes):
+    with span("transaction", **(about(group) if TRACING.sinks else {}), attributes=attributes):
         try:
             await store.commit(bucket, operations)
         except Conflict:

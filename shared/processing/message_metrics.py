@@ -21,8 +21,6 @@ def begun(headers: Headers, *, now: datetime) -> None:
 
 def ended(one: Ended, *, now: datetime) -> None:
     """A message has its outcome; what its handler counted counts once the handler's work is committed."""
-    if not Metrics.messages_processed.is_on:
-        return
     outcome, headers = one.outcome, one.headers
     lane = _UNREAD if headers is None else headers.lane.value
     name = ("retry" if outcome.counts else "deferred") if isinstance(outcome, RetryLater) else _OUTCOMES[type(outcome)]

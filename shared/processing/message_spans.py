@@ -12,7 +12,7 @@ from typing import Any, Final
 from opentelemetry.trace import Link, SpanKind
 
 from shared.messages import Delivery, Headers, Lane
-from shared.telemetry import TRACING, Name, begin, keep_trace, link_to, messaging, traceparent_of
+from shared.telemetry import TRACING, Name, begin, current_traceparent, keep_trace, link_to, messaging
 from shared.work import Dead, Done, Duplicate, Ended, Handled, Message, Parked, RetryLater
 
 __all__ = ["about", "begun", "ended", "onward", "read"]
@@ -21,9 +21,7 @@ _OUTCOMES: Final[Mapping[type, str]] = {Done: "done", Duplicate: "duplicate", De
 
 
 def begun(lane: Lane, delivery: Delivery) -> Delivery:
-    """The delivery with its span, where anything is traced."""
-    if not TRACING.sinks:
-        return delivery
+    """The delivery with its span."""
     parent = delivery.properties.get("traceparent")
     span = begin(
         _NAMES[lane],
@@ -76,7 +74,7 @@ def onward(ended: Ended, headers: Headers, *, keep: bool = True) -> Headers:
     if keep:
         span.journey.keep()
     is_later = headers.traceparent is not None and (ended.headers is None or _is_later(ended.headers))
-    traceparent = headers.traceparent if is_later else traceparent_of(span)
+    traceparent = headers.traceparent if is_later else current_traceparent(span)
     if traceparent is not None and span.journey.sampled:
         traceparent = f"{traceparent[:53]}01"
     return replace(headers, traceparent=traceparent)

@@ -29,7 +29,7 @@ from shared.outbox import Outbox
 from shared.pausing import PauseGate
 from shared.resilience import LaneTurns
 from shared.state import Inbox, StateStore
-from shared.telemetry import Metrics, Name, link_to, log_event, messaging, span
+from shared.telemetry import TRACING, Metrics, Name, link_to, log_event, messaging, span
 from shared.work import Dead, Done, Duplicate, Ended, Fresh, Handled, Message, Parked, RetryLater
 
 from . import message_metrics, message_spans
@@ -50,6 +50,8 @@ TOGETHER_SECONDS = 0.25
 LONGEST_HOLD = 5.0
 MAX_RERUNS = 5
 """Runs of a handler whose commit keeps meeting conflicts."""
+
+_RECEIVING = {lane: messaging("receive", lane.value) for lane in Lane}
 
 T = TypeVar("T")
 Settle = Callable[[Ended], Awaitable[None]]
@@ -105,7 +107,7 @@ class BatchProcessor:
         ends = started + self._limits.batch_budget + GRACE_SECONDS
         received, admitted = len(deliveries), deliveries
         links = [link for one in deliveries if (link := link_to(one.properties.get("traceparent")))]
-        attributes = messaging("receive", lane.value, BATCH_COUNT=received)
+        attributes = {**_RECEIVING[lane], Name.BATCH_COUNT: received}
         outcomes: Counter[type] = Counter()
         Metrics.messages_received.add(received, lane=lane.value)
         Metrics.messages_active.add(received, lane=lane.value)
@@ -215,17 +217,20 @@ class BatchProcessor:
         return Counter(type(one.outcome) for one in ended)
 
     async def _read(self, lane: Lane, delivery: Delivery) -> Message | Ended:
-        delivery = message_spans.begun(lane, delivery)
+        if TRACING.sinks:
+            delivery = message_spans.begun(lane, delivery)
         if self._recent.is_put_off(delivery):
             return Ended(delivery, Duplicate())
         decoded = await self._decoder.read(delivery)
-        message_spans.read(delivery, decoded)
+        if delivery.span is not None:
+            message_spans.read(delivery, decoded)
         return decoded
 
     def _ended(self, one: Ended) -> Ended:
-        now = self._settler.now()
-        message_spans.ended(one, now=now)
-        message_metrics.ended(one, now=now)
+        if one.delivery.span is not None:
+            message_spans.ended(one, now=self._settler.now())
+        if Metrics.messages_processed.is_on:
+            message_metrics.ended(one, now=self._settler.now())
         return one
 
     async def _in_waves(self, lane: Lane, decoded: Sequence[Message | Ended], deadline: float) -> list[Ended]:
@@ -246,7 +251,8 @@ class BatchProcessor:
                 await self._settler.settle(lane, one)
             if isinstance(one.outcome, RetryLater):
                 self._recent.put_off(one.delivery)
-            self._ended(one)
+            if one.delivery.span is not None:
+                self._ended(one)
 
         async def work() -> list[Ended]:
             return [one for wave in _waves(messages) for one in await self._wave(lane, wave, deadline, settle)]
@@ -348,7 +354,9 @@ class BatchProcessor:
             return
         try:
             with span(
-                "publish", **message_spans.about(done), attributes={Name.EVENTS: sum(len(one.emitted) for one in works)}
+                "publish",
+                **(message_spans.about(done) if TRACING.sinks else {}),
+                attributes={Name.EVENTS: sum(len(one.emitted) for one in works)},
             ):
                 await self._outbox.publish(works)
         except Exception as error:

@@ -58,7 +58,8 @@ class Settler:
         if ended.message is not None and retry.counts and not self.budget(ended.message.handler.integration).spend():
             seconds = max(seconds, self.spent_delay)
         copy = replace(headers.next_attempt() if retry.counts else headers.waited(seconds), lane=lane)
-        copy = onward(ended, copy, keep=retry.counts)
+        if ended.delivery.span is not None:
+            copy = onward(ended, copy, keep=retry.counts)
         log_event(
             "retry later",
             level=logging.WARNING,

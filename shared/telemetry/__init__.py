@@ -18,7 +18,6 @@ from .tracing import (
     keep_trace,
     link_to,
     span,
-    traceparent_of,
 )
 
 __all__ = [
@@ -49,5 +48,4 @@ __all__ = [
     "redact",
     "redacted_error",
     "span",
-    "traceparent_of",
 ]

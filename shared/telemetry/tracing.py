@@ -6,8 +6,8 @@ traceparent. What ends badly is kept whatever the decision was, and carries the 
 
 import random
 import re
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar, Token
 from types import TracebackType
 from typing import Any
@@ -29,7 +29,6 @@ __all__ = [
     "keep_trace",
     "link_to",
     "span",
-    "traceparent_of",
 ]
 
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
@@ -190,13 +189,9 @@ def keep_trace() -> None:
         current.journey.keep()
 
 
-def current_traceparent() -> str | None:
-    """The W3C traceparent to hand on, or None where nothing is traced."""
-    return traceparent_of(trace.get_current_span())
-
-
-def traceparent_of(current: Span) -> str | None:
-    """The W3C traceparent of a span; None of one that is none."""
+def current_traceparent(of: Span | None = None) -> str | None:
+    """The W3C traceparent to hand on, of the span that is current or of another; None where nothing is traced."""
+    current = trace.get_current_span() if of is None else of
     if isinstance(current, RecordedSpan):
         return f"00-{current.trace_id:032x}-{current.span_id:016x}-{'01' if current.journey.sampled else '00'}"
     context = current.get_span_context()
@@ -211,9 +206,14 @@ def link_to(traceparent: object) -> Link | None:
     return None if context is None else Link(context)
 
 
-def invoked_by(traceparent: object) -> Token[SpanContext | None]:
-    """The host's own span of the invocation at hand, as its trace context says; it is the parent of what comes."""
-    return _INVOCATION.set(_parsed(traceparent) if isinstance(traceparent, str) else None)
+@contextmanager
+def invoked_by(traceparent: object) -> Iterator[None]:
+    """Meanwhile, the host's own span of an invocation, as its trace context says, is the parent of what begins here."""
+    token = _INVOCATION.set(_parsed(traceparent) if isinstance(traceparent, str) else None)
+    try:
+        yield
+    finally:
+        _INVOCATION.reset(token)
 
 
 def _parsed(traceparent: str) -> SpanContext | None:

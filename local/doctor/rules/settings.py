@@ -16,7 +16,9 @@ _PLATFORM = frozenset(
         "APPLICATIONINSIGHTS_CONNECTION_STRING",
         "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT",
         "FUNCTIONS_WORKER_RUNTIME",
+        "PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY",
         "PYTHON_ENABLE_INIT_INDEXING",
+        "PYTHON_ENABLE_OPENTELEMETRY",
         "PYTHON_THREADPOOL_THREAD_COUNT",
         "WEBSITE_SKIP_CONTENTSHARE_VALIDATION",
     }
@@ -39,6 +41,7 @@ _NOT_ON_FLEX = frozenset(
         "WEBSITE_VNET_ROUTE_ALL",
     }
 )
+_ON = ("1", "true", "yes", "on")
 _HOST_STORAGE = "AzureWebJobsStorage"
 _ADDRESSES = ("fullyQualifiedNamespace", "blobServiceUri", "tableServiceUri", "vaultUri", "accountName", "serviceUri")
 _KEYS = ("AccountKey=", "SharedAccessKey=", "SharedAccessSignature=")
@@ -170,10 +173,23 @@ def _broken(value: float, bounds: object) -> str:
 )
 def streams_are_indexed_early(facts: Facts) -> Iterator[Problem]:
     for deployment, app in facts.everywhere:
-        streams = facts.text(app, "http_streams").lower() in ("1", "true", "yes", "on")
+        streams = facts.text(app, "http_streams").lower() in _ON
         needed = app.size is None or app.size.python in ("3.11", "3.12")
         if streams and needed and app.settings.get("PYTHON_ENABLE_INIT_INDEXING") != "1":
             yield Problem(deployment.at(app), app.place, "uses HTTP streams without it")
+
+
+@rule(
+    "telemetry-goes-one-way",
+    checks="the worker doesn't export to Azure Monitor beside the app",
+    consequence="the app refuses to start; it would send everything twice, and the exporter's own requests with it",
+    remedy="take PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY out: the app exports its spans, the host its lines",
+)
+def telemetry_goes_one_way(facts: Facts) -> Iterator[Problem]:
+    for deployment, app in facts.everywhere:
+        worker = app.settings.get("PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY", "").lower() in _ON
+        if worker and facts.text(app, "telemetry") != "none":
+            yield Problem(deployment.at(app), app.place, "has the worker export what the app exports already")
 
 
 @rule(
@@ -245,6 +261,7 @@ RULES: tuple[Rule, ...] = (
     settings_are_read,
     values_are_in_bounds,
     streams_are_indexed_early,
+    telemetry_goes_one_way,
     bodies_have_one_limit,
     connections_are_complete,
     no_keys_in_azure,

@@ -47,6 +47,9 @@ if line.startswith("functionapp deployment source config-zip"):
     done()
 if line.startswith("functionapp function list"):
     done([{{"name": name + "/" + one}} for one in apps[name]["functions"]])
+if line.startswith("functionapp config appsettings set"):
+    apps[name]["release"] = option("--settings").removeprefix("SLUICE_RELEASE=")
+    done({{}})
 if line.startswith("functionapp start") or line.startswith("functionapp stop"):
     apps[name]["running"] = words[1] == "start"
     done()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -46,9 +47,56 @@ def test_rolling_puts_the_zip_on_every_app(subscription: Subscription, tmp_path:
         ("storage", "blob", "exists"),
         ("storage", "blob", "upload"),
         ("functionapp", "deployment", "source"),
+        ("functionapp", "config", "appsettings"),
         ("functionapp", "function", "list"),
         ("storage", "blob", "download"),
     }
+
+
+class Instances:
+    """What an address answers with as its instances are replaced, one answer after the other; the last one stays."""
+
+    def __init__(self, *releases: str | None) -> None:
+        self.left = list(releases)
+        self.asked = 0
+
+    def __call__(self, _: str) -> str | None:
+        self.asked += 1
+        return self.left.pop(0) if len(self.left) > 1 else self.left[0]
+
+
+def waiting(answers: Instances, said: list[str]) -> Rollout:
+    """A rollout that asks who answers, and doesn't wait."""
+    return replace(rollout(said=said), answers=answers)
+
+
+def test_the_end_of_a_rolling_update_is_seen(subscription: Subscription, tmp_path: Path) -> None:
+    """The platform tells none: the API must answer as the new release, three times in a row."""
+    new, said = package(tmp_path, "new"), list[str]()
+    name = digest(new)[:12]
+    answers = Instances("old", None, name, "old", name)
+    waiting(answers, said).rolling(new, BLUE.apps, GATEWAY)
+    assert answers.asked == 4 + 3
+    assert said[-1] == f"{GATEWAY} answers as {name}"
+    assert subscription.state["apps"]["blue-api"]["release"] == name
+
+
+def test_an_update_that_does_not_end_is_put_back(subscription: Subscription, tmp_path: Path) -> None:
+    """The old release goes on answering: whatever holds the new one back, it isn't there."""
+    old, new, said = package(tmp_path, "old"), package(tmp_path, "new"), list[str]()
+    rollout().rolling(old, BLUE.apps, GATEWAY)
+    with pytest.raises(RolloutFailed, match="still answers as before after 300 s"):
+        waiting(Instances("before"), said).rolling(new, BLUE.apps, GATEWAY)
+    assert [runs(subscription, app) for app in BLUE.apps] == [digest(old)] * 2
+    assert subscription.state["apps"]["blue-api"]["release"] == digest(old)[:12]
+
+
+def test_a_release_from_before_health_told_it_can_be_gone_back_to(subscription: Subscription, tmp_path: Path) -> None:
+    """It is said that nobody knows, and the smoke test decides."""
+    new, said = package(tmp_path, "new"), list[str]()
+    waiting(Instances(None), said).rolling(new, BLUE.apps, GATEWAY)
+    assert "tells no release" in said[-1]
+    assert runs(subscription, "blue-api") == digest(new)
 
 
 @pytest.mark.parametrize("trouble", ["smoke", "deploy", "index"])
@@ -188,8 +236,10 @@ def outputs(**more: object) -> dict[str, dict[str, object]]:
 def test_outputs_say_where(subscription: Subscription, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The whole command, from a deployment's outputs to the apps; without a pool it is rolling."""
     subscription.change(outputs=outputs())
-    monkeypatch.setattr("infra.delivery.rollout._smoke", lambda url: None)
     new = package(tmp_path, "new")
+    monkeypatch.setattr("infra.delivery.rollout._smoke", lambda url: None)
+    monkeypatch.setattr("infra.delivery.rollout._release", lambda url: digest(new)[:12])
+    monkeypatch.setattr("infra.delivery.rollout._PAUSE_SECONDS", 0.0)
     assert main(["auto", "--zip", str(new), "--deployment", "sluice-dev"]) == 0
     assert [runs(subscription, app) for app in BLUE.apps] == [digest(new)] * 2
     assert main(["back", "--to", digest(new), "--deployment", "sluice-dev"]) == 0
@@ -204,7 +254,10 @@ def test_a_pool_makes_it_blue_green(
     colours = [{"backend": one.backend, "apps": [*reversed(one.apps)], "uri": one.url} for one in (BLUE, GREEN)]
     subscription.change(outputs=outputs(SLUICE_BACKEND_POOL=POOL, SLUICE_COLOURS=colours))
     monkeypatch.setattr("infra.delivery.rollout._smoke", lambda url: None)
-    arguments = ["auto", "--zip", str(package(tmp_path, "new")), "--deployment", "sluice-prod", "--hold-seconds", "0"]
+    new = package(tmp_path, "new")
+    monkeypatch.setattr("infra.delivery.rollout._release", lambda url: digest(new)[:12])
+    monkeypatch.setattr("infra.delivery.rollout._PAUSE_SECONDS", 0.0)
+    arguments = ["auto", "--zip", str(new), "--deployment", "sluice-prod", "--hold-seconds", "0"]
     assert main(arguments) == 0
     assert subscription.weights() == {"blue": 0, "green": 100}
 

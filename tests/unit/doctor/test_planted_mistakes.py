@@ -119,6 +119,14 @@ PLANTED: list[tuple[str, *tuple[Edit, ...]]] = [
     ("handler-within-batch", (MAIN, SETTINGS, f"{SETTINGS}\n  SLUICE_BATCH_BUDGET_SECONDS: '10'")),
     ("retries-outlast-an-hour", (MAIN, SETTINGS, f"{SETTINGS}\n  SLUICE_RETRY_MAX_ATTEMPTS: '5'")),
     ("lock-covers-batch", (MAIN, SETTINGS, f"{SETTINGS}\n  SLUICE_BATCH_BUDGET_SECONDS: '60'")),
+    (
+        "telemetry-goes-one-way",
+        (
+            SAMPLE,
+            '"PYTHON_ENABLE_INIT_INDEXING": "1",',
+            '"PYTHON_ENABLE_INIT_INDEXING": "1", "PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY": "true",',
+        ),
+    ),
     ("streams-are-indexed-early", (MAIN, "PYTHON_ENABLE_INIT_INDEXING: '1'", "PYTHON_ENABLE_INIT_INDEXING: '0'")),
     ("bodies-have-one-limit", (MAIN, "FUNCTIONS_REQUEST_BODY_SIZE_LIMIT: string(bodyLimit)", "")),
     ("bodies-have-one-limit", (SAMPLE, '"FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": "8388608"',

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import AwareDatetime, ValidationError, create_model
 
 from shared.messages import CloudEvent, Contract, Headers, InvalidMessage, Timestamp, parse_rfc3339
 from tests.unit.shared.messages.test_envelope import PROPERTIES
@@ -149,3 +150,17 @@ def test_the_description_of_a_time_is_what_it_was() -> None:
         "format": "date-time",
         "type": "string",
     }
+
+
+@pytest.mark.parametrize(
+    "name", ["type", "default", "config", "cls", "function", "metadata", "serialization", "expected"]
+)
+def test_a_field_may_have_any_name(name: str) -> None:
+    """Also one that says something about a field in the library's own schemas: its time is read as strictly."""
+    fields: dict[str, Any] = {name: (AwareDatetime, ...)}
+    model = create_model("Named", __base__=Contract, **fields)
+    written = "2026-11-30T12:00:00Z"
+    read = model.model_validate_json(json.dumps({name: written}))
+    assert getattr(read, name) == datetime(2026, 11, 30, 12, tzinfo=UTC)
+    with pytest.raises(ValidationError):
+        model.model_validate_json(json.dumps({name: 1_764_504_000}))

@@ -1,0 +1,51 @@
+"""Webhooks: what others tell, by a route of its own for each source."""
+
+from functions.webhooks import Webhooks
+from shared.authentication import Fetcher
+
+from .capability import Capability
+from .claims import CLAIMS
+from .composition import Composition
+from .declaring import ROUTES, Access, Need, Vault
+from .ingestion import intake
+from .secrets import secret_cache
+from .sending import to_lanes
+
+__all__ = ["capability"]
+
+
+def fetcher(composition: Composition) -> Fetcher:
+    """Gets the certificates of senders that name them by their address."""
+    made = Fetcher()
+    composition.on_close(made.close)
+    return made
+
+
+def capability(composition: Composition) -> Capability:
+    """Routes for the sources of all integrations; none without sources."""
+    settings = composition.settings
+
+    async def fetch(url: str) -> bytes:
+        return await composition.get(fetcher)(url)
+
+    webhooks = Webhooks(
+        composition.registry,
+        lambda: composition.get(intake),
+        lambda: composition.get(secret_cache),
+        fetch,
+        max_body=settings.max_body_bytes,
+        public_url=settings.public_url,
+        now=composition.now,
+    )
+    routes = webhooks.routes()
+    if not routes:
+        return Capability(name="webhooks")
+    return Capability(
+        name="webhooks",
+        routes=routes,
+        needs=[
+            *to_lanes("Webhooks are put here, by their lane."),
+            Need(access=Access.WRITE, to=CLAIMS, why="Keeps large webhooks before they are answered.", by=[ROUTES]),
+            Need(access=Access.SECRETS, to=Vault(), why="Reads the secrets that senders sign with.", by=[ROUTES]),
+        ],
+    )
