@@ -130,7 +130,8 @@ class Runner:
             integration = fresh.message.handler.integration
             if self._pauses and await self._pauses.holding(lane=lane.value, integration=integration):
                 return _put_off(fresh, PAUSED_SECONDS, "paused by an operator")
-            message_metrics.begun(fresh.message.headers, now=self._now())
+            if Metrics.messages_age.is_on:
+                message_metrics.begun(fresh.message.headers, now=self._now())
             return await self._handle(fresh, min(left, self._limits.handler_timeout))
 
     async def rerun(self, fresh: Fresh) -> Handled | Ended:
@@ -148,7 +149,6 @@ class Runner:
         ):
             began = asyncio.get_running_loop().time()
             work = self._work(fresh, began + seconds)
-            handled = {"integration": message.handler.integration, "event_type": headers.event_type}
             try:
                 async with asyncio.timeout(seconds):
                     size = await _call(message, work)
@@ -157,14 +157,13 @@ class Runner:
                 if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
                     raise  # the app is closing; this isn't the handler's doing
                 failure = classify(error)
-                took = asyncio.get_running_loop().time() - began
-                Metrics.handler_duration.record(took, **handled, outcome="failed")
+                _took(message, began, "failed")
                 outcome = self.after(headers, failure, message.handler.retry)
                 with suppress(Exception):  # it may not even be able to say what it is
                     record_exception(current, error)
                 current.set_status(StatusCode.ERROR, failure.reason)
                 return Ended(message.delivery, outcome, headers, message, work)
-        Metrics.handler_duration.record(asyncio.get_running_loop().time() - began, **handled, outcome="done")
+        _took(message, began, "done")
         return Handled(message, work, size)
 
     def _work(self, fresh: Fresh, deadline: float) -> Work:
@@ -211,6 +210,17 @@ class Runner:
         if age.total_seconds() > LONGEST_POSTPONED and not headers.replay:  # an operator wants it, however old it is
             return Dead(replace(failure, code=ErrorCode.ATTEMPTS_EXHAUSTED))
         return RetryLater(seconds, failure, counts=False)
+
+
+def _took(message: Message, began: float, outcome: str) -> None:
+    """Measure a handler that began at a moment of the loop."""
+    if Metrics.handler_duration.is_on:
+        Metrics.handler_duration.record(
+            asyncio.get_running_loop().time() - began,
+            integration=message.handler.integration,
+            event_type=message.headers.event_type,
+            outcome=outcome,
+        )
 
 
 def _put_off(fresh: Fresh, seconds: float, reason: str) -> Ended:

@@ -15,7 +15,7 @@ _UNREAD: Final = "unknown"
 
 def begun(headers: Headers, *, now: datetime) -> None:
     """A handler is about to run."""
-    if Metrics.messages_age.is_on and headers.attempt == 1 and headers.accepted_at is None and not headers.replay:
+    if headers.attempt == 1 and headers.accepted_at is None and not headers.replay:
         Metrics.messages_age.record(_since(headers, now), lane=headers.lane.value)
 
 

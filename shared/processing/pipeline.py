@@ -109,8 +109,9 @@ class BatchProcessor:
         links = [link for one in deliveries if (link := link_to(one.properties.get("traceparent")))]
         attributes = {**_RECEIVING[lane], Name.BATCH_COUNT: received}
         outcomes: Counter[type] = Counter()
-        Metrics.messages_received.add(received, lane=lane.value)
-        Metrics.messages_active.add(received, lane=lane.value)
+        if Metrics.messages_received.is_on:
+            Metrics.messages_received.add(received, lane=lane.value)
+            Metrics.messages_active.add(received, lane=lane.value)
         with span(f"receive {lane.value}", kind=SpanKind.CLIENT, links=links, attributes=attributes):
             try:
                 async with asyncio.timeout_at(ends):
@@ -126,7 +127,8 @@ class BatchProcessor:
                 await _hold(deliveries, ends, ends if lane is Lane.ORDERED else LONGEST_HOLD)
                 raise BatchFailed(f"{type(error).__name__}: the batch goes back to its queue") from error
             finally:
-                Metrics.messages_active.add(-received, lane=lane.value)
+                if Metrics.messages_active.is_on:
+                    Metrics.messages_active.add(-received, lane=lane.value)
         log_event(
             "batch",
             lane=lane.value,
@@ -251,7 +253,7 @@ class BatchProcessor:
                 await self._settler.settle(lane, one)
             if isinstance(one.outcome, RetryLater):
                 self._recent.put_off(one.delivery)
-            if one.delivery.span is not None:
+            if one.delivery.span is not None or Metrics.messages_processed.is_on:
                 self._ended(one)
 
         async def work() -> list[Ended]:

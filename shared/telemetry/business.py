@@ -1,13 +1,11 @@
 """Counters of the business: what an integration counts beside what the app counts of itself."""
 
-import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .instruments import LONGEST_VALUE, Counter
+from .instruments import Counter
 from .metrics import business
-from .redaction import redact
 
 __all__ = ["BusinessCounter", "business_counter"]
 
@@ -26,21 +24,6 @@ class BusinessCounter:
 
     counter: Counter
     by: tuple[str, ...]
-
-    def value(self, amount: float, attributes: Mapping[str, object]) -> tuple[Counter, float, dict[str, str]]:
-        """What is to be added, checked.
-
-        Raises
-        ------
-        ValueError
-            The amount is negative or no number, or the attributes aren't those of the counter.
-        """
-        if not (math.isfinite(amount) and amount >= 0):
-            raise ValueError(f"{self.counter.name} can't count {amount!r}: use a number of 0 or more")
-        if attributes.keys() != set(self.by):
-            raise ValueError(f"{self.counter.name} is counted by {', '.join(self.by) or 'nothing'}")
-        texts = {name: redact(str(attributes[name]))[:LONGEST_VALUE] for name in self.by}
-        return self.counter, float(amount), texts
 
 
 def business_counter(

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from math import inf
+from math import inf, isfinite
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
@@ -32,7 +32,7 @@ from shared.state import (
     unpack,
 )
 from shared.tables import Create, Delete, Operation, Replace, Upsert, etag_of
-from shared.telemetry import BusinessCounter, hide
+from shared.telemetry import BusinessCounter, hide, redact
 from shared.telemetry import Counter as MetricCounter
 
 __all__ = ["Aggregate", "LoadRows", "Secrets", "Work"]
@@ -320,7 +320,12 @@ class Work:
         ValueError
             The amount is negative or no number, or the attributes aren't those of the counter.
         """
-        self.counted.append(counter.value(amount, attributes))
+        if not (isfinite(amount) and amount >= 0):
+            raise ValueError(f"{counter.counter.name} can't count {amount!r}: use a number of 0 or more")
+        if attributes.keys() != set(counter.by):
+            raise ValueError(f"{counter.counter.name} is counted by {', '.join(counter.by) or 'nothing'}")
+        texts = {name: redact(str(attributes[name])) for name in counter.by}
+        self.counted.append((counter.counter, float(amount), texts))
 
     async def encrypt(self) -> None:
         """Encrypt what was emitted, once the handler has returned: before that, nothing of it can be committed."""

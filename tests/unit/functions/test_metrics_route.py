@@ -124,6 +124,7 @@ async def test_what_became_of_messages_is_counted() -> None:
     await deliver(app)
     answer = await app.get("/api/metrics")
     assert (answer.status, answer.headers["content-type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
+    print(answer.body.decode())
     found = samples(answer.body.decode())
     of = 'messages_processed_total{integration="parcels",lane="normal",outcome='
     assert (found[f'{of}"done"}}'], found[f'{of}"retry"}}'], found[f'{of}"dead"}}']) == (3, 1, 1)
