@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
 
+from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared.audit import SecurityEvent, security_event
@@ -11,7 +12,7 @@ from shared.messages import ErrorCode
 
 from .answers import error
 
-__all__ = ["Guarded"]
+__all__ = ["Guarded", "caller_of"]
 
 Access = Callable[[str, str], frozenset[Role] | None]
 """From method and path to the roles of which a caller needs one; None lets everybody in."""
@@ -63,6 +64,12 @@ class Guarded:
             return
         scope.setdefault("state", {})["caller"] = caller
         await self._app(scope, receive, send)
+
+
+def caller_of(request: Request) -> Caller | None:
+    """Who sent a request that was let in; None only where callers aren't checked at all."""
+    caller: Caller | None = getattr(request.state, "caller", None)
+    return caller
 
 
 def _answer(refused: IdentityError) -> tuple[ErrorCode, Mapping[str, str], int | None]:
