@@ -53,6 +53,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--groups", type=int, default=_USUAL.groups, help="consumer groups (default %(default)s)")
     add("--batch", type=int, default=_USUAL.batch, help="messages of a batch (default %(default)s)")
     add("--batch-time", default="500ms", help="of a whole batch (default %(default)s)")
+    add("--event-batch", type=int, default=_USUAL.event_batch, help="events of a batch (default %(default)s)")
+    add("--event-batch-time", default="500ms", help="of a whole batch of events (default %(default)s)")
     add("--request-time", default="30ms", help="of a POST (default %(default)s)")
     add("--concurrency", type=int, default=_USUAL.concurrency, help="requests of an instance (default %(default)s)")
     add("--cores", type=float, default=_USUAL.cores, choices=(0.25, 1.0, 2.0), help="of an instance")
@@ -74,6 +76,7 @@ _COUNTS = {
     "--events": (0.0, 1_000.0),
     "--groups": (1, 1_000),
     "--batch": (1, 10_000),
+    "--event-batch": (1, 10_000),
     "--concurrency": (1, 1_000),
     "--secrets": (0, 10_000),
     "--subscribers": (1, 1_000_000),
@@ -98,6 +101,8 @@ def _load(known: argparse.Namespace) -> Load:
         groups=known.groups,
         batch=known.batch,
         batch_time=seconds_of("--batch-time", known.batch_time, most=3_600),
+        event_batch=known.event_batch,
+        event_batch_time=seconds_of("--event-batch-time", known.event_batch_time, most=3_600),
         request_time=seconds_of("--request-time", known.request_time, most=230),
         concurrency=known.concurrency,
         cores=known.cores,
@@ -181,15 +186,15 @@ def _parameters(plan: Plan) -> str:
     memory = {0.25: 512, 1.0: 2_048, 2.0: 4_096}[load.cores]
     sku = "Premium" if plan.premium else "Standard"
     units = min(16, plan.value("messaging units")) if plan.premium else 1
-    throughput, partitions = min(40, plan.value("throughput units")), plan.value("partitions")
-    hub = "Premium" if partitions > 32 else "Standard"
+    hub, partitions = "Premium" if plan.hub_premium else "Standard", plan.value("partitions")
+    throughput = plan.processing_units if plan.hub_premium else plan.value("throughput units")
     hours = min(2_160 if hub == "Premium" else 168, max(1, round(load.retention / 3_600)))
     lines = [
         f"param stateAccounts = {plan.value('state accounts')}",
         f"param serviceBus = {{ sku: '{sku}', capacity: {units}, queueSizeMb: {81_920 if plan.premium else 5_120} }}",
         "param eventHubs = {",
         f"  sku: '{hub}'",
-        f"  capacity: {throughput if hub == 'Standard' else min(40, -(-throughput // 5))}",
+        f"  capacity: {min(40, throughput)}",
         f"  maximumCapacity: {40 if hub == 'Standard' else 0}",
         f"  partitions: {min(100 if hub == 'Premium' else 32, partitions)}",
         f"  retentionHours: {hours}",

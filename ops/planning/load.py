@@ -33,8 +33,8 @@ class Load:
         Share of each lane; they add up to 1.
     events, event_size, groups:
         Events of each message, and consumer groups that read them.
-    batch, batch_time:
-        Messages of a batch, and how long it takes on one instance.
+    batch, batch_time, event_batch, event_batch_time:
+        Messages of a batch, or events, and how long it takes on one instance.
     retries:
         Share of messages that are tried again.
     retry_budget:
@@ -55,6 +55,8 @@ class Load:
     groups: int = 1
     batch: int = 64
     batch_time: float = 0.5
+    event_batch: int = 200
+    event_batch_time: float = 0.5
     request_time: float = 0.03
     concurrency: int = 16
     cores: float = 1.0

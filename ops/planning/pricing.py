@@ -16,6 +16,7 @@ _METERS = (
     "serviceBus Standard",
     "serviceBus Premium",
     "throughputUnit",
+    "processingUnit",
     "alwaysReadyRunGbSecond",
     "millionRuns",
     "millionTableOperations",
@@ -130,7 +131,9 @@ def cost_of(plan: Plan, prices: Prices, retried: Mapping[str, int]) -> Cost:
         "Service Bus": usd["serviceBus Premium"] * plan.value("messaging units")
         if plan.premium
         else usd["serviceBus Standard"] + _operations(plan.monthly, usd, "bus"),
-        "Event Hubs": usd["throughputUnit"] * plan.value("throughput units") + _operations(plan.monthly, usd, "events"),
+        "Event Hubs": usd["processingUnit"] * plan.processing_units
+        if plan.hub_premium
+        else usd["throughputUnit"] * plan.value("throughput units") + _operations(plan.monthly, usd, "events"),
         "tables": _operations(plan.monthly, usd, "table"),
         "claims": _operations(plan.monthly, usd, "blob"),
         "storage": usd["storageGb"] * (plan.value("state kept") + plan.value("claims kept")),
@@ -151,7 +154,7 @@ def _a_message(plan: Plan) -> dict[str, int]:
 
 def _retry(plan: Plan, again: Mapping[str, int], usd: Mapping[str, float]) -> float:
     """Dollars of one more try: its operations, and its share of a run."""
-    parts = ("table", "blob", "events", *(() if plan.premium else ("bus",)))
+    parts = ("table", "blob", *(() if plan.premium else ("bus",)))
     return sum(_operations(again, usd, part) for part in parts) + _run(plan, usd)
 
 

@@ -25,6 +25,7 @@ USED = 0.7
 """Share of a unit that is planned with: above it Service Bus should grow, and storage throttles in bursts."""
 _STANDARD_RATE = 500.0
 _MONTH = 30 * 86_400
+_STANDARD_PARTITIONS, _STANDARD_UNITS = 32, 40
 _CONNECTIONS_AN_INSTANCE = 2
 """One to Service Bus and one to Event Hubs: links share it."""
 _POOL_A_CORE = 5
@@ -65,6 +66,16 @@ class Plan:
         """How much of something."""
         return self.needs[name].value
 
+    @property
+    def hub_premium(self) -> bool:
+        """Whether the hub needs more than Standard has: 32 partitions, and 40 throughput units."""
+        return self.value("partitions") > _STANDARD_PARTITIONS or self.value("throughput units") > _STANDARD_UNITS
+
+    @property
+    def processing_units(self) -> int:
+        """Of Event Hubs Premium: 5 MB/s in each, the lower end of what Microsoft measured."""
+        return math.ceil(self.value("throughput units") / 5)
+
 
 def plan_of(load: Load, counted: Mapping[str, int]) -> Plan:
     """The plan of a load.
@@ -76,7 +87,7 @@ def plan_of(load: Load, counted: Mapping[str, int]) -> Plan:
     """
     lanes = {lane: _lane_instances(load, share) for lane, share in load.lanes.items()}
     http = math.ceil(load.peak_rate * load.request_time / load.concurrency)
-    streams = math.ceil(load.peak_rate * load.events * load.batch_time / load.batch)
+    streams = math.ceil(load.peak_rate * load.events * load.event_batch_time / load.event_batch)
     instances = sum(lanes.values()) + http + streams
     cores = math.ceil(instances * load.cores)
     table = sum(counted.get(name, 0) for name in ("table point reads", "table queries", "table entities written"))
@@ -89,7 +100,12 @@ def plan_of(load: Load, counted: Mapping[str, int]) -> Plan:
             Need(f"{lane} instances", count, "", f"batches of {load.batch} in {load.batch_time:g} s")
             for lane, count in lanes.items()
         ),
-        Need("streams instances", streams, "", "as many events as messages, at most one instance a partition"),
+        Need(
+            "streams instances",
+            streams,
+            "",
+            f"batches of {load.event_batch} events in {load.event_batch_time:g} s; one a partition at most",
+        ),
         Need("cores", cores, "of 250", f"{instances} instances × {load.cores:g}"),
         Need(
             "state accounts",
@@ -182,7 +198,7 @@ def _partitions(load: Load, streams: int) -> Need:
         max(1, by_rate, streams),
         "",
         "1 MB/s or 1,000 events/s each, and one for each reading instance; fixed at birth",
-        {"by what comes in": by_rate, "by readers": streams},
+        {"what comes in": by_rate, "the instances that read": streams},
     )
 
 
@@ -257,8 +273,6 @@ def _notes(load: Load, needs: Mapping[str, Need], *, premium: bool) -> tuple[str
         notes.append("Event Hubs keeps events 7 days on Standard and 90 on Premium: what is older is in the lake")
     elif load.retention > 7 * 86_400:
         notes.append("Event Hubs keeps events 7 days on Standard: longer needs Premium, or the lake")
-    if needs["streams instances"].value > 32:
-        notes.append("more reading instances than partitions on Standard would be idle")
     if needs["pool size"].others["connections of the database ÷ instances"] < 1:
         notes.append("there are more instances than database connections: put a pooler between them")
     return tuple(notes)

@@ -36,8 +36,8 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> 
     [
         # Azure documentation, articles/event-hubs/includes/event-hubs-partition-count.md: "if your use case requires
         # 20 MB/s, it is recommended to choose at least 20 partitions".
-        ({"rate": 20_000.0, "event_size": 1_000, "batch_time": 0.001}, "partitions", 20),
-        ({"rate": 2_000.0, "event_size": 10_000, "batch_time": 0.001}, "partitions", 20),
+        ({"rate": 20_000.0, "event_size": 1_000, "event_batch_time": 0.001}, "partitions", 20),
+        ({"rate": 2_000.0, "event_size": 10_000, "event_batch_time": 0.001}, "partitions", 20),
         # Azure documentation, articles/event-hubs/event-hubs-scalability.md: a throughput unit takes up to 1 MB or
         # 1,000 events a second in, and gives up to 2 MB or 4,096 events out.
         ({"rate": 1_000.0, "event_size": 1_000}, "throughput units", 1),
@@ -87,7 +87,7 @@ def test_the_plan_of_the_cost_page(project: Path) -> None:
 
 def test_which_limit_comes_first() -> None:
     assert planned(rate=100_000.0).limits[0].at < 1
-    limits = planned(rate=1_000.0, batch_time=5.0).limits
+    limits = planned(rate=2_000.0, event_batch_time=5.0).limits
     assert [one.at for one in limits] == sorted(one.at for one in limits)
     assert limits[0].name.startswith("32 partitions")
     assert planned(rate=450.0, size=500).limits[0].name.startswith("1,000 credits")
