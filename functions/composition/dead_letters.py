@@ -104,7 +104,7 @@ def capability(composition: Composition) -> Capability:
         ],
         resources=[DEAD_LETTERS, DEAD_LETTER_BODIES],
         metrics=[Metrics.dead_letters],
-        drained=[queue.name for queue in LANES.values()],
+        drained=[LANES[lane].name for lane in LANES],
         needs=[
             Need(
                 access=Access.WRITE, to=DEAD_LETTERS, why="Records what could not be processed, and sweeps old records."

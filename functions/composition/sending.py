@@ -1,6 +1,7 @@
 """Sending: commands to the lanes, events to the hub, and the outbox that hands over what was committed."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 from azure.servicebus.aio import ServiceBusSender
@@ -18,6 +19,7 @@ from .capability import Capability
 from .composition import Composition
 from .declaring import Access, Hub, Need, Queue
 from .encryption import fields, message_encryption
+from .partners import lane_lock
 from .platform import platform
 from .state import STATE, state_store
 
@@ -103,7 +105,7 @@ def capability(composition: Composition) -> Capability:
         probes={"event-hubs": check},
         metrics=[Metrics.send_batch, Metrics.send_duration],
         jobs=[Job(name="sweep-outbox", app=AppName.STREAMS, schedule=schedule, call=sweep_outbox)],
-        resources=[*LANES.values(), EVENTS],
+        resources=[*(replace(one, lock=lane_lock(composition.registry)) for one in LANES.values()), EVENTS],
         needs=[
             *to_lanes("The sweep of the outbox sends commands that a crash left behind."),
             Need(access=Access.SEND, to=EVENTS, why="The sweep of the outbox publishes what a crash left behind."),

@@ -18,9 +18,10 @@ import pytest
 from functions.composition.processing import processor
 from shared.authentication import api_key_entry
 from shared.messages import Contract, Delivery, Integration, Registry, Reject, Retry
-from shared.telemetry import BusinessCounter, Metrics, exposition
+from shared.telemetry import BusinessCounter, exposition
 from shared.telemetry.metrics import enable, every
 from shared.telemetry.prometheus import prometheus_name
+from shared.testing import run as run_handler
 from shared.work import Work
 
 from .conftest import ENVIRONMENT, Running
@@ -124,7 +125,6 @@ async def test_what_became_of_messages_is_counted() -> None:
     await deliver(app)
     answer = await app.get("/api/metrics")
     assert (answer.status, answer.headers["content-type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
-    print(answer.body.decode())
     found = samples(answer.body.decode())
     of = 'messages_processed_total{integration="parcels",lane="normal",outcome='
     assert (found[f'{of}"done"}}'], found[f'{of}"retry"}}'], found[f'{of}"dead"}}']) == (3, 1, 1)
@@ -254,15 +254,24 @@ def test_a_counter_has_one_description_and_its_attributes() -> None:
     """The same one may be declared twice, another one under its name not."""
     integration = Integration("once")
     made = integration.counts("placed", by=["country"], unit="{order}")
-    assert integration.counts("placed", by=["country"], unit="{order}").counter is made.counter
+    assert integration.counts("placed", by=["country"], unit="{order}") == made
     with pytest.raises(ValueError, match="described twice"):
         integration.counts("placed", unit="EUR")
-    for amount, attributes in (
-        (-1.0, {"country": "DE"}),
-        (float("nan"), {"country": "DE"}),
-        (1.0, {}),
-        (1.0, {"x": "y"}),
-    ):
-        with pytest.raises(ValueError, match=r"once\.placed"):
-            made.value(amount, attributes)
-    assert Metrics.messages_received.name == "sluice.messages.received"
+
+
+@pytest.mark.parametrize(
+    ("amount", "attributes"),
+    [(-1.0, {"country": "DE"}), (float("nan"), {"country": "DE"}), (1.0, {}), (1.0, {"x": "y"})],
+)
+async def test_what_can_not_be_counted_fails_its_message(amount: float, attributes: dict[str, str]) -> None:
+    """By the handler that counts it, whose mistake it is."""
+    integration = Integration("wrong")
+    weighed = integration.counts("weighed", by=["country"])
+
+    @integration.handles("parcel.weighed", key="parcelId")
+    async def weigh(parcel: Parcel, work: Work) -> None:
+        work.count(weighed, amount, **attributes)
+
+    outcome = await run_handler(integration, "parcel.weighed", {"parcelId": "1"})
+    assert outcome.failed is not None
+    assert "wrong.weighed" in str(outcome.failed.error)
