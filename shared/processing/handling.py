@@ -159,13 +159,15 @@ class Runner:
                 if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
                     raise  # the app is closing; this isn't the handler's doing
                 failure = classify(error)
-                _took(message, began, "failed")
+                if Metrics.handler_duration.is_on:
+                    _took(message, began, "failed")
                 outcome = self.after(headers, failure, message.handler.retry)
                 with suppress(Exception):  # it may not even be able to say what it is
                     record_exception(current, error)
                 current.set_status(StatusCode.ERROR, failure.reason)
                 return Ended(message.delivery, outcome, headers, message, work)
-        _took(message, began, "done")
+        if Metrics.handler_duration.is_on:
+            _took(message, began, "done")
         return Handled(message, work, size)
 
     def _work(self, fresh: Fresh, deadline: float) -> Work:
@@ -216,13 +218,12 @@ class Runner:
 
 def _took(message: Message, began: float, outcome: str) -> None:
     """Measure a handler that began at a moment of the loop."""
-    if Metrics.handler_duration.is_on:
-        Metrics.handler_duration.record(
-            asyncio.get_running_loop().time() - began,
-            integration=message.handler.integration,
-            event_type=message.headers.event_type,
-            outcome=outcome,
-        )
+    Metrics.handler_duration.record(
+        asyncio.get_running_loop().time() - began,
+        integration=message.handler.integration,
+        event_type=message.headers.event_type,
+        outcome=outcome,
+    )
 
 
 def _put_off(fresh: Fresh, seconds: float, reason: str) -> Ended:

@@ -324,7 +324,9 @@ class Work:
             raise ValueError(f"{counter.counter.name} can't count {amount!r}: use a number of 0 or more")
         if attributes.keys() != set(counter.by):
             raise ValueError(f"{counter.counter.name} is counted by {', '.join(counter.by) or 'nothing'}")
-        texts = {name: redact(str(attributes[name])) for name in counter.by}
+        texts = {name: str(attributes[name]) for name in counter.by}
+        if counter.counter.is_on:
+            texts = {name: redact(text) for name, text in texts.items()}
         self.counted.append((counter.counter, float(amount), texts))
 
     async def encrypt(self) -> None:

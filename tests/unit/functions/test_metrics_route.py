@@ -11,12 +11,14 @@ import subprocess
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Annotated
 from uuid import uuid4
 
 import pytest
 
 from functions.composition.processing import processor
 from shared.authentication import api_key_entry
+from shared.classification import Restricted
 from shared.messages import Contract, Delivery, Integration, Registry, Reject, Retry
 from shared.telemetry import BusinessCounter, exposition
 from shared.telemetry.metrics import enable, every
@@ -275,3 +277,35 @@ async def test_what_can_not_be_counted_fails_its_message(amount: float, attribut
     outcome = await run_handler(integration, "parcel.weighed", {"parcelId": "1"})
     assert outcome.failed is not None
     assert "wrong.weighed" in str(outcome.failed.error)
+
+
+class Letter(Contract):
+    """What holds a person's name."""
+
+    letter_id: str
+    name: Annotated[str | None, Restricted] = None
+
+
+async def test_a_protected_value_is_no_attribute() -> None:
+    """Even where a handler counts by it."""
+    integration = Integration("letters")
+    sent = integration.counts("sent", by=["to"])
+
+    @integration.handles("parcel.weighed", key="letterId")
+    async def weigh(letter: Letter, work: Work) -> None:
+        work.count(sent, to=letter.name)
+
+    app = Running(Registry([integration]), {**ENVIRONMENT, "SLUICE_METRICS": "true"})
+    envelope = {
+        "messageId": str(uuid4()),
+        "timestamp": "2026-01-05T08:00:00Z",
+        "source": "post",
+        "eventType": "parcel.weighed",
+        "version": "1.0",
+        "data": {"letterId": "1", "name": "Ada Lovelace"},
+    }
+    assert (await app.post("/api/messages", envelope)).status == 202
+    await deliver(app)
+    text = (await app.get("/api/metrics")).body.decode()
+    assert "letters_sent_total" in text
+    assert "Lovelace" not in text
