@@ -116,7 +116,9 @@ class Client:
             for critical in (True, False)
         }
 
-    async def call(self, request: Request, caller: Caller, *, repeatable: bool, critical: bool) -> Received:
+    async def call(
+        self, request: Request, caller: Caller, *, repeatable: bool, critical: bool, is_first: bool = True
+    ) -> Received:
         """The answer to a request: a good one, after as many tries as time, plan and budget allow.
 
         Parameters
@@ -125,6 +127,8 @@ class Client:
             Whether the partner does it once, however often it is asked.
         critical:
             Its retries are paid from the budget for critical calls.
+        is_first:
+            Of its message's run: it is begun only where all of its agreed time is left.
 
         Raises
         ------
@@ -137,12 +141,14 @@ class Client:
         while True:
             attempt += 1
             try:
-                return await self._try(request, caller, attempt)
+                return await self._try(request, caller, attempt, is_first=is_first)
             except (PartnerFailed, PartnerThrottled) as error:
                 if not (repeatable or request.method in _SAFE or was_refused(error)):
                     reason = f"{error.reason}; it may have been done, and must not be asked for twice"
                     raise OutcomeUnknown(self.partner.name, request.endpoint, reason, status=error.status) from error
                 now = self._around.clock()
+                if error.status is None and now >= caller.deadline - _LEAST_SECONDS:
+                    raise self._out_of_time(request) from error
                 delay = self.partner.retry.delay(
                     attempt, elapsed=now - began, random=self._around.random, asked=error.after
                 )
@@ -151,11 +157,11 @@ class Client:
                     raise
             await self._around.sleep(delay)
 
-    async def _try(self, request: Request, caller: Caller, attempt: int) -> Received:
+    async def _try(self, request: Request, caller: Caller, attempt: int, *, is_first: bool) -> Received:
         partner, name = self.partner, self.partner.name
         left = caller.deadline - self._around.clock()
-        if left < _LEAST_SECONDS:
-            raise PartnerUnavailable(name, request.endpoint, "the message's time is over", after=0.0)
+        if left < (partner.timeouts.total if is_first else _LEAST_SECONDS):
+            raise self._out_of_time(request)
         breaker = self._breaker(request.endpoint)
         permit = await self._admitted(breaker, request)
         began = self._around.clock()
@@ -184,6 +190,10 @@ class Client:
             if breaker is not None and permit is not None and not cut:
                 await breaker.record(permit, result, took=took, asked=asked)
         return answer
+
+    def _out_of_time(self, request: Request) -> PartnerUnavailable:
+        reason = "the time of its batch is over"
+        return PartnerUnavailable(self.partner.name, request.endpoint, reason, after=0.0)
 
     async def _authenticated(self, request: Request, deadline: float) -> Received:
         """The answer to a request with its proofs; a 401 is met once by a new token or another version of the key."""
