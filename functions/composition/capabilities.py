@@ -29,6 +29,7 @@ _MODULES = (
     "rotation",
     "authentication",
     "schedules",
+    "polling",
 )
 
 _LOADED = [import_module(f"{__package__}.{name}") for name in _MODULES]

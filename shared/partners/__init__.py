@@ -15,12 +15,14 @@ from .errors import (
 from .kept_answers import KeptAnswers
 from .partner import Partner, PartnerModel, Pool, Timeouts
 from .partners import Partners
+from .polling import Item, Poll, Polled, Position, poll_once
 from .shared_rows import StateRow
 
 __all__ = [
     "Caller",
     "Calls",
     "InvalidAnswer",
+    "Item",
     "KeptAnswers",
     "Nothing",
     "OutcomeUnknown",
@@ -32,9 +34,13 @@ __all__ = [
     "PartnerThrottled",
     "PartnerUnavailable",
     "Partners",
+    "Poll",
+    "Polled",
     "Pool",
+    "Position",
     "StateRow",
     "Surroundings",
     "Timeouts",
     "UnknownTarget",
+    "poll_once",
 ]
