@@ -26,7 +26,8 @@ usage: python3 dev.py COMMAND [options]
 
   run       start a whole local Azure with the app in it, replay orders, print a reconciled summary
   test      run the tests; everything after `test` goes to pytest
-  check     lint, format, types, the direction of imports, the field's words, and the doctor
+  check     lint, format, types, the direction of imports, the field's words,
+            the doctor, and the rehearsal of a deployment
   bench     run the benchmarks: [NAME...] [--json FILE]
   emulator  start only the Service Bus and Event Hubs emulator
   token     print a bearer token for the running local stack: [--roles producer,reader,operator] [--client NAME]
@@ -39,8 +40,10 @@ usage: python3 dev.py COMMAND [options]
   pauses    list what is paused, what waits, and what was paused lately
   declare   write what the code declares for infrastructure, emulator, gateway and docs: [--check]
   doctor    check that code, settings, host.json, emulator and infrastructure say the same: [--json FILE] [--only RULE]
+  rehearse  play azd up and a delivery against a stand-in of Azure, and say what it would refuse: [--stage STAGE]
   package   build the one zip that is deployed, with a bill of materials: [--out FILE] [--with-packages]
             or, with --local-azure, the wheel of local-azure for other projects
+  audit     list what operators did, or check that nobody changed the list: list | verify [--known NUMBER:HASH] [--json]
   jobs      show when each scheduled job ran, how that went, and when it runs next: [--json]
   erase     forget a person: SUBJECT [--kind customer] [--dry-run] --by WHO --reason WHY
   polls     show how far each poll of a partner has come; NAME --to POSITION has it begin elsewhere
@@ -125,7 +128,9 @@ VERBS = {
     "dead-letters": Verb(LOCAL, False, operate("dead-letters"), in_project=True),
     "declare": Verb(LOCAL, False, module("local.declaring")),
     "doctor": Verb(LOCAL, False, module("local.doctor")),
+    "rehearse": Verb(LOCAL, False, module("local.rehearsal")),
     "package": Verb(LOCAL, False, module("local.packaging")),
+    "audit": Verb(LOCAL, False, operate("audit"), in_project=True),
     "jobs": Verb(LOCAL, False, operate("jobs"), in_project=True),
     "erase": Verb(LOCAL, False, operate("erase"), in_project=True),
     "pause": Verb(LOCAL, False, operate("pause"), in_project=True),

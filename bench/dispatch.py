@@ -15,12 +15,12 @@ from azure.functions.meta import Datum
 from pydantic import BaseModel
 
 import integrations
+from functions.batches import delivery_of
 from functions.composition import Composition
 from functions.composition.pausing import pause_table
 from functions.composition.processing import processor
 from functions.composition.sending import lane_senders, publisher
 from functions.composition.state import state_store
-from functions.lanes import delivery_of
 from local_azure.host.trigger_data.service_bus import ReceivedMessage, batch
 from shared.messages import Envelope, Headers, Lane, discover
 from shared.sending import OutgoingEvent

@@ -9,14 +9,12 @@ from functools import cache
 from typing import Any
 
 import azure.functions as func
-from azure.core.exceptions import AzureError
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared.authentication import Caller, IdentityError, Role
-from shared.encryption import KeysUnavailable
 from shared.health import VERSION, Health
 from shared.http import (
     ANONYMOUS,
@@ -30,12 +28,11 @@ from shared.http import (
     internal_error,
 )
 from shared.messages import ErrorCode
-from shared.secrets import SecretError
 
 from .documentation import documentation_page
 from .openapi import document, health_docs
 from .triggers import AppName, Function, HttpTrigger
-from .unavailable import NOT_READ, secret_failed, storage_failed
+from .unavailable import FAILURES, NOT_READ, failed
 
 __all__ = ["Authenticate", "api_function", "build_api", "health_routes", "own_routes"]
 
@@ -191,14 +188,10 @@ def build_api(
         return internal_error(now=now())
 
     async def not_read(_: Request, failure: Exception) -> Response:
-        if isinstance(failure, SecretError):
-            return secret_failed(failure, NOT_READ, now=now())
-        return storage_failed(failure, NOT_READ, now=now())
+        return failed(failure, NOT_READ, now=now())
 
-    app.add_exception_handler(AzureError, not_read)
-    app.add_exception_handler(SecretError, not_read)
-    app.add_exception_handler(TimeoutError, not_read)
-    app.add_exception_handler(KeysUnavailable, not_read)
+    for kind in FAILURES:
+        app.add_exception_handler(kind, not_read)
     direct = Direct(app, {(one.method, one.full_path): checked(one, now=now) for one in routes if one.direct})
     if authenticate is None:
         return Observed(direct, now=now)

@@ -1,6 +1,5 @@
 """Commands over HTTP: accepted, and asked about by the id of their operation."""
 
-import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -8,13 +7,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from azure.core.exceptions import AzureError
 from starlette.requests import Request
 from starlette.responses import Response
 
 from shared.authentication import Caller, Role
 from shared.claim_check import LARGEST_UPLOAD
-from shared.encryption import KeysUnavailable
 from shared.http import (
     EVERY_ROLE,
     PRODUCERS,
@@ -25,6 +22,7 @@ from shared.http import (
     Refused,
     Route,
     accepted,
+    caller_of,
     correlation_id,
     declared_length,
     error,
@@ -35,14 +33,11 @@ from shared.http import (
     success,
 )
 from shared.messages import ErrorCode, Handler, MessageError, PayloadHash, stored_hashes
-from shared.secrets import SecretError
-from shared.sending import NotSent
 from shared.state import StateStore, inbox_key
-from shared.telemetry import log_event
 
 from .openapi import command_docs, operation_docs
 from .outcomes import ACCEPTED, became
-from .unavailable import secret_failed, storage_failed, unavailable
+from .unavailable import FAILURES, failed
 from .uploads import UploadEndpoints
 
 __all__ = ["Commands"]
@@ -133,7 +128,7 @@ class Commands:
             message_id = _asked_id(request)
             operations = await self._signer.ids()  # what can't be signed isn't accepted
             kind = media_type(request)
-            caller = _caller(request)
+            caller = caller_of(request)
             client = None if caller is None else caller.client
             # Few at once: a large body costs many times its size in memory.
             async with nullcontext() if _is_small(request) else self._intake().large:
@@ -153,13 +148,8 @@ class Commands:
                 message_id=refused.message_id,
                 details=refused.error.details,
             )
-        except NotSent as failure:
-            log_event("not sent", level=logging.WARNING, reason=str(failure))
-            return unavailable(now=self._now(), message_id=message_id)
-        except SecretError as failure:
-            return secret_failed(failure, now=self._now(), message_id=message_id)
-        except (AzureError, TimeoutError, KeysUnavailable) as failure:
-            return storage_failed(failure, now=self._now(), message_id=message_id)
+        except FAILURES as failure:
+            return failed(failure, now=self._now(), message_id=message_id)
         milliseconds = round((time.perf_counter() - started) * 1_000)
         location = f"{self._operations_path}/{operations.address(operation)}"
         return accepted(operation.message_id, location=location, now=self._now(), milliseconds=milliseconds)
@@ -170,13 +160,13 @@ class Commands:
         ids = await self._signer.ids()
         beside = request.query_params.get("request")
         operation = ids.read(request.path_params["operationId"] + ("" if beside is None else f"?request={beside}"))
-        if operation is None or not _may_see(_caller(request), operation):  # another client's looks like none
+        if operation is None or not _may_see(caller_of(request), operation):  # another client's looks like none
             return self._no_operation()
         key = inbox_key(operation.message_id)
         row = (await self._state().find(operation.bucket, [key])).get(key)
         found = ACCEPTED
         if row is not None:
-            own = _sent_by(_caller(request), row)
+            own = _sent_by(caller_of(request), row)
             if not own and operation.submission is None:
                 return self._no_operation()
             found = became(row, operation.submission, await self._hashes(operation, row), own=own)
@@ -200,12 +190,6 @@ class Commands:
 
     def _no_operation(self) -> Response:
         return error(ErrorCode.NOT_FOUND, "There is no such operation.", now=self._now())
-
-
-def _caller(request: Request) -> Caller | None:
-    """Who sent the request; None only where callers aren't checked at all."""
-    caller: Caller | None = getattr(request.state, "caller", None)
-    return caller
 
 
 def _may_see(caller: Caller | None, operation: Operation) -> bool:

@@ -62,146 +62,101 @@ def singular(view: str) -> str:
     return pascal(view[:-1] if view.endswith("s") and not view.endswith("ss") else view)
 
 
+def _object(properties: Mapping[str, Any], *, optional: tuple[str, ...] = (), **more: Any) -> dict[str, Any]:
+    """An object whose properties are all there, but for some."""
+    required = [name for name in properties if name not in optional]
+    return {"type": "object", "required": required, **more, "properties": properties}
+
+
+def _constant(value: str) -> dict[str, Any]:
+    return {"type": "string", "const": value}
+
+
+_TEXT = {"type": "string"}
 _TIME = {"type": "string", "format": "date-time"}
 _MESSAGE_ID = {"type": "string", "format": "uuid"}
+_ANYTHING = {"type": "object", "additionalProperties": True}
 _SHAPE = {"messageId": "9f0e2c6a-8f8e-4a52-9b5d-3d1a1a4a1b10", "timestamp": "2026-01-05T08:26:00.000Z"}
 _CODES = [code.value for code in ErrorCode] + ["TOO_MANY_REQUESTS"]
-
-_ERROR_DETAIL = {
-    "type": "object",
-    "required": ["code", "message", "details"],
-    "properties": {
-        "code": {"type": "string", "examples": _CODES, "description": "one of a list that may grow"},
-        "message": {"type": "string"},
-        "details": {"type": "object", "additionalProperties": True},
-    },
-}
-_ERROR = {
-    "type": "object",
-    "required": ["messageId", "status", "timestamp", "error", "retryable", "retryAfter"],
-    "properties": {
-        "messageId": {"type": ["string", "null"], "description": "send it again under this id, if retryable"},
-        "status": {"type": "string", "const": "error"},
-        "timestamp": _TIME,
-        "error": reference("schemas", "ErrorDetail"),
-        "retryable": {"type": "boolean"},
-        "retryAfter": {"type": ["integer", "null"], "description": "seconds"},
-    },
-}
-_ACKNOWLEDGMENT = {
-    "type": "object",
-    "required": ["received", "processed", "stored"],
-    "properties": {name: {"type": "boolean"} for name in ("received", "processed", "stored")},
-}
+_STATUSES = {"type": "string", "enum": ["Healthy", "Degraded", "Unhealthy"]}
 _ACCEPTED = {
-    "type": "object",
-    "required": ["messageId", "status", "timestamp", "processingTime", "acknowledgment"],
-    "properties": {
-        "messageId": _MESSAGE_ID,
-        "status": {"type": "string", "const": "accepted"},
-        "timestamp": _TIME,
-        "processingTime": {"type": "integer", "minimum": 0, "description": "milliseconds"},
-        "acknowledgment": reference("schemas", "Acknowledgment"),
-    },
+    "messageId": _MESSAGE_ID,
+    "status": _constant("accepted"),
+    "timestamp": _TIME,
+    "processingTime": {"type": "integer", "minimum": 0, "description": "milliseconds"},
+    "acknowledgment": reference("schemas", "Acknowledgment"),
 }
 _OPERATION = {
     **_ACCEPTED,
-    "properties": {
-        **_ACCEPTED["properties"],  # type: ignore[dict-item]
-        "status": {"type": "string", "enum": ["accepted", "succeeded", "failed"]},
-        "duplicate": {"type": "boolean", "description": "another request had brought the same message before"},
-        "error": reference("schemas", "ErrorDetail"),
-    },
+    "status": {"type": "string", "enum": ["accepted", "succeeded", "failed"]},
+    "duplicate": {"type": "boolean", "description": "another request had brought the same message before"},
+    "error": reference("schemas", "ErrorDetail"),
+}
+_ERROR = {
+    "messageId": {"type": ["string", "null"], "description": "send it again under this id, if retryable"},
+    "status": _constant("error"),
+    "timestamp": _TIME,
+    "error": reference("schemas", "ErrorDetail"),
+    "retryable": {"type": "boolean"},
+    "retryAfter": {"type": ["integer", "null"], "description": "seconds"},
+}
+_ERROR_DETAIL = {
+    "code": {"type": "string", "examples": _CODES, "description": "one of a list that may grow"},
+    "message": _TEXT,
+    "details": _ANYTHING,
 }
 _WHAT_RUNS = {
     "version": {"type": "string", "description": "Of the code."},
     "release": {"type": "string", "description": "What was deployed: SLUICE_RELEASE."},
 }
-_HEALTH = {
-    "type": "object",
-    "required": ["status", "timestamp"],
-    "properties": {"status": {"type": "string", "const": "Healthy"}, "timestamp": _TIME, **_WHAT_RUNS},
-}
-_STATUSES = {"type": "string", "enum": ["Healthy", "Degraded", "Unhealthy"]}
 _READINESS = {
-    "type": "object",
-    "required": ["status", "timestamp", "duration", "components"],
-    "properties": {
-        "status": _STATUSES,
-        "timestamp": _TIME,
-        "duration": {"type": "string"},
-        **_WHAT_RUNS,
-        "components": {"type": "array", "items": reference("schemas", "ReadinessComponent")},
-    },
-}
-_COMPONENT = {
-    "type": "object",
-    "required": ["name", "status", "description"],
-    "properties": {
-        "name": {"type": "string"},
-        "status": _STATUSES,
-        "description": {"type": "string"},
-        "data": {"type": "object", "additionalProperties": True, "description": "For operators."},
-    },
-}
-_UPLOADED = {
-    "type": "object",
-    "required": ["id", "size", "sha256"],
-    "additionalProperties": False,
-    "properties": {
-        "id": {"type": "string", "pattern": "^[A-Za-z0-9_=-]+$", "maxLength": 128},
-        "size": {"type": "integer", "minimum": 1, "maximum": LARGEST_UPLOAD, "description": "bytes"},
-        "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
-    },
-}
-_BLOCKS = {
-    "type": "object",
-    "required": ["path", "size"],
-    "properties": {"path": {"type": "string"}, "size": {"type": "integer", "description": "bytes of a block"}},
-}
-_LINK = {
-    "type": "object",
-    "required": ["url", "method", "headers", "expires"],
-    "properties": {
-        "url": {"type": "string"},
-        "method": {"type": "string"},
-        "headers": {"type": "object", "additionalProperties": {"type": "string"}},
-        "expires": _TIME,
-    },
+    "status": _STATUSES,
+    "timestamp": _TIME,
+    "duration": _TEXT,
+    **_WHAT_RUNS,
+    "components": {"type": "array", "items": reference("schemas", "ReadinessComponent")},
 }
 _UPLOAD = {
-    "type": "object",
-    "required": ["uploadId", "status", "timestamp", "expires", "largest", "blocks", "link"],
-    "properties": {
-        "uploadId": {"type": "string"},
-        "status": {"type": "string", "const": "open"},
-        "timestamp": _TIME,
-        "expires": {**_TIME, "description": "a message must name it before"},
-        "largest": {"type": "integer", "description": "bytes of the whole upload"},
-        "blocks": reference("schemas", "UploadBlocks"),
-        "link": {"anyOf": [reference("schemas", "UploadLink"), {"type": "null"}]},
-    },
+    "uploadId": _TEXT,
+    "status": _constant("open"),
+    "timestamp": _TIME,
+    "expires": {**_TIME, "description": "a message must name it before"},
+    "largest": {"type": "integer", "description": "bytes of the whole upload"},
+    "blocks": reference("schemas", "UploadBlocks"),
+    "link": {"anyOf": [reference("schemas", "UploadLink"), {"type": "null"}]},
 }
+_UPLOADED = {
+    "id": {"type": "string", "pattern": "^[A-Za-z0-9_=-]+$", "maxLength": 128},
+    "size": {"type": "integer", "minimum": 1, "maximum": LARGEST_UPLOAD, "description": "bytes"},
+    "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+}
+_LINK_HEADERS = {"type": "object", "additionalProperties": _TEXT}
 SCHEMAS: dict[str, dict[str, Any]] = {
-    "Accepted": _ACCEPTED,
-    "Acknowledgment": _ACKNOWLEDGMENT,
-    "Error": _ERROR,
-    "ErrorDetail": _ERROR_DETAIL,
-    "Health": _HEALTH,
-    "Operation": _OPERATION,
-    "Readiness": _READINESS,
-    "ReadinessComponent": _COMPONENT,
-    "Upload": _UPLOAD,
-    "UploadBlocks": _BLOCKS,
-    "UploadLink": _LINK,
-    "UploadReference": {
-        "type": "object",
-        "description": "Stands for an upload, which is taken as the body.",
-        "required": ["upload"],
-        "additionalProperties": False,
-        "properties": {"upload": reference("schemas", "Uploaded")},
-    },
-    "Uploaded": _UPLOADED,
+    "Accepted": _object(_ACCEPTED),
+    "Acknowledgment": _object({name: {"type": "boolean"} for name in ("received", "processed", "stored")}),
+    "Error": _object(_ERROR),
+    "ErrorDetail": _object(_ERROR_DETAIL),
+    "Health": _object({"status": _constant("Healthy"), "timestamp": _TIME, **_WHAT_RUNS}, optional=(*_WHAT_RUNS,)),
+    "Operation": _object(_OPERATION, optional=("duplicate", "error")),
+    "Readiness": _object(_READINESS, optional=(*_WHAT_RUNS,)),
+    "ReadinessComponent": _object(
+        {
+            "name": _TEXT,
+            "status": _STATUSES,
+            "description": _TEXT,
+            "data": {**_ANYTHING, "description": "For operators."},
+        },
+        optional=("data",),
+    ),
+    "Upload": _object(_UPLOAD),
+    "UploadBlocks": _object({"path": _TEXT, "size": {"type": "integer", "description": "bytes of a block"}}),
+    "UploadLink": _object({"url": _TEXT, "method": _TEXT, "headers": _LINK_HEADERS, "expires": _TIME}),
+    "UploadReference": _object(
+        {"upload": reference("schemas", "Uploaded")},
+        description="Stands for an upload, which is taken as the body.",
+        additionalProperties=False,
+    ),
+    "Uploaded": _object(_UPLOADED, additionalProperties=False),
 }
 
 HEADERS: dict[str, dict[str, Any]] = {
@@ -265,33 +220,31 @@ ANSWERS: dict[str, dict[str, Any]] = {
 def command_schemas(handler: Handler) -> tuple[Named, Named]:
     """A command's envelope, and its CloudEvent, each under the name of its event type."""
     name = pascal(handler.event_type) + ("" if handler.version == "1.0" else f"V{pascal(handler.version)}")
-    data = Modelled(handler.model)
-    described = {"data": data, "source": {"type": "string", "minLength": 1, "maxLength": 256}}
-    envelope = {
-        "type": "object",
-        "required": ["messageId", "timestamp", "source", "eventType", "version", "data"],
-        "properties": {
+    source = {"type": "string", "minLength": 1, "maxLength": 256}
+    envelope = _object(
+        {
             "messageId": _MESSAGE_ID,
             "timestamp": _TIME,
-            **described,
-            "eventType": {"type": "string", "const": handler.event_type},
-            "version": {"type": "string", "const": handler.version},
-        },
-    }
-    event = {
-        "type": "object",
-        "description": "A CloudEvent 1.0; its `dataschema` ends with the version.",
-        "required": ["specversion", "id", "source", "type", "data"],
-        "properties": {
-            "specversion": {"type": "string", "const": "1.0"},
-            "id": {"type": "string", "minLength": 1, "maxLength": 256},
-            "type": {"type": "string", "const": handler.event_type},
+            "source": source,
+            "eventType": _constant(handler.event_type),
+            "version": _constant(handler.version),
+            "data": Modelled(handler.model),
+        }
+    )
+    event = _object(
+        {
+            "specversion": _constant("1.0"),
+            "id": source,
+            "source": source,
+            "type": _constant(handler.event_type),
+            "data": Modelled(handler.model),
             "time": _TIME,
-            "dataschema": {"type": "string", "const": f"urn:sluice:{handler.event_type}:{handler.version}"},
-            "datacontenttype": {"type": "string", "const": "application/json"},
-            **described,
+            "dataschema": _constant(f"urn:sluice:{handler.event_type}:{handler.version}"),
+            "datacontenttype": _constant("application/json"),
         },
-    }
+        optional=("time", "dataschema", "datacontenttype"),
+        description="A CloudEvent 1.0; its `dataschema` ends with the version.",
+    )
     return Named(name, envelope), Named(f"{name}CloudEvent", event)
 
 

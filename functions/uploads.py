@@ -10,14 +10,12 @@ from azure.core.exceptions import AzureError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from shared.authentication import Caller
 from shared.claim_check import LARGEST_UPLOAD, UPLOAD_LIVES, Uploads
-from shared.http import PRODUCERS, BadBody, NamedUpload, OperationSigner, Route, error, read_body
+from shared.http import PRODUCERS, BadBody, NamedUpload, OperationSigner, Route, caller_of, error, read_body
 from shared.messages import ErrorCode, rfc3339
-from shared.secrets import SecretError
 
 from .openapi import block_docs, upload_docs
-from .unavailable import secret_failed, storage_failed
+from .unavailable import FAILURES, failed
 
 __all__ = ["UploadEndpoints"]
 
@@ -85,10 +83,8 @@ class UploadEndpoints:
         try:
             upload_id = (await self._signer.ids()).make_upload(name, _client_of(request), ends=ends)
             link = await self._uploads().link(str(name), now=now)
-        except SecretError as failure:
-            return secret_failed(failure, _NOT_KEPT, now=now)
-        except (AzureError, TimeoutError) as failure:
-            return storage_failed(failure, _NOT_KEPT, now=now)
+        except FAILURES as failure:
+            return failed(failure, _NOT_KEPT, now=now)
         body = {
             "uploadId": upload_id,
             "status": "open",
@@ -116,10 +112,8 @@ class UploadEndpoints:
                 await self._uploads().put_block(name, number, block)
         except BadBody as refused:
             return error(refused.code, refused.message, now=now)
-        except SecretError as failure:
-            return secret_failed(failure, _NOT_KEPT, now=now)
-        except (AzureError, TimeoutError) as failure:
-            return storage_failed(failure, _NOT_KEPT, now=now)
+        except FAILURES as failure:
+            return failed(failure, _NOT_KEPT, now=now)
         return Response(status_code=204)
 
     @asynccontextmanager
@@ -158,5 +152,5 @@ class UploadEndpoints:
 
 def _client_of(request: Request) -> str:
     """The caller's name; empty where callers aren't checked at all."""
-    caller: Caller | None = getattr(request.state, "caller", None)
+    caller = caller_of(request)
     return "" if caller is None else caller.client

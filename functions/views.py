@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from shared.classification import Classification, Tokenized
 from shared.encryption import ProtectionError
-from shared.http import READERS, Route, error, key_in_path
+from shared.http import READERS, Route, caller_of, error, key_in_path
 from shared.messages import ErrorCode, Registry
 from shared.privacy import access_level_of
 from shared.query import ViewReader, findable
@@ -107,7 +107,7 @@ class Views:
 
 
 def _access_level(request: Request) -> Classification:
-    caller = getattr(request.state, "caller", None)
+    caller = caller_of(request)
     return access_level_of(None if caller is None else caller.roles)
 
 

@@ -10,21 +10,18 @@ from typing import Any
 from urllib.parse import parse_qsl
 from uuid import UUID, uuid5
 
-from azure.core.exceptions import AzureError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from shared.encryption import KeysUnavailable
 from shared.http import ANONYMOUS, BadBody, Intake, Route, correlation_id, error, read_body
 from shared.messages import ErrorCode, Handler, MessageError, Registry, parse_strict
 from shared.resilience import BoundedCache
-from shared.secrets import SecretCache, SecretError, UnfitSecret
-from shared.sending import NotSent
+from shared.secrets import SecretCache, UnfitSecret
 from shared.telemetry import log_event
 from shared.webhooks import Incoming, NotGenuine, Notice, Reply, WebhookSource
 
 from .openapi import webhook_docs
-from .unavailable import secret_failed, storage_failed, unavailable
+from .unavailable import FAILURES, failed
 
 __all__ = ["Webhooks"]
 
@@ -111,13 +108,8 @@ class Webhooks:
         except MessageError as refused:
             code = refused.code if isinstance(refused, BadBody) else ErrorCode.MALFORMED_JSON
             return error(code, refused.message, now=now, details=refused.details)
-        except NotSent as failure:
-            log_event("not sent", level=logging.WARNING, reason=str(failure))
-            return unavailable(_NOT_KEPT, now=now)
-        except SecretError as failure:
-            return secret_failed(failure, _NOT_KEPT, now=now)
-        except (AzureError, TimeoutError, KeysUnavailable) as failure:
-            return storage_failed(failure, _NOT_KEPT, now=now)
+        except FAILURES as failure:
+            return failed(failure, _NOT_KEPT, now=now)
 
     async def _taken(self, incoming: Incoming, source: WebhookSource) -> Reply:
         scheme = source.scheme

@@ -2,7 +2,7 @@ metadata description = 'Sluice in Azure. This file wires modules together and de
 
 targetScope = 'subscription'
 
-import { Addresses, AppSizes, Cloud, EventHubsSize, Gateway, Retention } from 'types.bicep'
+import { Addresses, AppSizes, Cloud, EventHubsSize, Gateway, Ownership, Retention } from 'types.bicep'
 import { ServiceBusSize, Stage, StorageSku, Thresholds } from 'types.bicep'
 import { accountGrants, greenGrants, packageGrants, telemetryGrants } from 'grants.bicep'
 
@@ -17,6 +17,9 @@ param location string
 @description('How far the environment is from the users.')
 param stage Stage
 
+@description('Whose it is: tags of every resource.')
+param ownership Ownership
+
 @description('Tags of every resource, besides those that are always there.')
 param extraTags object = {}
 
@@ -28,6 +31,9 @@ param isolated bool
 
 @description('What holds data can not be deleted by mistake.')
 param locked bool
+
+@description('Azure itself refuses to open what is closed here: TLS, keys, public access. Who deploys needs Resource Policy Contributor or Owner.')
+param guarded bool
 
 @description('Address ranges of the private network: a /24 for it, a /26 for each subnet. They must not overlap with networks it is peered with.')
 param addresses Addresses = {
@@ -130,6 +136,7 @@ var mistakes = flatten([
   eventHubs.sku == 'Standard' && eventHubs.retentionHours > 168 ? ['eventHubs.retentionHours is at most 168 for Standard'] : []
   stateBuckets < eventHubs.partitions ? ['stateBuckets is less than eventHubs.partitions: those beyond stay empty'] : []
   zoned && !zonal ? ['sizes with zones need a storageSku over zones: ZRS, GZRS or RAGZRS'] : []
+  empty(trim(ownership.application)) || empty(trim(ownership.businessUnit)) || empty(trim(ownership.costCenter)) ? ['ownership says application, businessUnit and costCenter: every resource is tagged with them'] : []
   thresholds.otherAgeSeconds < thresholds.highAgeSeconds ? ['thresholds.otherAgeSeconds is less than highAgeSeconds'] : []
   environmentName == toLower(environmentName) && !contains(environmentName, '_') && !contains(environmentName, '.') && !contains(environmentName, ' ') && !startsWith(environmentName, '-') && !endsWith(environmentName, '-') ? [] : ['environmentName is small letters and digits with single hyphens between them']
 ])
@@ -137,6 +144,11 @@ var mistakes = flatten([
 var token = uniqueString(subscription().subscriptionId, environmentName, location)
 var short = take(token, 6)
 var tags = union(extraTags, {
+  Application: ownership.application
+  BusinessUnit: ownership.businessUnit
+  CostCenter: ownership.costCenter
+  DataClass: ownership.dataClass
+  Environment: stage
   'azd-env-name': environmentName
   workload: 'sluice'
   stage: stage
@@ -195,6 +207,7 @@ var watchedAccounts = [for name in concat(stateNames, [accounts.claims]): {
   name: name
   id: '${providers}/Microsoft.Storage/storageAccounts/${name}'
 }]
+var secretEventContainer = 'secret-events-not-delivered'
 var wrappingKey = 'data-key-wrap'
 
 // What is reached privately: the endpoint's name, what it leads to, the part of it, and the zones that tell its address.
@@ -547,7 +560,7 @@ module host 'modules/storage.bicep' = {
     tags: tags
     purpose: 'hosts'
     sku: storageSku
-    containers: []
+    containers: [secretEventContainer]
     tables: []
     hierarchical: false
     versioning: false
@@ -747,6 +760,7 @@ module endpoints 'modules/private-endpoints.bicep' = if (isolated) {
     packages
     vault
     topic
+    app
     green
   ]
 }
@@ -762,6 +776,8 @@ module secretEvents 'modules/secret-events.bicep' = {
     serviceBusName: bus.outputs.name
     queueName: declared.entitySettings.SLUICE_ROTATION_QUEUE
     workspaceId: monitoring.outputs.workspaceId
+    deadLetterAccountName: host.outputs.name
+    deadLetterContainer: secretEventContainer
   }
 }
 
@@ -775,6 +791,20 @@ module topic 'modules/eventgrid.bicep' = if (notifications) {
     isolated: isolated
     workspaceId: monitoring.outputs.workspaceId
   }
+}
+
+// Last: what is refused from then on, this deployment has not done.
+module policies 'modules/policies.bicep' = if (guarded) {
+  scope: group
+  name: 'policies'
+  params: {
+    isolated: isolated
+  }
+  dependsOn: [
+    green
+    app
+    endpoints
+  ]
 }
 
 module deployer 'modules/deployer.bicep' = if (!empty(deployerPrincipalId)) {
@@ -801,7 +831,7 @@ module apim 'modules/apim.bicep' = if (gateway.enabled) {
     publisherEmail: gateway.publisherEmail
     publisherName: gateway.publisherName
     blueUri: app[0].outputs.uri
-    greenUri: twoColours ? green[0].outputs.uri : ''
+    greenUri: twoColours ? green[0]!.outputs.uri : ''
     issuer: authIssuer
     audience: authAudience
     callsPerMinute: gateway.callsPerMinute
@@ -863,9 +893,9 @@ output AZURE_LOCATION string = location
 output AZURE_RESOURCE_GROUP string = names.group
 output SLUICE_STAGE string = stage
 output SLUICE_APP_NAMES array = blueNames
-output SLUICE_API_URI string = gateway.enabled ? apim.outputs.uri : app[0].outputs.uri
+output SLUICE_API_URI string = gateway.enabled ? apim!.outputs.uri : app[0].outputs.uri
 output SLUICE_PACKAGES_ACCOUNT string = accounts.deploy
-output SLUICE_BACKEND_POOL string = twoColours ? apim.outputs.poolId : ''
+output SLUICE_BACKEND_POOL string = twoColours ? apim!.outputs.poolId : ''
 output SLUICE_COLOURS array = twoColours ? [
   {
     backend: 'sluice-blue'
@@ -875,7 +905,7 @@ output SLUICE_COLOURS array = twoColours ? [
   {
     backend: 'sluice-green'
     apps: greenNames
-    uri: green[0].outputs.uri
+    uri: green[0]!.outputs.uri
   }
 ] : []
 output SLUICE_KEY_VAULT_NAME string = names.vault

@@ -8,7 +8,14 @@ var stages = {
   dev: {
     environmentName: readEnvironmentVariable('AZURE_ENV_NAME', 'dev')
     stage: 'dev'
+    ownership: {
+      application: readEnvironmentVariable('SLUICE_APPLICATION', 'sluice')
+      businessUnit: readEnvironmentVariable('SLUICE_BUSINESS_UNIT', 'integration')
+      costCenter: readEnvironmentVariable('SLUICE_COST_CENTER', 'unassigned')
+      dataClass: 'internal'
+    }
     isolated: false
+    guarded: false
     locked: false
     stateAccounts: 1
     stateBuckets: 16
@@ -62,12 +69,19 @@ var stages = {
       objectivePercent: '99'
       expectsTraffic: false
     }
-    alertEmails: []
+    alertEmails: empty(readEnvironmentVariable('SLUICE_ALERT_EMAIL', '')) ? [] : [readEnvironmentVariable('SLUICE_ALERT_EMAIL', '')]
   }
   prod: {
     environmentName: readEnvironmentVariable('AZURE_ENV_NAME', 'prod')
     stage: 'prod'
+    ownership: {
+      application: readEnvironmentVariable('SLUICE_APPLICATION', 'sluice')
+      businessUnit: readEnvironmentVariable('SLUICE_BUSINESS_UNIT', 'integration')
+      costCenter: readEnvironmentVariable('SLUICE_COST_CENTER', 'unassigned')
+      dataClass: 'restricted'
+    }
     isolated: true
+    guarded: true
     locked: true
     stateAccounts: 4
     stateBuckets: 256
@@ -126,7 +140,14 @@ var stages = {
   test: {
     environmentName: readEnvironmentVariable('AZURE_ENV_NAME', 'test')
     stage: 'test'
+    ownership: {
+      application: readEnvironmentVariable('SLUICE_APPLICATION', 'sluice')
+      businessUnit: readEnvironmentVariable('SLUICE_BUSINESS_UNIT', 'integration')
+      costCenter: readEnvironmentVariable('SLUICE_COST_CENTER', 'unassigned')
+      dataClass: 'internal'
+    }
     isolated: true
+    guarded: true
     locked: false
     stateAccounts: 2
     stateBuckets: 64
@@ -139,7 +160,7 @@ var stages = {
     eventHubs: {
       sku: 'Standard'
       capacity: 2
-      maximumCapacity: 10
+      maximumCapacity: 4
       partitions: 4
       retentionHours: 72
       capture: false
@@ -192,7 +213,9 @@ param authIssuer = readEnvironmentVariable('SLUICE_AUTH_ISSUER', '')
 param authAudience = readEnvironmentVariable('SLUICE_AUTH_AUDIENCE', '')
 param environmentName = stages[stageName].environmentName
 param stage = stages[stageName].stage
+param ownership = stages[stageName].ownership
 param isolated = stages[stageName].isolated
+param guarded = stages[stageName].guarded
 param locked = stages[stageName].locked
 param stateAccounts = stages[stageName].stateAccounts
 param stateBuckets = stages[stageName].stateBuckets

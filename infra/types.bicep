@@ -9,6 +9,25 @@ type Stage = 'dev' | 'test' | 'prod'
 type Cloud = 'public' | 'usgov' | 'china'
 
 @export()
+@description('Whose it is and what is in it, as tags of every resource. Empty ones are refused.')
+type Ownership = {
+  @description('What people call the application.')
+  @minLength(1)
+  application: string
+
+  @description('Who answers for it.')
+  @minLength(1)
+  businessUnit: string
+
+  @description('Who pays for it.')
+  @minLength(1)
+  costCenter: string
+
+  @description('The most sensitive data in it.')
+  dataClass: 'public' | 'internal' | 'confidential' | 'restricted'
+}
+
+@export()
 @description('Size of one app.')
 type AppSize = {
   @description('Memory of an instance in MB; 512 has a quarter of a core, 2048 one, 4096 two.')

@@ -38,6 +38,7 @@ def checks(project: Path) -> list[Check]:
         Check("partners", ["-m", "local.partner_rules"]),
         Check("declarations", ["-m", "local.declaring", "--check"]),
         Check("doctor", ["-m", "local.doctor", "--brief"]),
+        Check("rehearsal", ["-m", "local.rehearsal", "--brief"]),
         Check("types", ["-m", "mypy", "--python-version", running, *typed]),
         Check("types-newest", ["-m", "mypy", "--python-version", _NEWEST, *_SOURCES], is_usual=False),
     ]

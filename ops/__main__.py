@@ -11,6 +11,7 @@ __all__ = ["VERBS", "main"]
 VERBS = {
     "api-key": ("ops.api_key:main", "make an API key for a client"),
     "dead-letters": ("ops.dead_letters:main", "list, group, show, edit, replay or discard what could not be processed"),
+    "audit": ("ops.auditing:main", "list what operators did, and check that nobody changed the list"),
     "jobs": ("ops.jobs:main", "show when each job ran, and runs next"),
     "erase": ("ops.erasing:main", "forget a person"),
     "pause": ("ops.pausing:pause", "stop a lane, an integration or a partner on all instances"),

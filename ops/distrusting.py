@@ -15,6 +15,7 @@ from shared.environment import WrongSettings
 from shared.messages import Registry
 from shared.settings import Settings
 
+from .auditing import audited
 from .failures import cause_of
 from .settings_file import WrongSettingsFile, add_settings, load_settings
 
@@ -62,14 +63,17 @@ async def _run(verb: str, known: argparse.Namespace, settings: Settings) -> int:
         async with asyncio.timeout(_SECONDS):
             keys = composition.get(distrusted_keys)
             if verb == "trust-key":
-                again = await keys.trust(known.kid)
+                async with audited(composition, verb, by=getpass.getuser(), reason="", kid=known.kid) as result_of:
+                    again = await keys.trust(known.kid)
+                    result_of["trusted"] = again
                 result = "is trusted again within 5 s" if again else "isn't distrusted"
                 return _say(verb, f"the key {known.kid} {result}", DONE if again else UNKNOWN)
             if known.kid is None:
                 lines = [f"{kid}: {why}" for kid, why in (await keys.all()).items()]
                 sys.stdout.write("\n".join(lines or ["no key is distrusted"]) + "\n")
                 return DONE
-            await keys.distrust(known.kid, by=known.by, reason=known.reason)
+            async with audited(composition, verb, by=known.by, reason=known.reason, kid=known.kid):
+                await keys.distrust(known.kid, by=known.by, reason=known.reason)
             return _say(verb, f"no instance takes a token under the key {known.kid} after 5 s", DONE)
     finally:
         with contextlib.suppress(Exception):

@@ -22,6 +22,7 @@ from shared.privacy import Person, StoreSurvey, survey
 from shared.secrets import SecretError
 from shared.settings import Settings
 
+from .auditing import audited
 from .failures import cause_of
 from .forgetting import EVENT_LOG, Place, stores
 from .settings_file import WrongSettingsFile, add_settings, load_settings
@@ -95,14 +96,17 @@ async def _erase(known: argparse.Namespace, composition: Composition) -> int:
     before = await _survey(composition, person, note)
     after, erased = before, list[Erasure]()
     if not known.dry_run:
-        erased = await _erase_keys(keys, subjects, by=known.by, reason=known.reason)
-        for _ in range(_PASSES):
-            for name, places in stores(composition, person, note).items():
-                if name != EVENT_LOG:
-                    await _forget(places, person)
-            after = await _survey(composition, person, note)
-            if not _left(after):
-                break
+        named = {"subject": subjects[0], "kind": known.kind}
+        async with audited(composition, PROGRAM, by=known.by, reason=known.reason, **named) as result:
+            erased = await _erase_keys(keys, subjects, by=known.by, reason=known.reason)
+            for _ in range(_PASSES):
+                for name, places in stores(composition, person, note).items():
+                    if name != EVENT_LOG:
+                        await _forget(places, person)
+                after = await _survey(composition, person, note)
+                if not _left(after):
+                    break
+            result |= {"keys": [one.key_id for one in erased], "left": _left(after)}
     done = not known.dry_run and not _left(after)
     report = {
         "subject": subjects[0],

@@ -17,6 +17,7 @@ from shared.environment import WrongSettings
 from shared.messages import Lane, Registry
 from shared.pausing import Kind, Pause, PauseError, known_name
 
+from .auditing import audited
 from .failures import cause_of
 from .settings_file import WrongSettingsFile, add_settings, load_settings
 
@@ -85,15 +86,19 @@ async def _run(verb: str, known: argparse.Namespace, composition: Composition) -
             if verb == "pauses":
                 return await _list(known, composition)
             kind = Kind(known.kind)
-            return await (_pause if verb == "pause" else _resume)(kind, known, composition)
+            if verb == "pause":
+                known.name = known_name(kind, known.name, _names(kind))
+            about = {"kind": kind.value, "name": known.name}
+            async with audited(composition, verb, by=known.by, reason=known.reason, **about) as result:
+                result["exitCode"] = code = await (_pause if verb == "pause" else _resume)(kind, known, composition)
+            return code
     finally:
         with contextlib.suppress(Exception):
             await composition.close()
 
 
 async def _pause(kind: Kind, known: argparse.Namespace, composition: Composition) -> int:
-    name = known_name(kind, known.name, _names(kind))
-    book = composition.get(pause_book)
+    name, book = known.name, composition.get(pause_book)
     began = await book.pause(kind, name, by=known.by, reason=known.reason)
     pause = (await book.state()).find(kind, name)
     if pause is None:  # somebody ended it at this moment

@@ -27,6 +27,7 @@ _MODULES = (
     "encryption",
     "secrets",
     "rotation",
+    "audit",
     "authentication",
     "schedules",
     "polling",

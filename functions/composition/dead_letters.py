@@ -102,7 +102,7 @@ def capability(composition: Composition) -> Capability:
             Job(name="sweep-dead-letters", app=AppName.STREAMS, schedule=schedule, call=sweep_dead_letters),
         ],
         resources=[DEAD_LETTERS, DEAD_LETTER_BODIES],
-        drained=[queue.name for queue in LANES.values()],
+        drained=[LANES[lane].name for lane in LANES],
         needs=[
             Need(
                 access=Access.WRITE, to=DEAD_LETTERS, why="Records what could not be processed, and sweeps old records."

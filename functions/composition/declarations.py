@@ -14,6 +14,7 @@ from shared.environment import SettingsSlice
 from shared.health import Check
 from shared.http import Route
 from shared.messages import Declared, Lane, Registry
+from shared.partners import Partner
 from shared.settings import Settings
 
 from .capability import Capability
@@ -102,7 +103,7 @@ def declarations(
             {
                 "topic": names.of(topic.name),
                 "name": one.name,
-                "filter": one.where,
+                "where": one.where,
                 "forwardTo": names.of(one.forward_to),
                 "lock": one.lock,
                 "timeToLive": one.time_to_live,
@@ -174,6 +175,14 @@ def declarations(
             {"name": name, **_setting(settings, name), "of": capability.name}
             for capability in capabilities
             for name in capability.settings
+        ],
+        "partners": [
+            {
+                "name": one.name,
+                "agreedSeconds": one.timeouts.total,
+                **({"targets": [target.name for target in one.targets]} if one.targets else {}),
+            }
+            for one in registry.declared(Partner)
         ],
         "integrations": [_integration(one) for one in registry.integrations],
     }

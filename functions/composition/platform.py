@@ -112,6 +112,11 @@ class Platform:
             raise LookupError("no key vault is set")
         return self._credentials.get(self._settings.key_vault)
 
+    async def token(self, scope: str) -> tuple[str, float]:
+        """A token of the app's own identity for a scope, and its end in seconds since 1970."""
+        token = await self._credentials.get(self._settings.key_vault or self._settings.state).get_token(scope)
+        return token.token, float(token.expires_on)
+
     def _connect(
         self,
         connection: Connection,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cache, partial
 from typing import Any
 
-from functions.lanes import lane_function
+from functions.batches import lane_function
 from functions.triggers import AppName
 from shared.health import Check, Degraded
 from shared.jobs import Job, JobRun, parse_schedule
@@ -24,7 +24,7 @@ from .composition import Composition
 from .dead_letters import DEAD_LETTER_BODIES, DEAD_LETTERS, dead_letter_store, given_up_earlier, suspects
 from .declaring import Access, Need, Vault
 from .encryption import KEY_NEEDS, SUBJECT_KEYS, fields
-from .partners import partners
+from .partners import partners, work_seconds
 from .pausing import pause_gate, pause_watch
 from .platform import platform
 from .secrets import secret_cache
@@ -70,7 +70,11 @@ def ordered_keys(composition: Composition) -> OrderedKeys:
 def processor(composition: Composition) -> BatchProcessor:
     """Processes the batches of all lanes."""
     settings = composition.settings
-    limits = Limits(handler_timeout=settings.handler_timeout_seconds, batch_budget=settings.batch_budget_seconds)
+    needed = work_seconds(composition.registry)
+    limits = Limits(
+        handler_timeout=max(settings.handler_timeout_seconds, needed),
+        batch_budget=max(settings.batch_budget_seconds, needed),
+    )
     store = composition.get(state_store)
     runner = Runner(
         registry=composition.registry,

@@ -1,6 +1,7 @@
 """Sending: commands to the lanes, events to the hub, and the outbox that hands over what was committed."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 from azure.servicebus.aio import ServiceBusSender
@@ -17,6 +18,7 @@ from .capability import Capability
 from .composition import Composition
 from .declaring import Access, Hub, Need, Queue
 from .encryption import fields, message_encryption
+from .partners import lane_lock
 from .platform import platform
 from .state import STATE, state_store
 
@@ -101,7 +103,7 @@ def capability(composition: Composition) -> Capability:
         name="sending",
         probes={"event-hubs": check},
         jobs=[Job(name="sweep-outbox", app=AppName.STREAMS, schedule=schedule, call=sweep_outbox)],
-        resources=[*LANES.values(), EVENTS],
+        resources=[*(replace(one, lock=lane_lock(composition.registry)) for one in LANES.values()), EVENTS],
         needs=[
             *to_lanes("The sweep of the outbox sends commands that a crash left behind."),
             Need(access=Access.SEND, to=EVENTS, why="The sweep of the outbox publishes what a crash left behind."),

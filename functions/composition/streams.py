@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from functions.streams import stream_function
+from functions.batches import stream_function
 from functions.triggers import AppName, Function
 from shared.health import Check, Degraded
 from shared.jobs import Job, JobRun, parse_schedule

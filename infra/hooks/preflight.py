@@ -46,6 +46,7 @@ PROVIDERS = frozenset(
 _MAY_DEPLOY = {"Owner", "Contributor"}
 _MAY_GRANT = {"Owner", "User Access Administrator", "Role Based Access Control Administrator"}
 _MAY_LOCK = {"Owner", "User Access Administrator"}
+_MAY_ASSIGN_POLICIES = {"Owner", "Resource Policy Contributor"}
 
 Run = Callable[[Sequence[str]], Any]
 """Runs `az` with these arguments and returns its answer; raises AzureFailed."""
@@ -132,6 +133,8 @@ def _roles(place: Place, run: Run) -> str:
     query = ["--scope", scope, "--include-inherited", "--include-groups", "--query", "[].roleDefinitionName"]
     held = set(run(["role", "assignment", "list", "--assignee", who, *query]) or [])
     wanted = [("deploy", _MAY_DEPLOY), ("grant roles to the apps", _MAY_GRANT)]
+    if place.stage != "dev":
+        wanted.append(("assign policies", _MAY_ASSIGN_POLICIES))
     if place.stage == "prod":
         wanted.append(("lock what holds data", _MAY_LOCK))
     lacking = [f"to {what} {who} needs one of {', '.join(sorted(roles))}" for what, roles in wanted if not held & roles]

@@ -149,6 +149,21 @@ var messageRules = [
     enabled: true
   }
   {
+    key: 'denied'
+    title: 'Calls are denied'
+    text: 'Fifty calls in five minutes had no valid token or key, or not the role. A client with an old key, or somebody who tries.'
+    severity: 2
+    frequency: 'PT5M'
+    window: 'PT5M'
+    lookBack: 'PT5M'
+    query: loadTextContent('../queries/denied.kql')
+    measure: 'denied'
+    operator: 'GreaterThanOrEqual'
+    threshold: 50
+    periods: 1
+    enabled: true
+  }
+  {
     key: 'burn-rate'
     title: 'The error budget burns'
     text: 'At this pace a month\'s budget of failures is gone in two days.'
@@ -373,7 +388,8 @@ var premiumRules = [
 
 var allResourceRules = concat(resourceRules, accountRules, serviceBusPremium ? premiumRules : [])
 
-resource group 'Microsoft.Insights/actionGroups@2023-01-01' = {
+// Rules without anybody to write to are seen in the portal alone.
+resource group 'Microsoft.Insights/actionGroups@2023-01-01' = if (!empty(emails)) {
   name: actionGroupName
   location: 'global'
   tags: tags
@@ -423,7 +439,7 @@ resource onMessages 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = [for o
       ]
     }
     actions: {
-      actionGroups: [
+      actionGroups: empty(emails) ? [] : [
         group.id
       ]
     }
@@ -457,12 +473,10 @@ resource onResources 'Microsoft.Insights/metricAlerts@2026-01-01' = [for one in 
         }
       ]
     }
-    actions: [
+    actions: empty(emails) ? [] : [
       {
         actionGroupId: group.id
       }
     ]
   }
 }]
-
-output actionGroupId string = group.id

@@ -280,7 +280,10 @@ resource versions 'Microsoft.ApiManagement/service/apiVersionSets@2024-05-01' = 
     versioningScheme: 'Header'
     versionHeaderName: 'Api-Version'
   }
+  // Each by name: one whose condition doesn't hold is no link of a chain.
   dependsOn: [
+    blue
+    green
     pool
   ]
 }

@@ -18,6 +18,12 @@ param serviceBusName string
 @description('Queue that they are brought to.')
 param queueName string
 
+@description('Account that takes what could not be delivered.')
+param deadLetterAccountName string
+
+@description('Container that takes it.')
+param deadLetterContainer string
+
 @description('Id of the workspace that takes logs and metrics.')
 param workspaceId string
 
@@ -58,6 +64,21 @@ resource sender 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   }
 }
 
+resource undelivered 'Microsoft.Storage/storageAccounts/blobServices/containers@2025-01-01' existing = {
+  name: '${deadLetterAccountName}/default/${deadLetterContainer}'
+}
+
+resource writer 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(undelivered.id, topic.id, 'Storage Blob Data Contributor')
+  scope: undelivered
+  properties: {
+    principalId: topic.identity.principalId
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', 'ba92f5b4-2d11-453d-a403-e96b0029c9fe')
+    description: 'Keeps events of the vault that could not be brought to the queue for a day.'
+  }
+}
+
 // By a queue and not by a webhook: a private app can not be called from outside, and the function need not be deployed
 // when this is.
 resource subscription 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2025-02-15' = {
@@ -83,6 +104,18 @@ resource subscription 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2025-
         'Microsoft.KeyVault.SecretExpired'
       ]
     }
+    deadLetterWithResourceIdentity: {
+      identity: {
+        type: 'SystemAssigned'
+      }
+      deadLetterDestination: {
+        endpointType: 'StorageBlob'
+        properties: {
+          resourceId: resourceId('Microsoft.Storage/storageAccounts', deadLetterAccountName)
+          blobContainerName: deadLetterContainer
+        }
+      }
+    }
     retryPolicy: {
       maxDeliveryAttempts: 30
       eventTimeToLiveInMinutes: 1440
@@ -90,6 +123,7 @@ resource subscription 'Microsoft.EventGrid/systemTopics/eventSubscriptions@2025-
   }
   dependsOn: [
     sender
+    writer
   ]
 }
 

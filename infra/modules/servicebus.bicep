@@ -113,7 +113,7 @@ resource rule 'Microsoft.ServiceBus/namespaces/topics/subscriptions/rules@2024-0
   properties: {
     filterType: 'SqlFilter'
     sqlFilter: {
-      sqlExpression: one.filter
+      sqlExpression: one.where
     }
   }
   dependsOn: [

@@ -4,7 +4,16 @@ using '../main.bicep'
 param environmentName = readEnvironmentVariable('AZURE_ENV_NAME', 'dev')
 param location = readEnvironmentVariable('AZURE_LOCATION', 'westeurope')
 param stage = 'dev'
+
+// Tags of every resource, by which bills are split and owners found.
+param ownership = {
+  application: readEnvironmentVariable('SLUICE_APPLICATION', 'sluice')
+  businessUnit: readEnvironmentVariable('SLUICE_BUSINESS_UNIT', 'integration')
+  costCenter: readEnvironmentVariable('SLUICE_COST_CENTER', 'unassigned')
+  dataClass: 'internal' // made up
+}
 param isolated = false // private endpoints need Service Bus Premium, which costs more than the rest together
+param guarded = false // whoever tries things out isn't stopped
 param locked = false // an environment of a day is thrown away as a whole
 
 param stateAccounts = 1
@@ -75,7 +84,8 @@ param thresholds = {
   expectsTraffic: false
 }
 
-param alertEmails = []
+// Nobody is written to, but whom `azd env set SLUICE_ALERT_EMAIL` names.
+param alertEmails = empty(readEnvironmentVariable('SLUICE_ALERT_EMAIL', '')) ? [] : [readEnvironmentVariable('SLUICE_ALERT_EMAIL', '')]
 
 // Who deploys sets the first secrets; azd and the pipeline say who that is.
 param deployerPrincipalId = readEnvironmentVariable('AZURE_PRINCIPAL_ID', '')

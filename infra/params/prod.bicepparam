@@ -4,7 +4,16 @@ using '../main.bicep'
 param environmentName = readEnvironmentVariable('AZURE_ENV_NAME', 'prod')
 param location = readEnvironmentVariable('AZURE_LOCATION', 'westeurope')
 param stage = 'prod'
+
+// Tags of every resource, by which bills are split and owners found.
+param ownership = {
+  application: readEnvironmentVariable('SLUICE_APPLICATION', 'sluice')
+  businessUnit: readEnvironmentVariable('SLUICE_BUSINESS_UNIT', 'integration')
+  costCenter: readEnvironmentVariable('SLUICE_COST_CENTER', 'unassigned')
+  dataClass: 'restricted' // orders name people
+}
 param isolated = true
+param guarded = true
 param locked = true
 
 param stateAccounts = 4 // 20,000 operations a second each; a message takes about four, a retry as many again

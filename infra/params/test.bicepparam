@@ -4,7 +4,16 @@ using '../main.bicep'
 param environmentName = readEnvironmentVariable('AZURE_ENV_NAME', 'test')
 param location = readEnvironmentVariable('AZURE_LOCATION', 'westeurope')
 param stage = 'test'
+
+// Tags of every resource, by which bills are split and owners found.
+param ownership = {
+  application: readEnvironmentVariable('SLUICE_APPLICATION', 'sluice')
+  businessUnit: readEnvironmentVariable('SLUICE_BUSINESS_UNIT', 'integration')
+  costCenter: readEnvironmentVariable('SLUICE_COST_CENTER', 'unassigned')
+  dataClass: 'internal' // made up
+}
 param isolated = true // a missing DNS zone or endpoint shows here, not in production
+param guarded = true // what production would refuse is refused here first
 param locked = false // it is torn down after a rehearsal
 
 param stateAccounts = 2 // more than one, so that spreading is tried
@@ -22,7 +31,7 @@ param serviceBus = {
 param eventHubs = {
   sku: 'Standard'
   capacity: 2
-  maximumCapacity: 10
+  maximumCapacity: 4
   partitions: 4 // fixed at birth, as the emulator has it
   retentionHours: 72
   capture: false

@@ -10,7 +10,8 @@ from tree_sitter import Node
 from .errors import BicepError
 from .evaluation import Evaluator
 from .functions import FUNCTIONS
-from .syntax import Declaration, Document, read
+from .references import references
+from .syntax import Declaration, Document, read, text_of
 from .values import Members, Resource, Symbolic
 
 __all__ = ["Deployment", "Module", "deploy"]
@@ -18,10 +19,14 @@ __all__ = ["Deployment", "Module", "deploy"]
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Module(Members):
-    """One deployed module: its symbol, the parameters it was given, and what it deploys."""
+    """One deployed module: its symbol, the parameters it was given, and what it deploys.
+
+    `needs` are the symbols of its file that ARM waits for, `name[n]` for one round of a loop.
+    """
 
     symbol: str
     deployment: "Deployment"
+    needs: frozenset[str] = frozenset()
 
     def member(self, name: str) -> Any:
         """Its `outputs` or its `name`."""
@@ -62,6 +67,7 @@ class Deployment:
                 raise BicepError(file, 1, f"there is no parameter {name}")
         self._given = parameters
         self._values: dict[str, Any] = {}
+        self._needs_of_names: dict[str, frozenset[str]] = {}
         self._evaluator = Evaluator(file, self.value, group)
 
     def value(self, name: str) -> Any:
@@ -141,20 +147,39 @@ class Deployment:
                 return None
             certain = holds is not None
         body = self._evaluator.value(node, bound)
+        needs = self._needs(node, bound) | _batch_before(one, symbol)
         if one.kind == "module":
-            return self._module(one, symbol, body)
-        return self._resource(one, symbol, body, certain=certain)
+            return self._module(one, symbol, body, needs)
+        return self._resource(one, symbol, body, needs, certain=certain)
 
-    def _module(self, one: Declaration, symbol: str, body: dict[str, Any]) -> Module:
+    def _needs(self, node: Node, bound: Mapping[str, Any]) -> frozenset[str]:
+        """The resources and modules that an expression refers to, by variables too."""
+        found: set[str] = set()
+        for name, index in references(node):
+            one = self.document.declarations.get(name)
+            if name in bound or one is None or one.value is None:
+                continue
+            if one.kind in ("resource", "module"):
+                at = None if index is None else self._evaluator.value(index, bound)
+                found.add(f"{name}[{at}]" if isinstance(at, int) else name)
+            else:
+                if name not in self._needs_of_names:
+                    self._needs_of_names[name] = self._needs(one.value, {})
+                found |= self._needs_of_names[name]
+        return frozenset(found)
+
+    def _module(self, one: Declaration, symbol: str, body: dict[str, Any], needs: frozenset[str]) -> Module:
         path = f"{self.path}/{symbol}" if self.path else symbol
         scope = body.get("scope")
         group = self._group
         if isinstance(scope, Resource) and scope.type == "Microsoft.Resources/resourceGroups":
             group = f"{FUNCTIONS['subscription']()['id']}/resourceGroups/{scope.name}"
         inner = Deployment(self.file.parent / one.kind_of, body.get("params", {}), path=path, group=group)
-        return Module(path, inner)
+        return Module(path, inner, needs)
 
-    def _resource(self, one: Declaration, symbol: str, body: dict[str, Any], *, certain: bool) -> Resource:
+    def _resource(
+        self, one: Declaration, symbol: str, body: dict[str, Any], needs: frozenset[str], *, certain: bool
+    ) -> Resource:
         kind, _, version = one.kind_of.partition("@")
         parent = body.get("parent")
         name = body.get("name")
@@ -174,7 +199,18 @@ class Deployment:
             line=one.line,
             parent=parent if isinstance(parent, Resource) else None,
             scope=scope if isinstance(scope, Resource | Symbolic) else None,
+            needs=needs,
         )
+
+
+def _batch_before(one: Declaration, symbol: str) -> frozenset[str]:
+    """The rounds of a loop with `@batchSize` that come before this one's batch."""
+    size, (name, _, number) = one.decorators.get("batchSize"), symbol.partition("[")
+    if size is None or not number:
+        return frozenset()
+    batch = int(text_of(size))
+    first = int(number.rstrip("]")) // batch * batch
+    return frozenset(f"{name}[{n}]" for n in range(max(first - batch, 0), first))
 
 
 class _Outputs(Mapping[str, Any]):

@@ -2,6 +2,7 @@
 
 import json
 import operator
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "/": operator.floordiv,
     "%": operator.mod,
 }
+_SOMETHING = re.compile(r"\]\.id\b|^https://")  # the id of a resource, an address: whatever they are, they aren't empty
 _ESCAPES = {"n": "\n", "r": "\r", "t": "\t", "'": "'", "\\": "\\", "$": "$"}
 
 
@@ -215,6 +217,8 @@ class Evaluator:
             return self._loaded(node, name, values[0])
         if name == "resourceGroup" and self._group and not values:
             return Known("resourceGroup()", {"id": self._group, "name": self._group.rpartition("/")[2]})
+        if name == "empty" and isinstance(values[0], Symbolic) and _SOMETHING.search(values[0]):
+            return False
         unknown = any(isinstance(value, Symbolic) for value in values) and name not in OF_UNKNOWNS
         if unknown or name not in FUNCTIONS:
             return Symbolic(f"{name}({', '.join(_shown(value) for value in values)})")

@@ -6,6 +6,7 @@ expression is taken apart into its operands and operators and put together again
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from tree_sitter import Node
 
@@ -98,6 +99,7 @@ class _Suffix:
 _Token = Node | _Sign | _Suffix
 
 
+@lru_cache(maxsize=65536)
 def expression(node: Node) -> Expression:
     """The expression that a tree stands for."""
     return _ternary(_Tokens(list(_leaves(node))), node)

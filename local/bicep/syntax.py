@@ -1,6 +1,7 @@
 """A template as its declarations, each with the syntax tree of its value."""
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from tree_sitter import Language, Node, Parser
@@ -81,8 +82,12 @@ def read(file: Path) -> Document:
     return read_text(file, file.read_text(encoding="utf-8"))
 
 
+@lru_cache(maxsize=256)
 def read_text(file: Path, source: str) -> Document:
-    """Read a template whose text is at hand; `file` is where it stands, for errors and relative paths."""
+    """Read a template whose text is at hand; `file` is where it stands, for errors and relative paths.
+
+    A module that is deployed many times is read once.
+    """
     root = _PARSER.parse(source.encode()).root_node
     if root.has_error:
         raise BicepError(file, _first_error(root), "is not Bicep that can be read")

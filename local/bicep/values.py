@@ -26,7 +26,7 @@ class Resource:
     `name` holds the names of all its parents, joined by `/`, as Azure does. `body` is the resource as written, worked
     out; where it says `parent` or `scope`, the value is the `Resource` itself. `certain` is False where only Azure
     can tell whether its condition holds. `module` is the path of module symbols that leads to it, empty in the
-    template itself.
+    template itself. `needs` are the symbols of its file that ARM waits for, `name[n]` for one round of a loop.
     """
 
     symbol: str
@@ -41,6 +41,7 @@ class Resource:
     line: int
     parent: "Resource | None" = None
     scope: "Resource | Symbolic | None" = None
+    needs: frozenset[str] = frozenset()
 
     @property
     def properties(self) -> dict[str, Any]:

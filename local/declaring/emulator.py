@@ -73,7 +73,7 @@ def _subscription(declared: Mapping[str, Any]) -> dict[str, Any]:
         "Rules": [
             {
                 "Name": "$Default",
-                "Properties": {"FilterType": "Sql", "SqlFilter": {"SqlExpression": declared["filter"]}},
+                "Properties": {"FilterType": "Sql", "SqlFilter": {"SqlExpression": declared["where"]}},
             }
         ],
     }

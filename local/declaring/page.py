@@ -28,7 +28,7 @@ def _sections(declared: Mapping[str, Any]) -> Iterator[str]:
     queues = ("name", "lock", "timeToLive", "deliveries", "sessions", "of")
     yield from _table("Queues", queues, declared["queues"])
     yield from _table("Topics", ("name", "timeToLive", "of"), declared["topics"])
-    subscriptions = ("topic", "name", "filter", "forwardTo", "lock", "timeToLive", "deliveries")
+    subscriptions = ("topic", "name", "where", "forwardTo", "lock", "timeToLive", "deliveries")
     yield from _table("Subscriptions", subscriptions, declared["subscriptions"])
     yield from _table("Hubs", ("name", "partitions", "groups", "of"), declared["hubs"])
     tables = [

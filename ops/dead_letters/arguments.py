@@ -5,17 +5,21 @@ import getpass
 import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from ops.settings_file import add_settings
 from shared.dead_letters import Filters, Ramp, Status
 from shared.messages import parse_rfc3339
 
-__all__ = ["filters_of", "moment_of", "order_by", "parse", "ramp_of"]
+__all__ = ["about", "filters_of", "moment_of", "order_by", "parse", "ramp_of"]
 
 _AGO = re.compile(r"(\d{1,6})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _UNDECIDED = frozenset({Status.OPEN, Status.REPLAYING})
 _ANY = "any"
+_NAMED = ("status", "category", "code", "event_type", "key", "lane", "source", "fingerprint", "message_id")
+_FILTERS = (*_NAMED, "since", "until")
+_RECORDED_IDS = 50
 
 _DESCRIPTION = """\
 Look at messages that could not be processed, play them again, or discard them.
@@ -146,8 +150,7 @@ def _add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def _require_choice(parser: argparse.ArgumentParser, known: argparse.Namespace) -> None:
-    named = ("status", "category", "code", "event_type", "key", "lane", "source", "fingerprint", "message_id")
-    chosen = known.ids or known.all or any(getattr(known, name) for name in (*named, "since", "until"))
+    chosen = known.ids or known.all or any(getattr(known, name) for name in _FILTERS)
     if not chosen:
         parser.error(f"{known.command}: say which dead letters: ids, filters or --all")
     if not known.dry_run and not (known.reason or "").strip():
@@ -188,6 +191,18 @@ def ramp_of(known: argparse.Namespace) -> Ramp:
         patience=known.patience,
         rate=known.rate,
     )
+
+
+def about(known: argparse.Namespace) -> dict[str, Any]:
+    """Which dead letters a command line means, for the audit record."""
+    ids = [known.id] if known.command == "show" else known.ids
+    chosen = {name: getattr(known, name, None) for name in _FILTERS}
+    return {
+        "ids": ids[:_RECORDED_IDS],
+        **({"more": len(ids) - _RECORDED_IDS} if len(ids) > _RECORDED_IDS else {}),
+        "filters": {name: value for name, value in chosen.items() if value},
+        **({"reveal": True} if getattr(known, "reveal", False) else {}),
+    }
 
 
 def order_by(known: argparse.Namespace) -> str:

@@ -21,6 +21,7 @@ from functions.composition.read_models import projector
 from functions.composition.sending import lane_senders
 from functions.composition.state import parking, state_store
 from functions.dead_letters import is_erased
+from ops.auditing import audited
 from ops.failures import cause_of
 from ops.settings_file import load_settings
 from shared.dead_letters import (
@@ -41,7 +42,7 @@ from shared.settings import Settings
 from shared.state import StateMismatch
 from shared.streams import StreamEvent
 
-from .arguments import filters_of, order_by, parse, ramp_of
+from .arguments import about, filters_of, order_by, parse, ramp_of
 from .choosing import WrongUse, chosen, named, not_one, revealed, some_of
 from .editing import edit, payload_editor
 from .rendering import (
@@ -129,13 +130,25 @@ async def _run(known: argparse.Namespace, settings: Settings) -> int:
     try:
         async with asyncio.timeout(_PROBE_SECONDS):
             await composition.get(dead_letter_store).probe()
-        return await _COMMANDS[known.command](known, composition)
+        return await _recorded(known, composition)
     except* (AzureError, ServiceBusError, SecretError, OSError) as group:
         return_code = _unreachable(group)
     finally:
         with contextlib.suppress(Exception):
             await composition.close()
     return return_code
+
+
+async def _recorded(known: argparse.Namespace, composition: Composition) -> int:
+    """Do a command; what decides, or reveals, leaves an audit record before and after."""
+    decides = known.command in ("replay", "discard", "edit") and not known.dry_run
+    if not decides and not getattr(known, "reveal", False):
+        return await _COMMANDS[known.command](known, composition)
+    by, verb = order_by(known), f"dead-letters {known.command}"
+    async with audited(composition, verb, by=by, reason=known.reason, **about(known)) as result:
+        code = await _COMMANDS[known.command](known, composition)
+        result |= {"exitCode": code, **getattr(known, "counts", {})}
+    return code
 
 
 def _unreachable(group: BaseExceptionGroup[BaseException]) -> int:
@@ -223,6 +236,7 @@ async def _replay(known: argparse.Namespace, composition: Composition) -> int:
     run = RedriveRun(redrive, ramp, clock=time.monotonic, watch=_show_progress)
     report = await run.replay(chosen(known, composition), order)
     _end_progress()
+    known.counts = report_json(report)
     if known.json:
         _print(as_json(report_json(report)))
     else:
@@ -243,6 +257,7 @@ async def _discard(known: argparse.Namespace, composition: Composition) -> int:
             continue
         for result in await asyncio.gather(*(redrive.discard(letter, order) for letter in some)):
             actions["discarded" if result.action is Action.CLOSE else result.action.value] += 1
+    known.counts = {"actions": dict(actions)}
     if known.json:
         _print(as_json({"dryRun": known.dry_run, "actions": dict(actions)}))
     else:

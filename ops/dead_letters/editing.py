@@ -69,6 +69,7 @@ async def edit(known: argparse.Namespace, composition: Composition) -> bool:
     change, letters = run.change(), chosen(known, composition)
     while some := [letter async for letter in some_of(letters, _SIDE_BY_SIDE)]:
         await asyncio.gather(*(run.edit(letter, change) for letter in some))
+    known.counts = run.counted()
     sys.stdout.write(run.text() + "\n")
     return run.all_done
 
@@ -149,6 +150,13 @@ class _Run:
         kept = action in self._counts or len(self._counts) < _REASONS
         self._counts[action if kept else "refused: other reasons"] += 1
         self._lines.append({"id": letter.id, "messageId": letter.message_id, "action": action, "paths": list(paths)})
+
+    def counted(self) -> dict[str, Any]:
+        """How many ended how; reasons are left out, since they may name what a message says."""
+        counts = Counter[str]()
+        for action, count in self._counts.items():
+            counts[action.partition(":")[0]] += count
+        return {"actions": dict(counts)}
 
     def text(self) -> str:
         """What is printed."""

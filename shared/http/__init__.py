@@ -1,17 +1,14 @@
 """HTTP: the API's plumbing between FastAPI, the platform and the lanes."""
 
 from .answers import accepted, error, internal_error, success
-from .bodies import BadBody, declared_length, media_type, read_body
-from .classic import ClassicBridge, key_in_path
+from .bodies import BadBody, NamedUpload, declared_length, media_type, named_upload, read_body
 from .commands import Refused
-from .guarded import Guarded
+from .guarded import Guarded, caller_of
 from .intake import Intake
+from .mounting import ClassicBridge, answer_with, key_in_path
 from .observed import Observed, correlation_id
-from .operations import Operation, OperationIds, OperationSigner, mark_of
+from .operations import Operation, OperationIds, OperationSigner, Submission, mark_of
 from .routing import ANONYMOUS, EVERY_ROLE, PRODUCERS, READERS, Route, RouteTable
-from .streams import answer_with
-from .submissions import Submission
-from .uploads import NamedUpload, named_upload
 
 __all__ = [
     "ANONYMOUS",
@@ -33,6 +30,7 @@ __all__ = [
     "Submission",
     "accepted",
     "answer_with",
+    "caller_of",
     "correlation_id",
     "declared_length",
     "error",

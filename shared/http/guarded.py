@@ -3,17 +3,22 @@
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
 
+from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from shared.audit import SecurityEvent, security_event
 from shared.authentication import Caller, CannotTell, Forbidden, IdentityError, Role, Unauthenticated
 from shared.messages import ErrorCode
 
 from .answers import error
 
-__all__ = ["Guarded"]
+__all__ = ["Guarded", "caller_of"]
 
 Access = Callable[[str, str], frozenset[Role] | None]
 """From method and path to the roles of which a caller needs one; None lets everybody in."""
+
+
+_EVENTS = {Unauthenticated: SecurityEvent.UNAUTHENTICATED, Forbidden: SecurityEvent.FORBIDDEN}
 
 
 class Guarded:
@@ -44,17 +49,27 @@ class Guarded:
         if needed is None:
             await self._app(scope, receive, send)
             return
+        client = ""
         try:
             caller = await self._authenticate(scope["headers"])
+            client = caller.client
             if needed.isdisjoint(caller.roles):
                 raise Forbidden(f"This needs the role {' or '.join(sorted(needed))}.")
         except IdentityError as refused:
+            if (kind := _EVENTS.get(type(refused))) is not None:
+                security_event(kind, str(refused), method=scope["method"], path=scope["path"], client=client)
             code, headers, retry_after = _answer(refused)
             answer = error(code, str(refused), now=self._now(), headers=headers, retry_after=retry_after)
             await answer(scope, receive, send)
             return
         scope.setdefault("state", {})["caller"] = caller
         await self._app(scope, receive, send)
+
+
+def caller_of(request: Request) -> Caller | None:
+    """Who sent a request that was let in; None only where callers aren't checked at all."""
+    caller: Caller | None = getattr(request.state, "caller", None)
+    return caller
 
 
 def _answer(refused: IdentityError) -> tuple[ErrorCode, Mapping[str, str], int | None]:

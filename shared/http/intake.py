@@ -16,8 +16,7 @@ from shared.state import bucket_of
 from shared.telemetry import Name, current_traceparent, hiding, log_event, messaging, span
 
 from .commands import Command, read_command, wrapped
-from .operations import Operation, mark_of
-from .submissions import Submission
+from .operations import Operation, Submission, mark_of
 
 __all__ = ["Intake"]
 

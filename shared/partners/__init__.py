@@ -1,5 +1,15 @@
 """Partners: other people's systems, called so that their failures stay theirs."""
 
+from .auth import (
+    ApiKey,
+    Authentication,
+    Basic,
+    ClientCredentials,
+    HmacSigned,
+    ManagedIdentity,
+    MutualTls,
+    RefreshToken,
+)
 from .calls import Calls, Nothing
 from .client import Caller, Surroundings
 from .errors import (
@@ -13,17 +23,24 @@ from .errors import (
     UnknownTarget,
 )
 from .kept_answers import KeptAnswers
-from .partner import Partner, PartnerModel, Pool, Timeouts
+from .partner import Partner, PartnerModel, Pool, Target, Timeouts
 from .partners import Partners
 from .polling import Item, Poll, Polled, Position, poll_once
 from .shared_rows import StateRow
 
 __all__ = [
+    "ApiKey",
+    "Authentication",
+    "Basic",
     "Caller",
     "Calls",
+    "ClientCredentials",
+    "HmacSigned",
     "InvalidAnswer",
     "Item",
     "KeptAnswers",
+    "ManagedIdentity",
+    "MutualTls",
     "Nothing",
     "OutcomeUnknown",
     "Partner",
@@ -38,8 +55,10 @@ __all__ = [
     "Polled",
     "Pool",
     "Position",
+    "RefreshToken",
     "StateRow",
     "Surroundings",
+    "Target",
     "Timeouts",
     "UnknownTarget",
     "poll_once",

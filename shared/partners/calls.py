@@ -130,7 +130,11 @@ class Calls:
         self.age = 0.0
         try:
             received = await self._client.call(
-                request, self._caller, repeatable=partner.idempotency_header is not None, critical=critical
+                request,
+                self._caller,
+                repeatable=partner.idempotency_header is not None,
+                critical=critical,
+                is_first=self._numbers.total() == 1,
             )
         except PartnerUnavailable as error:
             former = self._client.former(request, within=stale) if stale else None

@@ -8,20 +8,23 @@ from uuid import UUID
 
 from opentelemetry.trace import SpanKind
 
-from shared.resilience import BoundedCache, BreakerOpen, Permit, Result, RetryBudget, SharedBreaker, SharedRow
+from shared.resilience import (
+    BoundedCache,
+    BreakerOpen,
+    BreakerPolicy,
+    Permit,
+    Result,
+    RetryBudget,
+    SharedBreaker,
+    SharedRow,
+)
 from shared.telemetry import Metrics, log_event, span
 
-from .errors import (
-    InvalidAnswer,
-    OutcomeUnknown,
-    PartnerError,
-    PartnerFailed,
-    PartnerRefused,
-    PartnerThrottled,
-    PartnerUnavailable,
-)
+from .authenticators import Authenticators
+from .errors import OutcomeUnknown, PartnerError, PartnerFailed, PartnerThrottled, PartnerUnavailable
+from .meaning import check, health, was_refused
+from .meaning import outcome as name_of
 from .partner import Partner
-from .retry_after import retry_after
 from .sessions import Received, Request, Session
 
 __all__ = ["Caller", "Client", "Surroundings"]
@@ -81,11 +84,28 @@ class Surroundings:
 
 
 class Client:
-    """Calls one partner at one base URL."""
+    """Calls one partner at one base URL.
 
-    def __init__(self, partner: Partner, session: Session, around: Surroundings) -> None:
+    Parameters
+    ----------
+    name:
+        The partner's, with its target's where it has several: breakers are shared under it.
+    """
+
+    def __init__(
+        self,
+        partner: Partner,
+        name: str,
+        policy: BreakerPolicy | None,
+        session: Session,
+        authenticators: Authenticators,
+        around: Surroundings,
+    ) -> None:
         self.partner = partner
+        self._name = name
+        self._policy = policy
         self._session = session
+        self._authenticators = authenticators
         self._around = around
         self._former: BoundedCache[Hashable, tuple[Received, float]] = BoundedCache(
             _FORMER_BYTES, size=lambda kept: len(kept[0].body) + 1_000, clock=around.clock
@@ -96,7 +116,9 @@ class Client:
             for critical in (True, False)
         }
 
-    async def call(self, request: Request, caller: Caller, *, repeatable: bool, critical: bool) -> Received:
+    async def call(
+        self, request: Request, caller: Caller, *, repeatable: bool, critical: bool, is_first: bool = True
+    ) -> Received:
         """The answer to a request: a good one, after as many tries as time, plan and budget allow.
 
         Parameters
@@ -105,6 +127,8 @@ class Client:
             Whether the partner does it once, however often it is asked.
         critical:
             Its retries are paid from the budget for critical calls.
+        is_first:
+            Of its message's run: it is begun only where all of its agreed time is left.
 
         Raises
         ------
@@ -117,12 +141,14 @@ class Client:
         while True:
             attempt += 1
             try:
-                return await self._try(request, caller, attempt)
+                return await self._try(request, caller, attempt, is_first=is_first)
             except (PartnerFailed, PartnerThrottled) as error:
-                if not (repeatable or request.method in _SAFE or _was_refused(error)):
+                if not (repeatable or request.method in _SAFE or was_refused(error)):
                     reason = f"{error.reason}; it may have been done, and must not be asked for twice"
                     raise OutcomeUnknown(self.partner.name, request.endpoint, reason, status=error.status) from error
                 now = self._around.clock()
+                if error.status is None and now >= caller.deadline - _LEAST_SECONDS:
+                    raise self._out_of_time(request) from error
                 delay = self.partner.retry.delay(
                     attempt, elapsed=now - began, random=self._around.random, asked=error.after
                 )
@@ -131,11 +157,11 @@ class Client:
                     raise
             await self._around.sleep(delay)
 
-    async def _try(self, request: Request, caller: Caller, attempt: int) -> Received:
+    async def _try(self, request: Request, caller: Caller, attempt: int, *, is_first: bool) -> Received:
         partner, name = self.partner, self.partner.name
         left = caller.deadline - self._around.clock()
-        if left < _LEAST_SECONDS:
-            raise PartnerUnavailable(name, request.endpoint, "the message's time is over", after=0.0)
+        if left < (partner.timeouts.total if is_first else _LEAST_SECONDS):
+            raise self._out_of_time(request)
         breaker = self._breaker(request.endpoint)
         permit = await self._admitted(breaker, request)
         began = self._around.clock()
@@ -149,11 +175,11 @@ class Client:
         }
         try:
             with span("partner call", kind=SpanKind.CLIENT, attributes=attributes):
-                answer = await self._session.send(request, seconds=seconds)
-                self._check(request, answer)
+                answer = await self._authenticated(request, began + seconds)
+                check(name, request.endpoint, answer, now=self._around.now())
             outcome = "done"
         except PartnerError as error:
-            outcome, result, asked = _OUTCOMES[type(error)], _result(error), error.after
+            outcome, result, asked = name_of(error), health(error), error.after
             raise
         finally:
             took = self._around.clock() - began
@@ -163,6 +189,23 @@ class Client:
             cut = outcome == "cancelled" or (result is Result.FAILED and took >= seconds < partner.timeouts.total)
             if breaker is not None and permit is not None and not cut:
                 await breaker.record(permit, result, took=took, asked=asked)
+        return answer
+
+    def _out_of_time(self, request: Request) -> PartnerUnavailable:
+        reason = "the time of its batch is over"
+        return PartnerUnavailable(self.partner.name, request.endpoint, reason, after=0.0)
+
+    async def _authenticated(self, request: Request, deadline: float) -> Received:
+        """The answer to a request with its proofs; a 401 is met once by a new token or another version of the key."""
+        prover = self._authenticators
+        if not prover.any:
+            return await self._session.send(request, seconds=deadline - self._around.clock())
+        proven = await prover.apply(request)
+        identity = await prover.identity()
+        answer = await self._session.send(proven, seconds=deadline - self._around.clock(), identity=identity)
+        if answer.status == 401 and await prover.refused(proven):
+            proven = await prover.apply(request)
+            answer = await self._session.send(proven, seconds=deadline - self._around.clock(), identity=identity)
         return answer
 
     async def _admitted(self, breaker: SharedBreaker | None, request: Request) -> Permit | None:
@@ -176,7 +219,7 @@ class Client:
             raise PartnerUnavailable(self.partner.name, request.endpoint, reason, after=after) from None
 
     def _breaker(self, endpoint: str) -> SharedBreaker | None:
-        policy = self.partner.breaker
+        policy = self._policy
         if policy is None:
             return None
         if endpoint not in self._breakers and len(self._breakers) >= _MOST_ENDPOINTS:
@@ -191,7 +234,7 @@ class Client:
 
             found = self._breakers[endpoint] = SharedBreaker(
                 policy,
-                around.row(f"breaker:{name}:{endpoint}") if around.row else None,
+                around.row(f"breaker:{self._name}:{endpoint}") if around.row else None,
                 longest=self.partner.timeouts.total,
                 clock=around.clock,
                 now=around.now,
@@ -199,25 +242,6 @@ class Client:
                 changed=changed,
             )
         return found
-
-    def _check(self, request: Request, answer: Received) -> None:
-        """Raise what an answer's status means; a good one means nothing."""
-        status = answer.status
-        if 200 <= status < 300:
-            return
-        kind: type[PartnerError] = PartnerRefused
-        if status in (429, 503):
-            kind = PartnerThrottled
-        elif status >= 500 or status in (408, 409, 425):
-            kind = PartnerFailed
-        raise kind(
-            self.partner.name,
-            request.endpoint,
-            f"answered {status}",
-            status=status,
-            after=retry_after(answer.headers, now=self._around.now()) if kind is not PartnerRefused else None,
-            body=answer.body,
-        )
 
     def remember(self, request: Request, received: Received) -> None:
         """Keep a good answer for the time when the partner can't be called."""
@@ -234,29 +258,9 @@ class Client:
 
     async def close(self) -> None:
         """Close the connections."""
+        await self._authenticators.close()
         await self._session.close()
-
-
-_OUTCOMES: dict[type[PartnerError], str] = {
-    PartnerFailed: "failed",
-    PartnerThrottled: "throttled",
-    PartnerRefused: "refused",
-    InvalidAnswer: "invalid",
-}
-
-
-def _result(error: PartnerError) -> Result:
-    """What a failure tells of the partner's health: one that refuses this request is well."""
-    if error.status == 429:
-        return Result.REFUSED
-    unwell = isinstance(error, PartnerFailed | PartnerThrottled) and error.status not in (408, 409, 425)
-    return Result.FAILED if unwell else Result.GOOD
 
 
 def _place(request: Request) -> Hashable:
     return request.path, tuple(sorted(request.query.items()))
-
-
-def _was_refused(error: PartnerError) -> bool:
-    """Whether the partner certainly hasn't done it: it never came, or came too often."""
-    return not error.sent or error.status in (425, 429)

@@ -15,10 +15,13 @@ from pydantic import BaseModel, ConfigDict
 from shared.messages import Declaration
 from shared.resilience import BreakerPolicy, RetryPlan
 
+from .auth import Authentication
+from .errors import UnknownTarget
+
 if TYPE_CHECKING:
     from .polling import Poll, Polled
 
-__all__ = ["Partner", "PartnerModel", "Pool", "Timeouts", "check_base_url"]
+__all__ = ["Partner", "PartnerModel", "Pool", "Target", "Timeouts", "check_base_url"]
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
@@ -85,6 +88,44 @@ class Pool:
 
 
 @dataclass(frozen=True, eq=False)
+class Target:
+    """One of several places of a partner: for a region, a tier or a customer, with keys and bounds of its own.
+
+    Parameters
+    ----------
+    name:
+        In settings (`carrier.eu=https://…`) and breakers.
+    region, tier, customer:
+        Whom it is for. A call goes to the target with which it agrees in most of them; what a target doesn't name, it
+        is for all of.
+    auth, breaker:
+        In place of the partner's.
+    """
+
+    name: str
+    _: KW_ONLY
+    base_url: str = ""
+    region: str | None = None
+    tier: str | None = None
+    customer: str | None = None
+    auth: tuple[Authentication, ...] | None = None
+    breaker: BreakerPolicy | None = None
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f"Target({self.name!r}): use lower-case letters, digits and hyphens")
+        if self.base_url:
+            check_base_url(self.name, self.base_url)
+
+    def fit(self, region: str | None, tier: str | None, customer: str | None) -> int:
+        """In how many it agrees; -1 where it is for somebody else."""
+        pairs = ((self.customer, customer), (self.tier, tier), (self.region, region))
+        if any(own is not None and own != given for own, given in pairs):
+            return -1
+        return sum(weight for weight, (own, _) in zip((4, 2, 1), pairs, strict=True) if own is not None)
+
+
+@dataclass(frozen=True, eq=False)
 class Partner(Declaration):
     """Somebody else's system that handlers call: `await work.call(carrier).post("/labels", Label, body)`.
 
@@ -96,6 +137,11 @@ class Partner(Declaration):
         In settings, metrics and errors: lower-case letters, digits and hyphens.
     base_url:
         Where it is; `SLUICE_PARTNER_URLS` may name another for a stage.
+    auth:
+        How the app shows who it is, see `shared.partners.auth`.
+    targets:
+        Where it has several places: which one is called is chosen by `work.call(carrier, region="eu")`. A region that
+        none of them names is refused, never defaulted.
     retry:
         Tries of one call, within the time that its message has.
     breaker:
@@ -117,6 +163,8 @@ class Partner(Declaration):
     name: str
     _: KW_ONLY
     base_url: str = ""
+    auth: Authentication | tuple[Authentication, ...] = ()
+    targets: tuple[Target, ...] = ()
     timeouts: Timeouts = field(default_factory=Timeouts)
     retry: RetryPlan = RETRY
     breaker: BreakerPolicy | None = BREAKER
@@ -130,9 +178,36 @@ class Partner(Declaration):
             raise ValueError(f"Partner({self.name!r}): use lower-case letters, digits and hyphens")
         if self.base_url:
             check_base_url(self.name, self.base_url)
+        names = [one.name for one in self.targets]
+        if len(set(names)) < len(names):
+            raise ValueError(f"{self.name}: two targets have one name")
         if self.idempotency_header is not None and not _HEADER.fullmatch(self.idempotency_header):
             raise ValueError(f"{self.name}: idempotency_header {self.idempotency_header!r} is no header's name")
         _check(f"{self.name}: largest_answer", self.largest_answer, 1, 256 * 1024 * 1024)
+
+    @property
+    def authentication(self) -> tuple[Authentication, ...]:
+        """What it asks for, in order."""
+        return self.auth if isinstance(self.auth, tuple) else (self.auth,)
+
+    def target(self, *, region: str | None, tier: str | None, customer: str | None) -> Target | None:
+        """The target of a call; None where the partner has one place alone.
+
+        Raises
+        ------
+        UnknownTarget
+            None of its targets is for that region, tier or customer.
+        """
+        if not self.targets:
+            if region is not None:
+                raise UnknownTarget(self.name, "target", "has no regions", sent=False)
+            return None
+        regions = {one.region for one in self.targets if one.region is not None}
+        fits = [(one.fit(region, tier, customer), one) for one in self.targets]
+        best = max((fit for fit, _ in fits), default=-1)
+        if best < 0 or (regions and region not in regions):
+            raise UnknownTarget(self.name, "target", "has no target for that region, tier and customer", sent=False)
+        return next(one for fit, one in fits if fit == best)
 
     def polls(
         self,

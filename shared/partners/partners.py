@@ -1,12 +1,13 @@
 """Every partner of the app: its clients, made when they are first called, and closed with the app."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 
+from .authenticators import Authenticators, Means, Secrets
 from .calls import Calls
 from .client import Caller, Client, Surroundings
 from .kept_answers import KeptAnswers
-from .partner import Partner
+from .partner import Partner, Target
 from .sessions import Session
 
 __all__ = ["Partners"]
@@ -20,7 +21,9 @@ class Partners:
     declared:
         The partners of the app.
     urls:
-        Name → base URL of this stage, in place of the one that the partner declares.
+        Name → base URL of this stage, in place of the one that is declared; a target's name is `partner.target`.
+    secrets, identity:
+        What authentication needs: see `Means`.
     proxies:
         Whether the environment's proxies are used.
     answers:
@@ -34,36 +37,70 @@ class Partners:
         urls: Mapping[str, str],
         proxies: bool = False,
         answers: KeptAnswers | None = None,
+        secrets: Secrets | None = None,
+        identity: Callable[[str], Awaitable[tuple[str, float]]] | None = None,
         around: Surroundings,
     ) -> None:
         self._declared = frozenset(declared)
         self._urls = dict(urls)
         self._proxies = proxies
         self._answers = answers
+        self._secrets = secrets
+        self._identity = identity
         self._around = around
-        self._clients: dict[Partner, Client] = {}
+        self._clients: dict[tuple[Partner, Target | None], Client] = {}
 
-    def calls(self, partner: Partner, caller: Caller, numbers: Counter[str]) -> Calls:
-        """Calls to a partner for one message.
+    def calls(
+        self,
+        partner: Partner,
+        caller: Caller,
+        numbers: Counter[str],
+        *,
+        region: str | None = None,
+        tier: str | None = None,
+        customer: str | None = None,
+    ) -> Calls:
+        """Calls to a partner for one message, at the target for a region, tier or customer.
 
         Raises
         ------
+        UnknownTarget
+            The partner has none for them.
         LookupError
             Nobody declares the partner, or nobody says where it is.
         """
-        client = self._clients.get(partner)
+        target = partner.target(region=region, tier=tier, customer=customer)
+        client = self._clients.get((partner, target))
         if client is None:
-            client = self._clients[partner] = self._made(partner)
+            client = self._clients[partner, target] = self._made(partner, target)
         return Calls(client, caller, self._answers, numbers)
 
-    def _made(self, partner: Partner) -> Client:
+    def _made(self, partner: Partner, target: Target | None) -> Client:
         if partner not in self._declared:
             raise LookupError(f"the partner {partner.name} isn't declared at the top level of an integration's module")
-        url = self._urls.get(partner.name) or partner.base_url
+        name, auth = partner.name, partner.authentication
+        url = partner.base_url
+        if target is not None:
+            name, url = f"{name}.{target.name}", target.base_url or url
+            auth = auth if target.auth is None else target.auth
+        url = self._urls.get(name) or url
         if not url:
-            raise LookupError(f"nobody says where {partner.name} is: name it in SLUICE_PARTNER_URLS")
-        session = Session(partner, url.rstrip("/"), proxies=self._proxies, clock=self._around.clock)
-        return Client(partner, session, self._around)
+            raise LookupError(f"nobody says where {name} is: name it in SLUICE_PARTNER_URLS")
+
+        def session(base_url: str) -> Session:
+            return Session(partner, base_url, proxies=self._proxies, clock=self._around.clock)
+
+        means = Means(
+            secrets=self._secrets,
+            identity=self._identity,
+            session=session,
+            clock=self._around.clock,
+            now=self._around.now,
+        )
+        policy = partner.breaker if target is None or target.breaker is None else target.breaker
+        return Client(
+            partner, name, policy, session(url.rstrip("/")), Authenticators(partner.name, auth, means), self._around
+        )
 
     async def close(self) -> None:
         """Close every connection."""

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
 
+from shared.audit import SecurityEvent, security_event
 from shared.environment import SecretReference
 from shared.messages import parse_rfc3339
 
@@ -110,6 +111,7 @@ def _reference(address: str, vaults: Collection[str]) -> SecretReference:
     except ValueError:
         raise BadEvent("Id must be an address") from None
     if f"{parts.scheme}://{parts.netloc}".lower() not in {vault.lower() for vault in vaults}:
+        security_event(SecurityEvent.REFUSED_ADDRESS, "an event of a vault that isn't this app's")
         raise BadEvent("Id is in no vault of this app")
     if len(path) != 4 or path[:2] != ["", "secrets"] or parts.query or parts.fragment:
         raise BadEvent("Id must be https://<vault>/secrets/<name>/<version>")

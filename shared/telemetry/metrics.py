@@ -109,7 +109,7 @@ class Metrics:
     )
     partner_open = Gauge(
         "sluice.partner.open",
-        unit="1",
+        unit="{breaker}",
         description="Whether this instance has opened the breaker of a partner's endpoints: 1 open, 0 closed again",
     )
     keys_cached = Gauge(

@@ -146,14 +146,19 @@ class Work:
         hide(secret.value)
         return secret
 
-    def call(self, partner: Partner) -> Calls:
+    def call(
+        self, partner: Partner, *, region: str | None = None, tier: str | None = None, customer: str | None = None
+    ) -> Calls:
         """Calls to somebody else's system, for example `await work.call(carrier).post("/labels", Label, body)`.
 
         They are made at once, not with the commit, and a handler may run again: each has a key that a re-run repeats.
-        What a partner's models hold is for the handler alone; save and publish models of your own.
+        What a partner's models hold is for the handler alone; save and publish models of your own. A partner that has
+        several targets is called at the one for a region, tier or customer.
 
         Raises
         ------
+        UnknownTarget
+            The partner has none for that region, tier or customer.
         LookupError
             The partner isn't declared, or nobody says where it is.
         """
@@ -167,7 +172,7 @@ class Work:
             batch=self.headers.lane is Lane.LOW,
             traceparent=self._traceparent,
         )
-        return self._partners.calls(partner, caller, self._calls)
+        return self._partners.calls(partner, caller, self._calls, region=region, tier=tier, customer=customer)
 
     async def gather(self, *calls: Awaitable[T], limit: int = 16) -> list[T]:
         """The results of many calls, in their order, of which `limit` run side by side.

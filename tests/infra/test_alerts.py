@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from local.bicep import Deployment, Resource
+from local.bicep import Deployment, Resource, read_parameters
 
 QUERY_RULES = "Microsoft.Insights/scheduledQueryRules"
 METRIC_RULES = "Microsoft.Insights/metricAlerts"
@@ -123,9 +123,27 @@ def test_each_rule_measures_what_its_query_returns(environment: Deployment) -> N
         )
         assert "__" not in criterion["query"], rule
         assert isinstance(criterion["threshold"], int)
-        assert rule.get("properties.actions.actionGroups"), rule
+        assert bool(rule.get("properties.actions.actionGroups")) is bool(environment.value("alertEmails")), rule
         assert len(rule.properties["description"]) > 40
         assert rule.properties["severity"] in range(5)
+
+
+def test_somebody_is_written_to_or_no_group_is_made(infra: Path, environment: Deployment) -> None:
+    """A group without receivers looks as if somebody were called."""
+    groups = environment.of_type("Microsoft.Insights/actionGroups")
+    assert [bool(one.get("properties.emailReceivers")) for one in groups] == [True] * len(groups)
+    assert bool(groups) is (environment.value("stage") != "dev")
+    named = read_parameters(infra / "params/dev.bicepparam", {"SLUICE_ALERT_EMAIL": "me@example.com"})
+    assert named["alertEmails"] == ["me@example.com"]
+
+
+def test_fifty_denied_calls_in_five_minutes_are_told(environment: Deployment) -> None:
+    """Counted as they were, though only some are kept."""
+    (rule,) = [one for one in environment.of_type(QUERY_RULES) if one.name.endswith("-denied")]
+    (criterion,) = rule.get("properties.criteria.allOf")
+    assert (criterion["operator"], criterion["threshold"]) == ("GreaterThanOrEqual", 50)
+    assert rule.properties["windowSize"] == rule.properties["evaluationFrequency"] == "PT5M"
+    assert "sum(ItemCount)" in criterion["query"]
 
 
 def test_metrics_are_those_that_the_services_have(project: Path, environment: Deployment) -> None:

@@ -48,6 +48,8 @@ def test_the_real_stages_have_no_mistake(environment: Deployment) -> None:
         ("prod", {"eventHubs": {"retentionHours": 169}}, "eventHubs.retentionHours is at most 168"),
         ("dev", {"eventHubs": {"partitions": 32}}, "stateBuckets is less than eventHubs.partitions"),
         ("prod", {"storageSku": "Standard_GRS"}, "sizes with zones need a storageSku over zones"),
+        ("dev", {"ownership": {"costCenter": " "}}, "ownership says application, businessUnit and costCenter"),
+        ("prod", {"ownership": {"businessUnit": ""}}, "ownership says application, businessUnit and costCenter"),
         ("prod", {"thresholds": {"otherAgeSeconds": 1}}, "thresholds.otherAgeSeconds is less"),
         *(
             ("dev", {"environmentName": name}, "environmentName is small letters")

@@ -21,7 +21,8 @@ _COMMON = (
     "TimeGenerated: datetime, OperationId: string, OperationName: string, AppRoleName: string, Properties: dynamic"
 )
 TABLES = {
-    "AppRequests": f"({_COMMON}, Name: string, ResultCode: string, Success: bool, DurationMs: real, Url: string)",
+    "AppRequests": f"({_COMMON}, Name: string, ResultCode: string, Success: bool, DurationMs: real, Url: string, "
+    "ItemCount: int)",
     "AppDependencies": f"({_COMMON}, Name: string, Target: string, Success: bool, DurationMs: real)",
     "AppTraces": f"({_COMMON}, Message: string, SeverityLevel: int)",
     "AppExceptions": f"({_COMMON}, ProblemId: string, OuterMessage: string, InnermostType: string, "

@@ -176,5 +176,49 @@ def test_every_resource_is_tagged(environment: Deployment) -> None:
     for one in of(environment, *tagged, "Microsoft.ManagedIdentity/userAssignedIdentities"):
         tags = one.body["tags"]
         assert tags["workload"] == "sluice"
-        assert tags["stage"] == environment.value("stage")
+        assert tags["stage"] == tags["Environment"] == environment.value("stage")
+        assert all(str(tags[name]).strip() for name in ("Application", "BusinessUnit", "CostCenter", "DataClass"))
         assert not isinstance(tags["azd-env-name"], Symbolic)
+
+
+POLICIES = {
+    "404c3081-a854-4457-ae30-26a93ef643f9", "fe83a0eb-a853-422d-aac2-1bffd182c5d0",
+    "8c6a50c6-9ffd-4ae7-986f-5fa6111f9a54", "4fa4b6c0-31ca-4c0d-b10d-24b96f62a751",
+    "12d4fa5e-1f9f-4c21-97a9-b99b3c6611b5", "cfb11c26-f069-4c14-8e36-56c394dae5af",
+    "5d4e3c65-4873-47be-94f3-6f8b953a3598", "6d555dd1-86f2-4f1c-8ed7-5abae7c6cbab",
+}  # fmt: skip
+"""Built-in definitions for TLS, keys and roles that know the effect Deny (Azure/azure-policy, August 2026)."""
+PRIVATE = {
+    "b2982f36-99f2-4db5-8eff-283140c09693", "405c5871-3e91-4644-8a63-58e19d68ff5b",
+    "cbd11fd3-3002-4907-b6c8-579f0e700e13", "0602787f-9896-402a-a6e1-39ee63ee435e",
+}  # fmt: skip
+"""Those against public access."""
+
+
+def test_azure_refuses_what_must_never_change(environments: dict[str, Deployment]) -> None:
+    """Whoever asks, and only where nobody tries things out; each says in a sentence why."""
+    wanted = {"dev": set[str](), "test": POLICIES | PRIVATE, "prod": POLICIES | PRIVATE}
+    for stage, environment in environments.items():
+        found = environment.of_type("Microsoft.Authorization/policyAssignments")
+        assert {str(one.properties["policyDefinitionId"]).rstrip(")]")[-36:] for one in found} == wanted[stage]
+        for one in found:
+            assert one.get("properties.parameters.effect.value") == "Deny"
+            assert one.get("properties.nonComplianceMessages")[0]["message"].endswith(".")
+
+
+def test_what_event_grid_can_not_deliver_is_kept(environment: Deployment) -> None:
+    """In a container that is there, with the right to write there."""
+    (subscription,) = of(environment, "Microsoft.EventGrid/systemTopics/eventSubscriptions")
+    kept = subscription.get("properties.deadLetterWithResourceIdentity.deadLetterDestination.properties")
+    (container,) = [
+        one
+        for one in of(environment, f"{ACCOUNTS}/blobServices/containers")
+        if one.name.endswith(f"/{kept['blobContainerName']}")
+    ]
+    writers = [
+        one
+        for one in of(environment, "Microsoft.Authorization/roleAssignments")
+        if isinstance(one.scope, Resource) and one.scope.name == container.name
+    ]
+    assert len(writers) == 1
+    assert container.name.split("/")[0] in str(kept["resourceId"])

@@ -5,6 +5,7 @@ JavaScript's and Go's libraries have none, Python's neither.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from azure.servicebus.management import ServiceBusAdministrationClient
@@ -57,6 +58,30 @@ def test_what_is_sent_in_a_transaction_is_seen_only_after_its_commit(
     client.call("commit", queue=queue, transaction="one")
     client.call("open", handle=handle, queue=queue)
     assert [each["id"] for each in receive(client, handle, 2)] == ["1", "2"]
+    client.call("close", handle=handle)
+
+
+@spoken_by("java")
+def test_requests_to_the_entity_take_part(
+    client: Driver, make_queue: MakeQueue, handle: str, admin: ServiceBusAdministrationClient
+) -> None:
+    """What is scheduled, and the settlement of a deferred message, which has no delivery."""
+    queue = make_queue()
+    client.call("send", queue=queue, messages=[{"id": number, "body": number} for number in ("1", "2")])
+    client.call("open", handle=handle, queue=queue)
+    found = receive(client, handle, 2)
+    for each in found:
+        client.call("settle", handle=handle, ref=each["ref"], how="defer")
+    held = client.call("receive_deferred", handle=handle, sequences=[each["sequence"] for each in found])
+    at = (time.time() + 3_600) * 1_000
+    for deferred, end, scheduled in zip(held, ("roll_back", "commit"), (0, 1), strict=True):
+        client.call("begin", queue=queue, transaction=end)
+        later = {"messages": [{"id": "3", "body": "3"}], "at": int(at)}
+        assert len(client.call("schedule", queue=queue, transaction=end, **later)) == 1
+        client.call("settle", handle=handle, ref=deferred["ref"], how="complete", transaction=end)
+        client.call(end, queue=queue, transaction=end)
+        counts = admin.get_queue_runtime_properties(queue)
+        assert (counts.scheduled_message_count, counts.total_message_count) == (scheduled, 2)
     client.call("close", handle=handle)
 
 

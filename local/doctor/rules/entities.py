@@ -69,17 +69,19 @@ def queue_is_read(facts: Facts) -> Iterator[Problem]:
 
 @rule(
     "dead-letters-are-drained",
-    checks="a job drains the dead letters of every lane's queue",
+    checks="a job drains the dead letters of every queue that a function reads",
     consequence="what the broker gives up stays in a queue that nobody sees, and can't be replayed",
-    remedy="have the job receive from the lane's queue in functions/composition/dead_letters.py",
+    remedy="say that a job receives from the queue: for lanes in functions/composition/dead_letters.py",
 )
 def dead_letters_are_drained(facts: Facts) -> Iterator[Problem]:
-    draining = ("queue", "receive", "dead-letters")
-    drained = {need.name for need in facts.needs if (need.kind, need.access, need.of) == draining}
-    for setting, attribute in facts.lanes.items():
-        if facts.by_attribute[attribute].default not in drained:
+    received = {(need.name, need.of) for need in facts.needs if (need.kind, need.access) == ("queue", "receive")}
+    defaults = {f"%{setting.name}%": setting.default for setting in facts.by_attribute.values()}
+    for queue in sorted({one.queue for one in facts.queue_triggers}):
+        name = defaults.get(queue, queue)
+        by_whom = ["dead-letters"] if queue.strip("%") in facts.lanes else [of for _, of in received]
+        if not any((name, of) in received for of in by_whom):
             place = facts.place("functions/composition/dead_letters.py", "Access.RECEIVE")
-            yield Problem("", place, f"nothing drains %{setting}%")
+            yield Problem("", place, f"nothing drains {queue}")
 
 
 @rule(

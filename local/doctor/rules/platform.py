@@ -103,9 +103,11 @@ def instances_fit_the_plan(facts: Facts) -> Iterator[Problem]:
 
 @rule(
     "bodies-fit-the-memory",
-    checks="the largest bodies that an instance's requests can bring at once take a quarter of its memory at most",
+    checks="the largest bodies that an instance's requests can bring at once take a quarter of its memory at most, and"
+    " the host takes no more requests at once than the platform gives it",
     consequence="callers without any right take the instance down: the host holds a body in four times its size",
-    remedy="lower perInstanceConcurrency or SLUICE_MAX_BODY_BYTES, or take larger instances",
+    remedy="lower perInstanceConcurrency with maxConcurrentRequests in host.json, or SLUICE_MAX_BODY_BYTES, or take"
+    " larger instances",
 )
 def bodies_fit_the_memory(facts: Facts) -> Iterator[Problem]:
     for deployment, app in facts.in_azure:
@@ -115,6 +117,13 @@ def bodies_fit_the_memory(facts: Facts) -> Iterator[Problem]:
         most = facts.number(app, "max_body_bytes") * _MEMORY_OF_A_BODY * size.http_concurrency / 1024**2
         if most * 4 > size.memory_mb:
             yield Problem(deployment.at(app), app.place, f"holds {most:.0f} MB of bodies in {size.memory_mb} MB")
+        taken = app.host.http.max_concurrent_requests
+        if not 1 <= taken <= size.http_concurrency and any(
+            app.runs(one.function) for one in facts.triggers if one.type == "httpTrigger"
+        ):
+            many = f"{taken} requests" if taken > 0 else "any number of requests"
+            place = facts.place("host.json", "maxConcurrentRequests")
+            yield Problem(deployment.at(app), place, f"the host takes {many} at once, of {size.http_concurrency}")
 
 
 @rule(

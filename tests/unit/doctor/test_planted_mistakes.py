@@ -132,6 +132,8 @@ PLANTED: list[tuple[str, *tuple[Edit, ...]]] = [
     ("bodies-have-one-limit", (SAMPLE, '"FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": "8388608"',
                                '"FUNCTIONS_REQUEST_BODY_SIZE_LIMIT": "1073741824"')),
     ("bodies-fit-the-memory", (PROD, "httpConcurrency: 16", "httpConcurrency: 17")),
+    ("bodies-fit-the-memory", (HOST, '"maxConcurrentRequests": 16', '"maxConcurrentRequests": 17')),
+    ("bodies-fit-the-memory", (HOST, '"maxConcurrentRequests": 16,', "")),
     ("bodies-fit-the-memory", (MAIN, "var bodyLimit = 8388608", "var bodyLimit = 8388609")),
     ("connections-are-complete", (MAIN, "  'EventHubs'\n", "")),
     ("connections-are-complete", (MAIN, "  'KeyVault'\n", "")),

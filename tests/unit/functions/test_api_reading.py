@@ -13,11 +13,11 @@ import pytest
 from azure.core.exceptions import ServiceRequestError
 from starlette.responses import Response
 
+from functions.batches import delivery_of
 from functions.composition import Composition, authentication
 from functions.composition.health import reports
 from functions.composition.processing import processor
 from functions.composition.read_models import projector
-from functions.lanes import delivery_of
 from shared.authentication import api_key_entry
 from shared.health import Check, Component, Health, Identity, Monitor, Status
 from shared.messages import CloudEvent, Contract, Delivery, Integration, Registry

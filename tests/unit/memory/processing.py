@@ -12,6 +12,7 @@ from shared.dead_letters import DeadLetterStore, Suspects
 from shared.messages import Lane, Registry
 from shared.ordered import OrderedKeys, Parking, ParkingDrain
 from shared.outbox import Outbox
+from shared.partners import Partners
 from shared.pausing import PauseGate, PauseWatch
 from shared.processing import BatchProcessor, Decoder, Limits, Recent, Runner, Settler
 from shared.resilience import LaneTurns, RetryBudget, RetryPlan, Share, WeightedBulkhead
@@ -52,6 +53,7 @@ class Surroundings:
     jitter: float = 0.5
     settle_for: timedelta = timedelta(0)
     suspects: Suspects | None = None
+    partners: Partners | None = None
 
 
 class Instance:
@@ -89,6 +91,7 @@ class Instance:
                 limits=limits,
                 source=around.source,
                 secrets=around.secrets,
+                partners=around.partners,
                 pauses=around.pauses,
                 now=around.now,
                 random=lambda: around.jitter,

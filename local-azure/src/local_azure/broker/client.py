@@ -152,7 +152,7 @@ class ClientConnection:
         if node == _MANAGEMENT:
             return self._requests(link, self._broker.hub_management.answer)
         if node.endswith("/" + _MANAGEMENT):
-            return self._requests(link, self._management(path).answer)
+            return self._requests(link, self._management(path).answer, takes_part=True)
         hub = self._broker.find_hub(path)
         if hub is not None:
             return EventSender(link, self, hub.hub, hub.partition)
@@ -168,8 +168,10 @@ class ClientConnection:
             raise _not_found(path)
         return queue
 
-    def _requests(self, link: IncomingLink, answer: Callable[[Request, Any], None]) -> Requests:
-        requests = Requests(link, self, answer)
+    def _requests(
+        self, link: IncomingLink, answer: Callable[[Request, Any], None], *, takes_part: bool = False
+    ) -> Requests:
+        requests = Requests(link, self, answer, takes_part=takes_part)
         requests.open()
         return requests
 

@@ -162,9 +162,10 @@ _BATCH_SIZE: Final = "com.microsoft:max-message-batch-size"
 class Request:
     """A request to a `$management` or `$cbs` node."""
 
-    def __init__(self, sections: Sections, link: IncomingLink) -> None:
+    def __init__(self, sections: Sections, link: IncomingLink, transaction: Transaction | None = None) -> None:
         self.sections = sections
         self.link = link
+        self.transaction = transaction
         self.properties: dict[str, Any] = sections.application_properties
 
     @property
@@ -183,12 +184,26 @@ Respond = Callable[[bytes], None]
 
 
 class Requests:
-    """Takes requests from a client and sends answers over the link that the client opened for them."""
+    """Takes requests from a client and sends answers over the link that the client opened for them.
 
-    def __init__(self, link: IncomingLink, client: Client, answer: Callable[[Request, Respond], None]) -> None:
+    Parameters
+    ----------
+    takes_part:
+        Whether requests may be part of a transaction.
+    """
+
+    def __init__(
+        self,
+        link: IncomingLink,
+        client: Client,
+        answer: Callable[[Request, Respond], None],
+        *,
+        takes_part: bool = False,
+    ) -> None:
         self._link = link
         self._client = client
         self._answer = answer
+        self._takes_part = takes_part
 
     def open(self) -> None:
         """Accept the link."""
@@ -199,9 +214,12 @@ class Requests:
         try:
             if event.oversized:
                 raise AmqpError(Condition.MESSAGE_SIZE_EXCEEDED, "A request has at most 1,048,576 bytes")
-            if event.transaction is not None:  # done at once it would not be undone by a rollback
-                raise AmqpError(Condition.NOT_ALLOWED, "Requests take no part in transactions")
-            request = Request(scan(event.payload), self._link)
+            transaction = None
+            if event.transaction is not None:
+                if not self._takes_part:
+                    raise AmqpError(Condition.NOT_ALLOWED, "Requests to this node take no part in transactions")
+                transaction = self._client.transactions.find(event.transaction)
+            request = Request(scan(event.payload), self._link, transaction)
             reply_to = request.sections.properties.reply_to
             replies = self._client.find_replies(self._link, reply_to if isinstance(reply_to, str) else None)
             if replies is None:
@@ -214,7 +232,8 @@ class Requests:
                 self._link.settle(event.delivery_id, rejected(error))
         else:
             if not event.settled:
-                self._link.settle(event.delivery_id)
+                state = ACCEPTED if event.transaction is None else transactional(event.transaction, ACCEPTED)
+                self._link.settle(event.delivery_id, state)
         if self._link.credit < _CREDIT // 2:
             self._link.grant(_CREDIT)
 

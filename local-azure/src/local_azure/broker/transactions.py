@@ -7,7 +7,7 @@ commits, so that a crash keeps all of it or nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -75,6 +75,8 @@ class Transaction:
         self._session: object = None
         self._sent: dict[Store, list[Message]] = {}
         self._settled: dict[bytes, tuple[Store, Callable[[int], object]]] = {}
+        self._changes: list[tuple[Callable[[int], object], Callable[[int], object]]] = []
+        self._changed: set[object] = set()
         self._messages = self._bytes = 0
 
     def send(self, store: Store, messages: Sequence[Message], group: str, session: object) -> None:
@@ -107,6 +109,41 @@ class Transaction:
             raise AmqpError(Condition.MESSAGE_LOCK_LOST, "The message is settled in this transaction already")
         self._settled[token] = (store, apply)
 
+    def change(
+        self,
+        path: str,
+        check: Callable[[int], object],
+        apply: Callable[[int], object],
+        *,
+        once: Collection[object] = (),
+        size: int = 0,
+        session: object,
+        now: int,
+    ) -> None:
+        """Change something else of an entity by `apply`, which does what `check` lets it.
+
+        Parameters
+        ----------
+        once:
+            What can be changed only once in a transaction, since it is gone then.
+        size:
+            Bytes that are kept for it.
+
+        Raises
+        ------
+        AmqpError
+            As `send` does, or with what `check` raises.
+        """
+        self._join(entity_group(path), session, sends=False)
+        check(now)
+        if self._changed.intersection(once):
+            raise AmqpError(Condition.MESSAGE_NOT_FOUND, "It is changed in this transaction already")
+        if len(self._changes) >= _MAX_MESSAGES or self._bytes + size > _MAX_BYTES:
+            raise AmqpError(Condition.RESOURCE_LIMIT_EXCEEDED, "A transaction holds no more changes here")
+        self._changed.update(once)
+        self._changes.append((check, apply))
+        self._bytes += size
+
     def _join(self, group: str, session: object, *, sends: bool) -> None:
         """Take part with an entity. Another one than the first may only be sent to, over the first one's session.
 
@@ -137,11 +174,13 @@ class Transaction:
                 store.check(messages)
             for token, (store, _) in self._settled.items():
                 store.under_lock(token, now)
+            for check, _ in self._changes:
+                check(now)
         except AmqpError as error:
             raise AmqpError(Condition.TRANSACTION_ROLLBACK, f"Nothing was changed: {error}") from error
         for store, messages in self._sent.items():
             store.accept(messages, now)
-        for _, apply in self._settled.values():
+        for apply in (*(each for _, each in self._settled.values()), *(each for _, each in self._changes)):
             apply(now)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from typing import Any
 
@@ -9,10 +10,10 @@ import pytest
 
 from local_azure.broker.amqp.encode import encode
 from local_azure.broker.amqp.frames import frame
-from local_azure.broker.amqp.message import BATCH_FORMAT
+from local_azure.broker.amqp.message import BATCH_FORMAT, Properties, encode_message
 from local_azure.broker.amqp.outcomes import ACCEPTED
 from local_azure.broker.amqp.performatives import Attach, Begin, Detach, Disposition, Terminus
-from local_azure.broker.amqp.types import Described, Raw, Symbol, ULong
+from local_azure.broker.amqp.types import Array, Described, Raw, Symbol, Timestamp, ULong
 from local_azure.broker.config import ConfiguredSubscription, Namespace
 from local_azure.broker.entities import (
     EntityStatus,
@@ -402,13 +403,138 @@ def _noting(noted: list[str], name: str, inner: Callable[..., None]) -> Callable
     return note
 
 
-def test_requests_take_no_part(client: Client) -> None:
+class Node:
+    """The `$management` node of an entity, asked within a transaction."""
+
+    def __init__(self, client: Client, entity: str) -> None:
+        self._client = client
+        client.attach(f"{entity}/$management", 8, receives=False)
+        client.attach(f"{entity}/$management", 9, receives=True)
+        client.grant(9, 100)
+
+    def ask(self, identity: bytes | None, operation: str, value: Any = None) -> tuple[Any, Any]:
+        """The reply's status, or the condition of the refusal; and its body."""
+        message = encode_message(
+            properties=Properties(message_id="r", reply_to="me"),
+            application_properties={"operation": f"com.microsoft:{operation}"},
+            body=value,
+        )
+        self._client.received.clear()
+        self._client.publish(8, message, state=None if identity is None else _within(identity))
+        settled = self._client.take(Disposition)
+        if settled.state.descriptor == 0x25:
+            return str(settled.state.value[0].value[0]), None
+        assert settled.state.descriptor == (0x24 if identity is None else 0x34)
+        ((_, sections),) = self._client.messages()
+        return sections.application_properties["statusCode"], sections.value_body()
+
+
+def _schedule(world: BrokerWorld, text: bytes) -> dict[str, Any]:
+    due = encode(Described(ULong(0x72), {Symbol("x-opt-scheduled-enqueue-time"): Timestamp(world.now + 60_000)}))
+    return {"messages": [{"message": due + body(text)}]}
+
+
+@pytest.mark.parametrize("commits", [True, False], ids=["commit", "rollback"])
+def test_scheduling_and_cancelling_take_part(world: BrokerWorld, client: Client, commits: bool) -> None:
+    """The number is told at once, and is the message's own when others were sent meanwhile; after a rollback a gap."""
+    node = Node(client, "a")
+    _, first = node.ask(None, "schedule-message", _schedule(world, b"1"))
+    identity = _declare(client)
+    status, second = node.ask(identity, "schedule-message", _schedule(world, b"2"))
+    assert (status, tuple(second["sequence-numbers"].items)) == (200, (2,))
+    cancelled = {"sequence-numbers": first["sequence-numbers"]}
+    assert node.ask(identity, "cancel-scheduled-message", cancelled)[0] == 200
+    assert node.ask(identity, "cancel-scheduled-message", cancelled)[0] == 404
+    client.attach("a", 0, receives=False)
+    client.publish(0, body(b"3"), settled=True)
+    assert _bodies(client, "a") == [b"1", b"3"]
+    assert _discharge(client, identity, fail=not commits) == "accepted"
+    held = world.broker.namespace.queues["a"].queue
+    numbers = {message.bare[-1:]: message.sequence for message in held.messages.values()}
+    assert numbers == ({b"2": 2, b"3": 3} if commits else {b"1": 1, b"3": 3})
+    world.wait(61_000)
+    client.attach("a", 1, receives=True)
+    client.credit(1, 10)
+    assert len(client.messages()) == 2
+    assert sorted(_bodies(client, "a")) == ([b"2", b"3"] if commits else [b"1", b"3"])
+
+
+@pytest.mark.parametrize(
+    ("disposition", "left"), [("completed", 0), ("abandoned", 1), ("defered", 1), ("suspended", 0)]
+)
+def test_settling_by_management_takes_part(client: Client, disposition: str, left: int) -> None:
+    """As the settlement of a deferred message has to; after a rollback the lock is as it was."""
+    client.attach("a", 0, receives=False)
+    client.publish(0, body(b"1"), settled=True)
+    (transfer,) = _locked(client, "a", 1)
+    node = Node(client, "a")
+    settled = {
+        "disposition-status": disposition,
+        "lock-tokens": Array(0x98, (uuid.UUID(bytes_le=transfer.delivery_tag),)),
+    }
+    queue = client.world.broker.namespace.queues["a"].queue
+    for fails in (True, False):
+        identity = _declare(client)
+        assert node.ask(identity, "update-disposition", settled)[0] == 200
+        assert node.ask(identity, "update-disposition", settled)[0] == 410
+        assert list(queue.locked) == [transfer.delivery_tag]
+        assert _discharge(client, identity, fail=fails) == "accepted"
+    assert len(queue.messages) == left
+    assert transfer.delivery_tag not in queue.locked
+    assert node.ask(None, "update-disposition", settled)[0] == 410
+
+
+def test_a_sessions_state_is_set_with_the_rest(world: BrokerWorld, client: Client) -> None:
+    """Or not at all; whoever lost the session in between rolls all back."""
+    client.attach("sessions", 0, receives=False)
+    client.publish(0, encode(Described(ULong(0x73), [None] * 10 + ["s"])) + body(b"1"), settled=True)
+    filters = {Symbol("com.microsoft:session-filter"): "s"}
+    fields = ["sessions", None, None, None, None, None, None, filters]
+    own = Terminus(Raw(encode(Described(ULong(0x28), fields))), "sessions", filters)
+    client.attach("", 1, receives=True, source=own)
+    node = Node(client, "sessions")
+
+    def state() -> Any:
+        return node.ask(None, "get-session-state", {"session-id": "s"})[1].get("session-state")
+
+    for fails, wanted in ((True, None), (False, b"new")):
+        identity = _declare(client)
+        assert node.ask(identity, "set-session-state", {"session-id": "s", "session-state": b"new"})[0] == 200
+        assert state() is None
+        assert _discharge(client, identity, fail=fails) == "accepted"
+        assert state() == wanted
+    identity = _declare(client)
+    too_large = {"session-id": "s", "session-state": bytes(262_145)}
+    assert node.ask(identity, "set-session-state", too_large)[0] == 400
+    assert node.ask(identity, "set-session-state", {"session-id": "s", "session-state": None})[0] == 200
+    assert node.ask(identity, "renew-session-lock", {"session-id": "s"})[0] == 200
+    world.wait(60_000)
+    assert _discharge(client, identity) == "amqp:transaction:rollback"
+
+
+def test_what_changes_no_message_is_done_at_once(client: Client) -> None:
+    """Peeking and renewing a lock; another entity takes no part all the same."""
+    client.attach("a", 0, receives=False)
+    client.publish(0, body(b"1"), settled=True)
+    (transfer,) = _locked(client, "a", 1)
+    node = Node(client, "a")
+    identity = _declare(client)
+    assert node.ask(identity, "peek-message", {"from-sequence-number": 0, "message-count": 1})[0] == 200
+    tokens = {"lock-tokens": Array(0x98, (uuid.UUID(bytes_le=transfer.delivery_tag),))}
+    assert node.ask(identity, "renew-lock", tokens)[0] == 200
+    assert node.ask(identity, "batch-delete-messages", {"message-count": 1})[0] == 400
+    assert _discharge(client, identity) == "accepted"
+    assert node.ask(identity, "renew-lock", tokens)[0] == "amqp:transaction:unknown-id"
+
+
+@pytest.mark.parametrize("node", ["$cbs", "$management"])
+def test_requests_to_the_namespace_take_no_part(client: Client, node: str) -> None:
     """What was done at once could not be undone, so it is refused."""
-    client.attach("a/$management", 8, receives=False)
-    client.attach("a/$management", 9, receives=True)
+    client.attach(node, 8, receives=False)
+    client.attach(node, 9, receives=True)
     client.grant(9, 10)
     identity = _declare(client)
-    request = encode(Described(ULong(0x74), {"operation": "com.microsoft:update-disposition"}))
+    request = encode(Described(ULong(0x74), {"operation": "put-token"}))
     refused = _post(client, 8, identity, request + encode(Described(ULong(0x77), {})))
     assert (refused.descriptor, refused.value[0].value[0]) == (0x25, "amqp:not-allowed")
 

@@ -29,8 +29,8 @@ async def test_the_first_example_makes_a_label(project: Path) -> None:
     exec(compile(snippets(project, "python")[0], "partners.md", "exec"), found)
     integration: Integration = found["parcels"]
     async with world() as carrier:
-        client = carrier.partners._made(carrier.partner)
-        carrier.partners._clients[found["carrier"]] = client
+        client = carrier.partners._made(carrier.partner, None)
+        carrier.partners._clients[found["carrier"], None] = client
         for _ in range(2):
             unit = work(MemoryState(), key="P1", partners=carrier.partners, deadline=carrier.caller.deadline)
             await integration.handlers[0].call(found["Parcel"](parcel_id="P1"), unit)

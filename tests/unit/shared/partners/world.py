@@ -53,9 +53,9 @@ class World:
         """Have the carrier behave so, before everything that was said earlier."""
         self.carrier.script.rules.insert(0, Rule.of({"method": method, "path": path, **behaviour}))
 
-    def calls(self, **changed: Any) -> Calls:
+    def calls(self, *, at: dict[str, str] | None = None, **changed: Any) -> Calls:
         """A run of the message's handler."""
-        return self.partners.calls(self.partner, replace(self.caller, **changed), Counter())
+        return self.partners.calls(self.partner, replace(self.caller, **changed), Counter(), **(at or {}))
 
     @property
     def asked(self) -> list[Asked]:
@@ -69,7 +69,13 @@ class World:
 
 
 @asynccontextmanager
-async def world(store: MemoryState | None = None, **options: Any) -> AsyncIterator[World]:
+async def world(
+    store: MemoryState | None = None,
+    *,
+    urls: dict[str, str] | None = None,
+    given: dict[str, Any] | None = None,
+    **options: Any,
+) -> AsyncIterator[World]:
     """A partner with these options, and a carrier that does what it is asked."""
     partner = Partner("carrier", **{"retry": QUICK, **options})
     state = store or MemoryState()
@@ -77,8 +83,9 @@ async def world(store: MemoryState | None = None, **options: Any) -> AsyncIterat
     async with running_partner(script=script, clock=time.monotonic) as carrier:
         partners = Partners(
             [partner],
-            urls={"carrier": carrier.url},
+            urls={"carrier": carrier.url} if urls is None else urls,
             answers=KeptAnswers(state, None, now=lambda: NOW),
+            **(given or {}),
             around=Surroundings(
                 clock=time.monotonic, now=lambda: NOW, random=lambda: 0.5, row=lambda name: StateRow(state, name)
             ),

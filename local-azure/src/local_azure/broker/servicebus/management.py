@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from local_azure.broker.servicebus.message import Message, parse_message
 from local_azure.broker.servicebus.queue import Queue
 from local_azure.broker.servicebus.refusals import forwarded
 from local_azure.broker.servicebus.sessions import SessionQueue
+from local_azure.broker.transactions import Transaction, entity_group
 
 __all__ = ["EntityManagement"]
 
@@ -60,12 +61,25 @@ class EntityManagement:
                 raise AmqpError(Condition.NOT_IMPLEMENTED, f"Operation '{request.operation}' is not known")
             if self._queue.settings.forward_to is not None and not request.operation.endswith(("-rule", "-rules")):
                 raise forwarded("browser")
-            body = handler(self, request.body)
+            body = handler(self, request.body) if request.transaction is None else self._within(request)
         except AmqpError as error:
             respond(_reply(request, _STATUS.get(error.condition, 400), error))
             return
         message = _reply(request, 204 if body is None else 200, None, body)
         self._queue.services.journal.after_commit(partial(respond, message))
+
+    def _within(self, request: Request) -> Body | None:
+        """Answer a request that is part of a transaction.
+
+        Source: the tests of Azure.Messaging.ServiceBus against the service (`TransactionLiveTests`), in which these
+        take part. What changes no message is done at once; what no client sends in a transaction is refused.
+        """
+        name = request.operation.removeprefix(_VENDOR)
+        if name in _ENLISTED:
+            return _ENLISTED[name](self, request)
+        if name in _UNCHANGING:
+            return _OPERATIONS[name](self, request.body)
+        raise AmqpError(Condition.NOT_ALLOWED, f"'{request.operation}' takes no part in transactions")
 
     # -- locks -------------------------------------------------------------------------------------
     def renew_lock(self, body: Body) -> Body:
@@ -77,23 +91,35 @@ class EntityManagement:
 
     def update_disposition(self, body: Body) -> Body:
         """Settle by lock token, for receivers whose link is gone."""
+        settle, now = self._settlement(body), self._now()
+        for token in _tokens(body):
+            settle(token, now)
+        return {}
+
+    def _settle_within(self, request: Request) -> Body:
+        settle, now = self._settlement(request.body), self._now()
+        for token in _tokens(request.body):
+            _transaction(request).settle(
+                self._queue, token, partial(settle, token), session=request.link.session, now=now
+            )
+        return {}
+
+    def _settlement(self, body: Body) -> Callable[[bytes, int], None]:
+        """What a disposition does with a locked message."""
         outcome = _text(body, "disposition-status")
         changes = body.get("properties-to-modify")
         properties = {str(key): value for key, value in changes.items()} if isinstance(changes, dict) else None
-        now = self._now()
-        for token in _tokens(body):
-            if outcome == "completed":
-                self._queue.complete(token, now)
-            elif outcome == "abandoned":
-                self._queue.abandon(token, now, properties)
-            elif outcome == "defered":
-                self._queue.defer(token, now, properties)
-            elif outcome == "suspended":
-                reason, description = body.get("deadletter-reason"), body.get("deadletter-description")
-                self._queue.dead_letter(token, now, reason, description, properties)
-            else:
-                raise _bad_argument(f"disposition-status '{outcome}' is not known")
-        return {}
+        reason, description = body.get("deadletter-reason"), body.get("deadletter-description")
+        queue = self._queue
+        settlements: Mapping[str, Callable[[bytes, int], None]] = {
+            "completed": queue.complete,
+            "abandoned": lambda token, now: queue.abandon(token, now, properties),
+            "defered": lambda token, now: queue.defer(token, now, properties),
+            "suspended": lambda token, now: queue.dead_letter(token, now, reason, description, properties),
+        }
+        if outcome not in settlements:
+            raise _bad_argument(f"disposition-status '{outcome}' is not known")
+        return settlements[outcome]
 
     # -- messages ----------------------------------------------------------------------------------
     def peek_message(self, body: Body) -> Body | None:
@@ -114,18 +140,41 @@ class EntityManagement:
 
     def schedule_message(self, body: Body) -> Body:
         """Take messages whose time has not come."""
+        return _numbers(self._queue.accept(self._scheduled(body), self._now()))
+
+    def _schedule_within(self, request: Request) -> Body:
+        """The numbers are answered at once; a rollback leaves a gap."""
+        messages = self._scheduled(request.body)
+        group = entity_group(self._queue.path)
+        _transaction(request).send(self._queue, messages, group, request.link.session)
+        for message in messages:
+            message.promised = self._queue.take_number()
+        return _numbers([message.promised for message in messages])
+
+    def _scheduled(self, body: Body) -> list[Message]:
         entries = _items(body, "messages", dict)
         new_identity = self._queue.services.new_token
         messages = [parse_message(_binary(each, "message"), new_identity) for each in entries]
         for message in messages:
             if len(message.bare) > self._queue.settings.max_message_bytes:
                 raise AmqpError(Condition.MESSAGE_SIZE_EXCEEDED, "A scheduled message is too large")
-        numbers = self._queue.accept(messages, self._now())
-        return {"sequence-numbers": Array(0x81, tuple(numbers))}
+        return messages
 
     def cancel_scheduled_message(self, body: Body) -> Body:
         """Take scheduled messages back."""
         self._queue.cancel_scheduled([int(each) for each in _items(body, "sequence-numbers", int)])
+        return {}
+
+    def _cancel_within(self, request: Request) -> Body:
+        numbers = [int(each) for each in _items(request.body, "sequence-numbers", int)]
+        _transaction(request).change(
+            self._queue.path,
+            lambda now: self._queue.find_scheduled(numbers),
+            lambda now: self._queue.cancel_scheduled(numbers),
+            once=[(self._queue.path, number) for number in numbers],
+            session=request.link.session,
+            now=self._now(),
+        )
         return {}
 
     def batch_delete_messages(self, body: Body) -> Body | None:
@@ -157,10 +206,20 @@ class EntityManagement:
 
     def set_session_state(self, body: Body) -> Body:
         """Replace the session's state."""
-        state = body.get("session-state")
-        if state is not None and not isinstance(state, bytes):
-            raise _bad_argument("session-state has to be binary or null")
-        self._sessions().set_state(_text(body, "session-id"), state, self._now())
+        self._sessions().set_state(_text(body, "session-id"), _state(body), self._now())
+        return {}
+
+    def _set_state_within(self, request: Request) -> Body:
+        sessions, state = self._sessions(), _state(request.body)
+        identity = _text(request.body, "session-id")
+        _transaction(request).change(
+            sessions.path,
+            lambda now: sessions.check_state(identity, state, now),
+            lambda now: sessions.set_state(identity, state, now),
+            size=len(state or b""),
+            session=request.link.session,
+            now=self._now(),
+        )
         return {}
 
     def get_message_sessions(self, body: Body) -> Body | None:
@@ -204,6 +263,42 @@ _OPERATIONS: Final[Mapping[str, Callable[[EntityManagement, Body], Body | None]]
     "remove-rule": lambda self, body: self.rule_operation("remove", body),
     "enumerate-rules": lambda self, body: self.rule_operation("enumerate", body),
 }
+
+_ENLISTED: Final[Mapping[str, Callable[[EntityManagement, Request], Body | None]]] = {
+    "update-disposition": EntityManagement._settle_within,
+    "schedule-message": EntityManagement._schedule_within,
+    "cancel-scheduled-message": EntityManagement._cancel_within,
+    "set-session-state": EntityManagement._set_state_within,
+}
+"""What takes effect at the discharge."""
+
+_UNCHANGING: Final = frozenset(
+    {
+        "renew-lock",
+        "renew-session-lock",
+        "peek-message",
+        "receive-by-sequence-number",
+        "get-session-state",
+        "get-message-sessions",
+    }
+)
+"""What is done at once and stays, whatever becomes of the transaction: receiving takes no part in one."""
+
+
+def _transaction(request: Request) -> Transaction:
+    assert request.transaction is not None
+    return request.transaction
+
+
+def _numbers(numbers: Sequence[int]) -> Body:
+    return {"sequence-numbers": Array(0x81, tuple(numbers))}
+
+
+def _state(body: Body) -> bytes | None:
+    state = body.get("session-state")
+    if state is not None and not isinstance(state, bytes):
+        raise _bad_argument("session-state has to be binary or null")
+    return state
 
 
 def _reply(request: Request, status: int, error: AmqpError | None, body: Body | None = None) -> bytes:

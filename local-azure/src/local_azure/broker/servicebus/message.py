@@ -56,7 +56,8 @@ class Message:
     """One message in one queue. Times are milliseconds since the epoch, UTC; 0 stands for "none".
 
     `bare` is the bare message and footer as they arrived. `annotations` are the sender's own, encoded,
-    without those that the broker sets. `delivery_count` counts failed deliveries.
+    without those that the broker sets. `delivery_count` counts failed deliveries. `promised` is the sequence number
+    that a sender was given before the message is in its queue.
     """
 
     __slots__ = (
@@ -71,6 +72,7 @@ class Message:
         "header",
         "lock_token",
         "locked_until",
+        "promised",
         "row",
         "sequence",
         "session_id",
@@ -81,6 +83,7 @@ class Message:
     def __init__(self, bare: bytes, header: Header = NO_HEADER) -> None:
         self.row = 0
         self.sequence = 0
+        self.promised = 0
         self.enqueue_sequence = 0
         self.state = MessageState.ACTIVE
         self.header = header

@@ -295,12 +295,16 @@ class Queue(Store):
     # -- scheduling, deferring, peeking ------------------------------------------------------------
     def cancel_scheduled(self, sequences: Sequence[int]) -> None:
         """Remove scheduled messages, all or none."""
-        messages = [self.messages.get(sequence) for sequence in sequences]
-        if any(each is None or each.state is not MessageState.SCHEDULED for each in messages):
+        for message in self.find_scheduled(sequences):
+            self._remove(message)
+
+    def find_scheduled(self, sequences: Sequence[int]) -> list[Message]:
+        """Scheduled messages by number. Raises `AmqpError` if one isn't there."""
+        found = [self.messages.get(sequence) for sequence in dict.fromkeys(sequences)]
+        scheduled = [each for each in found if each is not None and each.state is MessageState.SCHEDULED]
+        if len(scheduled) < len(found):
             raise AmqpError(Condition.MESSAGE_NOT_FOUND, "No scheduled message has one of these numbers")
-        for message in messages:
-            if message is not None:
-                self._remove(message)
+        return scheduled
 
     def take_deferred(
         self, sequences: Sequence[int], now: int, *, locks: bool, session_id: str | None = None

@@ -243,14 +243,19 @@ class SessionQueue(Queue):
 
         At most as many as a message of the tier may have ("Message sessions", session state).
         """
+        session = self.check_state(session_id, state, now)
+        session.state = state
+        self.services.journal.put_session_state(self.identity, session_id, state)
+
+    def check_state(self, session_id: str, state: bytes | None, now: int) -> Session:
+        """The session. Raises the `AmqpError` with which `set_state` would refuse."""
         session = self._locked_session(session_id, now)
         if state is not None and len(state) > self.settings.max_message_bytes:
             raise AmqpError(
                 Condition.MESSAGE_SIZE_EXCEEDED,
                 f"The state of a session has at most {self.settings.max_message_bytes} bytes, not {len(state)}",
             )
-        session.state = state
-        self.services.journal.put_session_state(self.identity, session_id, state)
+        return session
 
     def list_sessions(self, updated_after: int | None, skip: int, count: int) -> list[str]:
         """Names of sessions with messages or state."""

@@ -51,9 +51,15 @@ class Store:
     def _note_counters(self) -> None:
         self.services.journal.put_counters(self.identity, self.next_sequence, self.enqueued_total)
 
-    def _number(self, message: Message, now: int) -> None:
-        message.sequence = self.next_sequence
+    def take_number(self) -> int:
+        """The next sequence number, for one message or for none: gaps do no harm."""
+        number = self.next_sequence
         self.next_sequence += 1
+        return number
+
+    def _number(self, message: Message, now: int) -> None:
+        message.sequence = message.promised or self.take_number()
+        message.promised = 0
         message.enqueued_at = now
         if message.visible_at > now:
             message.state = MessageState.SCHEDULED

@@ -282,8 +282,10 @@ final class Bus {
 
     private Object schedule(JsonNode given) {
         OffsetDateTime at = Instant.ofEpochMilli(given.get("at").asLong()).atOffset(ZoneOffset.UTC);
+        ServiceBusTransactionContext within = given.has("transaction") ? transactions.get(text(given, "transaction")) : null;
         List<String> found = new ArrayList<>();
-        sender(given).scheduleMessages(encodeAll(given), at).forEach(each -> found.add(String.valueOf(each)));
+        (within == null ? sender(given).scheduleMessages(encodeAll(given), at)
+            : sender(given).scheduleMessages(encodeAll(given), at, within)).forEach(each -> found.add(String.valueOf(each)));
         return found;
     }
 

@@ -1,18 +1,20 @@
-"""Mounts an ASGI app in one HTTP function over HTTP streams: answers, and bodies without a length, come in pieces.
+"""Mounts an ASGI app in one HTTP function: over HTTP streams, or over the classic bridge with the same paths.
 
-A body with a Content-Length is read whole by the host before the function is called, whoever sent it: only the host's
-limit on bodies bounds what that takes.
+Over streams, answers, and bodies without a length, come in pieces. A body with a Content-Length is read whole by the
+host before the function is called, whoever sent it: only the host's limit on bodies bounds what that takes.
 """
 
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
+import azure.functions as func
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["answer_with"]
+__all__ = ["ClassicBridge", "answer_with", "key_in_path"]
 
 _PASSED_ON = (
     "type",
@@ -99,3 +101,48 @@ async def _rest(first: Message, messages: asyncio.Queue[Message], running: async
         await running
     finally:
         running.cancel()
+
+
+def key_in_path(segment: str) -> str:
+    """The key that a path's last segment names: the platform leaves an encoded slash encoded, in either shape.
+
+    A key that has the three characters `%2F` itself looks like one with a slash.
+    """
+    return segment.replace("%2F", "/").replace("%2f", "/")
+
+
+class ClassicBridge:
+    """The library's bridge, which decodes a path once more: what would change its meaning is encoded before."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._bridge = func.AsgiMiddleware(app)
+
+    async def answer(self, request: func.HttpRequest, context: func.Context) -> func.HttpResponse:
+        """Run the app for one request."""
+        path = urlsplit(request.url).path
+        if (kept := _kept(path)) != path:
+            request = func.HttpRequest(
+                method=request.method or "GET",
+                url=request.url.replace(path, kept, 1),
+                headers=dict(request.headers),
+                params=dict(request.params),
+                route_params=dict(request.route_params),
+                body=request.get_body(),
+            )
+        answer: func.HttpResponse = await self._bridge.handle_async(request, context)
+        return answer
+
+
+def _kept(path: str) -> str:
+    """A path whose encoded slashes, and whose bytes that are no UTF-8, are still encoded after one decoding.
+
+    A semicolon is encoded: the library takes what follows it for parameters of the path, and drops that.
+    """
+    path = path.replace(";", "%3B")
+    if "%" not in path:
+        return path
+    try:
+        unquote(path, errors="strict")
+    except UnicodeDecodeError:
+        return path.replace("%", "%25")
+    return path.replace("%2F", "%252F").replace("%2f", "%252F")

@@ -1,0 +1,276 @@
+"""What adds to a request the proof of who sends it, and what helps when the partner doesn't believe it."""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import os
+import ssl
+import tempfile
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Protocol
+from urllib.parse import urlencode, urlsplit, urlunsplit
+
+from shared.secrets import Secret, UnknownSecret
+from shared.telemetry import hide
+
+from .auth import ApiKey, Authentication, Basic, ClientCredentials, HmacSigned, ManagedIdentity, MutualTls, RefreshToken
+from .errors import PartnerError
+from .meaning import check
+from .sessions import Request, Session
+from .tokens import Token, TokenCache, read_token, token_request
+
+__all__ = ["Authenticators", "Means", "Secrets"]
+
+
+class Secrets(Protocol):
+    """Gives secrets: `shared.secrets.SecretCache`."""
+
+    async def get(self, name: str) -> Secret:
+        """The current version; raises SecretError."""
+        ...
+
+    async def both(self, name: str) -> Sequence[Secret]:
+        """The current version, then the previous one while it is accepted."""
+        ...
+
+    async def changed(self, name: str) -> bool:
+        """Read it anew where it is cached."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Means:
+    """What authentication needs of the app.
+
+    Attributes
+    ----------
+    identity:
+        A token of the app's own identity for a scope, and the moment of its end in seconds since 1970.
+    session:
+        Makes the connections to a token endpoint.
+    """
+
+    secrets: Secrets | None
+    identity: Callable[[str], Awaitable[tuple[str, float]]] | None
+    session: Callable[[str], Session]
+    clock: Callable[[], float]
+    now: Callable[[], datetime]
+
+
+class Authenticators:
+    """Everything that a partner asks for, in the order in which it was declared."""
+
+    def __init__(self, partner: str, declared: Sequence[Authentication], means: Means) -> None:
+        self._partner = partner
+        self._means = means
+        self._secrets: dict[str, _RotatingSecret] = {}
+        self._tokens: dict[Authentication, TokenCache] = {}
+        self._sessions: list[Session] = []
+        self._context: tuple[str, ssl.SSLContext] | None = None
+        self._certificate = next((one for one in declared if isinstance(one, MutualTls)), None)
+        self._signatures = tuple(one for one in declared if isinstance(one, HmacSigned))
+        self._others = tuple(one for one in declared if not isinstance(one, MutualTls | HmacSigned))
+        self.any = bool(declared)
+
+    async def apply(self, request: Request) -> Request:
+        """The request with its proofs; a signature is over all the rest."""
+        for one in (*self._others, *self._signatures):
+            request = await self._applied(request, one)
+        return request
+
+    async def refused(self, request: Request) -> bool:
+        """The partner answered this request with 401: whether another try may be believed."""
+        helped = False
+        for one in (*self._others, *self._signatures):
+            if isinstance(one, ClientCredentials | RefreshToken | ManagedIdentity):
+                bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
+                self._token(one).spoil(bearer)
+                helped = True
+            elif await self._secret(one.secret).refused():
+                helped = True
+        return helped
+
+    async def _applied(self, request: Request, one: Authentication) -> Request:
+        match one:
+            case ApiKey():
+                value = one.prefix + await self._secret(one.secret).get()
+                if one.query:
+                    return replace(request, query={**request.query, one.query: value})
+                return _with(request, {one.header: value})
+            case Basic():
+                pair = f"{one.user}:{await self._secret(one.secret).get()}".encode()
+                value = base64.b64encode(pair).decode()
+                hide(value)
+                return _with(request, {"Authorization": f"Basic {value}"})
+            case HmacSigned():
+                return _with(request, self._signed(request, one, await self._secret(one.secret).get()))
+            case ClientCredentials() | RefreshToken() | ManagedIdentity():
+                return _with(request, {"Authorization": f"Bearer {await self._token(one).get()}"})
+            case _:
+                return request
+
+    def _signed(self, request: Request, how: HmacSigned, secret: str) -> dict[str, str]:
+        moment = self._means.now()
+        parts = {
+            "id": next((value for name, value in request.headers.items() if name == "Idempotency-Key"), ""),
+            "timestamp": str(int(moment.timestamp())),
+            "method": request.method,
+            "path": request.path,
+            "query": urlencode(request.query),
+            "body": "\0",
+        }
+        if how.id_header and not parts["id"]:
+            parts["id"] = hashlib.sha256(request.body or b"").hexdigest()[:32]
+        text = how.signed.format(**parts).encode().replace(b"\0", request.body or b"")
+        signature = hmac.new(_key(self._partner, how, secret), text, how.algorithm).digest()
+        encoded = signature.hex() if how.encoding == "hex" else base64.b64encode(signature).decode()
+        headers = {how.header: how.prefix + encoded}
+        if how.timestamp_header:
+            headers[how.timestamp_header] = parts["timestamp"]
+        if how.id_header:
+            headers[how.id_header] = parts["id"]
+        return headers
+
+    def _secret(self, name: str) -> "_RotatingSecret":
+        if name not in self._secrets:
+            if self._means.secrets is None:
+                raise UnknownSecret(name, "the app has no key vault: set KeyVault__vaultUri")
+            self._secrets[name] = _RotatingSecret(self._means.secrets, name)
+        return self._secrets[name]
+
+    def _token(self, one: ClientCredentials | RefreshToken | ManagedIdentity) -> TokenCache:
+        if one not in self._tokens:
+            fetch = self._fetch_identity(one) if isinstance(one, ManagedIdentity) else self._fetch_token(one)
+            self._tokens[one] = TokenCache(fetch, clock=self._means.clock)
+        return self._tokens[one]
+
+    def _fetch_identity(self, one: ManagedIdentity) -> Callable[[], Awaitable[Token]]:
+        identity = self._means.identity
+        if identity is None:
+            raise LookupError(f"{self._partner}: the app has no identity here")
+
+        async def fetch() -> Token:
+            value, ends = await identity(one.scope)
+            return Token(value, max(0.0, ends - self._means.now().timestamp()))
+
+        return fetch
+
+    def _fetch_token(self, one: ClientCredentials | RefreshToken) -> Callable[[], Awaitable[Token]]:
+        parts = urlsplit(one.token_url)
+        session = self._means.session(urlunsplit((parts.scheme, parts.netloc, "", "", "")))
+        self._sessions.append(session)
+        secrets = self._means.secrets
+        if secrets is None:
+            raise UnknownSecret(one.secret, "the app has no key vault: set KeyVault__vaultUri")
+
+        async def ask() -> Token:
+            answer = await session.send(await token_request(one, secrets), seconds=_TOKEN_SECONDS)
+            check(self._partner, "token", answer, now=self._means.now())
+            return read_token(self._partner, answer)
+
+        async def fetch() -> Token:
+            """A secret that has just been replaced is read anew."""
+            try:
+                return await ask()
+            except PartnerError as error:
+                if error.status not in (400, 401) or not await secrets.changed(one.secret):
+                    raise
+            return await ask()
+
+        return fetch
+
+    async def identity(self) -> ssl.SSLContext | None:
+        """The TLS context with the app's certificate; another one as soon as the vault has another certificate."""
+        wanted = self._certificate
+        if wanted is None:
+            return None
+        if self._means.secrets is None:
+            raise UnknownSecret(wanted.secret, "the app has no key vault: set KeyVault__vaultUri")
+        own = await self._means.secrets.get(wanted.secret)
+        trusted = await self._means.secrets.get(wanted.authorities) if wanted.authorities else None
+        version = f"{own.version}/{trusted.version if trusted else ''}"
+        if self._context is None or self._context[0] != version:
+            self._context = version, _tls(own, trusted)
+        return self._context[1]
+
+    async def close(self) -> None:
+        """Close the connections to token endpoints."""
+        for cache in self._tokens.values():
+            await cache.close()
+        for session in self._sessions:
+            await session.close()
+
+
+_TOKEN_SECONDS = 10.0
+
+
+class _RotatingSecret:
+    """A secret of which a partner may know the next or the former version already, or still."""
+
+    def __init__(self, secrets: Secrets, name: str) -> None:
+        self._secrets = secrets
+        self._name = name
+        self._refused = ""
+
+    async def get(self) -> str:
+        """The current version, unless the partner has just refused it and accepts the one before."""
+        current = await self._secrets.get(self._name)
+        value = current.value
+        if value == self._refused:
+            value = next((one.value for one in await self._secrets.both(self._name) if one.value != value), value)
+        hide(value)
+        return value
+
+    async def refused(self) -> bool:
+        """Whether there is another version to try: a newer one of the vault, or the one before."""
+        used = await self.get()
+        await self._secrets.changed(self._name)
+        current = (await self._secrets.get(self._name)).value
+        if used != current:  # it was the former one, or the vault has a new one
+            self._refused = ""
+            return True
+        others = [one.value for one in await self._secrets.both(self._name) if one.value != current]
+        self._refused = current if others else ""
+        return bool(others)
+
+
+def _with(request: Request, headers: dict[str, str]) -> Request:
+    return replace(request, headers={**request.headers, **headers})
+
+
+def _key(partner: str, how: HmacSigned, secret: str) -> bytes:
+    if how.key == "text":
+        return secret.encode()
+    try:
+        return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+    except binascii.Error:
+        raise PartnerError(partner, "signature", f"the secret {how.secret} is no Base64", sent=False) from None
+
+
+def _tls(own: Secret, trusted: Secret | None) -> ssl.SSLContext:
+    """A context with a certificate. The ssl module reads it from files alone: from one of our own, for a moment."""
+    context = ssl.create_default_context(cadata=trusted.value if trusted else None)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    descriptor, name = tempfile.mkstemp(prefix="sluice-")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(_pem(own))
+        context.load_cert_chain(name)
+    finally:
+        os.unlink(name)
+    return context
+
+
+def _pem(own: Secret) -> bytes:
+    if "-----BEGIN" in own.value:
+        return own.value.encode()
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, pkcs12
+
+    key, certificate, more = pkcs12.load_key_and_certificates(base64.b64decode(own.value), None)
+    if key is None or certificate is None:
+        raise UnknownSecret(own.name, "holds no certificate with its key")
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return private + b"".join(one.public_bytes(Encoding.PEM) for one in (certificate, *more))
