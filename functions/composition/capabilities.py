@@ -31,6 +31,7 @@ _MODULES = (
     "authentication",
     "schedules",
     "metrics",
+    "polling",
 )
 
 _LOADED = [import_module(f"{__package__}.{name}") for name in _MODULES]
