@@ -43,6 +43,7 @@ usage: python3 dev.py COMMAND [options]
   rehearse  play azd up and a delivery against a stand-in of Azure, and say what it would refuse: [--stage STAGE]
   package   build the one zip that is deployed, with a bill of materials: [--out FILE] [--with-packages]
             or, with --local-azure, the wheel of local-azure for other projects
+  plan      what a load needs in Azure and what it costs: [--rate 5000/s --size 2KB --peak 3x --json …]
   audit     list what operators did, or check that nobody changed the list: list | verify [--known NUMBER:HASH] [--json]
   jobs      show when each scheduled job ran, how that went, and when it runs next: [--json]
   erase     forget a person: SUBJECT [--kind customer] [--dry-run] --by WHO --reason WHY
@@ -129,6 +130,7 @@ VERBS = {
     "doctor": Verb(LOCAL, False, module("local.doctor")),
     "rehearse": Verb(LOCAL, False, module("local.rehearsal")),
     "package": Verb(LOCAL, False, module("local.packaging")),
+    "plan": Verb(LOCAL, False, lambda arguments: ["-m", "ops", "plan", *arguments]),
     "audit": Verb(LOCAL, False, operate("audit"), in_project=True),
     "jobs": Verb(LOCAL, False, operate("jobs"), in_project=True),
     "erase": Verb(LOCAL, False, operate("erase"), in_project=True),

@@ -17,11 +17,15 @@ from typing import Any, Final
 
 from local.bicep import Symbolic
 
-__all__ = ["UNKNOWN", "BadCondition", "Condition", "Fields"]
+__all__ = ["UNKNOWN", "BadCondition", "BadValue", "Condition", "Fields"]
 
 
 class BadCondition(ValueError):
     """A condition that isn't one; the text says where and why."""
+
+
+class BadValue(BadCondition):
+    """A value that the condition can't be asked about: of another type than it compares with, or out of its range."""
 
 
 class _Unknown:
@@ -108,7 +112,11 @@ class Condition:
         """
         try:
             return self._of(self._tree, names)
-        except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError) as error:
+        except BadCondition:
+            raise
+        except (TypeError, ValueError, ArithmeticError) as error:
+            raise BadValue(f"{self.text!r}: {error}") from error
+        except (LookupError, AttributeError) as error:
             raise BadCondition(f"{self.text!r}: {error}") from error
 
     def _of(self, node: ast.expr, names: Names) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from .conditions import UNKNOWN, BadCondition, truth
+from .conditions import UNKNOWN, BadCondition, BadValue, truth
 from .plan import Plan, Subject
 from .rules import Rule
 
@@ -33,6 +33,8 @@ class Judgement:
 def judge(plan: Plan, rules: Iterable[Rule]) -> Judgement:
     """Ask every rule about every resource of its types.
 
+    A value of another type than the rule compares with is refused: Azure would not know what to do with it either.
+
     Raises
     ------
     BadCondition
@@ -54,6 +56,7 @@ def judge(plan: Plan, rules: Iterable[Rule]) -> Judgement:
     return Judgement(tuple(refusals), tuple(undecided))
 
 
+_UNFIT = "unfit"
 Found = Iterator[tuple[Subject, Any, dict[str, Any]]]
 
 
@@ -61,18 +64,29 @@ def _value(plan: Plan, rule: Rule, condition: Any, one: Subject, more: dict[str,
     try:
         return condition.value(plan.names(one, more))
     except BadCondition as error:
-        raise BadCondition(f"{rule.id} on {one.resource}: {error}") from None
+        raise type(error)(f"{rule.id} on {one.resource}: {error}") from None
 
 
 def _concerned(plan: Plan, rule: Rule, subjects: Iterable[Subject]) -> list[Subject]:
     if rule.when is None:
         return list(subjects)
-    return [one for one in subjects if truth(_value(plan, rule, rule.when, one)) is True]
+    return [one for one in subjects if _holds(plan, rule, one)]
+
+
+def _holds(plan: Plan, rule: Rule, one: Subject) -> bool:
+    try:
+        return truth(_value(plan, rule, rule.when, one)) is True
+    except BadValue:
+        return True  # the condition itself tells of it
 
 
 def _refuse(plan: Plan, rule: Rule, subjects: list[Subject]) -> Found:
     for one in subjects:
-        value = _value(plan, rule, rule.condition, one)
+        try:
+            value = _value(plan, rule, rule.condition, one)
+        except BadValue as error:
+            yield one, True, {_UNFIT: str(error)}
+            continue
         yield one, truth(value), {"found": value}
 
 
@@ -125,6 +139,8 @@ _KINDS = {
 
 
 def _text(plan: Plan, rule: Rule, one: Subject, more: dict[str, Any]) -> str:
+    if _UNFIT in more:
+        return f"{one}: a value has another type or form than it must have: {more[_UNFIT]}"
     text = rule.text
     for place, condition in rule.places.items():
         found = _value(plan, rule, condition, one, more)

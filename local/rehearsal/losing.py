@@ -63,10 +63,12 @@ def _fixed(kind: str, rules: Rules) -> list[str]:
     return next((paths for name, paths in fixed.items() if name.lower() == kind.lower()), [])
 
 
-def _paths(change: Any) -> Iterator[str]:
-    for one in change.get("delta") or []:
+def _paths(change: Any, above: str = "") -> Iterator[str]:
+    for one in change.get("delta" if not above else "children") or []:
+        path = f"{above}.{one.get('path')}".lstrip(".")
         if one.get("propertyChangeType") != "NoEffect":
-            yield str(one.get("path"))
+            yield path
+        yield from _paths(one, path)
 
 
 def _named(resource_id: str) -> tuple[str, str]:

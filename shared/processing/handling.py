@@ -143,8 +143,8 @@ class Runner:
         attributes = {Name.INTEGRATION: message.handler.integration, Name.EVENT_TYPE: headers.event_type}
         parent = message.delivery.span or headers.traceparent
         with (
+            span(f"handle {headers.event_type}", parent=parent, plain=attributes) as current,
             hiding(message.data),
-            span(f"handle {headers.event_type}", parent=parent, attributes=attributes) as current,
         ):
             work = self._work(fresh, asyncio.get_running_loop().time() + seconds * CALLS_SHARE)
             try:

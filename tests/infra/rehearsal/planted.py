@@ -35,6 +35,8 @@ class Planted(NamedTuple):
     state: Mapping[str, Any] = {}
     with_it: tuple[str, ...] = ()
     """Other rules that the same fault breaks."""
+    environment: Mapping[str, str] = {}
+    """azd's variables, where a fault shows with some of them alone."""
 
 
 def copy_of(project: Path, target: Path) -> Path:
@@ -115,6 +117,8 @@ PLANTED = (
         state={"unregistered": ("Microsoft.App",)}, with_it=("preflight",)),
     Planted(15, "a provider that isn't registered", "provider-is-registered", "dev",
         state={"unregistered": ("Microsoft.EventGrid",)}, with_it=("preflight",)),
+    Planted(16, "logs on two ways", "telemetry-goes-one-way", "dev",
+        (Edit("host.json", r'"telemetryMode": "OpenTelemetry"', '"telemetryMode": "Default"'),)),
     Planted(17, "4 partitions for 40 throughput units", "event-hub-partitions-take-the-units", "prod",
         prod(r"partitions: 32", "partitions: 4")),
     Planted(17, "units that a delivery deflates", "event-hub-units-are-not-deflated", "prod"),
@@ -124,6 +128,9 @@ PLANTED = (
         (Edit(MAIN, r"AzureWebJobsStorage__blobServiceUri: .*", "AzureWebJobsStorage__accountName: accounts.host"),)),
     Planted(20, "classic Premium in a subnet of V2", "gateway-subnet", "prod",
         (*prod(r"sku: 'StandardV2'", "sku: 'Premium'"), NO_GUARDS)),
+    Planted(23, "a token of everybody, API keys or not", "gateway-lets-api-keys-through", "test",
+        (Edit("infra/policies/callers.xml", r"x-api-key", "x-other"),),
+        environment={"SLUICE_AUTH_ISSUER": "https://issuer", "SLUICE_AUTH_AUDIENCE": "api://sluice"}),
     Planted(24, "a forward to a queue that isn't there", "forward-names-what-is-deployed", "dev",
         (Edit(BUS, r"requiresSession: one\.sessions", "requiresSession: one.sessions\n    forwardTo: 'nowhere'"),)),
     Planted(25, "two evaluation periods without TimeGenerated", "log-alert-periods-need-a-time", "dev",
@@ -165,6 +172,15 @@ PLANTED = (
         (Edit("infra/policies/api.xml", r'<set-header name="x-ms-invocation-id".*', ""),)),
     Planted(32, "a time-out that the network doesn't wait for", "forward-timeout", "test",
         (Edit("infra/policies/api.xml", r'timeout="60"', 'timeout="600"'),)),
+    Planted(32, "streams that are held back", "streams-go-through", "test",
+        (Edit(APIM, r' buffer-response="false"', ""),)),
+    Planted(32, "changes that nobody looked at", "pipelines-look-before-they-change", "dev",
+        (Edit(".github/workflows/deploy.yml", r"--what-if dist/what-if\.json", ""),)),
+    Planted(32, "a delivery without a rehearsal", "pipelines-rehearse-first", "dev",
+        (Edit(".azure-pipelines/deploy.yml", r"python3 dev\.py rehearse", "echo"),),
+        with_it=("pipelines-look-before-they-change",)),
+    Planted(32, "a text where a number has to be", "queue-deliveries", "dev",
+        (Edit(BUS, r"maxDeliveryCount: one\.deliveries", "maxDeliveryCount: 'ten'"),)),
     Planted(32, "events that nobody keeps", "event-subscription-keeps-what-it-can-not-deliver", "dev"),
     Planted(32, "alerts that nobody gets", "action-group-tells-somebody", "test",
         (Edit(ALERTS, r"emailReceivers: \[for \(one, i\) in emails: \{", "emailReceivers: [for (one, i) in []: {"),)),

@@ -87,6 +87,19 @@ def answer(change: str, kind: str, name: str, *paths: str) -> dict[str, object]:
             answer("Modify", "Microsoft.EventHub/namespaces/eh/eventhubs", "events", "properties.partitionCount"),
             "eh/events holds data and can't change properties.partitionCount",
         ),
+        (
+            {
+                **answer("Modify", "Microsoft.Storage/storageAccounts", "st"),
+                "delta": [
+                    {
+                        "path": "properties",
+                        "propertyChangeType": "NoEffect",
+                        "children": [{"path": "isHnsEnabled", "propertyChangeType": "Modify"}],
+                    }
+                ],
+            },
+            "st holds data and can't change properties.isHnsEnabled",
+        ),
         (answer("Modify", "Microsoft.KeyVault/vaults", "kv", "tags.stage"), None),
         (answer("Delete", "Microsoft.Insights/metricAlerts", "alert"), None),
         (answer("Create", "Microsoft.KeyVault/vaults", "kv"), None),

@@ -69,6 +69,7 @@ def test_a_planted_fault_is_caught(fault: Planted, tmp_path: Path) -> None:
     """By its rule, and by no other that it doesn't break too."""
     folder = copy_of(PROJECT, tmp_path)
     plant(fault, folder)
-    found = rules_told(list(until_told(fault.rule, play(folder, fault.stage, RULES, state_of(fault)))))
+    rows = play(folder, fault.stage, RULES, state_of(fault), fault.environment)
+    found = rules_told(list(until_told(fault.rule, rows)))
     assert fault.rule in found
     assert found - told_of_the_real_tree(fault.stage) <= {fault.rule, *fault.with_it}

@@ -49,7 +49,9 @@ def test_every_call_is_understood(project: Path) -> None:
             known = seen.setdefault((tool, *ways), help_of(project, [*call, *ways]))
             assert all(option in known for option in options), f"{path.name}: {tool} {' '.join(words)}"
     delivery = {"infra.delivery.rollout", "infra.delivery.load", "dev.py package"}
-    assert {name for name, *_ in seen} == delivery | {f"dev.py {verb}" for verb in ("chaos", "check", "fuzz", "test")}
+    assert {name for name, *_ in seen} == delivery | {
+        f"dev.py {verb}" for verb in ("chaos", "check", "fuzz", "rehearse", "test")
+    }
 
 
 def test_both_pipelines_go_the_same_way(project: Path) -> None:
