@@ -30,6 +30,7 @@ _MODULES = (
     "audit",
     "authentication",
     "schedules",
+    "polling",
 )
 
 _LOADED = [import_module(f"{__package__}.{name}") for name in _MODULES]

@@ -20,9 +20,7 @@ def claim_store(composition: Composition) -> ClaimStore:
     """Large payloads."""
     settings = composition.settings
     container = composition.get(platform).container(settings.claim_container)
-    made = ClaimStore(container, keys=composition.get(data_keys), encrypt=settings.encrypts_claims)
-    composition.on_close(made.close)
-    return made
+    return composition.closing(ClaimStore(container, keys=composition.get(data_keys), encrypt=settings.encrypts_claims))
 
 
 def decoder(composition: Composition) -> Decoder:

@@ -34,9 +34,7 @@ def dead_letter_store(composition: Composition) -> DeadLetterStore:
     """The dead-letter store."""
     clients = composition.get(platform)
     table, bodies = clients.table(DEAD_LETTERS.name), BodyStore(clients.container(DEAD_LETTER_BODIES.name))
-    made = DeadLetterStore(table, bodies, encryption=composition.get(message_encryption))
-    composition.on_close(made.close)
-    return made
+    return composition.closing(DeadLetterStore(table, bodies, encryption=composition.get(message_encryption)))
 
 
 def suspects(composition: Composition) -> Suspects:
@@ -62,9 +60,7 @@ def queue_drain(composition: Composition) -> QueueDrain:
 def given_up_earlier(composition: Composition) -> GivenUpEarlier:
     """What comes first on the ordered lane."""
     receiver = partial(composition.get(platform).dead_letter_receiver, composition.settings.lane_ordered)
-    made = GivenUpEarlier(receiver, composition.get(queue_drain))
-    composition.on_close(made.close)
-    return made
+    return composition.closing(GivenUpEarlier(receiver, composition.get(queue_drain)))
 
 
 def capability(composition: Composition) -> Capability:

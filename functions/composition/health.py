@@ -27,9 +27,7 @@ _SECONDS = 8.0
 
 def reports(composition: Composition) -> Reports:
     """What apps report of their dependencies."""
-    made = Reports(composition.get(platform).table(REPORTS.name), now=composition.now)
-    composition.on_close(made.close)
-    return made
+    return composition.closing(Reports(composition.get(platform).table(REPORTS.name), now=composition.now))
 
 
 def routes_of(

@@ -127,9 +127,9 @@ def parking_drain(composition: Composition) -> ParkingDrain:
 def backlog(composition: Composition) -> Backlog:
     """How long messages wait on the lanes that can be looked at."""
     clients, queues = composition.get(platform), lane_queues(composition)
-    made = Backlog({lane: partial(clients.receiver, queues[lane]) for lane in LONGEST_WAITS}, now=composition.now)
-    composition.on_close(made.close)
-    return made
+    return composition.closing(
+        Backlog({lane: partial(clients.receiver, queues[lane]) for lane in LONGEST_WAITS}, now=composition.now)
+    )
 
 
 def capability(composition: Composition) -> Capability:

@@ -23,9 +23,7 @@ VIEWS_TABLE = "readmodels"
 
 def read_models(composition: Composition) -> ReadModels:
     """The rows."""
-    made = ReadModels(composition.get(platform).table(VIEWS_TABLE))
-    composition.on_close(made.close)
-    return made
+    return composition.closing(ReadModels(composition.get(platform).table(VIEWS_TABLE)))
 
 
 def projector(composition: Composition) -> Projector:

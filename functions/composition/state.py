@@ -23,16 +23,14 @@ VALUES = Container(name="state-values")
 
 def state_store(composition: Composition) -> StateStore:
     """Inbox, state and outbox."""
-    made = StateStore(composition.get(platform).tables(STATE.name), buckets=composition.settings.state_buckets)
-    composition.on_close(made.close)
-    return made
+    return composition.closing(
+        StateStore(composition.get(platform).tables(STATE.name), buckets=composition.settings.state_buckets)
+    )
 
 
 def large_values(composition: Composition) -> ValueStore:
     """State values that are too large for a row."""
-    made = ValueStore(composition.get(platform).container(VALUES.name))
-    composition.on_close(made.close)
-    return made
+    return composition.closing(ValueStore(composition.get(platform).container(VALUES.name)))
 
 
 def inbox_sweeper(composition: Composition) -> InboxSweeper:

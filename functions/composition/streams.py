@@ -76,9 +76,7 @@ def stream_consumer(
     def positions(composition: Composition) -> Positions:
         settings = composition.settings
         table = composition.get(platform).table(POSITIONS.name)
-        made = Positions(table, hub=settings.resolved(hub.name), group=settings.resolved(group))
-        composition.on_close(made.close)
-        return made
+        return composition.closing(Positions(table, hub=settings.resolved(hub.name), group=settings.resolved(group)))
 
     def log(composition: Composition) -> HubLog:
         clients, hub_name = composition.get(platform), composition.settings.resolved(hub.name)

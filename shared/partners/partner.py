@@ -4,8 +4,10 @@ The defaults stand here, and nowhere else.
 """
 
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from math import inf
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict
@@ -15,6 +17,9 @@ from shared.resilience import BreakerPolicy, Concurrency, Limit, RetryPlan
 
 from .auth import Authentication
 from .errors import UnknownTarget
+
+if TYPE_CHECKING:
+    from .polling import Poll, Polled
 
 __all__ = ["Partner", "PartnerModel", "Pool", "Target", "Timeouts", "check_base_url"]
 
@@ -212,6 +217,60 @@ class Partner(Declaration):
         if best < 0 or (regions and region not in regions):
             raise UnknownTarget(self.name, "target", "has no target for that region, tier and customer", sent=False)
         return next(one for fit, one in fits if fit == best)
+
+    def polls(
+        self,
+        path: str,
+        *,
+        every: str,
+        sends: str,
+        version: str = "1.0",
+        since: str | None = None,
+        overlap: str = "0s",
+        start: str = "",
+        query: Mapping[str, str] | None = None,
+        name: str | None = None,
+        zone: str = "UTC",
+        holds: bool = False,
+    ) -> Callable[[Callable[[Any], "Polled"]], "Poll"]:
+        """Ask for a list by the clock, and send what is new as messages; over a function from a page to a `Polled`.
+
+        Parameters
+        ----------
+        every, zone:
+            An interval such as `5m`, or NCRONTAB.
+        sends, version:
+            The contract of the messages; an integration handles them as any others.
+        since, start, overlap:
+            The query parameter with the place up to which the list was read, its first value, and how far before a
+            place that is a time the next poll begins. Without `since` the whole list is asked for, if it has changed
+            (ETag, Last-Modified).
+        name:
+            Of the job, with the partner's; the function's own without.
+        holds:
+            The partner answers only when there is something (long polling): it is asked again at once.
+        """
+
+        def declare(read: Callable[[Any], "Polled"]) -> "Poll":
+            from .polling import Poll
+
+            return Poll.of(
+                self,
+                path,
+                read,
+                every=every,
+                zone=zone,
+                overlap=overlap,
+                name=name,
+                sends=sends,
+                version=version,
+                since=since,
+                start=start,
+                query=dict(query or {}),
+                holds=holds,
+            )
+
+        return declare
 
 
 def check_base_url(name: str, url: str) -> str:
