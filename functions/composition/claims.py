@@ -4,6 +4,7 @@ from shared.claim_check import ClaimStore
 from shared.claim_check.settings import ClaimSettings
 from shared.health import Check
 from shared.processing import Decoder
+from shared.telemetry import Metrics
 
 from .capability import Capability
 from .composition import Composition
@@ -45,6 +46,7 @@ def capability(composition: Composition) -> Capability:
     return Capability(
         name="claim-check",
         probes={"claims": Check(ask=probe, weight=0.5)},
+        metrics=[Metrics.claim_size],
         resources=[CLAIMS],
         settings=ClaimSettings.variables(),
     )

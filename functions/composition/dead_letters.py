@@ -9,6 +9,7 @@ from shared.blobs import BodyStore
 from shared.dead_letters import DeadLetterStore, GivenUpEarlier, InboxRecords, QueueDrain, Suspects
 from shared.dead_letters.settings import DeadLetterSettings
 from shared.jobs import Job, JobRun, parse_schedule
+from shared.telemetry import Metrics
 
 from .capability import Capability
 from .claims import CLAIMS, decoder
@@ -98,6 +99,7 @@ def capability(composition: Composition) -> Capability:
             Job(name="sweep-dead-letters", app=AppName.STREAMS, schedule=schedule, call=sweep_dead_letters),
         ],
         resources=[DEAD_LETTERS, DEAD_LETTER_BODIES],
+        metrics=[Metrics.dead_letters],
         drained=[LANES[lane].name for lane in LANES],
         needs=[
             Need(

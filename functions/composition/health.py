@@ -12,6 +12,7 @@ from shared.health import Check, Health, Identity, Monitor, Reports
 from shared.health.settings import HealthSettings
 from shared.http import Route
 from shared.jobs import Job, JobRun, parse_schedule
+from shared.telemetry import Metrics
 
 from .capability import Capability
 from .composition import Composition
@@ -55,6 +56,7 @@ def gathered(composition: Composition, offered: Sequence[Capability]) -> Capabil
         jobs=jobs,
         resources=[REPORTS],
         needs=[Need(access=Access.WRITE, to=REPORTS, why="Reports how its dependencies are.")] if jobs else [],
+        metrics=[Metrics.health],
         settings=HealthSettings.variables(),
     )
 

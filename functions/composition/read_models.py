@@ -62,7 +62,7 @@ def capability(composition: Composition) -> Capability:
         functions=[projecting.function],
         jobs=[projecting.job],
         probes={"read-models": projecting.lag},
-        metrics=[Metrics.stream_events, Metrics.stream_delay],
+        metrics=[Metrics.stream_events, Metrics.stream_delay, Metrics.stream_lag],
         routes=views.routes(),
         resources=[rows],
         needs=[

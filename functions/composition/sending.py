@@ -13,6 +13,7 @@ from shared.messages import Lane
 from shared.outbox import Outbox
 from shared.sending import CoalescingSender, EventPublisher, Lanes
 from shared.sending.settings import SendingSettings
+from shared.telemetry import Metrics
 
 from .capability import Capability
 from .composition import Composition
@@ -98,6 +99,7 @@ def capability(composition: Composition) -> Capability:
     return Capability(
         name="sending",
         probes={"event-hubs": check},
+        metrics=[Metrics.send_batch, Metrics.send_duration],
         jobs=[Job(name="sweep-outbox", app=AppName.STREAMS, schedule=schedule, call=sweep_outbox)],
         resources=[*(replace(one, lock=lane_lock(composition.registry)) for one in LANES.values()), EVENTS],
         needs=[

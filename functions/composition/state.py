@@ -9,6 +9,7 @@ from shared.jobs import Job, JobRun, parse_schedule
 from shared.ordered import Parking
 from shared.state import InboxSweeper, StateStore
 from shared.state.settings import StateSettings
+from shared.telemetry import Metrics
 
 from .capability import Capability
 from .composition import Composition
@@ -58,6 +59,7 @@ def capability(composition: Composition) -> Capability:
         name="state",
         jobs=[Job(name="sweep-inbox", app=AppName.STREAMS, schedule=schedule, call=sweep_inbox)],
         probes={"state": Check(ask=probe)},
+        metrics=[Metrics.storage_duration],
         resources=[STATE, VALUES],
         needs=[Need(access=Access.WRITE, to=STATE, why="Forgets messages that were dealt with long ago.")],
         settings=StateSettings.variables(),

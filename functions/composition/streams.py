@@ -10,6 +10,7 @@ from shared.health import Check, Degraded
 from shared.jobs import Job, JobRun, parse_schedule
 from shared.streams import Lag, LagWatch, Positions, StreamConsumer, StreamEvent
 from shared.streams.hub import HubLog
+from shared.telemetry import Metrics
 
 from .capability import Capability
 from .composition import Composition
@@ -89,7 +90,9 @@ def stream_consumer(
         return LagWatch(composition.get(positions), composition.get(log))
 
     async def lag() -> Mapping[str, Any]:
-        return _judged(await composition.get(lag_watch).look())
+        found = await composition.get(lag_watch).look()
+        Metrics.stream_lag.set(found.total, consumer=name)
+        return _judged(found)
 
     async def close_gaps(run: JobRun) -> bool:
         return await composition.get(consumer).close_gaps(run.time_left)
