@@ -52,7 +52,7 @@ def test_the_poll_of_the_guide_is_one(project: Path) -> None:
     found: dict[str, Any] = {}
     first, *_ = (one for one in snippets(project, "python") if "parcel.packed" in one)
     (second,) = (one for one in snippets(project, "python") if "carrier.polls" in one)
-    exec(compile(first + second, "partners.md", "exec"), found)
+    exec(compile(first + second, "partners.md", "exec", dont_inherit=True), found)
     page = found["Shipments"](shipments=[{"id": "S-1", "updated_at": "2026-11-30T12:00:00Z"}], next_page="2")
     polled = found["shipments"].read(page)
     assert (polled.position, polled.more) == ("2026-11-30T12:00:00Z", {"page": "2"})
