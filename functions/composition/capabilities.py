@@ -30,6 +30,7 @@ _MODULES = (
     "audit",
     "authentication",
     "schedules",
+    "metrics",
     "polling",
 )
 

@@ -63,15 +63,8 @@ def _gather(
                 _at(plan.spellings[name], value, name, f"{path}/{name}", person, spellings, found)
         if plan.values is not None:
             for name in value:
-                _at(
-                    plan.values,
-                    value,
-                    name,
-                    f"{path}/{name.replace('~', '~0').replace('/', '~1')}",
-                    person,
-                    spellings,
-                    found,
-                )
+                segment = name.replace("~", "~0").replace("/", "~1")
+                _at(plan.values, value, name, f"{path}/{segment}", person, spellings, found)
     elif isinstance(value, list) and plan.items is not None:
         for number in range(len(value)):
             _at(plan.items, value, number, f"{path}/{number}", person, spellings, found)
