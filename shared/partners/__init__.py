@@ -11,7 +11,6 @@ from .auth import (
     RefreshToken,
 )
 from .calls import Calls, Nothing
-from .client import Caller, Surroundings
 from .errors import (
     InvalidAnswer,
     OutcomeUnknown,
@@ -22,6 +21,7 @@ from .errors import (
     PartnerUnavailable,
     UnknownTarget,
 )
+from .guard import Caller, Surroundings
 from .kept_answers import KeptAnswers
 from .partner import Partner, PartnerModel, Pool, Target, Timeouts
 from .partners import Partners

@@ -26,7 +26,7 @@ def snippets(project: Path, language: str) -> list[str]:
 async def test_the_first_example_makes_a_label(project: Path) -> None:
     """Once, though its handler runs twice."""
     found: dict[str, Any] = {}
-    exec(compile(snippets(project, "python")[0], "partners.md", "exec"), found)
+    exec(compile(snippets(project, "python")[0], "partners.md", "exec", dont_inherit=True), found)
     integration: Integration = found["parcels"]
     async with world() as carrier:
         client = carrier.partners._made(carrier.partner, None)
