@@ -47,6 +47,7 @@ usage: python3 dev.py COMMAND [options]
   audit     list what operators did, or check that nobody changed the list: list | verify [--known NUMBER:HASH] [--json]
   jobs      show when each scheduled job ran, how that went, and when it runs next: [--json]
   erase     forget a person: SUBJECT [--kind customer] [--dry-run] --by WHO --reason WHY
+  polls     show how far each poll of a partner has come; NAME --to POSITION has it begin elsewhere
   distrust-key  take no token under a signing key from now on, on all instances: KID --reason WHY; alone it lists them
   trust-key     take tokens under it again: KID
   fuzz      send hostile input to a stack of its own: requests | messages [--seed N] [--count N] [--first N]
@@ -137,6 +138,7 @@ VERBS = {
     "pause": Verb(LOCAL, False, operate("pause"), in_project=True),
     "resume": Verb(LOCAL, False, operate("resume"), in_project=True),
     "pauses": Verb(LOCAL, False, operate("pauses"), in_project=True),
+    "polls": Verb(LOCAL, False, operate("polls"), in_project=True),
     "distrust-key": Verb(LOCAL, False, operate("distrust-key"), in_project=True),
     "trace": Verb(LOCAL, False, operate("trace"), in_project=True),
     "trust-key": Verb(LOCAL, False, operate("trust-key"), in_project=True),
