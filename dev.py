@@ -34,7 +34,8 @@ usage: python3 dev.py COMMAND [options]
   api-key   make an API key for a client: CLIENT [--roles producer]
   vault     look into the running local Key Vault: list | get NAME | set NAME [VALUE] | rotate NAME [--key]
   dead-letters  list, group, show, edit, replay or discard what could not be processed
-  trace     show a message's whole way, with its waits: ID, or the beginning of one [--follow] [--json]
+  trace     show a message's whole way, with its waits: ID, or the beginning of one [--follow]
+            [--json | --mermaid | --kql]; or --topology; [--workspace GUID] asks an app in Azure
   pause     stop a lane, an integration or a partner on all instances: KIND NAME --reason WHY
   resume    end a pause; what waited is done: KIND NAME
   pauses    list what is paused, what waits, and what was paused lately
@@ -43,9 +44,11 @@ usage: python3 dev.py COMMAND [options]
   rehearse  play azd up and a delivery against a stand-in of Azure, and say what it would refuse: [--stage STAGE]
   package   build the one zip that is deployed, with a bill of materials: [--out FILE] [--with-packages]
             or, with --local-azure, the wheel of local-azure for other projects
+  plan      what a load needs in Azure and what it costs: [--rate 5000/s --size 2KB --peak 3x --json …]
   audit     list what operators did, or check that nobody changed the list: list | verify [--known NUMBER:HASH] [--json]
   jobs      show when each scheduled job ran, how that went, and when it runs next: [--json]
   erase     forget a person: SUBJECT [--kind customer] [--dry-run] --by WHO --reason WHY
+  polls     show how far each poll of a partner has come; NAME --to POSITION has it begin elsewhere
   distrust-key  take no token under a signing key from now on, on all instances: KID --reason WHY; alone it lists them
   trust-key     take tokens under it again: KID
   fuzz      send hostile input to a stack of its own: requests | messages [--seed N] [--count N] [--first N]
@@ -129,12 +132,14 @@ VERBS = {
     "doctor": Verb(LOCAL, False, module("local.doctor")),
     "rehearse": Verb(LOCAL, False, module("local.rehearsal")),
     "package": Verb(LOCAL, False, module("local.packaging")),
+    "plan": Verb(LOCAL, False, lambda arguments: ["-m", "ops", "plan", *arguments]),
     "audit": Verb(LOCAL, False, operate("audit"), in_project=True),
     "jobs": Verb(LOCAL, False, operate("jobs"), in_project=True),
     "erase": Verb(LOCAL, False, operate("erase"), in_project=True),
     "pause": Verb(LOCAL, False, operate("pause"), in_project=True),
     "resume": Verb(LOCAL, False, operate("resume"), in_project=True),
     "pauses": Verb(LOCAL, False, operate("pauses"), in_project=True),
+    "polls": Verb(LOCAL, False, operate("polls"), in_project=True),
     "distrust-key": Verb(LOCAL, False, operate("distrust-key"), in_project=True),
     "trace": Verb(LOCAL, False, operate("trace"), in_project=True),
     "trust-key": Verb(LOCAL, False, operate("trust-key"), in_project=True),

@@ -18,6 +18,7 @@ from shared.authentication import Caller, IdentityError, Role
 from shared.health import VERSION, Health
 from shared.http import (
     ANONYMOUS,
+    ROUTE,
     ClassicBridge,
     Guarded,
     Observed,
@@ -61,6 +62,7 @@ class Direct:
         if endpoint is None:
             await self._app(scope, receive, send)
         else:
+            scope[ROUTE] = scope["path"]
             answer = await endpoint(Request(scope, receive))
             await answer(scope, receive, send)
 

@@ -12,16 +12,19 @@ VERBS = {
     "api-key": ("ops.api_key:main", "make an API key for a client"),
     "dead-letters": ("ops.dead_letters:main", "list, group, show, edit, replay or discard what could not be processed"),
     "audit": ("ops.auditing:main", "list what operators did, and check that nobody changed the list"),
+    "plan": ("ops.planning:main", "what a load needs in Azure, which limit it meets first, and what it costs"),
     "jobs": ("ops.jobs:main", "show when each job ran, and runs next"),
     "erase": ("ops.erasing:main", "forget a person"),
     "pause": ("ops.pausing:pause", "stop a lane, an integration or a partner on all instances"),
     "resume": ("ops.pausing:resume", "end a pause; what waited is done"),
     "pauses": ("ops.pausing:pauses", "list what is paused, what waits, and what was paused lately"),
+    "polls": ("ops.polls:main", "show or set how far each poll of a partner has come"),
     "distrust-key": ("ops.distrusting:distrust", "take no token under a signing key from now on"),
     "trace": ("ops.tracing:main", "show a message's whole way, with its waits"),
     "trust-key": ("ops.distrusting:trust", "take tokens under it again"),
 }
 """Each verb's command line, as `module:function`, and what it is for."""
+_WITHOUT_AN_APP = ("api-key", "plan")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -35,7 +38,7 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     module, _, function = verb[0].partition(":")
     try:
-        rest = list(arguments[1:]) if arguments[0] == "api-key" else settings_first(arguments[1:])
+        rest = list(arguments[1:]) if arguments[0] in _WITHOUT_AN_APP else settings_first(arguments[1:])
     except NoStack as error:
         sys.stderr.write(f"{arguments[0]}: {error}\n")
         return 2

@@ -65,9 +65,7 @@ def authenticator(composition: Composition) -> Authenticator | None:
     keys = None
     if settings.api_keys is not None:
         keys = ApiKeySource(settings.api_keys, lambda: composition.get(secret_cache))
-    made = Authenticator(tokens, keys)
-    composition.on_close(made.close)
-    return made
+    return composition.closing(Authenticator(tokens, keys))
 
 
 def capability(composition: Composition) -> Capability:

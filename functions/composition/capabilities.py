@@ -30,6 +30,8 @@ _MODULES = (
     "audit",
     "authentication",
     "schedules",
+    "metrics",
+    "polling",
 )
 
 _LOADED = [import_module(f"{__package__}.{name}") for name in _MODULES]

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from functions.triggers import Function
 from shared.health import Check, Probe
@@ -50,7 +49,7 @@ class Capability:
     functions: Sequence[Function] = ()
     routes: Sequence[Route] = ()
     jobs: Sequence[Job] = ()
-    metrics: Sequence[Instrument[Any]] = ()
+    metrics: Sequence[Instrument] = ()
     probes: Mapping[str, Probe | Check] = field(default_factory=dict)
     commands: Sequence[Command] = ()
     resources: Sequence[Resource] = ()

@@ -4,6 +4,7 @@ from shared.claim_check import ClaimStore
 from shared.claim_check.settings import ClaimSettings
 from shared.health import Check
 from shared.processing import Decoder
+from shared.telemetry import Metrics
 
 from .capability import Capability
 from .composition import Composition
@@ -20,9 +21,7 @@ def claim_store(composition: Composition) -> ClaimStore:
     """Large payloads."""
     settings = composition.settings
     container = composition.get(platform).container(settings.claim_container)
-    made = ClaimStore(container, keys=composition.get(data_keys), encrypt=settings.encrypts_claims)
-    composition.on_close(made.close)
-    return made
+    return composition.closing(ClaimStore(container, keys=composition.get(data_keys), encrypt=settings.encrypts_claims))
 
 
 def decoder(composition: Composition) -> Decoder:
@@ -47,6 +46,7 @@ def capability(composition: Composition) -> Capability:
     return Capability(
         name="claim-check",
         probes={"claims": Check(ask=probe, weight=0.5)},
+        metrics=[Metrics.claim_size],
         resources=[CLAIMS],
         settings=ClaimSettings.variables(),
     )

@@ -36,7 +36,7 @@ def capabilities_of(
         offered = tuple(make(composition) for make in makers)
         offered = (*offered, health.gathered(composition, offered))
         made = (*offered, jobs.gathered(composition, offered), api.gathered(composition, offered))
-        wrong = list(contradictions(made, known_settings=_known_settings(composition)))
+        wrong = list(contradictions(made, known_settings=frozenset(composition.settings.variables())))
     except WrongSettings as error:
         sys.stderr.write(f"{error}\n")
         raise
@@ -123,7 +123,3 @@ def _claimed_twice(what: str, claims: Sequence[tuple[str, str]] | Iterator[tuple
     for name, found in owners.items():
         if len(found) > 1:
             yield f"the {what} {name} is claimed by {' and by '.join(found)}"
-
-
-def _known_settings(composition: Composition) -> frozenset[str]:
-    return frozenset(composition.settings.variables())

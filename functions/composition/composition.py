@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 from shared.messages import Registry
 from shared.settings import Settings
@@ -12,6 +12,17 @@ from shared.settings import Settings
 __all__ = ["Composition"]
 
 T = TypeVar("T")
+
+
+class Closes(Protocol):
+    """A part that has something open."""
+
+    async def close(self) -> object:
+        """Let go of it."""
+        ...
+
+
+Part = TypeVar("Part", bound=Closes)
 _NOW = partial(datetime.now, UTC)
 
 
@@ -51,6 +62,11 @@ class Composition:
         if make not in self._made:
             self._made[make] = make(self)
         return cast(T, self._made[make])
+
+    def closing(self, made: Part) -> Part:
+        """The same, closed with the app."""
+        self.on_close(made.close)
+        return made
 
     def on_close(self, close: Callable[[], Awaitable[object]]) -> None:
         """Have something closed with the app: what was made last first, and whatever another's closing raises."""

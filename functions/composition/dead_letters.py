@@ -9,6 +9,7 @@ from shared.blobs import BodyStore
 from shared.dead_letters import DeadLetterStore, GivenUpEarlier, InboxRecords, QueueDrain, Suspects
 from shared.dead_letters.settings import DeadLetterSettings
 from shared.jobs import Job, JobRun, parse_schedule
+from shared.telemetry import Metrics
 
 from .capability import Capability
 from .claims import CLAIMS, decoder
@@ -34,9 +35,7 @@ def dead_letter_store(composition: Composition) -> DeadLetterStore:
     """The dead-letter store."""
     clients = composition.get(platform)
     table, bodies = clients.table(DEAD_LETTERS.name), BodyStore(clients.container(DEAD_LETTER_BODIES.name))
-    made = DeadLetterStore(table, bodies, encryption=composition.get(message_encryption))
-    composition.on_close(made.close)
-    return made
+    return composition.closing(DeadLetterStore(table, bodies, encryption=composition.get(message_encryption)))
 
 
 def suspects(composition: Composition) -> Suspects:
@@ -62,9 +61,7 @@ def queue_drain(composition: Composition) -> QueueDrain:
 def given_up_earlier(composition: Composition) -> GivenUpEarlier:
     """What comes first on the ordered lane."""
     receiver = partial(composition.get(platform).dead_letter_receiver, composition.settings.lane_ordered)
-    made = GivenUpEarlier(receiver, composition.get(queue_drain))
-    composition.on_close(made.close)
-    return made
+    return composition.closing(GivenUpEarlier(receiver, composition.get(queue_drain)))
 
 
 def capability(composition: Composition) -> Capability:
@@ -102,6 +99,7 @@ def capability(composition: Composition) -> Capability:
             Job(name="sweep-dead-letters", app=AppName.STREAMS, schedule=schedule, call=sweep_dead_letters),
         ],
         resources=[DEAD_LETTERS, DEAD_LETTER_BODIES],
+        metrics=[Metrics.dead_letters],
         drained=[LANES[lane].name for lane in LANES],
         needs=[
             Need(

@@ -69,9 +69,9 @@ def wrapper(composition: Composition) -> KeyWrapper:
     if kind == "secret":
         return SecretWrapper(composition.get(secret_cache), name)
     vault = settings.key_vault
-    made = VaultWrapper(vault.vaults[0] if vault else "", name, composition.get(platform).vault_credential)
-    composition.on_close(made.close)
-    return made
+    return composition.closing(
+        VaultWrapper(vault.vaults[0] if vault else "", name, composition.get(platform).vault_credential)
+    )
 
 
 def data_key_rows(composition: Composition) -> KeyTable:
@@ -85,9 +85,7 @@ def subject_key_rows(composition: Composition) -> KeyTable:
 
 
 def _rows(composition: Composition, name: str) -> KeyTable:
-    made = KeyTable(composition.get(platform).table(name))
-    composition.on_close(made.close)
-    return made
+    return composition.closing(KeyTable(composition.get(platform).table(name)))
 
 
 def data_keys(composition: Composition) -> DataKeys | None:

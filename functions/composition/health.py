@@ -12,6 +12,7 @@ from shared.health import Check, Health, Identity, Monitor, Reports
 from shared.health.settings import HealthSettings
 from shared.http import Route
 from shared.jobs import Job, JobRun, parse_schedule
+from shared.telemetry import Metrics
 
 from .capability import Capability
 from .composition import Composition
@@ -27,9 +28,7 @@ _SECONDS = 8.0
 
 def reports(composition: Composition) -> Reports:
     """What apps report of their dependencies."""
-    made = Reports(composition.get(platform).table(REPORTS.name), now=composition.now)
-    composition.on_close(made.close)
-    return made
+    return composition.closing(Reports(composition.get(platform).table(REPORTS.name), now=composition.now))
 
 
 def routes_of(
@@ -57,6 +56,7 @@ def gathered(composition: Composition, offered: Sequence[Capability]) -> Capabil
         jobs=jobs,
         resources=[REPORTS],
         needs=[Need(access=Access.WRITE, to=REPORTS, why="Reports how its dependencies are.")] if jobs else [],
+        metrics=[Metrics.health],
         settings=HealthSettings.variables(),
     )
 

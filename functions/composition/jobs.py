@@ -19,9 +19,7 @@ RECORDS = Table(name="jobs")
 
 def job_records(composition: Composition) -> JobRecords:
     """When each job is due, who runs it, and how its last run went."""
-    made = JobRecords(composition.get(platform).table(RECORDS.name))
-    composition.on_close(made.close)
-    return made
+    return composition.closing(JobRecords(composition.get(platform).table(RECORDS.name)))
 
 
 def gathered(composition: Composition, offered: Sequence[Capability]) -> Capability:

@@ -31,22 +31,22 @@ SHORTEST_LOCK = 30
 def partners(composition: Composition) -> Partners:
     """The clients of every partner that an integration declares."""
     settings = composition.settings
-    made = Partners(
-        composition.registry.declared(Partner),
-        urls=settings.partner_base_urls(),
-        proxies=settings.partner_proxies,
-        answers=KeptAnswers(composition.get(state_store), composition.get(fields), now=composition.now),
-        secrets=composition.get(secret_cache) if settings.key_vault is not None else None,
-        identity=composition.get(platform).token,
-        around=Surroundings(
-            clock=time.monotonic,
-            now=composition.now,
-            random=random.random,
-            row=lambda name: StateRow(composition.get(state_store), name),
-        ),
+    return composition.closing(
+        Partners(
+            composition.registry.declared(Partner),
+            urls=settings.partner_base_urls(),
+            proxies=settings.partner_proxies,
+            answers=KeptAnswers(composition.get(state_store), composition.get(fields), now=composition.now),
+            secrets=composition.get(secret_cache) if settings.key_vault is not None else None,
+            identity=composition.get(platform).token,
+            around=Surroundings(
+                clock=time.monotonic,
+                now=composition.now,
+                random=random.random,
+                row=lambda name: StateRow(composition.get(state_store), name),
+            ),
+        )
     )
-    composition.on_close(made.close)
-    return made
 
 
 def work_seconds(registry: Registry) -> float:

@@ -30,9 +30,7 @@ _COMMANDS = {
 
 def pause_table(composition: Composition) -> TableClient:
     """The table of state in the first account."""
-    made = composition.get(platform).table(STATE.name)
-    composition.on_close(made.close)
-    return made
+    return composition.closing(composition.get(platform).table(STATE.name))
 
 
 def pause_book(composition: Composition) -> PauseBook:

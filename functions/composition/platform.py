@@ -139,6 +139,4 @@ class Platform:
 
 def platform(composition: Composition) -> Platform:
     """Azure's services as the settings name them."""
-    made = Platform(composition.settings)
-    composition.on_close(made.close)
-    return made
+    return composition.closing(Platform(composition.settings))

@@ -76,13 +76,14 @@ def processor(composition: Composition) -> BatchProcessor:
         batch_budget=max(settings.batch_budget_seconds, needed),
     )
     store = composition.get(state_store)
+    gate = WeightedBulkhead(settings.handler_concurrency, {lane: share.weight for lane, share in LANE_SHARES.items()})
+    Metrics.handlers_active.watch(lambda: [(gate.active, {})])
+    Metrics.handlers_limit.watch(lambda: [(gate.places, {})])
     runner = Runner(
         registry=composition.registry,
         load=store.find,
         buckets=settings.state_buckets,
-        gate=WeightedBulkhead(
-            settings.handler_concurrency, {lane: share.weight for lane, share in LANE_SHARES.items()}
-        ),
+        gate=gate,
         plan=RetryPlan(
             max_attempts=settings.retry_max_attempts,
             base=settings.retry_base_seconds,
@@ -127,9 +128,9 @@ def parking_drain(composition: Composition) -> ParkingDrain:
 def backlog(composition: Composition) -> Backlog:
     """How long messages wait on the lanes that can be looked at."""
     clients, queues = composition.get(platform), lane_queues(composition)
-    made = Backlog({lane: partial(clients.receiver, queues[lane]) for lane in LONGEST_WAITS}, now=composition.now)
-    composition.on_close(made.close)
-    return made
+    return composition.closing(
+        Backlog({lane: partial(clients.receiver, queues[lane]) for lane in LONGEST_WAITS}, now=composition.now)
+    )
 
 
 def capability(composition: Composition) -> Capability:
@@ -187,7 +188,20 @@ def capability(composition: Composition) -> Capability:
             ),
             *KEY_NEEDS,
         ],
-        metrics=[Metrics.unknown_fields],
+        metrics=[
+            Metrics.messages_received,
+            Metrics.messages_active,
+            Metrics.messages_processed,
+            Metrics.messages_failed,
+            Metrics.messages_time,
+            Metrics.messages_age,
+            Metrics.messages_attempts,
+            Metrics.handler_duration,
+            Metrics.handlers_active,
+            Metrics.handlers_limit,
+            Metrics.batches_failed,
+            Metrics.unknown_fields,
+        ],
         settings=ProcessingSettings.variables(),
     )
 

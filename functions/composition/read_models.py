@@ -23,9 +23,7 @@ VIEWS_TABLE = "readmodels"
 
 def read_models(composition: Composition) -> ReadModels:
     """The rows."""
-    made = ReadModels(composition.get(platform).table(VIEWS_TABLE))
-    composition.on_close(made.close)
-    return made
+    return composition.closing(ReadModels(composition.get(platform).table(VIEWS_TABLE)))
 
 
 def projector(composition: Composition) -> Projector:
@@ -64,7 +62,7 @@ def capability(composition: Composition) -> Capability:
         functions=[projecting.function],
         jobs=[projecting.job],
         probes={"read-models": projecting.lag},
-        metrics=[Metrics.stream_events, Metrics.stream_delay],
+        metrics=[Metrics.stream_events, Metrics.stream_delay, Metrics.stream_lag],
         routes=views.routes(),
         resources=[rows],
         needs=[

@@ -32,9 +32,7 @@ _DRAIN_SCHEDULE = "1m"
 
 def audit_trail(composition: Composition) -> AuditTrail:
     """Which secret got its next version, when and why."""
-    made = AuditTrail(composition.get(platform).table(AUDIT_TABLE))
-    composition.on_close(made.close)
-    return made
+    return composition.closing(AuditTrail(composition.get(platform).table(AUDIT_TABLE)))
 
 
 def renewals(composition: Composition) -> dict[str, Renew]:

@@ -44,9 +44,7 @@ def secret_cache(composition: Composition) -> SecretCache:
         overlap=settings.secret_overlap_seconds,
     )
     source = VaultPair(composition.get(vaults), timeout=policy.timeout)
-    made = SecretCache(source, policy, preload=settings.preloaded_secrets, now=composition.now)
-    composition.on_close(made.close)
-    return made
+    return composition.closing(SecretCache(source, policy, preload=settings.preloaded_secrets, now=composition.now))
 
 
 def capability(composition: Composition) -> Capability:

@@ -13,6 +13,7 @@ from shared.messages import Lane
 from shared.outbox import Outbox
 from shared.sending import CoalescingSender, EventPublisher, Lanes
 from shared.sending.settings import SendingSettings
+from shared.telemetry import Metrics
 
 from .capability import Capability
 from .composition import Composition
@@ -62,30 +63,26 @@ def lane_senders(composition: Composition) -> Lanes:
     timeout = composition.settings.send_timeout_seconds
     queues = lane_queues(composition)
     senders = {lane: CoalescingSender(sender_of(name), timeout=timeout) for lane, name in queues.items()}
-    made = Lanes(senders, composition.get(message_encryption))
-    composition.on_close(made.close)
-    return made
+    return composition.closing(Lanes(senders, composition.get(message_encryption)))
 
 
 def publisher(composition: Composition) -> EventPublisher:
     """Publishes events."""
-    made = EventPublisher(composition.get(platform).producer())
-    composition.on_close(made.close)
-    return made
+    return composition.closing(EventPublisher(composition.get(platform).producer()))
 
 
 def outbox(composition: Composition) -> Outbox:
     """Publishes what was committed, and what a crash left behind."""
-    made = Outbox(
-        composition.get(state_store),
-        composition.get(publisher),
-        composition.get(lane_senders),
-        now=composition.now,
-        settle_for=timedelta(seconds=OUTBOX_SETTLE_SECONDS),
-        fields=composition.get(fields),
+    return composition.closing(
+        Outbox(
+            composition.get(state_store),
+            composition.get(publisher),
+            composition.get(lane_senders),
+            now=composition.now,
+            settle_for=timedelta(seconds=OUTBOX_SETTLE_SECONDS),
+            fields=composition.get(fields),
+        )
     )
-    composition.on_close(made.close)
-    return made
 
 
 def capability(composition: Composition) -> Capability:
@@ -102,6 +99,7 @@ def capability(composition: Composition) -> Capability:
     return Capability(
         name="sending",
         probes={"event-hubs": check},
+        metrics=[Metrics.send_batch, Metrics.send_duration],
         jobs=[Job(name="sweep-outbox", app=AppName.STREAMS, schedule=schedule, call=sweep_outbox)],
         resources=[*(replace(one, lock=lane_lock(composition.registry)) for one in LANES.values()), EVENTS],
         needs=[

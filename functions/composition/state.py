@@ -9,6 +9,7 @@ from shared.jobs import Job, JobRun, parse_schedule
 from shared.ordered import Parking
 from shared.state import InboxSweeper, StateStore
 from shared.state.settings import StateSettings
+from shared.telemetry import Metrics
 
 from .capability import Capability
 from .composition import Composition
@@ -23,16 +24,14 @@ VALUES = Container(name="state-values")
 
 def state_store(composition: Composition) -> StateStore:
     """Inbox, state and outbox."""
-    made = StateStore(composition.get(platform).tables(STATE.name), buckets=composition.settings.state_buckets)
-    composition.on_close(made.close)
-    return made
+    return composition.closing(
+        StateStore(composition.get(platform).tables(STATE.name), buckets=composition.settings.state_buckets)
+    )
 
 
 def large_values(composition: Composition) -> ValueStore:
     """State values that are too large for a row."""
-    made = ValueStore(composition.get(platform).container(VALUES.name))
-    composition.on_close(made.close)
-    return made
+    return composition.closing(ValueStore(composition.get(platform).container(VALUES.name)))
 
 
 def inbox_sweeper(composition: Composition) -> InboxSweeper:
@@ -60,6 +59,7 @@ def capability(composition: Composition) -> Capability:
         name="state",
         jobs=[Job(name="sweep-inbox", app=AppName.STREAMS, schedule=schedule, call=sweep_inbox)],
         probes={"state": Check(ask=probe)},
+        metrics=[Metrics.storage_duration],
         resources=[STATE, VALUES],
         needs=[Need(access=Access.WRITE, to=STATE, why="Forgets messages that were dealt with long ago.")],
         settings=StateSettings.variables(),

@@ -10,6 +10,7 @@ from shared.health import Check, Degraded
 from shared.jobs import Job, JobRun, parse_schedule
 from shared.streams import Lag, LagWatch, Positions, StreamConsumer, StreamEvent
 from shared.streams.hub import HubLog
+from shared.telemetry import Metrics
 
 from .capability import Capability
 from .composition import Composition
@@ -76,9 +77,7 @@ def stream_consumer(
     def positions(composition: Composition) -> Positions:
         settings = composition.settings
         table = composition.get(platform).table(POSITIONS.name)
-        made = Positions(table, hub=settings.resolved(hub.name), group=settings.resolved(group))
-        composition.on_close(made.close)
-        return made
+        return composition.closing(Positions(table, hub=settings.resolved(hub.name), group=settings.resolved(group)))
 
     def log(composition: Composition) -> HubLog:
         clients, hub_name = composition.get(platform), composition.settings.resolved(hub.name)
@@ -91,7 +90,9 @@ def stream_consumer(
         return LagWatch(composition.get(positions), composition.get(log))
 
     async def lag() -> Mapping[str, Any]:
-        return _judged(await composition.get(lag_watch).look())
+        found = await composition.get(lag_watch).look()
+        Metrics.stream_lag.set(found.total, consumer=name)
+        return _judged(found)
 
     async def close_gaps(run: JobRun) -> bool:
         return await composition.get(consumer).close_gaps(run.time_left)

@@ -21,9 +21,9 @@ def uploads(composition: Composition) -> Uploads:
     settings = composition.settings
     services = composition.get(platform)
     links = Links(services.blob_service) if settings.upload_links else None
-    made = Uploads(StagedBlobs(services.container(settings.claim_container), largest=LARGEST_UPLOAD, links=links))
-    composition.on_close(made.close)
-    return made
+    return composition.closing(
+        Uploads(StagedBlobs(services.container(settings.claim_container), largest=LARGEST_UPLOAD, links=links))
+    )
 
 
 def upload_endpoints(composition: Composition) -> UploadEndpoints:

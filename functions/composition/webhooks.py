@@ -16,9 +16,7 @@ __all__ = ["capability"]
 
 def fetcher(composition: Composition) -> Fetcher:
     """Gets the certificates of senders that name them by their address."""
-    made = Fetcher()
-    composition.on_close(made.close)
-    return made
+    return composition.closing(Fetcher())
 
 
 def capability(composition: Composition) -> Capability:

@@ -11,6 +11,7 @@ WHOLESALE_LINES = 100
 """From this many lines on an order is wholesale: nobody waits for it at the counter."""
 
 orders = Integration("orders")
+placed = orders.counts("placed", by=["country"], unit="{order}", description="Orders that were accepted")
 
 
 def urgency(order: Order) -> Lane:
@@ -24,6 +25,7 @@ async def place(order: Order, work: Work) -> None:
     accepted = OrderView.of(order)
     await work.save("order", order.order_id, accepted)
     work.publish("order.accepted", accepted)
+    work.count(placed, country=order.country)
 
 
 @orders.handles("order.credited", version="1.0", key="creditNoteId", priority=Lane.HIGH, route="credit-notes")

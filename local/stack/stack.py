@@ -252,6 +252,7 @@ class Stack:
         identity = identity_settings(self.identity, registration) | vault_settings(self.vault, registration)
         settings = app_settings(self._options.project, connections, identity)
         settings["SLUICE_SPAN_STORE"] = str(self.data.spans)
+        settings["SLUICE_METRICS"] = "true"
         self.data.keep_settings(settings)
         probe = await self._resources.enter_async_context(aiohttp.ClientSession())
         hosts: list[Service] = [

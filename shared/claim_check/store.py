@@ -21,6 +21,7 @@ from shared.blobs import (
 )
 from shared.encryption import DataKeys
 from shared.messages import ErrorCode, MessageError
+from shared.telemetry import Metrics
 
 __all__ = [
     "LARGEST_UPLOAD",
@@ -102,6 +103,7 @@ class ClaimStore:
             place=str(message_id),
             metadata={"messageid": str(message_id)},
         )
+        Metrics.claim_size.record(kept.size)
         return Claim(kept.name, kept.sha256, kept.size, kept.encoding)
 
     async def get(self, message_id: UUID, claim: Claim) -> bytes:

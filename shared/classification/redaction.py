@@ -63,7 +63,8 @@ def _gather(
                 _at(plan.spellings[name], value, name, f"{path}/{name}", person, spellings, found)
         if plan.values is not None:
             for name in value:
-                _at(plan.values, value, name, f"{path}/{_segment(name)}", person, spellings, found)
+                segment = name.replace("~", "~0").replace("/", "~1")
+                _at(plan.values, value, name, f"{path}/{segment}", person, spellings, found)
     elif isinstance(value, list) and plan.items is not None:
         for number in range(len(value)):
             _at(plan.items, value, number, f"{path}/{number}", person, spellings, found)
@@ -79,10 +80,6 @@ def _at(
         found.append(ProtectedValue(holder, name, plan.leaf, path, person))
     else:
         _gather(plan, value, path, person, spellings, found)
-
-
-def _segment(name: str) -> str:
-    return name.replace("~", "~0").replace("/", "~1")
 
 
 HIDDEN = "[redacted]"

@@ -20,6 +20,7 @@ from shared.blobs import BodyStore
 from shared.encryption import MessageEncryption, UnknownKey
 from shared.messages import EDIT_OF, Delivery, ErrorCode, Headers, write_json
 from shared.tables import Condition, Conflict, Create, Delete, Entity, Query, Replace, Table, again_on_conflict
+from shared.telemetry import Metrics
 
 from .record import DeadLetter, Edit, Note, Outgoing, Status, StoredLetter, content_id
 from .rows import (
@@ -105,6 +106,7 @@ class DeadLetterStore:
                 await self._table.submit([Replace(merged(known, row), known.etag)])
 
         await again_on_conflict(put, subject=f"the dead letter {letter.id}")
+        Metrics.dead_letters.add(category=letter.category)
 
     async def _put_edited(self, letter: DeadLetter) -> bool:
         origin = str(letter.properties.get(EDIT_OF, ""))

@@ -10,11 +10,14 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
+from shared.telemetry import Metrics
+
 from .check import Check, Degraded
 from .component import Component, Status
 
 __all__ = ["Monitor"]
 
+_FIGURES = {Status.HEALTHY: 1.0, Status.DEGRADED: 0.5, Status.UNHEALTHY: 0.0}
 REST_SECONDS = 60.0
 """Without a reader for so long, nothing is asked any more."""
 PATIENCE_SECONDS = 2.5
@@ -72,6 +75,8 @@ class _Watched:
     def keep(self, found: tuple[Component, ...], at: float) -> None:
         """This is known from now on."""
         self.found, self.found_at = found, at
+        for each in found:
+            Metrics.health.set(_FIGURES[each.status], component=each.name)
         self.answered.set()
 
 

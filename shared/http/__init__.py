@@ -6,7 +6,7 @@ from .commands import Refused
 from .guarded import Guarded, caller_of
 from .intake import Intake
 from .mounting import ClassicBridge, answer_with, key_in_path
-from .observed import Observed, correlation_id
+from .observed import ROUTE, Observed, correlation_id
 from .operations import Operation, OperationIds, OperationSigner, Submission, mark_of
 from .routing import ANONYMOUS, EVERY_ROLE, PRODUCERS, READERS, Route, RouteTable
 
@@ -15,6 +15,7 @@ __all__ = [
     "EVERY_ROLE",
     "PRODUCERS",
     "READERS",
+    "ROUTE",
     "BadBody",
     "ClassicBridge",
     "Guarded",

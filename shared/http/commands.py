@@ -94,8 +94,9 @@ def read_command(
             raise InvalidMessage("The body must be a JSON object.")
         if kind == CLOUD_EVENT_TYPE:
             former_id = former_id_of(parsed)
-            body, parsed = _rewritten(envelope_from(parsed, now=now))
-        elif route is not None and not _is_envelope(parsed):
+            parsed = envelope_from(parsed, now=now)
+            body = write_json(parsed).encode()
+        elif route is not None and parsed.keys().isdisjoint(("eventType", "messageId", "data")):
             body, parsed = wrapped(body, parsed, route, message_id=fallback_id, source=f"/{route.route}", now=now)
         if isinstance(parsed.get("messageId"), str):
             message_id = parsed["messageId"][:64]
@@ -135,14 +136,6 @@ def _whole(value: Any) -> Any:
     if isinstance(value, list):
         return [_whole(one) for one in value]
     return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < _ALL_HELD else value
-
-
-def _is_envelope(parsed: Mapping[str, Any]) -> bool:
-    return "eventType" in parsed or "messageId" in parsed or "data" in parsed
-
-
-def _rewritten(fields: dict[str, Any]) -> tuple[bytes, dict[str, Any]]:
-    return write_json(fields).encode(), fields
 
 
 def wrapped(

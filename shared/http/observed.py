@@ -2,6 +2,7 @@
 
 import logging
 import re
+import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from datetime import datetime
@@ -12,12 +13,14 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from shared.telemetry import Name, log_event, record_exception, span
+from shared.telemetry import Metrics, Name, log_event, record_exception, span
 
 from .answers import internal_error
 
-__all__ = ["Observed", "correlation_id"]
+__all__ = ["ROUTE", "Observed", "correlation_id"]
 
+ROUTE = "sluice.route"
+"""In the scope of a request that went straight to its endpoint: its path."""
 CLIENT_LEFT = 499
 """The status in telemetry of a request whose client left before its answer; no client ever sees it."""
 _CORRELATION: ContextVar[str] = ContextVar("correlation_id", default="")
@@ -51,12 +54,12 @@ class Observed:
         given = headers.get("x-correlation-id", "")
         correlation = given if _VALID.fullmatch(given) else str(uuid4())
         token = _CORRELATION.set(correlation)
-        started = False
+        began, status, started = time.perf_counter(), CLIENT_LEFT, False
 
         async def send_observed(message: Message) -> None:
-            nonlocal started
+            nonlocal started, status
             if message["type"] == "http.response.start":
-                started = True
+                started, status = True, message["status"]
                 answered = MutableHeaders(scope=message)
                 answered["X-Correlation-ID"] = correlation
                 for name, value in _HEADERS.items():
@@ -93,3 +96,11 @@ class Observed:
                     current.update_name(f"{scope['method']} {path}")
         finally:
             _CORRELATION.reset(token)
+            Metrics.http_duration.record(
+                time.perf_counter() - began, method=scope["method"], route=_route(scope), status=status
+            )
+
+
+def _route(scope: Scope) -> str:
+    """The path with its parameters' names; of what has no route, none: a path may be anything."""
+    return str(scope.get(ROUTE) or getattr(scope.get("route"), "path", ""))

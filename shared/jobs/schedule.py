@@ -184,13 +184,11 @@ class Cron:
         """The first fitting time of a clock without changes, strictly after one."""
         wall = (wall + _SECOND).replace(microsecond=0)
         for _ in range(_HORIZON_DAYS):
-            if self._day_fits(wall) and (due := self._time_of_day(wall)) is not None:
+            fits = wall.month in self.months and wall.day in self.days and wall.isoweekday() % 7 in self.weekdays
+            if fits and (due := self._time_of_day(wall)) is not None:
                 return due
             wall = (wall + _DAY).replace(hour=0, minute=0, second=0)
         raise WrongSchedule(f"{self.text!r} never comes due")
-
-    def _day_fits(self, wall: datetime) -> bool:
-        return wall.month in self.months and wall.day in self.days and wall.isoweekday() % 7 in self.weekdays
 
     def _time_of_day(self, start: datetime) -> datetime | None:
         """The first fitting time of the day at or after a moment."""

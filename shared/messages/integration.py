@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, get_type_hints
 
@@ -12,6 +12,7 @@ from shared.classification import WrongMarkers, plan_of
 from shared.environment import is_secret_name
 from shared.jobs import Scheduled, WrongSchedule, parse_schedule
 from shared.resilience import RetryPlan
+from shared.telemetry import BusinessCounter, business_counter
 from shared.webhooks import ANY_TOPIC, Scheme, WebhookSource, webhook_event_type
 
 from .envelope import Lane
@@ -189,6 +190,27 @@ class Integration(Declared):
             return call
 
         return register
+
+    def counts(
+        self, name: str, *, by: Iterable[str] = (), unit: str = "{message}", description: str = ""
+    ) -> BusinessCounter:
+        """Declare a metric that handlers count with `work.count`: what a message counted, counts once it is done.
+
+        Parameters
+        ----------
+        name:
+            Below the integration's own: `placed` of `orders` is `orders.placed`.
+        by:
+            The attributes that each count has, of few values each, such as a country.
+        unit:
+            `{order}`, `s`, `By`, `1`, or a currency such as `EUR`.
+
+        Raises
+        ------
+        ValueError
+            A name or the unit isn't well-formed, or the metric is there already with another unit or description.
+        """
+        return business_counter(self.name, name, by=by, unit=unit, description=description)
 
     def every(
         self, schedule: str, *, name: str, zone: str = "UTC", between: str = "", catch_up: bool = True

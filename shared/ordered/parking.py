@@ -87,7 +87,7 @@ class Parking:
 
         async def park() -> bool:
             parked = (await self.find([key])).get(key)
-            if await self._is_settled(key, message_id):
+            if await self._status(key, message_id) not in (None, "replaying"):
                 return False
             if parked is not None and parked.blocked_by not in (None, message_id):
                 return await self.add(key, delivery)  # somebody else's turn: it can't go before that
@@ -172,9 +172,6 @@ class Parking:
                 await self.unblock(parked.key, parked.blocked_by, done_only=False)
                 given_up.append(parked)
         return given_up
-
-    async def _is_settled(self, key: str, message_id: str) -> bool:
-        return await self._status(key, message_id) not in (None, "replaying")
 
     async def _status(self, key: str, message_id: str) -> str | None:
         row_key = inbox_key(message_id)

@@ -11,7 +11,6 @@ from .auth import (
     RefreshToken,
 )
 from .calls import Calls, Nothing
-from .client import Caller, Surroundings
 from .errors import (
     InvalidAnswer,
     OutcomeUnknown,
@@ -22,9 +21,11 @@ from .errors import (
     PartnerUnavailable,
     UnknownTarget,
 )
+from .guard import Caller, Surroundings
 from .kept_answers import KeptAnswers
 from .partner import Partner, PartnerModel, Pool, Target, Timeouts
 from .partners import Partners
+from .polling import Item, Poll, Polled, Position, poll_once
 from .shared_rows import StateRow
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "ClientCredentials",
     "HmacSigned",
     "InvalidAnswer",
+    "Item",
     "KeptAnswers",
     "ManagedIdentity",
     "MutualTls",
@@ -49,11 +51,15 @@ __all__ = [
     "PartnerThrottled",
     "PartnerUnavailable",
     "Partners",
+    "Poll",
+    "Polled",
     "Pool",
+    "Position",
     "RefreshToken",
     "StateRow",
     "Surroundings",
     "Target",
     "Timeouts",
     "UnknownTarget",
+    "poll_once",
 ]

@@ -11,8 +11,9 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from shared.messages import MalformedJson, validate_json
 from shared.telemetry import current_traceparent
 
-from .client import Caller, Client
+from .client import Client
 from .errors import InvalidAnswer, PartnerUnavailable
+from .guard import Caller
 from .kept_answers import KeptAnswers
 from .sessions import Received, Request
 
@@ -50,6 +51,8 @@ class Calls:
     ----------
     age:
         Seconds since the latest answer was got; 0 for one that isn't stale.
+    headers:
+        Of the latest answer, by their names in lower case.
 
     Parameters
     ----------
@@ -63,6 +66,7 @@ class Calls:
         self._answers = answers
         self._numbers = numbers
         self.age = 0.0
+        self.headers: Mapping[str, str] = {}
 
     async def get(self, path: str, answer: type[T], **options: Any) -> T:
         """Read something."""
@@ -144,6 +148,7 @@ class Calls:
         else:
             if stale and method == "GET":
                 self._client.remember(request, received)
+        self.headers = received.headers
         value = _read(partner.name, request, received, answer)
         if kept is not None:
             return cast(T, await kept.keep(self._caller.bucket, self._caller.message_id, key, cast(BaseModel, value)))

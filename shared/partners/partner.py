@@ -4,17 +4,22 @@ The defaults stand here, and nowhere else.
 """
 
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from math import inf
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict
 
 from shared.messages import Declaration
-from shared.resilience import BreakerPolicy, RetryPlan
+from shared.resilience import BreakerPolicy, Concurrency, Limit, RetryPlan
 
 from .auth import Authentication
 from .errors import UnknownTarget
+
+if TYPE_CHECKING:
+    from .polling import Poll, Polled
 
 __all__ = ["Partner", "PartnerModel", "Pool", "Target", "Timeouts", "check_base_url"]
 
@@ -24,6 +29,8 @@ RETRY = RetryPlan(max_attempts=3, base=1.0, cap=8.0, max_total=60.0)
 """Tries of one call, unless its partner says otherwise."""
 BREAKER = BreakerPolicy()
 """5 failures in a row, or half of at least 20 calls of the last minute, open it for a minute at first."""
+CONCURRENCY = Concurrency()
+"""100 calls side by side in each process, as many as connections, and fewer while the partner has too much to do."""
 LONGEST_CALL = 200.0
 """Seconds: with its commit, a call of this length still fits into 0.8 of the longest lock, 5 minutes."""
 
@@ -93,7 +100,7 @@ class Target:
     region, tier, customer:
         Whom it is for. A call goes to the target with which it agrees in most of them; what a target doesn't name, it
         is for all of.
-    auth, breaker:
+    auth, breaker, limit:
         In place of the partner's.
     """
 
@@ -105,6 +112,7 @@ class Target:
     customer: str | None = None
     auth: tuple[Authentication, ...] | None = None
     breaker: BreakerPolicy | None = None
+    limit: Limit | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -141,6 +149,10 @@ class Partner(Declaration):
         Tries of one call, within the time that its message has.
     breaker:
         When calls to a class of its endpoints stop, for all instances; None never stops them.
+    limit:
+        Calls in a span of time that were agreed, for all instances together.
+    concurrency:
+        Bounds of the calls that run side by side in one process.
     idempotency_header:
         The header that carries the call's key; None where the partner knows no keys: then a POST or PATCH whose
         outcome is unknown isn't repeated.
@@ -163,6 +175,8 @@ class Partner(Declaration):
     timeouts: Timeouts = field(default_factory=Timeouts)
     retry: RetryPlan = RETRY
     breaker: BreakerPolicy | None = BREAKER
+    limit: Limit | None = None
+    concurrency: Concurrency = CONCURRENCY
     pool: Pool = field(default_factory=Pool)
     idempotency_header: str | None = "Idempotency-Key"
     trusted: bool = True
@@ -203,6 +217,60 @@ class Partner(Declaration):
         if best < 0 or (regions and region not in regions):
             raise UnknownTarget(self.name, "target", "has no target for that region, tier and customer", sent=False)
         return next(one for fit, one in fits if fit == best)
+
+    def polls(
+        self,
+        path: str,
+        *,
+        every: str,
+        sends: str,
+        version: str = "1.0",
+        since: str | None = None,
+        overlap: str = "0s",
+        start: str = "",
+        query: Mapping[str, str] | None = None,
+        name: str | None = None,
+        zone: str = "UTC",
+        holds: bool = False,
+    ) -> Callable[[Callable[[Any], "Polled"]], "Poll"]:
+        """Ask for a list by the clock, and send what is new as messages; over a function from a page to a `Polled`.
+
+        Parameters
+        ----------
+        every, zone:
+            An interval such as `5m`, or NCRONTAB.
+        sends, version:
+            The contract of the messages; an integration handles them as any others.
+        since, start, overlap:
+            The query parameter with the place up to which the list was read, its first value, and how far before a
+            place that is a time the next poll begins. Without `since` the whole list is asked for, if it has changed
+            (ETag, Last-Modified).
+        name:
+            Of the job, with the partner's; the function's own without.
+        holds:
+            The partner answers only when there is something (long polling): it is asked again at once.
+        """
+
+        def declare(read: Callable[[Any], "Polled"]) -> "Poll":
+            from .polling import Poll
+
+            return Poll.of(
+                self,
+                path,
+                read,
+                every=every,
+                zone=zone,
+                overlap=overlap,
+                name=name,
+                sends=sends,
+                version=version,
+                since=since,
+                start=start,
+                query=dict(query or {}),
+                holds=holds,
+            )
+
+        return declare
 
 
 def check_base_url(name: str, url: str) -> str:

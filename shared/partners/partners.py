@@ -5,7 +5,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from .authenticators import Authenticators, Means, Secrets
 from .calls import Calls
-from .client import Caller, Client, Surroundings
+from .client import Client
+from .guard import Caller, Guard, Surroundings
 from .kept_answers import KeptAnswers
 from .partner import Partner, Target
 from .sessions import Session
@@ -97,9 +98,15 @@ class Partners:
             clock=self._around.clock,
             now=self._around.now,
         )
-        policy = partner.breaker if target is None or target.breaker is None else target.breaker
+        breaker, limit = partner.breaker, partner.limit
+        if target is not None:
+            breaker, limit = target.breaker or breaker, target.limit or limit
         return Client(
-            partner, name, policy, session(url.rstrip("/")), Authenticators(partner.name, auth, means), self._around
+            partner,
+            Guard(partner, name, breaker=breaker, limit=limit, around=self._around),
+            session(url.rstrip("/")),
+            Authenticators(partner.name, auth, means),
+            self._around,
         )
 
     async def close(self) -> None:

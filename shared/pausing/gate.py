@@ -1,9 +1,8 @@
 """Before the processor of a lane: what is paused now, and where its messages wait before they are read."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
 
 from shared.messages import Delivery, Headers, InvalidMessage, Lane
 from shared.ordered import Parking
@@ -92,7 +91,10 @@ class PauseGate:
 
         Whatever storage raises is passed on: the batch goes back to its queue.
         """
-        integrations = [self._whose(delivery.properties) for delivery in deliveries]
+        about = [
+            (str(one.properties.get("eventType", "")), str(one.properties.get("version", ""))) for one in deliveries
+        ]
+        integrations = [self._integration_of(event_type, version) for event_type, version in about]
         waits = [await self._pauses.holding(lane=lane.value, integration=one) is not None for one in integrations]
         if lane is Lane.ORDERED:
             waits = _with_their_keys(deliveries, waits)
@@ -105,9 +107,6 @@ class PauseGate:
             await self._put(lane, paused)
             log_event("messages set aside", lane=lane.value, messages=len(paused))
         return [number for number, must_wait in enumerate(waits) if not must_wait]
-
-    def _whose(self, properties: Mapping[str, Any]) -> str | None:
-        return self._integration_of(str(properties.get("eventType", "")), str(properties.get("version", "")))
 
     async def _put(self, lane: Lane, paused: Sequence[tuple[Delivery, str]]) -> None:
         aside: list[SetAsideMessage] = []

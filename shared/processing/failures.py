@@ -97,7 +97,8 @@ def _sort(error: BaseException, reason: str) -> Failure:
         case Retry():
             return Failure(Category.TRANSIENT, ErrorCode.HANDLER_ERROR, error.reason, error, error.after)
     status = _status(error)
-    if status is not None and (category := _first(status)) is not None:
+    category = next((category for statuses, category in STATUS_MATRIX if status in statuses), None)
+    if category is not None:
         return Failure(category, ErrorCode.HANDLER_ERROR, reason, error, _retry_after(error))
     names = {f"{kind.__module__}.{kind.__qualname__}" for kind in type(error).__mro__}
     names |= {f"{name.partition('.')[0]}.{name.rpartition('.')[2]}" for name in names}  # httpx._exceptions.X is httpx.X
@@ -119,10 +120,6 @@ def _code(error: BaseException) -> str:
     if "ValidationError" in names:
         return ErrorCode.VALIDATION_ERROR
     return ErrorCode.STATE_TOO_LARGE if "TooLarge" in names else ErrorCode.HANDLER_ERROR
-
-
-def _first(status: int) -> Category | None:
-    return next((category for statuses, category in STATUS_MATRIX if status in statuses), None)
 
 
 def _status(error: BaseException) -> int | None:

@@ -34,9 +34,10 @@ from shared.resilience import RetryPlan, WeightedBulkhead
 from shared.secrets import UnknownSecret
 from shared.state import StateStore, TooLarge
 from shared.tables import MAX_OPERATIONS, Conflict, Operation
-from shared.telemetry import TRACING, Name, current_traceparent, hiding, record_exception, span
+from shared.telemetry import TRACING, Metrics, Name, current_traceparent, hiding, record_exception, span
 from shared.work import Dead, Ended, Fresh, Handled, LoadRows, Message, RetryLater, Secrets, Work
 
+from . import message_metrics
 from .failures import classify
 from .message_spans import about
 
@@ -131,6 +132,8 @@ class Runner:
             integration = fresh.message.handler.integration
             if self._pauses and await self._pauses.holding(lane=lane.value, integration=integration):
                 return _put_off(fresh, PAUSED_SECONDS, "paused by an operator")
+            if Metrics.messages_age.is_on:
+                message_metrics.begun(fresh.message.headers, now=self._now())
             return await self._handle(fresh, min(left, self._limits.handler_timeout))
 
     async def rerun(self, fresh: Fresh) -> Handled | Ended:
@@ -143,10 +146,11 @@ class Runner:
         attributes = {Name.INTEGRATION: message.handler.integration, Name.EVENT_TYPE: headers.event_type}
         parent = message.delivery.span or headers.traceparent
         with (
+            span(f"handle {headers.event_type}", parent=parent, plain=attributes) as current,
             hiding(message.data),
-            span(f"handle {headers.event_type}", parent=parent, attributes=attributes) as current,
         ):
-            work = self._work(fresh, asyncio.get_running_loop().time() + seconds * CALLS_SHARE)
+            began = asyncio.get_running_loop().time()
+            work = self._work(fresh, began + seconds * CALLS_SHARE)
             try:
                 async with asyncio.timeout(seconds):
                     size = await _call(message, work)
@@ -155,11 +159,15 @@ class Runner:
                 if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
                     raise  # the app is closing; this isn't the handler's doing
                 failure = classify(error)
+                if Metrics.handler_duration.is_on:
+                    _took(message, began, "failed")
                 outcome = self.after(headers, failure, message.handler.retry)
                 with suppress(Exception):  # it may not even be able to say what it is
                     record_exception(current, error)
                 current.set_status(StatusCode.ERROR, failure.reason)
                 return Ended(message.delivery, outcome, headers, message, work)
+        if Metrics.handler_duration.is_on:
+            _took(message, began, "done")
         return Handled(message, work, size)
 
     def _work(self, fresh: Fresh, deadline: float) -> Work:
@@ -206,6 +214,16 @@ class Runner:
         if age.total_seconds() > LONGEST_POSTPONED and not headers.replay:  # an operator wants it, however old it is
             return Dead(replace(failure, code=ErrorCode.ATTEMPTS_EXHAUSTED))
         return RetryLater(seconds, failure, counts=False)
+
+
+def _took(message: Message, began: float, outcome: str) -> None:
+    """Measure a handler that began at a moment of the loop."""
+    Metrics.handler_duration.record(
+        asyncio.get_running_loop().time() - began,
+        integration=message.handler.integration,
+        event_type=message.headers.event_type,
+        outcome=outcome,
+    )
 
 
 def _put_off(fresh: Fresh, seconds: float, reason: str) -> Ended:

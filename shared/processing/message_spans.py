@@ -27,7 +27,7 @@ def begun(lane: Lane, delivery: Delivery) -> Delivery:
         _NAMES[lane],
         kind=SpanKind.CONSUMER,
         parent=parent if isinstance(parent, str) else "",
-        attributes=_ATTRIBUTES[lane],
+        plain=_ATTRIBUTES[lane],
     )
     return replace(delivery, span=span)
 
@@ -52,18 +52,18 @@ def read(delivery: Delivery, decoded: Message | Ended) -> None:
         attributes[Name.CLAIM_SIZE] = headers.claim_size
     if _is_later(headers) and (first := link_to(headers.traceparent)) is not None:
         span.add_link(first.context, {"sluice.link": "first attempt"})
-    span.set_attributes(attributes)
+    span.attributes.update(attributes)  # which stand in clear in the message's properties, none of them long
 
 
 def about(several: Sequence[Ended] | Sequence[Handled]) -> dict[str, Any]:
     """Whose span is about these: one message's is its child; of several it is linked to each."""
     spans = [one.delivery.span if isinstance(one, Ended) else one.message.delivery.span for one in several]
-    traced = [one for one in spans if one is not None]
-    if len(traced) == 1:
-        return {"parent": traced[0]}
-    if traced and any(one.sampled for one in traced):
+    if len(spans) == 1:
+        return {"parent": spans[0]}
+    sampled = [one for one in spans if one is not None and one.sampled]  # nobody finds the others
+    if sampled:
         keep_trace()
-    return {"links": [Link(one.get_span_context()) for one in traced]}
+    return {"links": [Link(one.get_span_context()) for one in sampled]}
 
 
 def onward(ended: Ended, headers: Headers, *, keep: bool = True) -> Headers:
@@ -106,7 +106,7 @@ def ended(one: Ended, *, now: datetime) -> None:
         began = one.headers.accepted_at or one.headers.first_attempt_at
         if (now - began).total_seconds() > TRACING.slow_seconds:
             span.journey.keep()
-    span.set_attributes(says)
+    span.attributes.update(says)
     if span.journey.sampled:
         keep_trace()  # of the batch too
     span.end()

@@ -29,10 +29,10 @@ from shared.outbox import Outbox
 from shared.pausing import PauseGate
 from shared.resilience import LaneTurns
 from shared.state import Inbox, StateStore
-from shared.telemetry import TRACING, Name, link_to, log_event, messaging, span
+from shared.telemetry import TRACING, Metrics, Name, link_to, log_event, messaging, span
 from shared.work import Dead, Done, Duplicate, Ended, Fresh, Handled, Message, Parked, RetryLater
 
-from . import message_spans
+from . import message_metrics, message_spans
 from .decoding import Decoder
 from .deduplication import Deduplication, Recent
 from .handling import Limits, Runner, commit, groups
@@ -109,6 +109,9 @@ class BatchProcessor:
         links = [link for one in deliveries if (link := link_to(one.properties.get("traceparent")))]
         attributes = {**_RECEIVING[lane], Name.BATCH_COUNT: received}
         outcomes: Counter[type] = Counter()
+        if Metrics.messages_received.is_on:
+            Metrics.messages_received.add(received, lane=lane.value)
+            Metrics.messages_active.add(received, lane=lane.value)
         with span(f"receive {lane.value}", kind=SpanKind.CLIENT, links=links, attributes=attributes):
             try:
                 async with asyncio.timeout_at(ends):
@@ -119,9 +122,13 @@ class BatchProcessor:
                     with self._turns.at_work(lane):
                         outcomes = await self._batch(lane, admitted, started + self._limits.batch_budget)
             except Exception as error:
+                Metrics.batches_failed.add(lane=lane.value)
                 log_event("batch failed", level=logging.ERROR, error=error, lane=lane.value, received=received)
                 await _hold(deliveries, ends, ends if lane is Lane.ORDERED else LONGEST_HOLD)
                 raise BatchFailed(f"{type(error).__name__}: the batch goes back to its queue") from error
+            finally:
+                if Metrics.messages_active.is_on:
+                    Metrics.messages_active.add(-received, lane=lane.value)
         log_event(
             "batch",
             lane=lane.value,
@@ -224,6 +231,8 @@ class BatchProcessor:
     def _ended(self, one: Ended) -> Ended:
         if one.delivery.span is not None:
             message_spans.ended(one, now=self._settler.now())
+        if Metrics.messages_processed.is_on:
+            message_metrics.ended(one, now=self._settler.now())
         return one
 
     async def _in_waves(self, lane: Lane, decoded: Sequence[Message | Ended], deadline: float) -> list[Ended]:
@@ -244,7 +253,7 @@ class BatchProcessor:
                 await self._settler.settle(lane, one)
             if isinstance(one.outcome, RetryLater):
                 self._recent.put_off(one.delivery)
-            if one.delivery.span is not None:
+            if one.delivery.span is not None or Metrics.messages_processed.is_on:
                 self._ended(one)
 
         async def work() -> list[Ended]:

@@ -112,11 +112,17 @@ class WeightedBulkhead(Generic[Name]):
     def __init__(self, places: int, weights: Mapping[Name, float]) -> None:
         if places < 1 or not weights or not all(0 < weight < inf for weight in weights.values()):
             raise ValueError("places must be 1 or more, every weight above 0 and finite")
+        self.places = places
         self._free = places
         self._weights = dict(weights)
         self._pace = dict.fromkeys(weights, 0.0)
         self._now = 0.0
         self._waiting: dict[Name, deque[asyncio.Future[None]]] = {lane: deque() for lane in weights}
+
+    @property
+    def active(self) -> int:
+        """Places that are taken."""
+        return self.places - self._free
 
     @asynccontextmanager
     async def place(self, lane: Name) -> AsyncIterator[None]:

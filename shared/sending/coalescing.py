@@ -4,6 +4,7 @@ While one batch is on its way the next one fills, so the batch grows with the lo
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -17,6 +18,7 @@ from azure.servicebus.exceptions import MessageSizeExceededError, OperationTimeo
 
 from shared.encryption import MessageEncryption
 from shared.messages import Headers, Lane
+from shared.telemetry import Metrics
 
 __all__ = ["BrokerMessage", "CoalescingSender", "Lanes", "NotSent", "broker_message", "command"]
 
@@ -119,7 +121,10 @@ class CoalescingSender:
                 batch = await self._client().create_message_batch()
                 self._fill(batch, taken)
                 if taken:
+                    began = time.perf_counter()
                     await self._client().send_messages(batch, timeout=self._timeout)
+                    Metrics.send_duration.record(time.perf_counter() - began)
+                    Metrics.send_batch.record(len(taken))
             except asyncio.CancelledError:
                 self._fail(taken, NotSent("the app is closing"))
                 raise

@@ -118,7 +118,7 @@ class StreamReader:
                 await self._dead_letter(received, event, error)
             else:
                 Metrics.stream_events.add(consumer=self._consumer, outcome="consumed")
-                Metrics.stream_delay.record(self._delay(event), consumer=self._consumer)
+                Metrics.stream_delay.record((self._now() - event.time).total_seconds(), consumer=self._consumer)
                 if (link := link_to(event.traceparent)) is not None:
                     delivered.links.append(link)
         return delivered
@@ -169,9 +169,6 @@ class StreamReader:
             self._seen.put(key, here)
             return False
         return known[:2] != here[:2] and known[2] == here[2]
-
-    def _delay(self, event: CloudEvent) -> float:
-        return (self._now() - event.time).total_seconds()
 
     async def _dead_letter(self, received: StreamEvent, event: CloudEvent | None, error: Exception) -> None:
         code, reason = self._why(error)

@@ -25,6 +25,7 @@ from azure.core.rest import AsyncHttpResponse, HttpRequest
 from azure.data.tables.aio import TableClient
 
 from shared.azure_clients import proxied
+from shared.telemetry import Metrics
 
 from .formats import (
     TransactionFailed,
@@ -162,7 +163,10 @@ class AzureTable(Table):
         query = "&".join(part for part in (urlencode(parameters, quote_via=quote, safe=""), self._query) if part)
         url = f"{self._account}{path}{'?' if query else ''}{query}"
         request = HttpRequest(method, url, headers={**self._headers, **(headers or {})}, content=content)
+        began = time.perf_counter()
         response = (await self._pipeline.run(request)).http_response
+        operation = "read" if method == "GET" else "write"
+        Metrics.storage_duration.record(time.perf_counter() - began, operation=operation, table=self.name)
         following = {name: found for name in _KEYS if (found := response.headers.get(f"x-ms-continuation-Next{name}"))}
         # What is empty can't be read twice, and the pipeline has read it.
         read = response.content if response.is_stream_consumed else await response.read()

@@ -1,8 +1,11 @@
 """Telemetry: spans, trace context, metrics and structured logs."""
 
+from .business import BusinessCounter, business_counter
 from .conventions import Name, messaging
+from .instruments import Counter, Instrument
 from .logs import log_event
-from .metrics import Instrument, Metrics
+from .metrics import Metrics
+from .prometheus import CONTENT_TYPE, exposition
 from .redaction import hide, hiding, record_exception, redact, redacted_error
 from .setup import configure
 from .span_store import Found, SpanStore, StoredSpan
@@ -18,7 +21,10 @@ from .tracing import (
 )
 
 __all__ = [
+    "CONTENT_TYPE",
     "TRACING",
+    "BusinessCounter",
+    "Counter",
     "Found",
     "Instrument",
     "Metrics",
@@ -27,8 +33,10 @@ __all__ = [
     "SpanStore",
     "StoredSpan",
     "begin",
+    "business_counter",
     "configure",
     "current_traceparent",
+    "exposition",
     "hide",
     "hiding",
     "invoked_by",

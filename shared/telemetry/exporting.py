@@ -4,13 +4,12 @@ Loaded only where something is exported. Logs don't go this way unless the worke
 worker hands them to the host, which exports them.
 """
 
+import atexit
 import logging
 from collections.abc import Sequence
 from typing import Any
 
-from opentelemetry import metrics as metrics_api
-from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, MetricExporter, PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, MetricExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SpanExporter
@@ -18,6 +17,8 @@ from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags
 
 from .background import BackgroundSink
+from .metric_export import MetricExport
+from .metrics import every
 from .settings import TelemetrySettings
 from .spans import RecordedSpan
 from .tracing import TRACING
@@ -25,6 +26,8 @@ from .tracing import TRACING
 __all__ = ["SpanExport", "exporter"]
 
 EXPORT_SECONDS = 2.0
+METRICS_SECONDS = 2.0
+"""What the end of the process waits at most for the last metrics."""
 _SCOPE = InstrumentationScope("sluice")
 _SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 _RATE = "_MS.sampleRate"
@@ -86,8 +89,9 @@ def exporter(settings: TelemetrySettings, resource: dict[str, str]) -> Backgroun
             spans, measures = _otlp()
         case _:
             spans, measures = ConsoleSpanExporter(), ConsoleMetricExporter()
-    reader = PeriodicExportingMetricReader(measures)
-    metrics_api.set_meter_provider(MeterProvider([reader], resource=made))
+    metrics = MetricExport(measures, made, every)
+    metrics.start()
+    atexit.register(metrics.close, METRICS_SECONDS)
     export = SpanExport(spans, made, ratio=ratio)
     return BackgroundSink(settings.exporter, export.write, export.close, every=EXPORT_SECONDS)
 

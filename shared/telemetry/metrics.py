@@ -1,77 +1,98 @@
 """Metrics: what the app counts and measures, every name and unit in one place.
 
-Off, an instrument is one comparison (0.13 µs with two attributes on one core). Attributes have few values each: never a
-key, an id or anything that a message holds.
+Names and units follow OpenTelemetry's conventions; ours begin with `sluice.`. Attributes have few values each: never a
+key, an id or anything that a message holds. What can grow all the same is bounded by the instrument.
 """
 
-from collections.abc import Callable
-from typing import Generic, TypeVar
+from .instruments import FEW, SIZES, Counter, Gauge, Histogram, Instrument
 
-from opentelemetry import metrics
-from opentelemetry.metrics import Meter
-from opentelemetry.util.types import AttributeValue
-
-__all__ = ["Counter", "Gauge", "Histogram", "Instrument", "Metrics", "enable", "instruments"]
-
-R = TypeVar("R", contravariant=True)
-
-
-class Instrument(Generic[R]):
-    """An instrument that is there before anybody listens."""
-
-    __slots__ = ("_make", "_real", "description", "name", "unit")
-
-    def __init__(self, make: Callable[[Meter, str, str, str], R], name: str, unit: str, description: str) -> None:
-        self.name = name
-        self.unit = unit
-        self.description = description
-        self._make = make
-        self._real: R | None = None
-
-    def connect(self, meter: Meter | None) -> None:
-        """Record from now on, or no longer."""
-        self._real = None if meter is None else self._make(meter, self.name, self.unit, self.description)
-
-
-class Counter(Instrument[metrics.Counter]):
-    """What only grows."""
-
-    def __init__(self, name: str, *, unit: str, description: str) -> None:
-        super().__init__(lambda meter, *named: meter.create_counter(*named), name, unit, description)
-
-    def add(self, amount: float = 1, **attributes: AttributeValue) -> None:
-        """Count some more."""
-        if self._real is not None:
-            self._real.add(amount, attributes)
-
-
-class Histogram(Instrument[metrics.Histogram]):
-    """How values are spread: durations in seconds, sizes in bytes."""
-
-    def __init__(self, name: str, *, unit: str, description: str) -> None:
-        super().__init__(lambda meter, *named: meter.create_histogram(*named), name, unit, description)
-
-    def record(self, value: float, **attributes: AttributeValue) -> None:
-        """One more value."""
-        if self._real is not None:
-            self._real.record(value, attributes)
-
-
-class Gauge(Instrument[metrics._Gauge]):
-    """How much there is of something now."""
-
-    def __init__(self, name: str, *, unit: str, description: str) -> None:
-        super().__init__(lambda meter, *named: meter.create_gauge(*named), name, unit, description)
-
-    def set(self, value: float, **attributes: AttributeValue) -> None:
-        """So much now."""
-        if self._real is not None:
-            self._real.set(value, attributes)
+__all__ = ["Metrics", "business", "enable", "every", "instruments"]
 
 
 class Metrics:
     """Every instrument of the app."""
 
+    messages_received = Counter(
+        "sluice.messages.received",
+        unit="{message}",
+        description="Deliveries that came in, by lane",
+    )
+    messages_active = Gauge(
+        "sluice.messages.active",
+        unit="{message}",
+        description="Deliveries in this instance that have no outcome yet, by lane",
+    )
+    messages_processed = Counter(
+        "sluice.messages.processed",
+        unit="{message}",
+        description="Outcomes, by lane, integration and outcome: done, duplicate, retry, deferred, parked or dead",
+        prometheus="messages_processed_total",
+    )
+    messages_failed = Counter(
+        "sluice.messages.failed",
+        unit="{message}",
+        description="Attempts that failed, by lane and category; a retry counts as well as a dead letter",
+        prometheus="message_processing_failures_total",
+    )
+    messages_time = Histogram(
+        "sluice.messages.time",
+        unit="s",
+        description="From a message's acceptance to its end, waits and retries included, by lane and outcome",
+        prometheus="message_processing_duration_seconds",
+    )
+    messages_age = Histogram(
+        "sluice.messages.age",
+        unit="s",
+        description="From a message's acceptance to the beginning of its first attempt, by lane",
+    )
+    messages_attempts = Histogram(
+        "sluice.messages.attempts",
+        unit="{attempt}",
+        description="Attempts that a message took to its end, by lane",
+        bounds=FEW,
+    )
+    handler_duration = Histogram(
+        "messaging.process.duration",
+        unit="s",
+        description="How long a handler takes, by integration, event type and outcome",
+    )
+    batches_failed = Counter(
+        "sluice.batches.failed",
+        unit="{batch}",
+        description="Batches that went back to their queue, by lane",
+    )
+    dead_letters = Counter(
+        "sluice.deadletters.stored",
+        unit="{message}",
+        description="Dead letters that were stored, by category",
+    )
+    claim_size = Histogram(
+        "sluice.claims.size",
+        unit="By",
+        description="Sizes of payloads that were kept beside their messages",
+        bounds=SIZES,
+    )
+    send_batch = Histogram(
+        "sluice.send.batch",
+        unit="{message}",
+        description="Messages that shared a send",
+        bounds=FEW,
+    )
+    send_duration = Histogram(
+        "messaging.client.operation.duration",
+        unit="s",
+        description="How long the broker takes to confirm a send",
+    )
+    storage_duration = Histogram(
+        "sluice.storage.duration",
+        unit="s",
+        description="How long a request to Table storage takes, retries included, by operation and table",
+    )
+    http_duration = Histogram(
+        "http.server.request.duration",
+        unit="s",
+        description="How long an answer takes, by method, route and status",
+    )
     stream_events = Counter(
         "sluice.stream.events",
         unit="{event}",
@@ -81,6 +102,11 @@ class Metrics:
         "sluice.stream.delay",
         unit="s",
         description="From the time of an event to its reading, by consumer",
+    )
+    stream_lag = Gauge(
+        "sluice.stream.lag",
+        unit="{event}",
+        description="Events of the hub that a consumer hasn't dealt with yet, by consumer",
     )
     unknown_fields = Counter(
         "sluice.messages.unknown",
@@ -117,15 +143,75 @@ class Metrics:
         unit="{key}",
         description="Keys in memory, by kind: data or subject",
     )
+    handlers_active = Gauge(
+        "sluice.handlers.active",
+        unit="{handler}",
+        description="Handlers that run, of the places that the instance has for them",
+    )
+    handlers_limit = Gauge(
+        "sluice.handlers.limit",
+        unit="{handler}",
+        description="Places for handlers",
+    )
+    health = Gauge(
+        "sluice.health.status",
+        unit="1",
+        description="How a component is, by component: 1 healthy, 0.5 degraded, 0 unhealthy",
+    )
+    loop_lag = Histogram(
+        "sluice.loop.lag",
+        unit="s",
+        description="How much later than asked for the event loop wakes up",
+    )
+    gc_pause = Histogram(
+        "sluice.gc.pause",
+        unit="s",
+        description="How long a garbage collection stops everything, by generation",
+    )
+    memory = Gauge(
+        "process.memory.usage",
+        unit="By",
+        description="Memory of the process in RAM",
+    )
+    cpu = Counter(
+        "process.cpu.time",
+        unit="s",
+        description="Processor time that the process has used",
+    )
 
 
-def instruments() -> list[Instrument[object]]:
-    """All of the app's."""
+_BUSINESS: dict[str, Counter] = {}
+
+
+def instruments() -> list[Instrument]:
+    """All of the app's own."""
     return [one for one in vars(Metrics).values() if isinstance(one, Instrument)]
 
 
+def business(name: str, *, unit: str, description: str) -> Counter:
+    """A counter of an integration: the same for the same name.
+
+    Raises
+    ------
+    ValueError
+        The app itself has a metric of that name, or another integration has described it otherwise.
+    """
+    if name in {one.name for one in instruments()}:
+        raise ValueError(f"the metric {name} is the app's own")
+    made = _BUSINESS.setdefault(name, Counter(name, unit=unit, description=description))
+    if (made.unit, made.description) != (unit, description):
+        raise ValueError(f"the metric {name} is described twice")
+    if Metrics.messages_received.is_on and not made.is_on:
+        made.connect(True)
+    return made
+
+
+def every() -> list[Instrument]:
+    """The app's own instruments and the integrations'."""
+    return [*instruments(), *_BUSINESS.values()]
+
+
 def enable(on: bool = True) -> None:
-    """Have all instruments record to the process's meter provider; call once it is set."""
-    meter = metrics.get_meter("sluice") if on else None
-    for instrument in instruments():
-        instrument.connect(meter)
+    """Have all instruments keep values, or none."""
+    for instrument in every():
+        instrument.connect(on)

@@ -21,6 +21,8 @@ class TelemetrySettings(SettingsSlice):
     span_store_most: int = Field(500_000, alias="SLUICE_SPAN_STORE_MOST", ge=1_000, le=20_000_000)
     trace_ratio: float = Field(1.0, alias="SLUICE_TRACE_RATIO", ge=0, le=1)
     trace_slow_seconds: float = Field(60.0, alias="SLUICE_TRACE_SLOW_SECONDS", gt=0)
+    metrics: bool = Field(False, alias="SLUICE_METRICS")
+    """Whether metrics are read over HTTP, as Prometheus does."""
     worker_exports: bool = Field(False, alias="PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY")
     worker_propagates: bool = Field(False, alias="PYTHON_ENABLE_OPENTELEMETRY")
 

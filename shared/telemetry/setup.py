@@ -8,6 +8,7 @@ from pathlib import Path
 from . import metrics
 from .logs import configure_json, configure_platform, quiet_libraries
 from .redaction import guard_log_records
+from .runtime import watch_process
 from .settings import TelemetrySettings
 from .span_store import store_sink
 from .spans import Sink
@@ -32,7 +33,9 @@ def configure(settings: TelemetrySettings) -> None:
         from .exporting import exporter  # the SDK is loaded where it has something to do
 
         sinks.append(exporter(settings, _resource()))
+    if settings.exporter != "none" or settings.metrics:
         metrics.enable()
+        watch_process()
     if settings.span_store is not None and settings.telemetry != "none":
         sinks.append(store_sink(Path(settings.span_store), most=settings.span_store_most, process=process_name()))
     if sinks:

@@ -94,6 +94,7 @@ class RecordedSpan(Span):
         kind: SpanKind,
         links: Sequence[Link] = (),
         attributes: Mapping[str, Any] | None = None,
+        plain: Mapping[str, AttributeValue] = _NONE,
         started_at: int | None = None,
     ) -> None:
         self.name = name
@@ -103,7 +104,9 @@ class RecordedSpan(Span):
         self.parent_id = parent_id
         self.kind = kind
         self.links = links[:MOST_LINKS]
-        self.attributes: dict[str, AttributeValue] = bounded(redacted_fields(attributes)) if attributes else {}
+        self.attributes: dict[str, AttributeValue] = dict(plain)
+        if attributes:
+            self.attributes.update(bounded(redacted_fields(attributes)))
         self.events: list[Event] = []
         self.problem: str | None = None
         self.started_at = time.time_ns() if started_at is None else started_at

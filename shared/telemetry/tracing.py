@@ -34,6 +34,7 @@ __all__ = [
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?")
 LONGEST = 512
 _RATIO_BITS = (1 << 64) - 1
+_NONE: Mapping[str, AttributeValue] = {}
 _INVOCATION: ContextVar[SpanContext | None] = ContextVar("invocation", default=None)
 
 
@@ -89,9 +90,11 @@ class span:  # noqa: N801 - a context manager, named for what it opens
     parent:
         A span, or a W3C traceparent that came from outside; without one, the span that is current. For a request
         (`SpanKind.SERVER`) its sampled flag counts for nothing: whoever calls may set it.
+    plain:
+        Attributes that are the app's own words, or that stand in clear anyway: taken as they are.
     """
 
-    __slots__ = ("_attributes", "_current", "_kind", "_links", "_name", "_parent", "_token")
+    __slots__ = ("_attributes", "_current", "_kind", "_links", "_name", "_parent", "_plain", "_token")
 
     def __init__(
         self,
@@ -101,19 +104,26 @@ class span:  # noqa: N801 - a context manager, named for what it opens
         parent: str | Span | None = None,
         links: Sequence[Link] | None = None,
         attributes: Mapping[str, Any] | None = None,
+        plain: Mapping[str, AttributeValue] = _NONE,
     ) -> None:
         self._name = name
         self._kind = kind
         self._parent = parent
         self._links = links
         self._attributes = attributes
+        self._plain = plain
         self._current: Span
         self._token: Token[contexts.Context] | None = None
 
     def __enter__(self) -> Span:
         if TRACING.sinks:
             self._current = begin(
-                self._name, kind=self._kind, parent=self._parent, links=self._links, attributes=self._attributes
+                self._name,
+                kind=self._kind,
+                parent=self._parent,
+                links=self._links,
+                attributes=self._attributes,
+                plain=self._plain,
             )
             self._token = contexts.attach(trace.set_span_in_context(self._current))
             return self._current
@@ -144,6 +154,7 @@ def begin(
     parent: str | Span | None = None,
     links: Sequence[Link] | None = None,
     attributes: Mapping[str, AttributeValue] | None = None,
+    plain: Mapping[str, AttributeValue] = _NONE,
     started_at: int | None = None,
 ) -> RecordedSpan:
     """A span that isn't the current one; whoever begins it ends it. Call only where something is traced."""
@@ -179,6 +190,7 @@ def begin(
         kind=kind,
         links=tuple(links or ()),
         attributes=attributes,
+        plain=plain,
         started_at=started_at,
     )
 

@@ -48,6 +48,8 @@ class Outcome:
         (kind, key) → the model saved last.
     events:
         What was published, as the CloudEvents that leave the app.
+    counted:
+        Names of counters, with amounts and attributes.
     invalid:
         The `error` of the API's answer: code, message, details. The handler wasn't called.
     rejected:
@@ -65,6 +67,7 @@ class Outcome:
     published: tuple[Published, ...] = ()
     sent: tuple[Sent, ...] = ()
     events: tuple[CloudEvent, ...] = field(default=(), repr=False)
+    counted: tuple[tuple[str, float, Mapping[str, str]], ...] = ()
     duplicate: bool = False
     invalid: Mapping[str, Any] | None = None
     retried: Retried | None = None

@@ -156,6 +156,7 @@ class Memory:
             published=tuple(work.published),
             sent=tuple(work.sent),
             events=tuple(work.events),
+            counted=tuple((counter.name, amount, by) for counter, amount, by in work.counted),
         )
 
     async def _undone(self, nothing: Outcome, failure: Failure, work: Work | None) -> Outcome:

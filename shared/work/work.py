@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from math import inf
+from math import inf, isfinite
 from typing import Any, Protocol, TypeVar
 from uuid import UUID
 
@@ -32,7 +32,8 @@ from shared.state import (
     unpack,
 )
 from shared.tables import Create, Delete, Operation, Replace, Upsert, etag_of
-from shared.telemetry import hide
+from shared.telemetry import BusinessCounter, hide, redact
+from shared.telemetry import Counter as MetricCounter
 
 __all__ = ["Aggregate", "LoadRows", "Secrets", "Work"]
 
@@ -128,6 +129,7 @@ class Work:
         self._plain: dict[int, BaseModel | OutgoingCommand] = {}
         self._encrypted_commands: dict[int, str] = {}
         self.emitted: list[CloudEvent | OutgoingCommand] = []
+        self.counted: list[tuple[MetricCounter, float, dict[str, str]]] = []
 
     async def secret(self, name: str) -> Secret:
         """A secret of the key vault, such as a partner's key; warm, it costs a look-up.
@@ -302,6 +304,30 @@ class Work:
         if self._fields is not None:
             self._plain[len(self.emitted)] = command
         self.emitted.append(command)
+
+    def count(self, counter: BusinessCounter, amount: float = 1, **attributes: object) -> None:
+        """Count something of the business, once this message is done: a failed attempt and a duplicate count nothing.
+
+        Parameters
+        ----------
+        counter:
+            What `Integration.counts` gave.
+        attributes:
+            Those that the counter is declared with. Protected values of the message are left out of them.
+
+        Raises
+        ------
+        ValueError
+            The amount is negative or no number, or the attributes aren't those of the counter.
+        """
+        if not (isfinite(amount) and amount >= 0):
+            raise ValueError(f"{counter.counter.name} can't count {amount!r}: use a number of 0 or more")
+        if attributes.keys() != set(counter.by):
+            raise ValueError(f"{counter.counter.name} is counted by {', '.join(counter.by) or 'nothing'}")
+        texts = {name: str(attributes[name]) for name in counter.by}
+        if counter.counter.is_on:
+            texts = {name: redact(text) for name, text in texts.items()}
+        self.counted.append((counter.counter, float(amount), texts))
 
     async def encrypt(self) -> None:
         """Encrypt what was emitted, once the handler has returned: before that, nothing of it can be committed."""

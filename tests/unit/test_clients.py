@@ -22,6 +22,7 @@ ADAPTERS = {
     "shared/authentication/signing_keys.py": {"ClientSession"},
     "shared/azure_clients/credentials.py": {"AzureCliCredential", "ManagedIdentityCredential"},
     "shared/encryption/wrapping.py": {"CryptographyClient", "KeyClient"},
+    "shared/partners/sessions.py": {"ClientSession"},
     "shared/secrets/vault.py": {"SecretClient"},
     "shared/tables/azure.py": {"TableClient"},
 }

@@ -166,7 +166,7 @@ def test_routes_say_who_may_call_and_jobs_when_they_run() -> None:
 def test_calls_of_routes_that_there_are_none_of_are_nobodys() -> None:
     """An app whose integrations have no views has the capability all the same."""
     needs = [Need(access=Access.READ, to=VIEWS, why="To answer.", by=[ROUTES])]
-    offered = working(resources=[LANE, VIEWS], needs=needs)
+    offered = working(resources=[LANE, VIEWS], needs=needs, drained=[LANE.name])
     assert list(contradictions([offered], known_settings=frozenset())) == []
     assert granted(written(offered), "tablesOfFirstAccount") == []
 

@@ -87,7 +87,7 @@ def test_which_certificates_are_trusted_is_known_before_anything_is_imported(
     assert passed == ["--settings", f"{tmp_path}/app-settings.json", "list", "--json"]
 
 
-@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb != "api-key"])
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb not in ("api-key", "plan")])
 def test_every_verb_says_in_one_sentence_that_no_stack_runs(
     verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,9 +1,10 @@
 """The filter language: grammar, three-valued logic, types, actions, correlation, and how rules join."""
 
 import itertools
+import sqlite3
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -233,6 +234,73 @@ def test_and_and_or_follow_the_documented_tables(left: str, right: str) -> None:
         assert matches(f"NOT ({expression})", user=TRUTH_PROPERTIES) is (truth is False)
 
 
+NUMBERS = st.integers(-3, 3).map(str)
+TEXTS = st.text("ab%_", max_size=3).map(lambda text: f"'{text}'")
+SUMS = st.recursive(
+    st.one_of(NUMBERS.map(lambda number: f"({number})"), st.sampled_from(["n", "m", "missing"])),
+    lambda inner: st.tuples(inner, st.sampled_from("+-*"), inner).map(" ".join).map(lambda text: f"({text})"),
+    max_leaves=3,
+)
+WORDS = st.one_of(TEXTS, st.sampled_from(["s", "t", "missing"]))
+
+
+ESCAPED = st.lists(st.sampled_from(["a", "b", "%", "_", "!%", "!_", "!!"]), max_size=3).map("".join)
+
+
+def _condition(values: st.SearchStrategy[str], constants: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    """Of values of one kind: SQLite orders different kinds, the service doesn't compare them.
+
+    What an unknown value among the options of IN does isn't documented, so they are constants.
+    """
+    compared = st.tuples(values, st.sampled_from(["=", "<>", "!=", "<", "<=", ">", ">="]), values).map(" ".join)
+    among = st.tuples(
+        values, st.sampled_from([" IN (", " NOT IN ("]), constants, st.just(", "), constants, st.just(")")
+    )
+    return st.one_of(compared, among.map("".join))
+
+
+PREDICATES = st.recursive(
+    st.one_of(
+        _condition(SUMS, NUMBERS),
+        _condition(WORDS, TEXTS),
+        st.tuples(WORDS, st.sampled_from([" LIKE ", " NOT LIKE "]), TEXTS).map("".join),
+        st.tuples(WORDS, ESCAPED).map(lambda pair: f"{pair[0]} LIKE '{pair[1]}' ESCAPE '!'"),
+        st.tuples(st.sampled_from(["n", "s", "missing"]), st.sampled_from([" IS NULL", " IS NOT NULL"])).map("".join),
+    ),
+    lambda inner: st.one_of(
+        st.tuples(inner, st.sampled_from([" AND ", " OR "]), inner).map("".join),
+        inner.map(lambda text: f"NOT {text}"),
+        inner.map(lambda text: f"({text})"),
+    ),
+    max_leaves=6,
+)
+
+
+@pytest.fixture(scope="module")
+def sqlite() -> Iterator[sqlite3.Connection]:
+    """Another SQL, with three-valued logic of its own; LIKE told to mind case."""
+    connection = sqlite3.connect(":memory:")
+    connection.execute("PRAGMA case_sensitive_like = ON")
+    yield connection
+    connection.close()
+
+
+@given(
+    PREDICATES,
+    st.fixed_dictionaries({"n": st.integers(-3, 3), "m": st.none() | st.integers(-3, 3)}),
+    st.fixed_dictionaries({"s": st.text("ab", max_size=3), "t": st.none() | st.text("ab", max_size=3)}),
+)
+def test_conditions_agree_with_another_sql(
+    sqlite: sqlite3.Connection, predicate: str, numbers: dict[str, Any], texts: dict[str, Any]
+) -> None:
+    """Precedence, NULL, arithmetic, IN and LIKE, over everything that both languages have."""
+    user = {**numbers, **texts}
+    query = f"SELECT {predicate} FROM (SELECT ? AS n, ? AS m, ? AS s, ? AS t, NULL AS missing)"
+    (truth,) = sqlite.execute(query, [user[name] for name in "nmst"]).fetchone()
+    assert matches(predicate, user=user) is (truth == 1)
+    assert matches(f"NOT ({predicate})", user=user) is (truth == 0)
+
+
 def test_and_binds_tighter_than_or_and_not_tightest() -> None:
     assert matches("1=1 OR 1=1 AND 1=2")
     assert not matches("(1=1 OR 1=1) AND 1=2")
@@ -291,6 +359,21 @@ def test_and_binds_tighter_than_or_and_not_tightest() -> None:
         "a == 1",
         "a ! 1",
         "and = 1",
+        "a BETWEEN 1 AND 2",
+        "a NOT BETWEEN 1 AND 2",
+        "a = 0x10",
+        "a = 10L",
+        "a = 1.5d",
+        "a = 2f",
+        "a = N'text'",
+        "a = n'text'",
+        "urgent AND a = 1",
+        "NOT urgent OR a = 1",
+        "a IS TRUE",
+        "a = 1 AND TRUE",
+        "property('a') IS NULL",
+        "a <=> 1",
+        "a = DATE '2026-01-01'",
         "a = 1; b = 2",
         "_a = 1",
         "a = #1",
@@ -305,6 +388,38 @@ def test_wrong_sql_is_refused_when_the_rule_is_compiled(expression: str) -> None
         matches(expression)
     assert "position" in str(caught.value)
     assert not caught.value.in_action
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "AS",
+        "BEGIN",
+        "Between",
+        "BREAK",
+        "CATCH",
+        "COALESCE",
+        "continue",
+        "CONVERT",
+        "DECLARE",
+        "ELSE",
+        "END",
+        "GOTO",
+        "IF",
+        "NULLIF",
+        "TRY",
+        "WHILE",
+    ],
+)
+def test_a_reserved_word_is_no_name_unless_delimited(word: str) -> None:
+    """Of the language that Microsoft's older .NET client carries with it."""
+    for expression in (f"{word} = 1", f"user.{word} = 1", f"EXISTS({word})", f"1 = {word}"):
+        with pytest.raises(RuleSyntaxError, match="reserved"):
+            matches(expression)
+    with pytest.raises(RuleSyntaxError, match="reserved"):
+        act(f"SET {word} = 1")
+    user = {word: 1, f"{word}s": 2}
+    assert matches(f'[{word}] = 1 AND "{word}" = 1 AND user.[{word}] = 1 AND {word}s = 2', user=user)
 
 
 @pytest.mark.parametrize(

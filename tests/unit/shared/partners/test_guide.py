@@ -26,7 +26,7 @@ def snippets(project: Path, language: str) -> list[str]:
 async def test_the_first_example_makes_a_label(project: Path) -> None:
     """Once, though its handler runs twice."""
     found: dict[str, Any] = {}
-    exec(compile(snippets(project, "python")[0], "partners.md", "exec"), found)
+    exec(compile(snippets(project, "python")[0], "partners.md", "exec", dont_inherit=True), found)
     integration: Integration = found["parcels"]
     async with world() as carrier:
         client = carrier.partners._made(carrier.partner, None)
@@ -45,3 +45,16 @@ def test_the_script_is_one(project: Path) -> None:
     script = Script(random=random.Random(0).random)
     script.read(snippets(project, "json")[0])
     assert len(script.rules) == len(json.loads(snippets(project, "json")[0])["rules"])
+
+
+def test_the_poll_of_the_guide_is_one(project: Path) -> None:
+    """It reads a page into messages of the integration."""
+    found: dict[str, Any] = {}
+    first, *_ = (one for one in snippets(project, "python") if "parcel.packed" in one)
+    (second,) = (one for one in snippets(project, "python") if "carrier.polls" in one)
+    exec(compile(first + second, "partners.md", "exec", dont_inherit=True), found)
+    page = found["Shipments"](shipments=[{"id": "S-1", "updated_at": "2026-11-30T12:00:00Z"}], next_page="2")
+    polled = found["shipments"].read(page)
+    assert (polled.position, polled.more) == ("2026-11-30T12:00:00Z", {"page": "2"})
+    assert [item.data.shipment for item in polled.items] == ["S-1"]
+    assert found["shipments"].job == "carrier.shipments"

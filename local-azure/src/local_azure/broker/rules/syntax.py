@@ -363,7 +363,7 @@ def _property_by_name(name_of: _Evaluate) -> _Node:
             raise RuleEvaluationError("property() takes a name, which is text")
         return message.user_property(name)
 
-    return _Node(evaluate, exists=lambda message: evaluate(message) is not None)
+    return _Node(evaluate)
 
 
 def _negated(evaluate: _Judge) -> _Judge:

@@ -1,0 +1,41 @@
+"""What is counted of each message, once it has its outcome."""
+
+from datetime import datetime
+from typing import Final
+
+from shared.messages import Headers
+from shared.telemetry import Metrics
+from shared.work import Dead, Done, Duplicate, Ended, Parked, RetryLater
+
+__all__ = ["begun", "ended"]
+
+_OUTCOMES: Final = {Done: "done", Duplicate: "duplicate", Dead: "dead", Parked: "parked"}
+_UNREAD: Final = "unknown"
+
+
+def begun(headers: Headers, *, now: datetime) -> None:
+    """A handler is about to run."""
+    if headers.attempt == 1 and headers.accepted_at is None and not headers.replay:
+        Metrics.messages_age.record(_since(headers, now), lane=headers.lane.value)
+
+
+def ended(one: Ended, *, now: datetime) -> None:
+    """A message has its outcome; what its handler counted counts once the handler's work is committed."""
+    outcome, headers = one.outcome, one.headers
+    lane = _UNREAD if headers is None else headers.lane.value
+    name = ("retry" if outcome.counts else "deferred") if isinstance(outcome, RetryLater) else _OUTCOMES[type(outcome)]
+    integration = _UNREAD if one.message is None else one.message.handler.integration
+    Metrics.messages_processed.add(lane=lane, integration=integration, outcome=name)
+    if isinstance(outcome, Dead) or (isinstance(outcome, RetryLater) and outcome.counts):
+        Metrics.messages_failed.add(lane=lane, category=outcome.failure.category.value)
+    if headers is not None and isinstance(outcome, Done | Dead) and not headers.replay:
+        Metrics.messages_time.record(_since(headers, now), lane=lane, outcome=name)
+        Metrics.messages_attempts.record(headers.attempt, lane=lane)
+    if isinstance(outcome, Done) and one.work is not None:
+        for counter, amount, attributes in one.work.counted:
+            counter.add(amount, **attributes)
+
+
+def _since(headers: Headers, now: datetime) -> float:
+    """Seconds since a message was accepted; clocks of instances differ by a little."""
+    return max(0.0, (now - (headers.accepted_at or headers.first_attempt_at)).total_seconds())
