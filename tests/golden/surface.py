@@ -203,7 +203,7 @@ class App:
 
         found = []
         async for letter in self.dead_letters.select(Filters()):
-            columns = {name: value for name, value in asdict(letter).items() if name not in ("etag", "body_kind")}
+            columns = {name: value for name, value in asdict(letter).items() if name not in ("etag", "body_kind", "edit")}
             found.append({**columns, "body": await self.dead_letters.body(letter)})
         return found
 
