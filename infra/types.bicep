@@ -2,7 +2,7 @@ metadata description = 'What the parameters look like, and which app runs which 
 
 @export()
 @description('How far an environment is from the users.')
-type Stage = 'dev' | 'test' | 'prod'
+type Stage = 'dev' | 'test' | 'staging' | 'prod'
 
 @export()
 @description('Clouds, spelled as the app\'s setting SLUICE_CLOUD does.')

@@ -16,7 +16,9 @@ from ops.settings_file import WrongSettingsFile, add_settings, load_settings
 from shared.environment import WrongSettings
 from shared.telemetry import Found, Name
 
-from .sources import LocalSource, NoSpans, Source, message_of
+from .kql import find_query, trace_query
+from .mermaid import sequence, topology
+from .sources import MOST_SPANS, LocalSource, NoSpans, Source, message_of
 from .tree import Tree, of_message, tree_of
 from .waterfall import waterfall
 
@@ -25,6 +27,9 @@ __all__ = ["main"]
 PROGRAM = "trace"
 OK, MANY, WRONG, NOT_FOUND = 0, 1, 2, 3
 CANDIDATES = 20
+NEWEST = 20_000
+"""Spans that a topology is drawn from."""
+_WORKSPACE = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 FOLLOW_SECONDS, FOLLOW_EVERY = 600.0, 1.0
 _ID = re.compile(r"[^\x00-\x1f\x7f]{1,512}")
 _ENDED = ("done", "dead", "duplicate", "answered", "failed")
@@ -33,8 +38,16 @@ _ENDED = ("done", "dead", "duplicate", "answered", "failed")
 def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] | None = None) -> int:
     """Do what the command line says; return the exit code: 1 where several traces fit, 3 where none does."""
     try:
-        known = _parser().parse_args(arguments)
+        parser = _parser()
+        known = parser.parse_args(arguments)
+        if (known.id is None) != known.topology:
+            parser.error("name an ID, or ask for the --topology")
+        if known.kql:
+            return _kql(known, sys.stdout)
         source = _source(known, environment)
+        if known.topology:
+            sys.stdout.write(topology(source.newest(NEWEST)))
+            return OK
         return _show(known, source, sys.stdout)
     except SystemExit as ending:  # argparse has printed what is wrong
         return int(ending.code or 0)
@@ -49,9 +62,18 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(PROGRAM, description=__doc__, allow_abbrev=False)
     parser.add_argument(
-        "id", metavar="ID", help="of a message, operation, correlation or trace, a business key, or the beginning of it"
+        "id",
+        nargs="?",
+        metavar="ID",
+        help="of a message, operation, correlation or trace, a business key, or the beginning of it",
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print one JSON object")
+    form.add_argument("--mermaid", action="store_true", help="print a sequence diagram for a ticket")
+    form.add_argument("--kql", action="store_true", help="print the same question for Application Insights")
+    form.add_argument("--topology", action="store_true", help="what calls what, of the newest spans, as a diagram")
+    parser.add_argument("--workspace", metavar="GUID", help="ask the Log Analytics workspace of an app in Azure")
+    parser.add_argument("--days", type=int, default=30, metavar="N", help="how far back the workspace looks")
     parser.add_argument("--follow", action="store_true", help="show it again and again until it has ended")
     parser.add_argument("--attempts", action="store_true", help="show each attempt, also those that were retried")
     add_settings(parser)
@@ -59,6 +81,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _source(known: argparse.Namespace, environment: Mapping[str, str] | None) -> Source:
+    if known.workspace is not None:
+        from .workspace import WorkspaceSource, sign_in  # signing in loads a lot
+
+        if not _WORKSPACE.fullmatch(known.workspace):
+            raise NoSpans("a workspace's id is a GUID: `az monitor log-analytics workspace show --query customerId`.")
+        return WorkspaceSource(known.workspace, sign_in(), days=max(1, known.days))
     settings = load_settings(known.settings, environment)
     if settings.span_store is None:
         raise NoSpans("these settings name no span store (SLUICE_SPAN_STORE).")
@@ -80,11 +108,21 @@ def _show(
     until = time.monotonic() + FOLLOW_SECONDS
     while True:
         tree = _tree(source, found[0])
-        out.write(_as_json(tree) if known.json else _as_text(tree, known, out))
+        out.write(_as_json(tree) if known.json else sequence(tree) if known.mermaid else _as_text(tree, known, out))
         if not known.follow or tree.outcome in _ENDED or time.monotonic() > until:
             return OK
         out.flush()
         sleep(FOLLOW_EVERY)
+
+
+def _kql(known: argparse.Namespace, out: TextIO) -> int:
+    """What to paste into the workspace's query window: by which traces an id is found, and each one's spans."""
+    text = message_of(known.id) or known.id
+    if not _ID.fullmatch(text):
+        return _complain("an id has 1 to 512 characters, and no control characters among them", WRONG)
+    is_trace = re.fullmatch(r"[0-9a-f]{32}", text) is not None
+    out.write((trace_query(text, most=MOST_SPANS) if is_trace else find_query(text, most=CANDIDATES)) + "\n")
+    return OK
 
 
 def _find(source: Source, text: str) -> list[Found]:

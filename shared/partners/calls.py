@@ -11,8 +11,9 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from shared.messages import MalformedJson, validate_json
 from shared.telemetry import current_traceparent
 
-from .client import Caller, Client
+from .client import Client
 from .errors import InvalidAnswer, PartnerUnavailable
+from .guard import Caller
 from .kept_answers import KeptAnswers
 from .sessions import Received, Request
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict
 
 from shared.messages import Declaration
-from shared.resilience import BreakerPolicy, RetryPlan
+from shared.resilience import BreakerPolicy, Concurrency, Limit, RetryPlan
 
 from .auth import Authentication
 from .errors import UnknownTarget
@@ -29,6 +29,8 @@ RETRY = RetryPlan(max_attempts=3, base=1.0, cap=8.0, max_total=60.0)
 """Tries of one call, unless its partner says otherwise."""
 BREAKER = BreakerPolicy()
 """5 failures in a row, or half of at least 20 calls of the last minute, open it for a minute at first."""
+CONCURRENCY = Concurrency()
+"""100 calls side by side in each process, as many as connections, and fewer while the partner has too much to do."""
 LONGEST_CALL = 200.0
 """Seconds: with its commit, a call of this length still fits into 0.8 of the longest lock, 5 minutes."""
 
@@ -98,7 +100,7 @@ class Target:
     region, tier, customer:
         Whom it is for. A call goes to the target with which it agrees in most of them; what a target doesn't name, it
         is for all of.
-    auth, breaker:
+    auth, breaker, limit:
         In place of the partner's.
     """
 
@@ -110,6 +112,7 @@ class Target:
     customer: str | None = None
     auth: tuple[Authentication, ...] | None = None
     breaker: BreakerPolicy | None = None
+    limit: Limit | None = None
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -146,6 +149,10 @@ class Partner(Declaration):
         Tries of one call, within the time that its message has.
     breaker:
         When calls to a class of its endpoints stop, for all instances; None never stops them.
+    limit:
+        Calls in a span of time that were agreed, for all instances together.
+    concurrency:
+        Bounds of the calls that run side by side in one process.
     idempotency_header:
         The header that carries the call's key; None where the partner knows no keys: then a POST or PATCH whose
         outcome is unknown isn't repeated.
@@ -168,6 +175,8 @@ class Partner(Declaration):
     timeouts: Timeouts = field(default_factory=Timeouts)
     retry: RetryPlan = RETRY
     breaker: BreakerPolicy | None = BREAKER
+    limit: Limit | None = None
+    concurrency: Concurrency = CONCURRENCY
     pool: Pool = field(default_factory=Pool)
     idempotency_header: str | None = "Idempotency-Key"
     trusted: bool = True

@@ -134,12 +134,18 @@ class Rotator:
             return []
         retired = []
         try:
-            for one in await self._store.versions(current.name, within=ROTATION_SECONDS):
-                if one.enabled and one.version not in (current.version, made.version) and one.created < current.created:
-                    await self._store.disable(current.name, one.version)
-                    retired.append(one.version)
+            versions = await self._store.versions(current.name, within=ROTATION_SECONDS)
         except SecretError as error:
             self._log(current.name, current.version, logging.WARNING, outcome="not retired", reason=error.reason)
+            return []
+        for one in versions:
+            if one.enabled and one.version not in (current.version, made.version) and one.created < current.created:
+                try:
+                    await self._store.disable(current.name, one.version)
+                except SecretError as error:  # the others are switched off all the same
+                    self._log(current.name, one.version, logging.WARNING, outcome="not retired", reason=error.reason)
+                else:
+                    retired.append(one.version)
         return retired
 
     def _log(self, name: str, version: str, level: int, **fields: Any) -> None:

@@ -100,23 +100,40 @@ class StreamConsumer:
         """Apply what the trigger has left behind, where no batch of its own does; True if there is more.
 
         What is missing is closed only when nothing has moved since an earlier call: the trigger may be at it.
+
+        Raises
+        ------
+        ExceptionGroup
+            Some partitions' gaps could not be closed; the others were.
         """
         log = await self._log.identity()
+        more = False
+        failures: list[Exception] = []
         for partition in await self._log.partitions():
-            stored, extent = await self._positions.get(partition), await self._log.extent(partition)
-            position = self._begun(partition, stored, log, extent) or Position(sequence=extent.first - 1, log=log)
-            seen = self._missing.get(partition)
-            if seen is None or seen.after != position.sequence or seen.until <= position.sequence:
-                self._missing[partition] = _Missing(position.sequence, extent.last, self._clock())
-                continue
-            is_old_group = stored is None and extent.last - extent.first >= FIRST_START_EVENTS
-            if is_old_group or self._clock() - seen.since < SETTLED:
-                continue
-            until = self._clock() + time_left()
-            position = await self._close(partition, position, before=seen.until + 1, until=until)
-            if position.sequence < seen.until:
-                self._missing[partition] = replace(seen, after=position.sequence)
-                return True
+            try:
+                more |= await self._close_gap(partition, log, time_left)
+            except Exception as error:  # one partition's outage doesn't hold up the others
+                failures.append(error)
+        if failures:
+            raise ExceptionGroup(f"the gaps of {len(failures)} partitions couldn't be closed", failures)
+        return more
+
+    async def _close_gap(self, partition: str, log: str, time_left: Callable[[], float]) -> bool:
+        stored, extent = await self._positions.get(partition), await self._log.extent(partition)
+        position = self._begun(partition, stored, log, extent) or Position(sequence=extent.first - 1, log=log)
+        seen = self._missing.get(partition)
+        if seen is None or seen.after != position.sequence or seen.until <= position.sequence:
+            self._missing[partition] = _Missing(position.sequence, extent.last, self._clock())
+            return False
+        is_old_group = stored is None and extent.last - extent.first >= FIRST_START_EVENTS
+        if is_old_group or self._clock() - seen.since < SETTLED:
+            return False
+        if (left := time_left()) <= 0:
+            return True
+        position = await self._close(partition, position, before=seen.until + 1, until=self._clock() + left)
+        if position.sequence < seen.until:
+            self._missing[partition] = replace(seen, after=position.sequence)
+            return True
         return False
 
     async def _position(self, partition: str, first: int) -> Position:

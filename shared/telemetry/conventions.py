@@ -53,12 +53,13 @@ _BEFORE: Final = "messaging.operation"
 _OLD_TYPES: Final = {"send": "publish", "create": "create", "receive": "receive", "process": "process"}
 
 
-def _writes_old() -> bool:
+def writes_old() -> bool:
+    """Whether spans have the names of before 1.26 as well."""
     chosen = {one.strip() for one in os.environ.get("OTEL_SEMCONV_STABILITY_OPT_IN", "").split(",")}
     return "messaging" not in chosen or "messaging/dup" in chosen
 
 
-_OLD = _writes_old()
+_OLD = writes_old()
 
 
 def messaging(operation: str, destination: str, *, system: str = "servicebus", **more: Any) -> dict[str, Any]:

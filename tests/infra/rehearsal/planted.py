@@ -181,12 +181,13 @@ PLANTED = (
         with_it=("pipelines-look-before-they-change",)),
     Planted(32, "a text where a number has to be", "queue-deliveries", "dev",
         (Edit(BUS, r"maxDeliveryCount: one\.deliveries", "maxDeliveryCount: 'ten'"),)),
-    Planted(32, "events that nobody keeps", "event-subscription-keeps-what-it-can-not-deliver", "dev"),
+    Planted(32, "events that nobody keeps", "event-subscription-keeps-what-it-can-not-deliver", "dev",
+        (Edit(SECRETS, r"    deadLetterWithResourceIdentity: \{(?:.*\n)*?    \}\n(?=    retryPolicy)", ""),)),
     Planted(32, "alerts that nobody gets", "action-group-tells-somebody", "test",
         (Edit(ALERTS, r"emailReceivers: \[for \(one, i\) in emails: \{", "emailReceivers: [for (one, i) in []: {"),)),
     Planted(33, "Capture before its role", "capture-may-write", "prod",
         (Edit(HUBS, r"  dependsOn: \[\n    captureRole\n  \]\n", ""),)),
     Planted(33, "an event subscription before its role", "event-subscription-may-deliver", "dev",
-        (Edit(SECRETS, r"  dependsOn: \[\n    sender\n  \]\n", ""),)),
+        (Edit(SECRETS, r"  dependsOn: \[\n    sender\n    writer\n  \]\n", ""),)),
 )  # fmt: skip
 """Those that a template, or what a deployment reads beside it, can carry."""

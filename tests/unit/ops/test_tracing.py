@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
+import re
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -16,9 +20,12 @@ import integrations
 from functions.composition.processing import processor
 from functions.composition.read_models import projector
 from ops.tracing import main
-from ops.tracing.sources import message_of
+from ops.tracing.kql import find_query
+from ops.tracing.mermaid import sequence, topology
+from ops.tracing.sources import NoSpans, message_of
 from ops.tracing.tree import tree_of
 from ops.tracing.waterfall import waterfall
+from ops.tracing.workspace import WorkspaceSource
 from shared.messages import Delivery, discover
 from shared.streams import StreamEvent
 from shared.telemetry import Name, SpanStore, StoredSpan
@@ -224,3 +231,136 @@ def test_without_a_store_there_is_a_hint(tmp_path: Path, capsys: pytest.CaptureF
 def test_no_id_is_read_from_what_is_no_operation() -> None:
     """Whatever it is."""
     assert [message_of(text) for text in ("", "é", "a" * 40, "abc", "====")][:2] == [None, None]
+
+
+def test_a_tree_becomes_a_diagram() -> None:
+    """In which nothing that somebody sent is read as Mermaid's own."""
+    text = sequence(tree_of(TRACE, retried()))
+    assert text.startswith("sequenceDiagram\n")
+    assert "normal-->>app: process normal, done (6.000 s, 30.0 ms)" in text
+    assert "client->>app: POST /api/orders (0.000 s, 12.0 ms)" in text
+    assert "Note over app: retry: waits 3.99 s" in text
+    hostile = sequence(tree_of(TRACE, [stored("a;b\nend#: %%{init}%%", "1", "", 0, 1)]))
+    assert len(hostile.splitlines()) == 3
+    assert not {"#", ";", "{"} & {*hostile.splitlines()[2].partition(": ")[2]}
+
+
+def test_what_calls_what_is_counted() -> None:
+    """And how often it failed."""
+    spans = [replace(one, process="func-api/1/2") for one in retried()]
+    text = topology(spans)
+    assert text.startswith("flowchart LR\n")
+    assert 'normal["normal"] -->|"4, 2 failed"| func_api["func_api"]' in text
+    assert topology([]) == "flowchart LR\n"
+
+
+@pytest.mark.parametrize("text", ["x' or 1 == 1 //", "a\\", 'a"', "é\u2028"])
+def test_what_is_typed_stays_a_value_in_kql(text: str) -> None:
+    """It ends no string."""
+    query = find_query(text, most=5)
+    inside = re.findall(r"'((?:[^'\\]|\\u[0-9a-f]{4})*)'", query)
+    assert any(re.sub(r"\\u([0-9a-f]{4})", lambda one: chr(int(one[1], 16)), one) == text for one in inside)
+    assert query.count("'") % 2 == 0
+
+
+def test_the_same_question_for_application_insights(ask: Any) -> None:
+    """By an id, or by a trace."""
+    code, text, _ = ask("c-1", "--kql")
+    assert code == 0
+    assert "startswith 'c-1'" in text
+    code, text, _ = ask(TRACE, "--kql")
+    assert f"OperationId == '{TRACE}'" in text
+
+
+def test_a_topology_and_a_diagram_are_printed(ask: Any) -> None:
+    """Of the stack's store."""
+    assert "flowchart LR" in ask("--topology")[1]
+    assert "sequenceDiagram" in ask(f"{MESSAGE_ID[:-1]}1", "--mermaid")[1]
+    assert ask()[0] == 2
+    assert ask("x", "--topology")[0] == 2
+
+
+ROWS = {
+    "columns": [
+        {"name": name, "type": "string"}
+        for name in (
+            "TimeGenerated", "OperationId", "Id", "ParentId", "Name", "Type", "DurationMs", "Success", "ResultCode",
+            "DependencyType", "AppRoleName", "AppRoleInstance", "Properties",
+        )
+    ],
+    "rows": [
+        ["2026-11-30T08:17:10.9630001Z", TRACE, "a1", "s", "process normal", "AppRequests", 12.5, False, "0", None,
+         "func-bulk", "i-1", json.dumps({Name.MESSAGE_ID: MESSAGE_ID, Name.OUTCOME: "dead", Name.ATTEMPT: "3",
+                                         Name.OPERATION_TYPE: "process", "_MS.links": json.dumps(
+                                             [{"operation_Id": TRACE, "id": "a0"}])})],
+        ["2026-11-30T08:17:10.9Z", TRACE, "s", "", "send normal", "AppDependencies", 1, True, "0", "Queue Message | x",
+         "func-api", "i-1", {Name.OPERATION_TYPE: "send"}],
+        ["no time", TRACE, "x", "", "broken", "AppDependencies", 1, True, "0", "", "", "", {}],
+    ],
+}  # fmt: skip
+
+
+@pytest.fixture
+def workspace() -> Iterator[tuple[str, list[Any], list[tuple[int, Any]]]]:
+    """A stand-in for the query API: its address, what it was asked, and what it answers next."""
+    asked: list[Any] = []
+    answers: list[tuple[int, Any]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            asked.append((self.path, self.headers["Authorization"], body))
+            status, answer = answers.pop(0)
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(answer if isinstance(answer, bytes) else json.dumps(answer).encode())
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", asked, answers
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_workspace_is_asked_over_its_query_api(workspace: tuple[str, list[Any], list[tuple[int, Any]]]) -> None:
+    """With a token; its rows become spans with kind, outcome, links and time, and what is no span is left out."""
+    endpoint, asked, answers = workspace
+    source = WorkspaceSource("w-1", lambda: "t-1", endpoint=endpoint, days=7)
+    answers += [(200, {"tables": [ROWS]})]
+    spans = source.trace(TRACE)
+    tree = tree_of(TRACE, spans)
+    assert [node.name for _, node in tree.nodes()] == ["send normal", "queue", "process normal"]
+    assert (tree.outcome, tree.attempts[0].attributes[Name.ATTEMPT]) == ("dead", 3)
+    assert (spans[0].kind, spans[1].kind, spans[0].problem) == ("consumer", "producer", "0")
+    assert spans[0].links == [(TRACE, "a0")]
+    assert spans[0].ended - spans[0].started == 12_500_000
+    path, token, body = asked[0]
+    assert (path, token, body["timespan"]) == ("/v1/workspaces/w-1/query", "Bearer t-1", "P7D")
+    columns = [{"name": name, "type": "string"} for name in ("Kind", "Value", "OperationId", "Newest")]
+    found = [["key", "k-1", TRACE, ""], ["key", "k-12", "f" * 32, ""]]
+    answers += [(200, {"tables": [{"columns": columns, "rows": found}]})] * 2
+    assert [one.value for one in source.find("k-1", most=5)] == ["k-1"]
+    assert [one.value for one in source.find("k", most=5)] == ["k-1", "k-12"]
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "reason"),
+    [
+        (403, {"error": {"code": "InsufficientAccessError", "message": "no"}}, "403: InsufficientAccessError: no"),
+        (400, {"error": {"code": "BadArgumentError", "innererror": {"message": "syntax"}}}, "BadArgumentError: syntax"),
+        (502, b"<html>", "502: <html>"),
+        (200, b"nonsense", "can't be asked"),
+        (200, {"tables": []}, "can't be asked"),
+    ],
+)
+def test_a_workspace_that_refuses_is_reported(
+    workspace: tuple[str, list[Any], list[tuple[int, Any]]], status: int, answer: Any, reason: str
+) -> None:
+    """In its own words."""
+    endpoint, _, answers = workspace
+    answers.append((status, answer))
+    with pytest.raises(NoSpans, match=re.escape(reason)):
+        WorkspaceSource("w", lambda: "t", endpoint=endpoint).find("x", most=5)

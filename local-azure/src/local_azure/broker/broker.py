@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import heapq
+import logging
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from local_azure.broker.amqp import AmqpError, Condition
@@ -18,6 +20,8 @@ from local_azure.broker.servicebus.namespace import Namespace
 from local_azure.broker.servicebus.queue import Queue
 
 __all__ = ["Broker", "HubAddress"]
+
+_log = logging.getLogger("emulator")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +70,17 @@ class Broker:
             hubs, self._dirty_hubs = self._dirty_hubs, {}
             now = self.now()
             for queue in queues:
-                queue.dispatch(now)
-                self._arm(queue, queue.next_deadline())
+                self._serve(queue, partial(queue.dispatch, now))
             for hub in hubs:
-                hub.dispatch()
-                self._arm(hub, hub.next_deadline())
+                self._serve(hub, hub.dispatch)
+
+    def _serve(self, entity: Queue | EventHub, work: Callable[[], object]) -> None:
+        """Do an entity's work. One that fails has its own fault in the log, and the others go on."""
+        try:
+            work()
+            self._arm(entity, entity.next_deadline())
+        except Exception:
+            _log.exception("An entity failed inside the emulator: the others go on")
 
     @property
     def has_work(self) -> bool:
@@ -100,8 +110,7 @@ class Broker:
                 continue
             entity.timer_at = None
             self._armed.pop(entity, None)
-            entity.tick(now)
-            self._arm(entity, entity.next_deadline())
+            self._serve(entity, partial(entity.tick, now))
         self.pump()
 
     # -- addresses ---------------------------------------------------------------------------------

@@ -126,7 +126,7 @@ class Server:
                 self._broker.pump()
                 self._broker.journal.flush()
         except Exception:
-            _log.exception("An entity failed inside the emulator: the others go on")
+            _log.exception("The emulator failed: it goes on")
         finally:
             self._is_running = False
         self._flush()

@@ -13,7 +13,7 @@ from local_azure.broker.amqp.encode import encode
 from local_azure.broker.amqp.message import BATCH_FORMAT, Properties, encode_message
 from local_azure.broker.amqp.outcomes import ACCEPTED
 from local_azure.broker.amqp.performatives import Detach, Disposition, Terminus
-from local_azure.broker.amqp.types import Array, Described, Raw, Symbol, UInt, ULong
+from local_azure.broker.amqp.types import Array, Described, Raw, Symbol, Timestamp, UInt, ULong
 from local_azure.broker.client import node_path
 from local_azure.broker.config import Namespace
 from local_azure.broker.entities import EntityStatus, EventHubDescription, QueueDescription, TopicDescription
@@ -450,3 +450,35 @@ def test_requests_without_a_reply_link_are_rejected(client: Client) -> None:
     client.publish(8, body())
     answer = client.take(Disposition)
     assert answer.state.value[0].value[0] == "amqp:not-found"
+
+
+@pytest.mark.parametrize("work", ["dispatch", "tick"])
+def test_an_entity_that_fails_keeps_no_other_one_from_its_work(
+    world: BrokerWorld, client: Client, monkeypatch: pytest.MonkeyPatch, work: str
+) -> None:
+    """Handing out, and what time brings about: two are due in the same moment, the failing one first."""
+    broken, other = (world.broker.namespace.queues[name].queue for name in ("queue", "f"))
+    later = encode(Described(ULong(0x72), {Symbol("x-opt-scheduled-enqueue-time"): Timestamp(world.now + 1_000)}))
+    for handle, name in enumerate(("queue", "f")):
+        client.attach(name, handle, receives=False)
+        client.publish(handle, later + body(), settled=True)
+    called: list[str] = []
+    whole = getattr(other, work)
+
+    def fail(now: int) -> None:
+        called.append("broken")
+        raise RuntimeError("a fault of the emulator's own")
+
+    def note(now: int) -> None:
+        called.append("other")
+        whole(now)
+
+    monkeypatch.setattr(broken, work, fail)
+    monkeypatch.setattr(other, work, note)
+    for queue in (broken, other):
+        queue.services.wake(queue)
+    world.wait(2_000)
+    assert called[:2] == ["broken", "other"]
+    assert [message.state for message in other.messages.values()] == [0]
+    world.wait(3_600_000)  # what failed is not tried for ever
+    assert called.count("broken") < 10

@@ -110,7 +110,7 @@ async def test_ids_in_paths_make_no_breakers_without_end() -> None:
     async with world() as carrier:
         for number in range(80):
             await carrier.calls().get(f"/{number}", list[Label])
-        assert len(carrier.partners._clients[carrier.partner, None]._breakers) <= 65
+        assert len(carrier.partners._clients[carrier.partner, None]._guard._breakers) <= 65
 
 
 async def test_a_row_is_changed_by_compare_and_set() -> None:

@@ -26,7 +26,7 @@ def snippets(project: Path, language: str) -> list[str]:
 async def test_the_first_example_makes_a_label(project: Path) -> None:
     """Once, though its handler runs twice."""
     found: dict[str, Any] = {}
-    exec(compile(snippets(project, "python")[0], "partners.md", "exec"), found)
+    exec(compile(snippets(project, "python")[0], "partners.md", "exec", dont_inherit=True), found)
     integration: Integration = found["parcels"]
     async with world() as carrier:
         client = carrier.partners._made(carrier.partner, None)
@@ -52,9 +52,18 @@ def test_the_poll_of_the_guide_is_one(project: Path) -> None:
     found: dict[str, Any] = {}
     first, *_ = (one for one in snippets(project, "python") if "parcel.packed" in one)
     (second,) = (one for one in snippets(project, "python") if "carrier.polls" in one)
-    exec(compile(first + second, "partners.md", "exec"), found)
+    exec(compile(first + second, "partners.md", "exec", dont_inherit=True), found)
     page = found["Shipments"](shipments=[{"id": "S-1", "updated_at": "2026-11-30T12:00:00Z"}], next_page="2")
     polled = found["shipments"].read(page)
     assert (polled.position, polled.more) == ("2026-11-30T12:00:00Z", {"page": "2"})
     assert [item.data.shipment for item in polled.items] == ["S-1"]
     assert found["shipments"].job == "carrier.shipments"
+
+
+async def test_the_test_of_the_guide_passes(project: Path) -> None:
+    """On the first example's integration."""
+    found: dict[str, Any] = {}
+    first, *_ = (one for one in snippets(project, "python") if "parcel.packed" in one)
+    (last,) = (one for one in snippets(project, "python") if "AnsweringPartner" in one)
+    exec(compile(first + last, "partners.md", "exec", dont_inherit=True), found)
+    await found["test_a_label_is_made_though_the_carrier_stumbles"]()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections import Counter
 from datetime import timedelta
@@ -23,6 +24,9 @@ SCALE = 0.01
 AGREED = 2.0
 """Seconds of a call: much longer than its answer takes, so that a busy machine breaks no agreement."""
 MESSAGES = 64
+
+
+_COPIES = itertools.count(1_000)
 
 
 class Order(Contract):
@@ -146,7 +150,7 @@ def again(sent: Sent) -> Delivery:
     """A copy that was scheduled, at its time."""
     assert sent.when is not None
     assert sent.when - NOW <= timedelta(seconds=1)
-    return of(sent.body, sent.headers, sent.headers.message_id.int + 10_000)
+    return of(sent.body, sent.headers, next(_COPIES))
 
 
 @pytest.mark.parametrize("answers_after", [20.0, 29.0])

@@ -142,6 +142,29 @@ async def test_versions_are_switched_off_when_nobody_uses_them() -> None:
     assert world.disabled == {"v1", "v2"}
 
 
+async def test_a_version_that_stays_on_keeps_no_other_one_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest can't be switched off; those after it are, and it is tried again."""
+    rotating = Rotating(random_key())
+    world = rotating.world
+    whole = rotating.store.disable
+
+    async def disable(name: str, version: str) -> None:
+        if version == "v1":
+            raise VaultUnavailable(name, "no answer")
+        await whole(name, version)
+
+    monkeypatch.setattr(rotating.store, "disable", disable)
+    await rotating.events.take(rotating.event())
+    for number in (2, 3, 4):
+        world.seconds += OVERLAP.total_seconds() + 1
+        if number == 4:
+            monkeypatch.undo()
+        created = world.kept["hmac-key"][-1].created
+        world.kept["hmac-key"][-1] = Secret("hmac-key", f"value-{number}", f"v{number}", created, world.now())
+        await rotating.events.take(rotating.event(version=f"v{number}"))
+        assert world.disabled == {2: set(), 3: {"v2"}, 4: {"v1", "v2", "v3"}}[number]
+
+
 async def test_a_new_version_is_read_at_once_where_the_secret_is_held() -> None:
     """Known ones, and what comes out of order, cost no read."""
     rotating = Rotating()

@@ -197,6 +197,33 @@ async def test_the_clock_closes_a_large_gap_over_several_runs() -> None:
     assert (runs, world.applied) == (5, list(range(100)))
 
 
+async def test_a_partition_whose_storage_is_away_keeps_no_other_ones_gap_open() -> None:
+    """The first of three; its own is closed when storage is back, and nothing is begun without time."""
+    world = World()
+    world.log = MemoryLog(("0", "1", "2"))
+    applied: list[str] = []
+    away = {"0"}
+
+    async def apply(events: Sequence[StreamEvent]) -> None:
+        if events[0].partition in away:
+            raise Outage("away")
+        applied.extend(event.partition for event in events)
+
+    world.apply = apply  # type: ignore[method-assign]
+    world.consumer = world.instance()
+    for partition in world.log.events:
+        world.log.append(b"{}", partition=partition)
+    assert not await world.consumer.close_gaps(lambda: 60.0)
+    world.seconds += 121.0
+    assert await world.consumer.close_gaps(lambda: 0.0)
+    with pytest.RaisesGroup(Outage):
+        await world.consumer.close_gaps(lambda: 60.0)
+    assert applied == ["1", "2"]
+    away.clear()
+    assert not await world.consumer.close_gaps(lambda: 60.0)
+    assert applied == ["1", "2", "0"]
+
+
 async def test_the_clock_closes_what_came_before_any_position() -> None:
     """The first event ever is poison, and the only one."""
     world = World()
