@@ -49,7 +49,7 @@ def test_the_real_stages_have_no_mistake(environment: Deployment) -> None:
         ("dev", {"eventHubs": {"partitions": 32}}, "stateBuckets is less than eventHubs.partitions"),
         ("prod", {"storageSku": "Standard_GRS"}, "sizes with zones need a storageSku over zones"),
         ("dev", {"ownership": {"costCenter": " "}}, "ownership says application, businessUnit and costCenter"),
-        ("prod", {"ownership": {"businessUnit": ""}}, "ownership says application, businessUnit and costCenter"),
+        ("prod", {"ownership": {"businessUnit": ""}}, "ownership.businessUnit is '': minLength is 1"),
         ("prod", {"thresholds": {"otherAgeSeconds": 1}}, "thresholds.otherAgeSeconds is less"),
         *(
             ("dev", {"environmentName": name}, "environmentName is small letters")
