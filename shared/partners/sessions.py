@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from .errors import InvalidAnswer, PartnerError, PartnerFailed
 from .partner import Partner
@@ -17,7 +17,7 @@ from .partner import Partner
 if TYPE_CHECKING:
     from aiohttp import ClientResponse, ClientSession
 
-__all__ = ["Received", "Request", "Session"]
+__all__ = ["Connection", "Received", "Request", "Session"]
 
 _DNS_SECONDS = 10
 _REFUSAL_BYTES = 16 * 1024
@@ -50,6 +50,18 @@ class Received:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+class Connection(Protocol):
+    """The way to a partner: `Session`, or what a test puts in its place."""
+
+    async def send(self, request: Request, *, seconds: float, identity: ssl.SSLContext | None = None) -> Received:
+        """See `Session.send`."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of what is open."""
+        ...
 
 
 class Session:

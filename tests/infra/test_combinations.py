@@ -75,7 +75,7 @@ def test_the_real_stages_have_no_mistake(environment: Deployment) -> None:
         ("prod", {"landingZone": {"dnsZonesGroupId": "rg-dns"}}, "landingZone has whole ids"),
         ("dev", {"landingZone": {"workspaceId": "log-central"}}, "landingZone has whole ids"),
         ("dev", {"ownership": {"costCenter": " "}}, "ownership says application, businessUnit and costCenter"),
-        ("prod", {"ownership": {"businessUnit": ""}}, "ownership says application, businessUnit and costCenter"),
+        ("prod", {"ownership": {"businessUnit": ""}}, "ownership.businessUnit is '': minLength is 1"),
         ("prod", {"thresholds": {"otherAgeSeconds": 1}}, "thresholds.otherAgeSeconds is less"),
         *(
             ("dev", {"environmentName": name}, "environmentName is small letters")
