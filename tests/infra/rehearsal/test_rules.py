@@ -115,7 +115,7 @@ def test_a_rule_of_a_users_own_asks_for_what_the_file_says(tmp_path: Path) -> No
     """Abilities of regions and quotas that no rule here knows."""
     (tmp_path / "state.toml").write_text("[regions.'West Europe']\nqueues = 2\n[quotas]\nbuses = 0\n")
     state = read_state(tmp_path / "state.toml")
-    given = {"regions": state.regions, "quotas": state.quotas}
+    given: dict[str, Any] = {"regions": state.regions, "quotas": state.quotas}
     more = "refuse = \"len(children(this, 'queues')) > region(location).queues\""
     assert ruled(tmp_path, BUS, more, **given) == ["bus"]
     assert ruled(tmp_path, BUS, more) == []
