@@ -125,3 +125,20 @@ def test_hubs_have_the_partitions_of_their_stage(environments: dict[str, Deploym
     for stage, expected in (("dev", 4), ("test", 4), ("prod", 32)):
         hubs = environments[stage].of_type("Microsoft.EventHub/namespaces/eventhubs")
         assert {hub.properties["partitionCount"] for hub in hubs} == {expected}
+
+
+@pytest.mark.parametrize("stage", ["dev", "test", "staging", "prod"])
+def test_units_that_have_grown_are_not_taken_away(infra: Path, stage: str) -> None:
+    """A deployment is told what auto-inflate has made of them; less than the stage begins with is never set."""
+    file = infra / f"params/{stage}.bicepparam"
+
+    def units(told: str | None) -> int:
+        environment = {} if told is None else {"SLUICE_EVENT_HUB_UNITS": told}
+        (namespace,) = deploy(infra / "main.bicep", read_parameters(file, environment)).of_type(
+            "Microsoft.EventHub/namespaces"
+        )
+        return int(namespace.get("sku.capacity"))
+
+    first = units(None)
+    assert units("0") == first
+    assert units("2") == max(2, first)
