@@ -22,12 +22,15 @@ __all__ = ["Deployment", "Module", "deploy"]
 class Module(Members):
     """One deployed module: its symbol, the parameters it was given, and what it deploys.
 
+    `name` is that of its deployment, where it has one, and `group` the id of the resource group that it goes to.
     `needs` are the symbols of its file that ARM waits for, `name[n]` for one round of a loop.
     """
 
     symbol: str
     deployment: "Deployment"
     needs: frozenset[str] = frozenset()
+    name: str = ""
+    group: str = ""
 
     def member(self, name: str) -> Any:
         """Its `outputs` or its `name`."""
@@ -188,7 +191,7 @@ class Deployment:
         if isinstance(scope, Resource) and scope.type == "Microsoft.Resources/resourceGroups":
             group = f"{FUNCTIONS['subscription']()['id']}/resourceGroups/{scope.name}"
         inner = Deployment(self.file.parent / one.kind_of, body.get("params", {}), path=path, group=group)
-        return Module(path, inner, needs)
+        return Module(path, inner, needs, str(body.get("name", "")), group)
 
     def _resource(
         self, one: Declaration, symbol: str, body: dict[str, Any], needs: frozenset[str], *, certain: bool

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Final
 
 from shared.messages import Headers, Lane
+from shared.synthetic import EVENT_TYPE
 from shared.telemetry import Metrics
 from shared.work import Dead, Done, Duplicate, Ended, Parked, RetryLater
 
@@ -19,13 +20,20 @@ _UNREAD: Final = "unknown"
 
 def begun(headers: Headers, *, now: datetime) -> None:
     """A handler is about to run."""
+    if headers.event_type == EVENT_TYPE:
+        return
     if headers.attempt == 1 and headers.accepted_at is None and not headers.replay:
         Metrics.messages_age.record(_since(headers, now), lane=headers.lane.value)
 
 
 def ended(one: Ended, *, now: datetime) -> None:
-    """A message has its outcome; what its handler counted counts once the handler's work is committed."""
+    """A message has its outcome; what its handler counted counts once the handler's work is committed.
+
+    A marked message is nobody's: it has counts of its own.
+    """
     outcome, headers = one.outcome, one.headers
+    if headers is not None and headers.event_type == EVENT_TYPE:
+        return
     lane = _UNREAD if headers is None else headers.lane.value
     name = ("retry" if outcome.counts else "deferred") if isinstance(outcome, RetryLater) else _OUTCOMES[type(outcome)]
     integration = _UNREAD if one.message is None else one.message.handler.integration

@@ -169,6 +169,16 @@ class Metrics:
         unit="{handler}",
         description="Places for handlers",
     )
+    synthetic_runs = Counter(
+        "sluice.synthetic.runs",
+        unit="{run}",
+        description="Marked messages that were sent the whole way, by lane and outcome: done or lost",
+    )
+    synthetic_duration = Histogram(
+        "sluice.synthetic.duration",
+        unit="s",
+        description="From the sending of a marked message to its row in the read model, by lane",
+    )
     health = Gauge(
         "sluice.health.status",
         unit="1",
