@@ -311,6 +311,7 @@ var settings = union(declared.entitySettings, {
   SLUICE_MAX_BODY_BYTES: string(bodyLimit)
   SLUICE_UPLOAD_LINKS: isolated ? 'false' : 'true'
   SLUICE_CLOUD: cloud
+  SLUICE_TRACE_RATIO: '0.1'
   SLUICE_PUBLIC_URL: !empty(publicUrl) ? publicUrl : gateway.enabled ? 'https://${names.gateway}.${apiSuffixes[cloud]}' : 'https://${blueNames[0]}.${siteSuffixes[cloud]}'
   SLUICE_OPERATION_KEY: 'secret:operation-key'
   SLUICE_AUTH_ISSUER: authIssuer
