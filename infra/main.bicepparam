@@ -27,7 +27,7 @@ var stages = {
     }
     eventHubs: {
       sku: 'Standard'
-      capacity: 1
+      capacity: max(1, int(readEnvironmentVariable('SLUICE_EVENT_HUB_UNITS', '0')))
       maximumCapacity: 2
       partitions: 4
       retentionHours: 24
@@ -93,7 +93,7 @@ var stages = {
     }
     eventHubs: {
       sku: 'Standard'
-      capacity: 5
+      capacity: max(5, int(readEnvironmentVariable('SLUICE_EVENT_HUB_UNITS', '0')))
       maximumCapacity: 40
       partitions: 32
       retentionHours: 168
@@ -159,7 +159,7 @@ var stages = {
     }
     eventHubs: {
       sku: 'Standard'
-      capacity: 1
+      capacity: max(1, int(readEnvironmentVariable('SLUICE_EVENT_HUB_UNITS', '0')))
       maximumCapacity: 10
       partitions: 32
       retentionHours: 168
@@ -225,7 +225,7 @@ var stages = {
     }
     eventHubs: {
       sku: 'Standard'
-      capacity: 2
+      capacity: max(2, int(readEnvironmentVariable('SLUICE_EVENT_HUB_UNITS', '0')))
       maximumCapacity: 4
       partitions: 4
       retentionHours: 72

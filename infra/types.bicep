@@ -162,6 +162,35 @@ type Addresses = {
 }
 
 @export()
+@description('What a landing zone has already, by resource ids; an empty one is made here.')
+type LandingZone = {
+  @description('Log Analytics workspace that takes logs and metrics.')
+  workspaceId: string
+
+  @description('Subnet that the apps go out of: /26, delegated to Microsoft.App/environments.')
+  functionsSubnetId: string
+
+  @description('Subnet of the private endpoints.')
+  endpointsSubnetId: string
+
+  @description('Subnet that the gateway goes out of, delegated to Microsoft.Web/serverFarms.')
+  gatewaySubnetId: string
+
+  @description('Resource group with the private DNS zones, which the network asks already.')
+  dnsZonesGroupId: string
+}
+
+@export()
+@description('A key of the customer\'s own, in a vault with purge protection; empty: the platform\'s keys.')
+type CustomerKey = {
+  @description('Address of the key without a version, such as https://VAULT.vault.azure.net/keys/NAME: its newest version is used.')
+  keyUri: string
+
+  @description('Id of a user-assigned identity that has Key Vault Crypto Service Encryption User on the key already.')
+  identityId: string
+}
+
+@export()
 @description('API Management in front of the API.')
 type Gateway = {
   @description('Whether there is one.')

@@ -29,7 +29,7 @@ param serviceBus = {
 
 param eventHubs = {
   sku: 'Standard'
-  capacity: 1
+  capacity: max(1, int(readEnvironmentVariable('SLUICE_EVENT_HUB_UNITS', '0'))) // what it has grown to stays
   maximumCapacity: 10
   partitions: 32 // fixed at birth, and they cost nothing: ten readers now, and room for the 40 units
   retentionHours: 168

@@ -1,10 +1,12 @@
 """What a handler gets of `work.call(partner)`: typed calls, each with a key that a re-run repeats."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, TypeVar, cast
-from uuid import uuid5
+from urllib.parse import unquote
+from uuid import UUID
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -108,7 +110,7 @@ class Calls:
         _check_path(path)
         call = f"{partner.name}:{method}:{path}"
         self._numbers[call] += 1
-        key = str(uuid5(self._caller.message_id, f"{call}:{self._numbers[call]}"))
+        key = _key(self._caller.message_id, f"{call}:{self._numbers[call]}")
         kept = self._answers if once else None
         if once and kept is None:
             raise LookupError("there is no store to write answers down in")
@@ -166,11 +168,16 @@ class Calls:
         return headers
 
 
+def _key(message_id: UUID, call: str) -> str:
+    """Of one call of a message: the same whenever it is made again."""
+    return hashlib.blake2b(message_id.bytes + call.encode(), digest_size=16).hexdigest()
+
+
 def _check_path(path: str) -> None:
     """A path that leads elsewhere than where it seems to is a mistake in the handler, or an id that is hostile."""
     if not path.startswith("/") or path.startswith("//") or any(one in path for one in "?#\\\r\n"):
         raise ValueError("a partner's path begins with one slash, and has no ?, #, backslash or line break in it")
-    if any(segment in (".", "..") for segment in path.split("/")):
+    if any(segment in (".", "..") for segment in unquote(path).split("/")):
         raise ValueError("a partner's path has no . or .. in it")
 
 
