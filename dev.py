@@ -33,7 +33,7 @@ usage: python3 dev.py COMMAND [options]
   token     print a bearer token for the running local stack: [--roles producer,reader,operator] [--client NAME]
   api-key   make an API key for a client: CLIENT [--roles producer]
   vault     look into the running local Key Vault: list | get NAME | set NAME [VALUE] | rotate NAME [--key]
-  dead-letters  list, group, show, edit, replay or discard what could not be processed
+  dead-letters  list, group, show, edit, replay, archive or discard what could not be processed
   trace     show a message's whole way, with its waits: ID, or the beginning of one [--follow]
             [--json | --mermaid | --kql]; or --topology; [--workspace GUID] asks an app in Azure
   pause     stop a lane, an integration or a partner on all instances: KIND NAME --reason WHY

@@ -1,8 +1,12 @@
-"""Commands over HTTP: accepted, and asked about by the id of their operation."""
+"""Commands over HTTP: accepted, and asked about by the id of their operation.
+
+What became of one request is in the inbox record of its message id: several requests may have come under one id.
+"""
 
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -21,6 +25,7 @@ from shared.http import (
     OperationSigner,
     Refused,
     Route,
+    Submission,
     accepted,
     caller_of,
     correlation_id,
@@ -36,11 +41,64 @@ from shared.messages import ErrorCode, Handler, MessageError, PayloadHash, store
 from shared.state import StateStore, inbox_key
 
 from .openapi import command_docs, operation_docs
-from .outcomes import ACCEPTED, became
 from .unavailable import FAILURES, failed
 from .uploads import UploadEndpoints
 
-__all__ = ["Commands"]
+__all__ = ["ACCEPTED", "CONFLICT", "Became", "Commands", "became"]
+
+_STATUS = {"done": "succeeded", "dead": "failed"}
+"""Inbox status → what an operation says; not there, or open again for a replay, is accepted."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Became:
+    """Status of an operation, why it failed, and whether another request had brought the same message before."""
+
+    status: str
+    code: str = ""
+    reason: str = ""
+    duplicate: bool = False
+
+    def columns(self) -> dict[str, Any]:
+        """What an answer says beside its status."""
+        found: dict[str, Any] = {"duplicate": True} if self.duplicate else {}
+        if self.status == "failed":
+            found["error"] = {"code": self.code, "message": self.reason, "details": {}}
+        return found
+
+
+ACCEPTED = Became(status="accepted")
+CONFLICT = Became(
+    status="failed",
+    code=ErrorCode.MESSAGE_ID_CONFLICT,
+    reason="This message id was used before for another payload; a new message needs a new id.",
+)
+
+
+def became(
+    row: Mapping[str, Any], submission: Submission | None, hashes: Sequence[PayloadHash], *, own: bool
+) -> Became:
+    """What became of a request.
+
+    Parameters
+    ----------
+    submission:
+        What it submitted; None where its address doesn't say, as those of earlier releases.
+    hashes:
+        Its payload's hash in every form in which the record may have it.
+    own:
+        Whether the asking client may read the record: the reason of a failure may quote what another one sent.
+    """
+    known = bool(row.get("payloadSha256") or row.get("payloadHash"))
+    if submission is not None and known and not any(one.is_in(row) for one in hashes):
+        return CONFLICT
+    duplicate = submission is not None and row.get("request", submission.request) != submission.request
+    status = _STATUS.get(row["status"], "accepted")
+    if status != "failed":
+        return Became(status=status, duplicate=duplicate)
+    reason = str(row.get("reason", "")) if own else "The same message was refused before."
+    return Became(status=status, code=str(row.get("code", "")), reason=reason, duplicate=duplicate)
+
 
 LARGE_BODY = 256 * 1024
 

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from shared.dead_letters import DeadLetterReceiver, DeadLetterStore, Drain, drained
+from shared.dead_letters import DeadLetterReceiver, DeadLetterStore, Drain, Filters, Note, Status, drained
 from shared.encryption import Erased
-from shared.messages import Delivery, Headers, MessageError
+from shared.messages import Delivery, Headers, Lane, MessageError
 from shared.ordered import Parking
 from shared.processing import Decoder
 from shared.telemetry import log_event
@@ -72,6 +72,22 @@ def is_erased(decoder: Decoder) -> Callable[[Delivery, Headers], Awaitable[bool]
     return erased
 
 
+async def _discard_archived(store: DeadLetterStore, parking: Parking, *, now: datetime, deadline: float) -> None:
+    """What was archived and not restored in its time is decided: on the ordered lane its key goes on.
+
+    Nobody can restore it any more, so the key may go on before the dead letter says that it is decided.
+    """
+    async for found in store.select(Filters(status=frozenset({Status.ARCHIVED}))):
+        if time.monotonic() >= deadline:
+            return
+        if found.archived_until is not None and found.archived_until > now:
+            continue
+        note = Note(at=now, action="discarded", by="sluice", reason="It was archived, and nobody restored it in time.")
+        if found.lane == Lane.ORDERED and found.key and found.message_id:  # first: whoever dies here begins anew
+            await parking.unblock(found.key, found.message_id, done_only=False)
+        await store.change(found, status=Status.DISCARDED, note=note, at=now)
+
+
 async def sweep(store: DeadLetterStore, parking: Parking, *, retention_days: int, now: Callable[[], datetime]) -> bool:
     """Delete what is past its retention, within a budget of time; False: what is left goes with the next sweep."""
     deadline = time.monotonic() + _SWEEP_SECONDS
@@ -85,6 +101,7 @@ async def sweep(store: DeadLetterStore, parking: Parking, *, retention_days: int
         finished=swept.finished,
         retentionDays=retention_days,
     )
+    await _discard_archived(store, parking, now=now(), deadline=deadline)
     given_up = await parking.give_up(timedelta(days=retention_days + 1))
     for parked in given_up:
         log_event(

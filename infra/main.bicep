@@ -2,7 +2,7 @@ metadata description = 'Sluice in Azure. This file wires modules together and de
 
 targetScope = 'subscription'
 
-import { Addresses, AppSizes, Cloud, EventHubsSize, Gateway, Ownership, Retention } from 'types.bicep'
+import { Addresses, AppSizes, Cloud, EventHubsSize, Gateway, LandingZone, Ownership, Retention } from 'types.bicep'
 import { ServiceBusSize, Stage, StorageSku, Thresholds } from 'types.bicep'
 import { accountGrants, greenGrants, packageGrants, telemetryGrants } from 'grants.bicep'
 
@@ -41,6 +41,15 @@ param addresses Addresses = {
   functions: '10.60.0.0/26'
   endpoints: '10.60.0.64/26'
   gateway: '10.60.0.128/26'
+}
+
+@description('Network, DNS zones and workspace that are there already.')
+param landingZone LandingZone = {
+  workspaceId: ''
+  functionsSubnetId: ''
+  endpointsSubnetId: ''
+  gatewaySubnetId: ''
+  dnsZonesGroupId: ''
 }
 
 @description('How many storage accounts share the state. Fixed at birth: a key is looked up where its bucket is.')
@@ -124,6 +133,16 @@ var networkless = gateway.enabled && gateway.sku != 'StandardV2'
 var zonal = contains(storageSku, 'ZRS')
 var zoned = sizes.api.zones || sizes.high.zones || sizes.bulk.zones || sizes.ordered.zones || sizes.streams.zones
 var standardBus = serviceBus.sku == 'Standard'
+var broughtNetwork = !empty(landingZone.functionsSubnetId) || !empty(landingZone.endpointsSubnetId) || !empty(landingZone.gatewaySubnetId) || !empty(landingZone.dnsZonesGroupId)
+var broughtIds = [
+  { id: landingZone.workspaceId, part: '/workspaces/' }
+  { id: landingZone.functionsSubnetId, part: '/subnets/' }
+  { id: landingZone.endpointsSubnetId, part: '/subnets/' }
+  { id: landingZone.gatewaySubnetId, part: '/subnets/' }
+  { id: landingZone.dnsZonesGroupId, part: '/resourceGroups/' }
+]
+var areWhole = [for one in broughtIds: empty(one.id) || startsWith(one.id, '/subscriptions/') && contains(one.id, one.part)]
+var wrongIds = contains(areWhole, false)
 var mistakes = flatten([
   twoColours && poolless ? ['twoColours needs the gateway, and a tier with a pool of backends: BasicV2 or StandardV2'] : []
   isolated && standardBus ? ['isolated needs Service Bus Premium: Standard has no private endpoints'] : []
@@ -136,6 +155,10 @@ var mistakes = flatten([
   eventHubs.sku == 'Standard' && eventHubs.retentionHours > 168 ? ['eventHubs.retentionHours is at most 168 for Standard'] : []
   stateBuckets < eventHubs.partitions ? ['stateBuckets is less than eventHubs.partitions: those beyond stay empty'] : []
   zoned && !zonal ? ['sizes with zones need a storageSku over zones: ZRS, GZRS or RAGZRS'] : []
+  broughtNetwork && !isolated ? ['landingZone has subnets or DNS zones, which isolated alone uses'] : []
+  empty(landingZone.functionsSubnetId) != empty(landingZone.endpointsSubnetId) ? ['landingZone has functionsSubnetId and endpointsSubnetId together, or neither'] : []
+  gateway.enabled && isolated && empty(landingZone.gatewaySubnetId) != empty(landingZone.functionsSubnetId) ? ['landingZone has gatewaySubnetId where it has the other subnets and there is a gateway, and else not'] : []
+  wrongIds ? ['landingZone has whole ids: of subnets /subscriptions/.../subnets/NAME, of the zones\' group /subscriptions/.../resourceGroups/NAME, of the workspace /subscriptions/.../workspaces/NAME'] : []
   empty(trim(ownership.application)) || empty(trim(ownership.businessUnit)) || empty(trim(ownership.costCenter)) ? ['ownership says application, businessUnit and costCenter: every resource is tagged with them'] : []
   thresholds.otherAgeSeconds < thresholds.highAgeSeconds ? ['thresholds.otherAgeSeconds is less than highAgeSeconds'] : []
   environmentName == toLower(environmentName) && !contains(environmentName, '_') && !contains(environmentName, '.') && !contains(environmentName, ' ') && !startsWith(environmentName, '-') && !endsWith(environmentName, '-') ? [] : ['environmentName is small letters and digits with single hyphens between them']
@@ -406,15 +429,21 @@ module monitoring 'modules/monitoring.bicep' = {
     tags: tags
     retentionDays: retention.logDays
     dailyCapGb: logCapGb
+    existingWorkspaceId: landingZone.workspaceId
     isolated: isolated
   }
 }
+
+var ownNetwork = isolated && empty(landingZone.functionsSubnetId)
+var functionsSubnetId = ownNetwork ? network.outputs.functionsSubnetId : landingZone.functionsSubnetId
+var endpointsSubnetId = ownNetwork ? network.outputs.endpointsSubnetId : landingZone.endpointsSubnetId
+var gatewaySubnetId = ownNetwork ? network.outputs.gatewaySubnetId : landingZone.gatewaySubnetId
 
 module network 'modules/network.bicep' = {
   scope: group
   name: 'network'
   params: {
-    enabled: isolated
+    enabled: ownNetwork
     name: names.network
     location: location
     tags: tags
@@ -430,10 +459,11 @@ module dns 'modules/private-dns.bicep' = {
   scope: group
   name: 'private-dns'
   params: {
-    enabled: isolated
+    enabled: isolated && empty(landingZone.dnsZonesGroupId)
     cloud: cloud
     tags: tags
-    networkId: network.outputs.id
+    networkId: ownNetwork ? network.outputs.id : split(landingZone.functionsSubnetId, '/subnets/')[0]
+    zonesGroupId: landingZone.dnsZonesGroupId
   }
 }
 
@@ -689,7 +719,7 @@ module app 'modules/functionapp.bicep' = [for (one, i) in apps: {
     ownSettings: one.own
     connections: connections
     appInsightsConnectionString: monitoring.outputs.connectionString
-    subnetId: network.outputs.functionsSubnetId
+    subnetId: functionsSubnetId
     isolated: isolated
     workspaceId: monitoring.outputs.workspaceId
   }
@@ -727,7 +757,7 @@ module green 'modules/functionapp.bicep' = [for (one, i) in apps: if (twoColours
     ownSettings: one.own
     connections: connections
     appInsightsConnectionString: monitoring.outputs.connectionString
-    subnetId: network.outputs.functionsSubnetId
+    subnetId: functionsSubnetId
     isolated: isolated
     workspaceId: monitoring.outputs.workspaceId
   }
@@ -746,7 +776,7 @@ module endpoints 'modules/private-endpoints.bicep' = if (isolated) {
     location: location
     tags: tags
     endpoints: concat(busEndpoints, topicEndpoints, accountEndpoints, appEndpoints)
-    subnetId: network.outputs.endpointsSubnetId
+    subnetId: endpointsSubnetId
     zoneIds: dns.outputs.ids
   }
   dependsOn: [
@@ -838,7 +868,7 @@ module apim 'modules/apim.bicep' = if (gateway.enabled) {
     callsPerDay: gateway.callsPerDay
     bodyLimit: bodyLimit
     allowedRanges: gateway.allowedRanges
-    subnetId: network.outputs.gatewaySubnetId
+    subnetId: gatewaySubnetId
     componentName: monitoring.outputs.componentName
     workspaceId: monitoring.outputs.workspaceId
   }
@@ -911,4 +941,4 @@ output SLUICE_COLOURS array = twoColours ? [
 output SLUICE_KEY_VAULT_NAME string = names.vault
 output SLUICE_SERVICE_BUS_NAME string = names.serviceBus
 output SLUICE_EVENT_HUBS_NAME string = names.eventHubs
-output SLUICE_WORKSPACE_NAME string = names.workspace
+output SLUICE_WORKSPACE_NAME string = empty(landingZone.workspaceId) ? names.workspace : last(split(landingZone.workspaceId, '/'))

@@ -1,7 +1,7 @@
 // Written by `dev.py declare` from the files in params: change those.
 using 'main.bicep'
 
-// dev, prod, test: `azd env set SLUICE_STAGE prod`. Another name ends the build.
+// dev, prod, staging, test: `azd env set SLUICE_STAGE prod`. Another name ends the build.
 var stageName = readEnvironmentVariable('SLUICE_STAGE', 'dev')
 
 var stages = {
@@ -27,7 +27,7 @@ var stages = {
     }
     eventHubs: {
       sku: 'Standard'
-      capacity: 1
+      capacity: max(1, int(readEnvironmentVariable('SLUICE_EVENT_HUB_UNITS', '0')))
       maximumCapacity: 2
       partitions: 4
       retentionHours: 24
@@ -93,7 +93,7 @@ var stages = {
     }
     eventHubs: {
       sku: 'Standard'
-      capacity: 5
+      capacity: max(5, int(readEnvironmentVariable('SLUICE_EVENT_HUB_UNITS', '0')))
       maximumCapacity: 40
       partitions: 32
       retentionHours: 168
@@ -137,6 +137,72 @@ var stages = {
     }
     alertEmails: [readEnvironmentVariable('SLUICE_ALERT_EMAIL', 'integration@example.com')]
   }
+  staging: {
+    environmentName: readEnvironmentVariable('AZURE_ENV_NAME', 'staging')
+    stage: 'staging'
+    ownership: {
+      application: readEnvironmentVariable('SLUICE_APPLICATION', 'sluice')
+      businessUnit: readEnvironmentVariable('SLUICE_BUSINESS_UNIT', 'integration')
+      costCenter: readEnvironmentVariable('SLUICE_COST_CENTER', 'unassigned')
+      dataClass: 'internal'
+    }
+    isolated: true
+    guarded: true
+    locked: false
+    stateAccounts: 4
+    stateBuckets: 256
+    storageSku: 'Standard_ZRS'
+    serviceBus: {
+      sku: 'Premium'
+      capacity: 1
+      queueSizeMb: 81920
+    }
+    eventHubs: {
+      sku: 'Standard'
+      capacity: max(1, int(readEnvironmentVariable('SLUICE_EVENT_HUB_UNITS', '0')))
+      maximumCapacity: 10
+      partitions: 32
+      retentionHours: 168
+      capture: true
+    }
+    vaultSku: 'premium'
+    sizes: {
+      api: { memoryMb: 2048, maximumInstances: 80, alwaysReady: [{ name: 'http', instanceCount: 2 }], httpConcurrency: 16, zones: true }
+      high: { memoryMb: 2048, maximumInstances: 60, alwaysReady: [{ name: 'function:lane_high', instanceCount: 2 }], httpConcurrency: 1, zones: true }
+      bulk: { memoryMb: 2048, maximumInstances: 60, alwaysReady: [], httpConcurrency: 1, zones: true }
+      ordered: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1, zones: true }
+      streams: { memoryMb: 2048, maximumInstances: 10, alwaysReady: [], httpConcurrency: 1, zones: true }
+    }
+    retention: {
+      claimDays: 60
+      inboxDays: 60
+      deadLetterDays: 30
+      queueTtlDays: 14
+      softDeleteDays: 30
+      logDays: 90
+    }
+    logCapGb: -1
+    gateway: {
+      enabled: true
+      sku: 'StandardV2'
+      capacity: 1
+      publisherEmail: readEnvironmentVariable('SLUICE_PUBLISHER_EMAIL', 'integration@example.com')
+      publisherName: 'Integration team'
+      callsPerMinute: 6000
+      callsPerDay: 2000000
+      allowedRanges: []
+    }
+    thresholds: {
+      highAgeSeconds: 360
+      otherAgeSeconds: 1800
+      latencySeconds: 5
+      failuresPerFiveMinutes: 30
+      backlogMessages: 50000
+      objectivePercent: '99.9'
+      expectsTraffic: false
+    }
+    alertEmails: [readEnvironmentVariable('SLUICE_ALERT_EMAIL', 'integration@example.com')]
+  }
   test: {
     environmentName: readEnvironmentVariable('AZURE_ENV_NAME', 'test')
     stage: 'test'
@@ -159,7 +225,7 @@ var stages = {
     }
     eventHubs: {
       sku: 'Standard'
-      capacity: 2
+      capacity: max(2, int(readEnvironmentVariable('SLUICE_EVENT_HUB_UNITS', '0')))
       maximumCapacity: 4
       partitions: 4
       retentionHours: 72

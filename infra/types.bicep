@@ -2,7 +2,7 @@ metadata description = 'What the parameters look like, and which app runs which 
 
 @export()
 @description('How far an environment is from the users.')
-type Stage = 'dev' | 'test' | 'prod'
+type Stage = 'dev' | 'test' | 'staging' | 'prod'
 
 @export()
 @description('Clouds, spelled as the app\'s setting SLUICE_CLOUD does.')
@@ -159,6 +159,25 @@ type Addresses = {
 
   @description('API Management, on its way to the API.')
   gateway: string
+}
+
+@export()
+@description('What a landing zone has already, by resource ids; an empty one is made here.')
+type LandingZone = {
+  @description('Log Analytics workspace that takes logs and metrics.')
+  workspaceId: string
+
+  @description('Subnet that the apps go out of: /26, delegated to Microsoft.App/environments.')
+  functionsSubnetId: string
+
+  @description('Subnet of the private endpoints.')
+  endpointsSubnetId: string
+
+  @description('Subnet that the gateway goes out of, delegated to Microsoft.Web/serverFarms.')
+  gatewaySubnetId: string
+
+  @description('Resource group with the private DNS zones, which the network asks already.')
+  dnsZonesGroupId: string
 }
 
 @export()

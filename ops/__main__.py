@@ -10,7 +10,10 @@ __all__ = ["VERBS", "main"]
 
 VERBS = {
     "api-key": ("ops.api_key:main", "make an API key for a client"),
-    "dead-letters": ("ops.dead_letters:main", "list, group, show, edit, replay or discard what could not be processed"),
+    "dead-letters": (
+        "ops.dead_letters:main",
+        "list, group, show, edit, replay, archive or discard what could not be processed",
+    ),
     "audit": ("ops.auditing:main", "list what operators did, and check that nobody changed the list"),
     "plan": ("ops.planning:main", "what a load needs in Azure, which limit it meets first, and what it costs"),
     "jobs": ("ops.jobs:main", "show when each job ran, and runs next"),

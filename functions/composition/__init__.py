@@ -6,6 +6,7 @@ from .composing import WrongComposition, capabilities_of, compose, contradiction
 from .composition import Composition
 from .declarations import declarations
 from .declaring import Access, Container, Hub, Key, Need, Queue, Subscription, Table, Topic, Vault, WrongDeclaration
+from .synthetic import with_synthetic
 
 __all__ = [
     "CAPABILITIES",
@@ -29,4 +30,5 @@ __all__ = [
     "compose",
     "contradictions",
     "declarations",
+    "with_synthetic",
 ]

@@ -1,7 +1,8 @@
-"""The audit trail of operators, in the table where rotations are recorded too; its end is logged by the app."""
+"""What operators did and do, in the table where rotations are recorded too; the trail's end is logged by the app."""
 
 from functions.triggers import AppName
 from shared.audit import AuditAnchor, AuditChain
+from shared.dead_letters import RunBook
 from shared.jobs import Job, JobRun, parse_schedule
 
 from .capability import Capability, Command
@@ -10,7 +11,7 @@ from .declaring import Access, Need, Table
 from .platform import platform
 from .rotation import AUDIT_TABLE
 
-__all__ = ["audit_chain", "capability"]
+__all__ = ["audit_chain", "capability", "run_book"]
 
 _SCHEDULE = "5m"
 
@@ -20,6 +21,13 @@ def audit_chain(composition: Composition) -> AuditChain:
     table = composition.get(platform).table(AUDIT_TABLE)
     composition.on_close(table.close)
     return AuditChain(table, now=composition.now)
+
+
+def run_book(composition: Composition) -> RunBook:
+    """How far replays of many dead letters are."""
+    table = composition.get(platform).table(AUDIT_TABLE)
+    composition.on_close(table.close)
+    return RunBook(table, now=composition.now)
 
 
 def audit_anchor(composition: Composition) -> AuditAnchor:

@@ -31,6 +31,7 @@ _MODULES = (
     "authentication",
     "schedules",
     "metrics",
+    "synthetic",
     "polling",
 )
 

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from functions.api import Authenticate, health_routes
 from functions.triggers import AppName
 from shared.health import Check, Health, Identity, Monitor, Reports
-from shared.health.settings import HealthSettings
 from shared.http import Route
 from shared.jobs import Job, JobRun, parse_schedule
 from shared.telemetry import Metrics
@@ -57,7 +56,7 @@ def gathered(composition: Composition, offered: Sequence[Capability]) -> Capabil
         resources=[REPORTS],
         needs=[Need(access=Access.WRITE, to=REPORTS, why="Reports how its dependencies are.")] if jobs else [],
         metrics=[Metrics.health],
-        settings=HealthSettings.variables(),
+        settings=["SLUICE_RELEASE"],
     )
 
 

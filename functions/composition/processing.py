@@ -140,7 +140,10 @@ def capability(composition: Composition) -> Capability:
         await composition.get(parking_drain).drain()
 
     async def waiting() -> Mapping[str, Any]:
-        return _judged(await composition.get(backlog).ages())
+        ages = await composition.get(backlog).ages()
+        for lane, age in ages.items():
+            Metrics.messages_waiting.set(age, lane=lane.value)
+        return _judged(ages)
 
     apps = {Lane.HIGH: AppName.HIGH, Lane.NORMAL: AppName.BULK, Lane.LOW: AppName.BULK, Lane.ORDERED: AppName.ORDERED}
     schedule = parse_schedule(composition.settings.parking_schedule)
@@ -194,6 +197,9 @@ def capability(composition: Composition) -> Capability:
             Metrics.messages_processed,
             Metrics.messages_failed,
             Metrics.messages_time,
+            Metrics.messages_took,
+            Metrics.messages_objective,
+            Metrics.messages_waiting,
             Metrics.messages_age,
             Metrics.messages_attempts,
             Metrics.handler_duration,

@@ -1,6 +1,6 @@
 """Sending: commands to the lanes, events to the hub, and the outbox that hands over what was committed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -37,9 +37,9 @@ LANES = {
 EVENTS = Hub(name="%SLUICE_EVENT_HUB%", groups=("%SLUICE_READ_MODEL_GROUP%",))
 
 
-def to_lanes(why: str) -> list[Need]:
+def to_lanes(why: str, *, by: Sequence[str] = ()) -> list[Need]:
     """The need of who sends commands to any lane."""
-    return [Need(access=Access.SEND, to=queue, why=why) for queue in LANES.values()]
+    return [Need(access=Access.SEND, to=queue, why=why, by=by) for queue in LANES.values()]
 
 
 def lane_queues(composition: Composition) -> dict[Lane, str]:

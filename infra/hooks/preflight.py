@@ -149,7 +149,7 @@ def _providers(run: Run) -> str:
 
 
 def _region(place: Place, run: Run) -> str:
-    zones = ["--zone-redundant", "true"] if place.stage == "prod" else []
+    zones = ["--zone-redundant", "true"] if place.stage in ("staging", "prod") else []
     known = run(["functionapp", "list-flexconsumption-locations", *zones, "--query", "[].name"]) or []
     if _plain(place.region) in {_plain(str(name)) for name in known}:
         return ""

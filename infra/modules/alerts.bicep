@@ -179,6 +179,21 @@ var messageRules = [
     enabled: true
   }
   {
+    key: 'burn-rate-slow'
+    title: 'The error budget burns slowly'
+    text: 'At this pace a month\'s budget of failures is gone in five days.'
+    severity: 2
+    frequency: 'PT15M'
+    window: 'PT6H'
+    lookBack: 'PT6H'
+    query: replace(loadTextContent('../queries/burn-rate-slow.kql'), '__OBJECTIVE__', objectivePercent)
+    measure: 'burn'
+    operator: 'GreaterThan'
+    threshold: 6
+    periods: 1
+    enabled: true
+  }
+  {
     key: 'no-traffic'
     title: 'No messages'
     text: 'Not one batch in half an hour. Either nobody sends, or nothing is taken from the queues.'

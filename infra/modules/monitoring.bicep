@@ -18,10 +18,13 @@ param retentionDays int
 @description('The most that is taken in per day, in GB. -1: no limit. What exceeds it is lost until the next day.')
 param dailyCapGb int
 
+@description('Id of a workspace that is there already; empty: it is made here.')
+param existingWorkspaceId string
+
 @description('Telemetry is taken in over the private network only. Who reads logs still comes from anywhere, with a role.')
 param isolated bool
 
-resource workspace 'Microsoft.OperationalInsights/workspaces@2025-07-01' = {
+resource workspace 'Microsoft.OperationalInsights/workspaces@2025-07-01' = if (empty(existingWorkspaceId)) {
   name: workspaceName
   location: location
   tags: tags
@@ -42,6 +45,8 @@ resource workspace 'Microsoft.OperationalInsights/workspaces@2025-07-01' = {
   }
 }
 
+var workspaceId = empty(existingWorkspaceId) ? workspace.id : existingWorkspaceId
+
 resource component 'Microsoft.Insights/components@2020-02-02' = {
   name: componentName
   location: location
@@ -49,7 +54,7 @@ resource component 'Microsoft.Insights/components@2020-02-02' = {
   kind: 'web'
   properties: {
     Application_Type: 'web'
-    WorkspaceResourceId: workspace.id
+    WorkspaceResourceId: workspaceId
     DisableLocalAuth: true
     IngestionMode: 'LogAnalytics'
     publicNetworkAccessForIngestion: isolated ? 'Disabled' : 'Enabled'
@@ -57,7 +62,7 @@ resource component 'Microsoft.Insights/components@2020-02-02' = {
   }
 }
 
-resource diagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
+resource diagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = if (empty(existingWorkspaceId)) {
   name: 'to-workspace'
   scope: workspace
   properties: {
@@ -93,7 +98,7 @@ resource scopedWorkspace 'Microsoft.Insights/privateLinkScopes/scopedResources@2
   parent: privateScope
   name: 'workspace'
   properties: {
-    linkedResourceId: workspace.id
+    linkedResourceId: workspaceId
   }
 }
 
@@ -110,8 +115,7 @@ resource scopedComponent 'Microsoft.Insights/privateLinkScopes/scopedResources@2
 }
 
 output privateScopeId string = isolated ? privateScope.id : ''
-output workspaceId string = workspace.id
-output workspaceName string = workspace.name
+output workspaceId string = workspaceId
 output componentId string = component.id
 output componentName string = component.name
 output connectionString string = component.properties.ConnectionString

@@ -1,6 +1,6 @@
 metadata description = 'Private DNS: the names of the services lead to their endpoints, inside the network only.'
 
-@description('Whether there is a private network; without it this file deploys nothing.')
+@description('Whether the zones are made here; without it this file deploys nothing.')
 param enabled bool
 
 @description('Cloud: public, usgov or china.')
@@ -11,6 +11,9 @@ param tags object
 
 @description('Id of the network that asks these zones.')
 param networkId string
+
+@description('Id of the resource group that the zones are in already; empty: they are made here.')
+param zonesGroupId string
 
 // Service Bus and Event Hubs share a zone: both are called <name>.servicebus.windows.net.
 var zonesByCloud = {
@@ -74,17 +77,19 @@ resource link 'Microsoft.Network/privateDnsZones/virtualNetworkLinks@2024-06-01'
   ]
 }]
 
+var zoneGroup = '${empty(zonesGroupId) ? resourceGroup().id : zonesGroupId}/providers/Microsoft.Network/privateDnsZones'
+
 @description('Name of a zone here → its id.')
 output ids object = {
-  blob: resourceId('Microsoft.Network/privateDnsZones', zones.blob)
-  table: resourceId('Microsoft.Network/privateDnsZones', zones.table)
-  dfs: resourceId('Microsoft.Network/privateDnsZones', zones.dfs)
-  messaging: resourceId('Microsoft.Network/privateDnsZones', zones.messaging)
-  vault: resourceId('Microsoft.Network/privateDnsZones', zones.vault)
-  sites: resourceId('Microsoft.Network/privateDnsZones', zones.sites)
-  events: resourceId('Microsoft.Network/privateDnsZones', zones.events)
-  monitor: resourceId('Microsoft.Network/privateDnsZones', zones.monitor)
-  oms: resourceId('Microsoft.Network/privateDnsZones', zones.oms)
-  ods: resourceId('Microsoft.Network/privateDnsZones', zones.ods)
-  agents: resourceId('Microsoft.Network/privateDnsZones', zones.agents)
+  blob: '${zoneGroup}/${zones.blob}'
+  table: '${zoneGroup}/${zones.table}'
+  dfs: '${zoneGroup}/${zones.dfs}'
+  messaging: '${zoneGroup}/${zones.messaging}'
+  vault: '${zoneGroup}/${zones.vault}'
+  sites: '${zoneGroup}/${zones.sites}'
+  events: '${zoneGroup}/${zones.events}'
+  monitor: '${zoneGroup}/${zones.monitor}'
+  oms: '${zoneGroup}/${zones.oms}'
+  ods: '${zoneGroup}/${zones.ods}'
+  agents: '${zoneGroup}/${zones.agents}'
 }

@@ -30,7 +30,7 @@ param serviceBus = {
 // 1 MB or 1,000 events a second; it may double for a load test.
 param eventHubs = {
   sku: 'Standard'
-  capacity: 1
+  capacity: max(1, int(readEnvironmentVariable('SLUICE_EVENT_HUB_UNITS', '0'))) // what it has grown to stays
   maximumCapacity: 2
   partitions: 4 // fixed at birth
   retentionHours: 24

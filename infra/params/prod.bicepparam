@@ -30,7 +30,7 @@ param serviceBus = {
 // 2,000 events a second in are two units; three more for a sweep of the outbox after an outage, up to the most of all.
 param eventHubs = {
   sku: 'Standard'
-  capacity: 5
+  capacity: max(5, int(readEnvironmentVariable('SLUICE_EVENT_HUB_UNITS', '0'))) // what it has grown to stays
   maximumCapacity: 40
   partitions: 32 // fixed at birth, and they cost nothing: ten readers now, and room for the 40 units
   retentionHours: 168

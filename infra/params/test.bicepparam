@@ -30,7 +30,7 @@ param serviceBus = {
 // 2 MB in a second to begin with; grows during a load test, as production does.
 param eventHubs = {
   sku: 'Standard'
-  capacity: 2
+  capacity: max(2, int(readEnvironmentVariable('SLUICE_EVENT_HUB_UNITS', '0'))) // what it has grown to stays
   maximumCapacity: 4
   partitions: 4 // fixed at birth, as the emulator has it
   retentionHours: 72

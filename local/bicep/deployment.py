@@ -7,6 +7,7 @@ from typing import Any
 
 from tree_sitter import Node
 
+from .constraints import violations
 from .errors import BicepError
 from .evaluation import Evaluator
 from .functions import FUNCTIONS
@@ -21,12 +22,15 @@ __all__ = ["Deployment", "Module", "deploy"]
 class Module(Members):
     """One deployed module: its symbol, the parameters it was given, and what it deploys.
 
+    `name` is that of its deployment, where it has one, and `group` the id of the resource group that it goes to.
     `needs` are the symbols of its file that ARM waits for, `name[n]` for one round of a loop.
     """
 
     symbol: str
     deployment: "Deployment"
     needs: frozenset[str] = frozenset()
+    name: str = ""
+    group: str = ""
 
     def member(self, name: str) -> Any:
         """Its `outputs` or its `name`."""
@@ -67,6 +71,7 @@ class Deployment:
                 raise BicepError(file, 1, f"there is no parameter {name}")
         self._given = parameters
         self._values: dict[str, Any] = {}
+        self._begun: list[str] = []
         self._needs_of_names: dict[str, frozenset[str]] = {}
         self._evaluator = Evaluator(file, self.value, group)
 
@@ -81,7 +86,14 @@ class Deployment:
         if name in self._values:
             return self._values[name]
         if name in self.document.declarations:
-            value = self._worked_out(self.document.declarations[name])
+            one = self.document.declarations[name]
+            if name in self._begun:
+                raise BicepError(self.file, one.line, f"{' → '.join([*self._begun, name])} is a circle")
+            self._begun.append(name)
+            try:
+                value = self._worked_out(one)
+            finally:
+                self._begun.pop()
         elif name in self.document.imports:
             target, there = self.document.imports[name]
             value = Deployment(target, {}, path=self.path).value(there)
@@ -131,10 +143,14 @@ class Deployment:
 
     def _parameter(self, one: Declaration) -> Any:
         if one.name in self._given:
-            return self._given[one.name]
-        if one.value is not None:
-            return self._evaluator.value(one.value)
-        return None if one.kind_of.endswith("?") else Symbolic(f"parameters.{one.name}")
+            value = self._given[one.name]
+        elif one.value is not None:
+            value = self._evaluator.value(one.value)
+        else:
+            return None if one.kind_of.endswith("?") else Symbolic(f"parameters.{one.name}")
+        for violation in violations(value, one.type, one.decorators, self.document, one.name):
+            raise BicepError(self.file, one.line, f"the value of parameter {violation}")
+        return value
 
     def _instances(self, one: Declaration, node: Node, bound: Mapping[str, Any], symbol: str) -> Any:
         if node.type == "for_statement":
@@ -175,7 +191,7 @@ class Deployment:
         if isinstance(scope, Resource) and scope.type == "Microsoft.Resources/resourceGroups":
             group = f"{FUNCTIONS['subscription']()['id']}/resourceGroups/{scope.name}"
         inner = Deployment(self.file.parent / one.kind_of, body.get("params", {}), path=path, group=group)
-        return Module(path, inner, needs)
+        return Module(path, inner, needs, str(body.get("name", "")), group)
 
     def _resource(
         self, one: Declaration, symbol: str, body: dict[str, Any], needs: frozenset[str], *, certain: bool

@@ -9,7 +9,7 @@ from tree_sitter_bicep import language
 
 from .errors import BicepError
 
-__all__ = ["Declaration", "Document", "line_of", "named", "read", "read_text", "text_of"]
+__all__ = ["Declaration", "Document", "decorator", "line_of", "named", "read", "read_text", "text_of"]
 
 _PARSER = Parser(Language(language()))
 
@@ -29,7 +29,7 @@ class Declaration:
     """One `param`, `var`, `resource`, `module`, `output` or `type`.
 
     `kind_of` is the type of a parameter or output as written, `resource type@version` or a module's file. `value` is
-    the syntax tree of what stands behind `=`, None for a parameter without a default.
+    the syntax tree of what stands behind `=`, None for a parameter without a default, `type` that of `kind_of`.
     """
 
     kind: str
@@ -39,6 +39,7 @@ class Declaration:
     value: Node | None
     existing: bool
     decorators: dict[str, Node | None] = field(default_factory=dict)
+    type: Node | None = None
 
     @property
     def has_default(self) -> bool:
@@ -97,7 +98,7 @@ def read_text(file: Path, source: str) -> Document:
     decorators: dict[str, Node | None] = {}
     for node in named(root):
         if node.type == "decorators":
-            decorators = dict(_decorator(one) for one in named(node))
+            decorators = dict(decorator(one) for one in named(node))
         elif node.type == "import_functionality":
             imports.update(_imported(file, node))
         elif node.type in _KINDS:
@@ -132,7 +133,8 @@ def _first_error(node: Node) -> int:
         node = broken
 
 
-def _decorator(node: Node) -> tuple[str, Node | None]:
+def decorator(node: Node) -> tuple[str, Node | None]:
+    """The name of a decorator and its first argument."""
     call = named(node)[0]
     parts = named(call)
     arguments = named(parts[1]) if len(parts) > 1 else []
@@ -148,9 +150,10 @@ def _imported(file: Path, node: Node) -> dict[str, tuple[Path, str]]:
 def _declaration(file: Path, node: Node, decorators: dict[str, Node | None]) -> Declaration:
     kind = _KINDS[node.type]
     name, *rest = named(node)
-    kind_of = ""
+    kind_of, written = "", None
     if kind in ("param", "output", "resource", "module"):
-        kind_of = text_of(rest.pop(0)).strip("'")
+        written = rest.pop(0)
+        kind_of = text_of(written).strip("'")
     if kind in ("resource", "module") and not rest:
         raise BicepError(file, line_of(node), f"{kind} {text_of(name)} has no body")
     return Declaration(
@@ -161,4 +164,5 @@ def _declaration(file: Path, node: Node, decorators: dict[str, Node | None]) -> 
         value=rest[-1] if rest else None,
         existing=any(child.type == "existing" for child in node.children),
         decorators=decorators,
+        type=written,
     )

@@ -107,9 +107,6 @@ class Size:
     """How a Flex Consumption app is sized; None is what only Azure knows."""
 
     memory_mb: int | None
-    maximum_instances: int | None
-    always_ready: Mapping[str, int]
-    zone_redundant: bool
     python: str | None
     http_concurrency: int | None
 
@@ -190,8 +187,6 @@ class Deployment:
     apps: Sequence[App]
     grants: Sequence[Grant] = ()
     accounts: Sequence[Account] = ()
-    subnet_prefix: int | None = None
-    subnet_place: Place = Place("infra/main.bicep")
 
     def at(self, app: App) -> str:
         """How findings name one of its apps."""

@@ -17,7 +17,7 @@ from .state import BadState, State, read_state
 
 __all__ = ["STAGES", "main"]
 
-STAGES = ("dev", "test", "prod")
+STAGES = ("dev", "test", "staging", "prod")
 _VARIABLES = ("AZURE_ENV_NAME", "AZURE_LOCATION", "SLUICE_AUTH_ISSUER", "SLUICE_AUTH_AUDIENCE")
 _PROJECT = Path(__file__).resolve().parents[2]
 

@@ -1,7 +1,7 @@
 """What a deployment reads besides the template, as subjects of rules: azd's files, the pipelines, the app's routes.
 
-Types: `Azd/parameters`, `Azd/services`, `Azd/hooks`, `Delivery/pipelines`, `Delivery/calls`, `App/routes`,
-`App/operations`, `App/functions`, `App/host`.
+Types: `Arm/modules`, `Arm/outputs`, `Azd/parameters`, `Azd/services`, `Azd/hooks`, `Delivery/pipelines`,
+`Delivery/calls`, `App/routes`, `App/operations`, `App/functions`, `App/host`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ _LINE = re.compile(r"^(?P<indent> *)(?P<key>[\w-]+):\s*(?P<value>.*?)\s*(?:#.*)?
 def facts_of(project: Path, template: Deployment, given: Mapping[str, Any]) -> tuple[Resource, ...]:
     """Everything that rules may look at besides resources; `given` are the values of the template's parameters."""
     return (
+        *_modules(template),
+        *_outputs(template),
         *_parameters(template, given),
         *_azd(project / "azure.yaml"),
         *_pipelines(project),
@@ -47,6 +49,19 @@ def _fact(kind: str, name: str, body: Mapping[str, Any], file: Path, line: int =
         file=file,
         line=line,
     )
+
+
+def _modules(template: Deployment) -> Iterator[Resource]:
+    for module in template.modules:
+        inner = module.deployment
+        body = {"group": module.group, "path": module.symbol, "resources": len(inner.own_resources)}
+        yield _fact("Arm/modules", module.name or module.symbol, body, inner.file)
+        yield from _modules(inner)
+
+
+def _outputs(template: Deployment) -> Iterator[Resource]:
+    for name, value in template.outputs.items():
+        yield _fact("Arm/outputs", name, {"value": value}, template.file)
 
 
 def _parameters(template: Deployment, given: Mapping[str, Any]) -> Iterator[Resource]:

@@ -162,7 +162,9 @@ class Plan:
         below = found["below"].strip("/").split("/") if found else []
         if network is None or below[:1] != ["subnets"]:
             return None if reference is None else UNKNOWN
-        return next((one for one in network.resource.get("properties.subnets", []) if one["name"] == below[1]), None)
+        own = self.find("Microsoft.Network/virtualNetworks/subnets", f"{network.resource.name}/{below[1]}")
+        inline = network.resource.get("properties.subnets", [])
+        return own or next((one for one in inline if one["name"] == below[1]), None)
 
     def _service(self, one: Subject) -> Subject | None:
         """The outermost resource that something is a part of."""

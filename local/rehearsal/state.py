@@ -24,16 +24,20 @@ class BadState(ValueError):
 
 @dataclass(frozen=True)
 class Region(Fields):
-    """What a region has. `flex_cores` is what Flex Consumption may use there at a time, all apps together."""
+    """What a region has. `flex_cores` is what Flex Consumption may use there at a time, all apps together.
+
+    `more` are abilities that only rules of a user's own ask for.
+    """
 
     flex: bool = True
     flex_zones: bool = True
     rolling_updates: bool = True
     flex_cores: float = 250
+    more: Mapping[str, Any] = field(default_factory=dict)
 
     def field(self, name: str) -> Any:
-        """One of its abilities."""
-        return getattr(self, name)
+        """One of its abilities; None where nobody has said."""
+        return self.more.get(name, getattr(self, name, None))
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,8 @@ class State(Fields):
 
     `inside_network` says whether what is private is reached from where is deployed. `taken` are names that somebody
     else in the world has; `role_delay_seconds` is how long a role that was granted takes to be known everywhere;
-    `resources` is what an earlier deployment has left, `deleted` what was deleted and can be brought back.
+    `resources` is what an earlier deployment has left, `deleted` what was deleted and can be brought back; `quotas`
+    are for rules of a user's own.
     """
 
     caller: str = "deployer@example.com"
@@ -70,6 +75,7 @@ class State(Fields):
     regions: Mapping[str, Region] = field(default_factory=dict)
     deleted: tuple[Kept, ...] = ()
     resources: tuple[Kept, ...] = ()
+    quotas: Mapping[str, Any] = field(default_factory=dict)
 
     def field(self, name: str) -> Any:
         """A field of it."""
@@ -132,20 +138,23 @@ def _checked(file: Path, name: str, value: Any) -> Any:
         return tuple(value)
     if name == "regions" and isinstance(value, dict):
         return {plain(region): _region(file, region, one) for region, one in value.items()}
+    if name == "quotas" and isinstance(value, dict):
+        return value
     if name in ("deleted", "resources") and isinstance(value, list):
         return tuple(_kept(file, name, one) for one in value)
     raise BadState(f"{file}: there is no field {name}; there are {', '.join(one.name for one in fields(State))}")
 
 
 def _region(file: Path, name: str, given: Any) -> Region:
-    known = {one.name for one in fields(Region)}
-    if not isinstance(given, dict) or set(given) - known:
-        raise BadState(f"{file}: regions.{name} has the fields {', '.join(sorted(known))}")
+    if not isinstance(given, dict):
+        raise BadState(f"{file}: regions.{name} is a table")
+    known = {one.name for one in fields(Region)} - {"more"}
     for ability, value in given.items():
         number = ability == "flex_cores"
-        if isinstance(value, bool) is number or not isinstance(value, bool | int | float):
+        if ability in known and (isinstance(value, bool) is number or not isinstance(value, bool | int | float)):
             raise BadState(f"{file}: regions.{name}.{ability} is {value!r}")
-    return Region(**given)
+    own = {ability: value for ability, value in given.items() if ability in known}
+    return Region(**own, more={ability: value for ability, value in given.items() if ability not in known})
 
 
 def _kept(file: Path, where: str, given: Any) -> Kept:

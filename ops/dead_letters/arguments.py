@@ -11,7 +11,7 @@ from ops.settings_file import add_settings
 from shared.dead_letters import Filters, Ramp, Status
 from shared.messages import parse_rfc3339
 
-__all__ = ["about", "filters_of", "moment_of", "order_by", "parse", "ramp_of"]
+__all__ = ["ALL_RUNS", "DECIDING", "about", "filters_of", "moment_of", "order_by", "parse", "ramp_of"]
 
 _AGO = re.compile(r"(\d{1,6})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
@@ -20,6 +20,9 @@ _ANY = "any"
 _NAMED = ("status", "category", "code", "event_type", "key", "lane", "source", "fingerprint", "message_id")
 _FILTERS = (*_NAMED, "since", "until")
 _RECORDED_IDS = 50
+ALL_RUNS = "all"
+DECIDING = ("replay", "discard", "archive", "restore", "edit")
+GROUPS = ("fingerprint", "category", "code", "integration", "event-type", "lane")
 
 _DESCRIPTION = """\
 Look at messages that could not be processed, play them again, or discard them.
@@ -43,7 +46,7 @@ def parse(arguments: Sequence[str], *, program: str) -> argparse.Namespace:
     _looking(commands)
     _deciding(commands)
     known = parser.parse_args(arguments)
-    if known.command in ("replay", "discard", "edit"):
+    if known.command in DECIDING:
         _require_choice(parser, known)
     if known.command == "edit":
         _require_one_change(parser, known)
@@ -56,24 +59,31 @@ def _looking(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     listing = commands.add_parser("list", help="the newest dead letters that match")
     _add_filters(listing)
     listing.add_argument("--limit", type=_count, default=50, help="how many to show (default 50)")
-    groups = commands.add_parser("groups", help="dead letters counted by where they failed")
+    groups = commands.add_parser("groups", help="dead letters counted by where they failed, with their trend")
+    groups.add_argument(
+        "--by", choices=GROUPS, default="fingerprint", help="what counts together (default %(default)s)"
+    )
     _add_filters(groups)
+    replays = commands.add_parser("replays", help="how far replays are, and how the last ones ended")
     show = commands.add_parser("show", help="one dead letter, with its history and message")
     show.add_argument("id", help="its id or the beginning of it, or a message id")
     show.add_argument("--body", metavar="FILE", help="write the message byte for byte to a file, - for standard output")
     show.add_argument("--reveal", action="store_true", help="show protected fields too; kept in its history")
     show.add_argument("--reason", help="why they have to be seen")
     show.add_argument("--by", help="who looks (default: your login name)")
-    for parser in (listing, groups, show):
+    for parser in (listing, groups, show, replays):
         _add_json(parser)
 
 
 def _deciding(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     replay = commands.add_parser("replay", help="send dead letters on their way again")
     discard = commands.add_parser("discard", help="settle dead letters for good")
+    archive = commands.add_parser("archive", help="put dead letters away; they can be restored for some time")
+    archive.add_argument("--window", type=_days, default=_days("7d"), metavar="DAYS", help="for so long (default 7d)")
+    restore = commands.add_parser("restore", help="undo archive")
     edit = commands.add_parser("edit", help="change what messages say, so that their replay can succeed")
     _changes(edit)
-    for parser in (replay, discard, edit):
+    for parser in (replay, discard, archive, restore, edit):
         parser.add_argument("ids", nargs="*", metavar="ID", help="ids or the beginnings of them, or message ids")
         _add_filters(parser)
         parser.add_argument("--all", action="store_true", help="every dead letter that isn't settled")
@@ -82,6 +92,13 @@ def _deciding(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -
         parser.add_argument("--by", help="who decides (default: your login name)")
         parser.add_argument("--dry-run", action="store_true", help="say what would happen, change nothing")
         _add_json(parser)
+    replay.add_argument(
+        "--stop",
+        nargs="?",
+        const=ALL_RUNS,
+        metavar="RUN",
+        help="stop replays that go on, or the one that `replays` names; what they haven't sent stays open",
+    )
     usual = Ramp()
     replay.add_argument("--rate", type=float, default=usual.rate, help=f"messages a second (default {usual.rate:g})")
     replay.add_argument(
@@ -151,7 +168,7 @@ def _add_json(parser: argparse.ArgumentParser) -> None:
 
 def _require_choice(parser: argparse.ArgumentParser, known: argparse.Namespace) -> None:
     chosen = known.ids or known.all or any(getattr(known, name) for name in _FILTERS)
-    if not chosen:
+    if not chosen and getattr(known, "stop", None) is None:
         parser.error(f"{known.command}: say which dead letters: ids, filters or --all")
     if not known.dry_run and not (known.reason or "").strip():
         parser.error(f"{known.command}: --reason is needed; it is kept in each dead letter's history")
@@ -166,8 +183,9 @@ def filters_of(known: argparse.Namespace, *, now: datetime) -> Filters:
         A moment that can't be read.
     """
     statuses = known.status or []
+    usual = frozenset({Status.ARCHIVED}) if known.command == "restore" else _UNDECIDED
     return Filters(
-        status=frozenset() if _ANY in statuses else frozenset(Status(status) for status in statuses) or _UNDECIDED,
+        status=frozenset() if _ANY in statuses else frozenset(Status(status) for status in statuses) or usual,
         category=known.category,
         code=known.code,
         event_type=known.event_type,
@@ -201,6 +219,7 @@ def about(known: argparse.Namespace) -> dict[str, Any]:
         "ids": ids[:_RECORDED_IDS],
         **({"more": len(ids) - _RECORDED_IDS} if len(ids) > _RECORDED_IDS else {}),
         "filters": {name: value for name, value in chosen.items() if value},
+        **({"stop": known.stop} if getattr(known, "stop", None) else {}),
         **({"reveal": True} if getattr(known, "reveal", False) else {}),
     }
 
@@ -221,6 +240,13 @@ def moment_of(text: str | None, *, now: datetime) -> datetime | None:
         return parse_rfc3339(text)
     except (ValueError, OverflowError):
         raise ValueError(f"{text!r} is no moment: write 2026-05-01T12:00:00Z, or 2h, 3d for a time ago") from None
+
+
+def _days(text: str) -> timedelta:
+    found = re.fullmatch(r"(\d{1,4})d", text, re.ASCII)
+    if found is None or not 1 <= int(found[1]) <= 3_650:
+        raise argparse.ArgumentTypeError("write days, such as 7d, from 1d to 3650d")
+    return timedelta(days=int(found[1]))
 
 
 def _count(text: str) -> int:

@@ -2,18 +2,21 @@
 
 import argparse
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from itertools import chain
+from typing import Any
 from uuid import UUID
 
 from functions.composition import Composition
 from functions.composition.dead_letters import dead_letter_store
 from shared.dead_letters import Decision, Filters, Note, StoredLetter
+from shared.messages import Handler, Projection, Registry
 
 from .arguments import filters_of
 
-__all__ = ["WrongUse", "chosen", "named", "not_one", "revealed", "some_of"]
+__all__ = ["WrongUse", "chosen", "group_by", "named", "not_one", "revealed", "some_of"]
 
 _TRIES = 5
 
@@ -76,6 +79,19 @@ def not_one(name: str, letters: list[StoredLetter]) -> str:
     if not letters:
         return f"there is no dead letter {name}"
     return f"{name} means more than one dead letter: {', '.join(letter.id for letter in letters)}"
+
+
+def group_by(name: str, registry: Registry) -> Callable[[Mapping[str, Any]], str]:
+    """What a group has in common, from a dead letter's columns."""
+    if name != "integration":
+        column = {"event-type": "eventType"}.get(name, name)
+        return lambda row: str(row.get(column) or "none")
+    handled = {
+        one.event_type: integration.name
+        for integration in registry.integrations
+        for one in chain[Handler | Projection](integration.projections, integration.handlers)
+    }
+    return lambda row: handled.get(str(row.get("eventType")), "none")
 
 
 async def revealed(letter: StoredLetter, order: Decision, composition: Composition) -> StoredLetter:

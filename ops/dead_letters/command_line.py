@@ -3,10 +3,13 @@
 import argparse
 import asyncio
 import contextlib
+import secrets
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,7 @@ from azure.core.exceptions import AzureError, HttpResponseError
 from azure.servicebus.exceptions import ServiceBusError
 
 from functions.composition import Composition
+from functions.composition.audit import run_book
 from functions.composition.claims import claim_store, decoder
 from functions.composition.dead_letters import dead_letter_store
 from functions.composition.encryption import fields
@@ -31,6 +35,7 @@ from shared.dead_letters import (
     Redrive,
     RedriveRun,
     ReplayOutcome,
+    ReplayResult,
     Report,
     StoredLetter,
     preview,
@@ -42,8 +47,8 @@ from shared.settings import Settings
 from shared.state import StateMismatch
 from shared.streams import StreamEvent
 
-from .arguments import about, filters_of, order_by, parse, ramp_of
-from .choosing import WrongUse, chosen, named, not_one, revealed, some_of
+from .arguments import ALL_RUNS, DECIDING, about, filters_of, order_by, parse, ramp_of
+from .choosing import WrongUse, chosen, group_by, named, not_one, revealed, some_of
 from .editing import edit, payload_editor
 from .rendering import (
     as_json,
@@ -54,6 +59,8 @@ from .rendering import (
     letter_text,
     letters_table,
     report_json,
+    run_json,
+    runs_table,
 )
 
 __all__ = ["main", "redrive_of"]
@@ -126,7 +133,9 @@ def _registry() -> Registry:
 
 
 async def _run(known: argparse.Namespace, settings: Settings) -> int:
-    composition = Composition(settings, _registry() if known.command in ("replay", "show", "edit") else Registry([]))
+    composition = Composition(
+        settings, _registry() if known.command in ("replay", "show", "edit", "groups") else Registry([])
+    )
     try:
         async with asyncio.timeout(_PROBE_SECONDS):
             await composition.get(dead_letter_store).probe()
@@ -141,7 +150,7 @@ async def _run(known: argparse.Namespace, settings: Settings) -> int:
 
 async def _recorded(known: argparse.Namespace, composition: Composition) -> int:
     """Do a command; what decides, or reveals, leaves an audit record before and after."""
-    decides = known.command in ("replay", "discard", "edit") and not known.dry_run
+    decides = known.command in DECIDING and not known.dry_run
     if not decides and not getattr(known, "reveal", False):
         return await _COMMANDS[known.command](known, composition)
     by, verb = order_by(known), f"dead-letters {known.command}"
@@ -180,11 +189,13 @@ async def _list(known: argparse.Namespace, composition: Composition) -> int:
 
 
 async def _groups(known: argparse.Namespace, composition: Composition) -> int:
-    groups = await composition.get(dead_letter_store).groups(filters_of(known, now=composition.now()))
+    now = composition.now()
+    store, by = composition.get(dead_letter_store), group_by(known.by, composition.registry)
+    groups = await store.groups(filters_of(known, now=now), now=now, by=by)
     if known.json:
         _print(as_json({"groups": [group_json(group) for group in groups]}))
     else:
-        _print(groups_table(groups) if groups else "no dead letters match")
+        _print(groups_table(groups, by=known.by) if groups else "no dead letters match")
     return OK
 
 
@@ -229,12 +240,21 @@ def _write(file: str, body: bytes) -> None:
 
 
 async def _replay(known: argparse.Namespace, composition: Composition) -> int:
+    if known.stop is not None:
+        return await _stop(known, composition)
     redrive = redrive_of(composition)
     if known.dry_run:
         return await _dry_run(known, composition, redrive)
     ramp, order = ramp_of(known), Decision(by=order_by(known), reason=known.reason)
-    run = RedriveRun(redrive, ramp, clock=time.monotonic, watch=_show_progress)
-    report = await run.replay(chosen(known, composition), order)
+    name = f"{composition.now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+    noted = composition.get(run_book).begin(name, order, clock=time.monotonic)
+    run = RedriveRun(redrive, ramp, clock=time.monotonic, watch=_show_progress, look=noted.look)
+    try:
+        report = await run.replay(chosen(known, composition), order)
+    except BaseException as error:
+        await asyncio.shield(noted.end(None, failed=f"failed: {type(error).__name__}"))
+        raise
+    await noted.end(report)
     _end_progress()
     known.counts = report_json(report)
     if known.json:
@@ -246,23 +266,61 @@ async def _replay(known: argparse.Namespace, composition: Composition) -> int:
     return INCOMPLETE if bad or not settled else OK
 
 
-async def _discard(known: argparse.Namespace, composition: Composition) -> int:
-    redrive = redrive_of(composition)
+async def _stop(known: argparse.Namespace, composition: Composition) -> int:
+    """Ask the runs that go on to stop, or one of them."""
+    book, order = composition.get(run_book), Decision(by=order_by(known), reason=known.reason)
+    going = [one for one in await book.all() if one.ended is None and not one.lost(composition.now())]
+    meant = [one for one in going if known.stop in (ALL_RUNS, one.run)]
+    for one in meant:
+        await book.ask_to_stop(one.run, order)
+    known.counts = {"runs": [one.run for one in meant]}
+    if known.json:
+        _print(as_json(known.counts))
+    else:
+        stopping = [f"{one.run} stops at its next step; the same replay goes on where it was" for one in meant]
+        _print("\n".join(stopping) or "no replay is going on")
+    return OK if meant else INCOMPLETE
+
+
+async def _replays(known: argparse.Namespace, composition: Composition) -> int:
+    runs, now = await composition.get(run_book).all(), composition.now()
+    if known.json:
+        _print(as_json({"replays": [run_json(one, now) for one in runs]}))
+    else:
+        _print(runs_table(runs, now) if runs else "nothing was replayed")
+    return OK
+
+
+_SETTLED = {
+    "discard": (Action.CLOSE, "discarded"),
+    "archive": (Action.ARCHIVE, "archived"),
+    "restore": (Action.RESTORE, "restored"),
+}
+
+
+async def _settle(known: argparse.Namespace, composition: Composition) -> int:
+    """Discard, archive or restore."""
+    redrive, (done, word) = redrive_of(composition), _SETTLED[known.command]
+    decide: dict[str, Callable[[StoredLetter, Decision], Awaitable[ReplayResult]]] = {
+        "discard": redrive.discard,
+        "archive": partial(redrive.archive, until=composition.now() + getattr(known, "window", timedelta())),
+        "restore": redrive.restore,
+    }
     actions: Counter[str] = Counter()
     order = None if known.dry_run else Decision(by=order_by(known), reason=known.reason)
     letters = chosen(known, composition)
     while some := [letter async for letter in some_of(letters, _SIDE_BY_SIDE)]:
         if order is None:
-            actions["would be discarded"] += len(some)
+            actions[f"would be {word}"] += len(some)
             continue
-        for result in await asyncio.gather(*(redrive.discard(letter, order) for letter in some)):
-            actions["discarded" if result.action is Action.CLOSE else result.action.value] += 1
+        for result in await asyncio.gather(*(decide[known.command](letter, order) for letter in some)):
+            actions[word if result.action is done else result.action.value] += 1
     known.counts = {"actions": dict(actions)}
     if known.json:
         _print(as_json({"dryRun": known.dry_run, "actions": dict(actions)}))
     else:
         _print(counted(actions) or "no dead letters match")
-    return OK if known.dry_run or actions["discarded"] else INCOMPLETE
+    return OK if known.dry_run or actions[word] else INCOMPLETE
 
 
 async def _dry_run(known: argparse.Namespace, composition: Composition, redrive: Redrive) -> int:
@@ -326,4 +384,12 @@ async def _edit(known: argparse.Namespace, composition: Composition) -> int:
     return OK if await edit(known, composition) else INCOMPLETE
 
 
-_COMMANDS = {"edit": _edit, "list": _list, "groups": _groups, "show": _show, "replay": _replay, "discard": _discard}
+_COMMANDS = {
+    "edit": _edit,
+    "replays": _replays,
+    "list": _list,
+    "groups": _groups,
+    "show": _show,
+    "replay": _replay,
+    **dict.fromkeys(_SETTLED, _settle),
+}

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from shared.dead_letters import Group, Report, StoredLetter
+from shared.dead_letters import Group, Report, RunState, StoredLetter
 from shared.messages import write_json
 
 __all__ = [
@@ -19,10 +19,14 @@ __all__ = [
     "letter_text",
     "letters_table",
     "report_json",
+    "run_json",
+    "runs_table",
+    "trend",
 ]
 
 _REASON_WIDTH = 60
 _SHORT_ID = 12
+_BARS = "▁▂▃▄▅▆▇█"
 _WHOLE = ("id", "fingerprint", "status", "last failure", "lane", "open", "all")
 _SHOWN_BODY = 20_000
 
@@ -48,17 +52,25 @@ def letters_table(letters: Sequence[StoredLetter]) -> str:
     )
 
 
-def groups_table(groups: Sequence[Group]) -> str:
-    """One line for each place of failure."""
-    head = ("fingerprint", "open", "all", "last failure", "code", "event types", "newest reason")
+def trend(per_hour: Sequence[int]) -> str:
+    """A bar for each hour, the oldest first: as high as its share of the worst hour; a point where nothing failed."""
+    most = max(per_hour, default=0)
+    return "".join("·" if count == 0 else _BARS[max(0, -(-count * len(_BARS) // most) - 1)] for count in per_hour)
+
+
+def groups_table(groups: Sequence[Group], *, by: str = "fingerprint") -> str:
+    """One line for each group."""
+    head = (by, "open", "all", "first failure", "last failure", "24 hours", "code", "event types", "newest reason")
     return _table(
         head,
         [
             (
-                group.fingerprint,
+                group.name,
                 str(group.open),
                 str(group.count),
+                _short_time(group.first_failure),
                 _short_time(group.last_failure),
+                trend(group.per_hour),
                 group.code,
                 ", ".join(sorted(group.event_types)),
                 _short(group.reason),
@@ -140,6 +152,7 @@ def letter_json(letter: StoredLetter) -> dict[str, Any]:
 def group_json(group: Group) -> dict[str, Any]:
     """A group with its counts."""
     return {
+        "name": group.name,
         "fingerprint": group.fingerprint,
         "count": group.count,
         "open": group.open,
@@ -149,6 +162,7 @@ def group_json(group: Group) -> dict[str, Any]:
         "firstFailure": _iso(group.first_failure),
         "lastFailure": _iso(group.last_failure),
         "reason": group.reason,
+        "perHour": group.per_hour,
     }
 
 
@@ -171,6 +185,36 @@ def as_json(value: object) -> str:
 def _change_text(path: str, before: Any, after: Any) -> str:
     old, new = (_short(_printable("nothing" if one is None else write_json(one))) for one in (before, after))
     return f"  {_printable(path) or 'everything'}: {old} → {new}"
+
+
+def run_json(run: RunState, now: datetime) -> dict[str, Any]:
+    """A replay of many, with its progress."""
+    return {
+        "run": run.run,
+        "by": run.by,
+        "reason": run.reason,
+        "beganAt": _iso(run.began),
+        "seenAt": _iso(run.seen),
+        "state": _state(run, now),
+        **run.report,
+    }
+
+
+def runs_table(runs: Sequence[RunState], now: datetime) -> str:
+    """One line for each replay of many."""
+    head = ("run", "began", "last sign", "handed over", "done", "failed again", "by", "state")
+    rows = []
+    for run in runs:
+        found = run.report.get("outcomes", {})
+        counts = (str(run.report.get("handedOver", 0)), str(found.get("done", 0)), str(found.get("failed", 0)))
+        rows.append((run.run, _short_time(run.began), _short_time(run.seen), *counts, run.by, _state(run, now)))
+    return _table(head, rows)
+
+
+def _state(run: RunState, now: datetime) -> str:
+    if run.ended is not None:
+        return run.ended if run.ended == "done" or run.ended.startswith("failed") else f"stopped: {run.ended}"
+    return "killed: the same replay goes on where it was" if run.lost(now) else "going on"
 
 
 def counted(actions: Mapping[str, int]) -> str:

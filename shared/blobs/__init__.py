@@ -1,6 +1,6 @@
 """Payloads of any size in Blob storage: uploaded once, read back checked, swept when nobody refers to them."""
 
-from .reference import BlobChanged, BlobMissing, BlobReference, PayloadTooLarge
+from .reference import BlobChanged, BlobMissing, BlobReference
 from .staging import Links, StagedBlobs
 from .store import MAX_PAYLOAD, BlobStore, Container
 from .sweeping import BlobSweeper, InUse, Sweep
@@ -17,7 +17,6 @@ __all__ = [
     "Container",
     "InUse",
     "Links",
-    "PayloadTooLarge",
     "StagedBlobs",
     "Sweep",
     "ValueStore",

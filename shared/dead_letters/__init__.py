@@ -9,6 +9,7 @@ from .preview import preview
 from .ramp import Ramp, RedriveRun, Report
 from .record import DeadLetter, Note, Outgoing, Status, StoredLetter, stack_fingerprint, unread_identity
 from .redrive import Action, Decision, Redrive, ReplayOutcome, ReplayResult, replay_message
+from .runs import ReplayRun, RunBook, RunState
 from .selection import Filters, Group
 from .store import DeadLetterStore
 from .sub_queue import DeadLetterReceiver, Drain, drained
@@ -46,7 +47,10 @@ __all__ = [
     "RedriveRun",
     "ReplayOutcome",
     "ReplayResult",
+    "ReplayRun",
     "Report",
+    "RunBook",
+    "RunState",
     "Status",
     "StoredLetter",
     "Suspects",

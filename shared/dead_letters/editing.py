@@ -258,6 +258,8 @@ class PayloadEditor:
 def _require_editable(letter: StoredLetter) -> None:
     if letter.status is Status.REPLAYING:
         raise EditRefused("it is being replayed; if it fails again it is open again, and can be edited then")
+    if letter.status is Status.ARCHIVED:
+        raise EditRefused("it is archived; restore it first")
     if letter.status is not Status.OPEN:
         raise EditRefused(f"it was {letter.status.value} already, so that no edit of it would have an effect")
     if letter.lane is None:

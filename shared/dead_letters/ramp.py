@@ -78,6 +78,8 @@ class RedriveRun:
         Monotonic seconds, and how to wait.
     watch:
         Called at every step, to show progress.
+    look:
+        Asked at every step, also while outcomes are awaited; what it returns stops the run.
     """
 
     def __init__(
@@ -88,12 +90,14 @@ class RedriveRun:
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         watch: Callable[[Report], None] = lambda report: None,
+        look: Callable[[Report], Awaitable[str | None]] | None = None,
     ) -> None:
         self._redrive = redrive
         self._ramp = ramp
         self._clock = clock
         self._sleep = sleep
         self._watch = watch
+        self._ask = look
         self._rate = TokenBucket(capacity=1, rate=ramp.rate, clock=clock)
         self._report = Report()
 
@@ -124,7 +128,14 @@ class RedriveRun:
                 elif result.action is Action.NO_ANSWER:
                     self._report.stopped = f"a store or the key service doesn't answer: {result.error}"
             self._watch(self._report)
+            await self._may_go_on()
         return wave
+
+    async def _may_go_on(self) -> bool:
+        if self._ask is not None and (why := await self._ask(self._report)) is not None:
+            self._report.stopped = self._report.stopped or why
+            return False
+        return True
 
     async def _replay(self, letter: StoredLetter, decision: Decision) -> ReplayResult:
         wait = self._rate.reserve()
@@ -143,11 +154,14 @@ class RedriveRun:
             waiting = await self._look(waiting, found)
             if not waiting or self._clock() >= deadline or found[ReplayOutcome.FAILED] > self._allowed(wave):
                 break
+            if not await self._may_go_on():
+                break
             await self._sleep(_POLL_SECONDS)
         found[ReplayOutcome.PENDING] = len(waiting)
         self._report.outcomes += found
         self._watch(self._report)
-        self._stop_if_bad(wave, found)
+        if self._report.stopped is None:
+            self._stop_if_bad(wave, found)
 
     async def _look(self, waiting: list[StoredLetter], found: Counter[ReplayOutcome]) -> list[StoredLetter]:
         still: list[StoredLetter] = []

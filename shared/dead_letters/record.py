@@ -35,6 +35,8 @@ class Status(StrEnum):
     """Between the first and the last step of a replay; after a crash the next replay goes on from there."""
     REPLAYED = "replayed"
     DISCARDED = "discarded"
+    ARCHIVED = "archived"
+    """Put away, and to be discarded when its window ends; until then it can be restored."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -240,6 +242,8 @@ class StoredLetter:
         As in `DeadLetter`.
     edit:
         What operators made of its message; None where nobody edited it.
+    archived_until:
+        When the window ends in which it can be restored; None unless it is archived.
     etag:
         The version of the row, for a change that must not hit a newer one.
     """
@@ -273,6 +277,7 @@ class StoredLetter:
     sealed: bool = False
     body_kind: str = "data"
     edit: Edit | None = None
+    archived_until: datetime | None = None
 
     @property
     def edited(self) -> bool:

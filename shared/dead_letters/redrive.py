@@ -22,6 +22,7 @@ from shared.messages import (
     PayloadHash,
     parse_strict,
     payload_hash,
+    rfc3339,
     stored_hashes,
 )
 from shared.sending import BrokerMessage, NotSent, broker_message
@@ -64,6 +65,11 @@ class Action(StrEnum):
     CLOSE = "close: it was processed already"
     SKIP_CONFLICT = "skip: its id belongs to another message; send it under a new id"
     SKIP_RESOLVED = "skip: it is replayed or discarded already"
+    ARCHIVE = "archive"
+    RESTORE = "restore"
+    SKIP_ARCHIVED = "skip: it is archived; restore it first"
+    SKIP_NOT_ARCHIVED = "skip: it isn't archived"
+    SKIP_WINDOW = "skip: the time in which it could be restored is over"
     SKIP_BUSY = "skip: somebody else is replaying it"
     SKIP_NOWHERE = "skip: nothing here takes messages of its source"
     SKIP_ERASED = "skip: the person whom it is about was erased"
@@ -203,6 +209,33 @@ class Redrive:
         await self._tell(result.letter)
         return result
 
+    async def archive(self, letter: StoredLetter, decision: Decision, *, until: datetime) -> ReplayResult:
+        """Put a dead letter away; until a moment it can be restored, and is discarded after it."""
+        known = await self._store.get(letter.id)
+        if known is None:
+            return ReplayResult(letter, Action.SKIP_GONE)
+        if known.status is Status.REPLAYING:
+            return ReplayResult(known, Action.SKIP_BUSY)
+        if known.status is not Status.OPEN:
+            return ReplayResult(known, Action.SKIP_RESOLVED)
+        note = self._note(decision, "archived", f"until {rfc3339(until)}")
+        changed = await self._store.change(
+            known, status=Status.ARCHIVED, note=note, at=self._now(), archived_until=until
+        )
+        return self._result(known, Action.ARCHIVE, changed)
+
+    async def restore(self, letter: StoredLetter, decision: Decision) -> ReplayResult:
+        """Undo `archive`."""
+        known = await self._store.get(letter.id)
+        if known is None:
+            return ReplayResult(letter, Action.SKIP_GONE)
+        if known.status is not Status.ARCHIVED:
+            return ReplayResult(known, Action.SKIP_NOT_ARCHIVED)
+        if known.archived_until is None or self._now() >= known.archived_until:
+            return ReplayResult(known, Action.SKIP_WINDOW)
+        note = self._note(decision, "restored")
+        return self._result(known, Action.RESTORE, await self._decide(known, Status.OPEN, note))
+
     async def _tell(self, letter: StoredLetter) -> None:
         """A letter that was refused for its id says nothing of the message whose id it is."""
         decided = letter.status in (Status.REPLAYED, Status.DISCARDED)
@@ -224,6 +257,8 @@ class Redrive:
             return Action.SKIP_ERASED
         if letter.status in (Status.REPLAYED, Status.DISCARDED):
             return Action.SKIP_RESOLVED
+        if letter.status is Status.ARCHIVED:
+            return Action.SKIP_ARCHIVED
         if letter.status is Status.REPLAYING and not self._was_left(letter):
             return Action.SKIP_BUSY
         if letter.source in self._events:

@@ -75,6 +75,7 @@ COLUMNS = (
     "editedClaim",
     "editBlob",
     "editEncrypted",
+    "archivedUntil",
 )
 """Every column but the bodies."""
 _OF_FAILURE = ("category", "code", "reason", "attempts", "lastFailure", "fingerprint", "correlationId", "traceId")
@@ -132,9 +133,12 @@ def merged(known: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     row["replays"] = known["replays"]
     row |= {name: value for name, value in known.items() if name.startswith("edit")}
     notes = _notes(known)
-    if before is Status.OPEN or (same_copy and before in (Status.REPLAYED, Status.DISCARDED)):
+    row.pop("archivedUntil", None)
+    if before is Status.OPEN or (same_copy and before is not Status.REPLAYING):
         row["status"] = before.value
         row["changedAt"] = known["changedAt"]
+        if "archivedUntil" in known:
+            row["archivedUntil"] = known["archivedUntil"]
     else:
         why = f"{new['code']}: {new['reason']}"
         notes = (*notes, Note(at=new["lastFailure"], action="failed again", by="sluice", reason=why))
@@ -203,6 +207,7 @@ def from_row(row: Mapping[str, Any]) -> StoredLetter:
         sealed=bool(row.get("sealed")),
         body_kind=str(row.get("bodyKind", "data")),
         edit=_edit(row),
+        archived_until=row.get("archivedUntil"),
         etag=etag_of(row),
     )
 

@@ -1,6 +1,6 @@
 """Which dead letters are meant: filters that the table itself applies, and groups of the same failure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -9,9 +9,12 @@ from shared.tables import Condition
 
 from .record import Status
 
-__all__ = ["GROUP_COLUMNS", "Filters", "Group", "grouped_into"]
+__all__ = ["GROUP_COLUMNS", "Filters", "Group", "by_place", "grouped_into"]
 
-GROUP_COLUMNS = ("fingerprint", "status", "category", "code", "reason", "eventType", "firstFailure", "lastFailure")
+GROUP_COLUMNS = (
+    *("fingerprint", "status", "category", "code", "reason", "eventType", "lane", "firstFailure", "lastFailure"),
+)
+TREND_HOURS = 24
 _MAX_EVENT_TYPES = 20
 
 
@@ -55,8 +58,17 @@ class Filters:
 
 @dataclass(kw_only=True, slots=True)
 class Group:
-    """Dead letters that failed in the same place."""
+    """Dead letters that have something in common: as a rule the place where they failed.
 
+    Attributes
+    ----------
+    name:
+        What they have in common.
+    per_hour:
+        How many failed last in each of the 24 hours until now, oldest first.
+    """
+
+    name: str
     fingerprint: str
     category: str
     code: str
@@ -66,24 +78,42 @@ class Group:
     count: int = 0
     open: int = 0
     event_types: set[str] = field(default_factory=set)
+    per_hour: list[int] = field(default_factory=lambda: [0] * TREND_HOURS)
 
-    def add(self, row: Mapping[str, Any]) -> None:
-        """Count a row; the reason shown is the newest one's."""
+    def add(self, row: Mapping[str, Any], *, now: datetime) -> None:
+        """Count a row; what is shown of it is the newest one's."""
         self.count += 1
+        age = int((now - row["lastFailure"]).total_seconds() // 3_600)
+        if age < TREND_HOURS:
+            self.per_hour[TREND_HOURS - 1 - max(age, 0)] += 1
         self.open += row["status"] == Status.OPEN
         if len(self.event_types) < _MAX_EVENT_TYPES and row.get("eventType"):
             self.event_types.add(row["eventType"])
         self.first_failure = min(self.first_failure, row["firstFailure"])
         if row["lastFailure"] >= self.last_failure:
             self.last_failure, self.reason = row["lastFailure"], row["reason"]
+            self.fingerprint, self.category, self.code = row["fingerprint"], row["category"], row["code"]
 
 
-def grouped_into(groups: dict[str, Group], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Count rows by error fingerprint; memory grows with the number of groups, not of rows."""
+def by_place(row: Mapping[str, Any]) -> str:
+    """By the place in the code where it failed."""
+    return str(row["fingerprint"])
+
+
+def grouped_into(
+    groups: dict[str, Group],
+    rows: Iterable[Mapping[str, Any]],
+    *,
+    now: datetime,
+    by: Callable[[Mapping[str, Any]], str] = by_place,
+) -> None:
+    """Count rows by what `by` says; memory grows with the number of groups, not of rows."""
     for row in rows:
-        group = groups.get(row["fingerprint"])
+        name = by(row)
+        group = groups.get(name)
         if group is None:
-            group = groups[row["fingerprint"]] = Group(
+            group = groups[name] = Group(
+                name=name,
                 fingerprint=row["fingerprint"],
                 category=row["category"],
                 code=row["code"],
@@ -91,4 +121,4 @@ def grouped_into(groups: dict[str, Group], rows: Iterable[Mapping[str, Any]]) ->
                 first_failure=row["firstFailure"],
                 last_failure=row["lastFailure"],
             )
-        group.add(row)
+        group.add(row, now=now)

@@ -35,7 +35,7 @@ from .rows import (
     properties_columns,
     to_row,
 )
-from .selection import GROUP_COLUMNS, Filters, Group, grouped_into
+from .selection import GROUP_COLUMNS, Filters, Group, by_place, grouped_into
 
 __all__ = ["DeadLetterStore", "LetterPage", "Swept"]
 
@@ -257,12 +257,14 @@ class DeadLetterStore:
         newest = sorted(heap, key=lambda entry: entry[:2], reverse=True)
         return [letter for _, _, letter in newest], total
 
-    async def groups(self, filters: Filters) -> list[Group]:
-        """Matching dead letters counted by error fingerprint, the largest group first."""
+    async def groups(
+        self, filters: Filters, *, now: datetime, by: Callable[[Mapping[str, Any]], str] = by_place
+    ) -> list[Group]:
+        """Matching dead letters counted by what `by` says of a row's columns, the largest group first."""
         groups: dict[str, Group] = {}
         async for row in self._rows(filters.conditions(), GROUP_COLUMNS):
-            grouped_into(groups, [row])
-        return sorted(groups.values(), key=lambda group: (-group.count, group.fingerprint))
+            grouped_into(groups, [row], now=now, by=by)
+        return sorted(groups.values(), key=lambda group: (-group.count, group.name))
 
     async def claims(self) -> AsyncIterator[str]:
         """The blob name of every claim that a dead letter still refers to."""
@@ -278,11 +280,15 @@ class DeadLetterStore:
         note: Note | None = None,
         at: datetime,
         replays: int | None = None,
+        archived_until: datetime | None = None,
     ) -> StoredLetter | None:
         """Set the status and note who did it; None where somebody else has changed the dead letter meanwhile."""
         count = letter.replays if replays is None else replays
-        columns = {"status": status.value, "replays": count, "changedAt": at}
-        return await self._changed(letter, columns, note, status=status, replays=count, changed_at=at)
+        until = (archived_until or letter.archived_until) if status is Status.ARCHIVED else None
+        columns = {"status": status.value, "replays": count, "changedAt": at, "archivedUntil": until}
+        return await self._changed(
+            letter, columns, note, status=status, replays=count, changed_at=at, archived_until=until
+        )
 
     async def _changed(
         self, letter: StoredLetter, columns: Mapping[str, Any], note: Note | None, **fields: Any
@@ -312,12 +318,14 @@ class DeadLetterStore:
             "code": ErrorCode.SUBJECT_ERASED.value,
             "reason": "The content of the message was erased.",
             "changedAt": note.at,
+            "archivedUntil": None,
             "history": history_column((*letter.history, note)),
             "bodySize": 0,
             **properties_columns(left.erased().properties),
         }
         try:
-            await self._table.submit([Replace({**kept, **columns}, letter.etag)])
+            whole = {name: value for name, value in {**kept, **columns}.items() if value is not None}
+            await self._table.submit([Replace(whole, letter.etag)])
         except Conflict:
             return False
         for blob in (letter.body_blob, letter.edit.blob if letter.edit is not None else None):

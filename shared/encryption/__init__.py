@@ -1,16 +1,6 @@
 """Encryption: envelope encryption under data keys and key-encryption keys, and crypto-shredding of a subject's key."""
 
-from .cipher import (
-    TEXT_PREFIX,
-    DataKey,
-    decrypt,
-    decrypt_text,
-    encrypt,
-    encrypt_text,
-    encrypted_bytes,
-    is_encrypted_text,
-    key_id_of,
-)
+from .cipher import TEXT_PREFIX, DataKey, decrypt, encrypt, encrypt_text, encrypted_bytes, is_encrypted_text, key_id_of
 from .data_keys import DataKeys
 from .errors import (
     Erased,
@@ -22,11 +12,11 @@ from .errors import (
     UnknownKey,
     WrongVersion,
 )
-from .key_rows import KeyRow, KeyTable, Rewrapping
+from .key_rows import KeyTable, Rewrapping
 from .messages import MessageEncryption
 from .streams import StreamDecryptor, StreamEncryptor, stream_key_id, stream_size
 from .subject_keys import ERASED, DataKeyWrapper, Erasure, Keyring, SubjectKeys
-from .wrapping import KeySecrets, KeyWrapper, SecretWrapper, VaultWrapper, Wrapped
+from .wrapping import KeySecrets, KeyWrapper, SecretWrapper, VaultWrapper
 
 __all__ = [
     "ERASED",
@@ -36,7 +26,6 @@ __all__ = [
     "DataKeys",
     "Erased",
     "Erasure",
-    "KeyRow",
     "KeySecrets",
     "KeyTable",
     "KeyWrapper",
@@ -54,10 +43,8 @@ __all__ = [
     "Truncated",
     "UnknownKey",
     "VaultWrapper",
-    "Wrapped",
     "WrongVersion",
     "decrypt",
-    "decrypt_text",
     "encrypt",
     "encrypt_text",
     "encrypted_bytes",

@@ -4,6 +4,7 @@ from .check import Check, Degraded, Probe
 from .component import Component, Status, overall
 from .draining import on_terminate
 from .monitor import Monitor
+from .objectives import Objectives
 from .readiness import VERSION, Health, Identity
 from .reports import Reports
 
@@ -15,6 +16,7 @@ __all__ = [
     "Health",
     "Identity",
     "Monitor",
+    "Objectives",
     "Probe",
     "Reports",
     "Status",

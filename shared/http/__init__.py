@@ -7,7 +7,7 @@ from .guarded import Guarded, caller_of
 from .intake import Intake
 from .mounting import ClassicBridge, answer_with, key_in_path
 from .observed import ROUTE, Observed, correlation_id
-from .operations import Operation, OperationIds, OperationSigner, Submission, mark_of
+from .operations import Operation, OperationSigner, Submission, mark_of
 from .routing import ANONYMOUS, EVERY_ROLE, PRODUCERS, READERS, Route, RouteTable
 
 __all__ = [
@@ -23,7 +23,6 @@ __all__ = [
     "NamedUpload",
     "Observed",
     "Operation",
-    "OperationIds",
     "OperationSigner",
     "Refused",
     "Route",

@@ -1,7 +1,7 @@
 """Scheduled work: schedules, and jobs that one instance at a time runs."""
 
-from .job import Job, JobRun, Scheduled, ScheduledRun, WrongJob
-from .records import JobRecord, JobRecords, Outcome
+from .job import Job, JobRun, Scheduled, ScheduledRun
+from .records import JobRecord, JobRecords
 from .runner import JobRunner
 from .schedule import Schedule, WrongSchedule, parse_schedule, shortest_gap
 
@@ -11,11 +11,9 @@ __all__ = [
     "JobRecords",
     "JobRun",
     "JobRunner",
-    "Outcome",
     "Schedule",
     "Scheduled",
     "ScheduledRun",
-    "WrongJob",
     "WrongSchedule",
     "parse_schedule",
     "shortest_gap",

@@ -1,6 +1,6 @@
 """Messages: the envelope, CloudEvents, the error codes, and the integrations that handle them."""
 
-from .cloud_events import CLOUD_EVENT_TYPE, CloudEvent, envelope_from, former_id_of, in_attributes, message_id_of
+from .cloud_events import CLOUD_EVENT_TYPE, CloudEvent, envelope_from, former_id_of, in_attributes
 from .envelope import (
     EDIT_OF,
     ERASED_PROPERTY,
@@ -82,7 +82,6 @@ __all__ = [
     "envelope_from",
     "former_id_of",
     "in_attributes",
-    "message_id_of",
     "parse_rfc3339",
     "parse_strict",
     "payload_hash",

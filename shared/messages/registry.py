@@ -263,6 +263,10 @@ class Registry:
                     raise ValueError(f"the secret {rotation.secret} is rotated twice")
                 self._rotations[rotation.secret.lower()] = rotation
 
+    def beside(self, *integrations: Declared) -> "Registry":
+        """These integrations and more, checked for clashes anew."""
+        return Registry((*self.integrations, *integrations), beside=self._beside)
+
     def declared(self, kind: type[D]) -> tuple[D, ...]:
         """Everything of a kind that the integrations' modules declare beside their integrations."""
         return tuple(one for one in self._beside if isinstance(one, kind))

@@ -2,7 +2,7 @@
 
 from .drain import ParkingDrain
 from .parking import Parking
-from .rows import ParkedKey, Turn, delivery_of, waiting_columns
+from .rows import delivery_of, waiting_columns
 from .turns import OrderedKeys
 
-__all__ = ["OrderedKeys", "ParkedKey", "Parking", "ParkingDrain", "Turn", "delivery_of", "waiting_columns"]
+__all__ = ["OrderedKeys", "Parking", "ParkingDrain", "delivery_of", "waiting_columns"]

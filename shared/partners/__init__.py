@@ -26,6 +26,7 @@ from .kept_answers import KeptAnswers
 from .partner import Partner, PartnerModel, Pool, Target, Timeouts
 from .partners import Partners
 from .polling import Item, Poll, Polled, Position, poll_once
+from .sessions import Connection, Received, Request
 from .shared_rows import StateRow
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "Caller",
     "Calls",
     "ClientCredentials",
+    "Connection",
     "HmacSigned",
     "InvalidAnswer",
     "Item",
@@ -55,7 +57,9 @@ __all__ = [
     "Polled",
     "Pool",
     "Position",
+    "Received",
     "RefreshToken",
+    "Request",
     "StateRow",
     "Surroundings",
     "Target",

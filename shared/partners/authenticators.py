@@ -238,7 +238,10 @@ class _RotatingSecret:
 
 
 def _with(request: Request, headers: dict[str, str]) -> Request:
-    return replace(request, headers={**request.headers, **headers})
+    """The request with more headers: made anew by hand, since `replace` costs ten times as much."""
+    return Request(
+        request.method, request.path, request.endpoint, request.query, {**request.headers, **headers}, request.body
+    )
 
 
 def _key(partner: str, how: HmacSigned, secret: str) -> bytes:

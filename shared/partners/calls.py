@@ -1,10 +1,11 @@
 """What a handler gets of `work.call(partner)`: typed calls, each with a key that a re-run repeats."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, TypeVar, cast
-from uuid import uuid5
+from uuid import UUID
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
@@ -108,7 +109,7 @@ class Calls:
         _check_path(path)
         call = f"{partner.name}:{method}:{path}"
         self._numbers[call] += 1
-        key = str(uuid5(self._caller.message_id, f"{call}:{self._numbers[call]}"))
+        key = _key(self._caller.message_id, f"{call}:{self._numbers[call]}")
         kept = self._answers if once else None
         if once and kept is None:
             raise LookupError("there is no store to write answers down in")
@@ -164,6 +165,11 @@ class Calls:
             if traceparent := current_traceparent() or self._caller.traceparent:
                 headers["traceparent"] = traceparent
         return headers
+
+
+def _key(message_id: UUID, call: str) -> str:
+    """Of one call of a message: the same whenever it is made again."""
+    return hashlib.blake2b(message_id.bytes + call.encode(), digest_size=16).hexdigest()
 
 
 def _check_path(path: str) -> None:

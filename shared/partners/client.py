@@ -13,7 +13,7 @@ from .guard import Caller, Guard, Surroundings
 from .meaning import check, was_refused
 from .meaning import outcome as name_of
 from .partner import Partner
-from .sessions import Received, Request, Session
+from .sessions import Connection, Received, Request
 
 __all__ = ["Client"]
 
@@ -33,7 +33,7 @@ class Client:
         self,
         partner: Partner,
         guard: Guard,
-        session: Session,
+        session: Connection,
         authenticators: Authenticators,
         around: Surroundings,
     ) -> None:

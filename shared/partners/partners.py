@@ -9,7 +9,7 @@ from .client import Client
 from .guard import Caller, Guard, Surroundings
 from .kept_answers import KeptAnswers
 from .partner import Partner, Target
-from .sessions import Session
+from .sessions import Connection, Session
 
 __all__ = ["Partners"]
 
@@ -25,6 +25,8 @@ class Partners:
         Name → base URL of this stage, in place of the one that is declared; a target's name is `partner.target`.
     secrets, identity:
         What authentication needs: see `Means`.
+    connect:
+        What is called in place of the partners, without address and proofs: for tests.
     proxies:
         Whether the environment's proxies are used.
     answers:
@@ -40,6 +42,7 @@ class Partners:
         answers: KeptAnswers | None = None,
         secrets: Secrets | None = None,
         identity: Callable[[str], Awaitable[tuple[str, float]]] | None = None,
+        connect: Callable[[Partner], Connection] | None = None,
         around: Surroundings,
     ) -> None:
         self._declared = frozenset(declared)
@@ -48,6 +51,7 @@ class Partners:
         self._answers = answers
         self._secrets = secrets
         self._identity = identity
+        self._connect = connect
         self._around = around
         self._clients: dict[tuple[Partner, Target | None], Client] = {}
 
@@ -85,7 +89,7 @@ class Partners:
             name, url = f"{name}.{target.name}", target.base_url or url
             auth = auth if target.auth is None else target.auth
         url = self._urls.get(name) or url
-        if not url:
+        if self._connect is None and not url:
             raise LookupError(f"nobody says where {name} is: name it in SLUICE_PARTNER_URLS")
 
         def session(base_url: str) -> Session:
@@ -104,8 +108,8 @@ class Partners:
         return Client(
             partner,
             Guard(partner, name, breaker=breaker, limit=limit, around=self._around),
-            session(url.rstrip("/")),
-            Authenticators(partner.name, auth, means),
+            session(url.rstrip("/")) if self._connect is None else self._connect(partner),
+            Authenticators(partner.name, auth if self._connect is None else (), means),
             self._around,
         )
 

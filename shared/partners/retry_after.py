@@ -21,6 +21,10 @@ _EPOCH = 1_000_000_000.0
 _RATE_LIMIT = re.compile(r'\s*"[^"\\]*"\s*(?P<parameters>(?:;[^,"]*)*)(?:,|$)')
 
 
+_LEFT = ("ratelimit-remaining", "x-ratelimit-remaining", "x-rate-limit-remaining")
+_QUOTAS = frozenset({*_LEFT, "ratelimit", "x-shopify-shop-api-call-limit"})
+
+
 def retry_after(headers: Mapping[str, str], *, now: datetime) -> float | None:
     """Seconds to wait, 0 to an hour; None where there is nothing that can be understood.
 
@@ -45,8 +49,10 @@ def retry_after(headers: Mapping[str, str], *, now: datetime) -> float | None:
 
 def remaining(headers: Mapping[str, str]) -> float | None:
     """Calls that the partner has left in its window; None where it doesn't say."""
+    if _QUOTAS.isdisjoint(headers):  # which is usual
+        return None
     quotas = [left for _, left in _quotas(headers.get("ratelimit", ""))]
-    for name in ("ratelimit-remaining", "x-ratelimit-remaining", "x-rate-limit-remaining"):
+    for name in _LEFT:
         if (found := _number(headers.get(name))) is not None:
             quotas.append(found)
     used, slash, most = headers.get("x-shopify-shop-api-call-limit", "").partition("/")

@@ -5,11 +5,10 @@ aiohttp's own `read()` takes whatever a compressed answer becomes in memory: wha
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from .errors import InvalidAnswer, PartnerError, PartnerFailed
 from .partner import Partner
@@ -17,7 +16,7 @@ from .partner import Partner
 if TYPE_CHECKING:
     from aiohttp import ClientResponse, ClientSession
 
-__all__ = ["Received", "Request", "Session"]
+__all__ = ["Connection", "Received", "Request", "Session"]
 
 _DNS_SECONDS = 10
 _REFUSAL_BYTES = 16 * 1024
@@ -50,6 +49,18 @@ class Received:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+class Connection(Protocol):
+    """The way to a partner: `Session`, or what a test puts in its place."""
+
+    async def send(self, request: Request, *, seconds: float, identity: ssl.SSLContext | None = None) -> Received:
+        """See `Session.send`."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of what is open."""
+        ...
 
 
 class Session:
@@ -93,19 +104,18 @@ class Session:
         import aiohttp  # loaded with the first call
 
         name, endpoint = self._partner.name, request.endpoint
+        current = await self._current(identity)
+        current.users += 1
         try:
-            async with (
-                self._session(identity) as session,
-                session.request(
-                    request.method,
-                    self._base_url + request.path,
-                    params=request.query or None,
-                    headers=request.headers,
-                    data=request.body,
-                    allow_redirects=False,
-                    timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=self._partner.timeouts.connect),
-                ) as answer,
-            ):
+            async with current.session.request(
+                request.method,
+                self._base_url + request.path,
+                params=request.query or None,
+                headers=request.headers,
+                data=request.body,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=self._partner.timeouts.connect),
+            ) as answer:
                 return await self._read(answer, endpoint)
         except aiohttp.ConnectionTimeoutError:
             raise PartnerFailed(name, endpoint, "no connection in time", sent=False) from None
@@ -117,6 +127,10 @@ class Session:
             raise PartnerFailed(name, endpoint, f"the connection broke ({type(error).__name__})") from None
         except aiohttp.ClientError as error:
             raise InvalidAnswer(name, endpoint, f"no HTTP that can be read ({type(error).__name__})") from None
+        finally:
+            current.users -= 1
+            if current.retired and not current.users:
+                await current.session.close()
 
     async def _read(self, answer: "ClientResponse", endpoint: str) -> Received:
         headers = {name.lower(): value for name, value in answer.headers.items()}
@@ -126,6 +140,8 @@ class Session:
         limit = self._partner.largest_answer if is_good else _REFUSAL_BYTES
         if is_good and (answer.content_length or 0) > limit:
             raise self._invalid(endpoint, answer.status, f"more than {limit} bytes")
+        if "content-encoding" not in headers and 0 <= (answer.content_length or -1) <= limit:
+            return Received(answer.status, headers, await answer.read())  # bounded by its own word
         pieces: list[bytes] = []
         size = 0
         async for piece in answer.content.iter_any():
@@ -141,22 +157,15 @@ class Session:
     def _invalid(self, endpoint: str, status: int, reason: str) -> PartnerError:
         return InvalidAnswer(self._partner.name, endpoint, f"answered {status} with {reason}")
 
-    @asynccontextmanager
-    async def _session(self, identity: ssl.SSLContext | None) -> "AsyncIterator[ClientSession]":
+    async def _current(self, identity: ssl.SSLContext | None) -> "_Open":
         now = self._clock()
         current = self._open
         if current is None or now >= current.ends or identity is not self._identity:
             self._open, self._identity = self._made(now, identity), identity
             if current is not None:
                 await current.retire()
-            current = self._open
-        current.users += 1
-        try:
-            yield current.session
-        finally:
-            current.users -= 1
-            if current.retired and not current.users:
-                await current.session.close()
+            return self._open
+        return current
 
     def _made(self, now: float, identity: ssl.SSLContext | None) -> "_Open":
         import aiohttp

@@ -52,6 +52,7 @@ def read(delivery: Delivery, decoded: Message | Ended) -> None:
         attributes[Name.CLAIM_SIZE] = headers.claim_size
     if _is_later(headers) and (first := link_to(headers.traceparent)) is not None:
         span.add_link(first.context, {"sluice.link": "first attempt"})
+    span.journey.message = str(headers.message_id)
     span.attributes.update(attributes)  # which stand in clear in the message's properties, none of them long
 
 

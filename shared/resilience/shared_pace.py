@@ -20,10 +20,12 @@ USED = 0.93
 _LATE = 0.04
 """Of the limit's span by which a moment may be used late: 0.93 of the calls in 1.04 of the span, and one at its edge,
 are within the limit."""
-_MOST = 32
-"""Moments of one lease."""
+_MOST = 256
+"""Moments of one lease, where so many calls wait or are made in the time that is leased ahead."""
 _AHEAD = 0.3
 """Seconds for which an instance leases at its latest pace, beyond the calls that wait."""
+_SOON = 0.001
+"""Seconds that aren't waited for: a timer of the loop is no finer."""
 _TRIES = 20
 _ALONE = 4
 """While the store is away, each instance keeps to this part of the limit."""
@@ -102,7 +104,7 @@ class SharedPace:
         while True:
             moment = await self._moment(ends)
             wait = moment - self._time()
-            if wait > 0:
+            if wait > _SOON:
                 await self._sleep(wait)
             if self._time() - moment <= self._late:
                 return

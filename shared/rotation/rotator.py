@@ -1,20 +1,71 @@
-"""Gives a secret its next version: make it, store it, read it back, keep the one before while it may be in use."""
+"""Gives a secret its next version: make it, store it, read it back, keep the one before while it may be in use.
+
+Who changed which secret when and why is a row of the table `audit` for each rotation; it never holds a value.
+"""
 
 import asyncio
 import hmac
 import logging
+import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from shared.secrets import Secret, SecretError, UnfitSecret, Vault
 from shared.state import Lease
+from shared.tables import Create, Replace, Table, again_on_conflict
 from shared.telemetry import log_event
 
-from .audit import AuditTrail
-from .keys import Renew
+__all__ = ["AuditTrail", "Renew", "RotationFailed", "Rotator", "random_key"]
 
-__all__ = ["RotationFailed", "Rotator"]
+Renew = Callable[[Secret], Awaitable[str]]
+"""Makes the next value, given the current version."""
+
+
+def random_key(size: int = 32) -> Renew:
+    """A symmetric key at random, for signing (HMAC) or as a shared secret: `size` bytes as URL-safe text.
+
+    Raises
+    ------
+    ValueError
+        Fewer than 16 bytes could be guessed.
+    """
+    if isinstance(size, bool) or not 16 <= size <= 1_024:
+        raise ValueError(f"size is {size!r}, must be 16 to 1024 bytes")
+
+    async def renew(current: Secret) -> str:
+        return secrets.token_urlsafe(size)
+
+    return renew
+
+
+PARTITION = "rotation"
+
+
+class AuditTrail:
+    """Keeps the record of a rotation; its key is the secret and the version that was replaced."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    async def write(self, secret: str, version: str, columns: Mapping[str, Any]) -> None:
+        """Add columns to the record: it is begun before the secret is changed, so that a crash leaves a trace."""
+        key = f"{secret}:{version}"
+
+        async def add() -> None:
+            known = await self._table.get(PARTITION, key)
+            row = {"PartitionKey": PARTITION, "RowKey": key, "secret": secret, "fromVersion": version}
+            if known is None:
+                await self._table.submit([Create({**row, **columns})])
+            else:
+                await self._table.submit([Replace({**known, **row, **columns}, known.etag)])
+
+        await again_on_conflict(add, subject=f"the record {key}")
+
+    async def close(self) -> None:
+        """Close the HTTP session."""
+        await self._table.close()
+
 
 LATEST = timedelta(days=31)
 """Key Vault tells of an expiry at most 30 days ahead; nobody else has a reason to rotate earlier."""

@@ -2,18 +2,9 @@
 aside."""
 
 from .consumer import StreamConsumer
-from .event_log import Extent, LogUnavailable, StreamEvent
+from .event_log import StreamEvent
 from .lag import Lag, LagWatch
 from .positions import Positions
 from .reader import StreamReader
 
-__all__ = [
-    "Extent",
-    "Lag",
-    "LagWatch",
-    "LogUnavailable",
-    "Positions",
-    "StreamConsumer",
-    "StreamEvent",
-    "StreamReader",
-]
+__all__ = ["Lag", "LagWatch", "Positions", "StreamConsumer", "StreamEvent", "StreamReader"]

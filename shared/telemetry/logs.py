@@ -3,14 +3,21 @@
 import json
 import logging
 import sys
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import IO, Any
 
+from opentelemetry.trace import get_current_span
+
 from .redaction import redacted_fields, redacted_stack
+from .spans import RecordedSpan
 
 __all__ = ["JsonFormatter", "configure_json", "log_event"]
 
 ROOT = "sluice"
+MOST_A_MINUTE, SAMPLED_ONE_IN = 1_000, 100
+"""Warnings of one name that a process writes in a minute, and the sample of those beyond."""
 CHATTY = ("azure", "uamqp", "uvicorn.access", "httpx", "opentelemetry")
 """Libraries that write a line or more for each request at INFO: the worker sets no levels, and sends all of them."""
 
@@ -18,16 +25,49 @@ CHATTY = ("azure", "uamqp", "uvicorn.access", "httpx", "opentelemetry")
 def log_event(event: str, *, level: int = logging.INFO, error: BaseException | None = None, **fields: Any) -> None:
     """Write one structured line; `fields` are short and never hold a payload.
 
-    Protected values are left out: those of a model that is given as a field, and those of the message at hand.
+    Protected values are left out: those of a model that is given as a field, and those of the message at hand. The line
+    has the ids of the trace and of the message that it is written in. Of a storm of warnings of one name only a sample
+    is written, each with how many it stands for (`leftOut`).
     """
     logger = logging.getLogger(ROOT)
     if not logger.isEnabledFor(level):
         return
+    if level >= logging.WARNING:
+        left_out = STORMS.left_out(event)
+        if left_out is None:
+            return
+        if left_out:
+            fields["leftOut"] = left_out
     redacted = redacted_fields(fields)
+    if isinstance(current := get_current_span(), RecordedSpan):
+        redacted.setdefault("traceId", f"{current.trace_id:032x}")
+        if current.journey.message:
+            redacted.setdefault("messageId", current.journey.message)
     exc_info = (type(error), error, error.__traceback__) if error is not None else None
     if error is not None and (stack := redacted_stack(error)) is not None:
         redacted["error"], exc_info = stack, None
     logger.log(level, event, extra={"fields": redacted}, exc_info=exc_info)
+
+
+class _Storms:
+    """Counts the lines of each event name in the minute at hand."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._minutes: dict[str, tuple[int, int]] = {}
+
+    def left_out(self, event: str) -> int | None:
+        """How many lines of that name were left out since the last one that was written; None: leave this one out."""
+        minute = int(self._clock() // 60)
+        known, count = self._minutes.get(event, (minute, 0))
+        count = count + 1 if known == minute else 1
+        self._minutes[event] = (minute, count)
+        if count <= MOST_A_MINUTE:
+            return 0
+        return SAMPLED_ONE_IN - 1 if (count - MOST_A_MINUTE) % SAMPLED_ONE_IN == 0 else None
+
+
+STORMS = _Storms()
 
 
 class JsonFormatter(logging.Formatter):

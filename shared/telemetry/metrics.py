@@ -40,6 +40,22 @@ class Metrics:
         description="From a message's acceptance to its end, waits and retries included, by lane and outcome",
         prometheus="message_processing_duration_seconds",
     )
+    messages_took = Counter(
+        "sluice.messages.took",
+        unit="{message}",
+        description="Messages that ended, by lane and the seconds that their whole time didn't exceed: for percentiles "
+        "where a histogram's buckets aren't kept, as in Azure Monitor",
+    )
+    messages_objective = Counter(
+        "sluice.messages.objective",
+        unit="{message}",
+        description="Messages that ended, by lane and whether they were done within the lane's time: met, yes or no",
+    )
+    messages_waiting = Gauge(
+        "sluice.messages.waiting",
+        unit="s",
+        description="For how long the oldest message of a lane has waited, by lane",
+    )
     messages_age = Histogram(
         "sluice.messages.age",
         unit="s",
@@ -152,6 +168,16 @@ class Metrics:
         "sluice.handlers.limit",
         unit="{handler}",
         description="Places for handlers",
+    )
+    synthetic_runs = Counter(
+        "sluice.synthetic.runs",
+        unit="{run}",
+        description="Marked messages that were sent the whole way, by lane and outcome: done or lost",
+    )
+    synthetic_duration = Histogram(
+        "sluice.synthetic.duration",
+        unit="s",
+        description="From the sending of a marked message to its row in the read model, by lane",
     )
     health = Gauge(
         "sluice.health.status",

@@ -39,14 +39,21 @@ class Sink(Protocol):
 
 
 class Journey:
-    """The spans of one message or request in this process: exported at once, or only if it ends badly."""
+    """The spans of one message or request in this process: exported at once, or only if it ends badly.
 
-    __slots__ = ("_sinks", "_waiting", "sampled")
+    Attributes
+    ----------
+    message:
+        The id of the message that it is about, where it is one.
+    """
+
+    __slots__ = ("_sinks", "_waiting", "message", "sampled")
 
     def __init__(self, sinks: Sequence[Sink], *, sampled: bool) -> None:
         self._sinks = sinks
         self._waiting: list[RecordedSpan] = []
         self.sampled = sampled
+        self.message = ""
 
     def take(self, span: "RecordedSpan") -> None:
         """Export an ended span, or have it wait; of a journey of very many those that end last are lost."""

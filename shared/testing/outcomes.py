@@ -27,7 +27,10 @@ class Sent(NamedTuple):
 
 
 class Retried(NamedTuple):
-    """The handler asked for another try; `after` is in seconds, None where the retry plan shall decide."""
+    """The handler asked for another try, or its partner can't be called now.
+
+    `after` is in seconds, None where the retry plan shall decide.
+    """
 
     after: float | None
     reason: str

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from shared.claim_check import ClaimStore
 from shared.messages import Delivery, Headers, Lane, Registry
 from shared.outbox import OutboxRows
+from shared.partners import Partners
 from shared.processing import Decoder, Limits, Recent, Runner
 from shared.processing.deduplication import Deduplication
 from shared.processing.handling import commit
@@ -84,6 +85,7 @@ async def handle(
     body: bytes,
     now: Callable[[], datetime],
     secrets: Mapping[str, str],
+    partners: Partners,
 ) -> Ended:
     """Bring a message through decode, deduplicate, handle and commit, as the app does."""
     delivery = Delivery(
@@ -109,6 +111,7 @@ async def handle(
         limits=Limits(handler_timeout=_FOREVER, batch_budget=_FOREVER),
         source=SOURCE,
         secrets=_Given(secrets, now),
+        partners=partners,
         now=now,
         random=lambda: 0.5,
         new_work=RecordingWork,

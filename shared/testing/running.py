@@ -19,6 +19,7 @@ from shared.messages import (
     Integration,
     MessageError,
     Partial,
+    Postpone,
     Registry,
     Reject,
     Retry,
@@ -30,6 +31,7 @@ from shared.state import bucket_of, pack, state_key
 from shared.work import Dead, Duplicate, Ended, RetryLater, Work
 
 from .outcomes import Outcome, Retried
+from .partners import AnsweringPartner, partners_of
 from .recording import SOURCE, MemoryStore, RecordingWork, handle
 
 __all__ = ["Memory", "project", "refusal", "run"]
@@ -55,6 +57,8 @@ class Memory:
         Integrations that handlers send commands to. The commands are checked, not delivered: see `Outcome.sent`.
     secrets:
         Name → value of what `work.secret` gives; may be changed between two messages.
+    partners:
+        What answers in the place of the partners that handlers call.
     """
 
     def __init__(
@@ -64,11 +68,13 @@ class Memory:
         now: datetime | None = None,
         others: Iterable[Integration] = (),
         secrets: Mapping[str, str] | None = None,
+        partners: Iterable[AnsweringPartner] = (),
     ) -> None:
         self.now = now
         self.secrets = dict(secrets or {})
         self._others = tuple(others)
         self.store = MemoryStore(buckets=_BUCKETS)
+        self._partners = partners_of(partners, self.store, self._time)
         self._models: dict[tuple[str, str], BaseModel] = {}
         self._views: dict[tuple[str, str], BaseModel] = {}
         self._one_at_a_time = asyncio.Lock()
@@ -132,7 +138,7 @@ class Memory:
                 first_attempt_at=self._time(),
                 attempt=attempt,
             )
-            ended = await handle(self.store, registry, headers, body, self._time, self.secrets)
+            ended = await handle(self.store, registry, headers, body, self._time, self.secrets, self._partners)
             return await self._outcome(registry, Outcome(message_id=identity, key=key, lane=lane), ended)
 
     async def _outcome(self, registry: Registry, nothing: Outcome, ended: Ended) -> Outcome:
@@ -169,6 +175,8 @@ class Memory:
                 self._keep(work)
                 kept = replace(nothing, saved=dict(work.saved), deleted=tuple(work.deleted))
                 return replace(kept, retried=Retried(later.after, later.reason))
+            case Postpone() as later:
+                return replace(nothing, retried=Retried(later.after, later.reason))
             case Retry() as later:
                 return replace(nothing, retried=Retried(later.after, later.reason))
         return replace(nothing, failed=failure)
@@ -196,12 +204,13 @@ async def run(
     now: datetime | None = None,
     others: Iterable[Integration] = (),
     secrets: Mapping[str, str] | None = None,
+    partners: Iterable[AnsweringPartner] = (),
     version: str = "1.0",
     attempt: int = 1,
     message_id: UUID | None = None,
 ) -> Outcome:
     """Deliver one message to a memory of its own; see `Memory` for the parameters, and for more messages than one."""
-    memory = Memory(state, now=now, others=others, secrets=secrets)
+    memory = Memory(state, now=now, others=others, secrets=secrets, partners=partners)
     return await memory.run(integration, event_type, data, version=version, attempt=attempt, message_id=message_id)
 
 

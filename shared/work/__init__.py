@@ -1,6 +1,6 @@
 """Work: what a handler gets beside its model, committed in one transaction or not at all, and a message's outcome."""
 
-from .outcomes import Dead, Done, Duplicate, Ended, Fresh, Handled, Message, Outcome, Parked, RetryLater
+from .outcomes import Dead, Done, Duplicate, Ended, Fresh, Handled, Message, Parked, RetryLater
 from .work import Aggregate, LoadRows, Secrets, Work
 
 __all__ = [
@@ -13,7 +13,6 @@ __all__ = [
     "Handled",
     "LoadRows",
     "Message",
-    "Outcome",
     "Parked",
     "RetryLater",
     "Secrets",

@@ -8,7 +8,7 @@ import pytest
 
 from local.bicep import Deployment, deploy, read_parameters
 
-STAGES = ("dev", "test", "prod")
+STAGES = ("dev", "test", "staging", "prod")
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from local.bicep import Deployment, Resource, deploy, read_parameters
 
 __all__ = ["STAGES", "kept", "lines_of"]
 
-STAGES = ("dev", "test", "prod")
+STAGES = ("dev", "test", "staging", "prod")
 _PROJECT = Path(__file__).resolve().parent.parent.parent
 _ENTITY = ("queues", "eventhubs", "consumergroups", "tables", "containers")
 _IDENTITY = re.compile(r"userAssignedIdentities:([^\]]+)\]")

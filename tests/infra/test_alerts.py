@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from local.bicep import Deployment, Resource, read_parameters
+from shared.telemetry import Metrics
+from shared.telemetry.metrics import instruments
 
 QUERY_RULES = "Microsoft.Insights/scheduledQueryRules"
 METRIC_RULES = "Microsoft.Insights/metricAlerts"
@@ -63,7 +65,19 @@ def said(project: Path) -> dict[str, set[str]]:
 def spans(project: Path) -> set[str]:
     """Every span that the app opens."""
     files = [*(project / "shared").rglob("*.py"), *(project / "functions").rglob("*.py")]
-    return {name for file in files for name in re.findall(r"\bspan\(\s*\"(\w+)\"", file.read_text())}
+    return {name for file in files for name in re.findall(r"\bspan\(\s*f?\"(\w+)", file.read_text())}
+
+
+@pytest.fixture(scope="session")
+def measured(project: Path) -> dict[str, set[str]]:
+    """Every metric by its name, with the attributes that its values are given."""
+    found: dict[str, set[str]] = {one.name: set() for one in instruments()}
+    for file in [*(project / "shared").rglob("*.py"), *(project / "functions").rglob("*.py")]:
+        for node in ast.walk(ast.parse(file.read_text())):
+            match node:
+                case ast.Call(func=ast.Attribute(value=ast.Attribute(value=ast.Name(id="Metrics"), attr=one))):
+                    found[vars(Metrics)[one].name] |= {keyword.arg or "**" for keyword in node.keywords}
+    return found
 
 
 def queries_of(project: Path) -> dict[str, str]:
@@ -81,19 +95,25 @@ def without_comments(query: str) -> str:
     return re.sub(r"^\s*//.*$", "", query, flags=re.MULTILINE)
 
 
-def test_queries_ask_for_what_the_app_says(project: Path, said: dict[str, set[str]], spans: set[str]) -> None:
-    """An event or field that was renamed would make an alert that never fires."""
+def test_queries_ask_for_what_the_app_says(
+    project: Path, said: dict[str, set[str]], spans: set[str], measured: dict[str, set[str]]
+) -> None:
+    """An event, metric or field that was renamed would make an alert that never fires."""
     events: set[str] = set()
     for place, query in queries_of(project).items():
         asked = set(re.findall(r'Message startswith "([^"{]+?) ?\{?"', without_comments(query)))
         assert asked <= said.keys(), place
         events |= asked
-        fields = {field for event in asked for field in said[event]}
+        metrics = set(re.findall(r'\bName == "([\w.]+)"', without_comments(query))) if "AppMetrics" in query else set()
+        assert metrics <= measured.keys(), place
+        fields = {field for event in asked for field in said[event]} | {
+            attribute for metric in metrics for attribute in measured[metric]
+        }
         for field in re.findall(r"Properties\.(\w+)", query):
             assert field in fields or "**" in fields, (place, field)
         for name in re.findall(r'\bName == "(\w+)"', query):
             assert name in spans, (place, name)
-        for names in re.findall(r"\bName in \(([^)]*)\)", query):
+        for names in re.findall(r"\b(?:Name|step) in \(([^)]*)\)", query):
             assert set(re.findall(r'"(\w+)"', names)) <= spans, place
     assert {"batch", "batch failed", "dead letter", "retry later", "event parked"} <= events
 

@@ -157,7 +157,7 @@ def test_the_smoke_test_brings_what_the_api_wants(capsys: pytest.CaptureFixture[
         smoke_test({}, never, never)
 
 
-@pytest.mark.parametrize("stage", ["dev", "test", "prod"])
+@pytest.mark.parametrize("stage", ["dev", "test", "staging", "prod"])
 def test_a_stage_is_chosen_by_name(infra: Path, stage: str) -> None:
     """azd reads the infrastructure before any hook runs, so the parameters of all stages are in one file."""
     environment = {"SLUICE_STAGE": stage, "AZURE_ENV_NAME": "mine", "AZURE_LOCATION": "northeurope"}

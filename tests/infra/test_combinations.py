@@ -9,15 +9,24 @@ import pytest
 
 from local.bicep import BicepError, Deployment, deploy, read_parameters
 
+SUBNET = "/subscriptions/s/resourceGroups/rg/providers/Microsoft.Network/virtualNetworks/hub/subnets/apps"
+NOTHING = dict.fromkeys(
+    ("workspaceId", "functionsSubnetId", "endpointsSubnetId", "gatewaySubnetId", "dnsZonesGroupId"), ""
+)
 WITHOUT_ZONES = {
     app: {"memoryMb": 2048, "maximumInstances": 10, "alwaysReady": [], "httpConcurrency": 16, "zones": False}
     for app in ("api", "high", "bulk", "ordered", "streams")
 }
 
 
+def brought(*subnets: str) -> dict[str, Any]:
+    """A landing zone with these subnets."""
+    return {"landingZone": {f"{name}SubnetId": SUBNET for name in subnets}}
+
+
 def changed(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """Parameters with some of them, or some of their members, exchanged."""
-    whole = dict(base)
+    whole = {"landingZone": NOTHING, **base}
     for name, value in changes.items():
         whole[name] = {**whole[name], **value} if isinstance(value, dict) else value
     return whole
@@ -48,8 +57,25 @@ def test_the_real_stages_have_no_mistake(environment: Deployment) -> None:
         ("prod", {"eventHubs": {"retentionHours": 169}}, "eventHubs.retentionHours is at most 168"),
         ("dev", {"eventHubs": {"partitions": 32}}, "stateBuckets is less than eventHubs.partitions"),
         ("prod", {"storageSku": "Standard_GRS"}, "sizes with zones need a storageSku over zones"),
+        (
+            "dev",
+            {"landingZone": {"functionsSubnetId": SUBNET, "endpointsSubnetId": SUBNET}},
+            "which isolated alone uses",
+        ),
+        (
+            "prod",
+            {"landingZone": {"gatewaySubnetId": SUBNET, "functionsSubnetId": SUBNET}},
+            "endpointsSubnetId together",
+        ),
+        (
+            "prod",
+            {"landingZone": {"endpointsSubnetId": SUBNET, "functionsSubnetId": SUBNET}},
+            "has gatewaySubnetId where",
+        ),
+        ("prod", {"landingZone": {"dnsZonesGroupId": "rg-dns"}}, "landingZone has whole ids"),
+        ("dev", {"landingZone": {"workspaceId": "log-central"}}, "landingZone has whole ids"),
         ("dev", {"ownership": {"costCenter": " "}}, "ownership says application, businessUnit and costCenter"),
-        ("prod", {"ownership": {"businessUnit": ""}}, "ownership says application, businessUnit and costCenter"),
+        ("prod", {"ownership": {"businessUnit": ""}}, "ownership.businessUnit is '': minLength is 1"),
         ("prod", {"thresholds": {"otherAgeSeconds": 1}}, "thresholds.otherAgeSeconds is less"),
         *(
             ("dev", {"environmentName": name}, "environmentName is small letters")
@@ -99,3 +125,20 @@ def test_hubs_have_the_partitions_of_their_stage(environments: dict[str, Deploym
     for stage, expected in (("dev", 4), ("test", 4), ("prod", 32)):
         hubs = environments[stage].of_type("Microsoft.EventHub/namespaces/eventhubs")
         assert {hub.properties["partitionCount"] for hub in hubs} == {expected}
+
+
+@pytest.mark.parametrize("stage", ["dev", "test", "staging", "prod"])
+def test_units_that_have_grown_are_not_taken_away(infra: Path, stage: str) -> None:
+    """A deployment is told what auto-inflate has made of them; less than the stage begins with is never set."""
+    file = infra / f"params/{stage}.bicepparam"
+
+    def units(told: str | None) -> int:
+        environment = {} if told is None else {"SLUICE_EVENT_HUB_UNITS": told}
+        (namespace,) = deploy(infra / "main.bicep", read_parameters(file, environment)).of_type(
+            "Microsoft.EventHub/namespaces"
+        )
+        return int(namespace.get("sku.capacity"))
+
+    first = units(None)
+    assert units("0") == first
+    assert units("2") == max(2, first)

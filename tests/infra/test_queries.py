@@ -25,6 +25,7 @@ TABLES = {
     "ItemCount: int)",
     "AppDependencies": f"({_COMMON}, Name: string, Target: string, Success: bool, DurationMs: real)",
     "AppTraces": f"({_COMMON}, Message: string, SeverityLevel: int)",
+    "AppMetrics": f"({_COMMON}, Name: string, Sum: real, ItemCount: int, Min: real, Max: real)",
     "AppExceptions": f"({_COMMON}, ProblemId: string, OuterMessage: string, InnermostType: string, "
     "ExceptionType: string)",
     "AzureMetrics": "(TimeGenerated: datetime, ResourceProvider: string, Resource: string, ResourceId: string, "

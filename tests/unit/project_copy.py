@@ -22,7 +22,7 @@ def copy_project(project: Path, copy: Path) -> None:
             shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, target)
-    for other in ("dev", "test"):
+    for other in ("dev", "test", "staging"):
         (copy / "infra" / "params" / f"{other}.bicepparam").unlink()
     service = "  api:\n    language: python\n    host: function\n    dist: .sluice/azd\n    remoteBuild: false\n"
     (copy / "azure.yaml").write_text(f"name: sluice\nservices:\n{service}")

@@ -19,6 +19,7 @@ SDK = frozenset(
 """Classes of the SDKs that open connections."""
 
 ADAPTERS = {
+    "ops/tracing/workspace.py": {"DefaultAzureCredential"},  # of the operator, not of the app
     "shared/authentication/signing_keys.py": {"ClientSession"},
     "shared/azure_clients/credentials.py": {"AzureCliCredential", "ManagedIdentityCredential"},
     "shared/encryption/wrapping.py": {"CryptographyClient", "KeyClient"},

@@ -19,6 +19,7 @@ ENVIRONMENT = {
     "SLUICE_AUTH_ISSUER": "https://issuer.example",
     "SLUICE_AUTH_AUDIENCE": "api",
     "KeyVault__vaultUri": "https://vault.example",
+    "SLUICE_SYNTHETIC": "true",
 }
 _ROW = re.compile(r"^\| `([a-z-]+)` \| .* \| (.*) \| (\S+) s \| (\S+) s \| (\S+) s \| (\S+) \|$", re.MULTILINE)
 

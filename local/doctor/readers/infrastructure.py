@@ -18,9 +18,7 @@ __all__ = ["MAIN", "deployments_of"]
 MAIN = "infra/main.bicep"
 _STAGES = "infra/params/*.bicepparam"
 _IDENTITY = re.compile(r"userAssignedIdentities:([^\]]+)\]", re.IGNORECASE)
-_RESOURCE = re.compile(r"^\[[^:\]]+:([^\]]+)\]")
 _GUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-_DELEGATED = "Microsoft.App/environments"
 _KINDS = {
     "microsoft.servicebus/namespaces": "service-bus",
     "microsoft.servicebus/namespaces/queues": "queue",
@@ -72,7 +70,6 @@ class _Stage:
         self._resources = template.resources
 
     def deployment(self) -> Deployment:
-        subnet = self._subnet()
         return Deployment(
             name=self._name,
             azure=True,
@@ -81,8 +78,6 @@ class _Stage:
             apps=list(self._apps()),
             grants=list(self._grants()),
             accounts=list(self._accounts()),
-            subnet_prefix=subnet[0] if subnet else None,
-            subnet_place=subnet[1] if subnet else Place(MAIN),
         )
 
     def _of_type(self, kind: str) -> Iterator[Resource]:
@@ -122,18 +117,16 @@ class _Stage:
             )
 
     def _apps(self) -> Iterator[App]:
-        plans = {one.name: one for one in self._of_type("Microsoft.Web/serverfarms")}
         for site in self._of_type("Microsoft.Web/sites"):
             listed = site.get("properties.siteConfig.appSettings", [])
             settings = {str(one["name"]): str(one["value"]) for one in listed}
-            plan = _RESOURCE.match(str(site.properties.get("serverFarmId", "")))
             yield App(
                 name=str(site.get("tags", {}).get("azd-service-name") or site.name),
                 place=self._declared(site),
                 settings=settings,
                 host=self._host_of(settings),
                 identity=_identity(" ".join(site.get("identity.userAssignedIdentities", {}))),
-                size=_size(site, plans.get(plan[1]) if plan else None),
+                size=_size(site),
             )
 
     def _declared(self, one: Resource) -> Place:
@@ -190,34 +183,13 @@ class _Stage:
                     found[prefix] = min(*days, found.get(prefix, float("inf")))
         return found
 
-    def _subnet(self) -> tuple[int, Place] | None:
-        """The prefix length of the subnet that is delegated to the apps."""
-        inline = (
-            (one, subnet.get("properties", {}))
-            for one in self._of_type("Microsoft.Network/virtualNetworks")
-            for subnet in one.properties.get("subnets") or []
-        )
-        own = ((one, one.properties) for one in self._of_type("Microsoft.Network/virtualNetworks/subnets"))
-        for one, given in (*inline, *own):
-            delegations = [
-                str(each.get("properties", {}).get("serviceName")) for each in given.get("delegations") or []
-            ]
-            prefix = str(given.get("addressPrefix") or (given.get("addressPrefixes") or [""])[0])
-            length = prefix.rpartition("/")[2]
-            if _DELEGATED.lower() in (each.lower() for each in delegations) and length.isdecimal():
-                return int(length), self._place(one)
-        return None
 
-
-def _size(site: Resource, plan: Resource | None) -> Size:
+def _size(site: Resource) -> Size:
     config = "properties.functionAppConfig"
     scale = site.get(f"{config}.scaleAndConcurrency", {})
     version = site.get(f"{config}.runtime.version")
     return Size(
         memory_mb=_number(scale.get("instanceMemoryMB")),
-        maximum_instances=_number(scale.get("maximumInstanceCount")),
-        always_ready={str(one["name"]): int(one["instanceCount"]) for one in scale.get("alwaysReady") or []},
-        zone_redundant=bool(plan is not None and plan.properties.get("zoneRedundant") is True),
         python=None if version is None or isinstance(version, Symbolic) else str(version),
         http_concurrency=_number(site.get(f"{config}.scaleAndConcurrency.triggers.http.perInstanceConcurrency")),
     )

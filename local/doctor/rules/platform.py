@@ -13,12 +13,9 @@ __all__ = ["RULES"]
 
 _CORES = {512: 0.25, 2048: 1.0, 4096: 2.0}  # Flex Consumption: instance sizes
 _MEMORY_OF_A_BODY = 4  # bytes in the host for each of a body with a Content-Length, as measured under the real one
-_MOST_CORES = 250  # per subscription and region, until more is asked for
-_MOST_INSTANCES = 1_000
 _BUNDLE = "Microsoft.Azure.Functions.ExtensionBundle"
 _BUNDLE_RANGE = re.compile(r"\[4\.(\*|\d+\.\d+), 5\.0\.0\)")
 _DEPLOYED = {"function_app.py", "host.json", "requirements.txt", "functions", "integrations", "ops", "shared"}
-_ADDRESSES_OF_ONE_APP = 27
 
 
 @rule(
@@ -82,26 +79,6 @@ def host_options_are_known(facts: Facts) -> Iterator[Problem]:
 
 
 @rule(
-    "instances-fit-the-plan",
-    checks="memory, instances and concurrency of every app are among those that Flex Consumption has",
-    consequence="the deployment fails, or the app answers one request at a time",
-    remedy="memory 512, 2048 or 4096 MB, 1 to 1000 instances, perInstanceConcurrency set",
-)
-def instances_fit_the_plan(facts: Facts) -> Iterator[Problem]:
-    for deployment, app in facts.in_azure:
-        if (size := app.size) is None:
-            continue
-        if size.memory_mb is not None and size.memory_mb not in _CORES:
-            yield Problem(deployment.at(app), app.place, f"has {size.memory_mb} MB")
-        if size.maximum_instances is not None and not 1 <= size.maximum_instances <= _MOST_INSTANCES:
-            yield Problem(deployment.at(app), app.place, f"has up to {size.maximum_instances} instances")
-        if size.http_concurrency is None and any(
-            app.runs(one.function) for one in facts.triggers if one.type == "httpTrigger"
-        ):
-            yield Problem(deployment.at(app), app.place, "doesn't say how many requests an instance takes")
-
-
-@rule(
     "bodies-fit-the-memory",
     checks="the largest bodies that an instance's requests can bring at once take a quarter of its memory at most, and"
     " the host takes no more requests at once than the platform gives it",
@@ -124,71 +101,6 @@ def bodies_fit_the_memory(facts: Facts) -> Iterator[Problem]:
             many = f"{taken} requests" if taken > 0 else "any number of requests"
             place = facts.place("host.json", "maxConcurrentRequests")
             yield Problem(deployment.at(app), place, f"the host takes {many} at once, of {size.http_concurrency}")
-
-
-@rule(
-    "cores-fit-the-quota",
-    checks=f"all instances of a stage together need at most {_MOST_CORES} cores",
-    consequence="under load the last app to grow gets no instances, and its lane stands still",
-    remedy="lower maximum instances or memory, or ask for a higher quota",
-)
-def cores_fit_the_quota(facts: Facts) -> Iterator[Problem]:
-    for deployment in facts.deployments:
-        cores = sum(
-            _CORES.get(app.size.memory_mb or 0, 0.0) * (app.size.maximum_instances or 0)
-            for app in deployment.apps
-            if app.size is not None
-        )
-        if cores > _MOST_CORES:
-            yield Problem(deployment.name, deployment.apps[0].place, f"{cores:g} cores at most")
-
-
-@rule(
-    "zones-have-instances",
-    checks="with zones every always-ready group asks for two instances or more, as many as the platform keeps anyway",
-    consequence="the figure in the parameters is less than what runs and is paid",
-    remedy="set instanceCount of alwaysReady to 2 or more",
-)
-def zones_have_instances(facts: Facts) -> Iterator[Problem]:
-    for deployment, app in facts.in_azure:
-        size = app.size
-        if size is None or not size.zone_redundant:
-            continue
-        if min(size.always_ready.values(), default=2) < 2:
-            yield Problem(deployment.at(app), app.place, f"has {dict(size.always_ready)} always ready")
-
-
-@rule(
-    "always-ready-names-functions",
-    checks="alwaysReady names http, blob, durable or function:<name> of a function that runs there",
-    consequence="instances are paid for that serve nothing, and the function starts cold",
-    remedy="name the group as the function is called",
-)
-def always_ready_names_functions(facts: Facts) -> Iterator[Problem]:
-    known = {one.function for one in facts.triggers}
-    for deployment, app in facts.in_azure:
-        for group in app.size.always_ready if app.size else ():
-            name = group.removeprefix("function:")
-            if group in ("http", "blob", "durable") or (name != group and name in known and app.runs(name)):
-                continue
-            yield Problem(deployment.at(app), app.place, f"keeps {group} ready, which it doesn't run")
-
-
-@rule(
-    "subnet-fits-the-apps",
-    checks="the apps' subnet is /27 or larger, /26 for several apps",
-    consequence="instances get no address: the apps don't grow, or don't start",
-    remedy="give the subnet a shorter prefix",
-)
-def subnet_fits_the_apps(facts: Facts) -> Iterator[Problem]:
-    for deployment in facts.deployments:
-        needed = _ADDRESSES_OF_ONE_APP - (len(deployment.apps) > 1)
-        if deployment.subnet_prefix is not None and deployment.subnet_prefix > needed:
-            yield Problem(
-                deployment.name,
-                deployment.subnet_place,
-                f"/{deployment.subnet_prefix} for {len(deployment.apps)} apps, /{needed} is needed",
-            )
 
 
 @rule(
@@ -265,12 +177,7 @@ RULES: tuple[Rule, ...] = (
     switches_name_functions,
     extension_bundle_is_known,
     host_options_are_known,
-    instances_fit_the_plan,
     bodies_fit_the_memory,
-    cores_fit_the_quota,
-    zones_have_instances,
-    always_ready_names_functions,
-    subnet_fits_the_apps,
     python_agrees,
     package_is_the_app_alone,
     requirements_are_pinned,

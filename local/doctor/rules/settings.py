@@ -25,22 +25,6 @@ _PLATFORM = frozenset(
 )
 _PLATFORM_PREFIXES = ("AzureFunctionsJobHost__", "AzureWebJobs", "OTEL_")
 # Refused or without effect on Flex Consumption: Microsoft's "Flex Consumption plan deprecations".
-_NOT_ON_FLEX = frozenset(
-    {
-        "ENABLE_ORYX_BUILD",
-        "FUNCTIONS_EXTENSION_VERSION",
-        "FUNCTIONS_WORKER_PROCESS_COUNT",
-        "FUNCTIONS_WORKER_RUNTIME",
-        "FUNCTIONS_WORKER_RUNTIME_VERSION",
-        "SCM_DO_BUILD_DURING_DEPLOYMENT",
-        "WEBSITE_CONTENTAZUREFILECONNECTIONSTRING",
-        "WEBSITE_CONTENTSHARE",
-        "WEBSITE_MAX_DYNAMIC_APPLICATION_SCALE_OUT",
-        "WEBSITE_RUN_FROM_PACKAGE",
-        "WEBSITE_TIME_ZONE",
-        "WEBSITE_VNET_ROUTE_ALL",
-    }
-)
 _ON = ("1", "true", "yes", "on")
 _HOST_STORAGE = "AzureWebJobsStorage"
 _ADDRESSES = ("fullyQualifiedNamespace", "blobServiceUri", "tableServiceUri", "vaultUri", "accountName", "serviceUri")
@@ -241,18 +225,6 @@ def no_keys_in_azure(facts: Facts) -> Iterator[Problem]:
                 yield Problem(deployment.name, account.place, f"{account.name} takes keys")
 
 
-@rule(
-    "flex-takes-the-settings",
-    checks="no setting is set that Flex Consumption refuses",
-    consequence="the deployment fails, or the setting does nothing",
-    remedy="take it out: functionAppConfig says it",
-)
-def flex_takes_the_settings(facts: Facts) -> Iterator[Problem]:
-    for deployment, app in facts.in_azure:
-        for name in sorted(_NOT_ON_FLEX & set(app.settings)):
-            yield Problem(deployment.at(app), app.place, f"sets {name}")
-
-
 RULES: tuple[Rule, ...] = (
     sources_are_readable,
     bindings_settings_are_set,
@@ -265,5 +237,4 @@ RULES: tuple[Rule, ...] = (
     bodies_have_one_limit,
     connections_are_complete,
     no_keys_in_azure,
-    flex_takes_the_settings,
 )

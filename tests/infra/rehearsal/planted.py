@@ -25,7 +25,10 @@ class Edit(NamedTuple):
 
 
 class Planted(NamedTuple):
-    """One fault: its number in the list of those that were found, what it is, and the rule that tells of it."""
+    """One fault: its number in the list of those that were found, what it is, and the rule that tells of it.
+
+    0 is for kinds that came later.
+    """
 
     number: int
     what: str
@@ -84,6 +87,20 @@ PLANTED = (
         (Edit(APP, r"^( +)http20Enabled: true", "      ftpsState: 'Disabled'\n      http20Enabled: true"),)),
     Planted(2, "a setting of another plan", "flex-settings", "dev",
         (Edit(MAIN, r"PYTHON_ENABLE_INIT_INDEXING: '1'", "FUNCTIONS_WORKER_RUNTIME: 'python'"),)),
+    Planted(0, "an instance size that Flex Consumption doesn't have", "flex-sizes", "dev",
+        (Edit(APP, r"instanceMemoryMB: memoryMb", "instanceMemoryMB: 1024"),)),
+    Planted(0, "a function that is kept ready where it doesn't run", "always-ready-names-groups", "test",
+        tuple(Edit(file, "'function:lane_high'", "'function:lane-high'")
+              for file in ("infra/params/test.bicepparam", "infra/main.bicepparam"))),
+    Planted(0, "an API that leaves its concurrency to the platform", "http-concurrency-is-stated", "dev",
+        (Edit(APP, r"perInstanceConcurrency: httpConcurrency", ""),)),
+    Planted(0, "a subnet too small for the apps", "subnet-has-room-for-the-apps", "test",
+        (Edit(MAIN, r"functions: '10\.60\.0\.0/26'", "functions: '10.60.0.0/27'"),)),
+    Planted(0, "instances beyond the region's quota", "cores-fit-the-quota", "prod",
+        prod(r"maximumInstances: 80", "maximumInstances: 300")),
+    Planted(0, "a parameter outside its limits", "provision", "dev",
+        (Edit("infra/params/dev.bicepparam", r"stateAccounts = 1\b", "stateAccounts = 17"),
+         Edit("infra/main.bicepparam", r"stateAccounts: 1\b", "stateAccounts: 17"))),
     Planted(3, "a query that names a value `long`", "query-names-are-no-words", "dev",
         (Edit("infra/queries/burn-rate.kql", r"\bhour\b(?= =|,)", "long"),)),
     Planted(4, "one metric alert over two accounts", "metric-alert-watches-one-resource", "dev",
@@ -104,7 +121,8 @@ PLANTED = (
     Planted(10, "a quota at the API", "policy-may-stand-there", "test",
         (Edit(LIMITS, "</fragment>", '<quota calls="1" renewal-period="60" /></fragment>'),)),
     Planted(11, "a caller that may not lock", "caller-may-lock", "prod",
-        state={"roles": ("Contributor", "Role Based Access Control Administrator")}, with_it=("preflight",)),
+        state={"roles": ("Contributor", "Role Based Access Control Administrator")},
+        with_it=("preflight", "caller-may-assign-policies")),
     Planted(12, "the release in a tag of the app", "release-is-kept-where-deployments-do-not-write", "dev",
         (Edit(APP, r"'azd-service-name': serviceName", "'azd-service-name': serviceName, 'sluice-release': 'none'"),)),
     Planted(12, "no container of releases", "rollback", "dev",
@@ -154,7 +172,9 @@ PLANTED = (
          Edit("infra/main.bicepparam", r"sku: 'Premium'\n      capacity: 1", "sku: 'Standard'\n      capacity: 1"),
          NO_GUARDS)),
     Planted(29, "a misspelt redundancy", "storage-redundancy", "prod",
-        (*prod(r"'Standard_ZRS'", "'Standart_ZRS'"), NO_GUARDS)),
+        (Edit(ACCOUNT, r"^    name: sku$", "    name: 'Standart_ZRS'"),), with_it=("zones-need-storage-over-zones",)),
+    Planted(29, "a misspelt redundancy in the parameters", "provision", "prod",
+        prod(r"'Standard_ZRS'", "'Standart_ZRS'")),
     Planted(29, "two colours without a pool", "gateway-pools", "dev",
         (Edit("infra/main.bicepparam", r"^param location =", "param twoColours = true\nparam location ="),
          Edit("infra/params/dev.bicepparam", r"^param location =", "param twoColours = true\nparam location ="),
@@ -174,19 +194,35 @@ PLANTED = (
         (Edit("infra/policies/api.xml", r'timeout="60"', 'timeout="600"'),)),
     Planted(32, "streams that are held back", "streams-go-through", "test",
         (Edit(APIM, r' buffer-response="false"', ""),)),
-    Planted(32, "changes that nobody looked at", "pipelines-look-before-they-change", "dev",
+    Planted(0, "changes that nobody looked at", "pipelines-look-before-they-change", "dev",
         (Edit(".github/workflows/deploy.yml", r"--what-if dist/what-if\.json", ""),)),
-    Planted(32, "a delivery without a rehearsal", "pipelines-rehearse-first", "dev",
+    Planted(0, "a delivery without a rehearsal", "pipelines-rehearse-first", "dev",
         (Edit(".azure-pipelines/deploy.yml", r"python3 dev\.py rehearse", "echo"),),
         with_it=("pipelines-look-before-they-change",)),
-    Planted(32, "a text where a number has to be", "queue-deliveries", "dev",
+    Planted(0, "a text where a number has to be", "queue-deliveries", "dev",
         (Edit(BUS, r"maxDeliveryCount: one\.deliveries", "maxDeliveryCount: 'ten'"),)),
-    Planted(32, "events that nobody keeps", "event-subscription-keeps-what-it-can-not-deliver", "dev"),
+    Planted(32, "events that nobody keeps", "event-subscription-keeps-what-it-can-not-deliver", "dev",
+        (Edit(SECRETS, r"deadLetterWithResourceIdentity:", "deadLetterNowhere:"),)),
     Planted(32, "alerts that nobody gets", "action-group-tells-somebody", "test",
         (Edit(ALERTS, r"emailReceivers: \[for \(one, i\) in emails: \{", "emailReceivers: [for (one, i) in []: {"),)),
     Planted(33, "Capture before its role", "capture-may-write", "prod",
         (Edit(HUBS, r"  dependsOn: \[\n    captureRole\n  \]\n", ""),)),
     Planted(33, "an event subscription before its role", "event-subscription-may-deliver", "dev",
-        (Edit(SECRETS, r"  dependsOn: \[\n    sender\n  \]\n", ""),)),
+        (Edit(SECRETS, r"^    sender$", ""),)),
+    Planted(33, "events kept before the role for it", "event-subscription-may-keep", "dev",
+        (Edit(SECRETS, r"^    writer$", ""),)),
+    Planted(0, "a resource without an owner's tags", "tags-are-there", "dev",
+        (Edit(MAIN, r"CostCenter: ownership\.costCenter", "CostCentre: ownership.costCenter"),)),
+    Planted(0, "names answered by a zone of another service", "endpoint-names-are-in-their-zone", "test",
+        (Edit(MAIN, r"^  zones: \[one\.part\]$", "  zones: ['vault']"),)),
+    Planted(0, "a role that there isn't", "role-is-there", "dev",
+        (Edit(SECRETS, "ba92f5b4-2d11-453d-a403-e96b0029c9fe", "ba92f5b4-2d11-453d-a403-000000000000"),)),
+    Planted(0, "modules that are deployed under one name", "deployments-are-one-each", "test",
+        (Edit("infra/modules/private-endpoints.bicep", r"name: 'endpoint-\$\{one\.name\}'", "name: 'endpoint'"),)),
+    Planted(0, "a key in an output", "outputs-hold-no-secret", "dev",
+        (Edit(MAIN, r"^output AZURE_LOCATION", "output LEAK string = listKeys(claims.outputs.id, '2025-01-01')\n"
+              "output AZURE_LOCATION"),)),
+    Planted(0, "resources that wait for each other", "provision", "dev",
+        (Edit("infra/modules/monitoring.bicep", r"name: workspaceName", "name: component.name"),)),
 )  # fmt: skip
 """Those that a template, or what a deployment reads beside it, can carry."""

@@ -17,7 +17,7 @@ from local.rehearsal.judging import judge
 from local.rehearsal.order import order_of
 from local.rehearsal.plan import Plan
 from local.rehearsal.rules import OWN_RULES, BadRule, Rules, read_rules
-from local.rehearsal.state import Kept, State
+from local.rehearsal.state import Kept, State, read_state
 from tests.infra.rehearsal.planted import PLANTED
 
 TEMPLATE = """
@@ -109,6 +109,17 @@ def test_a_rule_looks_at_the_subscription(tmp_path: Path) -> None:
     assert ruled(tmp_path, BUS, 'refuse = "was.sku.name != sku.name"', resources=was) == ["bus"]
     assert ruled(tmp_path, BUS, 'when = "was"\nrefuse = "was.sku.name != sku.name"') == []
     assert ruled(tmp_path, BUS, "refuse = \"'Owner' not in state.roles\"", roles=("Reader",)) == ["bus"]
+
+
+def test_a_rule_of_a_users_own_asks_for_what_the_file_says(tmp_path: Path) -> None:
+    """Abilities of regions and quotas that no rule here knows."""
+    (tmp_path / "state.toml").write_text("[regions.'West Europe']\nqueues = 2\n[quotas]\nbuses = 0\n")
+    state = read_state(tmp_path / "state.toml")
+    given: dict[str, Any] = {"regions": state.regions, "quotas": state.quotas}
+    more = "refuse = \"len(children(this, 'queues')) > region(location).queues\""
+    assert ruled(tmp_path, BUS, more, **given) == ["bus"]
+    assert ruled(tmp_path, BUS, more) == []
+    assert ruled(tmp_path, BUS, f"refuse = \"len(resources('{BUS}')) > state.quotas.buses\"", **given) == ["bus"]
 
 
 def test_a_text_shows_values(tmp_path: Path) -> None:

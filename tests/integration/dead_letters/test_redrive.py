@@ -453,12 +453,12 @@ def run_of(shop: Shop, **ramp: Any) -> RedriveRun:
 async def test_a_mended_group_is_replayed_in_waves(shop: Shop) -> None:
     await many_dead(shop, 60)
     shop.broken.clear()
-    (group,) = await shop.store.groups(Filters())
+    (group,) = await shop.store.groups(Filters(), now=shop.clock)
     assert (group.count, group.open) == (60, 60)
     report = await run_of(shop).replay(shop.store.select(Filters(fingerprint=group.fingerprint)), ORDER)
     assert (report.handed_over, report.outcomes[ReplayOutcome.DONE], report.stopped) == (60, 60, None)
     assert [await shop.effects(f"parcel-{number}") for number in range(60)] == [1] * 60
-    (group,) = await shop.store.groups(Filters())
+    (group,) = await shop.store.groups(Filters(), now=shop.clock)
     assert (group.count, group.open) == (60, 0)
 
 

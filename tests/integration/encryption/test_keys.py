@@ -27,10 +27,10 @@ from shared.encryption import (
     SubjectKeys,
     UnknownKey,
     VaultWrapper,
-    Wrapped,
     decrypt,
     encrypt,
 )
+from shared.encryption.wrapping import Wrapped
 from shared.tables import Query
 from shared.tables.azure import AzureTable
 from tests.integration.conftest import RunningVault

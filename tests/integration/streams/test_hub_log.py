@@ -14,7 +14,8 @@ from azure.eventhub.aio import EventHubConsumerClient, EventHubProducerClient
 from azure.eventhub.amqp import AmqpAnnotatedMessage
 
 from local_azure.testing import EventHubs
-from shared.streams import LogUnavailable, StreamEvent
+from shared.streams import StreamEvent
+from shared.streams.event_log import LogUnavailable
 from shared.streams.hub import HubLog
 
 HUB = "log"

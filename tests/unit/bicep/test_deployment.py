@@ -231,3 +231,74 @@ def test_operators_bind_as_in_bicep(tmp_path: Path, text: str, comes_to: object)
     file = tmp_path / "main.bicep"
     file.write_text(f"var one = {{ x: 1, y: 2, no: false, list: [{{ z: 2 }}, {{ z: 3 }}] }}\nvar a = {text}\n")
     assert deploy(file).value("a") == comes_to
+
+
+TYPED = """
+import { Size } from 'types.bicep'
+type Level = 'low' | 'high'
+@minLength(2)
+@maxLength(4)
+param name string = 'abc'
+@allowed(['a', 'b'])
+param choice string = 'a'
+param level Level = 'low'
+@minValue(1)
+param count int = 1
+param size Size = { memory: 512, groups: [{ name: 'x' }] }
+param more Level[]?
+param free object = {}
+"""
+
+SIZES = """
+type Group = { name: string }
+@export()
+type Size = {
+  @minValue(512)
+  memory: int
+  groups: Group[]
+  note: string?
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "refused"),
+    [
+        ({}, None),
+        ({"name": "abcde"}, "name is 'abcde': maxLength is 4"),
+        ({"name": "a"}, "name is 'a': minLength is 2"),
+        ({"name": 3}, "name is 3, no string"),
+        ({"choice": "c"}, "choice is 'c', not one of a, b"),
+        ({"level": "middle"}, "level is 'middle', not one of low, high"),
+        ({"count": 0}, "count is 0: minValue is 1"),
+        ({"count": True}, "count is True, no int"),
+        ({"size": {"memory": 512}}, "size.groups is missing"),
+        ({"size": {"memory": 1, "groups": []}}, "size.memory is 1: minValue is 512"),
+        ({"size": {"memory": 512, "groups": [{"name": 1}]}}, r"size.groups\[0\].name is 1, no string"),
+        ({"size": {"memory": 512, "groups": [], "note": None}}, None),
+        ({"more": ["low", "high"]}, None),
+        ({"more": ["none"]}, r"more\[0\] is 'none'"),
+        ({"more": None, "free": {"anything": 1}}, None),
+        ({"level": Symbolic("parameters.x")}, None),
+    ],
+)
+def test_a_value_that_does_not_fit_its_parameter_is_refused(
+    tmp_path: Path, given: dict[str, object], refused: str | None
+) -> None:
+    """By type, union, limits and members, imported types too; what only Azure knows fits."""
+    (tmp_path / "types.bicep").write_text(SIZES)
+    (tmp_path / "main.bicep").write_text(TYPED)
+    deployment = deploy(tmp_path / "main.bicep", given)
+    names = ("name", "choice", "level", "count", "size", "more", "free")
+    if refused is None:
+        assert [deployment.value(name) for name in names]
+        return
+    with pytest.raises(BicepError, match=f"the value of parameter {refused}"):
+        _ = [deployment.value(name) for name in names]
+
+
+def test_a_circle_is_refused(tmp_path: Path) -> None:
+    """With the names that lead around."""
+    (tmp_path / "main.bicep").write_text("var a = b\nvar b = '${c}'\nvar c = a\n")
+    with pytest.raises(BicepError, match="a → b → c → a is a circle"):
+        deploy(tmp_path / "main.bicep").value("a")

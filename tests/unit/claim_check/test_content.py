@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.blobs import BlobReference, PayloadTooLarge
+from shared.blobs import BlobReference
 from shared.blobs.content import BLOCK, WHOLE, Content, prepared
 from shared.blobs.encoding import PayloadDecoder
+from shared.blobs.reference import PayloadTooLarge
 
 LIMIT = 64 * 1024 * 1024
 

@@ -99,7 +99,7 @@ MODULES = {
     "consumer": 'functions=[Function(call=follow, trigger=HubTrigger(hub="%SLUICE_EVENT_HUB%", group="parcels"), '
     "app=AppName.STREAMS)]",
     "queue": 'resources=[Queue(name="parcels", lock="PT1M", deliveries=20)], drained=["parcels"],\n'
-    'needs=[Need(access=Access.RECEIVE, to=Queue(name="parcels"), why="Takes what the broker gave up.")],\n'
+    'needs=[Need(access=Access.RECEIVE, to=Queue(name="parcels"), why="Drains its dead letters.")],\n'
     'functions=[Function(call=take, trigger=QueueTrigger(queue="parcels"), app=AppName.BULK)]',
     "topic": "resources=[Topic(name='scans', time_to_live='P2D', subscriptions=(Subscription(name='late', "
     "forward_to='%SLUICE_LANE_LOW%', where=\"eventType LIKE 'order.%' AND late IS NOT NULL\", time_to_live='P1D', "
@@ -107,7 +107,7 @@ MODULES = {
     "functions=[Function(call=tick, trigger=TimerTrigger(schedule='0 0 3 * * *'), app=AppName.STREAMS)],\n"
     "needs=[Need(access=Access.SEND, to=Topic(name='scans'), why='Tells of scans.')]",
     "setting": 'resources=[Queue(name="%SLUICE_PARCELS_QUEUE%")], drained=["%SLUICE_PARCELS_QUEUE%"],\n'
-    'needs=[Need(access=Access.RECEIVE, to=Queue(name="%SLUICE_PARCELS_QUEUE%"), why="Takes what was given up.")],\n'
+    'needs=[Need(access=Access.RECEIVE, to=Queue(name="%SLUICE_PARCELS_QUEUE%"), why="Drains its dead letters.")],\n'
     'functions=[Function(call=take, trigger=QueueTrigger(queue="%SLUICE_PARCELS_QUEUE%"), app=AppName.BULK)],\n'
     "settings=SETTINGS.variables()",
 }
@@ -280,7 +280,7 @@ def test_a_queue(grown: Grown) -> None:
         if one.name.endswith("/parcels")
     ]
     assert (queue.properties["lockDuration"], queue.properties["maxDeliveryCount"]) == ("PT1M", 20)
-    assert "Takes the messages of this queue. Takes what the broker gave up." in grown.roles("parcels")
+    assert "Takes the messages of this queue. Drains its dead letters." in grown.roles("parcels")
     assert "parcels" in {one.name for one in grown.emulator.queues}
     assert grown.runs_in("take_queue") == {"bulk"}
 

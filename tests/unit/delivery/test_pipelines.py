@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -41,7 +42,7 @@ def test_every_call_is_understood(project: Path) -> None:
     for path in pipelines(project):
         for tool, words in commands(path):
             call = ["-m", tool] if tool.startswith("infra.") else tool.split()
-            if tool.startswith("infra.hooks."):
+            if tool.startswith("infra.hooks.") or tool == "infra.delivery.compiling":
                 assert (project / f"{tool.replace('.', '/')}.py").exists()
                 continue
             ways = [word for word in words[:1] if not word.startswith("-")]
@@ -68,6 +69,40 @@ def test_both_pipelines_go_the_same_way(project: Path) -> None:
     github = [path for path in pipelines(project) if ".github" in path.parts and path.name != "nightly.yml"]
     azure = [path for path in pipelines(project) if ".github" not in path.parts]
     assert way(github) == way(azure)
+
+
+def test_nothing_is_changed_before_compiler_and_what_if_have_spoken(project: Path) -> None:
+    """In this order, in both; and what a what-if would delete is judged before it is done."""
+    deploying = [path for path in pipelines(project) if "az deployment sub create" in path.read_text()]
+    assert len(deploying) == 2
+    for path in deploying:
+        text = path.read_text()
+        steps = ["infra.delivery.compiling", "sub what-if", "--what-if ", "sub create", "rollout auto"]
+        assert [text.index(step) for step in steps] == sorted(text.index(step) for step in steps), path.name
+        assert "--no-pretty-print" in text
+
+
+def test_a_zip_goes_through_every_stage(project: Path) -> None:
+    """dev, test, staging, prod: each after the one before, the last three by a runner of their own."""
+    stages = [file.stem for file in sorted((project / "infra" / "params").iterdir())]
+    github = (project / ".github" / "workflows" / "deliver.yml").read_text()
+    azure = (project / "azure-pipelines.yml").read_text()
+    order = ["dev", "test", "staging", "prod"]
+    assert sorted(order) == stages
+    for before, stage in pairwise(order):
+        assert re.search(rf"  {stage}:\n    name: .*\n    needs: \[build, {before}\]", github), stage
+        assert re.search(rf"environment: {stage}, after: {before}, load: \w+, pool: ", azure), stage
+        assert re.search(rf"environment: {stage}\n      runner: \$\{{\{{ vars\.PRIVATE_RUNNER", github), stage
+
+
+def test_results_and_coverage_are_published(project: Path) -> None:
+    """As JUnit and Cobertura, from the files that the scripts write."""
+    assert "--junitxml=reports/junit.xml" in (project / ".ci" / "run").read_text()
+    assert "coverage xml -o reports/coverage.xml" in (project / ".ci" / "coverage").read_text()
+    azure = (project / "azure-pipelines.yml").read_text()
+    assert "testResultsFiles: reports/*.xml" in azure
+    assert "summaryFileLocation: reports/coverage.xml" in azure
+    assert (project / ".github" / "workflows" / "ci.yml").read_text().count("path: reports/") == 2
 
 
 @pytest.mark.parametrize("secret", ["AZURE_CREDENTIALS", "secrets.", "client-secret", "creds:", "publish-profile"])

@@ -12,6 +12,7 @@ import pytest
 from infra.delivery.api import Api
 from infra.delivery.load import Limits, load
 from infra.delivery.smoke import Clock, main, smoke
+from integrations.orders.models import Order
 
 from .conftest import Deployment
 
@@ -61,6 +62,21 @@ def test_every_call_is_an_operation_of_the_gateway(deployment: Deployment, proje
     assert len(deployment.called) >= 5
     for method, path in deployment.called:
         assert any(method == known and pattern.fullmatch(path) for known, pattern in operations), (method, path)
+
+
+def test_the_first_timers_page_shows_what_is_printed_and_an_order_that_is_taken(
+    deployment: Deployment, project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The checks by their names, and a body that the API's own model takes."""
+    page = (project / "docs" / "deploy.md").read_text(encoding="utf-8")
+    assert main(["--url", deployment.url, "--timeout", "5"]) in (0, 1)
+    printed = [re.sub(r"^(ok|FAILED)\s+", "", line)[:22].strip() for line in capsys.readouterr().out.splitlines()]
+    shown = [line[7:29].strip() for line in page.splitlines() if line.startswith("ok     ")]
+    assert printed == shown[: len(printed)]
+    assert len(shown) == 6
+    (body,) = re.findall(r"-d '(\{.*?\})'\n", page, re.DOTALL)
+    taken = Order.model_validate_json(body)
+    assert taken.order_id == "first-1"
 
 
 @pytest.mark.parametrize(

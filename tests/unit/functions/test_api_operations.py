@@ -18,7 +18,8 @@ from functions.composition.operations import operation_signer
 from functions.composition.processing import processor
 from shared.authentication import Caller, Role
 from shared.encryption import KeysUnavailable
-from shared.http import Operation, OperationIds, Submission
+from shared.http import Operation, Submission
+from shared.http.operations import OperationIds
 from shared.messages import Contract, Delivery, Integration, PayloadHash, Registry
 from shared.work import Work
 from tests.unit.asgi import ask

@@ -20,7 +20,8 @@ from functions.composition.sending import outbox
 from functions.composition.state import inbox_sweeper
 from functions.jobs import seconds_between_ticks
 from functions.triggers import AppName, TimerTrigger
-from shared.jobs import Job, JobRecords, JobRun, Outcome, ScheduledRun, WrongSchedule, parse_schedule
+from shared.jobs import Job, JobRecords, JobRun, ScheduledRun, WrongSchedule, parse_schedule
+from shared.jobs.records import Outcome
 from shared.messages import Contract, Integration, Registry
 from shared.pausing import Kind
 from shared.tables import MemoryTable

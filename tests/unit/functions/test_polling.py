@@ -14,10 +14,11 @@ from local_azure.partner.server import running_partner
 from ops.polls import positions, set_position
 from shared.jobs import JobRun
 from shared.messages import Contract, Integration, Registry
-from shared.partners import Item, Partner, PartnerModel, Polled
+from shared.partners import Item, Partner, PartnerModel, Polled, Timeouts
 from shared.work import Work
 from tests.unit.functions.conftest import ENVIRONMENT, Running
 
+SETTINGS = {**ENVIRONMENT, "SLUICE_HANDLER_TIMEOUT_SECONDS": "9"}
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 
 
@@ -30,7 +31,7 @@ class Moved(Contract):
 
 
 parcels = Integration("parcels")
-carrier = Partner("carrier")
+carrier = Partner("carrier", timeouts=Timeouts(total=1))
 
 
 @parcels.handles("shipment.moved", key="shipment")
@@ -57,7 +58,7 @@ async def test_what_a_poll_finds_is_on_its_lane_and_its_position_can_be_seen_and
     script = Script([answer], random=lambda: 0.5)
     async with running_partner(script=script, clock=time.monotonic) as running:
         registry = Registry([parcels], beside=[carrier, shipments])
-        app = Running(registry, {**ENVIRONMENT, "SLUICE_PARTNER_URLS": f"carrier={running.url}"}, now=lambda: NOW)
+        app = Running(registry, {**SETTINGS, "SLUICE_PARTNER_URLS": f"carrier={running.url}"}, now=lambda: NOW)
         (job,) = capability(app.composition).jobs
         assert (job.name, job.schedule.text) == ("carrier.shipments", "5m")
         run = JobRun(due=NOW, last_success=None, time_left=lambda: 240.0)
@@ -80,4 +81,4 @@ async def test_what_a_poll_finds_is_on_its_lane_and_its_position_can_be_seen_and
 
 def test_what_nobody_handles_stops_the_start() -> None:
     with pytest.raises(ValueError, match=r"the poll carrier\.shipments sends shipment\.moved 1\.0, which nobody"):
-        Running(Registry([Integration("empty")], beside=[carrier, shipments]))
+        Running(Registry([Integration("empty")], beside=[carrier, shipments]), SETTINGS)

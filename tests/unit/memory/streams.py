@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import replace
 
-from shared.streams import Extent, LogUnavailable, StreamEvent
+from shared.streams import StreamEvent
+from shared.streams.event_log import Extent, LogUnavailable
 
 from .edge import Edge
 

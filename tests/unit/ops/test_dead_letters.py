@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 import re
+import shlex
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ops.dead_letters.arguments import filters_of, moment_of, order_by, parse, ramp_of
+from ops.dead_letters.choosing import group_by
 from ops.dead_letters.rendering import (
     group_json,
     groups_table,
@@ -21,10 +24,12 @@ from ops.dead_letters.rendering import (
     letter_text,
     letters_table,
     report_json,
+    trend,
 )
 from shared.dead_letters import DeadLetter, Filters, Note, Outgoing, Ramp, Report, Status, StoredLetter, replay_message
 from shared.dead_letters.rows import from_row, history_column, to_row
 from shared.dead_letters.selection import Group, grouped_into
+from shared.messages import Registry
 from shared.tables.azure import _odata
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -74,7 +79,7 @@ def test_a_value_never_becomes_part_of_the_filter(key: str, code: str) -> None:
     conditions = Filters(key=key, code=code, status=frozenset(Status)).conditions()
     filled = " and ".join(map(_odata, conditions))
     outside = re.sub(r"'(?:[^']|'')*'", "V", filled, flags=re.DOTALL)
-    assert outside == "code eq V and key eq V and (" + " or ".join(["status eq V"] * 4) + ")"
+    assert outside == "code eq V and key eq V and (" + " or ".join(["status eq V"] * len(Status)) + ")"
 
 
 @pytest.mark.parametrize(
@@ -136,7 +141,7 @@ def test_what_a_message_says_cannot_steer_the_terminal() -> None:
     note = Note(at=NOON, action="replay", by=evil, reason=evil)
     letter = stored(note, reason=evil, key=evil, event_type=evil, properties={"claim": evil, evil: evil})
     groups: dict[str, Group] = {}
-    grouped_into(groups, [to_row(DeadLetter(**{**PLAIN, "reason": evil}))])
+    grouped_into(groups, [to_row(DeadLetter(**{**PLAIN, "reason": evil}))], now=NOON)
     printed = [letters_table([letter]), letter_text(letter, evil.encode()), groups_table(list(groups.values()))]
     assert all("\x1b" not in text and "\x07" not in text for text in printed)
     assert all("[red]" in text for text in printed)
@@ -201,10 +206,34 @@ def test_json_holds_what_programs_need() -> None:
     ]
     assert letter["lastFailure"] == "2026-05-01T12:00:00.000Z"
     groups: dict[str, Group] = {}
-    grouped_into(groups, [to_row(DeadLetter(**PLAIN)), to_row(DeadLetter(**PLAIN)) | {"status": "discarded"}])
+    grouped_into(groups, [to_row(DeadLetter(**PLAIN)), to_row(DeadLetter(**PLAIN)) | {"status": "discarded"}], now=NOON)
     (group,) = map(group_json, groups.values())
     assert (group["count"], group["open"]) == (2, 1)
     assert report_json(Report())["handedOver"] == 0
+
+
+def test_every_command_of_the_page_is_understood(project: Path) -> None:
+    page = (project / "docs" / "dead-letters.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^python3 dev\.py dead-letters ([^#\n]+)", page, re.MULTILINE)
+    found = [parse(shlex.split(line), program="x").command for line in lines]
+    assert {*found} == {"groups", "list", "show", "replays", "edit", "replay", "archive", "restore", "discard"}
+
+
+def test_groups_show_their_trend_by_whatever_they_have_in_common() -> None:
+    """Three in this hour, one five hours ago, one two days ago; a clock that is ahead counts as now."""
+    groups: dict[str, Group] = {}
+    ages = [timedelta(), timedelta(minutes=59), timedelta(minutes=-5), timedelta(hours=5), timedelta(days=2)]
+    rows = [to_row(DeadLetter(**{**PLAIN, "last_failure": NOON - age})) for age in ages]
+    grouped_into(groups, rows, now=NOON, by=group_by("category", Registry([])))
+    (group,) = groups.values()
+    assert (group.name, group.count) == ("invalid", 5)
+    assert group.per_hour == [0] * 18 + [1, 0, 0, 0, 0, 3]
+    assert trend(group.per_hour) == "·" * 18 + "▃····█"
+    assert (group.first_failure, group.last_failure) == (NOON - timedelta(days=2), NOON + timedelta(minutes=5))
+    assert trend(group.per_hour) in groups_table([group], by="category")
+    assert group_json(group)["perHour"] == group.per_hour
+    assert trend([]) == ""
+    assert trend([0, 1_000_000, 1]) == "·█▁"
 
 
 def test_a_replay_has_the_logical_id_and_a_broker_id_of_its_own() -> None:

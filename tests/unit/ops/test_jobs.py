@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ops.jobs import FAILING, OK, WRONG, main, report
-from shared.jobs import Job, JobRecord, JobRun, Outcome, parse_schedule
+from shared.jobs import Job, JobRecord, JobRun, parse_schedule
+from shared.jobs.records import Outcome
 from tests.unit.functions.conftest import ENVIRONMENT
 
 NOW = datetime(2026, 1, 5, 8, 0, 2, tzinfo=UTC)

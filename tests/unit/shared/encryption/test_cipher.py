@@ -16,11 +16,11 @@ from shared.encryption import (
     UnknownKey,
     WrongVersion,
     decrypt,
-    decrypt_text,
     encrypt,
     encrypt_text,
     key_id_of,
 )
+from shared.encryption.cipher import decrypt_text
 from shared.messages import Category, ErrorCode
 from shared.processing import classify
 

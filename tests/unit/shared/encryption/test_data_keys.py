@@ -9,7 +9,8 @@ from typing import cast
 
 import pytest
 
-from shared.encryption import DataKeys, KeyRow, KeysUnavailable, KeyTable, SubjectKeys, UnknownKey, decrypt, encrypt
+from shared.encryption import DataKeys, KeysUnavailable, KeyTable, SubjectKeys, UnknownKey, decrypt, encrypt
+from shared.encryption.key_rows import KeyRow
 
 from .vault import World
 

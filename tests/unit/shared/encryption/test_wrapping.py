@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from shared.encryption import UnknownKey, Wrapped
-from shared.encryption.wrapping import unwrap_key, wrap_key
+from shared.encryption import UnknownKey
+from shared.encryption.wrapping import Wrapped, unwrap_key, wrap_key
 
 from .vault import World
 

@@ -10,7 +10,9 @@ from itertools import pairwise
 
 import pytest
 
-from shared.jobs import Job, JobRecord, JobRecords, JobRun, JobRunner, Outcome, WrongJob, parse_schedule
+from shared.jobs import Job, JobRecord, JobRecords, JobRun, JobRunner, parse_schedule
+from shared.jobs.job import WrongJob
+from shared.jobs.records import Outcome
 from shared.tables import Entity, MemoryTable, Operation
 from tests.unit.virtual_time import START, VirtualTime
 

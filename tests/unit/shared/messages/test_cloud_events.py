@@ -23,9 +23,9 @@ from shared.messages import (
     Registry,
     envelope_from,
     former_id_of,
-    message_id_of,
     parse_strict,
 )
+from shared.messages.cloud_events import message_id_of
 
 TEXTS = st.text(st.characters(codec="utf-8"), min_size=1, max_size=40)
 EVENTS = st.builds(

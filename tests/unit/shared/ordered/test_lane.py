@@ -12,7 +12,8 @@ from uuid import UUID
 import pytest
 
 from shared.messages import Delivery, Headers, Lane
-from shared.ordered import ParkedKey, ParkingDrain
+from shared.ordered import ParkingDrain
+from shared.ordered.rows import ParkedKey
 from shared.pausing import Kind, PauseBook, PauseWatch
 from shared.processing import BatchFailed
 from shared.resilience import RetryPlan

@@ -58,3 +58,12 @@ def test_the_poll_of_the_guide_is_one(project: Path) -> None:
     assert (polled.position, polled.more) == ("2026-11-30T12:00:00Z", {"page": "2"})
     assert [item.data.shipment for item in polled.items] == ["S-1"]
     assert found["shipments"].job == "carrier.shipments"
+
+
+async def test_the_test_of_the_guide_passes(project: Path) -> None:
+    """On the first example's integration."""
+    found: dict[str, Any] = {}
+    first, *_ = (one for one in snippets(project, "python") if "parcel.packed" in one)
+    (last,) = (one for one in snippets(project, "python") if "AnsweringPartner" in one)
+    exec(compile(first + last, "partners.md", "exec", dont_inherit=True), found)
+    await found["test_a_label_is_made_though_the_carrier_stumbles"]()

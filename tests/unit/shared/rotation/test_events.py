@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.rotation import BadEvent, EventKind, SecretEvent, read_event
+from shared.rotation.events import BadEvent, EventKind, SecretEvent, read_event
 from tests.unit.shared.secrets.world import BIRTH
 
 VAULT = "https://one.vault.example"

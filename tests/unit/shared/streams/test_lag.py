@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from shared.streams import LagWatch, LogUnavailable, Positions
+from shared.streams import LagWatch, Positions
+from shared.streams.event_log import LogUnavailable
 from shared.streams.positions import Position
 from shared.tables import MemoryTable
 from tests.unit.memory import MemoryLog

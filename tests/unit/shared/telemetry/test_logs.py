@@ -14,8 +14,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared.telemetry import log_event
+from shared.telemetry import RecordedSpan, log_event, logs, span
 from shared.telemetry.logs import JsonFormatter, configure_json, configure_platform
+from tests.unit.traced import traced
 
 
 @pytest.fixture(autouse=True)
@@ -92,3 +93,30 @@ def test_where_the_platform_writes_the_fields_follow_the_event(caplog: pytest.Lo
     assert record.getMessage() == 'batch {"lane": "high", "name": "not the logger\'s", "percent": "100%"}'
     assert record.__dict__["lane"] == "high"
     assert record.name == "sluice"
+
+
+def test_a_line_has_the_ids_of_what_it_is_written_in(caplog: pytest.LogCaptureFixture) -> None:
+    """Trace and message; what the line says itself counts."""
+    with caplog.at_level("INFO", "sluice"), traced(), span("one") as one:
+        assert isinstance(one, RecordedSpan)
+        one.journey.message = "m-1"
+        log_event("seen")
+        log_event("seen", messageId="m-2")
+    log_event("seen")
+    fields = [getattr(record, "fields", {}) for record in caplog.records]
+    trace = f"{one.trace_id:032x}"
+    assert fields == [{"traceId": trace, "messageId": "m-1"}, {"traceId": trace, "messageId": "m-2"}]
+
+
+def test_a_storm_of_warnings_is_sampled(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """By name and minute; each line of the sample says how many it stands for, and other names are written."""
+    now = [120.0]
+    monkeypatch.setattr(logs, "STORMS", logs._Storms(lambda: now[0]))
+    with caplog.at_level("INFO", "sluice"):
+        for _ in range(logs.MOST_A_MINUTE + 250):
+            log_event("retry later", level=logging.WARNING)
+        log_event("not sent", level=logging.WARNING)
+        now[0] += 60
+        log_event("retry later", level=logging.WARNING)
+    left_out = [getattr(record, "fields", {}).get("leftOut", 0) for record in caplog.records]
+    assert left_out == [0] * logs.MOST_A_MINUTE + [99, 99, 0, 0]

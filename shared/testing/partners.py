@@ -1,0 +1,130 @@
+"""A partner in a test: it answers as the test says, in memory, and tells what it was asked."""
+
+import asyncio
+import json
+import random
+import ssl
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel
+
+from shared.partners import KeptAnswers, Partner, PartnerFailed, Partners, Received, Request, StateRow, Surroundings
+from shared.state import StateStore
+
+__all__ = ["AnsweringPartner", "Asked", "partners_of"]
+
+
+class Asked(NamedTuple):
+    """One request: its body is what JSON makes of it, None without one; header names are as they were sent."""
+
+    method: str
+    path: str
+    body: Any
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+
+
+@dataclass
+class AnsweringPartner:
+    """Stands for a partner: what is declared for its calls holds, retries and breaker too, but nothing waits.
+
+    Example
+    -------
+    >>> api = AnsweringPartner(Partner("carrier"))
+    >>> api.answers("POST", "/labels", {"id": "1"})
+    >>> api.asked
+    []
+    """
+
+    partner: Partner
+    asked: list[Asked] = field(default_factory=list)
+    _rules: list["_Rule"] = field(default_factory=list)
+
+    def answers(
+        self,
+        method: str = "*",
+        path: str = "*",
+        body: Any = None,
+        *,
+        status: int = 200,
+        headers: Mapping[str, str] | None = None,
+        times: int | None = None,
+        broken: bool = False,
+    ) -> None:
+        """Have it answer so from now on, before everything that was given earlier.
+
+        Parameters
+        ----------
+        path:
+            May hold `*` as file names do.
+        body:
+            A model, or what JSON can hold.
+        times:
+            For so many requests only.
+        broken:
+            There is no answer: the connection breaks.
+        """
+        content = body.model_dump(mode="json", by_alias=True) if isinstance(body, BaseModel) else body
+        given = {"content-type": "application/json"} | {name.lower(): value for name, value in (headers or {}).items()}
+        answer = None if broken else Received(status, given, json.dumps(content).encode())
+        self._rules.insert(0, _Rule(method, path, times, answer))
+
+    def calls(self, method: str = "*", path: str = "*") -> list[Asked]:
+        """What it was asked, in order."""
+        return [one for one in self.asked if method in ("*", one.method) and fnmatchcase(one.path, path)]
+
+    async def send(self, request: Request, *, seconds: float, identity: ssl.SSLContext | None = None) -> Received:
+        """As a connection of the app's: see `shared.partners`."""
+        content = json.loads(request.body) if request.body else None
+        self.asked.append(Asked(request.method, request.path, content, request.query, request.headers))
+        await asyncio.sleep(0)
+        for rule in self._rules:
+            if rule.fits(request):
+                if rule.answer is None:
+                    raise PartnerFailed(self.partner.name, request.endpoint, "the connection broke")
+                return rule.answer
+        raise LookupError(f"the test gives no answer of {self.partner.name} to {request.method} {request.path}")
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+
+@dataclass
+class _Rule:
+    method: str
+    path: str
+    times: int | None
+    answer: Received | None
+
+    def fits(self, request: Request) -> bool:
+        if self.times == 0 or self.method not in ("*", request.method) or not fnmatchcase(request.path, self.path):
+            return False
+        if self.times is not None:
+            self.times -= 1
+        return True
+
+
+def partners_of(answering: Iterable[AnsweringPartner], store: StateStore, now: Callable[[], datetime]) -> Partners:
+    """Partners that are called in memory; no retry waits."""
+    known = {one.partner: one for one in answering}
+
+    async def pass_over(_: float) -> None:
+        await asyncio.sleep(0)
+
+    return Partners(
+        known,
+        urls={},
+        answers=KeptAnswers(store, None, now=now),
+        connect=lambda partner: known[partner],
+        around=Surroundings(
+            clock=lambda: asyncio.get_running_loop().time(),
+            now=now,
+            random=random.random,
+            sleep=pass_over,
+            row=lambda name: StateRow(store, name),
+        ),
+    )
