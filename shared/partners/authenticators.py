@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
-from urllib.parse import urlencode, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from shared.secrets import Secret, UnknownSecret
 from shared.telemetry import hide
@@ -63,8 +63,9 @@ class Means:
 class Authenticators:
     """Everything that a partner asks for, in the order in which it was declared."""
 
-    def __init__(self, partner: str, declared: Sequence[Authentication], means: Means) -> None:
+    def __init__(self, partner: str, declared: Sequence[Authentication], means: Means, *, base_url: str = "") -> None:
         self._partner = partner
+        self._base_url = base_url
         self._means = means
         self._secrets: dict[str, _RotatingSecret] = {}
         self._tokens: dict[Authentication, TokenCache] = {}
@@ -113,13 +114,16 @@ class Authenticators:
                 return request
 
     def _signed(self, request: Request, how: HmacSigned, secret: str) -> dict[str, str]:
+        from yarl import URL  # what aiohttp makes of an address
+
         moment = self._means.now()
+        sent = URL(self._base_url + request.path).with_query(request.query or None)
         parts = {
             "id": next((value for name, value in request.headers.items() if name == "Idempotency-Key"), ""),
             "timestamp": str(int(moment.timestamp())),
             "method": request.method,
-            "path": request.path,
-            "query": urlencode(request.query),
+            "path": sent.raw_path,
+            "query": sent.raw_query_string,
             "body": "\0",
         }
         if how.id_header and not parts["id"]:

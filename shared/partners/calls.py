@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, TypeVar, cast
+from urllib.parse import unquote
 from uuid import UUID
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -176,7 +177,7 @@ def _check_path(path: str) -> None:
     """A path that leads elsewhere than where it seems to is a mistake in the handler, or an id that is hostile."""
     if not path.startswith("/") or path.startswith("//") or any(one in path for one in "?#\\\r\n"):
         raise ValueError("a partner's path begins with one slash, and has no ?, #, backslash or line break in it")
-    if any(segment in (".", "..") for segment in path.split("/")):
+    if any(segment in (".", "..") for segment in unquote(path).split("/")):
         raise ValueError("a partner's path has no . or .. in it")
 
 

@@ -109,7 +109,7 @@ class Partners:
             partner,
             Guard(partner, name, breaker=breaker, limit=limit, around=self._around),
             session(url.rstrip("/")) if self._connect is None else self._connect(partner),
-            Authenticators(partner.name, auth if self._connect is None else (), means),
+            Authenticators(partner.name, auth if self._connect is None else (), means, base_url=url.rstrip("/")),
             self._around,
         )
 

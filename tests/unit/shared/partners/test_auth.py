@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import datetime as times
+import hashlib
+import hmac
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -387,15 +389,31 @@ async def test_a_signed_call_is_verified_by_a_foreign_verifier(monkeypatch: pyte
 
 async def test_a_signature_is_over_all_that_it_names() -> None:
     """In hex, with braces in the body and a key as text."""
-    import hashlib
-    import hmac
-
     how = HmacSigned(secret="signing", signed="{timestamp}|{method}|{path}|{query}|{body}", algorithm="sha512")
     async with guarded((how, ApiKey(secret="signing", query="key")), Vault(signing="k")) as carrier:
         await carrier.calls().post("/labels", Label, Parcel(reference="{id}"), query={"a": "b c"})
         (asked,) = carrier.asked
     text = f"{int(NOW.timestamp())}|POST|/labels|a=b+c&key=k|".encode() + asked.body
     assert asked.headers["x-signature"] == hmac.new(b"k", text, hashlib.sha512).hexdigest()
+
+
+async def test_a_signature_is_over_path_and_query_as_they_are_sent() -> None:
+    """The base URL's own path is part of it, and what is encoded is signed encoded."""
+    came: list[tuple[str, str]] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        came.append((f"{request.raw_path}", request.headers["X-Signature"]))
+        return web.json_response([])
+
+    how = HmacSigned(secret="signing", signed="{path}?{query}{body}", timestamp_header="")
+    async with (
+        served(answer) as url,
+        guarded(how, Vault(signing="k"), urls={"carrier": f"{url}/v2"}) as carrier,
+    ):
+        await carrier.calls().get("/labels of/ä", list[Label], query={"q": "a b/c&ü"})
+    ((target, signature),) = came
+    assert target.startswith("/v2/labels%20of/")
+    assert signature == hmac.new(b"k", target.encode(), hashlib.sha256).hexdigest()
 
 
 def authority() -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:

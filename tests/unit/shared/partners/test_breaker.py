@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import time
+from collections import Counter
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import pytest
 
 from shared.messages import Category
-from shared.partners import PartnerFailed, PartnerRefused, PartnerThrottled, PartnerUnavailable, StateRow
+from shared.partners import (
+    PartnerFailed,
+    PartnerRefused,
+    Partners,
+    PartnerThrottled,
+    PartnerUnavailable,
+    StateRow,
+    Surroundings,
+)
 from shared.processing.failures import classify
 from shared.resilience import BreakerPolicy, RetryPlan
 from tests.unit.memory import MemoryState
-from tests.unit.shared.partners.world import Label, Parcel, World, world
+from tests.unit.shared.partners.world import NOW, QUICK, Label, Parcel, World, world
 
 PARCEL = Parcel(reference="536365")
 ALONE = RetryPlan(max_attempts=1, base=0.01, cap=0.02)
@@ -124,3 +135,34 @@ async def test_a_row_is_changed_by_compare_and_set() -> None:
     assert await row.write({"times": 2}, nothing) is None
     assert (await row.write({"times": 3}, first)) is not None
     assert (await row.read()).values["times"] == 3
+
+
+async def test_an_outage_costs_a_hundredth_of_the_calls() -> None:
+    """Four instances and 1,000 messages while the partner is away: hardly one of them calls, and they are put off."""
+    state = MemoryState()
+    async with world(state, retry=QUICK) as carrier:
+        instances = [
+            Partners(
+                [carrier.partner],
+                urls={"carrier": carrier.carrier.url},
+                around=Surroundings(
+                    clock=time.monotonic, now=lambda: NOW, random=lambda: 0.5, row=lambda name: StateRow(state, name)
+                ),
+            )
+            for _ in range(4)
+        ]
+        carrier.says(reset="before")
+        put_off = 0
+        for number in range(1_000):
+            caller = replace(carrier.caller, message_id=UUID(int=number))
+            try:
+                await instances[number % 4].calls(carrier.partner, caller, Counter()).post("/labels", Label, PARCEL)
+            except PartnerUnavailable:
+                put_off += 1
+            except PartnerFailed:
+                pass
+        for each in instances:
+            await each.close()
+        assert put_off >= 990
+        assert len(carrier.asked) <= 0.01 * 1_000 * QUICK.max_attempts
+        assert len(state.transactions) == 1  # one opened it, and the others saw that

@@ -246,7 +246,21 @@ async def test_without_time_nobody_is_called(carrier: World) -> None:
     assert classify(raised.value).retryable
 
 
-@pytest.mark.parametrize("path", ["labels", "//evil.example/labels", "/a/../b", "/a?b=c", "/a#b", "/a\\b", "/a\r\nb"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "labels",
+        "//evil.example/labels",
+        "/a/../b",
+        "/a/%2e%2e/b",
+        "/a/.%2E/b",
+        "/a/%2e",
+        "/a?b=c",
+        "/a#b",
+        "/a\\b",
+        "/a\r\nb",
+    ],
+)
 async def test_a_path_leads_where_it_seems_to(carrier: World, path: str) -> None:
     """A hostile id in a path is a mistake in the handler, not a call."""
     with pytest.raises(ValueError, match="path"):
