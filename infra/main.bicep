@@ -2,7 +2,7 @@ metadata description = 'Sluice in Azure. This file wires modules together and de
 
 targetScope = 'subscription'
 
-import { Addresses, AppSizes, Cloud, EventHubsSize, Gateway, LandingZone, Ownership, Retention } from 'types.bicep'
+import { Addresses, AppSizes, Cloud, CustomerKey, EventHubsSize, Gateway, LandingZone, Ownership, Retention } from 'types.bicep'
 import { ServiceBusSize, Stage, StorageSku, Thresholds } from 'types.bicep'
 import { accountGrants, greenGrants, packageGrants, telemetryGrants } from 'grants.bicep'
 
@@ -50,6 +50,12 @@ param landingZone LandingZone = {
   endpointsSubnetId: ''
   gatewaySubnetId: ''
   dnsZonesGroupId: ''
+}
+
+@description('What is at rest is encrypted under this key. Service Bus and Event Hubs have to be Premium.')
+param customerKey CustomerKey = {
+  keyUri: ''
+  identityId: ''
 }
 
 @description('How many storage accounts share the state. Fixed at birth: a key is looked up where its bucket is.')
@@ -159,6 +165,9 @@ var mistakes = flatten([
   empty(landingZone.functionsSubnetId) != empty(landingZone.endpointsSubnetId) ? ['landingZone has functionsSubnetId and endpointsSubnetId together, or neither'] : []
   gateway.enabled && isolated && empty(landingZone.gatewaySubnetId) != empty(landingZone.functionsSubnetId) ? ['landingZone has gatewaySubnetId where it has the other subnets and there is a gateway, and else not'] : []
   wrongIds ? ['landingZone has whole ids: of subnets /subscriptions/.../subnets/NAME, of the zones\' group /subscriptions/.../resourceGroups/NAME, of the workspace /subscriptions/.../workspaces/NAME'] : []
+  empty(customerKey.keyUri) != empty(customerKey.identityId) ? ['customerKey has keyUri and identityId together, or neither'] : []
+  !empty(customerKey.keyUri) && (!startsWith(customerKey.keyUri, 'https://') || length(split(customerKey.keyUri, '/')) != 5) ? ['customerKey.keyUri is https://VAULT/keys/NAME without a version'] : []
+  !empty(customerKey.keyUri) && (standardBus || eventHubs.sku == 'Standard') ? ['customerKey needs Premium for Service Bus and Event Hubs: Standard knows the platform\'s keys alone'] : []
   empty(trim(ownership.application)) || empty(trim(ownership.businessUnit)) || empty(trim(ownership.costCenter)) ? ['ownership says application, businessUnit and costCenter: every resource is tagged with them'] : []
   thresholds.otherAgeSeconds < thresholds.highAgeSeconds ? ['thresholds.otherAgeSeconds is less than highAgeSeconds'] : []
   environmentName == toLower(environmentName) && !contains(environmentName, '_') && !contains(environmentName, '.') && !contains(environmentName, ' ') && !startsWith(environmentName, '-') && !endsWith(environmentName, '-') ? [] : ['environmentName is small letters and digits with single hyphens between them']
@@ -302,6 +311,7 @@ var settings = union(declared.entitySettings, {
   SLUICE_MAX_BODY_BYTES: string(bodyLimit)
   SLUICE_UPLOAD_LINKS: isolated ? 'false' : 'true'
   SLUICE_CLOUD: cloud
+  SLUICE_TRACE_RATIO: '0.1'
   SLUICE_PUBLIC_URL: !empty(publicUrl) ? publicUrl : gateway.enabled ? 'https://${names.gateway}.${apiSuffixes[cloud]}' : 'https://${blueNames[0]}.${siteSuffixes[cloud]}'
   SLUICE_OPERATION_KEY: 'secret:operation-key'
   SLUICE_AUTH_ISSUER: authIssuer
@@ -484,6 +494,7 @@ module bus 'modules/servicebus.bicep' = {
     name: names.serviceBus
     location: location
     tags: tags
+    customerKey: customerKey
     sku: serviceBus.sku
     capacity: serviceBus.capacity
     queueSizeMb: serviceBus.queueSizeMb
@@ -500,6 +511,7 @@ module hubs 'modules/eventhubs.bicep' = {
     name: names.eventHubs
     location: location
     tags: tags
+    customerKey: customerKey
     sku: eventHubs.sku
     capacity: eventHubs.capacity
     maximumCapacity: eventHubs.maximumCapacity
@@ -522,6 +534,7 @@ module state 'modules/storage.bicep' = [for (name, i) in stateNames: {
     name: name
     location: location
     tags: tags
+    customerKey: customerKey
     purpose: 'state'
     sku: storageSku
     containers: []
@@ -544,6 +557,7 @@ module claims 'modules/storage.bicep' = {
     name: accounts.claims
     location: location
     tags: tags
+    customerKey: customerKey
     purpose: 'claims'
     sku: storageSku
     containers: declared.containers
@@ -566,6 +580,7 @@ module lake 'modules/storage.bicep' = {
     name: accounts.lake
     location: location
     tags: tags
+    customerKey: customerKey
     purpose: 'lake'
     sku: storageSku
     containers: ['lake', 'capture']
@@ -588,6 +603,7 @@ module host 'modules/storage.bicep' = {
     name: accounts.host
     location: location
     tags: tags
+    customerKey: customerKey
     purpose: 'hosts'
     sku: storageSku
     containers: [secretEventContainer]
@@ -610,6 +626,7 @@ module packages 'modules/storage.bicep' = {
     name: accounts.deploy
     location: location
     tags: tags
+    customerKey: customerKey
     purpose: 'packages'
     sku: storageSku
     containers: concat(packageContainers, ['releases'])

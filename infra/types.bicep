@@ -181,6 +181,16 @@ type LandingZone = {
 }
 
 @export()
+@description('A key of the customer\'s own, in a vault with purge protection; empty: the platform\'s keys.')
+type CustomerKey = {
+  @description('Address of the key without a version, such as https://VAULT.vault.azure.net/keys/NAME: its newest version is used.')
+  keyUri: string
+
+  @description('Id of a user-assigned identity that has Key Vault Crypto Service Encryption User on the key already.')
+  identityId: string
+}
+
+@export()
 @description('API Management in front of the API.')
 type Gateway = {
   @description('Whether there is one.')

@@ -27,6 +27,8 @@ VERBS = {
     "trust-key": ("ops.distrusting:trust", "take tokens under it again"),
 }
 """Each verb's command line, as `module:function`, and what it is for."""
+_OF_AZURE = {"--workspace", "--kql"}
+"""Options of `trace` that ask nothing of a stack."""
 _WITHOUT_AN_APP = ("api-key", "plan")
 
 
@@ -41,7 +43,8 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     module, _, function = verb[0].partition(":")
     try:
-        rest = list(arguments[1:]) if arguments[0] in _WITHOUT_AN_APP else settings_first(arguments[1:])
+        alone = arguments[0] in _WITHOUT_AN_APP or bool(_OF_AZURE & {one.partition("=")[0] for one in arguments[1:]})
+        rest = list(arguments[1:]) if alone else settings_first(arguments[1:])
     except NoStack as error:
         sys.stderr.write(f"{arguments[0]}: {error}\n")
         return 2

@@ -6,12 +6,16 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from shared.environment import SettingsSlice
 
 if TYPE_CHECKING:
     from shared.settings import Settings
 
-__all__ = ["NoStack", "WrongSettingsFile", "add_settings", "load_settings", "settings_first"]
+__all__ = ["NoStack", "WrongSettingsFile", "add_settings", "load_settings", "load_slice", "settings_first"]
+
+S = TypeVar("S", bound=SettingsSlice)
 
 _OF_THE_SDKS = ("IDENTITY_ENDPOINT", "IDENTITY_HEADER", "SSL_CERT_FILE")
 """What the SDKs read from the process's own environment: the managed identity, and which certificates to trust."""
@@ -85,12 +89,17 @@ def load_settings(file: str | None, environment: Mapping[str, str] | None = None
     """
     from shared.settings import Settings  # only now: what it loads may read the environment
 
+    return load_slice(Settings, file, environment)
+
+
+def load_slice(kind: type[S], file: str | None, environment: Mapping[str, str] | None = None) -> S:
+    """The same for one slice of the settings: what else is missing or wrong isn't looked at, nor loaded."""
     variables = dict(os.environ if environment is None else environment)
     if file is not None:
         values = _values(file)
         variables = {**values, **variables}
         _tell_the_sdks(values)
-    return Settings.load(variables)
+    return kind.load(variables)
 
 
 def _values(file: str) -> dict[str, str]:

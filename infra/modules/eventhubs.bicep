@@ -9,6 +9,9 @@ param location string
 @description('Tags of every resource.')
 param tags object
 
+@description('keyUri and identityId of the key that what is at rest is encrypted under; empty: the platform\'s own.')
+param customerKey object
+
 @description('Tier: Standard or Premium.')
 @allowed([
   'Standard'
@@ -52,6 +55,10 @@ param locked bool
 @description('Id of the workspace that takes logs and metrics.')
 param workspaceId string
 
+var ownKey = !empty(customerKey.keyUri)
+var keyName = ownKey ? last(split(customerKey.keyUri, '/')) : ''
+var keyVaultUri = ownKey ? split(customerKey.keyUri, '/keys/')[0] : ''
+
 var hubs = loadJsonContent('../declarations.json').hubs
 var inflates = sku == 'Standard' && maximumCapacity > capacity
 
@@ -64,11 +71,28 @@ resource namespace 'Microsoft.EventHub/namespaces@2024-01-01' = {
     tier: sku
     capacity: capacity
   }
-  identity: {
+  identity: ownKey ? {
+    type: 'SystemAssigned, UserAssigned'
+    userAssignedIdentities: {
+      '${customerKey.identityId}': {}
+    }
+  } : {
     type: 'SystemAssigned'
   }
   properties: {
     disableLocalAuth: true
+    encryption: ownKey ? {
+      keySource: 'Microsoft.KeyVault'
+      keyVaultProperties: [
+        {
+          keyName: keyName
+          keyVaultUri: keyVaultUri
+          identity: {
+            userAssignedIdentity: customerKey.identityId
+          }
+        }
+      ]
+    } : null
     minimumTlsVersion: '1.2'
     publicNetworkAccess: isolated ? 'Disabled' : 'Enabled'
     isAutoInflateEnabled: inflates

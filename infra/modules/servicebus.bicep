@@ -9,6 +9,9 @@ param location string
 @description('Tags of every resource.')
 param tags object
 
+@description('keyUri and identityId of the key that what is at rest is encrypted under; empty: the platform\'s own.')
+param customerKey object
+
 @description('Standard shares its throughput with others; Premium has its own, and private endpoints.')
 @allowed([
   'Standard'
@@ -31,6 +34,10 @@ param locked bool
 @description('Id of the workspace that takes logs and metrics.')
 param workspaceId string
 
+var ownKey = !empty(customerKey.keyUri)
+var keyName = ownKey ? last(split(customerKey.keyUri, '/')) : ''
+var keyVaultUri = ownKey ? split(customerKey.keyUri, '/keys/')[0] : ''
+
 // Dead letters are not forwarded: a job drains them with their reason. Duplicate detection is off
 // on purpose: docs/decisions/no-duplicate-detection.md.
 var queues = loadJsonContent('../declarations.json').queues
@@ -46,8 +53,26 @@ resource namespace 'Microsoft.ServiceBus/namespaces@2024-01-01' = {
     tier: sku
     capacity: sku == 'Premium' ? capacity : 1
   }
+  identity: ownKey ? {
+    type: 'UserAssigned'
+    userAssignedIdentities: {
+      '${customerKey.identityId}': {}
+    }
+  } : null
   properties: {
     disableLocalAuth: true
+    encryption: ownKey ? {
+      keySource: 'Microsoft.KeyVault'
+      keyVaultProperties: [
+        {
+          keyName: keyName
+          keyVaultUri: keyVaultUri
+          identity: {
+            userAssignedIdentity: customerKey.identityId
+          }
+        }
+      ]
+    } : null
     minimumTlsVersion: '1.2'
     publicNetworkAccess: isolated ? 'Disabled' : 'Enabled'
     premiumMessagingPartitions: sku == 'Premium' ? 1 : 0

@@ -11,6 +11,9 @@ param location string
 @description('Tags of every resource.')
 param tags object
 
+@description('keyUri and identityId of the key that what is at rest is encrypted under; empty: the platform\'s own.')
+param customerKey object
+
 @description('What the account is for; becomes a tag.')
 param purpose string
 
@@ -49,6 +52,10 @@ param locked bool
 @description('Id of the workspace that takes logs and metrics.')
 param workspaceId string
 
+var ownKey = !empty(customerKey.keyUri)
+var keyName = ownKey ? last(split(customerKey.keyUri, '/')) : ''
+var keyVaultUri = ownKey ? split(customerKey.keyUri, '/keys/')[0] : ''
+
 resource account 'Microsoft.Storage/storageAccounts@2025-01-01' = {
   // checkov:skip=CKV_AZURE_35: denied when `isolated` says so, which a test asserts for each environment
   // checkov:skip=CKV_AZURE_206: redundancy is a parameter; production keeps three zones
@@ -59,6 +66,12 @@ resource account 'Microsoft.Storage/storageAccounts@2025-01-01' = {
   sku: {
     name: sku
   }
+  identity: ownKey ? {
+    type: 'UserAssigned'
+    userAssignedIdentities: {
+      '${customerKey.identityId}': {}
+    }
+  } : null
   properties: {
     accessTier: 'Hot'
     allowBlobPublicAccess: false
@@ -74,7 +87,14 @@ resource account 'Microsoft.Storage/storageAccounts@2025-01-01' = {
       defaultAction: isolated ? 'Deny' : 'Allow'
     }
     encryption: {
-      keySource: 'Microsoft.Storage'
+      keySource: ownKey ? 'Microsoft.Keyvault' : 'Microsoft.Storage'
+      identity: ownKey ? {
+        userAssignedIdentity: customerKey.identityId
+      } : null
+      keyvaultproperties: ownKey ? {
+        keyname: keyName
+        keyvaulturi: keyVaultUri
+      } : null
       requireInfrastructureEncryption: true
       services: {
         blob: {

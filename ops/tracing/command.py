@@ -12,9 +12,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-from ops.settings_file import WrongSettingsFile, add_settings, load_settings
+from ops.settings_file import WrongSettingsFile, add_settings, load_slice
 from shared.environment import WrongSettings
 from shared.telemetry import Found, Name
+from shared.telemetry.settings import TelemetrySettings
 
 from .kql import find_query, trace_query
 from .mermaid import sequence, topology
@@ -87,7 +88,7 @@ def _source(known: argparse.Namespace, environment: Mapping[str, str] | None) ->
         if not _WORKSPACE.fullmatch(known.workspace):
             raise NoSpans("a workspace's id is a GUID: `az monitor log-analytics workspace show --query customerId`.")
         return WorkspaceSource(known.workspace, sign_in(), days=max(1, known.days))
-    settings = load_settings(known.settings, environment)
+    settings = load_slice(TelemetrySettings, known.settings, environment)
     if settings.span_store is None:
         raise NoSpans("these settings name no span store (SLUICE_SPAN_STORE).")
     return LocalSource(Path(settings.span_store))

@@ -125,7 +125,8 @@ class Monitor:
 
     def _known(self, one: _Watched) -> Sequence[Component]:
         """What the last call found; of one that is under way, and slow by now, what shows already."""
-        if one.call is not None:
+        is_away = self._is_fresh(one) and any(known.status is Status.UNHEALTHY for known in one.found)
+        if one.call is not None and not is_away:  # what was away isn't better because it was asked once more
             waits = self._clock() - one.began
             if waits > one.check.threshold and not one.call.done():
                 return _found(one.name, one.check, one.call, waits)

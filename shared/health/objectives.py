@@ -15,6 +15,7 @@ WINDOWS = {"1h": HOUR, "6h": 6 * HOUR}
 ALLOWED = {"1h": 14.4, "6h": 6.0}
 """Above these a month's budget is gone in two days, and in five ("The Site Reliability Workbook", chapter 5)."""
 EVERY_SECONDS = 60.0
+FEWEST = 10
 
 Counts = Mapping[str, tuple[float, float]]
 """By name: how many met the objective so far, and how many didn't."""
@@ -28,6 +29,8 @@ class Burn:
     ----------
     share:
         Of those that ended, the part that met it, from 0 to 1; 1 where none ended.
+    missed:
+        How many didn't.
     rate:
         How many times faster than allowed the budget is spent.
     seconds:
@@ -35,8 +38,13 @@ class Burn:
     """
 
     share: float
+    missed: float
     rate: float
     seconds: float
+
+    def is_too_fast(self, allowed: float) -> bool:
+        """Whether more is spent than allowed; a few misses among few messages say nothing."""
+        return self.rate > allowed and self.missed >= FEWEST
 
 
 class Objectives:
@@ -84,7 +92,7 @@ class Objectives:
             at, before = kept_at, kept
         met, missed = (max(0.0, a - b) for a, b in zip(counts, before.get(name, (0.0, 0.0)), strict=True))
         share = met / (met + missed) if met + missed else 1.0
-        return Burn(share=share, rate=(1 - share) / self._budget, seconds=now - at)
+        return Burn(share=share, missed=missed, rate=(1 - share) / self._budget, seconds=now - at)
 
     async def ask(self) -> Mapping[str, Any]:
         """As a probe: degraded where a budget is spent too fast.
@@ -102,7 +110,7 @@ class Objectives:
             }
             for name, burns in found.items()
         }
-        fast = [name for name, burns in found.items() if any(burns[one].rate > ALLOWED[one] for one in WINDOWS)]
+        fast = [name for name, burns in found.items() if any(burns[one].is_too_fast(ALLOWED[one]) for one in WINDOWS)]
         if fast:
             raise Degraded(f"The error budget is spent too fast on {', '.join(fast)}.", figures)
         return figures

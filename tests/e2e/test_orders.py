@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +67,25 @@ def test_the_sample_goes_through_and_a_second_run_changes_nothing(dev_py: DevPy,
     assert all(0 < lane["p50Ms"] <= lane["p99Ms"] for lane in first["lanes"].values())
     before = state_of(tmp_path / "data")
     assert len(before) > 2 * SAMPLE["accepted"]
+    the_way_of_one_is_shown(dev_py, tmp_path / "data")
 
     second = dev_py.reconciled(tmp_path / "data")
     assert of(second, SAMPLE) == SAMPLE
     assert second["duplicatesSuppressed"] == SAMPLE["accepted"]
     assert state_of(tmp_path / "data") == before
+
+
+def the_way_of_one_is_shown(dev_py: DevPy, data: Path) -> None:
+    """By `dev.py trace`, from its POST to its row, also when the stack has stopped."""
+    with closing(sqlite3.connect(data / "spans.sqlite")) as database:
+        (message,) = database.execute("SELECT value FROM names WHERE kind = 'message' LIMIT 1").fetchone()
+    shown = dev_py.ask("trace", message, "--json", "--data-dir", str(data))
+    assert shown.returncode == 0, shown.stderr
+    found = json.loads(shown.stdout)
+    assert found["outcome"] == "done"
+    kinds = {span["name"].split(" ")[0] for span in found["spans"]}
+    assert {"POST", "send", "receive", "process", "handle", "transaction", "publish"} <= kinds
+    assert "done after" in dev_py.ask("trace", message, "--data-dir", str(data)).stdout
 
 
 def test_the_real_month_goes_through(dev_py: DevPy, tmp_path: Path, retail_file: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from local.bicep import Deployment, deploy, read_parameters
+from local.bicep import BicepError, Deployment, deploy, read_parameters
 
 HUB = "/subscriptions/hub/resourceGroups/rg-network"
 NETWORK = f"{HUB}/providers/Microsoft.Network/virtualNetworks/vnet-spoke"
@@ -78,3 +78,53 @@ def test_a_brought_network_may_have_zones_of_our_own(infra: Path) -> None:
     assert links
     assert {str(one.get("properties.virtualNetwork.id")) for one in links} == {NETWORK}
     assert not made.of_type("Microsoft.Network/virtualNetworks")
+
+
+KEY = {"keyUri": "https://kv-bank.vault.azure.net/keys/sluice", "identityId": f"{HUB}/providers/x/identities/id-keys"}
+PREMIUM_HUBS = {
+    "sku": "Premium", "capacity": 1, "maximumCapacity": 0, "partitions": 32, "retentionHours": 168, "capture": True,
+}  # fmt: skip
+
+
+def test_a_customers_key_encrypts_everything_at_rest(infra: Path, production: Deployment) -> None:
+    """Every account and both namespaces, by the identity that may use the key; without one they are as they were."""
+    parameters = read_parameters(infra / "params/prod.bicepparam", {})
+    keyed = deploy(infra / "main.bicep", {**parameters, "customerKey": KEY, "eventHubs": PREMIUM_HUBS})
+    accounts = keyed.of_type("Microsoft.Storage/storageAccounts")
+    assert len(accounts) == len(production.of_type("Microsoft.Storage/storageAccounts")) == 8
+    for one in accounts:
+        encryption = one.properties["encryption"]
+        assert encryption["keySource"] == "Microsoft.Keyvault"
+        assert encryption["keyvaultproperties"] == {
+            "keyname": "sluice",
+            "keyvaulturi": "https://kv-bank.vault.azure.net",
+        }
+        assert encryption["identity"] == {"userAssignedIdentity": KEY["identityId"]}
+        assert encryption["services"]["table"]["keyType"] == "Account"  # else tables keep the platform's key
+    for kind in ("Microsoft.ServiceBus/namespaces", "Microsoft.EventHub/namespaces"):
+        (namespace,) = keyed.of_type(kind)
+        (key,) = namespace.get("properties.encryption.keyVaultProperties")
+        assert (key["keyName"], key["keyVaultUri"]) == ("sluice", "https://kv-bank.vault.azure.net")
+        assert key["identity"] == {"userAssignedIdentity": KEY["identityId"]}
+    for one in (*accounts, *keyed.of_type("Microsoft.ServiceBus/namespaces")):
+        assert list(one.get("identity.userAssignedIdentities")) == [KEY["identityId"]]
+    (hubs,) = keyed.of_type("Microsoft.EventHub/namespaces")
+    assert hubs.get("identity.type") == "SystemAssigned, UserAssigned"  # Capture writes as the first of them
+    for one in production.of_type("Microsoft.Storage/storageAccounts"):
+        assert one.get("properties.encryption.keySource") == "Microsoft.Storage"
+        assert one.body["identity"] is None
+
+
+@pytest.mark.parametrize(
+    ("key", "told"),
+    [
+        ({**KEY, "identityId": ""}, "keyUri and identityId together"),
+        ({**KEY, "keyUri": f"{KEY['keyUri']}/0123"}, "without a version"),
+        (KEY, "customerKey needs Premium"),
+    ],
+)
+def test_a_key_that_can_not_be_used_is_refused(infra: Path, key: dict[str, str], told: str) -> None:
+    """With its sentence, before anything is made."""
+    parameters = {**read_parameters(infra / "params/prod.bicepparam", {}), "customerKey": key}
+    with pytest.raises(BicepError, match=told):
+        _ = deploy(infra / "main.bicep", parameters).own_resources

@@ -118,6 +118,19 @@ async def test_what_freezes_is_named_within_its_interval() -> None:
 
 
 @moved
+async def test_what_is_away_stays_so_until_it_answers() -> None:
+    """Between one time-out and the next too: an instance that comes and goes is worse than one that is gone."""
+    store = Dependency(None)
+    watch = monitor(store=Check(ask=store.ask))
+    await watch.components()
+    await asyncio.sleep(2)
+    for _ in range(300):
+        assert await statuses(watch) == {"store": "Unhealthy"}
+        await asyncio.sleep(0.1)
+    await watch.close()
+
+
+@moved
 async def test_a_probe_that_can_not_be_stopped_is_left_alone() -> None:
     """It hangs for ever: there is never a second one beside it, and the others go on."""
     begun = 0

@@ -53,6 +53,16 @@ async def test_an_outage_shows_in_the_hour_first_and_leaves_it_first() -> None:
     assert counted.rates() == (0, 0)
 
 
+async def test_a_few_misses_among_few_messages_wake_nobody() -> None:
+    """Nine of twenty are a burn of 450, and no outage yet; ten are one."""
+    counted = Counted()
+    counted.pass_by(1, met=11, missed=9)
+    assert (await counted.objectives.ask())["high"]["burn1h"] == 450
+    counted.pass_by(1, met=0, missed=1)
+    with pytest.raises(Degraded):
+        await counted.objectives.ask()
+
+
 async def test_lanes_have_budgets_of_their_own() -> None:
     """A quiet lane's failures aren't hidden by a busy one's success."""
     counted = Counted()
