@@ -90,8 +90,9 @@ def became(
         Whether the asking client may read the record: the reason of a failure may quote what another one sent.
     """
     known = bool(row.get("payloadSha256") or row.get("payloadHash"))
-    if submission is not None and known and not any(one.is_in(row) for one in hashes):
-        return CONFLICT
+    own_request = submission is not None and row.get("request") == submission.request
+    if submission is not None and known and not own_request and not any(one.is_in(row) for one in hashes):
+        return CONFLICT  # of its own request another payload is what an operator edited
     duplicate = submission is not None and row.get("request", submission.request) != submission.request
     status = _STATUS.get(row["status"], "accepted")
     if status != "failed":

@@ -11,7 +11,7 @@ from infra.delivery.azure import AzureFailed
 from infra.hooks.preflight import PROVIDERS
 
 from .plan import Plan, Subject
-from .state import Kept, State
+from .state import Kept, State, plain
 
 __all__ = ["PRINCIPAL", "SUBSCRIPTION", "Cloud"]
 
@@ -20,15 +20,16 @@ PRINCIPAL = "33333333-3333-3333-3333-333333333333"
 """Object id of who deploys."""
 
 _SECRETS_OFFICER = "b86a8fe4-44ce-4948-aee5-eccb2c155cd7"
-_REGIONS = ("westeurope", "northeurope", "eastus")
+_REGIONS = ("northeurope", "westeurope")
 _VAULT, _GATEWAY = "Microsoft.KeyVault/vaults", "Microsoft.ApiManagement/service"
 
 
 class Cloud:
     """A subscription that commands of `az` ask and change; time passes when somebody sleeps."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, region: str) -> None:
         self.state = state
+        self._regions = dict.fromkeys((plain(region), *_REGIONS, *state.regions))
         self.plan: Plan | None = None
         self.seconds = 0.0
         self.secrets: dict[str, str] = {}
@@ -65,8 +66,7 @@ class Cloud:
 
     def _flex(self, options: dict[str, str]) -> Any:
         zones = options.get("--zone-redundant") == "true"
-        known = dict.fromkeys((*_REGIONS, *self.state.regions))
-        abilities = {name: self.state.region(name) for name in known}
+        abilities = {name: self.state.region(name) for name in self._regions}
         return [name for name, one in abilities.items() if one.flex and (one.flex_zones or not zones)]
 
     def _deleted(self, kind: str) -> list[str]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from .conditions import Fields
 
-__all__ = ["BadState", "Kept", "Region", "State", "read_state"]
+__all__ = ["BadState", "Kept", "Region", "State", "plain", "read_state"]
 
 
 class BadState(ValueError):

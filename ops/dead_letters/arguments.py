@@ -170,7 +170,8 @@ def _require_choice(parser: argparse.ArgumentParser, known: argparse.Namespace) 
     chosen = known.ids or known.all or any(getattr(known, name) for name in _FILTERS)
     if not chosen and getattr(known, "stop", None) is None:
         parser.error(f"{known.command}: say which dead letters: ids, filters or --all")
-    if not known.dry_run and not (known.reason or "").strip():
+    acts = not known.dry_run or getattr(known, "stop", None) is not None
+    if acts and not (known.reason or "").strip():
         parser.error(f"{known.command}: --reason is needed; it is kept in each dead letter's history")
 
 

@@ -21,7 +21,7 @@ class Node:
     Attributes
     ----------
     wait:
-        What was waited for: queue, retry, outbox or event log; empty for a span.
+        What was waited for: queue, retry, turn, pause, outbox or event log; empty for a span.
     folded:
         Earlier attempts that this line stands for.
     """
@@ -154,7 +154,7 @@ def _with_waits(above: Node, children: Sequence[Node]) -> Iterator[Node]:
         wait, since = "", above.ended
         if child.name.startswith("process ") and Name.OUTCOME in child.attributes:
             before = last.get(message)
-            wait, since = ("queue", above.ended) if before is None else ("retry", before.ended)
+            wait, since = ("queue", above.ended) if before is None else (_waited_for(before), before.ended)
             last[message] = child
         elif child.span is not None and child.span.kind == "consumer":
             wait = EVENT_LOG
@@ -165,6 +165,11 @@ def _with_waits(above: Node, children: Sequence[Node]) -> Iterator[Node]:
         if wait and child.started - since >= SHORTEST_WAIT:
             yield Node(wait, since, child.started, wait=wait)
         yield child
+
+
+def _waited_for(before: Node) -> str:
+    """What a message waited for after an attempt: its delay, its turn behind its key, or the end of a pause."""
+    return {"parked": "turn", "deferred": "pause"}.get(str(before.attributes[Name.OUTCOME]), RETRY)
 
 
 def _since_published(attempt: Node) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from local.rehearsal import OWN_RULES, Row, State, play, read_rules
+from local.rehearsal.__main__ import STAGES
 from local.rehearsal.state import Region
 from tests.infra.rehearsal.planted import PLANTED, Planted, copy_of, plant
 
@@ -46,7 +47,7 @@ def told_of_the_real_tree(stage: str) -> frozenset[str]:
     return frozenset(rules_told(list(play(PROJECT, stage, RULES, State()))))
 
 
-@pytest.mark.parametrize("stage", ["dev", "test", "prod"])
+@pytest.mark.parametrize("stage", STAGES)
 def test_the_real_tree_would_be_taken(stage: str) -> None:
     """Every step, from the first `azd up` to the one after a `down`; what is known not to hold yet is listed."""
     rows = list(play(PROJECT, stage, RULES, State()))
@@ -60,7 +61,7 @@ def test_the_real_tree_would_be_taken(stage: str) -> None:
 
 def test_what_is_known_not_to_hold_does_not_hold() -> None:
     """What was mended is taken out of the list."""
-    told = {rule for stage in ("dev", "test", "prod") for rule in told_of_the_real_tree(stage)}
+    told = {rule for stage in STAGES for rule in told_of_the_real_tree(stage)}
     assert set(RULES.tables["known"]["rules"]) <= told
 
 

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.dead_letters import DeadLetter, Note, Status, stack_fingerprint, unread_identity
-from shared.dead_letters.rows import from_row, history_column, merged, to_row
+from shared.dead_letters.record import Edit
+from shared.dead_letters.rows import edit_columns, failed_again, from_row, history_column, merged, to_row
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
@@ -179,3 +180,18 @@ def test_a_fingerprint_says_where_not_what() -> None:
 def test_letters_without_a_stack_are_grouped_by_code() -> None:
     expired, other = letter(code="MESSAGE_EXPIRED"), letter(code="DEAD_LETTERED")
     assert to_row(expired)["fingerprint"] != to_row(other)["fingerprint"]
+
+
+def test_what_came_again_keeps_what_operators_made_of_it() -> None:
+    """An edit, and the window of what is archived; another copy that failed opens it, edited as it is."""
+    edit = Edit(number=2, message="f" * 32, properties={"claim": "c"}, blob="b", encrypted=True)
+    known = {**to_row(letter()), **edit_columns(edit), "status": "archived", "archivedUntil": NOON, "edit": b"x"}
+    again = from_row(merged(known, to_row(letter())))
+    assert (again.edit, again.status, again.archived_until) == (edit, Status.ARCHIVED, NOON)
+    assert merged(known, to_row(letter()))["edit"] == b"x"
+    other = from_row(merged(known, to_row(letter(position={"sequenceNumber": 8}))))
+    assert (other.edit, other.status, other.archived_until) == (edit, Status.OPEN, None)
+    failed = failed_again(
+        {**known, "status": "replaying"}, to_row(letter(code="TIMEOUT", position={"sequenceNumber": 9}))
+    )
+    assert (failed["code"], failed["status"], failed["edit"]) == ("TIMEOUT", "open", b"x")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
@@ -94,6 +95,17 @@ async def test_a_message_that_died_and_was_sent_again_failed_twice(running: Runn
     for location, duplicate in ((first, False), (again, True)):
         status, code, is_duplicate = await outcome(running, location)
         assert (status, code, is_duplicate) == ("failed", "VALIDATION_ERROR", duplicate)
+
+
+async def test_what_an_operator_edited_is_still_the_outcome_of_its_request(running: Running) -> None:
+    """The record has another payload's hash then, and the request's own number."""
+    first = await post(running, ONE)
+    (sent,) = running.lanes.sent
+    running.lanes.sent = [replace(sent, body=sent.body.replace(b"United Kingdom", b"France"))]
+    await process(running)
+    assert await outcome(running, first) == ("succeeded", None, False)
+    again = await post(running, ONE)
+    assert await outcome(running, again) == ("failed", "MESSAGE_ID_CONFLICT", False)
 
 
 async def test_another_client_learns_what_became_of_its_own_request(registry: Registry) -> None:

@@ -14,7 +14,7 @@ from functions.composition.read_models import projector
 from ops.tracing.tree import tree_of
 from ops.tracing.waterfall import waterfall
 from shared.classification import HIDDEN, Restricted
-from shared.messages import Contract, Delivery, Integration, Registry, Retry
+from shared.messages import Contract, Delivery, Integration, Lane, Registry, Retry
 from shared.streams import StreamEvent
 from shared.telemetry import RecordedSpan, SpanStore, span
 from shared.work import Work
@@ -185,3 +185,21 @@ async def test_what_is_slow_is_kept() -> None:
     with traced(ratio=0, slow_seconds=59) as kept:
         await shipped(0)
     assert {"process normal", "transaction", "receive normal"} <= {one.name for one in kept.spans}
+
+
+async def test_a_replay_goes_on_from_the_first_attempt(tmp_path: Path) -> None:
+    """Its dead letter keeps that attempt's place in the trace, with the flag; what is played again is linked to it."""
+    with traced(ratio=0) as kept:
+        app = await shipped(99)
+        (letter,) = app.dead_letters.letters.values()
+        first = min((one for one in kept.spans if one.name == "process normal"), key=lambda one: one.started_at)
+        place = f"00-{first.trace_id:032x}-{first.span_id:016x}-01"
+        assert letter.traceparent == place
+        assert letter.properties["traceparent"] == place
+        properties = {**letter.properties, "attempt": 1, "replay": 1}
+        again = Delivery(body=letter.body, properties=properties, message_id="", sequence_number=99, delivery_count=1)
+        await app.composition.get(processor).process(Lane.NORMAL, [again])
+    replayed = [one for one in kept.spans if one.attributes.get("sluice.replay") == 1]
+    assert [(one.parent_id, [link.context.span_id for link in one.links]) for one in replayed] == [
+        (first.span_id, [first.span_id])
+    ]

@@ -219,6 +219,15 @@ def test_every_command_of_the_page_is_understood(project: Path) -> None:
     assert {*found} == {"groups", "list", "show", "replays", "edit", "replay", "archive", "restore", "discard"}
 
 
+def test_a_stop_needs_a_reason_and_no_choice(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["replay", "--stop"], ["replay", "--stop", "--dry-run"]):
+        with pytest.raises(SystemExit):
+            parse(words, program="x")
+        assert "--reason is needed" in capsys.readouterr().err
+    assert parse(["replay", "--stop", "--reason", "x"], program="x").stop == "all"
+    assert parse(["replay", "--stop", "run-1", "--reason", "x"], program="x").stop == "run-1"
+
+
 def test_groups_show_their_trend_by_whatever_they_have_in_common() -> None:
     """Three in this hour, one five hours ago, one two days ago; a clock that is ahead counts as now."""
     groups: dict[str, Group] = {}

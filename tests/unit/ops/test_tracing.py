@@ -364,3 +364,10 @@ def test_a_workspace_that_refuses_is_reported(
     answers.append((status, answer))
     with pytest.raises(NoSpans, match=re.escape(reason)):
         WorkspaceSource("w", lambda: "t", endpoint=endpoint).find("x", most=5)
+
+
+@pytest.mark.parametrize(("outcome", "wait"), [("parked", "turn"), ("deferred", "pause"), ("retry", "retry")])
+def test_a_wait_is_named_for_what_came_before(outcome: str, wait: str) -> None:
+    """Behind its key, for an operator, or for its delay."""
+    tree = tree_of(TRACE, [*retried()[:2], attempt(1, "s", S, 2 * S, outcome), attempt(2, "s", 5 * S, 6 * S, "done")])
+    assert [node.wait for _, node in tree.nodes() if node.wait] == ["queue", wait]

@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import pytest
+
 from local_azure.partner.script import Script
 from shared.messages import Integration
+from shared.testing import AnsweringPartner, run
 from tests.unit.memory import MemoryState
 from tests.unit.shared.partners.world import world
 from tests.unit.shared.work.world import work
@@ -67,3 +70,23 @@ async def test_the_test_of_the_guide_passes(project: Path) -> None:
     (last,) = (one for one in snippets(project, "python") if "AnsweringPartner" in one)
     exec(compile(first + last, "partners.md", "exec", dont_inherit=True), found)
     await found["test_a_label_is_made_though_the_carrier_stumbles"]()
+
+
+@pytest.mark.parametrize(
+    ("provider", "tracking", "asked"),
+    [("express", "X-1", ("POST", "/shipments")), ("post", "post-P-1", ("PUT", "/parcels/536365"))],
+)
+async def test_the_provider_is_chosen_and_the_handler_stays(
+    project: Path, monkeypatch: pytest.MonkeyPatch, provider: str, tracking: str, asked: tuple[str, str]
+) -> None:
+    """Two unlike APIs behind one Protocol."""
+    monkeypatch.setenv("SHOP_SHIPS_BY", provider)
+    found: dict[str, Any] = {}
+    (code,) = (one for one in snippets(project, "python") if "CanShip" in one)
+    exec(compile(code, "partners.md", "exec", dont_inherit=True), found)
+    apis = [AnsweringPartner(found[name]) for name in ("express", "post")]
+    apis[0].answers("POST", "/shipments", {"tracking": "X-1"})
+    apis[1].answers("PUT", "/parcels/*", {"parcel": "P-1", "state": "announced"})
+    outcome = await run(found["shipping"], "order.packed", {"orderId": "536365"}, partners=apis)
+    assert [one.data.model_dump()["tracking"] for one in outcome.published] == [tracking]
+    assert [(one.method, one.path) for api in apis for one in api.asked] == [asked]
