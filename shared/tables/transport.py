@@ -12,7 +12,7 @@ from shared.telemetry import Metrics
 __all__ = ["MeasuredTransport"]
 
 
-class MeasuredTransport(AioHttpTransport):
+class MeasuredTransport(AioHttpTransport):  # type: ignore[misc]  # the SDK loads it by name
     """Measures how long a request waits for a connection, where metrics are on."""
 
     async def open(self) -> None:
