@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from azure.servicebus._pyamqp.aio import _receiver_async
+from azure.servicebus._transport import _pyamqp_transport
 
 __all__ = ["take_any_message", "tolerant"]
 
@@ -24,10 +25,11 @@ _BY_WIDTH = {4: 0, 5: 1, 6: 2, 7: 4, 8: 8, 9: 16}
 
 
 def take_any_message() -> None:
-    """Put the tolerant decoder behind the links of this process; what could be read before is read as before."""
-    links: Any = _receiver_async
-    if not hasattr(links.decode_payload, "__wrapped__"):
-        links.decode_payload = tolerant(links.decode_payload)
+    """Put the tolerant decoder behind links and looks of this process; what could be read before is read as before."""
+    readers: tuple[Any, ...] = (_receiver_async, _pyamqp_transport)
+    for reader in readers:
+        if not hasattr(reader.decode_payload, "__wrapped__"):
+            reader.decode_payload = tolerant(reader.decode_payload)
 
 
 def tolerant(decode: Decode) -> Decode:

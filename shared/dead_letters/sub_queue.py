@@ -70,13 +70,19 @@ async def places(receiver: DeadLetterReceiver) -> list[Place]:
     while page := await receiver.peek_messages(
         max_message_count=_PAGE, sequence_number=found[-1].sequence_number + 1 if found else _FIRST
     ):
-        found += [_place(_given_up(message)) for message in page]
+        found += map(_place, page)
     return found
 
 
-def _place(message: GivenUp) -> Place:
-    headers = headers_of(message.delivery)
-    return Place(message.delivery.sequence_number, message.session_id, None if headers is None else headers.key)
+def _place(message: ServiceBusReceivedMessage) -> Place:
+    headers = headers_of(
+        Delivery(body=b"", properties=_properties(message), message_id="", sequence_number=0, delivery_count=1)
+    )
+    return Place(message.sequence_number or 0, message.session_id, None if headers is None else headers.key)
+
+
+def _properties(message: ServiceBusReceivedMessage) -> dict[str, Any]:
+    return {_text(name): _plain(value) for name, value in (message.application_properties or {}).items()}
 
 
 async def _deal_with(
@@ -98,7 +104,7 @@ def _given_up(message: ServiceBusReceivedMessage) -> GivenUp:
     return GivenUp(
         delivery=Delivery(
             body=body,
-            properties={_text(name): _plain(value) for name, value in (message.application_properties or {}).items()},
+            properties=_properties(message),
             message_id=_text(message.message_id) if message.message_id is not None else "",
             sequence_number=message.sequence_number or 0,
             delivery_count=(message.delivery_count or 0) + 1,

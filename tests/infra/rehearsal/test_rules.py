@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from local.bicep import Symbolic, deploy
+from local.bicep import Symbolic, deploy, read_parameters
 from local.rehearsal.conditions import UNKNOWN, BadCondition, Condition
 from local.rehearsal.functions import FUNCTIONS
 from local.rehearsal.judging import judge
@@ -238,6 +238,18 @@ def test_the_example_of_the_documentation_is_a_rule(project: Path, tmp_path: Pat
     )
     plan = Plan(order_of(deploy(tmp_path / "main.bicep")), State(), {}, stage="dev")
     assert [str(one.resource) for one in judge(plan, [rule]).refusals] == ["bus/q1"]
+
+
+def test_every_rule_of_the_documentation_can_be_played(project: Path, tmp_path: Path) -> None:
+    """One of each kind, on the project's own infrastructure."""
+    text = (project / "docs" / "rehearsal.md").read_text(encoding="utf-8")
+    examples = re.findall(r"```toml\n(\[\[rule\]\].*?)```", text, re.S)
+    (tmp_path / "rules.toml").write_text("\n".join(examples))
+    rules = read_rules([tmp_path / "rules.toml"])
+    assert {one.kind for one in rules.rules} == {"refuse", "one_at_a_time", "after", "unique", "at_most"}
+    deployment = deploy(project / "infra/main.bicep", read_parameters(project / "infra/params/dev.bicepparam", {}))
+    found = judge(Plan(order_of(deployment), State(), {}, stage="dev"), rules.rules)
+    assert {one.rule.id for one in found.refusals} == {"queues-one-by-one"}
 
 
 @pytest.fixture(scope="module")

@@ -66,8 +66,9 @@ def test_the_sdk_in_use_has_the_place_for_it() -> None:
     """In a process of its own, since it is for all links of one."""
     code = (
         "from azure.servicebus._pyamqp.aio import _receiver_async as links;"
+        "from azure.servicebus._transport import _pyamqp_transport as looks;"
         "from shared.dead_letters.any_message import take_any_message as take; take(); once = links.decode_payload;"
-        "take(); assert once is links.decode_payload;"
+        "take(); assert once is links.decode_payload; assert hasattr(looks.decode_payload, '__wrapped__');"
         "print(once(memoryview(b'\\x00\\x53\\x77\\x73\\x00\\x00\\x00\\x41')).value.decode())"
     )
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from dataclasses import replace
@@ -21,7 +22,7 @@ from shared.partners import (
     Surroundings,
 )
 from shared.processing.failures import classify
-from shared.resilience import BreakerPolicy, RetryPlan
+from shared.resilience import BreakerPolicy, RetryPlan, Snapshot
 from tests.unit.memory import MemoryState
 from tests.unit.shared.partners.world import NOW, QUICK, Label, Parcel, World, world
 
@@ -135,6 +136,22 @@ async def test_a_row_is_changed_by_compare_and_set() -> None:
     assert await row.write({"times": 2}, nothing) is None
     assert (await row.write({"times": 3}, first)) is not None
     assert (await row.read()).values["times"] == 3
+
+
+async def test_a_store_that_hangs_holds_no_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a moment it counts as away, and the instance decides by what it has seen."""
+    state = MemoryState()
+
+    async def hang(*_: Any) -> Any:
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(state, "find", hang)
+    monkeypatch.setattr(state, "commit", hang)
+    row = StateRow(state, "breaker:carrier:labels", seconds=0.01)
+    with pytest.raises(TimeoutError):
+        await row.read()
+    with pytest.raises(TimeoutError):
+        await row.write({"times": 1}, Snapshot())
 
 
 async def test_an_outage_costs_a_hundredth_of_the_calls() -> None:
