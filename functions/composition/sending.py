@@ -99,7 +99,7 @@ def capability(composition: Composition) -> Capability:
     return Capability(
         name="sending",
         probes={"event-hubs": check},
-        metrics=[Metrics.send_batch, Metrics.send_duration],
+        metrics=[Metrics.send_batch, Metrics.send_duration, Metrics.outbox_lag],
         jobs=[Job(name="sweep-outbox", app=AppName.STREAMS, schedule=schedule, call=sweep_outbox)],
         resources=[*(replace(one, lock=lane_lock(composition.registry)) for one in LANES.values()), EVENTS],
         needs=[

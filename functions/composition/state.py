@@ -59,7 +59,7 @@ def capability(composition: Composition) -> Capability:
         name="state",
         jobs=[Job(name="sweep-inbox", app=AppName.STREAMS, schedule=schedule, call=sweep_inbox)],
         probes={"state": Check(ask=probe)},
-        metrics=[Metrics.storage_duration],
+        metrics=[Metrics.storage_duration, Metrics.connection_wait],
         resources=[STATE, VALUES],
         needs=[Need(access=Access.WRITE, to=STATE, why="Forgets messages that were dealt with long ago.")],
         settings=StateSettings.variables(),

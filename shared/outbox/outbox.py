@@ -14,7 +14,7 @@ from shared.messages import Lane, OutgoingCommand
 from shared.privacy import FieldProtection
 from shared.sending import EventPublisher, Lanes, OutgoingEvent
 from shared.state import Row, StateStore, unpack
-from shared.telemetry import log_event
+from shared.telemetry import Metrics, log_event
 from shared.work import Work
 
 __all__ = ["Outbox", "OutboxRows"]
@@ -142,6 +142,8 @@ class Outbox:
     async def _sweep(self, bucket: int) -> int:
         rows = self._left_over([row async for row in self._store.outbox(bucket)])
         if rows:
+            for row in rows:
+                Metrics.outbox_lag.record((self._now() - row["createdAt"].astimezone(UTC)).total_seconds())
             await self._publish({bucket: rows})
             await self.rows.delete({bucket: rows})
         return len(rows)

@@ -65,7 +65,7 @@ class AzureTable(Table):
     """
 
     def __init__(self, client: TableClient) -> None:
-        from azure.core.pipeline.transport import AioHttpTransport  # loaded with the first table
+        from .transport import MeasuredTransport  # loaded with the first table
 
         address = urlsplit(client.url)
         self._account = f"{address.scheme}://{address.netloc}{address.path.rstrip('/')}"
@@ -75,7 +75,7 @@ class AzureTable(Table):
         # Retries lie outside, so that each try is signed for the moment at which it goes.
         policies = [UserAgentPolicy(), AsyncRetryPolicy(), *_credential(client.credential, address.netloc)]
         self._pipeline: AsyncPipeline[HttpRequest, AsyncHttpResponse] = AsyncPipeline(
-            AioHttpTransport(use_env_settings=proxied()), policies
+            MeasuredTransport(use_env_settings=proxied()), policies
         )
 
     @classmethod

@@ -104,6 +104,16 @@ class Metrics:
         unit="s",
         description="How long a request to Table storage takes, retries included, by operation and table",
     )
+    connection_wait = Histogram(
+        "sluice.storage.connection",
+        unit="s",
+        description="How long a request to Table storage waits for a connection, by connection: new or reused",
+    )
+    outbox_lag = Histogram(
+        "sluice.outbox.lag",
+        unit="s",
+        description="Age of what the sweep of the outbox found left behind",
+    )
     http_duration = Histogram(
         "http.server.request.duration",
         unit="s",

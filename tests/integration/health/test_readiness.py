@@ -218,6 +218,7 @@ async def test_every_dependency_is_named_when_it_is_slow_frozen_or_killed(
             "state",
             "claims",
             "read-models",
+            "objectives",
             "issuer",
             "key-vault",
         }
