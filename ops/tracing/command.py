@@ -14,8 +14,9 @@ from typing import Any, TextIO
 
 from ops.settings_file import WrongSettingsFile, add_settings, load_slice
 from shared.environment import WrongSettings
-from shared.telemetry import Found, Name
+from shared.telemetry import Name
 from shared.telemetry.settings import TelemetrySettings
+from shared.telemetry.span_store import Found
 
 from .kql import find_query, trace_query
 from .mermaid import sequence, topology

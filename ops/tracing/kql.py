@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from shared.telemetry import Found, Name, StoredSpan
-from shared.telemetry.span_store import NAMES
+from shared.telemetry import Name
+from shared.telemetry.span_store import NAMES, Found, StoredSpan
 
 __all__ = ["find_query", "found_of", "newest_query", "spans_of", "trace_query"]
 

@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Iterable
 
-from shared.telemetry import Name, StoredSpan
+from shared.telemetry import Name
+from shared.telemetry.span_store import StoredSpan
 
 from .tree import Node, Tree
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 from uuid import UUID
 
-from shared.telemetry import Found, SpanStore, StoredSpan
+from shared.telemetry.span_store import Found, SpanStore, StoredSpan
 
 __all__ = ["MOST_SPANS", "LocalSource", "NoSpans", "Source", "message_of"]
 

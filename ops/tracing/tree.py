@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.telemetry import Name, StoredSpan
+from shared.telemetry import Name
+from shared.telemetry.span_store import StoredSpan
 
 __all__ = ["Node", "Tree", "folded", "of_message", "tree_of"]
 

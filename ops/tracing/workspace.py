@@ -6,7 +6,7 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from shared.telemetry import Found, StoredSpan
+from shared.telemetry.span_store import Found, StoredSpan
 
 from .kql import find_query, found_of, newest_query, spans_of, trace_query
 from .sources import MOST_SPANS, NoSpans

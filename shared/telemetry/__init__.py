@@ -8,7 +8,6 @@ from .metrics import Metrics
 from .prometheus import CONTENT_TYPE, exposition
 from .redaction import hide, hiding, record_exception, redact, redacted_error
 from .setup import configure
-from .span_store import Found, SpanStore, StoredSpan
 from .spans import RecordedSpan
 from .tracing import (
     TRACING,
@@ -25,13 +24,10 @@ __all__ = [
     "TRACING",
     "BusinessCounter",
     "Counter",
-    "Found",
     "Instrument",
     "Metrics",
     "Name",
     "RecordedSpan",
-    "SpanStore",
-    "StoredSpan",
     "begin",
     "business_counter",
     "configure",

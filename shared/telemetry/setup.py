@@ -10,7 +10,6 @@ from .logs import configure_json, configure_platform, quiet_libraries
 from .redaction import guard_log_records
 from .runtime import watch_process
 from .settings import TelemetrySettings
-from .span_store import store_sink
 from .spans import Sink
 from .tracing import TRACING
 
@@ -37,6 +36,8 @@ def configure(settings: TelemetrySettings) -> None:
         metrics.enable()
         watch_process()
     if settings.span_store is not None and settings.telemetry != "none":
+        from .span_store import store_sink
+
         sinks.append(store_sink(Path(settings.span_store), most=settings.span_store_most, process=process_name()))
     if sinks:
         TRACING.start(*sinks, ratio=settings.trace_ratio, slow_seconds=settings.trace_slow_seconds)

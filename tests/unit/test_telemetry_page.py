@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from ops.tracing.command import main
-from shared.telemetry import SpanStore
 from shared.telemetry.settings import TelemetrySettings
+from shared.telemetry.span_store import SpanStore
 from tests.unit.functions.test_trace_tree import shipped
 from tests.unit.traced import traced
 

@@ -16,7 +16,8 @@ from ops.tracing.waterfall import waterfall
 from shared.classification import HIDDEN, Restricted
 from shared.messages import Contract, Delivery, Integration, Lane, Registry, Retry
 from shared.streams import StreamEvent
-from shared.telemetry import RecordedSpan, SpanStore, span
+from shared.telemetry import RecordedSpan, span
+from shared.telemetry.span_store import SpanStore
 from shared.work import Work
 from tests.unit.functions.conftest import ENVIRONMENT, Running
 from tests.unit.functions.samples import MESSAGE_ID, envelope

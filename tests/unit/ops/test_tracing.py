@@ -28,7 +28,8 @@ from ops.tracing.waterfall import waterfall
 from ops.tracing.workspace import WorkspaceSource
 from shared.messages import Delivery, discover
 from shared.streams import StreamEvent
-from shared.telemetry import Name, SpanStore, StoredSpan
+from shared.telemetry import Name
+from shared.telemetry.span_store import SpanStore, StoredSpan
 from tests.unit.functions.conftest import ENVIRONMENT, Running
 from tests.unit.functions.samples import MESSAGE_ID, envelope
 from tests.unit.traced import traced

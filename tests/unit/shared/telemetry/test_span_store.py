@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from opentelemetry.trace import SpanKind
 
-from shared.telemetry import TRACING, Name, RecordedSpan, SpanStore, span
+from shared.telemetry import TRACING, Name, RecordedSpan, span
 from shared.telemetry.background import BackgroundSink
-from shared.telemetry.span_store import SpanWriter, store_sink
+from shared.telemetry.span_store import SpanStore, SpanWriter, store_sink
 from shared.telemetry.spans import Journey
 from tests.scale import SCALE
 from tests.unit.traced import traced
