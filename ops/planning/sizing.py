@@ -269,6 +269,8 @@ def _monthly(load: Load, counted: Mapping[str, int]) -> dict[str, float]:
 
 def _notes(load: Load, needs: Mapping[str, Need], *, premium: bool) -> tuple[str, ...]:
     notes = [] if premium else ["Service Bus Standard has no private endpoints: `isolated` needs Premium"]
+    if load.retries > load.retry_budget:
+        notes.append("more retries are planned than the budget lets through: they wait, and messages with them")
     if load.retention > 90 * 86_400:
         notes.append("Event Hubs keeps events 7 days on Standard and 90 on Premium: what is older is in the lake")
     elif load.retention > 7 * 86_400:

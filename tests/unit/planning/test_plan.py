@@ -222,6 +222,15 @@ def test_the_text_says_all_that_the_json_does(capsys: pytest.CaptureFixture[str]
         assert line in text
 
 
+def test_what_a_plan_cannot_show_in_figures_is_noted() -> None:
+    assert any("they wait" in note for note in planned(retries=0.3, retry_budget=0.2).notes)
+    assert any("7 days on Standard" in note for note in planned(retention=30 * 86_400.0).notes)
+    assert any("90 on Premium" in note for note in planned(retention=400 * 86_400.0).notes)
+    assert any("pooler" in note for note in planned(rate=100_000.0, database_connections=10).notes)
+    assert any("isolated" in note for note in planned(rate=10.0).notes)
+    assert planned().notes == ()
+
+
 def test_units_are_sold_in_steps() -> None:
     assert [sold(units) for units in (1, 2, 3, 5, 9, 16, 17, 100)] == [1, 2, 4, 8, 16, 16, 32, 112]
 
