@@ -7,6 +7,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -116,6 +117,19 @@ def test_several_processes_write_to_one_file(file: Path) -> None:
             one.put(spans(1, first=n), "one")
             two.put(spans(1, first=n + 1), "two")
         assert [len(one.find(f"m-{n}", most=3)) for n in range(1, 41)] == [1] * 40
+
+
+def test_a_new_file_is_made_by_several_at_once(file: Path) -> None:
+    """Who comes second waits."""
+
+    def open_and_write(number: int) -> None:
+        with closing(SpanStore(file)) as store:
+            store.put(spans(1, first=number), "p")
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(open_and_write, range(1, 9)))
+    with closing(SpanStore(file, read_only=True)) as read:
+        assert len(read.find("k", most=20)) == 8
 
 
 @pytest.mark.parametrize("content", [b"no database at all" * 100, b"SQLite format 3\0" + os.urandom(4_096)])
