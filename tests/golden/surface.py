@@ -201,7 +201,7 @@ class App:
     async def letters(self) -> list[dict[str, Any]]:
         from shared.dead_letters import Filters
 
-        found, newer = [], ("etag", "body_kind", "edit")
+        found, newer = [], ("etag", "body_kind", "edit", "archived_until")
         async for letter in self.dead_letters.select(Filters()):
             columns = {name: value for name, value in asdict(letter).items() if name not in newer}
             found.append({**columns, "body": await self.dead_letters.body(letter)})
