@@ -13,6 +13,7 @@ from uuid import UUID, uuid5
 from starlette.requests import Request
 from starlette.responses import Response
 
+from shared.audit import SecurityEvent, security_event
 from shared.http import ANONYMOUS, BadBody, Intake, Route, correlation_id, error, read_body
 from shared.messages import ErrorCode, Handler, MessageError, Registry, parse_strict
 from shared.resilience import BoundedCache
@@ -103,7 +104,7 @@ class Webhooks:
                 incoming = self._incoming(request, await read_body(request, limit=self._max_body))
                 return _response(await self._taken(incoming, source))
         except NotGenuine as refused:
-            log_event("webhook refused", level=logging.WARNING, source=source.name, reason=str(refused))
+            security_event(SecurityEvent.BAD_SIGNATURE, str(refused), method=request.method, path=request.url.path)
             return error(ErrorCode.UNAUTHENTICATED, "The signature doesn't fit.", now=now)
         except MessageError as refused:
             code = refused.code if isinstance(refused, BadBody) else ErrorCode.MALFORMED_JSON

@@ -280,6 +280,8 @@ def test_what_is_declared() -> None:
     mine = [route for route in found["routes"] if route["of"] == "webhooks"]
     assert {"method": "POST", "path": "/api/webhooks/erp", "callers": "the signature of erp", "of": "webhooks"} in mine
     assert {route["method"] for route in mine if route["path"] == "/api/webhooks/grid"} == {"POST", "OPTIONS"}
+    assert re.search(found["openRoutes"], "POST /api/webhooks/unheard-of") is None
+    assert re.search(found["openRoutes"], "GET /api/webhooks/shopify") is None
     assert re.search(found["openRoutes"], "POST /api/webhooks/shopify")
     assert [one["webhook"] for one in found["integrations"][0]["handles"]].count("shopify") == 1
 
