@@ -48,7 +48,7 @@ usage: python3 dev.py COMMAND [options]
   audit     list what operators did, or check that nobody changed the list: list | verify [--known NUMBER:HASH] [--json]
   jobs      show when each scheduled job ran, how that went, and when it runs next: [--json]
   erase     forget a person: SUBJECT [--kind customer] [--dry-run] --by WHO --reason WHY
-  polls     show how far each poll of a partner has come; NAME --to POSITION has it begin elsewhere
+  polls     show how far each poll of a partner has come; NAME --to POSITION --reason WHY has it begin elsewhere
   distrust-key  take no token under a signing key from now on, on all instances: KID --reason WHY; alone it lists them
   trust-key     take tokens under it again: KID
   fuzz      send hostile input to a stack of its own: requests | messages [--seed N] [--count N] [--first N]

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import getpass
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from shared.messages import Registry, discover
 from shared.partners import Poll, Position
 from shared.settings import Settings
 
+from .auditing import audited
 from .failures import cause_of
 from .settings_file import WrongSettingsFile, add_settings, load_settings
 
@@ -37,12 +39,16 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
     parser = argparse.ArgumentParser(PROGRAM, description=__doc__, allow_abbrev=False)
     parser.add_argument("name", nargs="?", help="the poll, for example carrier.shipments; all without")
     parser.add_argument("--to", metavar="POSITION", help="begin the next poll here; empty: at the beginning")
+    parser.add_argument("--by", default=getpass.getuser(), help="--to: who decides (default: your login name)")
+    parser.add_argument("--reason", default="", help="--to: why; needed, and kept in the audit trail")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     add_settings(parser)
     try:
         known = parser.parse_args(arguments)
         if known.to is not None and known.name is None:
             raise _Wrong("name the poll that is to begin elsewhere")
+        if known.to is not None and not (known.reason.strip() and known.by.strip()):
+            raise _Wrong("whoever comes next must know why: say --reason WHY, and --by WHO")
         return asyncio.run(_run(load_settings(known.settings, environment), known))
     except SystemExit as ending:  # argparse has printed what is wrong
         return int(ending.code or 0)
@@ -60,7 +66,9 @@ async def _run(settings: Settings, known: argparse.Namespace) -> int:
         async with asyncio.timeout(_SECONDS):
             names = _names(composition.registry, known.name)
             if known.to is not None:
-                await set_position(composition, names[0], known.to)
+                about = {"name": names[0], "to": known.to}
+                async with audited(composition, PROGRAM, by=known.by, reason=known.reason, **about):
+                    await set_position(composition, names[0], known.to)
             rows = await positions(composition, names)
     finally:
         with contextlib.suppress(Exception):

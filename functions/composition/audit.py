@@ -2,16 +2,15 @@
 
 from functions.triggers import AppName
 from shared.audit import AuditAnchor, AuditChain
-from shared.dead_letters import RunBook
 from shared.jobs import Job, JobRun, parse_schedule
 
 from .capability import Capability, Command
 from .composition import Composition
+from .dead_letters import AUDIT_TABLE
 from .declaring import Access, Need, Table
 from .platform import platform
-from .rotation import AUDIT_TABLE
 
-__all__ = ["audit_chain", "capability", "run_book"]
+__all__ = ["audit_chain", "capability"]
 
 _SCHEDULE = "5m"
 
@@ -21,13 +20,6 @@ def audit_chain(composition: Composition) -> AuditChain:
     table = composition.get(platform).table(AUDIT_TABLE)
     composition.on_close(table.close)
     return AuditChain(table, now=composition.now)
-
-
-def run_book(composition: Composition) -> RunBook:
-    """How far replays of many dead letters are."""
-    table = composition.get(platform).table(AUDIT_TABLE)
-    composition.on_close(table.close)
-    return RunBook(table, now=composition.now)
 
 
 def audit_anchor(composition: Composition) -> AuditAnchor:

@@ -1,12 +1,13 @@
 """Dead letters: their store, the drain of what the broker gave up by itself, and the sweep of old ones."""
 
 import random
+from datetime import timedelta
 from functools import partial
 
 from functions.dead_letters import drain_dead_letters, has_payload_hash, is_erased, sweep
 from functions.triggers import AppName
 from shared.blobs import BodyStore
-from shared.dead_letters import DeadLetterStore, GivenUpEarlier, InboxRecords, QueueDrain, Suspects
+from shared.dead_letters import DeadLetterStore, GivenUpEarlier, InboxRecords, QueueDrain, RunBook, Suspects
 from shared.dead_letters.settings import DeadLetterSettings
 from shared.jobs import Job, JobRun, parse_schedule
 from shared.telemetry import Metrics
@@ -20,8 +21,10 @@ from .platform import platform
 from .sending import LANES, lane_queues, lane_senders
 from .state import STATE, parking, state_store
 
-__all__ = ["capability", "dead_letter_store", "given_up_earlier", "queue_drain", "suspects"]
+__all__ = ["AUDIT_TABLE", "capability", "dead_letter_store", "given_up_earlier", "queue_drain", "run_book", "suspects"]
 
+AUDIT_TABLE = "audit"
+"""What operators and rotations did, and how far replays are."""
 DEAD_LETTERS = Table(name="deadletters")
 DEAD_LETTER_BODIES = Container(name="dead-letters")
 _DRAIN = "drain-dead-letters"
@@ -36,6 +39,13 @@ def dead_letter_store(composition: Composition) -> DeadLetterStore:
     clients = composition.get(platform)
     table, bodies = clients.table(DEAD_LETTERS.name), BodyStore(clients.container(DEAD_LETTER_BODIES.name))
     return composition.closing(DeadLetterStore(table, bodies, encryption=composition.get(message_encryption)))
+
+
+def run_book(composition: Composition) -> RunBook:
+    """How far replays of many dead letters are."""
+    table = composition.get(platform).table(AUDIT_TABLE)
+    composition.on_close(table.close)
+    return RunBook(table, now=composition.now)
 
 
 def suspects(composition: Composition) -> Suspects:
@@ -78,12 +88,12 @@ def capability(composition: Composition) -> Capability:
         )
 
     async def sweep_dead_letters(_: JobRun) -> bool:
-        return not await sweep(
-            composition.get(dead_letter_store),
-            composition.get(parking),
-            retention_days=composition.settings.dead_letter_retention_days,
-            now=composition.now,
+        days = composition.settings.dead_letter_retention_days
+        finished = await sweep(
+            composition.get(dead_letter_store), composition.get(parking), retention_days=days, now=composition.now
         )
+        await composition.get(run_book).sweep(composition.now() - timedelta(days=days))
+        return not finished
 
     schedule = parse_schedule(_SWEEP_SCHEDULE)
     return Capability(
@@ -105,6 +115,7 @@ def capability(composition: Composition) -> Capability:
             Need(
                 access=Access.WRITE, to=DEAD_LETTERS, why="Records what could not be processed, and sweeps old records."
             ),
+            Need(access=Access.WRITE, to=Table(name=AUDIT_TABLE), why="Sweeps what it says of old replays."),
             Need(
                 access=Access.WRITE,
                 to=DEAD_LETTER_BODIES,

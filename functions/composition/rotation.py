@@ -13,7 +13,14 @@ from shared.state import Lease
 
 from .capability import Capability
 from .composition import Composition
-from .dead_letters import DEAD_LETTER_BODIES, DEAD_LETTERS, DRAIN_SECONDS, LAST_SECONDS, dead_letter_store
+from .dead_letters import (
+    AUDIT_TABLE,
+    DEAD_LETTER_BODIES,
+    DEAD_LETTERS,
+    DRAIN_SECONDS,
+    LAST_SECONDS,
+    dead_letter_store,
+)
 from .declaring import Access, Need, Queue, Table, Vault
 from .operations import operation_keys
 from .platform import platform
@@ -22,7 +29,6 @@ from .state import STATE, state_store
 
 __all__ = ["audit_trail", "capability", "secret_events"]
 
-AUDIT_TABLE = "audit"
 ROTATION_LEASE_SECONDS = 90
 ROTATION_QUEUE = "%SLUICE_ROTATION_QUEUE%"
 QUEUE = Queue(name=ROTATION_QUEUE, lock="PT2M")

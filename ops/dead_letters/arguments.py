@@ -144,7 +144,7 @@ def _add_filters(parser: argparse.ArgumentParser) -> None:
     filters.add_argument(
         "--status",
         action="append",
-        choices=[*(status.value for status in Status), _ANY],
+        choices=[*(status.value for status in Status if status is not Status.UNKNOWN), _ANY],
         help="may be given more than once (default: open and replaying)",
     )
     for name, meaning in {
@@ -170,9 +170,11 @@ def _require_choice(parser: argparse.ArgumentParser, known: argparse.Namespace) 
     chosen = known.ids or known.all or any(getattr(known, name) for name in _FILTERS)
     if not chosen and getattr(known, "stop", None) is None:
         parser.error(f"{known.command}: say which dead letters: ids, filters or --all")
-    acts = not known.dry_run or getattr(known, "stop", None) is not None
-    if acts and not (known.reason or "").strip():
+    stops = getattr(known, "stop", None) is not None
+    if (stops or not known.dry_run) and not (known.reason or "").strip():
         parser.error(f"{known.command}: --reason is needed; it is kept in each dead letter's history")
+    if stops and known.dry_run:
+        parser.error("replay: --stop and --dry-run don't go together; `replays` shows what goes on")
 
 
 def filters_of(known: argparse.Namespace, *, now: datetime) -> Filters:

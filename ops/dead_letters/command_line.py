@@ -17,9 +17,8 @@ from azure.core.exceptions import AzureError, HttpResponseError
 from azure.servicebus.exceptions import ServiceBusError
 
 from functions.composition import Composition
-from functions.composition.audit import run_book
 from functions.composition.claims import claim_store, decoder
-from functions.composition.dead_letters import dead_letter_store
+from functions.composition.dead_letters import dead_letter_store, run_book
 from functions.composition.encryption import fields
 from functions.composition.read_models import projector
 from functions.composition.sending import lane_senders

@@ -74,6 +74,12 @@ class BodyStore:
             return await (await self._container.download_blob(name)).readall()
         return None
 
+    async def starting_with(self, prefix: str) -> AsyncIterator[str]:
+        """The names of bodies that begin so."""
+        with suppress(ResourceNotFoundError):
+            async for name in self._container.list_blob_names(name_starts_with=prefix):
+                yield str(name)
+
     async def older(self, before: datetime) -> AsyncIterator[str]:
         """The names of bodies that were written before a moment."""
         with suppress(ResourceNotFoundError):

@@ -4,13 +4,14 @@ What came is kept as it came. An edit is decided under the dead letter's ETag: o
 replay, one wins, and the other has to look again.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from shared.classification import Plan, redacted
+from shared.classification import HIDDEN, Plan, redacted
 from shared.messages import (
     Delivery,
     ErrorCode,
@@ -25,7 +26,7 @@ from shared.messages import (
 )
 
 from .concealing import Concealed, conceal, restored
-from .json_patch import PatchError, at, difference, patched, steps
+from .json_patch import PatchError, at, difference, patched, pointer, steps
 from .record import Note, Outgoing, Status, StoredLetter
 from .redrive import Decision, delivery_of
 from .store import DeadLetterStore
@@ -54,7 +55,11 @@ class EditOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EditResult:
-    """A dead letter after an edit, and the paths in its payload that differ now (JSON pointers)."""
+    """A dead letter after an edit, and the paths in its payload that differ now (JSON pointers).
+
+    They end at protected values, which differ as soon as they were written, whatever they were before: who may not see
+    them can't find them out by guessing.
+    """
 
     letter: StoredLetter
     outcome: EditOutcome
@@ -150,14 +155,18 @@ class PayloadEditor:
         EditRefused
             It breaks the contract, or is another message: id, type, version and key stay.
         """
+        return await self._unless_changed(opened.letter, self._save(opened, changed, decision, dry_run))
+
+    async def _save(self, opened: OpenedPayload, changed: Any, decision: Decision, dry_run: bool) -> EditResult:
         letter = opened.letter
         document = self._restored(opened, changed)
         body = write_json(document).encode("utf-8", "surrogatepass")
         self._require_same_message(opened, document, body)
-        patch = difference(await self._document(letter), document)
+        before = await self._document(letter)
+        patch = difference(before, document) if opened.concealed is None else _as_written(opened, changed, document)
         if not patch:
             return EditResult(letter, EditOutcome.SAME)
-        paths = tuple(one["path"] for one in patch)
+        paths = _safe_paths(before, document, opened.handler.plan, patch)
         if dry_run:
             return EditResult(letter, EditOutcome.VALID, paths)
         headers = replace(
@@ -169,7 +178,7 @@ class PayloadEditor:
             await self._check(delivery_of(letter, made), headers)
         except MessageError as error:
             raise EditRefused(str(error)) from None
-        return await self._keep(letter, made, patch, decision)
+        return await self._keep(letter, made, patch, paths, decision)
 
     async def patch(
         self, opened: OpenedPayload, patch: Any, decision: Decision, *, dry_run: bool = False
@@ -184,28 +193,50 @@ class PayloadEditor:
         return await self.save(opened, changed, decision, dry_run=dry_run)
 
     async def restore(self, letter: StoredLetter, decision: Decision, *, dry_run: bool = False) -> EditResult:
-        """Have a replay send the message as it came; raises EditRefused as `open` does."""
+        """Have a replay send the message as it came; raises as `open` does."""
+        return await self._unless_changed(letter, self._restore(letter, decision, dry_run))
+
+    async def _restore(self, letter: StoredLetter, decision: Decision, dry_run: bool) -> EditResult:
         _require_editable(letter)
         if not letter.edited:
             return EditResult(letter, EditOutcome.SAME)
-        patch = difference(await self._document(letter), await self._original(letter))
+        before, after = await self._document(letter), await self._original(letter)
+        paths = _safe_paths(before, after, self._plan(letter), await self._edits(letter))
         if dry_run:
-            return EditResult(letter, EditOutcome.VALID, tuple(one["path"] for one in patch))
-        return await self._keep(letter, None, patch, decision)
+            return EditResult(letter, EditOutcome.VALID, paths)
+        return await self._keep(letter, None, difference(before, after), paths, decision)
 
     async def changes(self, letter: StoredLetter, *, reveal: bool = False) -> list[tuple[str, Any, Any]]:
         """What a replay would send differently from what came: path, value before and after; None: nothing there.
 
-        Protected values are placeholders unless they are revealed.
+        Protected values are placeholders unless they are revealed; paths are then as in `EditResult`.
         """
         if not letter.edited:
             return []
         before, after = await self._original(letter), await self._document(letter)
-        patch = difference(before, after)
+        paths = tuple(one["path"] for one in difference(before, after))
         if not reveal:
-            handler = self._registry.handler(letter.event_type or "", str(letter.properties.get("version", "")))
-            before, after = (_masked(one, handler.plan) for one in (before, after))
-        return [(one["path"], _value(before, one["path"]), _value(after, one["path"])) for one in patch]
+            plan = self._plan(letter)
+            paths = _safe_paths(before, after, plan, await self._edits(letter))
+            before, after = _masked(before, plan), _masked(after, plan)
+        return [(path, _value(before, path), _value(after, path)) for path in paths]
+
+    async def _unless_changed(self, letter: StoredLetter, result: Awaitable[EditResult]) -> EditResult:
+        """Somebody else's edit takes the blob away that this one began with."""
+        try:
+            return await result
+        except LookupError:
+            known = await self._store.get(letter.id)
+            if known is not None and known.etag == letter.etag:
+                raise
+            return EditResult(letter, EditOutcome.CHANGED)
+
+    def _plan(self, letter: StoredLetter) -> Plan:
+        return self._registry.handler(letter.event_type or "", str(letter.properties.get("version", ""))).plan
+
+    async def _edits(self, letter: StoredLetter) -> list[Mapping[str, Any]]:
+        """The operations of every edit."""
+        return [one for entry in await self._store.differences(letter) for one in entry["patch"]]
 
     async def _clear(self, letter: StoredLetter, made: Outgoing) -> bytes:
         return await self._payload(delivery_of(letter, made), Headers.from_properties(made.properties))
@@ -243,9 +274,15 @@ class PayloadEditor:
                 raise EditRefused(f"{name} can't be edited: it would be another message; send that as a new one")
 
     async def _keep(
-        self, letter: StoredLetter, made: Outgoing | None, patch: list[dict[str, Any]], decision: Decision
+        self,
+        letter: StoredLetter,
+        made: Outgoing | None,
+        patch: list[dict[str, Any]],
+        paths: tuple[str, ...],
+        decision: Decision,
     ) -> EditResult:
-        now, paths = self._now(), tuple(one["path"] for one in patch)
+        """The patch names everything, and is encrypted where bodies are; the history is not."""
+        now = self._now()
         what = "as it came" if made is None else _changed_paths(paths)
         note = Note(at=now, action="edited", by=decision.by, reason=f"{decision.reason} ({what})")
         entry = {"at": rfc3339(now), "by": decision.by, "reason": decision.reason, "patch": patch}
@@ -260,6 +297,8 @@ def _require_editable(letter: StoredLetter) -> None:
         raise EditRefused("it is being replayed; if it fails again it is open again, and can be edited then")
     if letter.status is Status.ARCHIVED:
         raise EditRefused("it is archived; restore it first")
+    if letter.status is Status.UNKNOWN:
+        raise EditRefused("a later release gave it a status that this one doesn't know")
     if letter.status is not Status.OPEN:
         raise EditRefused(f"it was {letter.status.value} already, so that no edit of it would have an effect")
     if letter.lane is None:
@@ -280,9 +319,33 @@ def _parsed(body: bytes) -> Any:
 
 
 def _masked(document: Any, plan: Plan) -> Any:
-    if isinstance(document, dict):
-        redacted(plan, document.get("data"))
-    return document
+    shown = deepcopy(document)
+    if isinstance(shown, dict):
+        redacted(plan, shown.get("data"))
+    return shown
+
+
+def _as_written(opened: OpenedPayload, changed: Any, document: Any) -> list[dict[str, Any]]:
+    """What was done to a payload with placeholders, with the values: one in a placeholder's place is a change.
+
+    Compared with the value behind the placeholder, it would say whether a guess of it is right.
+    """
+    patch = difference(opened.document, changed)
+    return [one if one["op"] == "remove" else {**one, "value": at(document, steps(one["path"]))} for one in patch]
+
+
+def _safe_paths(before: Any, after: Any, plan: Plan, edits: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Where two payloads differ, for everybody: no further than a protected value, and at each that an edit wrote."""
+    masked = (_masked(before, plan), _masked(after, plan))
+    written = (path for one in edits for document in masked if (path := _protected_path(document, one["path"])))
+    return tuple(dict.fromkeys([*(one["path"] for one in difference(*masked)), *written]))
+
+
+def _protected_path(masked: Any, path: str) -> str | None:
+    """The protected value that a path leads to, or into; None where it leads to none."""
+    whole = steps(path)
+    found = (pointer(whole[:count]) for count in range(1, len(whole) + 1))
+    return next((one for one in found if _value(masked, one) == HIDDEN), None)
 
 
 def _value(document: Any, path: str) -> Any:

@@ -6,12 +6,16 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
+from azure.core.exceptions import AzureError
+
 from shared.resilience import TokenBucket
 
 from .record import StoredLetter
 from .redrive import Action, Decision, Redrive, ReplayOutcome, ReplayResult
 
-__all__ = ["Ramp", "RedriveRun", "Report"]
+__all__ = ["STORAGE_ERRORS", "Ramp", "RedriveRun", "Report"]
+
+STORAGE_ERRORS = (AzureError, OSError, TimeoutError)
 
 _WORKERS = 8
 _POLL_SECONDS = 0.5
@@ -167,13 +171,19 @@ class RedriveRun:
         still: list[StoredLetter] = []
         for start in range(0, len(waiting), _WORKERS):
             some = waiting[start : start + _WORKERS]
-            outcomes = await asyncio.gather(*(self._redrive.outcome(letter) for letter in some))
+            outcomes = await asyncio.gather(*(self._outcome(letter) for letter in some))
             for letter, outcome in zip(some, outcomes, strict=True):
                 if outcome is ReplayOutcome.PENDING:
                     still.append(letter)
                 else:
                     found[outcome] += 1
         return still
+
+    async def _outcome(self, letter: StoredLetter) -> ReplayOutcome:
+        try:
+            return await self._redrive.outcome(letter)
+        except STORAGE_ERRORS:  # it is looked for again while there is patience
+            return ReplayOutcome.PENDING
 
     def _stop_if_bad(self, wave: list[StoredLetter], found: Counter[ReplayOutcome]) -> None:
         if found[ReplayOutcome.FAILED] > self._allowed(wave):

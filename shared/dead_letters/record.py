@@ -37,6 +37,12 @@ class Status(StrEnum):
     DISCARDED = "discarded"
     ARCHIVED = "archived"
     """Put away, and to be discarded when its window ends; until then it can be restored."""
+    UNKNOWN = "unknown"
+    """A later release's, before a rollback: it can be looked at, and its row keeps what it says."""
+
+    @classmethod
+    def _missing_(cls, _: object) -> "Status":
+        return cls.UNKNOWN
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

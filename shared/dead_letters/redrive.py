@@ -68,6 +68,7 @@ class Action(StrEnum):
     ARCHIVE = "archive"
     RESTORE = "restore"
     SKIP_ARCHIVED = "skip: it is archived; restore it first"
+    SKIP_UNKNOWN = "skip: a later release gave it a status that this one doesn't know"
     SKIP_NOT_ARCHIVED = "skip: it isn't archived"
     SKIP_WINDOW = "skip: the time in which it could be restored is over"
     SKIP_BUSY = "skip: somebody else is replaying it"
@@ -200,6 +201,8 @@ class Redrive:
         if known.status in (Status.REPLAYED, Status.DISCARDED):
             await self._tell(known)
             return ReplayResult(known, Action.SKIP_RESOLVED)
+        if known.status is Status.UNKNOWN:
+            return ReplayResult(known, Action.SKIP_UNKNOWN)
         if known.status is Status.REPLAYING and not self._was_left(known):
             return ReplayResult(known, Action.SKIP_BUSY)
         changed = await self._decide(known, Status.DISCARDED, self._note(decision, "discarded"))
@@ -216,6 +219,8 @@ class Redrive:
             return ReplayResult(letter, Action.SKIP_GONE)
         if known.status is Status.REPLAYING:
             return ReplayResult(known, Action.SKIP_BUSY)
+        if known.status is Status.UNKNOWN:
+            return ReplayResult(known, Action.SKIP_UNKNOWN)
         if known.status is not Status.OPEN:
             return ReplayResult(known, Action.SKIP_RESOLVED)
         note = self._note(decision, "archived", f"until {rfc3339(until)}")
@@ -259,6 +264,8 @@ class Redrive:
             return Action.SKIP_RESOLVED
         if letter.status is Status.ARCHIVED:
             return Action.SKIP_ARCHIVED
+        if letter.status is Status.UNKNOWN:
+            return Action.SKIP_UNKNOWN
         if letter.status is Status.REPLAYING and not self._was_left(letter):
             return Action.SKIP_BUSY
         if letter.source in self._events:

@@ -135,7 +135,7 @@ def merged(known: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
     notes = _notes(known)
     row.pop("archivedUntil", None)
     if before is Status.OPEN or (same_copy and before is not Status.REPLAYING):
-        row["status"] = before.value
+        row["status"] = known["status"]
         row["changedAt"] = known["changedAt"]
         if "archivedUntil" in known:
             row["archivedUntil"] = known["archivedUntil"]

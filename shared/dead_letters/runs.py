@@ -6,13 +6,14 @@ known by the time of its last sign of life. What it has not handed over is open 
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from shared.tables import Query, Table, Upsert
+from shared.tables import Delete, Query, Table, Upsert
 
-from .ramp import Report
+from .ramp import STORAGE_ERRORS, Report
 from .redrive import Decision
 
 __all__ = ["ReplayRun", "RunBook", "RunState"]
@@ -24,6 +25,10 @@ _EVERY = 1.0
 LOST_AFTER = timedelta(minutes=3)
 """A wave waits for its outcomes 60 seconds as a rule; a run that says nothing for so long was killed."""
 KEPT = 50
+SHOWN_FOR = timedelta(days=30)
+_UNREAD = 5
+"""So many times in a row, a second apart, a run goes on that can't read whether it must stop."""
+_KEYS = ("PartitionKey", "RowKey")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,7 +92,8 @@ class RunBook:
         return None if row is None else f"{row['by']} asked for it: {row['reason']}"
 
     async def all(self) -> list[RunState]:
-        """The last runs, newest first."""
+        """The last runs, of `SHOWN_FOR` at most, newest first."""
+        recent = Query(partition=PARTITION, first=_first(self._now() - SHOWN_FOR), end=_STOP)
         found = [
             RunState(
                 run=str(row["RowKey"]),
@@ -98,33 +104,60 @@ class RunBook:
                 report=json.loads(row["report"]),
                 ended=row.get("ended"),
             )
-            async for row in self._table.query(Query(partition=PARTITION, end=_STOP))
+            async for row in self._table.query(recent)
         ]
         return sorted(found, key=lambda one: (one.began, one.run), reverse=True)[:KEPT]
 
+    async def sweep(self, before: datetime) -> int:
+        """Delete runs of earlier days, and who stopped them; returns how many rows there were."""
+        count = 0
+        for kind in ("", _STOP):
+            query = Query(partition=PARTITION, first=kind, end=f"{kind}{_first(before)}", select=_KEYS)
+            async for row in self._table.query(query):
+                await self._table.submit([Delete(row)])
+                count += 1
+        return count
+
+
+def _first(moment: datetime) -> str:
+    """The first name that a run of a day may have."""
+    return f"{moment:%Y%m%d}"
+
 
 class ReplayRun:
-    """One run's signs of life; `look` is what `RedriveRun` asks between its steps."""
+    """One run's signs of life; `look` is what `RedriveRun` asks between its steps.
+
+    A table that doesn't answer ends no run at once: what was handed over is on its way, and is to be judged.
+    """
 
     def __init__(self, book: RunBook, state: RunState, clock: Callable[[], float]) -> None:
         self._book = book
         self._state = state
         self._clock = clock
         self._due = 0.0
+        self._unread = 0
 
     async def look(self, report: Report) -> str | None:
         """Note the progress, at most once a second; returns why the run must stop, if it must."""
         if self._clock() < self._due:
             return None
         self._due = self._clock() + _EVERY
-        self._state = await self._book.write(replace(self._state, report=_counts(report)))
-        return await self._book.why_to_stop(self._state.run)
+        with suppress(*STORAGE_ERRORS):
+            self._state = await self._book.write(replace(self._state, report=_counts(report)))
+        try:
+            why = await self._book.why_to_stop(self._state.run)
+        except STORAGE_ERRORS as error:
+            self._unread += 1
+            return f"nobody could stop it: the state doesn't answer ({error})" if self._unread >= _UNREAD else None
+        self._unread = 0
+        return why
 
     async def end(self, report: Report | None, *, failed: str | None = None) -> None:
-        """Note how it ended."""
+        """Note how it ended; where that can't be written, it looks as if it had been killed."""
         counts = self._state.report if report is None else _counts(report)
         ended = failed or (report.stopped if report is not None else None) or "done"
-        self._state = await self._book.write(replace(self._state, report=counts, ended=ended))
+        with suppress(*STORAGE_ERRORS):
+            self._state = await self._book.write(replace(self._state, report=counts, ended=ended))
 
 
 def _counts(report: Report) -> dict[str, Any]:

@@ -10,11 +10,13 @@ import hashlib
 import heapq
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
+
+from azure.core.exceptions import AzureError
 
 from shared.blobs import BodyStore
 from shared.encryption import MessageEncryption, UnknownKey
@@ -82,8 +84,11 @@ class DeadLetterStore:
 
         An edited message that failed belongs to the dead letter that it came from, as long as that wasn't edited since.
         """
-        if await self._put_edited(letter):
-            return
+        if not await self._put_edited(letter):
+            await self._put(letter)
+        Metrics.dead_letters.add(category=letter.category)
+
+    async def _put(self, letter: DeadLetter) -> None:
         row = to_row(letter)
         body = letter.body
         if body and self._encryption is not None:
@@ -106,7 +111,6 @@ class DeadLetterStore:
                 await self._table.submit([Replace(merged(known, row), known.etag)])
 
         await again_on_conflict(put, subject=f"the dead letter {letter.id}")
-        Metrics.dead_letters.add(category=letter.category)
 
     async def _put_edited(self, letter: DeadLetter) -> bool:
         origin = str(letter.properties.get(EDIT_OF, ""))
@@ -200,7 +204,19 @@ class DeadLetterStore:
             encrypted=self._encryption is not None,
         )
         columns = {**edit_columns(edit), "edit": kept if blob is None else None}
-        return await self._changed(letter, columns, note, edit=edit)
+        changed = await self._changed(letter, columns, note, edit=edit)
+        superseded = letter.edit.blob if letter.edit is not None else None
+        await self._delete_edit(letter, blob if changed is None else superseded, note.at)
+        return changed
+
+    async def _delete_edit(self, letter: StoredLetter, blob: str | None, at: datetime) -> None:
+        """Delete what an edit has superseded, or what lost; where that fails, erasure and the sweep find it."""
+        if blob is None:
+            return
+        with suppress(AzureError):
+            row = await self._row(letter.id, ("RowKey", "editBlob"))
+            if row is None or row.get("editBlob") != blob:  # two edits that are the same have the same blob
+                await self._bodies.delete(blob, before=at + _BLOB_GRACE)
 
     async def _edits(self, letter: StoredLetter) -> dict[str, Any]:
         if letter.edit is None:
@@ -328,9 +344,9 @@ class DeadLetterStore:
             await self._table.submit([Replace(whole, letter.etag)])
         except Conflict:
             return False
-        for blob in (letter.body_blob, letter.edit.blob if letter.edit is not None else None):
-            if blob is not None:
-                await self._bodies.delete(blob, before=note.at + _BLOB_GRACE)
+        edits = [name async for name in self._bodies.starting_with(f"{letter.id}-")]
+        for blob in (*([] if letter.body_blob is None else [letter.body_blob]), *edits):
+            await self._bodies.delete(blob, before=note.at + _BLOB_GRACE)
         return True
 
     async def sweep(self, before: datetime, *, time_left: Callable[[], bool]) -> Swept:

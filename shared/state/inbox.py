@@ -33,7 +33,10 @@ def _before_edit(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _without_edit(row: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {name: value for name, value in row.items() if not name.endswith(_BEFORE_EDIT)}
+    """The row as it was before an edited message was to be sent; one that had no hash has none."""
+    if not is_edited(row):
+        return dict(row)
+    kept = {name: value for name, value in row.items() if not name.endswith(_BEFORE_EDIT) and name not in _HASHES}
     return kept | {name: row[f"{name}{_BEFORE_EDIT}"] for name in _HASHES if f"{name}{_BEFORE_EDIT}" in row}
 
 
@@ -69,8 +72,9 @@ class Inbox:
             status = None if row is None else str(row["status"])
             if row is None or status == "done" or (status == "replaying" and row.get("replay") == replay):
                 return status
-            edited = {} if payload_hash is None else {**_before_edit(row), **payload_hash.columns()}
-            await self._update(key, {**row, **edited, "status": "replaying", "replay": replay}, row)
+            base = _without_edit(row)  # whoever edited it before may not have been able to take that back
+            edited = {} if payload_hash is None else {**_before_edit(base), **payload_hash.columns()}
+            await self._update(key, {**base, **edited, "status": "replaying", "replay": replay}, row)
             return "replaying"
 
         return await again_on_conflict(reopen, subject=f"the inbox record of {message_id}", tries=_TRIES)

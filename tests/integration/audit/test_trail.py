@@ -18,10 +18,11 @@ from functions.composition import Composition
 from functions.composition.audit import audit_chain
 from local.azurite import AzuriteEndpoints
 from local.setup import Environment, find_node
-from ops import auditing, distrusting, pausing
+from ops import auditing, distrusting, pausing, polls
 from ops.auditing import audited
 from shared.audit import AuditChain, AuditRecord, check
 from shared.messages import Registry
+from shared.partners import Partner, PartnerModel, Polled
 from shared.settings import Settings
 from shared.tables import Delete, Entity, Query, Replace
 from shared.tables.azure import AzureTable
@@ -73,6 +74,14 @@ async def change(settings: dict[str, str], row: str, columns: dict[str, Any] | N
     await table.close()
 
 
+class Anything(PartnerModel):
+    """What a partner answers."""
+
+
+def everything(page: Anything) -> Polled:
+    return Polled(items=[])
+
+
 def node(project: Path) -> str:
     found = find_node(Environment(project))
     assert found is not None
@@ -122,6 +131,24 @@ def test_what_operators_do_is_recorded_and_every_tampering_is_named(settings: di
     known = ("--known", f"10:{last}")
     assert "the log knows 10" in run(auditing.main, "verify", *known, settings=settings, code=1)
     run(auditing.main, "verify", "--known", "10:abc", settings=settings, code=2)
+
+
+def test_a_poll_begins_elsewhere_only_on_record(settings: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    carrier = Partner("carrier")
+    registry = Registry([], beside=[carrier, carrier.polls("/shipments", every="5m", sends="x.y")(everything)])
+    monkeypatch.setattr(polls, "discover", lambda _: registry)
+    settings = {**settings, "SLUICE_PARTNER_URLS": "carrier=http://127.0.0.1:9"}
+    for words in ([], ["--reason", " "], ["--reason", "r", "--by", ""]):
+        run(polls.main, "carrier.everything", "--to", "7", *words, settings=settings, code=2)
+    assert records(settings) == []
+    decided = ["carrier.everything", "--to", "7", "--by", "ada", "--reason", "it was skipped", "--json"]
+    (shown,) = json.loads(run(polls.main, *decided, settings=settings))["polls"]
+    assert shown["since"] == "7"
+    run(polls.main, settings=settings)
+    begun, ended = records(settings)
+    assert (begun["verb"], begun["phase"], begun["by"], begun["reason"]) == ("polls", "begun", "ada", "it was skipped")
+    assert begun["about"] == {"name": "carrier.everything", "to": "7"}
+    assert (ended["phase"], ended["about"]["outcome"]) == ("ended", "done")
 
 
 async def test_a_command_that_is_killed_or_fails_shows(settings: dict[str, str]) -> None:

@@ -61,6 +61,7 @@ class Weighing(Contract):
     grams: int
     note: str | None = None
     recipient: Annotated[str | None, Restricted] = None
+    contacts: Annotated[dict[str, str] | None, Restricted] = None
 
 
 class Count(Contract):

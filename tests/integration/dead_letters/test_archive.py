@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
+from uuid import UUID
 
 import pytest
 
+from functions.composition.dead_letters import capability, run_book
 from functions.composition.state import parking
 from functions.dead_letters import sweep
 from ops.dead_letters.editing import payload_editor
-from shared.dead_letters import Action, Decision, EditRefused, Filters, Status, StoredLetter
+from shared.dead_letters import Action, Decision, EditRefused, Filters, Report, RunBook, Status, StoredLetter
 from shared.dead_letters.store import DeadLetterStore
+from shared.jobs import JobRun
 from shared.messages import Lane
+from shared.tables import MemoryTable, Replace
 from tests.integration.dead_letters.conftest import Shop, letter
 
 ORDER = Decision(by="operator", reason="a test order")
@@ -57,6 +63,38 @@ async def test_after_its_window_it_is_decided_and_undo_is_refused(shop: Shop) ->
     assert [note.action for note in found.history] == ["archived", "discarded"]
 
 
+async def test_a_status_of_a_later_release_is_read_and_decided_by_nobody_here(shop: Shop) -> None:
+    """After a rollback: it is shown, and waits for the release that knows it, or fails again as a replay."""
+    found = await shop.die("parcel-1")
+    table = vars(shop.store)["_table"]
+
+    async def row() -> dict[str, Any]:
+        return dict(await table.get(found.id[:2], found.id))
+
+    known = await table.get(found.id[:2], found.id)
+    await table.submit([Replace({**known, "status": "postponed"}, known.etag)])
+    later = await shop.only(Filters())
+    assert later.status is Status.UNKNOWN
+    assert await shop.store.get(found.id) == later
+    redrive = shop.redrive()
+    assert (await redrive.replay(later, ORDER)).action is Action.SKIP_UNKNOWN
+    assert (await redrive.discard(later, ORDER)).action is Action.SKIP_UNKNOWN
+    assert (await redrive.archive(later, ORDER, until=shop.now())).action is Action.SKIP_UNKNOWN
+    assert (await redrive.restore(later, ORDER)).action is Action.SKIP_NOT_ARCHIVED
+    with pytest.raises(EditRefused, match="later release"):
+        await payload_editor(shop.composition).open(later)
+    again = shop.message("parcel-1", message_id=UUID(found.message_id))
+    await shop.deliver(Lane.HIGH, again)
+    assert (await row())["status"] == "postponed"
+    same = letter(identity=found.message_id, body=await shop.store.body(found), position=found.position)
+    same = replace(same, source=found.source, properties=found.properties)
+    assert same.id == found.id
+    await shop.store.put(same)
+    assert (await row())["status"] == "postponed"
+    await shop.store.put(replace(same, position={"sequenceNumber": 10**6}))
+    assert (await row())["status"] == "open"
+
+
 async def test_a_sweep_leaves_what_is_in_its_window(shop: Shop) -> None:
     await archived(shop, await shop.die("parcel-1"))
     await sweep(shop.store, shop.composition.get(parking), retention_days=30, now=shop.now)
@@ -96,3 +134,14 @@ async def test_the_same_copy_again_stays_archived_and_another_opens_it(shop: Sho
     await store.put(letter(1, position={"sequenceNumber": 99}))
     found = await shop.only(Filters())
     assert (found.status, found.archived_until) == (Status.OPEN, None)
+
+
+async def test_the_daily_sweep_forgets_old_replays_too(shop: Shop) -> None:
+    table = MemoryTable()
+    book = RunBook(table, now=shop.now)
+    for name in ("20200101T000000Z-0000", f"{shop.clock:%Y%m%dT%H%M%SZ}-0000"):
+        await book.begin(name, ORDER, clock=lambda: 0.0).end(Report())
+    jobs = capability(shop.composed({run_book: book})).jobs
+    (job,) = (one for one in jobs if one.name == "sweep-dead-letters")
+    assert await job.call(JobRun(due=shop.clock, last_success=None, time_left=lambda: 60.0)) is False
+    assert [row for _, row in table.rows] == [f"{shop.clock:%Y%m%dT%H%M%SZ}-0000"]

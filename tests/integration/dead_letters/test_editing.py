@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -31,6 +32,7 @@ from shared.dead_letters import (
 )
 from shared.encryption import DataKey, MessageEncryption, ProtectionError
 from shared.messages import Lane, Reject
+from shared.telemetry import Metrics
 from tests.integration.dead_letters.conftest import Shop
 
 ORDER = Decision(by="operator", reason="the scales sent words")
@@ -70,7 +72,13 @@ async def test_an_edited_message_takes_effect_under_its_own_id(shop: Shop) -> No
 
     done = await shop.redrive().replay(result.letter, ORDER)
     assert done.action is Action.SEND
-    assert await shop.weight(PARCEL) == {"parcelId": PARCEL, "grams": 250, "note": None, "recipient": None}
+    assert await shop.weight(PARCEL) == {
+        "parcelId": PARCEL,
+        "grams": 250,
+        "note": None,
+        "recipient": None,
+        "contacts": None,
+    }
     assert await shop.redrive().outcome(done.letter) is ReplayOutcome.DONE
     row = await inbox(shop, letter)
     assert row["status"] == "done"
@@ -109,8 +117,10 @@ async def test_the_same_edited_copy_twice_and_the_original_meanwhile_take_effect
     assert (await shop.weight(PARCEL) or {})["grams"] == 250
 
 
-async def test_an_edit_that_fails_again_opens_the_same_dead_letter(shop: Shop) -> None:
-    """Edited twice: each difference stays, with who and why."""
+async def test_an_edit_that_fails_again_opens_the_same_dead_letter(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Edited twice: each difference stays, with who and why; a failure is counted whatever it belongs to."""
+    counted: list[str] = []
+    monkeypatch.setattr(Metrics.dead_letters, "add", lambda *_, category: counted.append(category))
     letter = await shop.misread(PARCEL, note=7)
     first = await edited(shop, letter, [{"op": "remove", "path": "/data/note"}, *MEND])
     shop.broken[PARCEL] = RuntimeError("the depot burns")
@@ -118,6 +128,7 @@ async def test_an_edit_that_fails_again_opens_the_same_dead_letter(shop: Shop) -
     again = await shop.only(Filters())
     assert (again.id, again.status, again.edited) == (letter.id, Status.OPEN, True)
     assert again.category != letter.category
+    assert counted == [letter.category, again.category]
     assert [note.action for note in again.history] == ["edited", "replay", "failed again"]
     assert await shop.redrive().outcome(again) is ReplayOutcome.FAILED
 
@@ -211,6 +222,48 @@ async def test_an_edit_whose_message_is_not_sent_leaves_the_inbox_as_it_was(shop
     assert not [name for name in after if name.endswith("BeforeEdit")]
 
 
+async def test_the_original_takes_effect_after_an_edit_whose_replay_left_the_inbox_open(shop: Shop) -> None:
+    """The process dies between giving the dead letter back and closing its inbox row: once, and again."""
+    shop.broken[PARCEL] = Reject("it is too light")
+    letter = await shop.misread(PARCEL, grams=1)
+    before = await inbox(shop, letter)
+    shop.broken.clear()
+
+    async def refuse(_: Lane, __: ServiceBusMessage) -> None:
+        raise ConnectionError("the broker is away")
+
+    async def dies(_: StoredLetter) -> None:
+        raise ConnectionError("the state is away")
+
+    for grams in (250, 300):
+        current = await edited(shop, await shop.only(Filters()), {"data": {"grams": grams}})
+        await shop.redrive(refuse, _close_inbox=dies).replay(current.letter, ORDER)
+        left = await inbox(shop, letter)
+        assert (left["status"], left["payloadSha256BeforeEdit"]) == ("replaying", before["payloadSha256"])
+    found = await shop.only(Filters())
+    assert found.status is Status.OPEN
+    original = await payload_editor(shop.composition).restore(found, ORDER)
+    await shop.redrive().replay(original.letter, ORDER)
+    assert await shop.effects(PARCEL) == 1
+    assert (await shop.weight(PARCEL) or {})["grams"] == 1
+    row = await inbox(shop, letter)
+    assert (row["status"], row["payloadSha256"]) == ("done", before["payloadSha256"])
+    assert not [name for name in row if name.endswith("BeforeEdit")]
+
+
+async def test_what_had_no_payload_hash_has_none_after_an_edit_that_was_not_sent(shop: Shop) -> None:
+    letter = await shop.misread(PARCEL)
+    before = await inbox(shop, letter)
+    result = await edited(shop, letter)
+
+    async def refuse(_: Lane, __: ServiceBusMessage) -> None:
+        raise ConnectionError("the broker is away")
+
+    await shop.redrive(refuse).replay(result.letter, ORDER)
+    hashes = ("payloadSha256", "payloadHash")
+    assert [(await inbox(shop, letter)).get(name) for name in hashes] == [before.get(name) for name in hashes]
+
+
 async def test_what_cannot_be_edited_says_why(shop: Shop) -> None:
     editor = payload_editor(shop.composition)
     unknown = shop.message(PARCEL, event_type="parcel.lost")
@@ -272,6 +325,46 @@ async def test_protected_fields_are_moved_but_not_seen(shop: Shop) -> None:
     assert (await shop.weight(PARCEL) or {})["recipient"] == "Grace Planted"
 
 
+@pytest.mark.parametrize("guess", ["Ada Planted", "Bob Planted"])
+async def test_a_guess_of_a_protected_value_is_answered_alike(shop: Shop, guess: str) -> None:
+    """Dry or real, by what an edit, its history, `show` and its undo say."""
+    shop.broken[PARCEL] = Reject("it is too light")
+    letter = await shop.misread(PARCEL, grams=1, recipient="Ada Planted")
+    editor = payload_editor(shop.composition)
+    opened, patch = await editor.open(letter), {"data": {"recipient": guess}}
+    assert (await editor.patch(opened, {"data": {"grams": 1}}, ORDER, dry_run=True)).outcome is EditOutcome.SAME
+    dry = await editor.patch(opened, patch, ORDER, dry_run=True)
+    assert (dry.outcome, dry.paths) == (EditOutcome.VALID, ("/data/recipient",))
+    real = await editor.patch(opened, patch, ORDER)
+    assert (real.outcome, real.paths) == (EditOutcome.EDITED, ("/data/recipient",))
+    assert real.letter.history[-1].reason == f"{ORDER.reason} (changed /data/recipient)"
+    assert await editor.changes(real.letter) == [("/data/recipient", "[redacted]", "[redacted]")]
+    undo = await editor.restore(real.letter, ORDER, dry_run=True)
+    assert undo.paths == ("/data/recipient",)
+    (kept,) = await shop.store.differences(real.letter)
+    assert kept["patch"] == [{"op": "replace", "path": "/data/recipient", "value": guess}]
+
+
+@pytest.mark.parametrize("reveal", [False, True])
+async def test_what_a_protected_mapping_holds_is_named_in_the_encrypted_log_only(shop: Shop, reveal: bool) -> None:
+    letter = await shop.misread(PARCEL, contacts={"ada@planted": "1"})
+    editor = payload_editor(shop.composition)
+    patch = {"data": {"grams": 1, **({"contacts": {"ada@planted": "2", "bob@planted": "3"}} if reveal else {})}}
+    first = await edited(shop, letter, patch, reveal=reveal)
+    patch = {"data": {"contacts": {"eve@planted": "2"}}}
+    second = await edited(shop, first.letter, patch, reveal=reveal)
+    assert (first.paths, second.paths) == (
+        ("/data/grams", "/data/contacts") if reveal else ("/data/grams",),
+        ("/data/contacts",),
+    )
+    shown = await editor.changes(second.letter)
+    assert shown == [("/data/grams", "heavy", 1), ("/data/contacts", "[redacted]", "[redacted]")]
+    undone = await editor.restore(second.letter, ORDER)
+    assert set(undone.paths) == {"/data/grams", "/data/contacts"}
+    assert "planted" not in str(undone.letter.history)
+    assert "eve@planted" in str(await shop.store.differences(undone.letter))
+
+
 async def test_a_payload_that_grows_past_the_threshold_travels_as_a_claim(shop: Shop) -> None:
     """And one that was a claim may become small; what a claim is for is kept as long as its dead letter."""
     letter = await shop.misread(PARCEL)
@@ -325,3 +418,37 @@ async def test_a_large_edit_is_kept_in_a_blob_that_goes_with_its_dead_letter(sho
     assert (swept.records, swept.bodies) == (1, 1)
     with pytest.raises(LookupError, match="the edit of the dead letter"):
         await shop.store.outgoing(result.letter)
+
+
+async def blobs(shop: Shop) -> list[str]:
+    return [name async for name in shop.bodies.list_blob_names()]
+
+
+async def test_an_edit_leaves_no_blob_of_the_one_before_it_nor_of_one_that_lost(shop: Shop) -> None:
+    shop.clock = datetime.now(UTC)
+    letter = await shop.misread(PARCEL)
+    first = await edited(shop, letter, {"data": {"grams": 1, "note": "n" * 60_000}})
+    editor = payload_editor(shop.composition)
+    opened, late = await editor.open(first.letter), await editor.open(first.letter)
+    second = await editor.patch(opened, {"data": {"grams": 2}}, ORDER)
+    assert second.letter.edit is not None
+    assert await blobs(shop) == [second.letter.edit.blob]
+    assert (await editor.patch(late, {"data": {"grams": 3}}, ORDER)).outcome is EditOutcome.CHANGED
+    assert (await editor.restore(first.letter, ORDER)).outcome is EditOutcome.CHANGED
+    whole = await editor.open(second.letter)
+    current = await shop.redrive().archive(second.letter, ORDER, until=shop.now())  # the blob is there, the row newer
+    assert (await editor.patch(whole, {"data": {"grams": 3}}, ORDER)).outcome is EditOutcome.CHANGED
+    assert current.letter.status is Status.ARCHIVED
+    assert await blobs(shop) == [second.letter.edit.blob]
+    assert b"n" * 60_000 in (await shop.store.outgoing(second.letter)).body
+
+
+async def test_erasing_leaves_no_blob_of_an_edit_that_a_crash_left(shop: Shop) -> None:
+    shop.clock = datetime.now(UTC)
+    letter = await shop.misread(PARCEL)
+    await edited(shop, letter, {"data": {"grams": 1, "note": "n" * 60_000}})
+    await BodyStore(shop.bodies).put(f"{letter.id}-{'0' * 16}", b"Planted")
+    await BodyStore(shop.bodies).put(f"{'0' * 32}-{'0' * 16}", b"another's")
+    note = Note(at=shop.now(), action="erased", by="operator", reason="asked for")
+    assert await shop.store.forget(await shop.only(Filters()), note)
+    assert await blobs(shop) == [f"{'0' * 32}-{'0' * 16}"]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from itertools import repeat
+from typing import Any
+
+from azure.core.exceptions import ServiceRequestError
 
 from ops.dead_letters.rendering import run_json, runs_table
 from shared.dead_letters import Decision, Ramp, RedriveRun, ReplayOutcome, Report, RunBook
@@ -109,3 +112,73 @@ async def test_signs_of_life_are_a_second_apart_and_the_list_is_bounded() -> Non
     found = await replays.book.all()
     assert len(found) == KEPT
     assert found[0].run == f"run-{KEPT + 4:03}"
+
+
+def away(replays: Replays, name: str, times: int) -> None:
+    """Have the table fail so often."""
+    whole, left = getattr(replays.table, name), times
+
+    async def failing(*arguments: Any, **more: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if left >= 0:
+            raise ServiceRequestError("the state is away")
+        return await whole(*arguments, **more)
+
+    vars(replays.table)[name] = failing
+
+
+async def test_progress_that_cannot_be_written_ends_no_run() -> None:
+    replays = Replays()
+    noted = replays.book.begin("run-1", ORDER, clock=replays.clock)
+    away(replays, "submit", 10**6)
+    redrive = Scripted(replays.clock, repeat(ReplayOutcome.DONE))
+    run = RedriveRun(redrive, Ramp(rate=4), clock=replays.clock, sleep=replays.clock.sleep, look=noted.look)
+    report = await run.replay(each(letters(60)), ORDER)
+    await noted.end(report)
+    assert (report.handed_over, report.outcomes[ReplayOutcome.DONE], report.stopped) == (60, 60, None)
+
+
+async def test_a_run_that_nobody_can_stop_any_more_stops_and_judges_what_it_sent() -> None:
+    """A read that fails now and then is borne."""
+    replays = Replays()
+    noted = replays.book.begin("run-1", ORDER, clock=replays.clock)
+    away(replays, "get", 2)
+    for _ in range(5):
+        assert await noted.look(Report()) is None
+        replays.clock.now += 1
+    away(replays, "get", 10**6)
+    redrive = Scripted(replays.clock, repeat(ReplayOutcome.DONE))
+    run = RedriveRun(redrive, Ramp(rate=4), clock=replays.clock, sleep=replays.clock.sleep, look=noted.look)
+    report = await run.replay(each(letters(100)), ORDER)
+    assert "nobody could stop it" in (report.stopped or "")
+    assert 0 < report.handed_over == report.outcomes[ReplayOutcome.DONE] < 100
+
+
+async def test_outcomes_that_cannot_be_read_now_are_awaited() -> None:
+    replays = Replays()
+    redrive = Scripted(replays.clock, repeat(ReplayOutcome.DONE))
+    whole, failures = redrive.outcome, iter([True] * 7)
+
+    async def outcome(letter: Any) -> ReplayOutcome:
+        if next(failures, False):
+            raise ServiceRequestError("the state is away")
+        return await whole(letter)
+
+    vars(redrive)["outcome"] = outcome
+    run = RedriveRun(redrive, Ramp(rate=100), clock=replays.clock, sleep=replays.clock.sleep)
+    report = await run.replay(each(letters(10)), ORDER)
+    assert (report.outcomes[ReplayOutcome.DONE], report.stopped) == (10, None)
+
+
+async def test_old_runs_are_neither_read_nor_kept() -> None:
+    replays = Replays()
+    names = [f"{NOON - timedelta(days=days):%Y%m%dT%H%M%SZ}-0000" for days in (0, 20, 40, 400)]
+    for name in names:
+        await replays.book.begin(name, ORDER, clock=replays.clock).end(Report())
+        await replays.book.ask_to_stop(name, ENOUGH)
+    assert {one.run for one in await replays.book.all()} == set(names[:2])
+    assert await replays.book.sweep(NOON - timedelta(days=30)) == 4
+    left = {row for _, row in replays.table.rows}
+    assert left == {*names[:2], *(f"stop:{name}" for name in names[:2])}
+    assert await replays.book.sweep(NOON - timedelta(days=30)) == 0

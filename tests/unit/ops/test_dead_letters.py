@@ -224,6 +224,9 @@ def test_a_stop_needs_a_reason_and_no_choice(capsys: pytest.CaptureFixture[str])
         with pytest.raises(SystemExit):
             parse(words, program="x")
         assert "--reason is needed" in capsys.readouterr().err
+    with pytest.raises(SystemExit):  # nothing would be stopped, or something would that nobody recorded
+        parse(["replay", "--stop", "--dry-run", "--reason", "x"], program="x")
+    assert "--stop and --dry-run" in capsys.readouterr().err
     assert parse(["replay", "--stop", "--reason", "x"], program="x").stop == "all"
     assert parse(["replay", "--stop", "run-1", "--reason", "x"], program="x").stop == "run-1"
 
