@@ -111,7 +111,7 @@ class Monitor:
         missing = []
         for one in self._watched:
             if one.task is None or one.task.done():
-                # In a context of its own, which each call copies: it outlives whoever asks first, and is no part of that.
+                # In a context of its own, which each call copies: it outlives whoever asks first, and is no part of it.
                 watching = self._watch(one)
                 one.task = asyncio.create_task(watching, name=f"health of {one.name}", context=Context())
             if not self._is_fresh(one):
