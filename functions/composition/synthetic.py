@@ -64,7 +64,7 @@ def capability(composition: Composition) -> Capability:
         interval=60,
         timeout=30,
         threshold=10,
-        weight=0.5,
+        weight=0,
     )
     by = [_COMPONENT]
     return Capability(
