@@ -211,10 +211,10 @@ class Partner(Declaration):
             if region is not None:
                 raise UnknownTarget(self.name, "target", "has no regions", sent=False)
             return None
-        regions = {one.region for one in self.targets if one.region is not None}
+        regions: set[str | None] = {one.region for one in self.targets if one.region is not None}
         fits = [(one.fit(region, tier, customer), one) for one in self.targets]
         best = max((fit for fit, _ in fits), default=-1)
-        if best < 0 or (regions and region not in regions):
+        if best < 0 or region not in (regions or {None}):
             raise UnknownTarget(self.name, "target", "has no target for that region, tier and customer", sent=False)
         return next(one for fit, one in fits if fit == best)
 
