@@ -7,6 +7,6 @@ from shared.telemetry import configure
 
 settings = SETTINGS.load()
 configure(settings)
-composition = Composition(settings, with_synthetic(settings, discover(integrations)))
+composition = Composition(settings, with_synthetic(discover(integrations)))
 capabilities = capabilities_of(composition, CAPABILITIES)
 app = compose(capabilities)

@@ -1,7 +1,7 @@
 """The read models over HTTP: one row by its key, or the rows of a person by token, as far as the caller may see."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from datetime import datetime
 from urllib.parse import urlencode
 
@@ -33,6 +33,8 @@ class Views:
     ----------
     reader:
         Called with the first request, so that nothing connects before.
+    hidden:
+        Read models without endpoints: they are nobody's outside.
     public_path:
         What a proxy before the app has in front of its paths.
     """
@@ -42,17 +44,19 @@ class Views:
         registry: Registry,
         reader: Callable[[], ViewReader],
         *,
+        hidden: Container[str] = (),
         public_path: str = "",
         now: Callable[[], datetime],
     ) -> None:
         self._registry = registry
+        self._hidden = hidden
         self._public_path = public_path
         self._reader = reader
         self._now = now
 
     def routes(self) -> list[Route]:
         """For each read model: a row by its key and, where it has fields to find by, rows by a value."""
-        return [route for name in self._registry.views for route in self._routes(name)]
+        return [route for name in self._registry.views if name not in self._hidden for route in self._routes(name)]
 
     def _routes(self, name: str) -> Iterator[Route]:
         async def show(request: Request) -> Response:

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import logging
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
@@ -16,7 +17,7 @@ from starlette.responses import Response
 from shared.audit import SecurityEvent, security_event
 from shared.http import ANONYMOUS, BadBody, Intake, Route, correlation_id, error, read_body
 from shared.messages import ErrorCode, Handler, MessageError, Registry, parse_strict
-from shared.resilience import BoundedCache
+from shared.resilience import BoundedCache, TokenBucket
 from shared.secrets import SecretCache, UnfitSecret
 from shared.telemetry import log_event
 from shared.webhooks import Incoming, NotGenuine, Notice, Reply, WebhookSource
@@ -33,6 +34,8 @@ _AT_ONCE = 64
 _SECONDS = 10.0
 _MOST_FIELDS = 1_000
 _CERTIFICATE_LIVES = 86_400.0
+_FETCHES = 10
+"""Certificates that are fetched at once, and in a minute."""
 _NOT_KEPT = "This could not be kept just now. Send it again."
 
 Fetch = Callable[[str], Awaitable[bytes]]
@@ -72,6 +75,7 @@ class Webhooks:
         self._public_url = public_url
         self._now = now
         self._fetched: BoundedCache[str, bytes] = BoundedCache(16, ttl=_CERTIFICATE_LIVES)
+        self._fetches = TokenBucket(capacity=_FETCHES, rate=_FETCHES / 60, clock=time.monotonic)
 
     def routes(self) -> list[Route]:
         """One for each method of each source; its own check of the sender stands in place of a role."""
@@ -117,11 +121,14 @@ class Webhooks:
         if incoming.method == "OPTIONS":
             return scheme.handshake(incoming, None, ()) or Reply(404)
         secrets = await self._values(source)
-        fetched = await self._document(scheme.fetches(incoming))
+        url = scheme.fetches(incoming)
+        fetched = b"" if url is None else await self._document(url)
         try:
             scheme.verify(incoming, secrets, now=self._now(), fetched=fetched)
         except ValueError as failure:
             raise UnfitSecret(" or ".join(source.secrets), str(failure)) from None
+        if url is not None:
+            self._fetched.put(url, fetched)  # once it has proved to be the sender's
         content = await _parsed(incoming)
         answer = scheme.handshake(incoming, content, secrets)
         if answer is None:
@@ -134,14 +141,14 @@ class Webhooks:
         found = await asyncio.gather(*(self._secrets().both(name) for name in source.secrets))
         return [one.value for versions in found for one in versions]
 
-    async def _document(self, url: str | None) -> bytes:
-        if url is None:
-            return b""
+    async def _document(self, url: str) -> bytes:
         known = self._fetched.get(url)
         if known is not None:
             return known
+        if not self._fetches.take():  # anybody may name addresses
+            raise TimeoutError(f"{url} isn't read now: too many others are asked for")
         try:
-            return self._fetched.put(url, await self._fetch(url))
+            return await self._fetch(url)
         except Exception as failure:  # whatever it raises: nobody can tell now whether the request is genuine
             raise TimeoutError(f"{url} can't be read: {type(failure).__name__}") from failure
 
@@ -194,7 +201,9 @@ async def _parsed(incoming: Incoming) -> Any:
         It is neither.
     """
     body = incoming.body
-    if incoming.headers.get("content-type", "").partition(";")[0].strip() == "application/x-www-form-urlencoded":
+    kind = incoming.headers.get("content-type", "").partition(";")[0].strip()
+    # No signature covers the type: JSON stays JSON, whatever it is called.
+    if kind == "application/x-www-form-urlencoded" and body.lstrip()[:1] not in (b"{", b"["):
         try:
             fields = dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS))
         except ValueError:

@@ -5,10 +5,11 @@ A dependency is asked by the app that uses it: the API has no right to publish e
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from functions.api import Authenticate, health_routes
 from functions.triggers import AppName
-from shared.health import Check, Health, Identity, Monitor, Reports
+from shared.health import Check, Component, Health, Identity, Monitor, Reports
 from shared.http import Route
 from shared.jobs import Job, JobRun, parse_schedule
 from shared.telemetry import Metrics
@@ -38,7 +39,12 @@ def routes_of(
     elsewhere = [name for name, check in checks.items() if check.app != AppName.API]
     own = {name: check for name, check in checks.items() if check.app == AppName.API}
     if elsewhere:
-        own["reports"] = Check(ask=lambda: composition.get(reports).read(elsewhere), weight=0)
+
+        async def reported() -> list[Component]:
+            """What is away elsewhere weighs nothing here: this instance takes commands without it."""
+            return [replace(one, weight=0) for one in await composition.get(reports).read(elsewhere)]
+
+        own["reports"] = Check(ask=reported, weight=0)
     monitor = Monitor(own)
     health = Health(monitor, Identity(release=composition.settings.release), now=composition.now)
     composition.on_close(monitor.close)

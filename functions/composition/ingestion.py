@@ -5,6 +5,7 @@ from uuid import uuid4
 from functions.commands import Commands
 from shared.health import Check
 from shared.http import Intake
+from shared.synthetic import EVENT_TYPE
 
 from .capability import Capability
 from .claims import CLAIMS, claim_store
@@ -38,7 +39,7 @@ def capability(composition: Composition) -> Capability:
     """A route for any command, one for each handler that has its own, and one for operations."""
     protection = composition.get(fields)
     every = (one for integration in composition.registry.integrations for one in integration.handlers)
-    handled = [one for one in every if one.webhook is None]
+    handled = [one for one in every if one.webhook is None and one.event_type != EVENT_TYPE]
     commands = Commands(
         lambda: composition.get(intake),
         lambda: composition.get(state_store),

@@ -8,6 +8,7 @@ from shared.environment import WrongSettings
 from shared.messages import Registry
 from shared.partners import KeptAnswers, Partner, Partners, StateRow, Surroundings
 from shared.partners.settings import PartnerSettings
+from shared.processing.handling import CALLS_SHARE
 from shared.telemetry import Metrics
 
 from .capability import Capability
@@ -50,9 +51,9 @@ def partners(composition: Composition) -> Partners:
 
 
 def work_seconds(registry: Registry) -> float:
-    """Seconds that handlers need at least: the longest call that was agreed with any partner, and what is before it."""
+    """Whole seconds of a handler, at least: its calls' share holds the longest agreed call, and what is before it."""
     agreed = [one.timeouts.total for one in registry.declared(Partner)]
-    return max(agreed) + SPARE_SECONDS if agreed else 0.0
+    return float(ceil((max(agreed) + SPARE_SECONDS) / CALLS_SHARE)) if agreed else 0.0
 
 
 def lane_lock(registry: Registry) -> str:

@@ -157,7 +157,7 @@ def capability(composition: Composition) -> Capability:
         ],
         jobs=[Job(name="drain-parked", app=AppName.ORDERED, schedule=schedule, call=drain_parked)],
         probes={
-            _BACKLOG: Check(ask=waiting, app=AppName.STREAMS, interval=10, timeout=4, threshold=1, weight=0.5),
+            _BACKLOG: Check(ask=waiting, app=AppName.STREAMS, interval=10, timeout=4, threshold=1, weight=0),
         },
         needs=[
             *(

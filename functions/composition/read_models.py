@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from functions.views import Views
 from shared.query import Projector, ReadModels, ViewReader
 from shared.streams import StreamEvent
+from shared.synthetic import VIEW
 from shared.telemetry import Metrics
 
 from .capability import Capability
@@ -47,6 +48,7 @@ def capability(composition: Composition) -> Capability:
     views = Views(
         composition.registry,
         lambda: composition.get(view_reader),
+        hidden={VIEW},
         public_path=composition.settings.public_path,
         now=composition.now,
     )

@@ -95,7 +95,7 @@ def capability(composition: Composition) -> Capability:
         await composition.get(publisher).probe()
 
     schedule = parse_schedule(composition.settings.outbox_sweep_schedule)
-    check = Check(ask=probe, app=AppName.STREAMS, interval=10, timeout=4, threshold=1.5, weight=0.5)
+    check = Check(ask=probe, app=AppName.STREAMS, interval=10, timeout=4, threshold=1.5, weight=0)
     return Capability(
         name="sending",
         probes={"event-hubs": check},

@@ -104,7 +104,7 @@ def stream_consumer(
         schedule=parse_schedule(_EVERY),
         call=close_gaps,
     )
-    check = Check(ask=lag, app=AppName.STREAMS, interval=30, timeout=5, threshold=3, weight=0.5)
+    check = Check(ask=lag, app=AppName.STREAMS, interval=30, timeout=5, threshold=3, weight=0)
     return Consumer(function=function, job=job, lag=check, hub=hub)
 
 

@@ -7,7 +7,6 @@ from pydantic_core import to_json
 from functions.triggers import AppName
 from shared.health import Check
 from shared.messages import Registry
-from shared.settings import Settings
 from shared.synthetic import EVENT_TYPE, NAME, VIEW, Marked, SyntheticTransaction, synthetic_integration
 from shared.telemetry import Metrics
 
@@ -24,9 +23,12 @@ __all__ = ["capability", "transaction", "with_synthetic"]
 _COMPONENT = "synthetic"
 
 
-def with_synthetic(settings: Settings, registry: Registry) -> Registry:
-    """The app's integrations, and that of marked messages where the settings ask for them."""
-    return registry.beside(synthetic_integration()) if settings.synthetic else registry
+def with_synthetic(registry: Registry) -> Registry:
+    """The app's integrations, and that of marked messages: every app knows them, whichever sends them, and since when.
+
+    An app that didn't would make a dead letter of each, and hold its key on the ordered lane.
+    """
+    return registry.beside(synthetic_integration())
 
 
 def transaction(composition: Composition) -> SyntheticTransaction:
@@ -53,7 +55,7 @@ def transaction(composition: Composition) -> SyntheticTransaction:
 
 
 def capability(composition: Composition) -> Capability:
-    """A component of health, and what its asking needs, where the settings ask for it."""
+    """A component of health, and what its sending needs, where the settings ask for it."""
     if not composition.settings.synthetic:
         return Capability(name="synthetic", metrics=_METRICS, settings=["SLUICE_SYNTHETIC"])
     check = Check(
@@ -62,7 +64,7 @@ def capability(composition: Composition) -> Capability:
         interval=60,
         timeout=30,
         threshold=10,
-        weight=0.5,
+        weight=0,
     )
     by = [_COMPONENT]
     return Capability(

@@ -39,7 +39,7 @@ class Check:
     threshold:
         Seconds after which an answer counts as slow, which is degraded.
     weight:
-        See `Component`.
+        See `Component`; it counts where the API itself asks.
     """
 
     ask: Probe

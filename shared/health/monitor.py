@@ -8,6 +8,7 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextvars import Context
 from typing import Any
 
 from shared.telemetry import Metrics
@@ -110,7 +111,9 @@ class Monitor:
         missing = []
         for one in self._watched:
             if one.task is None or one.task.done():
-                one.task = asyncio.create_task(self._watch(one), name=f"health of {one.name}")
+                # In a context of its own, which each call copies: it outlives whoever asks first, and is no part of it.
+                watching = self._watch(one)
+                one.task = asyncio.create_task(watching, name=f"health of {one.name}", context=Context())
             if not self._is_fresh(one):
                 one.answered.clear()
                 missing.append(asyncio.ensure_future(one.answered.wait()))

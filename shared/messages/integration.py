@@ -208,7 +208,8 @@ class Integration(Declared):
         Raises
         ------
         ValueError
-            A name or the unit isn't well-formed, or the metric is there already with another unit or description.
+            A name or the unit isn't well-formed, an attribute is called as a parameter of `work.count`, or the metric
+            is there already with another unit or description.
         """
         return business_counter(self.name, name, by=by, unit=unit, description=description)
 

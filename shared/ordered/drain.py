@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Protocol
 
 from shared.messages import Delivery, Headers, InvalidMessage, Lane
@@ -35,7 +36,7 @@ class ParkingDrain:
     Parameters
     ----------
     take_turn:
-        Processes one message: the pipeline.
+        Processes one message, and calls what settles it: the pipeline.
     budget:
         Seconds within which a new message may be begun; the next drain goes on with what is left.
     clock:
@@ -46,7 +47,7 @@ class ParkingDrain:
         self,
         parking: Parking,
         ordered: OrderedKeys,
-        take_turn: Callable[[Delivery], Awaitable[Ended]],
+        take_turn: Callable[[Delivery, Callable[[Ended], Awaitable[None]]], Awaitable[Ended]],
         *,
         pauses: Pauses | None = None,
         now: Callable[[], datetime],
@@ -98,8 +99,8 @@ class ParkingDrain:
                 if turn is None:  # somebody else has moved on; the next round sees where
                     await asyncio.sleep(0)
                     continue
-                ended = await self._take_turn(self._begun(turn.delivery, late=self._now() - parked.until))
-                await self._ordered.settle_turn(ended, turn)
+                begun = self._begun(turn.delivery, late=self._now() - parked.until)
+                ended = await self._take_turn(begun, partial(self._ordered.settle_turn, turn=turn))
                 outcomes[type(ended.outcome)] += 1
 
     def _begun(self, delivery: Delivery, *, late: timedelta) -> Delivery:

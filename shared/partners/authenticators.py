@@ -1,18 +1,19 @@
 """What adds to a request the proof of who sends it, and what helps when the partner doesn't believe it."""
 
+import asyncio
 import base64
-import binascii
 import hashlib
 import hmac
 import os
 import ssl
 import tempfile
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 from urllib.parse import urlsplit, urlunsplit
 
+from shared.resilience import RetryBudget
 from shared.secrets import Secret, UnknownSecret
 from shared.telemetry import hide
 
@@ -20,9 +21,12 @@ from .auth import ApiKey, Authentication, Basic, ClientCredentials, HmacSigned, 
 from .errors import PartnerError
 from .meaning import check
 from .sessions import Request, Session
-from .tokens import Token, TokenCache, read_token, token_request
+from .tokens import Token, TokenCache, read_token, refusals, token_request
 
-__all__ = ["Authenticators", "Means", "Secrets"]
+__all__ = ["Authenticators", "Means", "Secrets", "Used"]
+
+Used = Mapping[Authentication, str]
+"""The secrets and tokens of one request."""
 
 
 class Secrets(Protocol):
@@ -61,10 +65,25 @@ class Means:
 
 
 class Authenticators:
-    """Everything that a partner asks for, in the order in which it was declared."""
+    """Everything that a partner asks for, in the order in which it was declared.
 
-    def __init__(self, partner: str, declared: Sequence[Authentication], means: Means, *, base_url: str = "") -> None:
+    Parameters
+    ----------
+    key_header:
+        The header with the call's key, which a signature may be over.
+    """
+
+    def __init__(
+        self,
+        partner: str,
+        declared: Sequence[Authentication],
+        means: Means,
+        *,
+        base_url: str = "",
+        key_header: str | None = None,
+    ) -> None:
         self._partner = partner
+        self._key_header = key_header
         self._base_url = base_url
         self._means = means
         self._secrets: dict[str, _RotatingSecret] = {}
@@ -76,40 +95,53 @@ class Authenticators:
         self._others = tuple(one for one in declared if not isinstance(one, MutualTls | HmacSigned))
         self.any = bool(declared)
 
-    async def apply(self, request: Request) -> Request:
-        """The request with its proofs; a signature is over all the rest."""
-        for one in (*self._others, *self._signatures):
-            request = await self._applied(request, one)
-        return request
+    async def apply(self, request: Request) -> tuple[Request, Used]:
+        """The request with its proofs, a signature over all the rest, and the secrets and tokens that they are of.
 
-    async def refused(self, request: Request) -> bool:
-        """The partner answered this request with 401: whether another try may be believed."""
+        Raises
+        ------
+        PartnerError
+            There is no proof; the request hasn't been sent.
+        """
+        used: dict[Authentication, str] = {}
+        try:
+            for one in (*self._others, *self._signatures):
+                if isinstance(one, ClientCredentials | RefreshToken | ManagedIdentity):
+                    used[one] = await self._token(one).get()
+                else:
+                    used[one] = await self._secret(one.secret).get()
+                request = self._applied(request, one, used[one])
+        except PartnerError as error:  # a token endpoint's: whatever became of that request, this one wasn't made
+            error.sent = False
+            raise
+        return request, used
+
+    async def refused(self, used: Used) -> bool:
+        """The partner answered a request of these proofs with 401: whether another try may be believed."""
         helped = False
-        for one in (*self._others, *self._signatures):
+        for one, value in used.items():
             if isinstance(one, ClientCredentials | RefreshToken | ManagedIdentity):
-                bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
-                self._token(one).spoil(bearer)
-                helped = True
-            elif await self._secret(one.secret).refused():
-                helped = True
+                helped |= self._token(one).spoil(value)
+            else:
+                helped |= await self._secret(one.secret).refused(value)
         return helped
 
-    async def _applied(self, request: Request, one: Authentication) -> Request:
+    def _applied(self, request: Request, one: Authentication, secret: str) -> Request:
         match one:
             case ApiKey():
-                value = one.prefix + await self._secret(one.secret).get()
+                value = one.prefix + secret
                 if one.query:
                     return replace(request, query={**request.query, one.query: value})
                 return _with(request, {one.header: value})
             case Basic():
-                pair = f"{one.user}:{await self._secret(one.secret).get()}".encode()
+                pair = f"{one.user}:{secret}".encode()
                 value = base64.b64encode(pair).decode()
                 hide(value)
                 return _with(request, {"Authorization": f"Basic {value}"})
             case HmacSigned():
-                return _with(request, self._signed(request, one, await self._secret(one.secret).get()))
+                return _with(request, self._signed(request, one, secret))
             case ClientCredentials() | RefreshToken() | ManagedIdentity():
-                return _with(request, {"Authorization": f"Bearer {await self._token(one).get()}"})
+                return _with(request, {"Authorization": f"Bearer {secret}"})
             case _:
                 return request
 
@@ -119,7 +151,7 @@ class Authenticators:
         moment = self._means.now()
         sent = URL(self._base_url + request.path).with_query(request.query or None)
         parts = {
-            "id": next((value for name, value in request.headers.items() if name == "Idempotency-Key"), ""),
+            "id": request.headers.get(self._key_header or "", ""),
             "timestamp": str(int(moment.timestamp())),
             "method": request.method,
             "path": sent.raw_path,
@@ -142,7 +174,7 @@ class Authenticators:
         if name not in self._secrets:
             if self._means.secrets is None:
                 raise UnknownSecret(name, "the app has no key vault: set KeyVault__vaultUri")
-            self._secrets[name] = _RotatingSecret(self._means.secrets, name)
+            self._secrets[name] = _RotatingSecret(self._means.secrets, name, budget=refusals(self._means.clock))
         return self._secrets[name]
 
     def _token(self, one: ClientCredentials | RefreshToken | ManagedIdentity) -> TokenCache:
@@ -175,12 +207,17 @@ class Authenticators:
             check(self._partner, "token", answer, now=self._means.now())
             return read_token(self._partner, answer)
 
+        names = [one.secret, one.refresh_secret] if isinstance(one, RefreshToken) else [one.secret]
+        budget = refusals(self._means.clock)
+
         async def fetch() -> Token:
             """A secret that has just been replaced is read anew."""
             try:
                 return await ask()
             except PartnerError as error:
-                if error.status not in (400, 401) or not await secrets.changed(one.secret):
+                if error.status not in (400, 401) or not budget.spend():
+                    raise
+                if not any([await secrets.changed(name) for name in names if name]):
                     raise
             return await ask()
 
@@ -214,9 +251,11 @@ _TOKEN_SECONDS = 10.0
 class _RotatingSecret:
     """A secret of which a partner may know the next or the former version already, or still."""
 
-    def __init__(self, secrets: Secrets, name: str) -> None:
+    def __init__(self, secrets: Secrets, name: str, *, budget: RetryBudget) -> None:
         self._secrets = secrets
         self._name = name
+        self._budget = budget
+        self._learning = asyncio.Lock()
         self._refused = ""
 
     async def get(self) -> str:
@@ -228,17 +267,20 @@ class _RotatingSecret:
         hide(value)
         return value
 
-    async def refused(self) -> bool:
-        """Whether there is another version to try: a newer one of the vault, or the one before."""
-        used = await self.get()
-        await self._secrets.changed(self._name)
-        current = (await self._secrets.get(self._name)).value
-        if used != current:  # it was the former one, or the vault has a new one
-            self._refused = ""
-            return True
-        others = [one.value for one in await self._secrets.both(self._name) if one.value != current]
-        self._refused = current if others else ""
-        return bool(others)
+    async def refused(self, used: str) -> bool:
+        """Whether there is another version to try than the one that was used: one of the vault, or the one before."""
+        async with self._learning:
+            if used != await self.get():  # another call has found out meanwhile
+                return True
+            if self._budget.spend():
+                await self._secrets.changed(self._name)
+            current = (await self._secrets.get(self._name)).value
+            if used != current:  # it was the former one, or the vault has a new one
+                self._refused = ""
+                return True
+            others = [one.value for one in await self._secrets.both(self._name) if one.value != current]
+            self._refused = current if others else ""
+            return bool(others)
 
 
 def _with(request: Request, headers: dict[str, str]) -> Request:
@@ -253,7 +295,7 @@ def _key(partner: str, how: HmacSigned, secret: str) -> bytes:
         return secret.encode()
     try:
         return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
-    except binascii.Error:
+    except ValueError:  # not in Base64, or not even in ASCII
         raise PartnerError(partner, "signature", f"the secret {how.secret} is no Base64", sent=False) from None
 
 

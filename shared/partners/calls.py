@@ -130,6 +130,9 @@ class Calls:
             headers=sent,
             body=None if body is None else body.model_dump_json(by_alias=True).encode(),
         )
+        own = sorted((name.lower(), value) for name, value in (headers or {}).items())
+        asked = (path, tuple(sorted(request.query.items())), tuple(own))
+        former: tuple[Received, float] | None = None
         self.age = 0.0
         try:
             received = await self._client.call(
@@ -140,18 +143,17 @@ class Calls:
                 is_first=self._numbers.total() == 1,
             )
         except PartnerUnavailable as error:
-            former = self._client.former(request, within=stale) if stale else None
+            former = self._client.former(asked, within=stale) if stale and method == "GET" else None
             if former is not None:
                 received, self.age = former
             elif fallback is not None:
                 return fallback(error)
             else:
                 raise
-        else:
-            if stale and method == "GET":
-                self._client.remember(request, received)
         self.headers = received.headers
         value = _read(partner.name, request, received, answer)
+        if stale and method == "GET" and former is None:
+            self._client.remember(asked, received)
         if kept is not None:
             return cast(T, await kept.keep(self._caller.bucket, self._caller.message_id, key, cast(BaseModel, value)))
         return value
@@ -175,10 +177,17 @@ def _key(message_id: UUID, call: str) -> str:
 
 def _check_path(path: str) -> None:
     """A path that leads elsewhere than where it seems to is a mistake in the handler, or an id that is hostile."""
-    if not path.startswith("/") or path.startswith("//") or any(one in path for one in "?#\\\r\n"):
-        raise ValueError("a partner's path begins with one slash, and has no ?, #, backslash or line break in it")
-    if any(segment in (".", "..") for segment in unquote(path).split("/")):
+    from yarl import URL  # what aiohttp makes of an address
+
+    meant = unquote(path)
+    if not path.startswith("/") or path.startswith("//") or any(one in path for one in "?#\\"):
+        raise ValueError("a partner's path begins with one slash, and has no ?, # or backslash in it")
+    if any(ord(one) < 32 or ord(one) == 127 for one in meant):
+        raise ValueError("a partner's path has no control characters in it")
+    if any(segment.partition(";")[0] in (".", "..") for segment in meant.split("/")):
         raise ValueError("a partner's path has no . or .. in it")
+    if unquote(URL(f"http://partner{path}").raw_path) != meant:
+        raise ValueError("a partner's path is sent as it is written")
 
 
 def _text(value: str | int | bool) -> str:

@@ -4,13 +4,13 @@ from collections.abc import Hashable
 
 from opentelemetry.trace import SpanKind
 
-from shared.resilience import BoundedCache, RetryBudget
+from shared.resilience import BoundedCache, Result, RetryBudget
 from shared.telemetry import Metrics, span
 
 from .authenticators import Authenticators
-from .errors import OutcomeUnknown, PartnerError, PartnerFailed, PartnerThrottled, PartnerUnavailable
+from .errors import OutcomeUnknown, PartnerError, PartnerFailed, PartnerThrottled
 from .guard import Caller, Guard, Surroundings
-from .meaning import check, was_refused
+from .meaning import check, health, was_refused
 from .meaning import outcome as name_of
 from .partner import Partner
 from .sessions import Connection, Received, Request
@@ -81,8 +81,6 @@ class Client:
                     reason = f"{error.reason}; it may have been done, and must not be asked for twice"
                     raise OutcomeUnknown(self.partner.name, request.endpoint, reason) from error
                 now = self._around.clock()
-                if error.status is None and now >= caller.deadline - _LEAST_SECONDS:
-                    raise self._out_of_time(request) from error
                 delay = self.partner.retry.delay(
                     attempt, elapsed=now - began, random=self._around.random, asked=error.after
                 )
@@ -94,8 +92,10 @@ class Client:
     async def _try(self, request: Request, caller: Caller, attempt: int, *, is_first: bool) -> Received:
         partner, name = self.partner, self.partner.name
         left = caller.deadline - self._around.clock()
-        if left < (partner.timeouts.total if is_first else _LEAST_SECONDS):
-            raise self._out_of_time(request)
+        if is_first and left < partner.timeouts.total:
+            raise self._guard.unavailable(request.endpoint, "the time of its batch is over")
+        if left < _LEAST_SECONDS:  # the calls before it took it: this counts as an attempt, and doesn't go on for days
+            raise PartnerFailed(name, request.endpoint, "no time left", sent=False)
         spare = left - partner.timeouts.total if is_first else left
         admission = await self._guard.enter(request, caller, within=spare)
         began = self._around.clock()
@@ -118,39 +118,46 @@ class Client:
             raise
         finally:
             took = self._around.clock() - began
-            outcome = name_of(failure) if failure else "done" if answer else "cancelled"
-            Metrics.partner_calls.add(partner=name, endpoint=request.endpoint, outcome=outcome)
-            Metrics.partner_duration.record(took, partner=name, endpoint=request.endpoint)
             # A call that had less than its agreed time tells nothing where it had no answer.
             cut = failure is not None and failure.status is None and took >= seconds < partner.timeouts.total
-            tells = outcome != "cancelled" and not cut
+            # Nor does a proof that couldn't be made: nobody was asked.
+            unproven = failure is not None and not failure.sent and health(failure) is Result.GOOD
+            tells = (failure is not None or answer is not None) and not cut and not unproven
             headers = answer.headers if answer and failure is None else None
-            await self._guard.leave(admission, took=took, error=failure, tells=tells, headers=headers)
-
-    def _out_of_time(self, request: Request) -> PartnerUnavailable:
-        reason = "the time of its batch is over"
-        return PartnerUnavailable(self.partner.name, request.endpoint, reason, after=0.0)
+            try:
+                outcome = name_of(failure) if failure else "done" if answer else "cancelled"
+                Metrics.partner_calls.add(partner=name, endpoint=request.endpoint, outcome=outcome)
+                Metrics.partner_duration.record(took, partner=name, endpoint=request.endpoint)
+            finally:  # whatever measuring comes to, the place is given back
+                await self._guard.leave(admission, took=took, error=failure, tells=tells, headers=headers)
 
     async def _authenticated(self, request: Request, deadline: float) -> Received:
         """The answer to a request with its proofs; a 401 is met once by a new token or another version of the key."""
         prover = self._authenticators
         if not prover.any:
             return await self._session.send(request, seconds=deadline - self._around.clock())
-        proven = await prover.apply(request)
+        proven, used = await prover.apply(request)
         identity = await prover.identity()
         answer = await self._session.send(proven, seconds=deadline - self._around.clock(), identity=identity)
-        if answer.status == 401 and await prover.refused(proven):
-            proven = await prover.apply(request)
+        if answer.status == 401 and await prover.refused(used):
+            proven, _ = await prover.apply(request)
+            await self._guard.again(request, within=deadline - self._around.clock())
             answer = await self._session.send(proven, seconds=deadline - self._around.clock(), identity=identity)
         return answer
 
-    def remember(self, request: Request, received: Received) -> None:
-        """Keep a good answer for the time when the partner can't be called."""
-        self._former.put(_place(request), (received, self._around.clock()))
+    def remember(self, asked: Hashable, received: Received) -> None:
+        """Keep a good answer for the time when the partner can't be called.
 
-    def former(self, request: Request, *, within: float) -> tuple[Received, float] | None:
-        """The last good answer to a GET and its age, unless it is older than so many seconds."""
-        found = self._former.get(_place(request)) if request.method == "GET" else None
+        Parameters
+        ----------
+        asked:
+            All of the handler's request that an answer depends on.
+        """
+        self._former.put(asked, (received, self._around.clock()))
+
+    def former(self, asked: Hashable, *, within: float) -> tuple[Received, float] | None:
+        """The last good answer to what was asked and its age, unless it is older than so many seconds."""
+        found = self._former.get(asked)
         if found is None:
             return None
         received, at = found
@@ -161,7 +168,3 @@ class Client:
         """Close the connections."""
         await self._authenticators.close()
         await self._session.close()
-
-
-def _place(request: Request) -> Hashable:
-    return request.path, tuple(sorted(request.query.items()))

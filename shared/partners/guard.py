@@ -37,6 +37,8 @@ _PROBE_WAIT = 2.0
 """Seconds that a probe may wait for its turn: its lease outlasts its call by five."""
 _FULL_SECONDS = 1.0
 """A message that found no place comes back after so long."""
+_LEAST_AFTER = 0.25
+"""Seconds until a message comes back, at least: one that comes at once, and goes at once, keeps everybody busy."""
 _USUAL_PAUSE = 1.0
 """Seconds of peace for a partner that refuses, and doesn't say for how long."""
 
@@ -138,16 +140,32 @@ class Guard:
             if permit is not None and permit.probe:
                 within = min(within, _PROBE_WAIT)
             ends = self._around.clock() + within
-            if self._pace is not None:
-                await self._pace.take(within=within)
-            await self._bulkhead.enter(batch=caller.batch, within=ends - self._around.clock())
+            await self._bulkhead.enter(batch=caller.batch, within=within)
         except BreakerOpen as refused:
-            raise self._unavailable(endpoint, f"its breaker is open ({refused.reason})", refused.after) from None
-        except LimitSpent as spent:
-            raise self._unavailable(endpoint, "its limit is spent", spent.after) from None
+            raise self.unavailable(endpoint, f"its breaker is open ({refused.reason})", refused.after) from None
         except BulkheadFull:
-            raise self._unavailable(endpoint, "as many calls run as it can take", _FULL_SECONDS) from None
+            raise self.unavailable(endpoint, "as many calls run as it can take", _FULL_SECONDS) from None
+        try:  # the moment comes last: a call that waited for a place with its moment would be made too late
+            await self.again(request, within=ends - self._around.clock())
+        except BaseException:
+            self._bulkhead.give_back(batch=caller.batch)
+            raise
         return Admission(breaker, permit, caller.batch)
+
+    async def again(self, request: Request, *, within: float) -> None:
+        """Wait for the limit's moment of one more request, which has its place.
+
+        Raises
+        ------
+        PartnerUnavailable
+            There is none within so many seconds.
+        """
+        if self._pace is None:
+            return
+        try:
+            await self._pace.take(within=within)
+        except LimitSpent as spent:
+            raise self.unavailable(request.endpoint, "its limit is spent", spent.after) from None
 
     async def leave(
         self,
@@ -179,7 +197,9 @@ class Guard:
         if tells and admission.breaker is not None and admission.permit is not None:
             await admission.breaker.record(admission.permit, result, took=took, asked=asked)
 
-    def _unavailable(self, endpoint: str, reason: str, after: float) -> PartnerUnavailable:
+    def unavailable(self, endpoint: str, reason: str, after: float = 0.0) -> PartnerUnavailable:
+        """Its message comes again after so long and a little later, never at once."""
+        after = max(_LEAST_AFTER, after)
         after += self._around.random() * min(LONGEST_JITTER, after + 1)
         return PartnerUnavailable(self._partner.name, endpoint, f"not called: {reason}", after=after)
 

@@ -32,13 +32,14 @@ def check(partner: str, endpoint: str, answer: Received, *, now: datetime) -> No
         kind = PartnerThrottled
     elif status >= 500 or status in (408, 409, 425):
         kind = PartnerFailed
-    after = retry_after(answer.headers, now=now) if kind is not PartnerRefused else None
+    # A wait of 0 leaves it to the plan: it would burn all of a message's attempts at once.
+    after = (retry_after(answer.headers, now=now) or None) if kind is not PartnerRefused else None
     raise kind(partner, endpoint, f"answered {status}", status=status, after=after, body=answer.body)
 
 
 def outcome(error: PartnerError) -> str:
     """What metrics call it."""
-    return _OUTCOMES[type(error)]
+    return _OUTCOMES.get(type(error), "failed")
 
 
 def health(error: PartnerError) -> Result:

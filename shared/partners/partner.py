@@ -211,10 +211,10 @@ class Partner(Declaration):
             if region is not None:
                 raise UnknownTarget(self.name, "target", "has no regions", sent=False)
             return None
-        regions = {one.region for one in self.targets if one.region is not None}
+        regions: set[str | None] = {one.region for one in self.targets if one.region is not None}
         fits = [(one.fit(region, tier, customer), one) for one in self.targets]
         best = max((fit for fit, _ in fits), default=-1)
-        if best < 0 or (regions and region not in regions):
+        if best < 0 or region not in (regions or {None}):
             raise UnknownTarget(self.name, "target", "has no target for that region, tier and customer", sent=False)
         return next(one for fit, one in fits if fit == best)
 
@@ -231,6 +231,7 @@ class Partner(Declaration):
         query: Mapping[str, str] | None = None,
         name: str | None = None,
         zone: str = "UTC",
+        alone: bool = False,
         holds: bool = False,
     ) -> Callable[[Callable[[Any], "Polled"]], "Poll"]:
         """Ask for a list by the clock, and send what is new as messages; over a function from a page to a `Polled`.
@@ -247,6 +248,8 @@ class Partner(Declaration):
             (ETag, Last-Modified).
         name:
             Of the job, with the partner's; the function's own without.
+        alone:
+            The parameters of a next page go without the others: the partner's cursor says the rest.
         holds:
             The partner answers only when there is something (long polling): it is asked again at once.
         """
@@ -267,6 +270,7 @@ class Partner(Declaration):
                 since=since,
                 start=start,
                 query=dict(query or {}),
+                alone=alone,
                 holds=holds,
             )
 

@@ -109,7 +109,13 @@ class Partners:
             partner,
             Guard(partner, name, breaker=breaker, limit=limit, around=self._around),
             session(url.rstrip("/")) if self._connect is None else self._connect(partner),
-            Authenticators(partner.name, auth if self._connect is None else (), means, base_url=url.rstrip("/")),
+            Authenticators(
+                partner.name,
+                auth if self._connect is None else (),
+                means,
+                base_url=url.rstrip("/"),
+                key_header=partner.idempotency_header,
+            ),
             self._around,
         )
 

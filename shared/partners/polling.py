@@ -6,9 +6,10 @@ the partner's list was read is written down after everything before it is kept.
 
 import asyncio
 import inspect
+import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, get_type_hints
 from uuid import NAMESPACE_URL, UUID, uuid5
@@ -92,6 +93,8 @@ class Poll(Declaration):
         How far before a position that is a time the next poll begins: for what the partner shows late.
     start:
         The position of the first poll; without, the parameter is left out.
+    alone:
+        The parameters of a next page stand alone, since the partner's cursor says the rest.
     holds:
         The partner keeps a request open until there is something (long polling): it is asked again at once.
     """
@@ -109,6 +112,7 @@ class Poll(Declaration):
     overlap: timedelta = timedelta(0)
     start: str = ""
     query: Mapping[str, str] = field(default_factory=dict)
+    alone: bool = False
     holds: bool = False
 
     @property
@@ -165,7 +169,7 @@ def _seconds(text: str) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """How far a poll has come, and the validators of the list as it was then.
+    """How far a poll has come.
 
     Attributes
     ----------
@@ -173,38 +177,48 @@ class Position:
         The position; empty before the first.
     etag, modified:
         For a list that is read whole: the validators of the answer that was read last.
+    reached, page:
+        Amid a pass: the furthest position of the pages so far, which counts once the last one is kept, and the query of
+        the page that comes next, in JSON.
     """
 
     since: str = ""
     etag: str = ""
     modified: str = ""
+    reached: str = ""
+    page: str = ""
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> "Position":
         """As a row keeps it."""
-        return cls(*(str(values.get(name, "")) for name in ("since", "etag", "modified")))
+        return cls(*(str(values.get(name, "")) for name in ("since", "etag", "modified", "reached", "page")))
 
     def columns(self) -> dict[str, Any]:
         """As a row keeps it."""
-        return {"since": self.since, "etag": self.etag, "modified": self.modified}
+        return asdict(self)
 
 
 async def poll_once(poll: Poll, calls: Calls, row: SharedRow, keep: Keep, run: JobRun, *, now: datetime) -> bool:
     """Read what is new, page after page; True says that the time was over before the end.
 
+    The position moves once the last page is kept: a partner may list in any order. Until then the row says which page
+    comes next, so that a pass which is cut short goes on there.
+
     Raises
     ------
     PartnerError
-        The partner fails, or an answer isn't what was agreed: the position stays where the last whole page left it.
+        The partner fails, or an answer isn't what was agreed: the next run asks for the same page again, or, where the
+        partner refuses it, begins the pass anew.
     """
     snapshot = await row.read()
     position = Position.of(snapshot.values)
-    more: Mapping[str, str] | None = None
     seen: set[tuple[tuple[str, str], ...]] = set()
     for _ in range(MOST_PAGES):
         if run.time_left() < poll.partner.timeouts.total + SPARE:
             return True
-        query = {**poll.query, **(_since(poll, position) if more is None else more)}
+        more: Mapping[str, str] | None = json.loads(position.page) if position.page else None
+        first = {} if poll.alone and more is not None else _since(poll, position)
+        query = {**poll.query, **first, **(more or {})}
         place = tuple(sorted(query.items()))
         if place in seen and not poll.holds:
             raise InvalidAnswer(poll.partner.name, poll.name, "its pages go in a circle")
@@ -218,18 +232,19 @@ async def poll_once(poll: Poll, calls: Calls, row: SharedRow, keep: Keep, run: J
         except PartnerRefused as refused:
             if refused.status == 304:
                 return False
+            if more is not None:  # a place in a list may be forgotten meanwhile
+                await row.write({**replace(position, reached="", page="").columns(), "polledAt": now}, snapshot)
             raise
         found = poll.read(page)
         await _keep_all(poll, found, keep)
-        more = found.more
-        reached = _reached(poll, position, found, calls.headers, is_last=more is None)
-        if reached != position:
-            written = await row.write({**reached.columns(), "polledAt": now}, snapshot)
-            if written is None:  # set back by an operator, or another instance: what it says counts
+        moved = _moved(poll, position, found, calls.headers, now)
+        if moved != position:
+            written = await row.write({**moved.columns(), "polledAt": now}, snapshot)
+            if written is None:  # set by an operator, or another instance: what it says counts
                 log_event("poll moved", poll=poll.job)
                 return True
-            position, snapshot = reached, written
-        if more is None and not (poll.holds and found.items):
+            position, snapshot = moved, written
+        if found.more is None and not (poll.holds and found.items):
             return False
     return True
 
@@ -248,25 +263,39 @@ def _conditions(position: Position) -> dict[str, str]:
     return {name: value for name, value in named.items() if value}
 
 
-def _reached(poll: Poll, before: Position, found: Polled, headers: Mapping[str, str], *, is_last: bool) -> Position:
-    """The position after a page that is kept; one that lies before the last is not believed.
+def _moved(poll: Poll, before: Position, found: Polled, headers: Mapping[str, str], now: datetime) -> Position:
+    """The position after a page that is kept.
 
     Raises
     ------
     InvalidAnswer
         It is longer than a row takes.
     """
-    if poll.since is None:  # the whole list counts as read with its last page
-        validators = (headers.get("etag", ""), headers.get("last-modified", ""))
-        return Position("", *validators) if is_last else before
-    since = before.since if found.position is None else found.position
-    if len(since) > LONGEST_POSITION:
+    reached = _furthest(poll, before, found, now)
+    page = "" if found.more is None else json.dumps(dict(found.more), sort_keys=True)
+    if max(len(reached), len(page)) > LONGEST_POSITION:
         raise InvalidAnswer(poll.partner.name, poll.name, "its position is too long")
-    old, new = _moment(before.since), _moment(since)
+    if page:
+        return replace(before, reached=reached, page=page)
+    if poll.since is None:  # of a list in pages no page's validators stand for all
+        whole = {} if before.page else headers
+        return Position("", whole.get("etag", ""), whole.get("last-modified", ""))
+    return Position(reached)
+
+
+def _furthest(poll: Poll, before: Position, found: Polled, now: datetime) -> str:
+    """The later of two positions that are times, and never later than now; of others the partner's newest."""
+    so_far = before.reached or before.since
+    if found.position is None:
+        return so_far
+    old, new = _moment(so_far), _moment(found.position)
+    if new is not None and new > now:
+        return rfc3339(now) if old is None or old < now else so_far
     if old is not None and new is not None and new < old:
-        log_event("poll went back", poll=poll.job)
-        since = before.since
-    return Position(since)
+        if not before.reached:
+            log_event("poll went back", poll=poll.job)
+        return so_far
+    return found.position
 
 
 def _moment(text: str) -> datetime | None:

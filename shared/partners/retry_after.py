@@ -18,7 +18,10 @@ LONGEST_ASKED = 3_600.0
 
 _EPOCH = 1_000_000_000.0
 """A number of seconds from here on is a moment: September 2001, or a wait of 31 years."""
-_RATE_LIMIT = re.compile(r'\s*"[^"\\]*"\s*(?P<parameters>(?:;[^,"]*)*)(?:,|$)')
+_RATE_LIMIT = re.compile(r'\s*"[^"\\]*"\s*(?P<parameters>(?:;[^,";]*)*)(?:,|$)')
+"""Each character in one way alone: a header of semicolons must not take exponential time."""
+_LONGEST = 1_024
+"""Characters of a header that is read."""
 
 
 _LEFT = ("ratelimit-remaining", "x-ratelimit-remaining", "x-rate-limit-remaining")
@@ -33,8 +36,9 @@ def retry_after(headers: Mapping[str, str], *, now: datetime) -> float | None:
     Parameters
     ----------
     headers:
-        By their names in lower case.
+        By their names in lower case. One of more than 1,024 characters says nothing.
     """
+    headers = _short(headers)
     for name, scale in (("retry-after", 1.0), ("x-ms-retry-after-ms", 0.001), ("retry-after-ms", 0.001)):
         if (found := _wait(headers.get(name), now, scale)) is not None:
             return found
@@ -51,6 +55,7 @@ def remaining(headers: Mapping[str, str]) -> float | None:
     """Calls that the partner has left in its window; None where it doesn't say."""
     if _QUOTAS.isdisjoint(headers):  # which is usual
         return None
+    headers = _short(headers)
     quotas = [left for _, left in _quotas(headers.get("ratelimit", ""))]
     for name in _LEFT:
         if (found := _number(headers.get(name))) is not None:
@@ -59,6 +64,10 @@ def remaining(headers: Mapping[str, str]) -> float | None:
     if slash and (spent := _number(used)) is not None and (limit := _number(most)) is not None:
         quotas.append(limit - spent)
     return max(0.0, min(quotas)) if quotas else None
+
+
+def _short(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if len(value) <= _LONGEST}
 
 
 def _wait(value: str | None, now: datetime, scale: float) -> float | None:

@@ -104,6 +104,8 @@ class Session:
         import aiohttp  # loaded with the first call
 
         name, endpoint = self._partner.name, request.endpoint
+        if seconds <= 0:  # to aiohttp that is as long as it takes
+            raise PartnerFailed(name, endpoint, "no time left", sent=False)
         current = await self._current(identity)
         current.users += 1
         try:

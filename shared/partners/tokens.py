@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import quote, urlencode, urlsplit
 
-from shared.resilience import SingleFlight
+from shared.resilience import RetryBudget, SingleFlight
 from shared.telemetry import hide
 
 from .auth import ClientCredentials, RefreshToken
 from .errors import InvalidAnswer
 from .sessions import Received, Request
 
-__all__ = ["Token", "TokenCache", "read_token", "token_request"]
+__all__ = ["Token", "TokenCache", "read_token", "refusals", "token_request"]
 
 _SPARE = 60.0
 """Seconds before its end from which a token isn't used any more; a tenth of its life where that is less."""
@@ -54,20 +54,25 @@ class TokenCache:
         self._fetch = fetch
         self._clock = clock
         self._fetching: SingleFlight[str] = SingleFlight(clock)
+        self._refusals = refusals(clock)
         self._value = ""
         self._ends = 0.0
 
     async def get(self) -> str:
         """A token that is good for a while."""
-        if not self._value or self._clock() >= self._ends:
-            await self._fetching.call("token", self._renew)
-        hide(self._value)
-        return self._value
+        value = self._value
+        if not value or self._clock() >= self._ends:
+            value = await self._fetching.call("token", self._renew)
+        hide(value)
+        return value
 
-    def spoil(self, value: str) -> None:
-        """Use this token no more: the partner refused it."""
+    def spoil(self, value: str) -> bool:
+        """Use this token no more, the partner refused it; whether there is another, or may be fetched already."""
         if value == self._value:
+            if not self._refusals.spend():
+                return False
             self._value = ""
+        return True
 
     async def _renew(self) -> str:
         token = await self._fetch()
@@ -78,6 +83,11 @@ class TokenCache:
     async def close(self) -> None:
         """Stop a fetch under way."""
         await self._fetching.close()
+
+
+def refusals(clock: Callable[[], float]) -> RetryBudget:
+    """How often a refusal has a secret read or a token fetched anew: 5 times, then once in 2 seconds."""
+    return RetryBudget(share=0, reserve=5, trickle=0.5, clock=clock)
 
 
 async def token_request(grant: ClientCredentials | RefreshToken, secrets: Secrets) -> Request:
@@ -114,7 +124,7 @@ def read_token(partner: str, answer: Received) -> Token:
         content = json.loads(answer.body)
         value, kind = content["access_token"], content["token_type"]
         life = float(content.get("expires_in", _USUAL_LIFE))
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         raise InvalidAnswer(partner, "token", "answered with no token") from None
     if not isinstance(value, str) or not value.isascii() or not value.isprintable() or str(kind).lower() != "bearer":
         raise InvalidAnswer(partner, "token", "answered with no bearer token")

@@ -115,10 +115,10 @@ class BatchProcessor:
         with span(f"receive {lane.value}", kind=SpanKind.CLIENT, links=links, attributes=attributes):
             try:
                 async with asyncio.timeout_at(ends):
+                    if lane is Lane.ORDERED and self._earlier is not None:
+                        await self._earlier.take(deliveries)  # before any of them is parked for a pause
                     if self._admission is not None:
                         admitted = [deliveries[number] for number in await self._admission.admit(lane, deliveries)]
-                    if lane is Lane.ORDERED and self._earlier is not None:
-                        await self._earlier.take(admitted)
                     with self._turns.at_work(lane):
                         outcomes = await self._batch(lane, admitted, started + self._limits.batch_budget)
             except Exception as error:
@@ -169,7 +169,7 @@ class BatchProcessor:
         if deaths >= MOST_DEATHS:
             ended = await self._killer(suspects, delivery)
             await self._settler.settle(lane, ended)
-            return Counter([type(ended.outcome)])
+            return Counter([type(self._ended(ended).outcome)])
         async with suspects.running(delivery, deaths):
             return await self._part(lane, [delivery], deadline)
 
@@ -182,29 +182,34 @@ class BatchProcessor:
         await suspects.forget(delivery)
         return Ended(delivery, Duplicate(), headers)
 
-    async def take_turn(self, delivery: Delivery) -> Ended:
-        """Process one message of the ordered lane whose turn it is; to settle it is up to the caller.
+    async def take_turn(self, delivery: Delivery, settle: Settle) -> Ended:
+        """Process one message of the ordered lane whose turn it is, and settle it as the caller does.
 
-        Whatever storage raises is passed on: the message waits where it was. Keys are drained side by side, so that
-        the death of a worker accuses all of them: from then on those go one at a time.
+        Whatever storage raises is passed on: the message waits where it was, and isn't counted. Keys are drained side
+        by side, so that the death of a worker accuses all of them: from then on those go one at a time.
         """
+        ended = await self._turn(delivery)
+        await settle(ended)
+        return self._ended(ended)
+
+    async def _turn(self, delivery: Delivery) -> Ended:
         if self._suspects is None:
-            return await self._turn(delivery)
+            return await self._run(delivery)
         deaths = await self._suspects.deaths(delivery)
         async with self._suspects.alone if deaths else nullcontext():
             if deaths >= MOST_DEATHS:
                 return await self._killer(self._suspects, delivery)
             async with self._suspects.running(delivery, deaths):
-                return await self._turn(delivery)
+                return await self._run(delivery)
 
-    async def _turn(self, delivery: Delivery) -> Ended:
+    async def _run(self, delivery: Delivery) -> Ended:
         async with asyncio.timeout(self._limits.batch_budget + GRACE_SECONDS):
             decoded = await self._read(Lane.ORDERED, delivery)
             if isinstance(decoded, Ended):
-                return self._ended(decoded)
+                return decoded
             deadline = asyncio.get_running_loop().time() + self._limits.batch_budget
             (ended,) = await self._wave(Lane.ORDERED, [decoded], deadline, _leave)
-            return self._ended(ended)
+            return ended
 
     async def _part(self, lane: Lane, deliveries: Sequence[Delivery], deadline: float) -> Counter[type]:
         """What was read may be large: nothing of it outlives this."""
@@ -424,7 +429,7 @@ def _waves(decoded: Sequence[Decoded]) -> list[list[Decoded]]:
 
 
 async def _leave(_: Ended) -> None:
-    """To settle it is up to the caller."""
+    """It is settled once nothing of it is under way."""
 
 
 async def _settled(settle: Settle, ended: Ended) -> list[Ended]:

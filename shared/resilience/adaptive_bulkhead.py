@@ -90,7 +90,7 @@ class AdaptiveBulkhead:
                 await place
         except BaseException as error:
             if place.done() and not place.cancelled():
-                self._leave(batch=batch)
+                self.give_back(batch=batch)
             if isinstance(error, TimeoutError):
                 raise BulkheadFull from None
             raise
@@ -105,9 +105,10 @@ class AdaptiveBulkhead:
                 self._limit = max(float(self._policy.least), min(self._limit, self.running) * _LESS)
         elif self.running * 2 >= self._limit:
             self._limit = min(float(self._policy.most), self._limit + 1 / self._limit)
-        self._leave(batch=batch)
+        self.give_back(batch=batch)
 
-    def _leave(self, *, batch: bool) -> None:
+    def give_back(self, *, batch: bool) -> None:
+        """Give a place back without a call to learn from."""
         self._running[batch] -= 1
         for kind in (False, True):
             waiting = self._queues[kind]

@@ -5,6 +5,7 @@ import random as chance
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from contextvars import Context
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import inf
@@ -177,7 +178,7 @@ class SecretCache:
     def _begin_preload(self) -> None:
         if self._to_preload:
             names, self._to_preload = self._to_preload, ()
-            self._preloading = asyncio.create_task(self.preload(names), name="preload secrets")
+            self._preloading = asyncio.create_task(self.preload(names), name="preload secrets", context=Context())
 
     async def _read(self, key: str, cached: Secret | None) -> ReadResult[Secret]:
         name, _, version = key.partition("/")

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from contextvars import Context
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
@@ -78,7 +79,8 @@ class CoalescingSender:
         waiting = _Waiting(message, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         if self._drain is None or self._drain.done():
-            self._drain = asyncio.create_task(self._run(), name="coalescing-sender")
+            # It sends for whoever comes while it runs: the first one's span and message aren't the others'.
+            self._drain = asyncio.create_task(self._run(), name="coalescing-sender", context=Context())
         try:
             async with asyncio.timeout(self._timeout):
                 await waiting.taken

@@ -25,7 +25,7 @@ class Marked(Contract):
 
 
 def synthetic_integration() -> Integration:
-    """A fresh one: it is added to the app's own where the settings ask for it."""
+    """A fresh one: it is added to the app's own."""
     made = Integration(NAME)
 
     def lane(marked: Marked) -> Lane:

@@ -27,13 +27,13 @@ def log_event(event: str, *, level: int = logging.INFO, error: BaseException | N
 
     Protected values are left out: those of a model that is given as a field, and those of the message at hand. The line
     has the ids of the trace and of the message that it is written in. Of a storm of warnings of one name only a sample
-    is written, each with how many it stands for (`leftOut`).
+    is written, each with how many were left out since the last one (`leftOut`): who counts lines adds it.
     """
     logger = logging.getLogger(ROOT)
     if not logger.isEnabledFor(level):
         return
     if level >= logging.WARNING:
-        left_out = STORMS.left_out(event)
+        left_out = STORMS.left_out(event, fields.get("leftOut", 0))
         if left_out is None:
             return
         if left_out:
@@ -54,17 +54,22 @@ class _Storms:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._minutes: dict[str, tuple[int, int]] = {}
+        self._minutes: dict[str, tuple[int, int, int]] = {}
 
-    def left_out(self, event: str) -> int | None:
-        """How many lines of that name were left out since the last one that was written; None: leave this one out."""
+    def left_out(self, event: str, before: int = 0) -> int | None:
+        """How many lines of that name a line stands for beside itself; None: leave this one out.
+
+        Parameters
+        ----------
+        before:
+            How many whoever writes the line had left out by themselves.
+        """
         minute = int(self._clock() // 60)
-        known, count = self._minutes.get(event, (minute, 0))
-        count = count + 1 if known == minute else 1
-        self._minutes[event] = (minute, count)
-        if count <= MOST_A_MINUTE:
-            return 0
-        return SAMPLED_ONE_IN - 1 if (count - MOST_A_MINUTE) % SAMPLED_ONE_IN == 0 else None
+        known, count, left_out = self._minutes.get(event, (minute, 0, 0))
+        count, left_out = count + 1 if known == minute else 1, left_out + before
+        is_written = count <= MOST_A_MINUTE or (count - MOST_A_MINUTE) % SAMPLED_ONE_IN == 0
+        self._minutes[event] = (minute, count, 0 if is_written else left_out + 1)
+        return left_out if is_written else None
 
 
 STORMS = _Storms()

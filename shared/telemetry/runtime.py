@@ -4,6 +4,7 @@ import asyncio
 import gc
 import os
 import time
+from contextvars import Context
 from pathlib import Path
 
 from .metrics import Metrics
@@ -64,7 +65,7 @@ class LoopWatch:
         loop = asyncio.get_running_loop()
         self._until = loop.time() + WATCH_SECONDS
         if self._task is None or self._task.done():
-            self._task = loop.create_task(self._run(), name="loop watch")
+            self._task = loop.create_task(self._run(), name="loop watch", context=Context())
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()

@@ -52,7 +52,10 @@ class PayPal(Scheme):
     def fetches(self, incoming: Incoming) -> str | None:
         """The certificate, from PayPal's own hosts alone."""
         address = incoming.header("paypal-cert-url")
-        parts = urlsplit(address)
+        try:
+            parts = urlsplit(address)
+        except ValueError:
+            raise NotGenuine("the certificate has no address") from None
         host = parts.hostname or ""
         if parts.scheme != "https" or not host.endswith(".paypal.com") or parts.netloc != host or parts.fragment:
             raise NotGenuine("the certificate isn't at PayPal's")

@@ -153,7 +153,10 @@ class Zoom(Hmac):
             return None
         payload = content.get("payload")
         token = str(payload.get("plainToken", "")) if isinstance(payload, dict) else ""
-        signed = hmac.digest(self.key_of(secrets[0]), token.encode(), "sha256").hex()
+        presented = self.presented(incoming)
+        keys = [self.key_of(secret) for secret in secrets[:MOST_TRIED]]
+        key = next(one for one in keys if any_signed(presented, [one], self.algorithm))  # which is what it knows
+        signed = hmac.digest(key, token.encode("utf-8", "replace"), "sha256").hex()
         return Reply.of({"plainToken": token, "encryptedToken": signed})
 
 
@@ -195,7 +198,8 @@ class Twilio(Hmac):
         """The address with and without its port: Twilio signs either."""
         fields, named = "", incoming.query.get("bodySHA256")
         if named is not None:
-            if not hmac.compare_digest(hashlib.sha256(incoming.body).hexdigest(), named.lower()):
+            digest = hashlib.sha256(incoming.body).hexdigest().encode()
+            if not hmac.compare_digest(digest, named.lower().encode("utf-8", "replace")):
                 raise NotGenuine("the body isn't the one that was signed")
         else:
             fields = "".join(f"{name}{value}" for name, value in sorted(set(_form(incoming.body))))

@@ -121,6 +121,19 @@ def test_every_query_is_read_without_a_complaint(parse: Parser, production: Depl
     assert parse(queries).keys() == queries.keys()
 
 
+def test_who_counts_lines_of_a_storm_counts_those_that_were_left_out(production: Deployment, project: Path) -> None:
+    """Above a thousand a minute one warning or error in a hundred is logged, with how many it stands for."""
+    queries = alert_queries(production) | page_queries(project) | documented_queries(project)
+    storms = ("retry later", "dead letter {", "event parked", "batch failed", "publish failed", "security")
+    counting = [
+        query
+        for query in queries.values()
+        if "AppTraces" in query and "summarize" in query and any(f'startswith "{name}' in query for name in storms)
+    ]
+    assert len(counting) >= 6
+    assert [query for query in counting if "leftOut" not in query or "count()" in query] == []
+
+
 def test_every_alert_measures_a_column_of_its_query(parse: Parser, production: Deployment) -> None:
     """The service looks for the measured column, and for the time where a rule looks at several periods."""
     answers = parse(alert_queries(production))

@@ -199,6 +199,18 @@ async def test_readiness_tells_what_other_apps_report(registry: Registry) -> Non
     assert found["read-models"]["data"].keys() == {"behind", "age"}
 
 
+async def test_what_is_away_elsewhere_takes_no_instance_out_of_use(registry: Registry) -> None:
+    """Whatever it weighs, and beside what is away here: commands are accepted, and events go out later."""
+    app = Running(registry)
+    names = ["event-hubs", "lanes", "read-models"]
+    away = [Component(name=name, status=Status.UNHEALTHY, description="Away.") for name in names]
+    await app.composition.get(reports).write(away)
+    app.claims.broken = ConnectionError("x")
+    answer = await app.get("/api/health/ready")
+    assert (answer.status, answer.json["status"]) == (200, "Degraded")
+    assert {one["name"] for one in answer.json["components"] if one["status"] == "Unhealthy"} == {*names, "claims"}
+
+
 async def test_why_something_is_away_is_told_to_operators(registry: Registry) -> None:
     """Everybody else, whatever they present, learns what is away and no more."""
     keys = {role: secrets.token_urlsafe(32) for role in ("reader", "operator")}

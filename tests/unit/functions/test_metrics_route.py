@@ -9,6 +9,7 @@ import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from inspect import signature
 from pathlib import Path
 from typing import Annotated
 from uuid import uuid4
@@ -20,6 +21,7 @@ from shared.authentication import api_key_entry
 from shared.classification import Restricted
 from shared.messages import Contract, Delivery, Integration, Registry, Reject, Retry
 from shared.telemetry import BusinessCounter, exposition
+from shared.telemetry.instruments import Counter as CounterInstrument
 from shared.telemetry.metrics import enable, every
 from shared.telemetry.prometheus import prometheus_name
 from shared.testing import run as run_handler
@@ -239,6 +241,9 @@ def test_rules_and_dashboard_ask_for_what_there_is(project: Path) -> None:
         ("Placed", (), "{order}"),
         ("placed!", (), "{order}"),
         ("placed", ("orderId",), "{order}"),
+        ("placed", ("country", "amount"), "{order}"),
+        ("placed", ("counter",), "{order}"),
+        ("placed", ("self",), "{order}"),
         ("placed", (), "orders"),
         ("placed", (), "€"),
     ],
@@ -247,6 +252,14 @@ def test_a_counter_that_is_not_well_formed_is_refused(name: str, by: tuple[str, 
     """Where it is declared, so that the app doesn't start with it."""
     with pytest.raises(ValueError, match="counts"):
         Integration("orders-x").counts(name, by=by, unit=unit)
+
+
+def test_every_attribute_that_may_be_declared_can_be_counted_by() -> None:
+    """No name of them is that of a parameter on the way: each attempt of a message would fail of it."""
+    parameters = {name for call in (Work.count, CounterInstrument.add) for name in signature(call).parameters}
+    for name in parameters - {"attributes"}:
+        with pytest.raises(ValueError, match="choose another name"):
+            Integration("orders-x").counts("placed", by=[name])
 
 
 def test_a_counter_has_one_description_and_its_attributes() -> None:

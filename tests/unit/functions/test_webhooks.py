@@ -211,6 +211,17 @@ async def test_a_form_with_a_payload_is_read_as_the_payload() -> None:
     assert sent.body.endswith(b'"data":{"action":"opened"}}')
 
 
+async def test_json_is_no_form_whatever_it_is_called() -> None:
+    """Nobody signs the type: a captured request must stay the same message under another."""
+    app = running()
+    body = b'{"id": "evt_1", "type": "payment.succeeded", "data": {"object": {"id": "pi_9"}}}'
+    mac = hmac.digest(SECRET.encode(), f"{SECONDS}.".encode() + body, "sha256").hex()
+    for kind in ("application/json", "application/x-www-form-urlencoded"):
+        answer = await app.post("/api/webhooks/stripe", body, {"Stripe-Signature": f"t={SECONDS},v1={mac}"}, kind=kind)
+        assert answer.status == 200
+    assert len({one.headers.message_id for one in app.lanes.sent}) == 1
+
+
 async def test_a_handshake_is_answered_once_it_is_genuine() -> None:
     app = running()
     body = b'{"type": "url_verification", "challenge": "c"}'
@@ -326,11 +337,15 @@ async def test_a_certificate_that_cant_be_fetched_is_our_own_trouble() -> None:
     async def told(event: Order, work: Work) -> None: ...
 
     answers = Answers()
+    hosts = [f"https://{number}.paypal.com/c" for number in range(30)]
     parts: dict[Any, Any] = {secret_cache: Vault(), fetcher: answers}
     app = Running(Registry([pay]), ENVIRONMENT, parts, lambda: NOW)
     for url, status, asked in (("https://example.org/c", 401, 0), ("https://api.paypal.com/c", 503, 1)):
         assert (await app.post("/api/webhooks/paypal", b"{}", {"PayPal-Cert-Url": url})).status == status
         assert answers.asked == asked
+    for url in hosts:  # anybody may name them
+        assert (await app.post("/api/webhooks/paypal", b"{}", {"PayPal-Cert-Url": url})).status == 503
+    assert answers.asked == 10
 
 
 def test_the_description_is_valid() -> None:

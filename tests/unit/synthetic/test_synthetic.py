@@ -15,14 +15,12 @@ from functions.composition.processing import processor
 from functions.composition.read_models import projector
 from functions.composition.synthetic import transaction
 from shared.messages import CloudEvent, Delivery, Integration, Lane, discover
-from shared.settings import Settings
 from shared.streams import StreamEvent
 from shared.synthetic import EVENT_TYPE, VIEW, Marked, SyntheticTransaction
 from shared.telemetry import Metrics
 from shared.telemetry.metrics import enable
 from tests.unit.functions.conftest import ENVIRONMENT, Running
 
-SETTINGS = Settings.load({**ENVIRONMENT, "SLUICE_SYNTHETIC": "true"})
 NOW = datetime(2026, 1, 5, 8, 0, tzinfo=UTC)
 
 
@@ -37,7 +35,7 @@ def counting() -> Iterator[None]:
 @pytest.fixture
 def app() -> Running:
     """The app with its own integrations and that of marked messages."""
-    return Running(with_synthetic(SETTINGS, discover(integrations)))
+    return Running(with_synthetic(discover(integrations)), {**ENVIRONMENT, "SLUICE_SYNTHETIC": "true"})
 
 
 def counts(name: str) -> dict[tuple[tuple[str, str], ...], Any]:
@@ -146,14 +144,33 @@ async def test_what_can_not_be_sent_is_passed_on() -> None:
         await SyntheticTransaction(send, row, now=lambda: NOW).run()
 
 
-def test_without_the_setting_there_is_nothing_of_it() -> None:
-    """And a user's own integration of that event type is refused where it is on."""
+async def test_an_app_that_sends_none_takes_those_of_one_that_does(app: Running) -> None:
+    """Apps are deployed one after the other: none makes a dead letter of what another app sends."""
+    sending = asyncio.create_task(app.composition.get(transaction).run())
+    await asyncio.wait({sending}, timeout=0.2)
+    other = Running(with_synthetic(discover(integrations)))
+    assert not other.composition.settings.synthetic
+    other.lanes.sent = app.lanes.sent
+    await work_off(other)
+    sending.cancel()
+    assert [key for _, key in other.views.rows] == [Lane.HIGH.value]
+
+
+async def test_the_api_tells_nobody_of_it(app: Running) -> None:
+    """Neither a route nor a contract: what clients rely on is the business's alone."""
+    answer = await app.get("/api/openapi.json")
+    assert answer.status == 200
+    assert b"synthetic" not in answer.body.lower()
+    assert (await app.get("/api/synthetic/high")).status == 404
+
+
+def test_an_integration_of_the_same_event_type_is_refused() -> None:
+    """Whether marked messages are sent or not: the setting may be changed."""
     registry = discover(integrations)
-    assert with_synthetic(Settings.load(ENVIRONMENT), registry) is registry
     clashing = Integration("mine")
 
     @clashing.handles(EVENT_TYPE, key="lane")
     async def arrive(marked: Marked, work: object) -> None: ...
 
     with pytest.raises(ValueError, match=r"synthetic\.sent"):
-        with_synthetic(SETTINGS, registry.beside(clashing))
+        with_synthetic(registry.beside(clashing))

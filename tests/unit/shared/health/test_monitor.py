@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Mapping
+from contextvars import ContextVar
 from dataclasses import replace
 from typing import Any
 
@@ -78,6 +79,25 @@ async def test_a_hundred_callers_cost_one_call_an_interval() -> None:
     assert 11 <= len(store.asked_at) <= 13
     assert min(gaps) >= 5 - 1e-9
     assert store.most_at_once == 1
+    await watch.close()
+
+
+@moved
+async def test_calls_are_no_part_of_what_the_first_reader_was_doing() -> None:
+    """Its span would be the parent of all that is ever asked; nor does a call leave anything to the next one."""
+    doing: ContextVar[str] = ContextVar("doing", default="nothing")
+    seen: list[str] = []
+
+    async def ask() -> None:
+        seen.append(doing.get())
+        doing.set("a call")
+
+    watch = monitor(store=Check(ask=ask, interval=5))
+    doing.set("a request")
+    for _ in range(3):
+        await watch.components()
+        await asyncio.sleep(6)
+    assert seen[:3] == ["nothing"] * 3
     await watch.close()
 
 

@@ -19,9 +19,13 @@ from shared.processing import BatchFailed
 from shared.resilience import RetryPlan
 from shared.state import Inbox, bucket_of, inbox_key
 from shared.tables import MemoryTable
+from shared.telemetry import Metrics
+from shared.telemetry.metrics import enable
 from shared.work import Done, Ended, Parked
 from tests.unit.memory import Instance, Surroundings
 from tests.unit.shared.processing.world import NOW, World, delivery, headers
+
+Settle = Callable[[Ended], Awaitable[None]]
 
 
 def ordered(number: int, key: str = "a", behave: str = "well", **changed: Any) -> Delivery:
@@ -272,12 +276,12 @@ async def test_sixteen_keys_are_drained_side_by_side(lane: LaneWorld) -> None:
         await park(lane, ordered(number, f"key-{number}"))
     running = most = 0
 
-    async def turn(one: Delivery) -> Ended:
+    async def turn(one: Delivery, settle: Settle) -> Ended:
         nonlocal running, most
         running += 1
         most = max(most, running)
         await asyncio.sleep(0)
-        ended = await lane.instance.processor.take_turn(one)
+        ended = await lane.instance.processor.take_turn(one, settle)
         running -= 1
         return ended
 
@@ -313,15 +317,35 @@ async def test_what_ends_the_process_ends_the_drain(lane: LaneWorld) -> None:
         await lane.drain_with(take_turn=failing(lane, Halt("the host goes"))).drain()
 
 
-def failing(lane: LaneWorld, error: BaseException) -> Callable[[Delivery], Awaitable[Ended]]:
+def failing(lane: LaneWorld, error: BaseException) -> Callable[[Delivery, Settle], Awaitable[Ended]]:
     """Where every turn of key `a` fails."""
 
-    async def turn(one: Delivery) -> Ended:
+    async def turn(one: Delivery, settle: Settle) -> Ended:
         if one.properties["key"] == "a":
             raise error
-        return await lane.instance.processor.take_turn(one)
+        return await lane.instance.processor.take_turn(one, settle)
 
     return turn
+
+
+async def test_a_turn_counts_once_it_is_settled(lane: LaneWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where that fails, the same message has its turn again, and only then an outcome."""
+    enable()
+    try:
+        await park(lane, ordered(1, behave="reject"))
+        with monkeypatch.context() as failing_store:
+            failing_store.setattr(lane.world.dead, "put", away)
+            with pytest.raises(ExceptionGroup):
+                await lane.drain.drain()
+        assert list(Metrics.messages_processed.points()) == []
+        assert await lane.drain.drain() == 1
+        assert [point.value for point in Metrics.messages_processed.points()] == [1]
+    finally:
+        enable(False)
+
+
+async def away(*_: object) -> None:
+    raise ConnectionError("storage is away")
 
 
 @pytest.mark.parametrize(
@@ -341,9 +365,9 @@ async def test_the_time_for_attempts_runs_while_it_is_a_messages_turn(
     lane.time = now
     seen: list[Headers] = []
 
-    async def turn(one: Delivery) -> Ended:
+    async def turn(one: Delivery, settle: Settle) -> Ended:
         seen.append(Headers.from_properties(one.properties))
-        return await lane.instance.processor.take_turn(one)
+        return await lane.instance.processor.take_turn(one, settle)
 
     await lane.drain_with(take_turn=turn).drain()
     assert [(one.first_attempt_at, one.attempt) for one in seen] == [(now + counted, attempt)]

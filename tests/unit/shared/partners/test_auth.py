@@ -33,20 +33,29 @@ from shared.partners import (
     Basic,
     ClientCredentials,
     HmacSigned,
+    InvalidAnswer,
     ManagedIdentity,
     MutualTls,
     Partner,
+    PartnerError,
     PartnerFailed,
     PartnerRefused,
+    PartnerThrottled,
+    PartnerUnavailable,
     RefreshToken,
     Target,
     Timeouts,
     UnknownTarget,
 )
+from shared.partners.sessions import Received, Request
+from shared.partners.tokens import read_token
+from shared.resilience import BreakerPolicy, Concurrency, Limit, RetryPlan
 from shared.secrets import Secret, UnknownSecret
 from tests.unit.shared.partners.world import NOW, Label, Parcel, World, world
 
 PARCEL = Parcel(reference="536365")
+ALONE = RetryPlan(max_attempts=1, base=0.01, cap=0.02)
+REQUEST = Request(method="POST", path="/labels", endpoint="labels", query={}, headers={}, body=b"{}")
 WEBHOOK_SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
 
 
@@ -56,6 +65,7 @@ class Vault:
     def __init__(self, **values: Any) -> None:
         self.values = {name.replace("_", "-"): [value] for name, value in values.items()}
         self.cached: dict[str, int] = {}
+        self.reads = 0
 
     def rotate(self, name: str, value: str) -> None:
         """A next version, which the cache doesn't know of yet."""
@@ -77,6 +87,7 @@ class Vault:
 
     async def changed(self, name: str) -> bool:
         """Read anew."""
+        self.reads += 1
         return self.cached.pop(name, None) is not None
 
 
@@ -188,6 +199,84 @@ async def test_a_key_that_nobody_accepts_is_refused_once() -> None:
         assert raised.value.status == 401
         assert "k" not in raised.value.args[0].removeprefix("carrier: labels: ").split()
         assert came == ["k"]
+
+
+async def test_calls_side_by_side_survive_a_rotation() -> None:
+    """Fifty are refused with the new version and find the one before; each says which of them it had sent."""
+    vault = Vault(key="v1")
+    vault.rotate("key", "v2")
+    async with (
+        accepting("v1") as (url, accepted, came),
+        guarded(ApiKey(secret="key"), vault, urls={"carrier": url}, concurrency=Concurrency(most=7)) as carrier,
+    ):
+        for version in ("v1", "v2"):
+            accepted.clear()
+            accepted.add(version)
+            await asyncio.gather(*(carrier.calls().post("/labels", Label, PARCEL) for _ in range(50)))
+            assert came[-1] == version
+
+
+async def test_a_late_refusal_undoes_nothing() -> None:
+    """The version that it was about has been left meanwhile."""
+    vault = Vault(key="v1")
+    vault.rotate("key", "v2")
+    async with guarded(ApiKey(secret="key"), vault) as carrier:
+        await carrier.calls().post("/labels", Label, PARCEL)
+        (client,) = carrier.partners._clients.values()
+        prover = client._authenticators
+        _, used = await prover.apply(REQUEST)
+        for _ in range(3):
+            assert await prover.refused(used)
+            proven, _ = await prover.apply(REQUEST)
+            assert proven.headers["X-API-Key"] == "v1"
+
+
+async def test_refusals_without_end_leave_the_vault_in_peace() -> None:
+    """It is read anew five times, then every other second."""
+    async with (
+        accepting() as (url, _, came),
+        guarded(ApiKey(secret="key"), vault := Vault(key="k"), urls={"carrier": url}) as carrier,
+    ):
+        for _ in range(60):
+            with pytest.raises(PartnerRefused):
+                await carrier.calls().post("/labels", Label, PARCEL)
+        assert len(came) == 60
+        assert 1 <= vault.reads < 30
+
+
+async def test_a_second_request_counts_in_the_limit() -> None:
+    """One that is made because the first was refused; where it has no moment, the message comes again."""
+    vault = Vault(key="v1")
+    vault.rotate("key", "v2")
+    soon = asyncio.get_running_loop().time() + 12
+    async with (
+        accepting("v1") as (url, _, came),
+        guarded(ApiKey(secret="key"), vault, urls={"carrier": url}, limit=Limit(calls=1, per=30)) as carrier,
+    ):
+        with pytest.raises(PartnerUnavailable, match="limit"):
+            await carrier.calls(deadline=soon).post("/labels", Label, PARCEL)
+        assert came == ["v2"]
+
+
+class SlowVault(Vault):
+    """One that takes longer than the partner may."""
+
+    async def get(self, name: str) -> Secret:
+        """Late."""
+        await asyncio.sleep(0.06)
+        return await super().get(name)
+
+
+async def test_what_has_no_time_left_is_not_sent() -> None:
+    """The vault took it: no call without end, and nothing that may have been done."""
+    auth = ApiKey(secret="key")
+    options: dict[str, Any] = {"timeouts": Timeouts(total=0.05), "idempotency_header": None, "retry": ALONE}
+    async with guarded(auth, SlowVault(key="k"), **options) as carrier:
+        carrier.says("POST", delay=1)
+        with pytest.raises(PartnerFailed, match="no time left") as raised:
+            await carrier.calls().post("/labels", Label, PARCEL)
+        assert not raised.value.sent
+        assert not carrier.asked
 
 
 class Issuer(RequestValidator):  # type: ignore[misc]
@@ -345,6 +434,67 @@ async def test_a_refresh_token_gives_tokens() -> None:
             assert grants == ["refresh_token"] * 2
 
 
+async def test_a_refresh_token_is_rotated_without_a_failed_call() -> None:
+    """The issuer refuses the one that is cached: the vault is asked anew."""
+    async with oauth(issuer := Issuer(), life=-1) as (url, _):
+        vault = Vault(client_secret=issuer.secret, refresh="former")
+        await vault.get("refresh")
+        vault.rotate("refresh", "r3fresh")
+        auth = RefreshToken(
+            token_url=f"{url}/token", client_id="sluice", secret="client-secret", refresh_secret="refresh"
+        )
+        async with guarded(auth, vault, urls={"carrier": url}) as carrier:
+            await carrier.calls().post("/labels", Label, PARCEL)
+
+
+async def test_tokens_that_nobody_believes_are_not_fetched_without_end() -> None:
+    """Five in a row, then one every other second."""
+    async with oauth(issuer := Issuer()) as (url, grants):
+        issuer.save_bearer_token = lambda *_, **__: None  # type: ignore[method-assign]
+        vault = Vault(client_secret=issuer.secret)
+        async with guarded(credentials(url), vault, urls={"carrier": url}) as carrier:
+            for _ in range(40):
+                with pytest.raises(PartnerRefused):
+                    await carrier.calls().post("/labels", Label, PARCEL)
+            assert 6 <= len(grants) < 20
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 200_000,
+        b'{"access_token": "a", "token_type": "bearer", "expires_in": 1' + b"0" * 400 + b"}",
+        b'{"access_token": "\\n", "token_type": "bearer"}',
+        b"[]",
+        b"",
+    ],
+    ids=["deep", "long", "line", "list", "empty"],
+)
+def test_an_answer_that_holds_no_token_is_told_as_one(body: bytes) -> None:
+    """Whatever a token endpoint thinks of."""
+    with pytest.raises(InvalidAnswer, match="carrier: token: answered with no"):
+        read_token("carrier", Received(200, {}, body))
+
+
+@pytest.mark.parametrize("status", [500, 503, 0], ids=str)
+async def test_a_token_that_is_not_given_leaves_no_outcome_unknown(status: int) -> None:
+    """The call itself was never made: it is tried again, though the partner knows no keys."""
+
+    async def answer(request: web.Request) -> web.Response:
+        if not status:
+            assert request.transport is not None
+            request.transport.close()
+        return web.Response(status=status or 200)
+
+    async with served(answer) as url:
+        auth = credentials(url)
+        async with guarded(auth, Vault(client_secret="s"), idempotency_header=None, retry=ALONE) as carrier:
+            with pytest.raises((PartnerFailed, PartnerThrottled)) as raised:
+                await carrier.calls().post("/labels", Label, PARCEL)
+            assert not raised.value.sent
+            assert not carrier.asked
+
+
 async def test_the_apps_identity_opens_azures_own_doors() -> None:
     """Its token is kept until shortly before its end, and fetched anew when it is refused."""
     asked: list[str] = []
@@ -385,6 +535,46 @@ async def test_a_signed_call_is_verified_by_a_foreign_verifier(monkeypatch: pyte
     assert webhook.verify(asked.body, dict(asked.headers)) == {"reference": "536365"}
     with pytest.raises(Exception, match="No matching signature"):
         webhook.verify(asked.body + b" ", dict(asked.headers))
+
+
+async def test_the_signed_id_is_the_calls_key() -> None:
+    """In whatever header the partner has it."""
+    async with guarded(STANDARD, Vault(signing=WEBHOOK_SECRET), idempotency_header="X-Request-Key") as carrier:
+        await carrier.calls().post("/labels", Label, PARCEL)
+        (asked,) = carrier.asked
+    assert asked.headers["webhook-id"] == asked.headers["x-request-key"]
+
+
+@pytest.mark.parametrize("secret", ["no Base64!", "schlüssel"])
+async def test_a_key_that_is_none_takes_no_place(secret: str) -> None:
+    """The error names the secret alone; as soon as the vault has a key, calls go on."""
+    vault = Vault(signing=secret)
+    async with guarded(STANDARD, vault, concurrency=Concurrency(most=1)) as carrier:
+        for _ in range(2):
+            soon = asyncio.get_running_loop().time() + 11
+            with pytest.raises(PartnerError, match="the secret signing is no Base64") as raised:
+                await carrier.calls(deadline=soon).post("/labels", Label, PARCEL)
+            assert secret not in str(raised.value)
+            assert not raised.value.sent
+        vault.values["signing"] = [WEBHOOK_SECRET]
+        await carrier.calls().post("/labels", Label, PARCEL)
+
+
+async def test_a_key_that_is_none_says_nothing_of_the_partner() -> None:
+    """Its failures are still in a row, and a probe that wasn't made closes no breaker."""
+    vault = Vault(signing=WEBHOOK_SECRET)
+    async with guarded(STANDARD, vault, retry=ALONE, breaker=BreakerPolicy(failures=2)) as carrier:
+        carrier.says(status=500)
+        for secret, error in (
+            (WEBHOOK_SECRET, PartnerFailed),
+            ("none!", PartnerError),
+            (WEBHOOK_SECRET, PartnerFailed),
+        ):
+            vault.values["signing"] = [secret]
+            with pytest.raises(error):
+                await carrier.calls().post("/labels", Label, PARCEL)
+        with pytest.raises(PartnerUnavailable, match="2 failures in a row"):
+            await carrier.calls().post("/labels", Label, PARCEL)
 
 
 async def test_a_signature_is_over_all_that_it_names() -> None:
@@ -506,6 +696,17 @@ async def test_the_target_is_chosen_by_region_tier_and_customer() -> None:
             for wrong in ({"region": "mars"}, {}, {"tier": "gold"}):
                 with pytest.raises(UnknownTarget):
                     carrier.calls(at=wrong)
+
+
+async def test_targets_without_regions_are_in_none() -> None:
+    """Tiers and customers alone: to name a region is a mistake here too."""
+    targets = (Target("gold", tier="gold"), Target("usual"))
+    async with world(targets=targets, urls={f"carrier.{one.name}": "https://c.example" for one in targets}) as carrier:
+        carrier.calls(at={"tier": "gold"})
+        carrier.calls()
+        for wrong in ({"region": "mars"}, {"region": "mars", "tier": "gold"}):
+            with pytest.raises(UnknownTarget):
+                carrier.calls(at=wrong)
 
 
 async def test_a_partner_with_one_place_has_no_regions() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from shared.messages import Category
 from shared.partners import (
+    InvalidAnswer,
     PartnerFailed,
     PartnerRefused,
     Partners,
@@ -99,6 +100,32 @@ async def test_a_stale_answer_serves_meanwhile() -> None:
             await calls.get("/labels", list[Label], query={"page": 2}, stale=600)
         with pytest.raises(PartnerUnavailable):
             await calls.post("/labels", Label, PARCEL, stale=600)
+
+
+async def test_a_stale_answer_is_of_the_same_question() -> None:
+    """The handler's headers are part of it: a customer or a language that they name gets nobody else's answer."""
+    async with world(**BROKEN) as carrier:
+        calls = carrier.calls()
+        await calls.post("/labels", Label, PARCEL)
+        german = await calls.get("/labels", list[Label], headers={"Accept-Language": "de"}, stale=600)
+        await broken(carrier)
+        for headers in ({"Accept-Language": "fr"}, {"X-Customer": "de"}, None):
+            with pytest.raises(PartnerUnavailable):
+                await calls.get("/labels", list[Label], headers=headers, stale=600)
+        assert await calls.get("/labels", list[Label], headers={"accept-language": "de"}, stale=600) == german
+
+
+async def test_an_answer_that_broke_the_contract_is_not_kept() -> None:
+    """The last good one serves, however the partner answered before its breaker opened."""
+    async with world(**BROKEN) as carrier:
+        calls = carrier.calls()
+        await calls.post("/labels", Label, PARCEL)
+        fresh = await calls.get("/labels", list[Label], stale=600)
+        carrier.says("GET", status=200, json={"no": "list"}, times=1)
+        with pytest.raises(InvalidAnswer):
+            await calls.get("/labels", list[Label], stale=600)
+        await broken(carrier)
+        assert await calls.get("/labels", list[Label], stale=600) == fresh
 
 
 async def test_a_fallback_serves_meanwhile() -> None:

@@ -25,8 +25,10 @@ from shared.partners import (
     PartnerUnavailable,
     Pool,
     Timeouts,
+    client,
 )
 from shared.processing.failures import classify
+from shared.resilience import Concurrency
 from tests.unit.shared.partners.world import Label, Parcel, World, world
 
 PARCEL = Parcel(reference="536365")
@@ -226,6 +228,15 @@ async def test_a_wait_that_the_message_has_no_time_for_is_left_to_it(carrier: Wo
     assert classify(raised.value).after == 60
 
 
+@pytest.mark.parametrize("wait", ["0", "Thu, 01 Jan 2026 03:04:35 GMT"])
+async def test_a_partner_that_asks_for_no_wait_is_tried_by_the_plan(carrier: World, wait: str) -> None:
+    """Else all of a message's attempts were over within a second."""
+    carrier.says("POST", status=503, headers={"Retry-After": wait})
+    with pytest.raises(PartnerThrottled) as raised:
+        await carrier.calls().post("/labels", Label, PARCEL)
+    assert classify(raised.value).after is None
+
+
 async def test_the_budget_ends_a_storm_of_retries() -> None:
     """Ten spare retries, then a fifth of the calls; critical ones have a budget of their own."""
     async with world(breaker=None) as carrier:
@@ -263,6 +274,12 @@ async def test_without_time_nobody_is_called(carrier: World) -> None:
         "/a#b",
         "/a\\b",
         "/a\r\nb",
+        "/labels/.\t./admin",
+        "/labels/.%09./admin",
+        "/labels/\x7f",
+        "/labels/%00",
+        "/labels/..;/admin",
+        "/labels/.%2e;x=1/admin",
     ],
 )
 async def test_a_path_leads_where_it_seems_to(carrier: World, path: str) -> None:
@@ -332,3 +349,30 @@ async def test_a_broken_contract_names_fields_and_quotes_nothing(carrier: World)
     with pytest.raises(InvalidAnswer, match="token") as raised:
         await carrier.calls().get("/labels", Secretive)
     assert "hunter2" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "path", ["/labels/a%2Fb", "/labels/100%", "/labels/a;v=1", "/labels/ä ö", "/labels/%C3%A4", "/labels/a+b", "/..."]
+)
+async def test_what_is_in_an_id_comes_as_it_was(carrier: World, path: str) -> None:
+    """Whatever must be encoded on the way."""
+    carrier.says("GET", status=200, json={"id": "1"})
+    await carrier.calls().get(path, Label)
+    assert len(carrier.asked) == 1
+
+
+def unmeasurable(_: PartnerError) -> str:
+    """Measuring that fails."""
+    raise KeyError("no such outcome")
+
+
+async def test_a_place_is_given_back_whatever_measuring_comes_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A place that leaks is gone until the app starts again."""
+    async with world(concurrency=Concurrency(most=1)) as carrier:
+        with monkeypatch.context() as broken:
+            broken.setattr(client, "name_of", unmeasurable)
+            carrier.says("GET", status=404)
+            with pytest.raises(KeyError):
+                await carrier.calls().get("/labels", Label)
+        soon = asyncio.get_running_loop().time() + 11
+        await carrier.calls(deadline=soon).post("/labels", Label, PARCEL)

@@ -19,6 +19,7 @@ from shared.partners import (
     Partner,
     PartnerFailed,
     PartnerModel,
+    PartnerRefused,
     Poll,
     Polled,
     Position,
@@ -104,7 +105,7 @@ def answers(here: World, body: str, **more: Any) -> None:
     here.says("GET", "/shipments", status=200, text=body, headers=headers, **more)
 
 
-DAY = [f"2026-11-{day:02}T00:00:00Z" for day in range(1, 31)]
+DAY = [f"2025-11-{day:02}T00:00:00Z" for day in range(1, 31)]
 
 
 async def test_pages_are_read_to_their_end_and_the_next_poll_begins_there() -> None:
@@ -163,14 +164,56 @@ async def test_a_process_that_dies_between_reads_the_page_again() -> None:
         assert len(set(kept.seen)) == 3
 
 
-async def test_a_partner_that_fails_leaves_the_position_at_the_last_whole_page() -> None:
+async def test_a_pass_that_is_cut_goes_on_with_the_page_that_comes_next() -> None:
+    """The position stays until the last page is kept: this partner lists its newest first."""
     async with world() as here:
         what, kept = poll(), Kept()
         here.says("GET", "/shipments", status=500)
-        answers(here, page(("a", DAY[0]), more="2"), times=1)
+        answers(here, page(("z", DAY[9]), more="2"), times=1)
         with pytest.raises(PartnerFailed):
             await run(here, what, kept)
-        assert (kept.names, (await position(here, what)).since) == (["a"], DAY[0])
+        assert (kept.names, (await position(here, what)).since) == (["z"], "")
+        answers(here, page(("a", DAY[0])), times=1)
+        assert await run(here, what, kept) is False
+        assert here.asked[-1].query == {"page": "2"}
+        assert kept.names == ["z", "a"]
+        assert await position(here, what) == Position(DAY[9])
+
+
+async def test_a_page_that_the_partner_has_forgotten_begins_the_pass_anew() -> None:
+    async with world() as here:
+        what, kept = poll(), Kept()
+        here.says("GET", "/shipments", status=410)
+        answers(here, page(("a", DAY[0]), more="2"), times=1)
+        with pytest.raises(PartnerRefused):
+            await run(here, what, kept)
+        assert await position(here, what) == Position()
+
+
+@pytest.mark.parametrize("alone", [False, True])
+async def test_the_next_page_is_one_of_the_same_list(alone: bool) -> None:
+    async with world() as here:
+        what, kept = poll(alone=alone, query={"size": "2"}), Kept()
+        answers(here, page(("a", DAY[0])), times=1)
+        await run(here, what, kept)
+        answers(here, page(("c", DAY[2])), times=1)
+        answers(here, page(("b", DAY[1]), more="2"), times=1)
+        await run(here, what, kept)
+        since = {} if alone else {"since": DAY[0]}
+        assert [one.query for one in here.asked[1:]] == [
+            {"size": "2", "since": DAY[0]},
+            {"size": "2", **since, "page": "2"},
+        ]
+        assert (await position(here, what)).since == DAY[2]
+
+
+async def test_a_time_to_come_is_not_where_the_next_poll_begins() -> None:
+    """An item of the year 9999 would hide all others."""
+    async with world() as here:
+        what, kept = poll(), Kept()
+        answers(here, page(("a", "9999-01-01T00:00:00Z")), times=1)
+        await run(here, what, kept)
+        assert (await position(here, what)).since == "2026-01-02T03:04:05.000Z"
 
 
 async def test_while_the_breaker_is_open_the_poll_waits_for_its_next_time() -> None:

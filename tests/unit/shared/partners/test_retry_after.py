@@ -77,3 +77,19 @@ def test_nothing_that_is_said_breaks_it(headers: dict[str, str]) -> None:
     wait, left = retry_after(headers, now=NOW), remaining(headers)
     assert wait is None or 0 <= wait <= LONGEST_ASKED
     assert left is None or left >= 0
+
+
+def test_a_header_of_semicolons_costs_no_more_than_its_length() -> None:
+    """It once took twice as long with each of them, on the loop that everybody shares."""
+    headers = {"ratelimit": '"a"' + ";" * 1_000 + '"'}
+    assert retry_after(headers, now=NOW) is None
+    assert remaining(headers) is None
+
+
+@pytest.mark.parametrize("name", ["retry-after", "ratelimit-reset", "ratelimit"])
+def test_a_header_without_end_says_nothing(name: str) -> None:
+    """1,024 characters are read."""
+    value = '"a";r=0;t=7' if name == "ratelimit" else "7"
+    assert retry_after({name: value.ljust(1_024)}, now=NOW) == 7
+    assert retry_after({name: value.ljust(1_025)}, now=NOW) is None
+    assert remaining({"ratelimit": value.ljust(1_025)}) is None

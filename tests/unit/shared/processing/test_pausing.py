@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, cast
+from uuid import UUID
 
 import pytest
 
+from shared.dead_letters import DeadLetterStore, GivenUp, GivenUpEarlier, InboxRecords, QueueDrain
 from shared.messages import Delivery, Lane
 from shared.ordered import Parking, ParkingDrain
 from shared.pausing import Kind, PauseBook, PauseGate, PauseWatch, Release, SetAside, SetAsideMessage
 from shared.processing import BatchFailed
+from shared.sending import Lanes
 from shared.state import StateStore
 from shared.tables import MemoryTable
 from tests.unit.memory import Instance, Surroundings
@@ -230,3 +234,56 @@ async def test_a_pause_takes_nothing_of_the_time_that_attempts_may_take(kind: Ki
     turn = await world.parking.turn((await world.parking.find(["a"]))["a"])
     assert turn is not None
     assert turn.delivery.properties["attempt"] == 3
+
+
+class DeadLetterQueue:
+    """The ordered lane's, with one message that the broker gave up: whoever looks drains it."""
+
+    def __init__(self, world: PausingWorld, given_up: GivenUp) -> None:
+        self.lying = [given_up]
+        self._drain = QueueDrain(
+            cast(DeadLetterStore, world.world.dead),
+            InboxRecords(cast(StateStore, world.world.state)),
+            cast(Lanes, world.world.lanes),
+            world.parking,
+            world.world.suspects,
+            has_payload_hash=self._is_the_same,
+            now=world.now,
+            random=lambda: 0.5,
+        )
+
+    async def _is_the_same(self, *_: object) -> bool:
+        return True
+
+    async def _complete(self, message: GivenUp) -> None:
+        self.lying.remove(message)
+
+    async def take(self, deliveries: Sequence[Delivery]) -> None:
+        """As `GivenUpEarlier` does."""
+        keys = {one.properties["key"] for one in deliveries}
+        lying = [one for one in self.lying if one.session_id in keys]
+        assert await self._drain.drain(Lane.ORDERED, lying, self._complete) == []
+
+
+@pytest.mark.parametrize(("kind", "name"), [(Kind.LANE, "ordered"), (Kind.INTEGRATION, "stock")])
+@pytest.mark.parametrize("reason", ["MaxDeliveryCountExceeded", "TTLExpiredException"])
+async def test_what_the_broker_gave_up_goes_before_what_comes_during_a_pause(
+    kind: Kind, name: str, reason: str
+) -> None:
+    """It waits before the later message of its key, or holds it as a dead letter does."""
+    world = PausingWorld()
+    first = ordered(1, "a")
+    given_up = replace(first, properties={**first.properties, "DeadLetterReason": reason})
+    queue = DeadLetterQueue(world, GivenUp(delivery=given_up, session_id="a"))
+    world.world.processor._earlier = cast(GivenUpEarlier, queue)
+    await world.pause(kind, name)
+    await world.world.processor.process(Lane.ORDERED, [ordered(2, "a")])
+    assert queue.lying == []
+    known = (await world.parking.find(["a"]))["a"]
+    if reason == "TTLExpiredException":
+        assert (known.blocked_by, world.world.status(1)) == (str(UUID(int=1)), "dead")
+        turn = await world.parking.turn(known)
+        assert turn is not None
+        assert turn.delivery.sequence_number == 2
+    else:
+        assert await turns_of(world, "a") == [1, 2]

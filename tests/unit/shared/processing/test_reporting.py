@@ -116,6 +116,17 @@ async def test_another_payload_under_a_known_id_is_a_dead_letter_of_its_own() ->
     assert len({one.id for one in world.dead.letters.values()}) == len(set(hashes)) == 2
 
 
+async def test_a_webhook_that_comes_again_with_another_count_of_tries_is_a_duplicate() -> None:
+    """Its sender can't be asked for another id."""
+    world = World()
+    (handler,) = (one for one in world.registry.integrations[0].handlers if one.event_type == "stock.moved")
+    object.__setattr__(handler, "webhook", "erp")
+    await world.process(delivery(1, "bolt", amount=1))
+    await world.process(delivery(1, "bolt", amount=2))
+    assert (world.stock("bolt") or {})["moves"] == [1]
+    assert world.dead.letters == {}
+
+
 async def test_what_dies_is_in_the_inbox_with_its_payload_and_lane() -> None:
     world = World()
     await world.process(delivery(1, "bolt", behave="reject", with_headers={"lane": Lane.LOW}))

@@ -12,6 +12,8 @@ from shared.dead_letters import MOST_DEATHS, RETURNS, Suspects
 from shared.messages import Delivery, Lane
 from shared.processing import BatchFailed
 from shared.tables import Upsert
+from shared.telemetry import Metrics
+from shared.telemetry.metrics import enable
 
 from .world import World, delivery
 
@@ -31,6 +33,10 @@ async def die(world: World, *deliveries: Delivery) -> None:
             noted = {place: row for place, row in world.state.rows.items() if place not in rows or row != rows[place]}
         for (bucket, _), row in noted.items():
             await world.state.commit(int(bucket), [Upsert(dict(row))])
+
+
+async def leave(_: object) -> None:
+    """To settle it is nobody's business here."""
 
 
 def notes(world: World) -> list[str]:
@@ -128,10 +134,28 @@ async def test_parked_messages_go_one_at_a_time_once_a_worker_died_of_them() -> 
     world = World(in_order=True)
     killer, neighbour = again(1, lane=Lane.ORDERED), again(2, lane=Lane.ORDERED)
     await die(world, killer, neighbour)
-    await asyncio.gather(*(world.processor.take_turn(one) for one in (killer, neighbour)))
+    await asyncio.gather(*(world.processor.take_turn(one, leave) for one in (killer, neighbour)))
     assert (world.most_running, notes(world)) == (1, [])
     for _ in range(MOST_DEATHS):
         await die(world, again(3, lane=Lane.ORDERED))
-    ended = await world.processor.take_turn(again(3, lane=Lane.ORDERED))
+    ended = await world.processor.take_turn(again(3, lane=Lane.ORDERED), leave)
     assert "WORKER_LOST" in str(ended.outcome)
     assert "item-3" not in [item for item, _ in world.calls]
+
+
+@pytest.mark.parametrize("lane", [Lane.NORMAL, Lane.ORDERED])
+async def test_a_message_that_nobody_dares_to_run_is_counted_as_dead(lane: Lane) -> None:
+    """The worst failure spends the lane's error budget as any other does: in a batch, and when its turn comes."""
+    enable()
+    try:
+        world = World(in_order=lane is Lane.ORDERED)
+        for number in (1, 2):
+            for _ in range(MOST_DEATHS):
+                await die(world, again(number, lane=lane))
+        await world.processor.process(lane, [again(1, lane=lane)])
+        await world.processor.take_turn(again(2, lane=lane), leave)
+        counted = [(point.attributes["outcome"], point.value) for point in Metrics.messages_processed.points()]
+        objective = [(point.attributes["met"], point.value) for point in Metrics.messages_objective.points()]
+        assert (counted, objective) == ([("dead", 2)], [("no", 2)])
+    finally:
+        enable(False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -240,3 +241,18 @@ async def test_probing_opens_the_link_in_bounded_time() -> None:
     link.before_opening = asyncio.Event().wait
     with pytest.raises(NotSent, match="can't be reached"):
         await sender(link, timeout=0.01).probe()
+
+
+async def test_a_batch_is_no_part_of_what_its_first_sender_was_doing() -> None:
+    """It is the others' too, and so is every batch that follows while messages keep coming."""
+    doing: ContextVar[str] = ContextVar("doing", default="nothing")
+    link = Link()
+    seen: list[str] = []
+
+    async def note() -> None:
+        seen.append(doing.get())
+
+    link.before_opening = note
+    doing.set("a request")
+    await sender(link).send(ServiceBusMessage("one"))
+    assert seen == ["nothing"]

@@ -109,7 +109,10 @@ def test_a_line_has_the_ids_of_what_it_is_written_in(caplog: pytest.LogCaptureFi
 
 
 def test_a_storm_of_warnings_is_sampled(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    """By name and minute; each line of the sample says how many it stands for, and other names are written."""
+    """By name and minute; each line of the sample says how many it stands for, and other names are written.
+
+    What is left at the end of a minute is told by the next line, so that nothing is missing from the sum.
+    """
     now = [120.0]
     monkeypatch.setattr(logs, "STORMS", logs._Storms(lambda: now[0]))
     with caplog.at_level("INFO", "sluice"):
@@ -119,4 +122,20 @@ def test_a_storm_of_warnings_is_sampled(monkeypatch: pytest.MonkeyPatch, caplog:
         now[0] += 60
         log_event("retry later", level=logging.WARNING)
     left_out = [getattr(record, "fields", {}).get("leftOut", 0) for record in caplog.records]
-    assert left_out == [0] * logs.MOST_A_MINUTE + [99, 99, 0, 0]
+    assert left_out == [0] * logs.MOST_A_MINUTE + [99, 99, 0, 50]
+
+
+def test_a_storm_of_lines_that_stand_for_others_loses_none(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As security events do, which are bounded by themselves."""
+    now = [120.0]
+    monkeypatch.setattr(logs, "STORMS", logs._Storms(lambda: now[0]))
+    with caplog.at_level("INFO", "sluice"):
+        for _ in range(logs.MOST_A_MINUTE + 150):
+            log_event("security", level=logging.WARNING, leftOut=2)
+        now[0] += 60
+        log_event("security", level=logging.WARNING, leftOut=0)
+        log_event("security", level=logging.WARNING, leftOut=0)
+    left_out = [getattr(record, "fields", {})["leftOut"] for record in caplog.records]
+    assert left_out == [2] * logs.MOST_A_MINUTE + [99 * 3 + 2, 50 * 3, 0]

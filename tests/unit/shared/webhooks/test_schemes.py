@@ -38,6 +38,7 @@ from shared.webhooks import (
     Slack,
     StandardWebhooks,
     Stripe,
+    Twilio,
     WebhookSource,
     Zoom,
 )
@@ -203,7 +204,8 @@ def test_handshakes() -> None:
     assert slack is not None
     assert json.loads(slack.body) == {"challenge": "c"}
     asked = {"event": "endpoint.url_validation", "payload": {"plainToken": "t"}}
-    zoom = Zoom().handshake(Incoming("POST", "/", {}, b""), asked, [SECRET])
+    request = signed(Zoom(), json.dumps(asked).encode(), {"x-zm-request-timestamp": SECONDS})
+    zoom = Zoom().handshake(request, asked, ["the next secret", SECRET])
     assert zoom is not None
     expected = hmac.digest(SECRET.encode(), b"t", "sha256").hex()
     assert json.loads(zoom.body) == {"plainToken": "t", "encryptedToken": expected}
@@ -370,6 +372,7 @@ def test_a_certificate_that_isnt_paypals(authority: Authority) -> None:
         "https://127.0.0.1/cert",
         "file:///etc/passwd",
         "//api.paypal.com/cert",
+        "https://[",
         "x",
     ],
 )
@@ -414,3 +417,9 @@ def test_a_source_with_a_wrong_name_is_refused(name: str) -> None:
 def test_a_sender_that_isnt_known_is_refused() -> None:
     with pytest.raises(ValueError, match=r"'acme' isn't known: declare it with `receives`, or use .*stripe"):
         WebhookSource.preset("acme")
+
+
+@pytest.mark.parametrize("named", ["é", "", "0" * 64, "\ud800"])
+def test_the_hash_in_twilios_address_is_any_text(named: str) -> None:
+    request = Incoming("POST", "https://a/b", {"x-twilio-signature": "AAAA"}, b"{}", {"bodySHA256": named})
+    assert "isn't the one" in refuses(Twilio(), request)
