@@ -154,7 +154,7 @@ async def test_nothing_that_was_signed_is_refused_through_a_rotation(
     assert next(asked) > 500
     assert len(macs) == 2  # the old key signed, then the new one
     async with AzureTable.from_connection_string(azurite.connection_string, "audit") as table:
-        records = [row async for row in table.query(Query())]
+        records = [row async for row in table.query(Query()) if "secret" in row]  # other tests' verbs are there too
     assert {(row["secret"], row["outcome"]) for row in records} == {(OPERATION_KEY, "rotated"), (HMAC_KEY, "rotated")}
     for name in (OPERATION_KEY, HMAC_KEY):
         for secret in await first.composition.get(secret_cache).both(name):
