@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,10 +12,14 @@ import pytest
 
 from functions.composition.processing import processor
 from functions.composition.read_models import projector
+from local_azure.partner.script import Rule, Script
+from local_azure.partner.server import running_partner
 from ops.tracing.tree import tree_of
 from ops.tracing.waterfall import waterfall
 from shared.classification import HIDDEN, Restricted
 from shared.messages import Contract, Delivery, Integration, Lane, Registry, Retry
+from shared.partners import Partner, PartnerModel, Timeouts
+from shared.resilience import RetryPlan
 from shared.streams import StreamEvent
 from shared.telemetry import RecordedSpan, span
 from shared.telemetry.span_store import SpanStore
@@ -204,3 +209,40 @@ async def test_a_replay_goes_on_from_the_first_attempt(tmp_path: Path) -> None:
     assert [(one.parent_id, [link.context.span_id for link in one.links]) for one in replayed] == [
         (first.span_id, [first.span_id])
     ]
+
+
+class Label(PartnerModel):
+    """What the carrier answers."""
+
+    id: str
+
+
+async def test_a_partners_call_is_part_of_the_tree(tmp_path: Path) -> None:
+    """Each try beneath the handler that makes it, and the partner is told of the trace."""
+    carrier = Partner("carrier", timeouts=Timeouts(total=1), retry=RetryPlan(max_attempts=2, base=0.01, cap=0.01))
+    shipping = Integration("shipping")
+
+    @shipping.handles("parcel.sent", version="1.0", key="parcelId")
+    async def ship(parcel: Parcel, work: Work) -> None:
+        await work.call(carrier).post("/labels", Label)
+
+    script = Script([Rule.of({"times": 1, "status": 500})], random=lambda: 0.5)
+    async with running_partner(script=script, clock=time.monotonic) as running:
+        settings = {"SLUICE_PARTNER_URLS": f"carrier={running.url}", "SLUICE_HANDLER_TIMEOUT_SECONDS": "9"}
+        with traced() as kept:
+            app = Running(Registry([shipping], beside=[carrier]), {**ENVIRONMENT, **settings})
+            data = {"parcelId": "p-1", "text": "x", "recipient": PLANTED}
+            message = envelope(data, eventType="parcel.sent", timestamp="2026-01-05T08:00:00Z")
+            assert (await app.post("/api/messages", message)).status == 202
+            (sent,) = app.lanes.sent
+            await app.composition.get(processor).process(sent.headers.lane, [delivery_of(sent, 0)])
+            await app.composition.close()
+        asked = running.book.asked
+    tree = kept_in(tmp_path, kept.spans)
+    (handler,) = (node.span for _, node in tree.nodes() if node.span is not None and node.name == "handle parcel.sent")
+    calls = [node.span for _, node in tree.nodes() if node.span is not None and node.name == "partner call"]
+    assert [(one.kind, one.parent) for one in calls] == [("client", handler.span)] * 2
+    assert [one.attributes["http.request.resend_count"] for one in calls] == [0, 1]
+    assert {one.attributes["sluice.partner"] for one in calls} == {"carrier"}
+    assert {one.headers["traceparent"].split("-")[1] for one in asked} == {tree.trace}
+    assert PLANTED not in kept.written()
