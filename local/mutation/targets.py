@@ -30,7 +30,12 @@ TARGETS = (
     Target(
         "pipeline",
         ("shared/processing/*",),
-        ("tests/unit/shared/processing", "tests/unit/shared/ordered/test_lane.py"),
+        (
+            "tests/unit/shared/processing",
+            "tests/unit/shared/ordered/test_lane.py",
+            "tests/unit/functions/test_trace_tree.py",  # which spans a message leaves
+            "tests/unit/functions/test_metrics_route.py",  # and how it is counted
+        ),
     ),
     Target("resilience", ("shared/resilience/*",), ("tests/unit/resilience",)),
 )
