@@ -26,7 +26,17 @@ __all__ = ["main"]
 
 _PROJECT = Path(__file__).resolve().parents[2]
 _FOLDER = ".sluice/mutation"
-_COPIED = ("shared", "integrations", "functions", "function_app.py", "host.json", "tests", "pyproject.toml")
+_COPIED = (
+    "shared",
+    "integrations",
+    "functions",
+    "ops",
+    "infra",
+    "function_app.py",
+    "host.json",
+    "tests",
+    "pyproject.toml",
+)
 _SETTINGS = """\
 [mutmut]
 source_paths=shared
