@@ -5,7 +5,8 @@
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-__all__ = ["Discord", "SendGrid", "ed25519_key"]
+__all__ = ["Discord", "SendGrid", "any_key_signed", "ed25519_key"]
 
 Place = Header | Field | None
 
@@ -31,6 +32,18 @@ def ed25519_key(text: str, encoding: str) -> "Ed25519PublicKey":
         return Ed25519PublicKey.from_public_bytes(raw)
     except (ValueError, binascii.Error):
         raise ValueError("a public key isn't one of Ed25519") from None
+
+
+def any_key_signed(signatures: Iterable[bytes], secrets: Sequence[str], check: Callable[[str, bytes], None]) -> bool:
+    """Whether a check of a public key and a signature passes; it raises InvalidSignature where the two don't fit."""
+    from cryptography.exceptions import InvalidSignature
+
+    for signature in signatures:
+        for secret in secrets[:MOST_TRIED]:
+            with suppress(InvalidSignature):
+                check(secret, signature)
+                return True
+    return False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,19 +60,15 @@ class Discord(Scheme):
 
     def verify(self, incoming: Incoming, secrets: Sequence[str], *, now: datetime, fetched: bytes = b"") -> None:
         """Any of the public keys."""
-        from cryptography.exceptions import InvalidSignature
-
         time = incoming.header("x-signature-timestamp")
         within_tolerance(time, now=now, tolerance=self.tolerance)
         signed = time.encode() + incoming.body
-        for signature in decoded([incoming.header("x-signature-ed25519")], "hex"):
-            for secret in secrets[:MOST_TRIED]:
-                try:
-                    ed25519_key(secret.strip(), "hex").verify(signature, signed)
-                except InvalidSignature:
-                    continue
-                return
-        raise NotGenuine("no key has signed it")
+
+        def check(secret: str, signature: bytes) -> None:
+            ed25519_key(secret.strip(), "hex").verify(signature, signed)
+
+        if not any_key_signed(decoded([incoming.header("x-signature-ed25519")], "hex"), secrets, check):
+            raise NotGenuine("no key has signed it")
 
     def handshake(self, incoming: Incoming, content: Any, secrets: Sequence[str]) -> Reply | None:
         """Pings: type 1 of interactions (which has no event), type 0 of webhook events."""
@@ -87,21 +96,19 @@ class SendGrid(Scheme):
 
     def verify(self, incoming: Incoming, secrets: Sequence[str], *, now: datetime, fetched: bytes = b"") -> None:
         """Any of the public keys."""
-        from cryptography.exceptions import InvalidSignature
         from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
         from cryptography.hazmat.primitives.hashes import SHA256
 
         time = incoming.header("x-twilio-email-event-webhook-timestamp")
         within_tolerance(time, now=now, tolerance=self.tolerance)
         signed = time.encode() + incoming.body
-        for signature in decoded([incoming.header("x-twilio-email-event-webhook-signature")], "base64"):
-            for secret in secrets[:MOST_TRIED]:
-                try:
-                    _ecdsa_key(secret).verify(signature, signed, ECDSA(SHA256()))
-                except InvalidSignature:
-                    continue
-                return
-        raise NotGenuine("no key has signed it")
+
+        def check(secret: str, signature: bytes) -> None:
+            _ecdsa_key(secret).verify(signature, signed, ECDSA(SHA256()))
+
+        given = incoming.header("x-twilio-email-event-webhook-signature")
+        if not any_key_signed(decoded([given], "base64"), secrets, check):
+            raise NotGenuine("no key has signed it")
 
 
 def _ecdsa_key(text: str) -> "EllipticCurvePublicKey":
