@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from shared.messages import (
     CLOUD_EVENT_TYPE,
+    EVERY_INTEGER,
     Envelope,
     Handler,
     InvalidMessage,
@@ -33,9 +34,6 @@ from shared.messages import (
 )
 
 __all__ = ["Command", "Refused", "read_command", "wrapped"]
-
-_ALL_HELD = 2.0**53
-"""Below it a double holds every integer."""
 
 
 class Refused(Exception):
@@ -135,7 +133,7 @@ def _whole(value: Any) -> Any:
         return {name: _whole(one) for name, one in value.items()}
     if isinstance(value, list):
         return [_whole(one) for one in value]
-    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < _ALL_HELD else value
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < EVERY_INTEGER else value
 
 
 def wrapped(

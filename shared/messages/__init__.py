@@ -33,6 +33,7 @@ from .integration import Integration
 from .outgoing import OutgoingCommand, address
 from .registry import Declaration, Declared, Handler, Projection, Registry, discover
 from .strict_json import (
+    EVERY_INTEGER,
     PayloadHash,
     check_depth,
     parse_rfc3339,
@@ -48,6 +49,7 @@ __all__ = [
     "CLOUD_EVENT_TYPE",
     "EDIT_OF",
     "ERASED_PROPERTY",
+    "EVERY_INTEGER",
     "Category",
     "CloudEvent",
     "Contract",

@@ -31,6 +31,7 @@ from pydantic_core import CoreSchema, core_schema
 from .errors import MalformedJson
 
 __all__ = [
+    "EVERY_INTEGER",
     "MAX_DEPTH",
     "PayloadHash",
     "check_depth",

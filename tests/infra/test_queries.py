@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -15,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from local.bicep import Deployment
+from tests.npm import installed
 
 KQL = Path(__file__).parent / "kql"
 _COMMON = (
@@ -50,20 +49,7 @@ Parser = Callable[[Mapping[str, str]], dict[str, Read]]
 @pytest.fixture(scope="session")
 def parse(project: Path) -> Parser:
     """Reads queries by name; skipped where there is no Node, but for CI."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node is None or npm is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("node and npm are missing")
-        pytest.skip("node and npm not installed")
-    locked = (KQL / "package-lock.json").read_bytes()
-    folder = project / ".sluice" / "foreign" / f"kql-{hashlib.sha256(locked).hexdigest()[:16]}"
-    if not (folder / ".whole").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(KQL / name, folder)
-        options = ["--no-audit", "--no-fund", "--ignore-scripts"]
-        subprocess.run([npm, "ci", *options], cwd=folder, check=True, capture_output=True, timeout=300)
-        (folder / ".whole").touch()
+    node, folder = installed(project, KQL, "kql")
 
     def read(queries: Mapping[str, str]) -> dict[str, Read]:
         asked = json.dumps({"tables": TABLES, "queries": queries})

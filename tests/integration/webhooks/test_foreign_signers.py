@@ -6,9 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
-import os
 import random
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -32,6 +30,7 @@ from shared.webhooks import (
     Stripe,
     Twilio,
 )
+from tests.npm import installed
 from tests.scale import SCALE
 
 SIGNERS = Path(__file__).parent / "signers"
@@ -51,20 +50,7 @@ Genuine = tuple[Scheme, Incoming, str]
 @pytest.fixture(scope="module")
 def ask(project: Path) -> Ask:
     """Asks the senders' own libraries; skipped where there is no Node, but for CI."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if node is None or npm is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("node and npm are missing")
-        pytest.skip("node and npm not installed")
-    digest = hashlib.sha256((SIGNERS / "package-lock.json").read_bytes()).hexdigest()[:16]
-    folder = project / ".sluice" / "foreign" / f"webhook-signers-{digest}"
-    if not (folder / ".whole").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(SIGNERS / name, folder)
-        options = ["--no-audit", "--no-fund", "--ignore-scripts"]
-        subprocess.run([npm, "ci", *options], cwd=folder, check=True, capture_output=True, timeout=300)
-        (folder / ".whole").touch()
+    node, folder = installed(project, SIGNERS, "webhook-signers")
 
     def asked(questions: list[tuple[str, list[Any]]]) -> list[Any]:
         done = subprocess.run(
