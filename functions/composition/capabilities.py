@@ -33,6 +33,7 @@ _MODULES = (
     "metrics",
     "synthetic",
     "polling",
+    "subscriptions",
 )
 
 _LOADED = [import_module(f"{__package__}.{name}") for name in _MODULES]
