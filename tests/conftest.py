@@ -32,7 +32,7 @@ MIXED = [
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run files that wait for brokers and hosts beside files that compute: folder by folder the cores had nothing to do.
+    """Run files that wait for brokers and hosts beside files that compute, so that no core is idle.
 
     The longest come first, the many short ones last.
     """
