@@ -160,7 +160,7 @@ def operation_docs() -> dict[str, Any]:
                 reference("schemas", "Operation"),
                 Retry_After="RetryAfter",
                 Preference_Applied="PreferenceApplied",
-            ),  # fmt: skip
+            ),
             **_errors(s404="NotFound"),
         },
     }
