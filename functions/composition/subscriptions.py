@@ -45,9 +45,8 @@ from .sending import EVENTS
 from .state import STATE, state_store
 from .streams import stream_consumer
 
-__all__ = ["SETTINGS", "capability", "deliverer", "deliveries", "http_sender", "subscription_store", "wake_queue"]
+__all__ = ["capability", "deliverer", "deliveries", "http_sender", "subscription_store", "wake_queue"]
 
-SETTINGS = SubscriptionSettings
 SUBSCRIPTIONS = Table(name="subscriptions")
 DELIVERIES = Table(name="webhookdeliveries")
 QUEUE = Queue(name="%SLUICE_WEBHOOK_QUEUE%", lock="PT2M", deliveries=30)
@@ -70,7 +69,7 @@ def deliveries(composition: Composition) -> Deliveries:
 def wake_queue(composition: Composition) -> BrokerQueue:
     """The queue of what is due."""
     settings, clients = composition.settings, composition.get(platform)
-    name = settings.slice(SubscriptionSettings).webhook_queue
+    name = settings.webhook_queue
     sender = CoalescingSender(lambda: clients.sender(name), timeout=settings.send_timeout_seconds)
     return composition.closing(BrokerQueue(sender))
 
@@ -81,7 +80,7 @@ def payloads(composition: Composition) -> Payloads:
     return Payloads(
         composition.registry,
         composition.get(fields),
-        largest=settings.slice(SubscriptionSettings).webhook_payload_bytes,
+        largest=settings.webhook_payload_bytes,
         base_url=settings.public_url,
         hidden={VIEW},
     )
@@ -89,7 +88,7 @@ def payloads(composition: Composition) -> Payloads:
 
 def http_sender(composition: Composition) -> Sender:
     """The way to receivers."""
-    settings = composition.settings.slice(SubscriptionSettings)
+    settings = composition.settings
     return composition.closing(HttpSender(settings.webhook_addresses(), seconds=settings.webhook_timeout_seconds))
 
 
@@ -144,8 +143,8 @@ def capability(composition: Composition) -> Capability:
     WrongSettings
         This machine may be called, though the app isn't on somebody's own.
     """
-    settings = composition.settings.slice(SubscriptionSettings)
-    if settings.webhook_allow_local and composition.settings.service_bus.connection_string is None:
+    settings = composition.settings
+    if settings.webhook_allow_local and settings.service_bus.connection_string is None:
         raise WrongSettings(
             "Wrong settings: SLUICE_WEBHOOK_ALLOW_LOCAL is for the local stack: in Azure it would open the instance "
             "itself to subscribers"
@@ -158,8 +157,8 @@ def capability(composition: Composition) -> Capability:
         settings.webhook_addresses(),
         resolved,
         overlap=timedelta(seconds=settings.webhook_secret_overlap_seconds),
-        source=composition.settings.event_source,
-        public_path=composition.settings.public_path,
+        source=settings.event_source,
+        public_path=settings.public_path,
         now=composition.now,
     )
 

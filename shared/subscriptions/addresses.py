@@ -90,7 +90,7 @@ class AddressPolicy:
         return cls(local=local, networks=tuple(ip_network(one) for one in networks))
 
     def check(self, address: str) -> None:
-        """Raise RefusedAddress for an address, as a socket is told it, that must not be connected to."""
+        """Raise RefusedAddress for an address, as a socket gets it, that must not be connected to."""
         try:
             found = canonical(ip_address(address.partition("%")[0]))
         except ValueError:

@@ -58,7 +58,7 @@ class Attempt:
     Attributes
     ----------
     answer:
-        None where the body held protected values, which an answer may repeat.
+        None where the body had protected values, which an answer may repeat.
     problem:
         Why there is no good answer.
     """
