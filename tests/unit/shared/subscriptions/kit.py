@@ -155,7 +155,7 @@ class World:
             self,
             self.payloads,
             self.sender,
-            Endpoints(lambda *_: None, clock=self.clock),  # type: ignore[arg-type, return-value]
+            Endpoints(lambda *_: None, clock=self.clock),  # type: ignore[arg-type]
             Proofs(),
             now=lambda: self.now,
             clock=self.clock,

@@ -68,7 +68,8 @@ async def test_a_body_says_what_happened_and_is_signed_by_both_secrets_for_a_whi
         "data": {"item": "7", "country": "France"},
     }
     assert len(one.headers["webhook-signature"].split()) == 2
-    assert one.headers["webhook-id"].startswith("msg_") and "." not in one.headers["webhook-id"]
+    assert one.headers["webhook-id"].startswith("msg_")
+    assert "." not in one.headers["webhook-id"]
     world.now += timedelta(hours=2)
     await world.publish(event(8, time=world.now))
     await world.run()
@@ -83,10 +84,15 @@ async def test_cloud_events_and_links(receiver: Receiver) -> None:
     await world.run()
     await world.close()
     small, large = (json.loads(one.body) for one in receiver.at("/cloudevents"))
-    assert small["specversion"] == "1.0" and small["data"]["item"] == "1" and small["dataschema"].endswith(":1.0")
-    assert "data" not in large and large["dataref"].startswith("https://api.example/api/subscriptions/cloudevents/")
+    assert small["specversion"] == "1.0"
+    assert small["data"]["item"] == "1"
+    assert small["dataschema"].endswith(":1.0")
+    assert "data" not in large
+    assert large["dataref"].startswith("https://api.example/api/subscriptions/cloudevents/")
     link = json.loads(receiver.at("/standard")[1].body)
-    assert link["data"] is None and link["dataSize"] > 200 and link["dataUrl"].endswith("/payload")
+    assert link["data"] is None
+    assert link["dataSize"] > 200
+    assert link["dataUrl"].endswith("/payload")
 
 
 async def test_a_failure_is_tried_again_by_the_schedule_and_given_up_after_eight(
@@ -108,7 +114,9 @@ async def test_a_failure_is_tried_again_by_the_schedule_and_given_up_after_eight
     assert [one["status"] for one in found.tries] == [500] * 8
     assert found.tries[0]["answer"] == "noted"
     one = await world.store.get("alice", "a")
-    assert one is not None and one.failing_since == NOW and one.status is Status.ENABLED
+    assert one is not None
+    assert one.failing_since == NOW
+    assert one.status is Status.ENABLED
 
 
 async def test_throttling_burns_no_attempt_and_holds_back_the_others(world: World, receiver: Receiver) -> None:
@@ -136,7 +144,8 @@ async def test_who_is_gone_is_disabled_at_once(world: World, receiver: Receiver,
     await world.publish(event(1))
     await world.run()
     one = await world.store.get("alice", "a")
-    assert one is not None and (one.status is Status.DISABLED) is disabled
+    assert one is not None
+    assert (one.status is Status.DISABLED) is disabled
     await world.publish(event(2))
     await world.run()
     assert len(receiver.at("/a")) == (1 if disabled else 2)
@@ -153,13 +162,15 @@ async def test_five_days_of_failures_disable_and_a_success_ends_them(world: Worl
     await world.publish(event(10, time=world.now))
     await world.run()
     one = await world.store.get("alice", "a")
-    assert one is not None and one.failing_since is None
+    assert one is not None
+    assert one.failing_since is None
     receiver.answers["/a"] = 500
     for day in range(20, 27):
         await world.publish(event(day, time=world.now))
         await world.run(86_400)
     one = await world.store.get("alice", "a")
-    assert one is not None and (one.status, one.reason) == (Status.DISABLED, "the receiver has failed for five days")
+    assert one is not None
+    assert (one.status, one.reason) == (Status.DISABLED, "the receiver has failed for five days")
 
 
 async def test_at_most_once_is_sent_once_whatever_comes(world: World, receiver: Receiver) -> None:
@@ -192,7 +203,9 @@ async def test_a_process_that_dies_anywhere_loses_nothing(world: World, receiver
             kept = getattr(part, name)
             died: list[bool] = []
 
-            async def dying(*args: Any, _kept: Any = kept, _after: bool = after, _died: list[bool] = died, **more: Any):
+            async def dying(
+                *args: Any, _kept: Any = kept, _after: bool = after, _died: list[bool] = died, **more: Any
+            ) -> Any:
                 if not _died:
                     _died.append(True)
                     if _after:
@@ -328,7 +341,8 @@ async def test_a_slow_receiver_is_given_few_places_and_waits_alone() -> None:
     await asyncio.wait(tasks, timeout=1.5)
     assert under_way == 3
     moments = sorted(when for when, _ in world.waiting)
-    assert len(moments) == 17 and len(set(moments)) == 17
+    assert len(moments) == 17
+    assert len(set(moments)) == 17
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
