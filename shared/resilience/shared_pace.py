@@ -100,41 +100,44 @@ class SharedPace:
         LimitSpent
             There is none within so many seconds.
         """
-        ends = self._time() + within
+        now = self._time()
+        ends = now + within
         while True:
-            moment = await self._moment(ends)
-            wait = moment - self._time()
+            moment = self._own(now, ends) if not self._leasing.locked() else 0.0
+            if not moment:
+                moment = await self._moment(ends)
+                now = self._time()
+            wait = moment - now
             if wait > _SOON:
                 await self._sleep(wait)
-            if self._time() - moment <= self._late:
+                now = self._time()
+            if now - moment <= self._late:
                 return
 
     async def _moment(self, ends: float) -> float:
         self._waiting += 1
         try:
-            if not self._leasing.locked() and (moment := self._own(ends)):
-                return moment
             async with self._leasing:
-                if not (moment := self._own(ends)):
+                if not (moment := self._own(self._time(), ends)):
                     await self._lease(ends)
-                    moment = self._own(ends)
+                    moment = self._own(self._time(), ends)
                 if not moment:  # leased, and missed on the way
                     raise LimitSpent(self._step)
                 return moment
         finally:
             self._waiting -= 1
 
-    def _own(self, ends: float) -> float:
+    def _own(self, now: float, ends: float) -> float:
         """The next moment that was leased and isn't missed; 0 where there is none."""
-        now = self._time()
-        while self._moments and self._moments[0] < now - self._late:
-            self._moments.popleft()
-        if not self._moments:
+        moments = self._moments
+        while moments and moments[0] < now - self._late:
+            moments.popleft()
+        if not moments:
             return 0.0
-        if self._moments[0] > ends:
-            raise LimitSpent(self._moments[0] - now)
+        if moments[0] > ends:
+            raise LimitSpent(moments[0] - now)
         self._taken += 1
-        return self._moments.popleft()
+        return moments.popleft()
 
     async def _lease(self, ends: float) -> None:
         if self._row is None:
