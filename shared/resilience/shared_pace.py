@@ -27,6 +27,8 @@ _AHEAD = 0.3
 _SOON = 0.001
 """Seconds that aren't waited for: a timer of the loop is no finer."""
 _TRIES = 20
+_MISSED = 3
+"""Leases whose moments may all be missed on the way, where a process is held up, before its call is put off."""
 _ALONE = 4
 """While the store is away, each instance keeps to this part of the limit."""
 
@@ -90,7 +92,8 @@ class SharedPace:
         self._waiting = 0
         self._taken = 0
         self._leased_at = self._time()
-        self._leasing = asyncio.Lock()
+        self._leased = asyncio.Event()
+        self._leased.set()
 
     async def take(self, *, within: float) -> None:
         """Wait for a moment at which a call may be made.
@@ -103,7 +106,7 @@ class SharedPace:
         now = self._time()
         ends = now + within
         while True:
-            moment = self._own(now, ends) if not self._leasing.locked() else 0.0
+            moment = self._own(now, ends) if self._leased.is_set() else 0.0
             if not moment:
                 moment = await self._moment(ends)
                 now = self._time()
@@ -116,14 +119,21 @@ class SharedPace:
 
     async def _moment(self, ends: float) -> float:
         self._waiting += 1
+        tries = _MISSED
         try:
-            async with self._leasing:
-                if not (moment := self._own(self._time(), ends)):
-                    await self._lease(ends)
-                    moment = self._own(self._time(), ends)
-                if not moment:  # leased, and missed on the way
+            while True:
+                while not self._leased.is_set():  # all that wait go on at once: a lock would wake them one by one
+                    await self._leased.wait()
+                if moment := self._own(self._time(), ends):
+                    return moment
+                if not tries:
                     raise LimitSpent(self._step)
-                return moment
+                tries -= 1
+                self._leased.clear()
+                try:
+                    await self._lease(ends)
+                finally:
+                    self._leased.set()
         finally:
             self._waiting -= 1
 
