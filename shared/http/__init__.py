@@ -3,6 +3,7 @@
 from .answers import accepted, error, internal_error, success
 from .bodies import BadBody, NamedUpload, declared_length, media_type, named_upload, read_body
 from .commands import Refused
+from .conditional import answer_if_changed, max_age_of, reuse
 from .guarded import Guarded, caller_of
 from .intake import Intake
 from .mounting import ClassicBridge, answer_with, key_in_path
@@ -29,6 +30,7 @@ __all__ = [
     "RouteTable",
     "Submission",
     "accepted",
+    "answer_if_changed",
     "answer_with",
     "caller_of",
     "correlation_id",
@@ -37,8 +39,10 @@ __all__ = [
     "internal_error",
     "key_in_path",
     "mark_of",
+    "max_age_of",
     "media_type",
     "named_upload",
     "read_body",
+    "reuse",
     "success",
 ]
