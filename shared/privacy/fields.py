@@ -181,7 +181,7 @@ class FieldProtection:
         return erased
 
     async def readable_keys(self, found: Iterable[ProtectedValue]) -> frozenset[str]:
-        """Ids of the keys under which fields are encrypted, without those that were erased; raises as decrypting does."""
+        """Ids of the keys that fields are encrypted under, but for erased ones; raises KeysUnavailable, UnknownKey."""
         ids = {key_id_of(encrypted_bytes(text)) for one in found if (text := _encrypted_text(one)) is not None}
         return frozenset([key_id for key_id in ids if await self._find(key_id) is not None])
 
