@@ -190,7 +190,7 @@ def build_api(
         endpoint = checked(route, now=now)
         methods = [route.method]
         if route.method == "GET":
-            endpoint, methods = headed(within(read_seconds, endpoint)), ["GET", "HEAD"]
+            endpoint, methods = headed(within(route.seconds or read_seconds, endpoint)), ["GET", "HEAD"]
         app.add_api_route(route.full_path, endpoint, methods=methods, include_in_schema=False)
 
     @app.exception_handler(HTTPException)
