@@ -20,7 +20,7 @@ from functions.composition.encryption import SUBJECT_KEYS, token_keys, wrapper
 from functions.composition.pausing import set_aside
 from functions.composition.platform import Platform, platform
 from functions.composition.processing import processor
-from functions.composition.read_models import VIEWS_TABLE, projector, view_reader
+from functions.composition.read_models import VIEWS_TABLE, projector, row_cache
 from functions.composition.sending import lane_senders, publisher
 from functions.composition.state import parking, state_store
 from local.azurite import AzuriteEndpoints
@@ -161,7 +161,7 @@ class App:
 
     async def find(self, name: str, value: str) -> list[str]:
         """The ids of the visits that an operator finds by a value."""
-        reader = self.composition.get(view_reader)
+        reader = self.composition.get(row_cache)
         page = await reader.find("visits", name, value, level=Classification.RESTRICTED, top=10)
         assert page is not None
         return [row["visitId"] for row in page.rows]
@@ -281,9 +281,9 @@ async def test_an_erasure_leaves_nothing_that_leads_to_the_person(app: App, caps
     for name, value in (("customerId", "17850"), ("mail", "17850@example.com")):
         assert await app.find(name, value) == []
     assert sorted(await entries(app)) == ["large-13047"] * 2 + ["seen-13047"] * 2
-    shown = await app.composition.get(view_reader).one("visits", "seen-17850", level=Classification.RESTRICTED)
+    shown = await app.composition.get(row_cache).one("visits", "seen-17850", level=Classification.RESTRICTED)
     assert shown is not None
-    row = json.loads(shown)
+    row = json.loads(shown.body)
     assert (row["customerId"], row["mail"], row["$erased"]) == (None, None, ["/customerId", "/mail"])
 
     _, other = await app.erase(capsys, "13047", "--dry-run")
