@@ -20,7 +20,7 @@ from functions.composition.encryption import SUBJECT_KEYS, token_keys, wrapper
 from functions.composition.pausing import set_aside
 from functions.composition.platform import Platform, platform
 from functions.composition.processing import processor
-from functions.composition.read_models import VIEWS_TABLE, projector, row_cache
+from functions.composition.read_models import VIEWS_TABLE, projector, row_cache, view_reader
 from functions.composition.sending import lane_senders, publisher
 from functions.composition.state import parking, state_store
 from local.azurite import AzuriteEndpoints
@@ -161,7 +161,7 @@ class App:
 
     async def find(self, name: str, value: str) -> list[str]:
         """The ids of the visits that an operator finds by a value."""
-        reader = self.composition.get(row_cache)
+        reader = self.composition.get(view_reader)
         page = await reader.find("visits", name, value, level=Classification.RESTRICTED, top=10)
         assert page is not None
         return [row["visitId"] for row in page.rows]
