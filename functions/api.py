@@ -175,7 +175,7 @@ def build_api(
     for route in routes:
         endpoint = checked(route, now=now)
         if route.method == "GET":
-            endpoint = within(read_seconds, endpoint)
+            endpoint = within(route.seconds or read_seconds, endpoint)
         app.add_api_route(route.full_path, endpoint, methods=[route.method], include_in_schema=False)
 
     @app.exception_handler(HTTPException)

@@ -42,8 +42,9 @@ _PARAMETERS = {
     "IdempotencyKey": {
         "name": "Idempotency-Key",
         "in": "header",
-        "description": "The message id of a body that has none: the same again is the same message.",
-        "schema": {"type": "string", "format": "uuid"},
+        "description": "Stands for a body that names no message id: the same again is the same message. Any text of the"
+        " client's own, bare or as a structured string; a bare UUID is the message id itself.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[\x21\x23-\x2b\x2d-\x7e]+$"},
     },
     "CorrelationId": {
         "name": "X-Correlation-ID",
@@ -119,7 +120,7 @@ def command_docs(handler: Handler | None, handlers: Sequence[Handler]) -> dict[s
     }
     accepted = _answer(
         "Kept; `Location` tells where to ask what became of it.", reference("schemas", "Accepted"),
-        Location="Location", Operation_Id="OperationId", Operation_Request="OperationRequest",
+        Location="Location", Operation_Id="OperationId", Operation_Request="OperationRequest", Retry_After="RetryAfter",
     )  # fmt: skip
     return {
         "operationId": name,
@@ -129,7 +130,7 @@ def command_docs(handler: Handler | None, handlers: Sequence[Handler]) -> dict[s
         "requestBody": {"required": True, "content": {"application/json": json, CLOUD_EVENT_TYPE: {"schema": event}}},
         "responses": {
             "202": {**accepted, "links": {"operation": link}},
-            **_errors(s404="NotFound", s413="PayloadTooLarge", s415="UnsupportedMediaType"),
+            **_errors(s404="NotFound", s413="PayloadTooLarge", s415="UnsupportedMediaType", s422="KeyUsedBefore"),
         },
     }
 
@@ -149,8 +150,19 @@ def operation_docs() -> dict[str, Any]:
         "parameters": [
             _in("path", "operationId", {"type": "string"}),
             _in("query", "request", {"type": "string"}, "Which of the requests under this id."),
+            _in(
+                "header", "Prefer", {"type": "string"}, "`wait=20` answers as soon as its end is known, or after 20 s."
+            ),
         ],
-        "responses": {"200": _answer("Its status.", reference("schemas", "Operation")), **_errors(s404="NotFound")},
+        "responses": {
+            "200": _answer(
+                "Its status.",
+                reference("schemas", "Operation"),
+                Retry_After="RetryAfter",
+                Preference_Applied="PreferenceApplied",
+            ),
+            **_errors(s404="NotFound"),
+        },
     }
 
 
