@@ -25,5 +25,5 @@ class EventGridError(Exception):
 
     def content(self) -> dict[str, Any]:
         """The body of the answer ("Publish events to Event Grid custom topics", learn.microsoft.com)."""
-        told = {"code": self.code, "message": str(self)}
-        return {"error": {**told, "details": [told]}}
+        detail = {"code": self.code, "message": str(self)}
+        return {"error": {**detail, "details": [detail]}}

@@ -70,7 +70,7 @@ def dead_letter(
     event: Mapping[str, Any], *, reason: str, attempts: int, outcome: str, published: float, attempted: float | None
 ) -> dict[str, Any]:
     """An event with why it wasn't delivered; CloudEvents have attributes in lower case only."""
-    told: dict[str, Any] = {
+    detail: dict[str, Any] = {
         "deadLetterReason": reason,
         "deliveryAttempts": attempts,
         "lastDeliveryOutcome": outcome,
@@ -78,8 +78,8 @@ def dead_letter(
         **({} if attempted is None else {"lastDeliveryAttemptTime": time_text(attempted)}),
     }
     if "specversion" in event:
-        told = {name.lower(): value for name, value in told.items()}
-    return {**event, **told}
+        detail = {name.lower(): value for name, value in detail.items()}
+    return {**event, **detail}
 
 
 def blob_name(topic: str, subscription: str, seconds: float, identity: str) -> str:

@@ -1,4 +1,4 @@
-"""Keeps deliveries in a file, so that what a publisher was told is taken survives the process."""
+"""Keeps deliveries in a file, so that what a publisher got 200 for survives the process."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def send(topic: EventGridTopic, *events: Any, credential: Any = None) -> None:
         client.send(list(events))
 
 
-def event(**data: Any) -> CloudEvent:
+def event(**data: Any) -> CloudEvent[Any]:
     """A CloudEvent of an order."""
     return CloudEvent(source="/orders", type="order.accepted", subject="/orders/1", data=data)
 

@@ -123,7 +123,7 @@ def token(key: str, *, resource: str = URL, until: str = "11/30/2026 12:00:01 PM
     return f"{unsigned}&s={quote(signature, safe='')}"
 
 
-async def check(topic: Topic = ORDERS, **headers: str) -> None:
+async def check(topic: Topic = ORDERS, /, **headers: str) -> None:
     """Whether a request with these headers may publish."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
 
