@@ -309,7 +309,9 @@ def _key(partner: str, how: HmacSigned, secret: str) -> bytes:
     try:
         return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
     except ValueError:  # not in Base64, or not even in ASCII
-        raise PartnerError(partner, "signature", f"the secret {how.secret} is no Base64", sent=False, tells=False) from None
+        raise PartnerError(
+            partner, "signature", f"the secret {how.secret} is no Base64", sent=False, tells=False
+        ) from None
 
 
 def _tls(own: Secret, trusted: Secret | None) -> ssl.SSLContext:

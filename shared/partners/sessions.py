@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
+from urllib.parse import urlsplit
+
+from shared.telemetry import watch_connections
 
 from .errors import InvalidAnswer, PartnerError, PartnerFailed
 from .partner import Partner
@@ -179,6 +182,7 @@ class Session:
             ttl_dns_cache=_DNS_SECONDS,
             ssl=(identity or _trust()) if secure else True,
         )
+        watch_connections(connector, urlsplit(self._base_url).hostname or "")
         session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),

@@ -290,7 +290,7 @@ async def test_a_slow_vault_is_no_failure_of_the_partner() -> None:
 
 
 async def test_a_slow_vault_after_a_refusal_is_none_either() -> None:
-    """The partner answered 401 at once: the time is over while the vault is asked anew, and its breaker stays closed."""
+    """The partner answered 401 at once: the time is over while the vault is asked anew, its breaker stays closed."""
     vault = SlowVault(key="v1")
     options: dict[str, Any] = {"timeouts": Timeouts(total=0.25), "retry": ALONE, "breaker": BreakerPolicy(failures=1)}
     async with (
