@@ -553,8 +553,9 @@ async def test_a_token_endpoint_has_a_breaker_of_its_own() -> None:
         with pytest.raises(PartnerUnavailable, match="carrier: token: not called: its breaker is open"):
             await carrier.calls().post("/labels", Label, PARCEL)
         assert came == ["/token"] * 2
-        guard = next(iter(carrier.partners._clients.values()))._guard
-        assert not guard._breaker("labels").is_open
+        breaker = next(iter(carrier.partners._clients.values()))._guard._breaker("labels")
+        assert breaker is not None
+        assert not breaker.is_open
 
 
 async def test_a_slow_token_endpoint_takes_none_of_the_partners_time() -> None:
