@@ -5,6 +5,7 @@ from .bodies import BadBody, NamedUpload, declared_length, media_type, named_upl
 from .commands import Refused
 from .guarded import Guarded, caller_of
 from .intake import Intake
+from .limited import Limited, charge, count_messages
 from .mounting import ClassicBridge, answer_with, key_in_path
 from .observed import ROUTE, Observed, correlation_id
 from .operations import Operation, OperationSigner, Submission, mark_of
@@ -20,6 +21,7 @@ __all__ = [
     "ClassicBridge",
     "Guarded",
     "Intake",
+    "Limited",
     "NamedUpload",
     "Observed",
     "Operation",
@@ -31,7 +33,9 @@ __all__ = [
     "accepted",
     "answer_with",
     "caller_of",
+    "charge",
     "correlation_id",
+    "count_messages",
     "declared_length",
     "error",
     "internal_error",
