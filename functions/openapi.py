@@ -43,8 +43,9 @@ _PARAMETERS = {
     "IdempotencyKey": {
         "name": "Idempotency-Key",
         "in": "header",
-        "description": "The message id of a body that has none: the same again is the same message.",
-        "schema": {"type": "string", "format": "uuid"},
+        "description": "Stands for a body that names no message id: the same again is the same message. Any text of the"
+        " client's own, bare or as a structured string; a bare UUID is the message id itself.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[\x21\x23-\x2b\x2d-\x7e]+$"},
     },
     "CorrelationId": {
         "name": "X-Correlation-ID",
@@ -76,6 +77,12 @@ def _named_answer(name: str) -> dict[str, Any]:
 def _in(place: str, name: str, schema: Mapping[str, Any], text: str = "", *, required: bool = False) -> dict[str, Any]:
     found: dict[str, Any] = {"name": name, "in": place, "required": required or place == "path", "schema": schema}
     return {**found, "description": text} if text else found
+
+
+_NOT_READ = {
+    "304": {"description": "As `If-None-Match` or `If-Modified-Since` has it.", "headers": _CORRELATION},
+    **_errors(s412="PreconditionFailed"),
+}
 
 
 def webhook_docs(source: str, method: str) -> dict[str, Any]:
@@ -120,7 +127,7 @@ def command_docs(handler: Handler | None, handlers: Sequence[Handler]) -> dict[s
     }
     accepted = _answer(
         "Kept; `Location` tells where to ask what became of it.", reference("schemas", "Accepted"),
-        Location="Location", Operation_Id="OperationId", Operation_Request="OperationRequest",
+        Location="Location", Operation_Id="OperationId", Operation_Request="OperationRequest", Retry_After="RetryAfter",
     )  # fmt: skip
     return {
         "operationId": name,
@@ -130,7 +137,7 @@ def command_docs(handler: Handler | None, handlers: Sequence[Handler]) -> dict[s
         "requestBody": {"required": True, "content": {"application/json": json, CLOUD_EVENT_TYPE: {"schema": event}}},
         "responses": {
             "202": {**accepted, "links": {"operation": link}},
-            **_errors(s404="NotFound", s413="PayloadTooLarge", s415="UnsupportedMediaType"),
+            **_errors(s404="NotFound", s413="PayloadTooLarge", s415="UnsupportedMediaType", s422="KeyUsedBefore"),
         },
     }
 
@@ -150,8 +157,19 @@ def operation_docs() -> dict[str, Any]:
         "parameters": [
             _in("path", "operationId", {"type": "string"}),
             _in("query", "request", {"type": "string"}, "Which of the requests under this id."),
+            _in(
+                "header", "Prefer", {"type": "string"}, "`wait=20` answers as soon as its end is known, or after 20 s."
+            ),
         ],
-        "responses": {"200": _answer("Its status.", reference("schemas", "Operation")), **_errors(s404="NotFound")},
+        "responses": {
+            "200": _answer(
+                "Its status.",
+                reference("schemas", "Operation"),
+                Retry_After="RetryAfter",
+                Preference_Applied="PreferenceApplied",
+            ),
+            **_errors(s404="NotFound"),
+        },
     }
 
 
@@ -194,7 +212,7 @@ def row_docs(view: str, models: Sequence[type[BaseModel]]) -> dict[str, Any]:
         "summary": f"Read: {view}",
         "tags": ["read"],
         "parameters": [_in("path", "key", {"type": "string", "minLength": 1, "maxLength": 128})],
-        "responses": {"200": _answer("Found.", _row(models)), **_errors(s404="NotFound")},
+        "responses": {"200": _answer("Found.", _row(models), ETag="ETag"), **_NOT_READ, **_errors(s404="NotFound")},
     }
 
 
@@ -222,7 +240,10 @@ def find_docs(view: str, fields: Iterable[str], models: Sequence[type[BaseModel]
             _in("query", "after", key, "The key after which the page begins."),
         ],
         "responses": {
-            "200": _answer("Those there are; `nextLink` leads to more.", Named(f"{singular(view)}Page", page)),
+            "200": _answer(
+                "Those there are; `nextLink` leads to more.", Named(f"{singular(view)}Page", page), ETag="ETag"
+            ),
+            **_NOT_READ,
             **_errors(s404="NotFound"),
         },
     }

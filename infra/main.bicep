@@ -2,7 +2,7 @@ metadata description = 'Sluice in Azure. This file wires modules together and de
 
 targetScope = 'subscription'
 
-import { Addresses, AppSizes, Cloud, CustomerKey, EventHubsSize, Gateway, LandingZone, Ownership, Retention } from 'types.bicep'
+import { Addresses, AppSettings, AppSizes, Cloud, CustomerKey, EventHubsSize, Gateway, LandingZone, Ownership, Retention } from 'types.bicep'
 import { ServiceBusSize, Stage, StorageSku, Thresholds } from 'types.bicep'
 import { accountGrants, greenGrants, packageGrants, telemetryGrants } from 'grants.bicep'
 
@@ -123,6 +123,9 @@ param authIssuer string = ''
 @description('Audience of those tokens.')
 param authAudience string = ''
 
+@description('Further settings of all apps, name to value: addresses of partners, plans, what is off by default.')
+param appSettings AppSettings = {}
+
 @description('Object id of who deploys: may set the first secrets. Empty: nobody may, they are set by hand.')
 param deployerPrincipalId string = ''
 
@@ -149,7 +152,9 @@ var broughtIds = [
 ]
 var areWhole = [for one in broughtIds: empty(one.id) || startsWith(one.id, '/subscriptions/') && contains(one.id, one.part)]
 var wrongIds = contains(areWhole, false)
+var areOwn = [for name in objectKeys(appSettings): contains(settings, name)]
 var mistakes = flatten([
+  contains(areOwn, true) ? ['appSettings has a name that the template sets itself: change the parameter that it follows from'] : []
   twoColours && poolless ? ['twoColours needs the gateway, and a tier with a pool of backends: BasicV2 or StandardV2'] : []
   isolated && standardBus ? ['isolated needs Service Bus Premium: Standard has no private endpoints'] : []
   isolated && networkless ? ['isolated needs the gateway tier StandardV2: Consumption and BasicV2 reach no private network, Premium needs another subnet and other rules'] : []
@@ -732,7 +737,7 @@ module app 'modules/functionapp.bicep' = [for (one, i) in apps: {
     rollingUpdates: rollingUpdates
     functions: declared.functions
     app: one.key
-    settings: settings
+    settings: union(appSettings, settings)
     ownSettings: one.own
     connections: connections
     appInsightsConnectionString: monitoring.outputs.connectionString
@@ -770,7 +775,7 @@ module green 'modules/functionapp.bicep' = [for (one, i) in apps: if (twoColours
     rollingUpdates: rollingUpdates
     functions: declared.functions
     app: one.key
-    settings: settings
+    settings: union(appSettings, settings)
     ownSettings: one.own
     connections: connections
     appInsightsConnectionString: monitoring.outputs.connectionString

@@ -28,6 +28,12 @@ type Ownership = {
 }
 
 @export()
+@description('App settings, name to value.')
+type AppSettings = {
+  *: string
+}
+
+@export()
 @description('Size of one app.')
 type AppSize = {
   @description('Memory of an instance in MB; 512 has a quarter of a core, 2048 one, 4096 two.')

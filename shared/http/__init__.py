@@ -3,7 +3,9 @@
 from .answers import accepted, error, internal_error, success
 from .bodies import BadBody, NamedUpload, declared_length, media_type, named_upload, read_body
 from .commands import Refused
+from .conditional import answer_if_changed, max_age_of, reuse
 from .guarded import Guarded, caller_of
+from .idempotency import LONGEST_KEY, id_of_line, id_under, idempotency_key
 from .intake import Intake
 from .limited import Limited, charge, count_messages
 from .mounting import ClassicBridge, answer_with, key_in_path
@@ -14,6 +16,7 @@ from .routing import ANONYMOUS, EVERY_ROLE, PRODUCERS, READERS, Route, RouteTabl
 __all__ = [
     "ANONYMOUS",
     "EVERY_ROLE",
+    "LONGEST_KEY",
     "PRODUCERS",
     "READERS",
     "ROUTE",
@@ -31,6 +34,7 @@ __all__ = [
     "RouteTable",
     "Submission",
     "accepted",
+    "answer_if_changed",
     "answer_with",
     "caller_of",
     "charge",
@@ -38,11 +42,16 @@ __all__ = [
     "count_messages",
     "declared_length",
     "error",
+    "id_of_line",
+    "id_under",
+    "idempotency_key",
     "internal_error",
     "key_in_path",
     "mark_of",
+    "max_age_of",
     "media_type",
     "named_upload",
     "read_body",
+    "reuse",
     "success",
 ]

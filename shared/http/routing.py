@@ -48,6 +48,8 @@ class Route:
         Its answer comes piece by piece, for longer than another may take: no proxy may hold it back.
     described:
         Whether the API's description has it; the gateway has it all the same.
+    seconds:
+        What a GET may take, where that isn't what all others may.
     direct:
         Goes to its endpoint straight, past FastAPI's middleware; for paths without parameters.
     """
@@ -61,6 +63,7 @@ class Route:
     docs: Mapping[str, Any] = field(default_factory=dict)
     streams: bool = False
     described: bool = True
+    seconds: float | None = None
     direct: bool = False
 
     def __post_init__(self) -> None:

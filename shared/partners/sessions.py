@@ -9,6 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlsplit
+
+from shared.telemetry import watch_connections
 
 from .errors import InvalidAnswer, PartnerError, PartnerFailed
 from .partner import Partner
@@ -180,6 +183,7 @@ class Session:
             ttl_dns_cache=_DNS_SECONDS,
             ssl=(identity or _trust()) if secure else True,
         )
+        watch_connections(connector, urlsplit(self._base_url).hostname or "")
         session = aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),

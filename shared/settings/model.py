@@ -14,6 +14,7 @@ from shared.jobs.settings import JobSettings
 from shared.limits.settings import LimitSettings
 from shared.partners.settings import PartnerSettings
 from shared.processing.settings import ProcessingSettings
+from shared.query.settings import ReadingSettings
 from shared.rotation.settings import RotationSettings
 from shared.secrets.settings import SecretSettings
 from shared.sending.settings import SendingSettings
@@ -30,6 +31,7 @@ class Settings(
     ClaimSettings,
     HttpSettings,
     LimitSettings,
+    ReadingSettings,
     ProcessingSettings,
     PartnerSettings,
     DeadLetterSettings,

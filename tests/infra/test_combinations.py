@@ -77,6 +77,8 @@ def test_the_real_stages_have_no_mistake(environment: Deployment) -> None:
         ("dev", {"ownership": {"costCenter": " "}}, "ownership says application, businessUnit and costCenter"),
         ("prod", {"ownership": {"businessUnit": ""}}, "ownership.businessUnit is '': minLength is 1"),
         ("prod", {"thresholds": {"otherAgeSeconds": 1}}, "thresholds.otherAgeSeconds is less"),
+        ("dev", {"appSettings": {"SLUICE_SYNTHETIC": True}}, "appSettings.SLUICE_SYNTHETIC is True, no string"),
+        ("dev", {"appSettings": {"SLUICE_CLOUD": "china"}}, "appSettings has a name that the template sets itself"),
         *(
             ("dev", {"environmentName": name}, "environmentName is small letters")
             for name in ("a_", "A1", "a.b", "-a", "a-")
@@ -118,6 +120,19 @@ def test_what_goes_together_is_deployed(infra: Path, changes: dict[str, Any]) ->
     """A guard that refuses too much would be an outage of its own."""
     parameters = changed(read_parameters(infra / "params/prod.bicepparam", {}), changes)
     assert len(deploy(infra / "main.bicep", parameters).resources) > 150
+
+
+@pytest.mark.parametrize("stage", ["dev", "prod"])
+def test_further_settings_are_those_of_every_app(infra: Path, stage: str) -> None:
+    """From azd's environment, as one line of JSON; the next deployment doesn't take them away."""
+    given = {"SLUICE_APP_SETTINGS": '{"SLUICE_SYNTHETIC": "true", "SLUICE_PARTNER_URLS": "carrier=https://c.example"}'}
+    deployment = deploy(infra / "main.bicep", read_parameters(infra / f"params/{stage}.bicepparam", given))
+    sites = deployment.of_type("Microsoft.Web/sites")
+    assert sites
+    for site in sites:
+        settings = {one["name"]: one["value"] for one in site.get("properties.siteConfig.appSettings")}
+        assert settings["SLUICE_SYNTHETIC"] == "true"
+        assert settings["SLUICE_PARTNER_URLS"] == "carrier=https://c.example"
 
 
 def test_hubs_have_the_partitions_of_their_stage(environments: dict[str, Deployment]) -> None:
