@@ -131,6 +131,20 @@ def within(seconds: float, endpoint: Endpoint) -> Endpoint:
     return bounded
 
 
+def headed(endpoint: Endpoint) -> Endpoint:
+    """An endpoint that answers HEAD as GET, without the body; a stream isn't begun."""
+
+    async def answered(request: Request) -> Response:
+        answer = await endpoint(request)
+        if request.method != "HEAD":
+            return answer
+        bare = Response(status_code=answer.status_code)
+        bare.raw_headers = answer.raw_headers
+        return bare
+
+    return answered
+
+
 def build_api(
     routes: Sequence[Route],
     *,
@@ -174,9 +188,10 @@ def build_api(
     routes = [replace(route, endpoint=own.get(route.path, route.endpoint)) for route in routes]
     for route in routes:
         endpoint = checked(route, now=now)
+        methods = [route.method]
         if route.method == "GET":
-            endpoint = within(route.seconds or read_seconds, endpoint)
-        app.add_api_route(route.full_path, endpoint, methods=[route.method], include_in_schema=False)
+            endpoint, methods = headed(within(route.seconds or read_seconds, endpoint)), ["GET", "HEAD"]
+        app.add_api_route(route.full_path, endpoint, methods=methods, include_in_schema=False)
 
     @app.exception_handler(HTTPException)
     async def no_route(_: Request, failure: HTTPException) -> Response:

@@ -78,6 +78,12 @@ def _in(place: str, name: str, schema: Mapping[str, Any], text: str = "", *, req
     return {**found, "description": text} if text else found
 
 
+_NOT_READ = {
+    "304": {"description": "As `If-None-Match` or `If-Modified-Since` has it.", "headers": _CORRELATION},
+    **_errors(s412="PreconditionFailed"),
+}
+
+
 def webhook_docs(source: str, method: str) -> dict[str, Any]:
     """Where a source sends what it tells, in its own form."""
     words = f"{source}-{'' if method == 'POST' else method.lower()}".strip("-")
@@ -205,7 +211,7 @@ def row_docs(view: str, models: Sequence[type[BaseModel]]) -> dict[str, Any]:
         "summary": f"Read: {view}",
         "tags": ["read"],
         "parameters": [_in("path", "key", {"type": "string", "minLength": 1, "maxLength": 128})],
-        "responses": {"200": _answer("Found.", _row(models)), **_errors(s404="NotFound")},
+        "responses": {"200": _answer("Found.", _row(models), ETag="ETag"), **_NOT_READ, **_errors(s404="NotFound")},
     }
 
 
@@ -233,7 +239,10 @@ def find_docs(view: str, fields: Iterable[str], models: Sequence[type[BaseModel]
             _in("query", "after", key, "The key after which the page begins."),
         ],
         "responses": {
-            "200": _answer("Those there are; `nextLink` leads to more.", Named(f"{singular(view)}Page", page)),
+            "200": _answer(
+                "Those there are; `nextLink` leads to more.", Named(f"{singular(view)}Page", page), ETag="ETag"
+            ),
+            **_NOT_READ,
             **_errors(s404="NotFound"),
         },
     }

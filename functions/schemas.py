@@ -167,6 +167,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
 
 HEADERS: dict[str, dict[str, Any]] = {
     "CorrelationId": {"description": "The request's own, or a new one: logs have it.", "schema": {"type": "string"}},
+    "ETag": {"description": "Another one for every other answer (RFC 9110).", "schema": {"type": "string"}},
     "RetryAfter": {"description": "Seconds to wait.", "schema": {"type": "integer"}},
     "Challenge": {"description": "How to say who is calling (RFC 6750).", "schema": {"type": "string"}},
     "Location": {"description": "Where to ask what became of this request.", "schema": {"type": "string"}},
@@ -205,6 +206,9 @@ ANSWERS: dict[str, dict[str, Any]] = {
         "The caller lacks the role.", "FORBIDDEN", "This needs the role producer.", WWW_Authenticate="Challenge"
     ),
     "NotFound": _error("Not there, or not there yet.", "NOT_FOUND", "There is nothing under orders/536365."),
+    "PreconditionFailed": _error(
+        "Not the version that `If-Match` names.", "PRECONDITION_FAILED", "It isn't the version that the request names."
+    ),
     "PayloadTooLarge": _error(
         "The body is too large: bring it as an upload.", "PAYLOAD_TOO_LARGE", "The body is larger than 8388608 bytes."
     ),

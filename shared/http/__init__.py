@@ -3,6 +3,7 @@
 from .answers import accepted, error, internal_error, success
 from .bodies import BadBody, NamedUpload, declared_length, media_type, named_upload, read_body
 from .commands import Refused
+from .conditional import answer_if_changed, max_age_of, reuse
 from .guarded import Guarded, caller_of
 from .idempotency import LONGEST_KEY, id_of_line, id_under, idempotency_key
 from .intake import Intake
@@ -31,6 +32,7 @@ __all__ = [
     "RouteTable",
     "Submission",
     "accepted",
+    "answer_if_changed",
     "answer_with",
     "caller_of",
     "correlation_id",
@@ -42,8 +44,10 @@ __all__ = [
     "internal_error",
     "key_in_path",
     "mark_of",
+    "max_age_of",
     "media_type",
     "named_upload",
     "read_body",
+    "reuse",
     "success",
 ]

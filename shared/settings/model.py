@@ -13,6 +13,7 @@ from shared.http.settings import HttpSettings
 from shared.jobs.settings import JobSettings
 from shared.partners.settings import PartnerSettings
 from shared.processing.settings import ProcessingSettings
+from shared.query.settings import ReadingSettings
 from shared.rotation.settings import RotationSettings
 from shared.secrets.settings import SecretSettings
 from shared.sending.settings import SendingSettings
@@ -28,6 +29,7 @@ class Settings(
     StateSettings,
     ClaimSettings,
     HttpSettings,
+    ReadingSettings,
     ProcessingSettings,
     PartnerSettings,
     DeadLetterSettings,
