@@ -35,6 +35,8 @@ def gateway(infra: Path, **changed: Any) -> Deployment:
         "callsPerDay": 1000,
         "bodyLimit": 8_388_608,
         "allowedRanges": [],
+        "behindFrontDoor": False,
+        "frontDoorId": "",
         "subnetId": "",
         "componentName": "appi",
         "workspaceId": "log",
