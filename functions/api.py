@@ -21,6 +21,7 @@ from shared.http import (
     ROUTE,
     ClassicBridge,
     Guarded,
+    Limited,
     Observed,
     Route,
     RouteTable,
@@ -28,6 +29,7 @@ from shared.http import (
     error,
     internal_error,
 )
+from shared.limits import Limiter, UsageMeter
 from shared.messages import ErrorCode
 
 from .documentation import documentation_page
@@ -152,6 +154,7 @@ def build_api(
     now: Callable[[], datetime],
     public_url: str = "",
     read_seconds: float = READ_SECONDS,
+    limits: tuple[Limiter, UsageMeter] | None = None,
 ) -> Observed:
     """The API as an ASGI app, with paths as the platform hands them over.
 
@@ -163,6 +166,8 @@ def build_api(
         Where callers reach the app; empty where they reach it directly.
     read_seconds:
         What a GET may take before it is answered with 503.
+    limits:
+        How often a client may call, and what counts that it did; None limits nobody.
     """
     app = FastAPI(
         title="Sluice",
@@ -209,11 +214,26 @@ def build_api(
 
     for kind in FAILURES:
         app.add_exception_handler(kind, not_read)
-    direct = Direct(app, {(one.method, one.full_path): checked(one, now=now) for one in routes if one.direct})
-    if authenticate is None:
-        return Observed(direct, now=now)
-    access = RouteTable(routes).access
-    return Observed(Guarded(direct, access=access, authenticate=authenticate, now=now), now=now)
+    served: ASGIApp = Direct(app, {(one.method, one.full_path): checked(one, now=now) for one in routes if one.direct})
+    table = RouteTable(routes)
+    if limits is not None:
+        limiter, usage = limits
+        served = Limited(served, limiter=limiter, usage=usage, route_of=limited_by(table), now=now)
+    if authenticate is not None:
+        served = Guarded(served, access=table.access, authenticate=authenticate, now=now)
+    return Observed(served, now=now)
+
+
+def limited_by(table: RouteTable) -> Callable[[str, str], str | None]:
+    """From method and path to the name of the route whose limits count; None for what everybody may call."""
+
+    def name(method: str, path: str) -> str | None:
+        if table.access(method, path) is None:
+            return None
+        route = table.find(method, path)
+        return "" if route is None else route.name
+
+    return name
 
 
 def api_function(app: Observed, *, streams: bool) -> Function:

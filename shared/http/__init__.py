@@ -7,6 +7,7 @@ from .conditional import answer_if_changed, max_age_of, reuse
 from .guarded import Guarded, caller_of
 from .idempotency import LONGEST_KEY, id_of_line, id_under, idempotency_key
 from .intake import Intake
+from .limited import Limited, charge, count_messages
 from .mounting import ClassicBridge, answer_with, key_in_path
 from .observed import ROUTE, Observed, correlation_id
 from .operations import Operation, OperationSigner, Submission, mark_of
@@ -23,6 +24,7 @@ __all__ = [
     "ClassicBridge",
     "Guarded",
     "Intake",
+    "Limited",
     "NamedUpload",
     "Observed",
     "Operation",
@@ -35,7 +37,9 @@ __all__ = [
     "answer_if_changed",
     "answer_with",
     "caller_of",
+    "charge",
     "correlation_id",
+    "count_messages",
     "declared_length",
     "error",
     "id_of_line",
