@@ -7,6 +7,7 @@ from .auth import (
     ClientCredentials,
     HmacSigned,
     ManagedIdentity,
+    MessageSigned,
     MutualTls,
     RefreshToken,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "KeptAnswers",
     "LinkPages",
     "ManagedIdentity",
+    "MessageSigned",
     "MutualTls",
     "Nothing",
     "OffsetPages",
