@@ -49,7 +49,7 @@ __all__ = ["capability", "deliverer", "deliveries", "http_sender", "subscription
 
 SUBSCRIPTIONS = Table(name="subscriptions")
 DELIVERIES = Table(name="webhookdeliveries")
-QUEUE = Queue(name="%SLUICE_WEBHOOK_QUEUE%", lock="PT2M", deliveries=30)
+QUEUE = Queue(name="%SLUICE_WEBHOOK_QUEUE%", deliveries=30)
 GROUP = "%SLUICE_WEBHOOK_GROUP%"
 _DELIVER, _DRAIN, _SWEEP = "deliver_webhook", "drain-webhooks", "sweep-webhooks"
 _DRAIN_SCHEDULE, _SWEEP_SCHEDULE = "1m", "0 37 3 * * *"

@@ -124,6 +124,11 @@ class Metrics:
         unit="s",
         description="How long an answer takes, by method, route and status",
     )
+    requests_limited = Counter(
+        "sluice.requests.limited",
+        unit="{request}",
+        description="Requests that a limit refused, by plan and limit: requests, a route, day or month",
+    )
     stream_events = Counter(
         "sluice.stream.events",
         unit="{event}",
