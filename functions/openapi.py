@@ -30,7 +30,6 @@ __all__ = [
     "health_docs",
     "operation_docs",
     "row_docs",
-    "subscription_docs",
     "upload_docs",
     "usage_docs",
 ]
@@ -204,51 +203,6 @@ def block_docs(last: int) -> dict[str, Any]:
             **_errors(s404="NotFound", s413="PayloadTooLarge"),
         },
     }
-
-
-def subscription_docs(call: str, model: type[BaseModel] | None, most: int) -> dict[str, Any]:
-    """What an endpoint of subscriptions takes and answers, by the name of its call."""
-    summary, answer, errors = _SUBSCRIPTION_CALLS[call]
-    words = {"create": "createSubscription", "owned": "listSubscriptions", "show": "getSubscription"}
-    docs: dict[str, Any] = {
-        "operationId": words.get(call, f"{call.partition('_')[0]}{pascal(call.partition('_')[2] or 'subscription')}"),
-        "summary": summary,
-        "tags": ["subscriptions"],
-        "responses": {**answer, **_errors(**dict.fromkeys(errors, "NotFound"))},
-    }
-    if model is not None:
-        docs["requestBody"] = {"required": True, "content": {"application/json": {"schema": Modelled(model)}}}
-    if call == "list_deliveries":
-        docs["parameters"] = [
-            _in("query", "status", {"type": "string"}, "Only those of this status."),
-            _in("query", "top", {"type": "integer", "minimum": 1, "maximum": most, "default": 50}, "How many."),
-            _in("query", "after", {"type": "string", "maxLength": 64}, "The id after which the page begins."),
-        ]
-    if call == "change":
-        docs["parameters"] = [_in("header", "If-Match", {"type": "string"}, "The ETag that must still hold.")]
-    return docs
-
-
-_ANY = {"type": "object"}
-_LIST = {
-    "type": "object",
-    "required": ["value", "count"],
-    "properties": {"value": {"type": "array", "items": _ANY}, "count": {"type": "integer"}},
-}
-_SUBSCRIPTION_CALLS: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
-    "create": ("Subscribe to events", {"201": _answer("Made; its secret is shown now alone.", _ANY)}, ()),
-    "owned": ("Own subscriptions", {"200": _answer("All of them.", Named("SubscriptionPage", _LIST))}, ()),
-    "show": ("One subscription", {"200": _answer("Found.", _ANY)}, ("s404",)),
-    "change": ("Change a subscription", {"200": _answer("As it is now.", _ANY)}, ("s404",)),
-    "delete": ("Delete a subscription", {"204": {"description": "Gone.", "headers": _CORRELATION}}, ("s404",)),
-    "rotate": ("A new secret", {"200": _answer("The secret is shown now alone.", _ANY)}, ("s404",)),
-    "test": ("Send a test event", {"202": _answer("On its way.", _ANY)}, ("s404",)),
-    "replay": ("Send again what was missed", {"202": _answer("How many.", _ANY)}, ("s404",)),
-    "list_deliveries": ("Deliveries", {"200": _answer("The newest.", Named("DeliveryPage", _LIST))}, ("s404",)),
-    "show_delivery": ("One delivery", {"200": _answer("Found.", _ANY)}, ("s404",)),
-    "resend": ("Send a delivery again", {"202": _answer("On its way.", _ANY)}, ("s404",)),
-    "payload": ("The data of a delivery", {"200": _answer("As the caller may see it.", _ANY)}, ("s404",)),
-}
 
 
 def row_docs(view: str, models: Sequence[type[BaseModel]]) -> dict[str, Any]:

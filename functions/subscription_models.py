@@ -1,12 +1,11 @@
 """What subscribers send, as models, and what they are shown."""
 
-from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from shared.messages import rfc3339
+from shared.messages import Timestamp, rfc3339
 from shared.subscriptions import (
     Delivery,
     Mode,
@@ -25,11 +24,22 @@ def _is_filter(value: dict[str, Any]) -> dict[str, Any]:
     return value
 
 
+def _whole(value: Any) -> Any:
+    """A whole number, which JSON may also write as 5.0."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 Pattern = Annotated[str, AfterValidator(check_pattern)]
+Patterns = Annotated[list[Pattern], Field(min_length=1, max_length=50)]
 Filter = Annotated[dict[str, Any], AfterValidator(_is_filter)]
-Url = Annotated[str, Field(min_length=1, max_length=2_048)]
-Rate = Annotated[float, Field(ge=0.1, le=1_000)]
-Concurrency = Annotated[int, Field(ge=1, le=64)]
+Url = Annotated[
+    str, Field(min_length=1, max_length=2_048, description="https://, to a host on the public internet; else 403.")
+]
+Description = Annotated[str, Field(max_length=256)]
+Rate = Annotated[float, Field(ge=0.1, le=1_000, description="POSTs a second, of all instances together.")]
+Concurrency = Annotated[
+    int, Field(ge=1, le=64, description="POSTs side by side of each instance."), BeforeValidator(_whole)
+]
 
 
 class _Body(BaseModel):
@@ -40,9 +50,9 @@ class NewSubscription(_Body):
     """What a subscriber asks for."""
 
     url: Url
-    event_types: Annotated[list[Pattern], Field(min_length=1, max_length=50)]
+    event_types: Patterns
     filter: Filter = Field(default_factory=dict)
-    description: Annotated[str, Field(max_length=256)] = ""
+    description: Description = ""
     ordered: bool = False
     mode: Annotated[Mode, Field(strict=False)] = Mode.AT_LEAST_ONCE
     payload_format: Annotated[PayloadFormat, Field(strict=False)] = PayloadFormat.STANDARD
@@ -51,22 +61,24 @@ class NewSubscription(_Body):
 
 
 class ChangedSubscription(_Body):
-    """What a subscriber changes (RFC 7396); what isn't named stays."""
+    """What a subscriber changes (RFC 7396): only what is named counts, and only `rate` may be null."""
 
-    url: Url | None = None
-    event_types: Annotated[list[Pattern], Field(min_length=1, max_length=50)] | None = None
-    filter: Filter | None = None
-    description: Annotated[str, Field(max_length=256)] | None = None
-    payload_format: Annotated[PayloadFormat, Field(strict=False)] | None = None
+    url: Url = ""
+    event_types: Patterns = Field(default_factory=list)
+    filter: Filter = Field(default_factory=dict)
+    description: Description = ""
+    payload_format: Annotated[PayloadFormat, Field(strict=False)] = PayloadFormat.STANDARD
     rate: Rate | None = None
-    concurrency: Concurrency | None = None
-    status: Annotated[Status, Field(strict=False)] | None = None
+    concurrency: Concurrency = 8
+    status: Annotated[Status, Field(strict=False)] = Status.ENABLED
 
 
 class Replay(_Body):
     """From when on what was missed is sent again."""
 
-    since: Annotated[datetime, Field(strict=False)]
+    model_config = ConfigDict(strict=False)
+
+    since: Timestamp
 
 
 def subscription_view(one: Subscription) -> dict[str, Any]:

@@ -1,22 +1,22 @@
 """Subscriptions over HTTP: who wants which events, and what became of each; everybody sees their own alone."""
 
 import asyncio
+import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import uuid4
 
 from pydantic import BaseModel, ValidationError
-from pydantic.alias_generators import to_camel
 from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
 
 from shared.audit import SecurityEvent, security_event
 from shared.encryption import ProtectionError
-from shared.http import READERS, BadBody, Route, caller_of, error, read_body
+from shared.http import READERS, BadBody, Route, caller_of, error, precondition, read_body
 from shared.messages import CloudEvent, ErrorCode, InvalidMessage, MessageError, describe, parse_strict
 from shared.privacy import access_level_of
 from shared.subscriptions import (
@@ -35,12 +35,13 @@ from shared.subscriptions import (
     Wake,
     WakeQueue,
     check_url,
+    matches_type,
     new_secret,
 )
 from shared.tables import Conflict
 from shared.telemetry import log_event
 
-from .openapi import subscription_docs
+from .subscription_docs import subscription_docs
 from .subscription_models import ChangedSubscription, NewSubscription, Replay, delivery_view, subscription_view
 from .unavailable import FAILURES, failed
 
@@ -48,6 +49,7 @@ __all__ = ["Subscriptions"]
 
 _LARGEST = 64 * 1024
 _PAGE, _MOST = 50, 200
+_ID = re.compile(r"[0-9a-f-]{1,64}")
 _REPLAYED = 500
 """Deliveries that one request sends again: it answers within its time."""
 _NOT_KEPT = "This could not be kept just now. Send it again."
@@ -68,6 +70,8 @@ class Subscriptions:
     ----------
     store, deliveries, queue:
         Called with the first request, so that nothing connects before.
+    event_types:
+        Those that can be subscribed to.
     resolve:
         The addresses of a host: each must be one that webhooks may go to.
     overlap:
@@ -82,6 +86,7 @@ class Subscriptions:
         deliveries: Callable[[], Deliveries],
         queue: Callable[[], WakeQueue],
         payloads: Callable[[], Payloads],
+        event_types: Sequence[str],
         policy: AddressPolicy,
         resolve: Callable[[Target], Any],
         *,
@@ -94,6 +99,7 @@ class Subscriptions:
         self._deliveries = deliveries
         self._queue = queue
         self._payloads = payloads
+        self._event_types = event_types
         self._policy = policy
         self._resolve = resolve
         self._overlap = overlap
@@ -119,6 +125,7 @@ class Subscriptions:
             ("POST", delivery + "/resend", self.resend, frozenset()),
             ("GET", delivery + "/payload", self.payload, frozenset()),
         ]
+        types = self._event_types
         models: dict[str, type[BaseModel]] = {
             "create": NewSubscription,
             "change": ChangedSubscription,
@@ -131,7 +138,7 @@ class Subscriptions:
                 endpoint=self._answering(call),
                 access=READERS,
                 query=query,
-                docs=subscription_docs(call.__name__, models.get(call.__name__), _MOST),
+                docs=subscription_docs(call.__name__, models.get(call.__name__), most=_MOST, event_types=types),
             )
             for method, path, call, query in endpoints
         ]
@@ -156,7 +163,7 @@ class Subscriptions:
                     path=request.url.path,
                     client=client,
                 )
-                return error(ErrorCode.VALIDATION_ERROR, f"url: {refused}.", now=self._now())
+                return error(ErrorCode.FORBIDDEN, f"url: {refused}.", now=self._now())
             except FAILURES as failure:
                 return failed(failure, _NOT_KEPT, now=self._now())
 
@@ -206,19 +213,16 @@ class Subscriptions:
         """Change one, if it still is what `If-Match` says."""
         asked = await self._body(request, ChangedSubscription)
         given = asked.model_fields_set
-        for name in given - {"rate"}:
-            if getattr(asked, name) is None:
-                raise InvalidMessage(f"{to_camel(name)}: must not be null")
-        if asked.url is not None:
+        if "url" in given:
             await self._check_url(asked.url)
-        if asked.event_types is not None:
-            self._check_types(asked.event_types)
-        wanted, now = request.headers.get("if-match"), self._now()
+        self._check_types(asked.event_types)
+        now = self._now()
         level = _level(request)
 
         def made(one: Subscription) -> Subscription:
-            if wanted is not None and wanted.strip() not in ("*", _etag(one)):
-                raise _Refused(self._no(ErrorCode.BAD_REQUEST, "It has changed since. Read it again.", 412))
+            if precondition("PATCH", request.headers, _etag(one), None) is not None:
+                message = "It has changed since. Read it again."
+                raise _Refused(error(ErrorCode.PRECONDITION_FAILED, message, now=now))
             values: dict[str, Any] = {name: getattr(asked, name) for name in given}
             if "filter" in values:
                 values["filters"] = values.pop("filter")
@@ -232,7 +236,7 @@ class Subscriptions:
         changed = await self._store().change(_owner(request), request.path_params["id"], made)
         if changed is None:
             raise self._missing(request)
-        if asked.status is Status.ENABLED and changed.ordered:
+        if changed.status is Status.ENABLED and "status" in given and changed.ordered:
             await self._queue().send(Wake(owner=changed.owner, subscription=changed.id, forced=True))
         self._log("changed", changed)
         return self._shown(changed)
@@ -286,8 +290,6 @@ class Subscriptions:
     async def replay(self, request: Request) -> Response:
         """Send again what never reached the receiver, of events since a moment."""
         asked = await self._body(request, Replay)
-        if asked.since.tzinfo is None:
-            raise InvalidMessage("since: must have an offset")
         one = await self._own(request)
         if one.status is Status.DISABLED:
             return self._no(ErrorCode.BAD_REQUEST, "It is disabled: enable it first.", 409)
@@ -398,7 +400,7 @@ class Subscriptions:
 
     def _check_types(self, patterns: list[str]) -> None:
         for one in patterns:
-            if not self._payloads().known(one):
+            if not any(matches_type(one, each) for each in self._event_types):
                 raise InvalidMessage(f"eventTypes: nothing is published as {one}")
 
     def _shown(self, one: Subscription, *, status: int = 200, secret: str | None = None) -> Response:

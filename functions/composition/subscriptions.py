@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from functools import partial
 
@@ -29,6 +29,8 @@ from shared.subscriptions import (
     Proofs,
     Sender,
     SubscriptionStore,
+    Target,
+    public_events,
     resolved,
 )
 from shared.subscriptions.settings import SubscriptionSettings
@@ -45,7 +47,7 @@ from .sending import EVENTS
 from .state import STATE, state_store
 from .streams import stream_consumer
 
-__all__ = ["capability", "deliverer", "deliveries", "http_sender", "subscription_store", "wake_queue"]
+__all__ = ["capability", "deliverer", "deliveries", "http_sender", "resolver", "subscription_store", "wake_queue"]
 
 SUBSCRIPTIONS = Table(name="subscriptions")
 DELIVERIES = Table(name="webhookdeliveries")
@@ -90,6 +92,11 @@ def http_sender(composition: Composition) -> Sender:
     """The way to receivers."""
     settings = composition.settings
     return composition.closing(HttpSender(settings.webhook_addresses(), seconds=settings.webhook_timeout_seconds))
+
+
+def resolver(_: Composition) -> Callable[[Target], Awaitable[list[str]]]:
+    """Says the addresses of a host."""
+    return resolved
 
 
 def deliverer(composition: Composition) -> Deliverer:
@@ -154,8 +161,9 @@ def capability(composition: Composition) -> Capability:
         lambda: composition.get(deliveries),
         lambda: composition.get(wake_queue),
         lambda: composition.get(payloads),
+        list(public_events(composition.registry, {VIEW})),
         settings.webhook_addresses(),
-        resolved,
+        composition.get(resolver),
         overlap=timedelta(seconds=settings.webhook_secret_overlap_seconds),
         source=settings.event_source,
         public_path=settings.public_path,

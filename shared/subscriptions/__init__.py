@@ -5,13 +5,22 @@ from .deliverer import Deliverer
 from .deliveries import Attempt, Deliveries, Delivery, DeliveryPage, DeliveryStatus
 from .endpoint import Endpoints
 from .fan_out import FanOut
-from .payload import TEST_EVENT, Payloads
+from .payload import TEST_EVENT, Payloads, public_events
 from .proof import Proofs
 from .receiving import DeliveryReceiver
 from .sender import Answer, HttpSender, Sender, resolved
 from .signing import new_secret, signed_headers
 from .store import MOST_OF_ONE, SubscriptionStore
-from .subscription import Condition, Mode, PayloadFormat, Status, Subscription, check_pattern, conditions_of
+from .subscription import (
+    Condition,
+    Mode,
+    PayloadFormat,
+    Status,
+    Subscription,
+    check_pattern,
+    conditions_of,
+    matches_type,
+)
 from .wakes import BrokerQueue, Wake, WakeQueue
 
 __all__ = [
@@ -46,7 +55,9 @@ __all__ = [
     "check_pattern",
     "check_url",
     "conditions_of",
+    "matches_type",
     "new_secret",
+    "public_events",
     "resolved",
     "signed_headers",
 ]

@@ -224,7 +224,7 @@ class Deliveries:
 
     async def missed(self, subscription: str, *, since: datetime, most: int) -> list[Delivery]:
         """Deliveries of events since a moment that never reached their receiver, the newest first."""
-        last = f"{_LATEST - int(since.timestamp() * 1_000):014d}-~"
+        last = f"{_LATEST - max(0, int(since.timestamp() * 1_000)):014d}-~"
         wanted = [DeliveryStatus.MISSED.value, DeliveryStatus.FAILED.value]
         query = Query(partition=subscription, end=last, where=[Condition("status", "in", wanted)])
         found: list[Delivery] = []

@@ -10,9 +10,9 @@ from shared.classification import Plan, leaves
 from shared.messages import CloudEvent, Registry, rfc3339
 from shared.privacy import FieldProtection, masked
 
-from .subscription import PayloadFormat, Subscription, matches_type
+from .subscription import PayloadFormat, Subscription
 
-__all__ = ["TEST_EVENT", "Payload", "Payloads"]
+__all__ = ["TEST_EVENT", "Payload", "Payloads", "public_events"]
 
 TEST_EVENT = "sluice.test"
 """The type of the event that a subscriber asks for to try a receiver."""
@@ -24,6 +24,22 @@ class Payload(NamedTuple):
     body: bytes
     content_type: str
     protected: bool
+
+
+def public_events(registry: Registry, hidden: Container[str] = ()) -> dict[str, tuple[Plan, ...]]:
+    """By type the events that can be subscribed to, with what is protected in them: no other event leaves the app.
+
+    Parameters
+    ----------
+    hidden:
+        Read models that are nobody's outside, and so are the events that only they are made of.
+    """
+    plans: dict[str, tuple[Plan, ...]] = {}
+    for one in (one for integration in registry.integrations for one in integration.projections):
+        if one.view not in hidden:
+            known = plans.get(one.event_type, ())
+            plans[one.event_type] = (*known, *(() if any(one.plan is each for each in known) else (one.plan,)))
+    return dict(sorted(plans.items()))
 
 
 class Payloads:
@@ -38,7 +54,7 @@ class Payloads:
     base_url:
         What a link begins with: where callers reach the API.
     hidden:
-        Read models that are nobody's outside, and so are the events that only they are made of.
+        As of `public_events`.
     """
 
     def __init__(
@@ -50,22 +66,15 @@ class Payloads:
         base_url: str = "",
         hidden: Container[str] = (),
     ) -> None:
-        self._plans: dict[str, tuple[Plan, ...]] = {}
-        for one in (one for integration in registry.integrations for one in integration.projections):
-            if one.view not in hidden:
-                self._plans[one.event_type] = tuple(dict.fromkeys((*self._plans.get(one.event_type, ()), one.plan)))
+        self._plans = public_events(registry, hidden)
         self._fields = fields
         self._largest = largest
         self._base_url = base_url.rstrip("/")
 
     @property
     def event_types(self) -> tuple[str, ...]:
-        """Those that can be subscribed to: it is declared what is protected in them. No other event leaves the app."""
-        return tuple(sorted(self._plans))
-
-    def known(self, pattern: str) -> bool:
-        """Whether a pattern is for any of them."""
-        return any(matches_type(pattern, one) for one in self._plans)
+        """Those that can be subscribed to."""
+        return tuple(self._plans)
 
     async def data(self, event: CloudEvent, subscription: Subscription) -> bytes:
         """The event's data in JSON as the subscriber may see it.
@@ -75,7 +84,7 @@ class Payloads:
         ProtectionError, KeysUnavailable
         """
         plans, about = self._plans.get(event.type, ()), ("event", event.id, event.type)
-        return await masked(event.data, plans, about, level=subscription.level, fields=self._fields)
+        return (await masked(event.data, plans, about, level=subscription.level, fields=self._fields)).body
 
     async def make(self, event: CloudEvent, subscription: Subscription, delivery: str) -> Payload:
         """The body of a delivery; raises as `data` does."""

@@ -23,8 +23,8 @@ __all__ = [
 ]
 
 _PATTERN = re.compile(r"\*|[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*(\.\*)?(@[0-9]{1,6}\.[0-9]{1,6})?")
-_PATH = re.compile(r"[A-Za-z_$][A-Za-z0-9_$-]{0,63}(\.[A-Za-z_$][A-Za-z0-9_$-]{0,63}){0,7}")
-MOST_CONDITIONS, MOST_VALUES, LONGEST_TEXT = 16, 64, 256
+PATH = re.compile(r"[A-Za-z_$][A-Za-z0-9_$-]{0,63}(\.[A-Za-z_$][A-Za-z0-9_$-]{0,63}){0,7}")
+MOST_PATHS, MOST_VALUES, LONGEST_TEXT = 16, 64, 256
 _MISSING = object()
 
 
@@ -130,9 +130,11 @@ def conditions_of(filters: Mapping[str, Any]) -> tuple[Condition, ...]:
     ...  for one in conditions_of({"country": {"in": ["France", "Spain"]}, "total": {"ge": 20}})]
     [True, True]
     """
+    if len(filters) > MOST_PATHS:
+        raise ValueError(f"a filter has at most {MOST_PATHS} paths")
     found: list[Condition] = []
     for path, wanted in filters.items():
-        if not _PATH.fullmatch(path):
+        if not PATH.fullmatch(path):
             raise ValueError("a path of the filter is names with dots between them")
         operators = wanted if isinstance(wanted, dict) else {"eq": wanted}
         if not operators:
@@ -141,8 +143,6 @@ def conditions_of(filters: Mapping[str, Any]) -> tuple[Condition, ...]:
             if operator not in _OPERATORS or not _fits(operator, value):
                 raise ValueError(f"{path}: say a value, or one of {', '.join(_OPERATORS)} with a value that fits it")
             found.append(Condition(path, operator, tuple(value) if operator == "in" else value))
-    if len(found) > MOST_CONDITIONS:
-        raise ValueError(f"a filter has at most {MOST_CONDITIONS} conditions")
     return tuple(found)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections import Counter
 
 import pytest
@@ -11,13 +12,16 @@ from schemathesis.config import HealthCheck, SchemathesisConfig
 from schemathesis.engine import events, from_schema
 
 import integrations
+from functions.composition.subscriptions import deliveries, subscription_store, wake_queue
 from functions.composition.uploads import uploads
 from shared.authentication import Role, api_key_entry
 from shared.messages import discover
+from shared.subscriptions import Deliveries, SubscriptionStore
+from shared.tables import MemoryTable
 from tests.scale import SCALE
-from tests.unit.memory import MemoryUploads
+from tests.unit.memory import MemoryUploads, MemoryWakes
 
-from .conftest import ENVIRONMENT, Running
+from .conftest import ENVIRONMENT, Running, utc_now
 
 CASES = max(1, int(SCALE))
 """Random requests for each operation and kind, beside those that the document's bounds give: some hundreds."""
@@ -43,7 +47,13 @@ def test_every_answer_is_as_described() -> None:
     key = secrets.token_urlsafe(32)
     entry = api_key_entry("contract", key, [role.value for role in Role])
     environment = ENVIRONMENT | {"SLUICE_AUTH": "required", "SLUICE_API_KEYS": f"[{entry}]"}
-    running = Running(discover(integrations), environment, {uploads: MemoryUploads()})
+    parts = {
+        uploads: MemoryUploads(),
+        subscription_store: SubscriptionStore(MemoryTable("subscriptions"), None, clock=time.monotonic),
+        deliveries: Deliveries(MemoryTable("deliveries"), now=utc_now),
+        wake_queue: MemoryWakes(),
+    }
+    running = Running(discover(integrations), environment, parts)
     config = SchemathesisConfig()
     config.update(seed=17, max_failures=None)
     config.projects.default.update(

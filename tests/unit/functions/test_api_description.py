@@ -32,6 +32,18 @@ VERBS = {
     ("post", "/api/uploads"): "openUpload",
     ("put", "/api/uploads/{uploadId}/blocks/{number}"): "putUploadBlock",
     ("get", "/api/usage"): "getUsage",
+    ("post", "/api/subscriptions"): "createSubscription",
+    ("get", "/api/subscriptions"): "listSubscriptions",
+    ("get", "/api/subscriptions/{id}"): "getSubscription",
+    ("patch", "/api/subscriptions/{id}"): "changeSubscription",
+    ("delete", "/api/subscriptions/{id}"): "deleteSubscription",
+    ("post", "/api/subscriptions/{id}/secret"): "rotateSubscriptionSecret",
+    ("post", "/api/subscriptions/{id}/test"): "testSubscription",
+    ("post", "/api/subscriptions/{id}/replay"): "replaySubscription",
+    ("get", "/api/subscriptions/{id}/deliveries"): "listDeliveries",
+    ("get", "/api/subscriptions/{id}/deliveries/{delivery}"): "getDelivery",
+    ("post", "/api/subscriptions/{id}/deliveries/{delivery}/resend"): "resendDelivery",
+    ("get", "/api/subscriptions/{id}/deliveries/{delivery}/payload"): "getDeliveryPayload",
 }
 
 

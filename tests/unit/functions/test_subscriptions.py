@@ -14,10 +14,11 @@ from standardwebhooks import Webhook
 from functions.composition.subscriptions import deliverer, deliveries, subscription_store, wake_queue
 from shared.authentication import api_key_entry
 from shared.messages import Registry
-from shared.subscriptions import Deliveries, SubscriptionStore, Wake
+from shared.subscriptions import Deliveries, SubscriptionStore
 from shared.tables import MemoryTable
 from tests.unit.asgi import Answer, ask
 from tests.unit.functions.conftest import ENVIRONMENT, Running
+from tests.unit.memory import MemoryWakes
 from tests.unit.shared.subscriptions.kit import Receiver, receiving, shop
 
 ROLES = {"alice": "reader", "bob": "reader", "carol": "producer", "olga": "operator"}
@@ -25,24 +26,11 @@ KEYS = {name: secrets.token_urlsafe(32) for name in ROLES}
 ENTRIES = [api_key_entry(name, key, [ROLES[name]]) for name, key in KEYS.items()]
 
 
-class Queue:
-    """The queue in memory."""
-
-    def __init__(self) -> None:
-        self.waiting: list[Wake] = []
-
-    async def send(self, wake: Wake, *, when: datetime | None = None) -> None:
-        """Keep it; what is for later waits with the rest."""
-        self.waiting.append(wake)
-
-    async def close(self) -> None: ...
-
-
 class Shop:
     """The composed app, its callers, and its deliverer."""
 
     def __init__(self, **settings: str) -> None:
-        self.queue = Queue()
+        self.queue = MemoryWakes()
         environment = {
             **ENVIRONMENT,
             "SLUICE_AUTH": "required",
@@ -181,14 +169,33 @@ async def test_what_was_missed_is_sent_again_once_it_is_enabled(app: Shop, recei
 
 
 @pytest.mark.parametrize(
+    "url",
+    [
+        "http://10.0.0.1/",
+        "https://169.254.169.254/metadata",
+        "https://168.63.129.16/",
+        "https://user:pass@127.0.0.1/",
+        "https://localhost.localdomain.invalid/",
+        "nonsense",
+    ],
+)
+async def test_an_address_inside_is_refused_and_recorded(
+    app: Shop, receiver: Receiver, url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = await app.ask("POST", "subscriptions", asked(receiver.url))
+    for method, path in (("POST", "subscriptions"), ("PATCH", f"subscriptions/{made.json['id']}")):
+        answer = await app.ask(method, path, asked(url))
+        assert (answer.status, answer.json["error"]["code"]) == (403, "FORBIDDEN")
+    found = [one for one in caplog.records if one.getMessage() == "security"]
+    assert len(found) == 2
+    assert (await app.ask("GET", path)).json["url"] == receiver.url
+
+
+@pytest.mark.parametrize(
     ("body", "word"),
     [
         ({}, "url"),
-        (asked("http://10.0.0.1/"), "url"),
-        (asked("https://169.254.169.254/metadata"), "url"),
-        (asked("https://168.63.129.16/"), "url"),
-        (asked("https://user:pass@127.0.0.1/"), "url"),
-        (asked("https://localhost.localdomain.invalid/"), "url"),
+        (asked(""), "url"),
         (asked("https://127.0.0.1/", eventTypes=[]), "eventTypes"),
         (asked("https://127.0.0.1/", eventTypes=["order.**"]), "eventTypes"),
         (asked("https://127.0.0.1/", eventTypes=["nobody.publishes"]), "eventTypes"),
