@@ -80,6 +80,12 @@ class Partners:
             client = self._clients[partner, target] = self._made(partner, target)
         return Calls(client, caller, self._answers, numbers)
 
+    def knows(self, partner: Partner) -> bool:
+        """Whether somebody says where the partner is, or one of its targets, on this stage."""
+        said = [partner.base_url, self._urls.get(partner.name)]
+        said += [one.base_url or self._urls.get(f"{partner.name}.{one.name}") for one in partner.targets]
+        return self._connect is not None or any(said)
+
     def _made(self, partner: Partner, target: Target | None) -> Client:
         if partner not in self._declared:
             raise LookupError(f"the partner {partner.name} isn't declared at the top level of an integration's module")
