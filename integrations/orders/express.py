@@ -73,7 +73,7 @@ class Express:
 
 
 @shipping.webhook("express", key="data.reference")
-async def told(event: LabelEvent, work: Work) -> None:
+async def status_changed(event: LabelEvent, work: Work) -> None:
     """Express tells where a parcel is."""
     if move := _move(event.data):
         await keep_move(move, work)

@@ -90,7 +90,7 @@ class Post:
 
 
 @shipping.webhook("post", key="data.id")
-async def told(notice: Notice, work: Work) -> None:
+async def status_changed(notice: Notice, work: Work) -> None:
     """Post tells where a consignment is."""
     if move := _move(notice.data):
         await keep_move(move, work)

@@ -1,7 +1,7 @@
 """The partners that the app declares, simulated in the stack's own process: nothing is started, and little is used.
 
 `local/partners/NAME.json` is a partner's script (see `local_azure.partner`), and says beside it what the app is given
-to talk to it: `secrets` of the vault, and `settings` where the user has none of his own.
+to talk to it: `secrets` of the vault, and `settings` where the user has none of them.
 """
 
 from __future__ import annotations
@@ -57,17 +57,17 @@ class PartnerScripts:
         return {name: value for text in self.texts.values() for name, value in _part(text, "secrets").items()}
 
     def settings(self, running: Mapping[str, RunningPartner]) -> dict[str, str]:
-        """What the app is told of them, where the user doesn't say otherwise."""
+        """What the app is set to for them, where the user has no settings of his own."""
         if not running:
             return {}
-        told = {name: value for text in self.texts.values() for name, value in _part(text, "settings").items()}
+        own = {name: value for text in self.texts.values() for name, value in _part(text, "settings").items()}
         urls = [f"{name}={one.url}" for partner, one in running.items() for name in self.names[partner]]
-        return {**told, "SLUICE_PARTNER_URLS": ",".join(urls)}
+        return {**own, "SLUICE_PARTNER_URLS": ",".join(urls)}
 
 
 @asynccontextmanager
 async def running_partners(
-    scripts: PartnerScripts, folder: Path, tells: Sequence[str], *, first: int | None
+    scripts: PartnerScripts, folder: Path, apps: Sequence[str], *, first: int | None
 ) -> AsyncIterator[dict[str, RunningPartner]]:
     """Run them until the block ends.
 
@@ -75,7 +75,7 @@ async def running_partners(
     ----------
     folder:
         Where they keep what they made.
-    tells:
+    apps:
         Addresses of the app, for their webhooks.
     first:
         Port of the first; the others follow. None is the default, or any free one; 0 any free one.
@@ -93,7 +93,7 @@ async def running_partners(
             script = Script(random=random.Random(name).random)  # noqa: S311 - a run can be repeated
             script.read(text)
             wanted = first + number if first else first
-            started[name] = await _running(resources, script, text, folder / f"{name}.jsonl", tells, wanted, number)
+            started[name] = await _running(resources, script, text, folder / f"{name}.jsonl", apps, wanted, number)
         yield started
 
 
@@ -102,7 +102,7 @@ async def _running(
     script: Script,
     text: str,
     journal: Path,
-    tells: Sequence[str],
+    apps: Sequence[str],
     wanted: int | None,
     number: int,
 ) -> RunningPartner:
@@ -115,7 +115,7 @@ async def _running(
                     clock=time.monotonic,
                     port=port,
                     webhooks=webhooks_of(text),
-                    tells=tells,
+                    apps=apps,
                     journal=journal,
                 )
             )

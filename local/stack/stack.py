@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -72,7 +72,7 @@ class StackOptions:
     """What to start and where.
 
     Instance i of the functions host listens on `port` + i. `reload` starts the hosts anew when the source
-    changes. With `keys` the hosts ask for function and host keys, as Azure does.
+    changes. With `keys` the hosts ask for function and host keys, as Azure does. `settings` come before all others.
     """
 
     project: Path
@@ -83,6 +83,7 @@ class StackOptions:
     ports: InternalPorts = field(default_factory=InternalPorts)
     reload: bool = True
     keys: bool = False
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 1 <= self.instances <= 64:
@@ -260,6 +261,7 @@ class Stack:
             running_partners(self._scripts, self.data.partners, self.urls, first=self._options.ports.partners)
         )
         settings = app_settings(self._options.project, connections, identity, self._scripts.settings(self.partners))
+        settings |= self._options.settings
         self.settings = settings
         settings["SLUICE_SPAN_STORE"] = str(self.data.spans)
         settings["SLUICE_METRICS"] = "true"

@@ -23,7 +23,7 @@ from .errors import (
 )
 from .guard import Caller, Surroundings
 from .kept_answers import KeptAnswers
-from .partner import Partner, PartnerModel, Pool, Target, Timeouts
+from .partner import Partner, PartnerModel, Pool, Target, Timeouts, has_address
 from .partners import Partners
 from .polling import Item, Poll, Polled, Position, poll_once
 from .sessions import Connection, Received, Request
@@ -65,5 +65,6 @@ __all__ = [
     "Target",
     "Timeouts",
     "UnknownTarget",
+    "has_address",
     "poll_once",
 ]

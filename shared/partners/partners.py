@@ -8,7 +8,7 @@ from .calls import Calls
 from .client import Client
 from .guard import Caller, Guard, Surroundings
 from .kept_answers import KeptAnswers
-from .partner import Partner, Target
+from .partner import Partner, Target, has_address
 from .sessions import Connection, Session
 
 __all__ = ["Partners"]
@@ -81,10 +81,8 @@ class Partners:
         return Calls(client, caller, self._answers, numbers)
 
     def knows(self, partner: Partner) -> bool:
-        """Whether somebody says where the partner is, or one of its targets, on this stage."""
-        said = [partner.base_url, self._urls.get(partner.name)]
-        said += [one.base_url or self._urls.get(f"{partner.name}.{one.name}") for one in partner.targets]
-        return self._connect is not None or any(said)
+        """Whether the partner, or one of its targets, has an address on this stage."""
+        return self._connect is not None or has_address(partner, self._urls)
 
     def _made(self, partner: Partner, target: Target | None) -> Client:
         if partner not in self._declared:

@@ -23,7 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="local-azure partner", description="Somebody else's API on this machine.")
     parser.add_argument("--port", type=int, default=5330, help="HTTP port, 0 for any free one")
     parser.add_argument("--script", type=Path, help="what it does to requests, as JSON; PUT /-/script changes it")
-    parser.add_argument("--tells", default="http://127.0.0.1:7071", help="address of the app that gets its webhooks")
+    parser.add_argument("--app", default="http://127.0.0.1:7071", help="address of the app that gets its webhooks")
     parser.add_argument("--keep", type=Path, help="a file that what it made survives in")
     parser.add_argument("--seed", type=int, help="makes its chances the same every time")
     options = parser.parse_args(arguments)
@@ -50,7 +50,7 @@ async def _serve(script: Script, webhooks: list[Webhook], options: argparse.Name
         clock=time.monotonic,
         port=options.port,
         webhooks=webhooks,
-        tells=[options.tells],
+        apps=[options.app],
         journal=options.keep,
     ) as running:
         stopped = asyncio.Event()

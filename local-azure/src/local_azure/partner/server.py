@@ -16,7 +16,7 @@ from aiohttp import web
 from local_azure.partner.book import Answer, Asked, Book
 from local_azure.partner.journal import kept_in
 from local_azure.partner.script import Behaviour, Script, WrongScript
-from local_azure.partner.webhooks import Telling, Webhook, webhooks_of
+from local_azure.partner.webhooks import Webhook, WebhookSender, webhooks_of
 
 __all__ = ["RunningPartner", "running_partner"]
 
@@ -31,7 +31,7 @@ class RunningPartner:
     url: str
     script: Script
     book: Book
-    telling: Telling
+    sender: WebhookSender
 
 
 @asynccontextmanager
@@ -42,7 +42,7 @@ async def running_partner(
     host: str = "127.0.0.1",
     port: int = 0,
     webhooks: Sequence[Webhook] = (),
-    tells: Sequence[str] = (),
+    apps: Sequence[str] = (),
     journal: Path | None = None,
 ) -> AsyncIterator[RunningPartner]:
     """Run a partner until the block ends; a port of 0 is any free one.
@@ -51,8 +51,8 @@ async def running_partner(
     ----------
     clock:
         Seconds, monotonic: rules count from now on.
-    webhooks, tells:
-        What is told by webhook, and the addresses of the app that is told.
+    webhooks, apps:
+        What is sent when something was made, and the addresses of the app that it is sent to.
     journal:
         A file that what was made survives in.
 
@@ -62,9 +62,9 @@ async def running_partner(
         The port is taken, or the journal can't be written.
     """
     book = Book()
-    telling = Telling(book, tells, script.random, webhooks)
-    book.on_made = telling.made
-    server = _Server(script, book, telling, clock)
+    sender = WebhookSender(book, apps, script.random, webhooks)
+    book.on_made = sender.made
+    server = _Server(script, book, sender, clock)
     app = web.Application(client_max_size=_MOST)
     app.router.add_get("/-/calls", server.calls)
     app.router.add_get("/-/made", server.made)
@@ -78,18 +78,18 @@ async def running_partner(
             resources.enter_context(kept_in(journal, book))
         await runner.setup()
         resources.push_async_callback(runner.cleanup)
-        resources.push_async_callback(telling.stop)
+        resources.push_async_callback(sender.stop)
         site = web.TCPSite(runner, host, port)
         await site.start()
         bound = runner.addresses[0][1]
-        yield RunningPartner(f"http://{host}:{bound}", script, book, telling)
+        yield RunningPartner(f"http://{host}:{bound}", script, book, sender)
 
 
 class _Server:
-    def __init__(self, script: Script, book: Book, telling: Telling, clock: Callable[[], float]) -> None:
+    def __init__(self, script: Script, book: Book, sender: WebhookSender, clock: Callable[[], float]) -> None:
         self.script = script
         self.book = book
-        self.telling = telling
+        self.sender = sender
         self._clock = clock
         self._began = clock()
 
@@ -131,8 +131,8 @@ class _Server:
         )
 
     async def webhooks(self, _: web.Request) -> web.Response:
-        told = self.telling
-        return web.json_response({"pending": told.pending, "delivered": told.delivered, "failed": told.failed})
+        sent = self.sender
+        return web.json_response({"pending": sent.pending, "delivered": sent.delivered, "failed": sent.failed})
 
     async def made(self, _: web.Request) -> web.Response:
         return web.json_response(self.book.made)
@@ -141,7 +141,7 @@ class _Server:
         text = await request.read()
         try:
             self.script.read(text)
-            self.telling.webhooks = webhooks_of(text) or self.telling.webhooks
+            self.sender.webhooks = webhooks_of(text) or self.sender.webhooks
         except WrongScript as error:
             return web.json_response({"error": str(error)}, status=400)
         self._began = self._clock()

@@ -1,11 +1,11 @@
-"""What the simulated partner tells by webhook, signed as real senders do.
+"""The webhooks of the simulated partner, signed as real senders do.
 
 A script's `"webhooks"` are a list; each says of what is made in a collection:
 
 - `on`: the collection, for example `labels`. `after`: seconds after it was made, a number or `[least, most]`.
 - `set`: fields that change then; `updatedAt` is set too, so that who polls finds it.
 - `type`: what the webhook is about. Its body is `{"type": ..., "timestamp": ..., "data": the thing}`.
-- `to`: a URL, or a path beneath the address of the app that is told.
+- `to`: a URL, or a path beneath the address of the app that is notified.
 - `secret`, and `scheme`: `standard` (Standard Webhooks, `whsec_…`), or `hex` (HMAC-SHA256 over `{x-timestamp}.{body}`
   in `X-Signature`, and `X-Delivery` with the id).
 - `chance`: the share that is sent; of the others only the change happens.
@@ -32,7 +32,7 @@ import aiohttp
 from local_azure.partner.book import Book
 from local_azure.partner.script import WrongScript
 
-__all__ = ["Telling", "Webhook", "signed", "webhooks_of"]
+__all__ = ["Webhook", "WebhookSender", "signed", "webhooks_of"]
 
 _KNOWN: Final = frozenset({"on", "after", "set", "type", "to", "secret", "scheme", "chance"})
 _PAUSES: Final = (0.2, 0.5, 1.0, 2.0, *[5.0] * 60)
@@ -42,7 +42,7 @@ _TIMEOUT: Final = aiohttp.ClientTimeout(total=15)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Webhook:
-    """What is told of the things of a collection."""
+    """What is sent of the things of a collection."""
 
     on: str
     to: str
@@ -122,13 +122,13 @@ def signed(scheme: str, secret: str, identity: str, seconds: int, body: bytes) -
 
 
 @dataclass
-class Telling:
+class WebhookSender:
     """Sends webhooks for a book until it is stopped.
 
     Parameters
     ----------
-    tells:
-        Addresses of the app that is told, where a webhook gives a path alone; another is tried where one is away.
+    apps:
+        Addresses of the app, for webhooks that give a path alone; another is tried where one is away.
     Attributes
     ----------
     pending, delivered, failed:
@@ -136,7 +136,7 @@ class Telling:
     """
 
     book: Book
-    tells: Sequence[str]
+    apps: Sequence[str]
     random: Callable[[], float]
     webhooks: Sequence[Webhook] = ()
     pending: int = 0
@@ -147,7 +147,7 @@ class Telling:
     _places: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_AT_ONCE))
 
     def made(self, collection: str, name: str) -> None:
-        """Tell of a new thing what there is to tell, each in its time."""
+        """Send of a new thing what there is to send, each in its time."""
         for webhook in self.webhooks:
             if webhook.on == collection:
                 self.pending += 1
@@ -180,7 +180,7 @@ class Telling:
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=_TIMEOUT)
         for number, pause in enumerate(_PAUSES):
-            to = webhook.to if "://" in webhook.to else self.tells[number % len(self.tells)] + webhook.to
+            to = webhook.to if "://" in webhook.to else self.apps[number % len(self.apps)] + webhook.to
             headers = signed(webhook.scheme, webhook.secret, identity, int(datetime.now(UTC).timestamp()), body)
             headers["Content-Type"] = "application/json"
             with suppress(aiohttp.ClientError, TimeoutError, OSError):
