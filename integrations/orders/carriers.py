@@ -42,15 +42,16 @@ carrier_name()  # a mistake stops the start
 @shipping.handles("order.ship", version="1.0", key="orderId", priority=Lane.LOW)
 async def ship(wanted: ShipOrder, work: Work) -> None:
     """Have the parcel fetched, behind all that accepts orders: a carrier that is slow or away delays parcels alone."""
-    order = await work.load("order", wanted.order_id, OrderView)
-    name = carrier_name()
+    known = await work.load("shipment", wanted.order_id, Shipment) or Shipment(order_id=wanted.order_id)
+    if known.tracking is not None:
+        return  # asked for again: it has its label
+    order, name = await work.load("order", wanted.order_id, OrderView), carrier_name()
     if order is None or not name:
         raise Reject("there is no such order" if order is None else "no carrier is chosen: set ORDERS_CARRIER")
     parcel = Parcel(
         order_id=order.order_id, country=order.country, units=order.units, name=order.name, address=order.address
     )
     tracking = await _CARRIERS[name].ship(work, parcel)
-    known = await work.load("shipment", order.order_id, Shipment) or Shipment(order_id=order.order_id)
     shipment = known.model_copy(update={"carrier": name, "tracking": tracking})
     await work.save("shipment", order.order_id, shipment)
     work.publish("order.shipped", shipment)

@@ -77,6 +77,8 @@ async def test_an_order_that_is_changed_keeps_its_label(carrier: AnsweringPartne
     changed = await memory.run(orders, "order.placed", {**ORDER, "country": "Spain"})
     assert changed.done
     assert changed.sent == ()
+    again = await memory.run(shipping, "order.ship", {"orderId": "536365"})
+    assert (again.done, again.published, len(carrier.asked)) == (True, (), 1)
 
 
 async def test_news_is_kept_once_and_in_order(carrier: AnsweringPartner) -> None:
