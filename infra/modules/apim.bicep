@@ -51,6 +51,12 @@ param bodyLimit int
 @description('Client addresses that are let in: a list of first and last; empty: all.')
 param allowedRanges array
 
+@description('Whether Front Door alone may call.')
+param behindFrontDoor bool
+
+@description('Its id, which it sends with every request.')
+param frontDoorId string
+
 @description('Id of the subnet through which the gateway reaches a private API; empty: none.')
 param subnetId string
 
@@ -66,7 +72,8 @@ var coloured = byKey && !empty(greenUri)
 var backendName = coloured ? 'sluice-colours' : 'sluice-blue'
 
 var ranges = [for one in allowedRanges: '<address-range from="${one.first}" to="${one.last}" />']
-var addressesFragment = empty(allowedRanges) ? '<fragment />' : '<fragment><ip-filter action="allow">${join(ranges, '')}</ip-filter></fragment>'
+var doorFragment = '<fragment><check-header name="X-Azure-FDID" failed-check-httpcode="403" failed-check-error-message="Calls come through Front Door." ignore-case="true"><value>${frontDoorId}</value></check-header></fragment>'
+var addressesFragment = behindFrontDoor ? doorFragment : empty(allowedRanges) ? '<fragment />' : '<fragment><ip-filter action="allow">${join(ranges, '')}</ip-filter></fragment>'
 var declared = loadJsonContent('../declarations.json')
 var callersFragment = empty(issuer) ? '<fragment />' : replace(loadTextContent('../policies/callers.xml'), '__OPEN__', declared.openRoutes)
 // Consumption holds every answer back until it is whole, so what is a stream can't come through it.
@@ -153,7 +160,7 @@ resource addresses 'Microsoft.ApiManagement/service/policyFragments@2024-05-01' 
   parent: service
   name: 'sluice-addresses'
   properties: {
-    description: 'Client addresses that are let in.'
+    description: 'Who is let in: client addresses, or Front Door alone.'
     format: 'xml'
     value: addressesFragment
   }
