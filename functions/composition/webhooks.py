@@ -2,6 +2,7 @@
 
 from functions.webhooks import Webhooks
 from shared.authentication import Fetcher
+from shared.environment import WrongSettings
 from shared.secrets import SecretCache, UnknownSecret
 
 from .capability import Capability
@@ -28,9 +29,10 @@ def capability(composition: Composition) -> Capability:
         return await composition.get(fetcher)(url)
 
     def secrets() -> SecretCache:
-        if settings.key_vault is None:  # senders repeat it until there is one
-            raise UnknownSecret("webhook", "the app has no key vault: set KeyVault__vaultUri")
-        return composition.get(secret_cache)
+        try:
+            return composition.get(secret_cache)
+        except WrongSettings:  # senders repeat it until there is one
+            raise UnknownSecret("webhook", "the app has no key vault: set KeyVault__vaultUri") from None
 
     webhooks = Webhooks(
         composition.registry,

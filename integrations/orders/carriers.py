@@ -39,7 +39,7 @@ def carrier_name() -> str:
 carrier_name()  # a mistake stops the start
 
 
-@shipping.handles("order.ship", version="1.0", key="orderId", priority=Lane.LOW)
+@shipping.handles("order.ship", version="1.0", key="orderId", priority=Lane.LOW, internal=True)
 async def ship(wanted: ShipOrder, work: Work) -> None:
     """Have the parcel fetched, behind all that accepts orders: a carrier that is slow or away delays parcels alone."""
     known = await work.load("shipment", wanted.order_id, Shipment) or Shipment(order_id=wanted.order_id)

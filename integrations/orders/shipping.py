@@ -49,7 +49,7 @@ class Shipment(Contract):
     moved_at: Timestamp | None = None
 
 
-@shipping.handles("order.parcel-moved", version="1.0", key="orderId", priority=Lane.LOW)
+@shipping.handles("order.parcel-moved", version="1.0", key="orderId", priority=Lane.LOW, internal=True)
 async def moved(move: ParcelMoved, work: Work) -> None:
     """What a poll has found."""
     await keep_move(move, work)
