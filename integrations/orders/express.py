@@ -5,7 +5,8 @@ from typing import Final
 from pydantic import Field
 
 from shared.messages import Timestamp, rfc3339
-from shared.partners import ApiKey, Item, Partner, PartnerModel, Polled
+from shared.partners import ApiKey, Item, Partner, PartnerModel, Polled, Timeouts
+from shared.resilience import BreakerPolicy
 from shared.webhooks import StandardWebhooks
 from shared.work import Work
 
@@ -13,7 +14,12 @@ from .shipping import Parcel, ParcelMoved, Status, keep_move, shipping
 
 __all__ = ["Express", "express"]
 
-express = Partner("express", auth=ApiKey(secret="express-key"))  # noqa: S106 - its name in the vault
+express = Partner(
+    "express",
+    auth=ApiKey(secret="express-key"),  # noqa: S106 - its name in the vault
+    timeouts=Timeouts(total=5.0),
+    breaker=BreakerPolicy(failures=10, open_for=10.0),
+)
 shipping.receives("express", StandardWebhooks())
 
 _STATUS: Final[dict[str, Status]] = {"collected": "collected", "delivered": "delivered", "lost": "lost"}

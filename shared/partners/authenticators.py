@@ -7,20 +7,34 @@ import hmac
 import os
 import ssl
 import tempfile
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
+from shared.http_signatures import SignatureRefused, SignedRequest
 from shared.resilience import RetryBudget
 from shared.secrets import Secret, UnknownSecret
 from shared.telemetry import hide
 
-from .auth import ApiKey, Authentication, Basic, ClientCredentials, HmacSigned, ManagedIdentity, MutualTls, RefreshToken
+from .auth import (
+    ApiKey,
+    Authentication,
+    Basic,
+    ClientCredentials,
+    HmacSigned,
+    ManagedIdentity,
+    MessageSigned,
+    MutualTls,
+    RefreshToken,
+)
 from .errors import PartnerError
 from .sessions import Received, Request, Session
 from .tokens import Token, TokenCache, read_token, refusals, token_request
+
+if TYPE_CHECKING:
+    from yarl import URL
 
 __all__ = ["Authenticators", "Means", "Proofs", "Secrets"]
 
@@ -102,8 +116,9 @@ class Authenticators:
         self._sessions: list[Session] = []
         self._context: tuple[str, ssl.SSLContext] | None = None
         self._certificate = next((one for one in declared if isinstance(one, MutualTls)), None)
-        others = tuple(one for one in declared if not isinstance(one, MutualTls | HmacSigned))
-        self._asked = (*others, *(one for one in declared if isinstance(one, HmacSigned)))
+        signed = HmacSigned | MessageSigned
+        others = tuple(one for one in declared if not isinstance(one, MutualTls | signed))
+        self._asked = (*others, *(one for one in declared if isinstance(one, signed)))
         self.any = bool(declared)
 
     async def collect(self) -> Proofs:
@@ -156,16 +171,28 @@ class Authenticators:
                 return _with(request, {"Authorization": f"Basic {value}"})
             case HmacSigned():
                 return _with(request, self._signed(request, one, secret))
+            case MessageSigned():
+                return _with(request, self._message_signed(request, one, secret))
             case ClientCredentials() | RefreshToken() | ManagedIdentity():
                 return _with(request, {"Authorization": f"Bearer {secret}"})
             case _:
                 return request
 
-    def _signed(self, request: Request, how: HmacSigned, secret: str) -> dict[str, str]:
+    def _message_signed(self, request: Request, one: MessageSigned, secret: str) -> Mapping[str, str]:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        signed = SignedRequest(request.method, str(self._address(request)), headers, request.body or b"")
+        try:
+            return one.how.sign(signed, secret, now=self._means.now())
+        except (ValueError, SignatureRefused) as error:
+            raise PartnerError(self._partner, "signature", f"{error} (the secret {one.secret})", sent=False) from None
+
+    def _address(self, request: Request) -> "URL":
         from yarl import URL  # what aiohttp makes of an address
 
-        moment = self._means.now()
-        sent = URL(self._base_url + request.path).with_query(request.query or None)
+        return URL(self._base_url + request.path).with_query(request.query or None)
+
+    def _signed(self, request: Request, how: HmacSigned, secret: str) -> dict[str, str]:
+        moment, sent = self._means.now(), self._address(request)
         parts = {
             "id": request.headers.get(self._key_header or "", ""),
             "timestamp": str(int(moment.timestamp())),
@@ -300,7 +327,7 @@ class _RotatingSecret:
             return bool(others)
 
 
-def _with(request: Request, headers: dict[str, str]) -> Request:
+def _with(request: Request, headers: Mapping[str, str]) -> Request:
     return request._replace(headers={**request.headers, **headers})
 
 
