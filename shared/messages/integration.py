@@ -16,7 +16,7 @@ from shared.telemetry import BusinessCounter, business_counter
 from shared.webhooks import ANY_TOPIC, Scheme, WebhookSource, webhook_event_type
 
 from .envelope import Lane
-from .registry import Declared, Handler, Priority, Projection, Rotation, fields_to
+from .registry import Declared, Handler, Notification, Priority, Projection, Rotation, fields_to
 
 __all__ = ["Integration"]
 
@@ -190,6 +190,18 @@ class Integration(Declared):
             return call
 
         return register
+
+    def notifies(self, event_type: str, *, with_data: bool = False) -> None:
+        """Have a published event go to the topic of Event Grid that `SLUICE_NOTIFICATION_URL` names.
+
+        Parameters
+        ----------
+        with_data:
+            Its data too, as the event log has it: protected fields stay encrypted. Without, subscribers learn the type,
+            the key and the time.
+        """
+        _check_name(event_type)
+        self.notifications.append(Notification(event_type=event_type, with_data=with_data))
 
     def counts(
         self, name: str, *, by: Iterable[str] = (), unit: str = "{message}", description: str = ""
