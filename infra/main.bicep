@@ -925,6 +925,7 @@ module apim 'modules/apim.bicep' = if (gateway.enabled) {
     greenUri: twoColours ? green[0]!.outputs.uri : ''
     issuer: authIssuer
     audience: authAudience
+    moreIssuers: json(appSettings.?SLUICE_AUTH_ISSUERS ?? '[]')
     callsPerMinute: gateway.callsPerMinute
     callsPerDay: gateway.callsPerDay
     bodyLimit: bodyLimit

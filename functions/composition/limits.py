@@ -23,17 +23,20 @@ from shared.telemetry import Metrics
 
 from .capability import Capability
 from .composition import Composition
-from .declaring import ROUTES, Access, Need
+from .declaring import ROUTES, Access, Need, Table
 from .platform import platform
 from .secrets import secret_cache
-from .state import STATE
 
 __all__ = ["block_store", "capability", "limits", "limits_table", "wrong_routes"]
 
 
+LIMITS = Table(name="limits")
+"""Apart from state, which the app of the API only reads."""
+
+
 def limits_table(composition: Composition) -> TableClient:
-    """The table of state in the first account."""
-    return composition.closing(composition.get(platform).table(STATE.name))
+    """Buckets, quotas and usage."""
+    return composition.closing(composition.get(platform).table(LIMITS.name))
 
 
 def block_store(composition: Composition) -> BlockStore:
@@ -87,8 +90,9 @@ def capability(composition: Composition) -> Capability:
         name="limits",
         routes=[usage_route(lambda: TableUsage(composition.get(limits_table)), plans, now=composition.now)],
         metrics=[Metrics.requests_limited],
+        resources=[LIMITS],
         needs=[
-            Need(access=Access.WRITE, to=STATE, why="Leases tokens of limits, and counts what was used.", by=[ROUTES])
+            Need(access=Access.WRITE, to=LIMITS, why="Leases tokens of limits, and counts what was used.", by=[ROUTES])
         ],
         settings=LimitSettings.variables(),
     )

@@ -83,7 +83,7 @@ class Running:
             lane_senders: self.lanes,
             state_store: self.state,
             pause_table: MemoryTable("state"),
-            limits_table: MemoryTable("state"),
+            limits_table: MemoryTable("limits"),
             claim_store: self.claims,
             read_models: self.views,
             dead_letter_store: self.dead_letters,

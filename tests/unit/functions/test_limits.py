@@ -59,7 +59,7 @@ class Door:
 
     def __init__(self, registry: Registry, plans: dict[str, Any]) -> None:
         self.clock = Clock()
-        self.table = MemoryTable("state")
+        self.table = MemoryTable("limits")
         self.meter = UsageMeter(TableUsage(self.table), instance="one", now=self.clock.now)
         store = TableBlocks(self.table, now=self.clock.now)
         around = Surroundings(store, instances=10, clock=self.clock, random=lambda: 0.0)
