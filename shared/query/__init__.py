@@ -1,7 +1,35 @@
-"""Query: the read models, how events become rows of them, and how rows are read."""
+"""Query: the read models, how events become rows of them, and how rows are read, found and paged through."""
 
+from .declared import indexes_of
+from .filters import InvalidQuery
+from .indexes import ViewIndexes, WrongIndex
+from .options import MAX_TOP, NAMES, Options, parse_options
+from .paging import ForbiddenField, PageQuery, Pages, Place, QueryPage, QueryRow
 from .projector import Projector
+from .properties import Kind, Property
 from .reader import ViewReader, findable
 from .views import ReadModels, ViewRow
 
-__all__ = ["Projector", "ReadModels", "ViewReader", "ViewRow", "findable"]
+__all__ = [
+    "MAX_TOP",
+    "NAMES",
+    "ForbiddenField",
+    "InvalidQuery",
+    "Kind",
+    "Options",
+    "PageQuery",
+    "Pages",
+    "Place",
+    "Projector",
+    "Property",
+    "QueryPage",
+    "QueryRow",
+    "ReadModels",
+    "ViewIndexes",
+    "ViewReader",
+    "ViewRow",
+    "WrongIndex",
+    "findable",
+    "indexes_of",
+    "parse_options",
+]

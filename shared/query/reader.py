@@ -1,5 +1,6 @@
 """Reads read models as a caller with an access level sees them: one way for every door, HTTP or another."""
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from pydantic_core import from_json
@@ -8,9 +9,10 @@ from shared.classification import Classification, Tokenized
 from shared.encryption import ProtectionError
 from shared.messages import Registry
 from shared.privacy import FieldProtection, masked
+from shared.state import unpack
 from shared.telemetry import log_event
 
-from .views import ReadModels
+from .views import ReadModels, is_row
 
 __all__ = ["MaskedPage", "ViewReader", "findable"]
 
@@ -52,6 +54,17 @@ class ViewReader:
         """
         text = await self._rows.get(view, key)
         return None if text is None else await self._masked(view, key, text, level)
+
+    async def shown(self, view: str, key: str, stored: Mapping[str, Any], *, level: Classification) -> bytes | None:
+        """A row as JSON, from its columns where they were read already, or None.
+
+        Raises
+        ------
+        ProtectionError, KeysUnavailable
+        """
+        if not is_row(stored):
+            return await self.one(view, key, level=level)
+        return await self._masked(view, key, unpack(stored), level)
 
     async def find(
         self, view: str, name: str, value: str, *, level: Classification, top: int, after: str = ""
