@@ -28,8 +28,10 @@ class Continuations:
         from cryptography.hazmat.primitives.ciphers.aead import AESSIV  # with the first page, not at the start
 
         key = (await self._keys.keys()).accepted[0]
-        content = json.dumps([place.after, place.skip, left], separators=(",", ":")).encode()
-        encrypted = AESSIV(_derived(key)).encrypt(content, [query.encode("utf-8", "surrogatepass")])
+        content = json.dumps([place.after, place.skip, left], ensure_ascii=False, separators=(",", ":"))
+        encrypted = AESSIV(_derived(key)).encrypt(
+            content.encode("utf-8", "surrogatepass"), [query.encode("utf-8", "surrogatepass")]
+        )
         return base64.urlsafe_b64encode(encrypted).decode().rstrip("=")
 
     async def read(self, text: str, query: str) -> tuple[Place, int | None] | None:
@@ -45,13 +47,17 @@ class Continuations:
             return None
         for key in (await self._keys.keys()).accepted:
             try:
-                content = AESSIV(_derived(key)).decrypt(encrypted, [query.encode("utf-8", "surrogatepass")])
+                content = AESSIV(_derived(key)).decrypt(encrypted, [_bytes(query)])
             except (InvalidTag, ValueError):
                 continue
-            after, skip, left = json.loads(content)
+            after, skip, left = json.loads(content.decode("utf-8", "surrogatepass"))
             return Place(after, skip), left
         return None
 
 
 def _derived(key: str) -> bytes:
     return hashlib.sha512(b"sluice continuation\0" + key.encode()).digest()
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")

@@ -12,7 +12,17 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 
 from shared.query import Kind, Options, Property, ViewIndexes
 
-__all__ = ["NAMESPACE", "ODATA_PAGE", "Dialect", "context", "metadata", "odata_json", "service_document", "set_name"]
+__all__ = [
+    "NAMESPACE",
+    "ODATA_PAGE",
+    "PLAIN",
+    "Dialect",
+    "context",
+    "metadata",
+    "odata_json",
+    "service_document",
+    "set_name",
+]
 
 NAMESPACE = "Sluice"
 ODATA_PAGE = 200
@@ -82,6 +92,10 @@ class Dialect:
         if held.kind in (Kind.DECIMAL, Kind.INTEGER) and isinstance(number := held.read(value), Decimal):
             return f"{number:f}" if self.exact else number
         return value
+
+
+PLAIN = Dialect(annotated=True, exact=False, version="4.01")
+"""For what is OData whoever asks."""
 
 
 def odata_json(value: Any) -> str:

@@ -23,6 +23,8 @@ from .schemas import (
 )
 
 __all__ = [
+    "ODATA_METADATA_DOCS",
+    "ODATA_SERVICE_DOCS",
     "block_docs",
     "command_docs",
     "document",
@@ -252,6 +254,26 @@ def query_docs(view: str, fields: Collection[str], models: Sequence[type[BaseMod
         "description": "Answered by the indexes that are declared; a query that none of them serves is refused.",
         "parameters": [*asked, *older],
     }
+
+
+ODATA_SERVICE_DOCS: Mapping[str, Any] = {
+    "operationId": "getODataService",
+    "summary": "OData: what there is to read",
+    "tags": ["read"],
+    "responses": {"200": _answer("The service document.", {"type": "object"})},
+}
+ODATA_METADATA_DOCS: Mapping[str, Any] = {
+    "operationId": "getODataMetadata",
+    "summary": "OData: the types of all rows",
+    "tags": ["read"],
+    "responses": {
+        "200": {
+            "description": "CSDL XML.",
+            "headers": _CORRELATION,
+            "content": {"application/xml": {"schema": {"type": "string"}}},
+        }
+    },
+}
 
 
 def _row(models: Sequence[type[BaseModel]]) -> Any:

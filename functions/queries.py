@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from shared.classification import Classification
-from shared.http import error
+from shared.http import READERS, Route, error
 from shared.messages import ErrorCode
 from shared.query import (
     MAX_TOP,
@@ -27,7 +27,8 @@ from shared.query import (
 )
 
 from .continuation import Continuations
-from .odata import ODATA_PAGE, Dialect, context, odata_json
+from .odata import ODATA_PAGE, PLAIN, Dialect, context, metadata, odata_json, service_document
+from .openapi import ODATA_METADATA_DOCS, ODATA_SERVICE_DOCS
 
 __all__ = ["AFTER", "Queries"]
 
@@ -61,6 +62,28 @@ class Queries:
         self._continuations = continuations
         self._public_path = public_path
         self._now = now
+
+    def routes(self) -> list[Route]:
+        """What a reader of OData asks for first; none where nothing is queried."""
+        views = list(self._declared.values())
+        described: list[bytes] = []
+
+        async def csdl(request: Request) -> Response:
+            if not described:
+                described.append(metadata(views))
+            dialect = Dialect.of(request.headers) or PLAIN
+            return Response(described[0], media_type="application/xml", headers=dialect.headers)
+
+        async def service(request: Request) -> Response:
+            dialect = Dialect.of(request.headers) or PLAIN
+            body = odata_json(service_document(views))
+            return Response(body, media_type=dialect.media_type, headers=dialect.headers)
+
+        routes = [("odata", service, ODATA_SERVICE_DOCS), ("$metadata", csdl, ODATA_METADATA_DOCS)]
+        return [
+            Route(method="GET", path=path, endpoint=endpoint, access=READERS, docs=docs)
+            for path, endpoint, docs in (routes if views else [])
+        ]
 
     async def answer(self, view: str, request: Request, level: Classification) -> Response:
         """One page."""

@@ -109,7 +109,7 @@ def capability(composition: Composition) -> Capability:
         jobs=[projecting.job],
         probes={"read-models": projecting.lag},
         metrics=[Metrics.stream_events, Metrics.stream_delay, Metrics.stream_lag],
-        routes=views.routes(),
+        routes=[*views.routes(), *queries.routes()],
         resources=[rows],
         needs=[
             *projecting.needs,

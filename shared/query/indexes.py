@@ -43,7 +43,7 @@ class WrongIndex(TypeError):
 
 
 class Encoded(NamedTuple):
-    """A value as part of a row key; `cut` where it is only the value's beginning."""
+    """A value as part of a row key; `cut` where greater values may have the same text."""
 
     text: str
     cut: bool = False
@@ -201,7 +201,7 @@ def encoded(value: Value) -> Encoded:
             return Encoded("11" if value else "10")
         case str():
             data = value.encode("utf-8", "surrogatepass")
-            return Encoded("1" + _base32(data[:_TEXT]), len(data) > _TEXT)
+            return Encoded("1" + _base32(data[:_TEXT]), len(data) >= _TEXT)
         case Decimal():
             return _number(value)
         case datetime():
@@ -221,7 +221,7 @@ def _number(value: Decimal) -> Encoded:
         return Encoded("11")
     size = min(max(len(text) + int(exponent) - 1, 1 - _BIAS), _BIAS - 1) + _BIAS
     text = text.rstrip("0")
-    cut = len(text) > _DIGITS
+    cut = len(text) >= _DIGITS
     written = f"{size:04d}{text[:_DIGITS]}"
     if sign:
         return Encoded("10" + written.translate(_COMPLEMENT) + ("" if cut else "V"), cut)

@@ -65,7 +65,7 @@ def parse_options(given: Mapping[str, str], properties: Mapping[str, Property]) 
     InvalidQuery
         One isn't well-formed, or names what isn't there; the message begins with its name.
     """
-    long = next((name for name, text in given.items() if name != "$filter" and len(text) > _MAX_LENGTH), None)
+    long = next((name for name in sorted(NAMES - {"$filter"}) if len(given.get(name, "")) > _MAX_LENGTH), None)
     if long is not None:
         raise InvalidQuery(f"{long[:64]}: has more than {_MAX_LENGTH} characters")
     if "$select" in given and "fields" in given:

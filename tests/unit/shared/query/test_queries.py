@@ -209,7 +209,7 @@ def ordered(rows: list[Row], order: str | None) -> list[Row]:
     return [*found, *null] if descending else [*null, *found]
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=100)
 @given(
     st.lists(parcels, max_size=12), indexed, st.none() | st.sampled_from(sorted(ORDERS)), st.integers(1, 4), st.data()
 )
