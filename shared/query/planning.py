@@ -116,7 +116,8 @@ class _Use:
             compared += [_compared(one) for one in terms.ranges[self.index.fields[self.equal].name]]
         protected = any(declared.properties[name].leaf is not None for name in names)
         exact = used == given and not protected and not any(encoded(value).cut for value in compared)
-        return Plan(tuple(self._range(values, terms) for values in product(*stored)), exact=exact)
+        ranges = dict.fromkeys(self._range(values, terms) for values in product(*stored))  # two may begin alike
+        return Plan(tuple(ranges), exact=exact)
 
     def _range(self, values: Sequence[Value], terms: _Terms) -> Range:
         parts = [one.part(value) for one, value in zip(self.index.fields, values, strict=False)]

@@ -49,7 +49,7 @@ async def started(registry: Registry, **environment: str) -> Running:
     return Running(registry, {**ENVIRONMENT, **environment}, {read_models: rows})
 
 
-async def ask(running: Running, headers: dict[str, str] | None = None, **options: str) -> Answer:
+async def ask(running: Running, headers: Any = None, **options: str) -> Answer:
     """A query of orders, its options with their dollars."""
     query = urlencode({f"${name}": text for name, text in options.items()})
     return await running.get(f"/api/orders?{query}", **(headers or {}))

@@ -37,7 +37,7 @@ texts = st.sampled_from(["", "France", "Fr", "Germany", "a'b", "ä😀\uffff", "
 moments = st.integers(-3, 3).map(lambda n: START + timedelta(days=n * 40, microseconds=n))
 days = st.integers(-3, 3).map(lambda n: date(2026, 1, 1) + timedelta(days=n * 40))
 weights = st.sampled_from(["-12.5", "-12.50001", "-1", "0", "0.000001", "1", "1.0", "10", "9.99", "123456789012.5"])
-parcels = st.builds(
+parcels: st.SearchStrategy[dict[str, Any]] = st.builds(
     dict,
     country=st.none() | texts,
     sent_at=st.none() | moments,
