@@ -75,10 +75,10 @@ def module(name: str) -> Callable[[list[str]], list[str]]:
 def tests(arguments: list[str]) -> list[str]:
     """The suite, its files side by side; what the user names runs in one process, as pytest does it.
 
-    One process more than there are cores, since tests of a whole stack wait a lot. They come first, as
-    pyproject.toml orders them, so that no core waits at the end for one long file.
+    Two processes more than there are cores, since tests of a whole stack wait a lot. What takes long comes first, as
+    tests/conftest.py orders it, so that no core waits at the end for one long file.
     """
-    workers = str((os.cpu_count() or 1) + 1)
+    workers = str((os.cpu_count() or 1) + 2)
     return ["-m", "pytest", *(arguments or ["-n", workers, "--dist", "loadfile", "--no-loadscope-reorder"])]
 
 

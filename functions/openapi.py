@@ -34,6 +34,7 @@ __all__ = [
     "query_docs",
     "row_docs",
     "upload_docs",
+    "usage_docs",
 ]
 
 _SCHEMES = {
@@ -46,8 +47,9 @@ _PARAMETERS = {
     "IdempotencyKey": {
         "name": "Idempotency-Key",
         "in": "header",
-        "description": "The message id of a body that has none: the same again is the same message.",
-        "schema": {"type": "string", "format": "uuid"},
+        "description": "Stands for a body that names no message id: the same again is the same message. Any text of the"
+        " client's own, bare or as a structured string; a bare UUID is the message id itself.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[\x21\x23-\x2b\x2d-\x7e]+$"},
     },
     "CorrelationId": {
         "name": "X-Correlation-ID",
@@ -79,6 +81,12 @@ def _named_answer(name: str) -> dict[str, Any]:
 def _in(place: str, name: str, schema: Mapping[str, Any], text: str = "", *, required: bool = False) -> dict[str, Any]:
     found: dict[str, Any] = {"name": name, "in": place, "required": required or place == "path", "schema": schema}
     return {**found, "description": text} if text else found
+
+
+_NOT_READ = {
+    "304": {"description": "As `If-None-Match` or `If-Modified-Since` has it.", "headers": _CORRELATION},
+    **_errors(s412="PreconditionFailed"),
+}
 
 
 def webhook_docs(source: str, method: str) -> dict[str, Any]:
@@ -123,7 +131,7 @@ def command_docs(handler: Handler | None, handlers: Sequence[Handler]) -> dict[s
     }
     accepted = _answer(
         "Kept; `Location` tells where to ask what became of it.", reference("schemas", "Accepted"),
-        Location="Location", Operation_Id="OperationId", Operation_Request="OperationRequest",
+        Location="Location", Operation_Id="OperationId", Operation_Request="OperationRequest", Retry_After="RetryAfter",
     )  # fmt: skip
     return {
         "operationId": name,
@@ -133,7 +141,7 @@ def command_docs(handler: Handler | None, handlers: Sequence[Handler]) -> dict[s
         "requestBody": {"required": True, "content": {"application/json": json, CLOUD_EVENT_TYPE: {"schema": event}}},
         "responses": {
             "202": {**accepted, "links": {"operation": link}},
-            **_errors(s404="NotFound", s413="PayloadTooLarge", s415="UnsupportedMediaType"),
+            **_errors(s404="NotFound", s413="PayloadTooLarge", s415="UnsupportedMediaType", s422="KeyUsedBefore"),
         },
     }
 
@@ -153,8 +161,19 @@ def operation_docs() -> dict[str, Any]:
         "parameters": [
             _in("path", "operationId", {"type": "string"}),
             _in("query", "request", {"type": "string"}, "Which of the requests under this id."),
+            _in(
+                "header", "Prefer", {"type": "string"}, "`wait=20` answers as soon as its end is known, or after 20 s."
+            ),
         ],
-        "responses": {"200": _answer("Its status.", reference("schemas", "Operation")), **_errors(s404="NotFound")},
+        "responses": {
+            "200": _answer(
+                "Its status.",
+                reference("schemas", "Operation"),
+                Retry_After="RetryAfter",
+                Preference_Applied="PreferenceApplied",
+            ),
+            **_errors(s404="NotFound"),
+        },
     }
 
 
@@ -197,7 +216,7 @@ def row_docs(view: str, models: Sequence[type[BaseModel]]) -> dict[str, Any]:
         "summary": f"Read: {view}",
         "tags": ["read"],
         "parameters": [_in("path", "key", {"type": "string", "minLength": 1, "maxLength": 128})],
-        "responses": {"200": _answer("Found.", _row(models)), **_errors(s404="NotFound")},
+        "responses": {"200": _answer("Found.", _row(models), ETag="ETag"), **_NOT_READ, **_errors(s404="NotFound")},
     }
 
 
@@ -225,7 +244,10 @@ def find_docs(view: str, fields: Iterable[str], models: Sequence[type[BaseModel]
             _in("query", "after", key, "The key after which the page begins."),
         ],
         "responses": {
-            "200": _answer("Those there are; `nextLink` leads to more.", Named(f"{singular(view)}Page", page)),
+            "200": _answer(
+                "Those there are; `nextLink` leads to more.", Named(f"{singular(view)}Page", page), ETag="ETag"
+            ),
+            **_NOT_READ,
             **_errors(s404="NotFound"),
         },
     }
@@ -279,6 +301,46 @@ ODATA_METADATA_DOCS: Mapping[str, Any] = {
 def _row(models: Sequence[type[BaseModel]]) -> Any:
     shown = [Modelled(model, shown=True) for model in models]
     return shown[0] if len(shown) == 1 else {"anyOf": shown} if shown else {"type": "object"}
+
+
+def usage_docs() -> dict[str, Any]:
+    """What clients used."""
+    day = {"type": "string", "format": "date"}
+    row = {
+        "type": "object",
+        "required": ["day", "client", "plan", "requests", "messages", "bytes", "amount", "currency"],
+        "properties": {
+            "day": day,
+            "client": {"type": "string"},
+            "plan": {"type": "string"},
+            **{name: {"type": "integer", "minimum": 0} for name in ("requests", "messages", "bytes")},
+            "amount": {"type": "string", "description": "Exact, by the plan's prices."},
+            "currency": {"type": "string"},
+        },
+    }
+    page = {
+        "type": "object",
+        "required": ["from", "to", "value", "count"],
+        "properties": {
+            "from": day,
+            "to": day,
+            "value": {"type": "array", "items": Named("UsageOfDay", row)},
+            "count": {"type": "integer"},
+        },
+    }
+    answer = _answer("Day by day.", Named("Usage", page))
+    answer["content"]["text/csv"] = {"schema": {"type": "string"}}
+    return {
+        "operationId": "getUsage",
+        "summary": "What was used",
+        "tags": ["usage"],
+        "parameters": [
+            _in("query", "from", day, "The first day; the month's first without it."),
+            _in("query", "to", day, "The last day, included; today without it."),
+            _in("query", "client", {"type": "string"}, "For operators: of this client alone."),
+        ],
+        "responses": {"200": answer},
+    }
 
 
 def health_docs(name: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from shared.classification import Classification
-from shared.http import READERS, Route, error
+from shared.http import READERS, Route, answer_if_changed, error, reuse
 from shared.messages import ErrorCode
 from shared.query import (
     MAX_TOP,
@@ -118,14 +118,23 @@ class Queries:
             token = await self._continuations().make(page.next, left, bound)
             asked = {**given, AFTER: token}
             following = f"{self._public_path}/api/{declared.view}?{urlencode(asked)}"
-        headers = {} if preferred is None else {"Preference-Applied": f"odata.maxpagesize={size}"}
+        headers = reuse(max_age=0, stale=0, private=True)
+        headers["Vary"] += ", Accept, Prefer, OData-MaxVersion, OData-Version"
+        headers |= {} if preferred is None else {"Preference-Applied": f"odata.maxpagesize={size}"}
         if dialect is None:
-            return Response(to_json(_own(rows, following, page)), media_type="application/json", headers=headers)
+            own = to_json(_own(rows, following, page))
+            return answer_if_changed(request, own, now=self._now(), headers=headers)
         body: dict[str, Any] = {"@odata.context": context(declared, options)} if dialect.annotated else {}
         body |= {} if page.total is None else {"@odata.count": page.total}
         body["value"] = [dialect.row(row, declared.properties) for row in rows]
         body |= {} if following is None else {"@odata.nextLink": following}
-        return Response(odata_json(body), media_type=dialect.media_type, headers={**headers, **dialect.headers})
+        return answer_if_changed(
+            request,
+            odata_json(body).encode("utf-8", "surrogatepass"),
+            now=self._now(),
+            headers={**headers, **dialect.headers},
+            media_type=dialect.media_type,
+        )
 
     async def _page(self, view: str, options: Options, place: Place, size: int, level: Classification) -> QueryPage:
         query = PageQuery(

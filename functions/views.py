@@ -12,10 +12,10 @@ from starlette.responses import Response
 
 from shared.classification import Classification, Tokenized
 from shared.encryption import ProtectionError
-from shared.http import READERS, Route, caller_of, error, key_in_path
+from shared.http import READERS, Route, answer_if_changed, caller_of, error, key_in_path, max_age_of, reuse
 from shared.messages import ErrorCode, Registry
 from shared.privacy import access_level_of
-from shared.query import NAMES, ViewReader, findable
+from shared.query import NAMES, Freshness, RowCache, ViewReader, findable
 
 from .openapi import find_docs, query_docs, row_docs
 from .queries import AFTER, Queries
@@ -33,10 +33,12 @@ class Views:
 
     Parameters
     ----------
-    reader:
+    reader, cache:
         Called with the first request, so that nothing connects before.
     queries, queried:
         What answers queries, and of which read models.
+    freshness:
+        How old a row may be, as answers tell caches.
     hidden:
         Read models without endpoints: they are nobody's outside.
     public_path:
@@ -47,7 +49,9 @@ class Views:
         self,
         registry: Registry,
         reader: Callable[[], ViewReader],
+        cache: Callable[[], RowCache],
         *,
+        freshness: Freshness,
         queries: Queries | None = None,
         queried: Collection[str] = (),
         hidden: Container[str] = (),
@@ -60,6 +64,9 @@ class Views:
         self._hidden = hidden
         self._public_path = public_path
         self._reader = reader
+        self._cache = cache
+        self._freshness = freshness
+        self._protected = {view for view in registry.views if any(plan.protects for plan in registry.plans(view))}
         self._now = now
 
     def routes(self) -> list[Route]:
@@ -111,13 +118,21 @@ class Views:
 
     async def one(self, view: str, key: str, request: Request) -> Response:
         """One row of a read model."""
+        level, max_age = access_level(request), max_age_of(request.headers)
         try:
-            row = await self._reader().one(view, key, level=access_level(request)) if 1 <= len(key) <= MAX_KEY else None
+            found = 1 <= len(key) <= MAX_KEY
+            row = await self._cache().one(view, key, level=level, max_age=max_age) if found else None
         except ProtectionError as failure:
             return error(failure.code, "This row can't be decrypted.", now=self._now(), status=500)
         if row is None:
             return error(ErrorCode.NOT_FOUND, f"There is nothing under {view}/{key[:MAX_KEY]}.", now=self._now())
-        return Response(row, media_type="application/json")
+        headers = reuse(
+            max_age=self._freshness.max_age,
+            stale=self._freshness.stale,
+            private=view in self._protected,
+            age=row.age,
+        )
+        return answer_if_changed(request, row.body, now=self._now(), modified=row.modified, headers=headers)
 
     async def find(self, view: str, request: Request) -> Response:
         """The rows of a read model with one value in a tokenized field; for who may see such a field only."""
@@ -135,7 +150,8 @@ class Views:
         if page.after is not None:
             query = urlencode({name: value, "top": top, "after": page.after})
             body["nextLink"] = f"{self._public_path}/api/{view}?{query}"
-        return Response(to_json(body), media_type="application/json")
+        headers = reuse(max_age=0, stale=0, private=True)
+        return answer_if_changed(request, to_json(body), now=self._now(), headers=headers)
 
 
 def access_level(request: Request) -> Classification:

@@ -29,6 +29,7 @@ _MODULES = (
     "rotation",
     "audit",
     "authentication",
+    "limits",
     "schedules",
     "metrics",
     "synthetic",

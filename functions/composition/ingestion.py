@@ -3,6 +3,7 @@
 from uuid import uuid4
 
 from functions.commands import Commands
+from functions.operations import Operations
 from shared.health import Check
 from shared.http import Intake
 from shared.synthetic import EVENT_TYPE
@@ -40,14 +41,21 @@ def capability(composition: Composition) -> Capability:
     protection = composition.get(fields)
     every = (one for integration in composition.registry.integrations for one in integration.handlers)
     handled = [one for one in every if one.webhook is None and one.event_type != EVENT_TYPE]
+    operations = Operations(
+        state=lambda: composition.get(state_store),
+        signer=composition.get(operation_signer),
+        registry=composition.registry,
+        protect=None if protection is None else protection.payload_hashes,
+        public_path=composition.settings.public_path,
+        now=composition.now,
+    )
     commands = Commands(
         lambda: composition.get(intake),
-        lambda: composition.get(state_store),
         composition.get(operation_signer),
+        operations,
         composition.get(upload_endpoints),
         max_body=composition.settings.max_body_bytes,
         public_path=composition.settings.public_path,
-        protect=None if protection is None else protection.payload_hashes,
         now=composition.now,
     )
 
@@ -56,7 +64,7 @@ def capability(composition: Composition) -> Capability:
 
     return Capability(
         name="ingestion",
-        routes=commands.routes(composition.registry.routes, handled),
+        routes=[*commands.routes(composition.registry.routes, handled), *operations.routes()],
         probes={"service-bus": Check(ask=probe, interval=10, timeout=4, threshold=1.5)},
         needs=[
             *to_lanes("The API puts commands here, by their lane."),

@@ -5,7 +5,17 @@ from collections.abc import Mapping, Sequence
 from functions.continuation import Continuations
 from functions.queries import Queries
 from functions.views import Views
-from shared.query import Pages, Projector, ReadModels, ViewIndexes, ViewReader, indexes_of
+from shared.query import (
+    Freshness,
+    Pages,
+    Projector,
+    ReadModels,
+    RowCache,
+    ViewIndexes,
+    ViewReader,
+    indexes_of,
+)
+from shared.query.settings import ReadingSettings
 from shared.streams import StreamEvent
 from shared.synthetic import VIEW
 from shared.telemetry import Metrics
@@ -25,8 +35,10 @@ __all__ = [
     "capability",
     "continuations",
     "declared_indexes",
+    "freshness",
     "projector",
     "read_models",
+    "row_cache",
     "view_pages",
     "view_reader",
 ]
@@ -77,6 +89,23 @@ def continuations(composition: Composition) -> Continuations:
     return Continuations(composition.get(operation_keys))
 
 
+def freshness(composition: Composition) -> Freshness:
+    """How old a row may be that is served."""
+    return Freshness(max_age=composition.settings.read_max_age, stale=composition.settings.read_stale)
+
+
+def row_cache(composition: Composition) -> RowCache:
+    """Single rows, from memory where they may be as old as that."""
+    return composition.closing(
+        RowCache(
+            composition.get(read_models),
+            composition.get(view_reader),
+            composition.get(freshness),
+            capacity=composition.settings.read_cache_bytes,
+        )
+    )
+
+
 def capability(composition: Composition) -> Capability:
     """A function for the event log, and the routes of every view."""
     declared = composition.get(declared_indexes)
@@ -90,8 +119,10 @@ def capability(composition: Composition) -> Capability:
     views = Views(
         composition.registry,
         lambda: composition.get(view_reader),
+        lambda: composition.get(row_cache),
         queries=queries,
         queried=declared,
+        freshness=composition.get(freshness),
         hidden={VIEW},
         public_path=composition.settings.public_path,
         now=composition.now,
@@ -111,6 +142,7 @@ def capability(composition: Composition) -> Capability:
         metrics=[Metrics.stream_events, Metrics.stream_delay, Metrics.stream_lag],
         routes=[*views.routes(), *queries.routes()],
         resources=[rows],
+        settings=list(ReadingSettings.variables()),
         needs=[
             *projecting.needs,
             Need(access=Access.WRITE, to=rows, why="Keeps the read models.", by=keeps),

@@ -3,8 +3,11 @@
 from .answers import accepted, error, internal_error, success
 from .bodies import BadBody, NamedUpload, declared_length, media_type, named_upload, read_body
 from .commands import Refused
+from .conditional import answer_if_changed, max_age_of, reuse
 from .guarded import Guarded, caller_of
+from .idempotency import LONGEST_KEY, id_of_line, id_under, idempotency_key
 from .intake import Intake
+from .limited import Limited, charge, count_messages
 from .mounting import ClassicBridge, answer_with, key_in_path
 from .observed import ROUTE, Observed, correlation_id
 from .operations import Operation, OperationSigner, Submission, mark_of
@@ -13,6 +16,7 @@ from .routing import ANONYMOUS, EVERY_ROLE, PRODUCERS, READERS, Route, RouteTabl
 __all__ = [
     "ANONYMOUS",
     "EVERY_ROLE",
+    "LONGEST_KEY",
     "PRODUCERS",
     "READERS",
     "ROUTE",
@@ -20,6 +24,7 @@ __all__ = [
     "ClassicBridge",
     "Guarded",
     "Intake",
+    "Limited",
     "NamedUpload",
     "Observed",
     "Operation",
@@ -29,16 +34,24 @@ __all__ = [
     "RouteTable",
     "Submission",
     "accepted",
+    "answer_if_changed",
     "answer_with",
     "caller_of",
+    "charge",
     "correlation_id",
+    "count_messages",
     "declared_length",
     "error",
+    "id_of_line",
+    "id_under",
+    "idempotency_key",
     "internal_error",
     "key_in_path",
     "mark_of",
+    "max_age_of",
     "media_type",
     "named_upload",
     "read_body",
+    "reuse",
     "success",
 ]

@@ -22,9 +22,12 @@ _STATUS = {
     ErrorCode.FORBIDDEN: 403,
     ErrorCode.NOT_FOUND: 404,
     ErrorCode.METHOD_NOT_ALLOWED: 405,
+    ErrorCode.PRECONDITION_FAILED: 412,
     ErrorCode.PAYLOAD_TOO_LARGE: 413,
     ErrorCode.UNSUPPORTED_MEDIA_TYPE: 415,
     ErrorCode.UNSUPPORTED_ENCODING: 415,
+    ErrorCode.TOO_MANY_REQUESTS: 429,
+    ErrorCode.MESSAGE_ID_CONFLICT: 422,
     ErrorCode.UNAVAILABLE: 503,
     ErrorCode.INTERNAL_ERROR: 500,
 }
@@ -92,7 +95,9 @@ def success(
 def accepted(message_id: UUID, *, location: str, now: datetime, milliseconds: int) -> Response:
     """202: Service Bus has the message (and Blob storage its payload). The parts of `Location` are headers too."""
     identity, _, request = location.rpartition("/")[2].partition("?request=")
-    headers = {"Location": location, "Operation-Id": identity} | ({"Operation-Request": request} if request else {})
+    headers = {"Location": location, "Operation-Id": identity, "Retry-After": "1"}
+    if request:
+        headers["Operation-Request"] = request
     return success(
         "accepted",
         message_id=message_id,

@@ -69,7 +69,20 @@ class Intake:
 
         return read() if len(body) <= _IN_THREAD else await asyncio.to_thread(read)
 
-    async def accept(self, command: Command, *, correlation_id: str, client: str | None = None) -> Operation:
+    def operation_of(self, command: Command, *, client: str | None) -> Operation:
+        """The operation of a command that a client is sending, with the number of this very request."""
+        bucket = bucket_of(command.handler.key_of(command.data), self._buckets)
+        submission = Submission(self._new_id().hex[:16], command.payload)
+        return Operation(command.message_id, bucket, client or "", submission=submission)
+
+    async def accept(
+        self,
+        command: Command,
+        operation: Operation | None = None,
+        *,
+        correlation_id: str,
+        client: str | None = None,
+    ) -> Operation:
         """Return when the command is kept.
 
         Raises
@@ -80,7 +93,7 @@ class Intake:
             Blob storage doesn't take the payload in time; its own errors are passed on.
         """
         key = command.handler.key_of(command.data)
-        submission = Submission(self._new_id().hex[:16], command.payload)
+        operation = operation or self.operation_of(command, client=client)
         with hiding(command.data):
             lane = command.handler.lane_of(command.data)
         await self._keep(
@@ -92,10 +105,10 @@ class Intake:
             source=command.source,
             correlation_id=correlation_id,
             client=client,
-            request=submission.request,
+            request=None if operation.submission is None else operation.submission.request,
             former_id=command.former_id,
         )
-        return Operation(command.message_id, bucket_of(key, self._buckets), client or "", submission=submission)
+        return operation
 
     async def take(
         self,

@@ -7,6 +7,7 @@ from .auth import (
     ClientCredentials,
     HmacSigned,
     ManagedIdentity,
+    MessageSigned,
     MutualTls,
     RefreshToken,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "Item",
     "KeptAnswers",
     "ManagedIdentity",
+    "MessageSigned",
     "MutualTls",
     "Nothing",
     "OutcomeUnknown",

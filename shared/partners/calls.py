@@ -1,8 +1,9 @@
 """What a handler gets of `work.call(partner)`: typed calls, each with a key that a re-run repeats."""
 
 import hashlib
+import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from functools import lru_cache
 from typing import Any, TypeVar, cast
 from urllib.parse import unquote
@@ -106,44 +107,50 @@ class Calls:
         fallback: Callable[[PartnerUnavailable], T] | None = None,
     ) -> T:
         """Make any call; the methods named for HTTP's own are short for it."""
-        partner = self._client.partner
-        _check_path(path)
+        client, caller = self._client, self._caller
+        partner = client.partner
+        if not _PLAIN_PATH.fullmatch(path):
+            _check_path(path)
         call = f"{partner.name}:{method}:{path}"
-        self._numbers[call] += 1
-        key = _key(self._caller.message_id, f"{call}:{self._numbers[call]}")
-        kept = self._answers if once else None
-        if once and kept is None:
-            raise LookupError("there is no store to write answers down in")
-        model = cast(type[BaseModel], answer)
+        number = self._numbers[call] = self._numbers.get(call, 0) + 1
+        key = _key(caller.message_id, f"{call}:{number}")
+        kept = self._kept(answer) if once else None
         if kept is not None:
-            if not (isinstance(answer, type) and issubclass(answer, BaseModel)):
-                raise TypeError("once=True keeps the answer as a model: name one")
-            found = await kept.find(self._caller.bucket, self._caller.message_id, key, model)
+            found = await kept.find(caller.bucket, caller.message_id, key, cast(type[BaseModel], answer))
             if found is not None:
                 return cast(T, found)
-        sent = {**(headers or {}), **self._own_headers(key, has_body=body is not None)}
+        sent = dict(headers) if headers else {}
+        content: bytes | None = None
+        if body is not None:
+            content = body.model_dump_json(by_alias=True).encode()
+            sent["Content-Type"] = "application/json"
+        if partner.idempotency_header is not None:
+            sent[partner.idempotency_header] = key
+        if partner.trusted:
+            sent["X-Correlation-ID"] = caller.correlation_id
+            if traceparent := current_traceparent() or caller.traceparent:
+                sent["traceparent"] = traceparent
         request = Request(
-            method=method,
-            path=path,
-            endpoint=endpoint or path.strip("/").partition("/")[0] or "/",
-            query={name: _text(value) for name, value in query.items()} if query else {},
-            headers=sent,
-            body=None if body is None else body.model_dump_json(by_alias=True).encode(),
+            method,
+            path,
+            endpoint or path.strip("/").partition("/")[0] or "/",
+            {name: _text(value) for name, value in query.items()} if query else {},
+            sent,
+            content,
         )
-        own = sorted((name.lower(), value) for name, value in (headers or {}).items())
-        asked = (path, tuple(sorted(request.query.items())), tuple(own))
+        asked = _asked(request, headers or {}) if stale and method == "GET" else None
         former: tuple[Received, float] | None = None
         self.age = 0.0
         try:
-            received = await self._client.call(
+            received = await client.call(
                 request,
-                self._caller,
+                caller,
                 repeatable=partner.idempotency_header is not None,
                 critical=critical,
-                is_first=self._numbers.total() == 1,
+                is_first=number == 1 and len(self._numbers) == 1,
             )
         except PartnerUnavailable as error:
-            former = self._client.former(asked, within=stale) if stale and method == "GET" else None
+            former = None if asked is None else client.former(asked, within=stale)
             if former is not None:
                 received, self.age = former
             elif fallback is not None:
@@ -152,22 +159,28 @@ class Calls:
                 raise
         self.headers = received.headers
         value = _read(partner.name, request, received, answer)
-        if stale and method == "GET" and former is None:
-            self._client.remember(asked, received)
+        if asked is not None and former is None:
+            client.remember(asked, received)
         if kept is not None:
-            return cast(T, await kept.keep(self._caller.bucket, self._caller.message_id, key, cast(BaseModel, value)))
+            return cast(T, await kept.keep(caller.bucket, caller.message_id, key, cast(BaseModel, value)))
         return value
 
-    def _own_headers(self, key: str, *, has_body: bool) -> dict[str, str]:
-        partner = self._client.partner
-        headers = {"Content-Type": "application/json"} if has_body else {}
-        if partner.idempotency_header is not None:
-            headers[partner.idempotency_header] = key
-        if partner.trusted:
-            headers["X-Correlation-ID"] = self._caller.correlation_id
-            if traceparent := current_traceparent() or self._caller.traceparent:
-                headers["traceparent"] = traceparent
-        return headers
+    def _kept(self, answer: type[object]) -> KeptAnswers:
+        if self._answers is None:
+            raise LookupError("there is no store to write answers down in")
+        if not (isinstance(answer, type) and issubclass(answer, BaseModel)):
+            raise TypeError("once=True keeps the answer as a model: name one")
+        return self._answers
+
+
+_PLAIN_PATH = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9_~.-]*)+/?")
+"""Segments that mean what they say, and none that begins with a dot: most paths, which need no closer look."""
+
+
+def _asked(request: Request, headers: Mapping[str, str]) -> Hashable:
+    """All of the handler's request that an answer depends on."""
+    own = sorted((name.lower(), value) for name, value in headers.items())
+    return request.path, tuple(sorted(request.query.items())), tuple(own)
 
 
 def _key(message_id: UUID, call: str) -> str:
@@ -199,6 +212,16 @@ def _adapter(answer: Any) -> TypeAdapter[Any]:
     return TypeAdapter(answer)
 
 
+def _check_type(partner: str, endpoint: str, status: int, content_type: str) -> None:
+    kind, _, parameters = content_type.partition(";")
+    kind = kind.strip().lower()
+    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+        raise InvalidAnswer(partner, endpoint, f"answered {status} with {kind[:64] or 'no type'}")
+    charset = parameters.lower().partition("charset=")[2].strip('" ')
+    if charset not in ("", "utf-8", "utf8", "us-ascii"):
+        raise InvalidAnswer(partner, endpoint, "answered in a charset that JSON doesn't have")
+
+
 def _read(partner: str, request: Request, received: Received, answer: type[T]) -> T:
     """The answer as its model.
 
@@ -209,13 +232,9 @@ def _read(partner: str, request: Request, received: Received, answer: type[T]) -
     """
     if answer is Nothing:
         return answer()
-    kind, _, parameters = received.headers.get("content-type", "").partition(";")
-    kind = kind.strip().lower()
-    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
-        raise InvalidAnswer(partner, request.endpoint, f"answered {received.status} with {kind[:64] or 'no type'}")
-    charset = parameters.lower().partition("charset=")[2].strip('" ')
-    if charset not in ("", "utf-8", "utf8", "us-ascii"):
-        raise InvalidAnswer(partner, request.endpoint, "answered in a charset that JSON doesn't have")
+    content_type = received.headers.get("content-type", "")
+    if content_type != "application/json":
+        _check_type(partner, request.endpoint, received.status, content_type)
     try:
         return cast(T, validate_json(_adapter(cast(Any, answer)).validate_json, received.body))
     except ValidationError as error:

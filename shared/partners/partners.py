@@ -105,14 +105,16 @@ class Partners:
         breaker, limit = partner.breaker, partner.limit
         if target is not None:
             breaker, limit = target.breaker or breaker, target.limit or limit
+        guard = Guard(partner, name, breaker=breaker, limit=limit, around=self._around)
         return Client(
             partner,
-            Guard(partner, name, breaker=breaker, limit=limit, around=self._around),
+            guard,
             session(url.rstrip("/")) if self._connect is None else self._connect(partner),
             Authenticators(
                 partner.name,
                 auth if self._connect is None else (),
                 means,
+                guarded=guard.beside,
                 base_url=url.rstrip("/"),
                 key_header=partner.idempotency_header,
             ),

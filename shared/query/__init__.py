@@ -8,12 +8,15 @@ from .paging import ForbiddenField, PageQuery, Pages, Place, QueryPage, QueryRow
 from .projector import Projector
 from .properties import Kind, Property
 from .reader import ViewReader, findable
-from .views import ReadModels, ViewRow
+from .row_cache import CachedRow, Freshness, RowCache
+from .views import ReadModels, StoredRow, ViewRow
 
 __all__ = [
     "MAX_TOP",
     "NAMES",
+    "CachedRow",
     "ForbiddenField",
+    "Freshness",
     "InvalidQuery",
     "Kind",
     "Options",
@@ -25,6 +28,8 @@ __all__ = [
     "QueryPage",
     "QueryRow",
     "ReadModels",
+    "RowCache",
+    "StoredRow",
     "ViewIndexes",
     "ViewReader",
     "ViewRow",

@@ -33,6 +33,7 @@ VERBS = {
     ("get", "/api/health/ready"): "getReadiness",
     ("post", "/api/uploads"): "openUpload",
     ("put", "/api/uploads/{uploadId}/blocks/{number}"): "putUploadBlock",
+    ("get", "/api/usage"): "getUsage",
 }
 
 
@@ -86,7 +87,13 @@ async def test_what_was_accepted_links_to_its_operation(document: Document, runn
     answer = await running.post("/api/orders", order())
     found = {name: answer.headers[text.rpartition(".")[2]] for name, text in link["parameters"].items()}
     assert answer.headers["location"] == f"/api/operations/{found['operationId']}?request={found['request']}"
-    assert set(accepted["headers"]) <= {"Location", "Operation-Id", "Operation-Request", "X-Correlation-ID"}
+    assert set(accepted["headers"]) <= {
+        "Location",
+        "Operation-Id",
+        "Operation-Request",
+        "Retry-After",
+        "X-Correlation-ID",
+    }
 
 
 def test_parameters_that_are_needed_are_required(document: Document) -> None:

@@ -44,7 +44,7 @@ def running_as(registry: Registry, who: dict[str, str]) -> Running:
 
 async def post(running: Running, data: dict[str, Any], message_id: str = MESSAGE_ID) -> str:
     """Send under an id; where to ask."""
-    answer = await running.post("/api/orders", data, {"Idempotency-Key": message_id})
+    answer = await running.post("/api/orders", envelope(data, messageId=message_id))
     assert answer.status == 202
     return answer.headers["location"]
 

@@ -224,10 +224,10 @@ async def test_a_late_refusal_undoes_nothing() -> None:
         await carrier.calls().post("/labels", Label, PARCEL)
         (client,) = carrier.partners._clients.values()
         prover = client._authenticators
-        _, used = await prover.apply(REQUEST)
+        used = await prover.collect()
         for _ in range(3):
             assert await prover.refused(used)
-            proven, _ = await prover.apply(REQUEST)
+            proven = prover.apply(REQUEST, await prover.collect())
             assert proven.headers["X-API-Key"] == "v1"
 
 
@@ -263,20 +263,62 @@ class SlowVault(Vault):
 
     async def get(self, name: str) -> Secret:
         """Late."""
-        await asyncio.sleep(0.06)
+        await asyncio.sleep(0.3)
         return await super().get(name)
 
 
 async def test_what_has_no_time_left_is_not_sent() -> None:
-    """The vault took it: no call without end, and nothing that may have been done."""
+    """The vault took it: no call without end, and nothing that may have been done; the message comes again."""
     auth = ApiKey(secret="key")
-    options: dict[str, Any] = {"timeouts": Timeouts(total=0.05), "idempotency_header": None, "retry": ALONE}
+    soon = asyncio.get_running_loop().time() + 0.3
+    options: dict[str, Any] = {"timeouts": Timeouts(total=0.2), "idempotency_header": None, "retry": ALONE}
     async with guarded(auth, SlowVault(key="k"), **options) as carrier:
         carrier.says("POST", delay=1)
-        with pytest.raises(PartnerFailed, match="no time left") as raised:
-            await carrier.calls().post("/labels", Label, PARCEL)
-        assert not raised.value.sent
+        with pytest.raises(PartnerUnavailable, match="its credential took too long"):
+            await carrier.calls(deadline=soon).post("/labels", Label, PARCEL)
         assert not carrier.asked
+
+
+async def test_a_slow_vault_is_no_failure_of_the_partner() -> None:
+    """Its time isn't the partner's, and opens no breaker, neither for failures nor for calls that are slow."""
+    policy = BreakerPolicy(failures=1, slow=0.2, slow_rate=0.5, calls=2, least_calls=1)
+    options: dict[str, Any] = {"timeouts": Timeouts(total=0.25), "retry": ALONE, "breaker": policy}
+    async with guarded(ApiKey(secret="key"), SlowVault(key="k"), **options) as carrier:
+        for _ in range(3):
+            await carrier.calls().post("/labels", Label, PARCEL)
+        assert len(carrier.asked) == 3
+
+
+async def test_a_slow_vault_after_a_refusal_is_none_either() -> None:
+    """The partner answered 401 at once: the time is over while the vault is asked anew, its breaker stays closed."""
+    vault = SlowVault(key="v1")
+    options: dict[str, Any] = {"timeouts": Timeouts(total=0.25), "retry": ALONE, "breaker": BreakerPolicy(failures=1)}
+    async with (
+        accepting("v1") as (url, accepted, came),
+        guarded(ApiKey(secret="key"), vault, urls={"carrier": url}, **options) as carrier,
+    ):
+        await carrier.calls().post("/labels", Label, PARCEL)
+        accepted ^= {"v1", "v2"}
+        vault.rotate("key", "v2")
+        with pytest.raises(PartnerFailed, match="no time left"):
+            await carrier.calls().post("/labels", Label, PARCEL)
+        await carrier.calls().post("/labels", Label, PARCEL)
+        assert came[-1] == "v2"
+
+
+async def test_a_vault_that_is_asked_holds_neither_place_nor_moment() -> None:
+    """They are for calls that can be made: a key comes first."""
+    running: list[int] = []
+
+    class Watching(Vault):
+        async def get(self, name: str) -> Secret:
+            client = next(iter(carrier.partners._clients.values()))
+            running.append(client._guard._bulkhead.running)
+            return await super().get(name)
+
+    async with guarded(ApiKey(secret="key"), Watching(key="k")) as carrier:
+        await carrier.calls().post("/labels", Label, PARCEL)
+        assert running == [0]
 
 
 class Issuer(RequestValidator):  # type: ignore[misc]
@@ -493,6 +535,40 @@ async def test_a_token_that_is_not_given_leaves_no_outcome_unknown(status: int) 
                 await carrier.calls().post("/labels", Label, PARCEL)
             assert not raised.value.sent
             assert not carrier.asked
+
+
+async def test_a_token_endpoint_has_a_breaker_of_its_own() -> None:
+    """What fails there puts the message off after a while, and says nothing of the partner's other endpoints."""
+    came: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        came.append(request.path)
+        return web.Response(status=500)
+
+    options: dict[str, Any] = {"retry": ALONE, "breaker": BreakerPolicy(failures=2)}
+    async with served(answer) as url, guarded(credentials(url), Vault(client_secret="s"), **options) as carrier:
+        for _ in range(2):
+            with pytest.raises(PartnerFailed, match="carrier: token: answered 500"):
+                await carrier.calls().post("/labels", Label, PARCEL)
+        with pytest.raises(PartnerUnavailable, match="carrier: token: not called: its breaker is open"):
+            await carrier.calls().post("/labels", Label, PARCEL)
+        assert came == ["/token"] * 2
+        breaker = next(iter(carrier.partners._clients.values()))._guard._breaker("labels")
+        assert breaker is not None
+        assert not breaker.is_open
+
+
+async def test_a_slow_token_endpoint_takes_none_of_the_partners_time() -> None:
+    """A token may take longer than the call that needs it."""
+
+    async def answer(request: web.Request) -> web.Response:
+        await asyncio.sleep(0.3)
+        return web.json_response({"access_token": "t", "token_type": "Bearer"})
+
+    options: dict[str, Any] = {"timeouts": Timeouts(total=0.25), "retry": ALONE, "breaker": BreakerPolicy(failures=1)}
+    async with served(answer) as url, guarded(credentials(url), Vault(client_secret="s"), **options) as carrier:
+        await carrier.calls().post("/labels", Label, PARCEL)
+        assert carrier.asked[-1].headers["authorization"] == "Bearer t"
 
 
 async def test_the_apps_identity_opens_azures_own_doors() -> None:
