@@ -82,14 +82,14 @@ class Dialect:
                 shown[name] = self._value(value, properties.get(name))
         return shown
 
-    def _value(self, value: Any, held: Property | None) -> Any:
-        if held is None or value is None:
+    def _value(self, value: Any, prop: Property | None) -> Any:
+        if prop is None or value is None:
             return value
         if isinstance(value, list):
-            return [self._value(one, held) for one in value]
+            return [self._value(one, prop) for one in value]
         if isinstance(value, dict):
-            return {name: self._value(one, held.fields.get(name)) for name, one in value.items()}
-        if held.kind in (Kind.DECIMAL, Kind.INTEGER) and isinstance(number := held.read(value), Decimal):
+            return {name: self._value(one, prop.fields.get(name)) for name, one in value.items()}
+        if prop.kind in (Kind.DECIMAL, Kind.INTEGER) and isinstance(number := prop.read(value), Decimal):
             return f"{number:f}" if self.exact else number
         return value
 
@@ -148,23 +148,23 @@ def metadata(views: Iterable[ViewIndexes]) -> bytes:
 def _properties(
     schema: Element, element: Element, owner: str, properties: Mapping[str, Property], *, key: str = ""
 ) -> None:
-    for held in properties.values():
-        attributes = {"Name": held.name, "Type": _type(schema, owner, held)}
-        if held.name == key:
+    for prop in properties.values():
+        attributes = {"Name": prop.name, "Type": _type(schema, owner, prop)}
+        if prop.name == key:
             attributes["Nullable"] = "false"
-        if held.kind is Kind.DECIMAL:
+        if prop.kind is Kind.DECIMAL:
             attributes["Scale"] = "variable"
-        if held.kind is Kind.MOMENT:
+        if prop.kind is Kind.MOMENT:
             attributes["Precision"] = "6"
         SubElement(element, "Property", attributes)
 
 
-def _type(schema: Element, owner: str, held: Property) -> str:
+def _type(schema: Element, owner: str, prop: Property) -> str:
     """The name of a property's type; that of objects is written before the type that holds them."""
-    if held.kind not in (Kind.OBJECT, Kind.OBJECTS):
-        return held.kind.value
-    name = f"{owner}_{held.name}"
+    if prop.kind not in (Kind.OBJECT, Kind.OBJECTS):
+        return prop.kind.value
+    name = f"{owner}_{prop.name}"
     inner = Element("ComplexType", {"Name": name})
-    _properties(schema, inner, name, held.fields)
+    _properties(schema, inner, name, prop.fields)
     schema.append(inner)
-    return f"Collection({NAMESPACE}.{name})" if held.kind is Kind.OBJECTS else f"{NAMESPACE}.{name}"
+    return f"Collection({NAMESPACE}.{name})" if prop.kind is Kind.OBJECTS else f"{NAMESPACE}.{name}"

@@ -40,11 +40,11 @@ def _indexes(registry: Registry, view: str) -> ViewIndexes | None:
 
 def _check(index: Index, properties: dict[str, Property], where: str) -> None:
     for one in index.fields:
-        held = properties.get(one.name)
-        if held is None or not held.kind.comparable:
+        prop = properties.get(one.name)
+        if prop is None or not prop.kind.comparable:
             raise WrongIndex(f"{where}: find_by: {one.name!r} is no field of all rows that can be compared")
-        token = None if held.leaf is None else held.leaf.token
-        if held.leaf is not None and (token is None or token.keep_format or one.descending):
+        token = None if prop.leaf is None else prop.leaf.token
+        if prop.leaf is not None and (token is None or token.keep_format or one.descending):
             raise WrongIndex(f"{where}: find_by: {one.name!r} is protected: it has to be Tokenized, and has no order")
 
 

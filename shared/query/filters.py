@@ -195,58 +195,58 @@ class _Parser:
     def _function(self) -> Filter:
         function = self._next().text
         self._take("open", "an opening parenthesis")
-        held = self._field()
-        if held.kind is not Kind.TEXT:
-            raise InvalidQuery(f"$filter: {function} is of texts, {held.name} is {held.kind}")
+        prop = self._field()
+        if prop.kind is not Kind.TEXT:
+            raise InvalidQuery(f"$filter: {function} is of texts, {prop.name} is {prop.kind}")
         self._take("comma", "a comma")
         text = self._take("text", "a text in quotes")
         self._take("close", "a closing parenthesis")
-        return Matches(function, held.name, _unquoted(text))
+        return Matches(function, prop.name, _unquoted(text))
 
     def _field(self) -> Property:
         name = self._take("name", "the name of a field")
-        held = self._properties.get(name)
-        if held is None:
+        prop = self._properties.get(name)
+        if prop is None:
             raise InvalidQuery(f"$filter: there is no field {name[:64]}")
-        if not held.kind.comparable:
+        if not prop.kind.comparable:
             raise InvalidQuery(f"$filter: {name} can't be compared")
-        return held
+        return prop
 
     def _comparison(self) -> Filter:
-        held = self._field()
+        prop = self._field()
         operator = self._take("name", "eq, ne, gt, ge, lt, le or in")
         if operator == "in":
-            return OneOf(held.name, self._values(held))
+            return OneOf(prop.name, self._values(prop))
         if operator not in ("eq", "ne", *_COMPARISONS):
             raise InvalidQuery(f"$filter: there is no operator {operator[:40]}")
-        value = self._literal(held)
-        if held.kind is Kind.BOOLEAN and operator in _COMPARISONS:
-            raise InvalidQuery(f"$filter: {held.name} is true or false: use eq or ne")
-        return Compare(held.name, operator, value)
+        value = self._literal(prop)
+        if prop.kind is Kind.BOOLEAN and operator in _COMPARISONS:
+            raise InvalidQuery(f"$filter: {prop.name} is true or false: use eq or ne")
+        return Compare(prop.name, operator, value)
 
-    def _values(self, held: Property) -> tuple[Value, ...]:
+    def _values(self, prop: Property) -> tuple[Value, ...]:
         self._take("open", "an opening parenthesis")
-        values = [self._literal(held)]
+        values = [self._literal(prop)]
         while self._peek().kind == "comma":
             self._next()
-            values.append(self._literal(held))
+            values.append(self._literal(prop))
         self._take("close", "a closing parenthesis")
         self._terms += len(values) - 1
         if self._terms > MAX_TERMS:
             raise InvalidQuery(f"$filter: has more than {MAX_TERMS} terms")
         return tuple(dict.fromkeys(values))
 
-    def _literal(self, held: Property) -> Value:
+    def _literal(self, prop: Property) -> Value:
         kind, text = self._next()
         try:
-            return _value(kind, text, held)
+            return _value(kind, text, prop)
         except (ValueError, OverflowError):
-            raise InvalidQuery(f"$filter: {text[:64]} is no value of {held.name}, which is {held.kind}") from None
+            raise InvalidQuery(f"$filter: {text[:64]} is no value of {prop.name}, which is {prop.kind}") from None
 
 
-def _value(kind: str, text: str, held: Property) -> Value:
+def _value(kind: str, text: str, prop: Property) -> Value:
     """A literal of a field's type; a day stands for its first moment in UTC."""
-    match kind, held.kind:
+    match kind, prop.kind:
         case "name", _ if text == "null":
             return None
         case "name", Kind.BOOLEAN if text in ("true", "false"):

@@ -127,8 +127,8 @@ class ViewIndexes:
         for index in self.indexes:
             names: tuple[str, ...] = ()
             for one in index.fields[: max(1, len(index.fields) - 1)]:
-                held = self.properties[one.name]
-                if held.leaf is not None or held.kind not in _COUNTED:
+                prop = self.properties[one.name]
+                if prop.leaf is not None or prop.kind not in _COUNTED:
                     break
                 names = (*names, one.name)
                 found[tuple(sorted(names))] = None
@@ -148,11 +148,11 @@ class ViewIndexes:
         return frozenset(one.name for index in self.indexes for one in index.fields)
 
     @staticmethod
-    def _value(held: Property, row: Mapping[str, Any]) -> Value:
-        found = row.get(held.name)
-        if held.leaf is None:
-            return held.read(found)
-        token = row.get(token_name(held.name))
+    def _value(prop: Property, row: Mapping[str, Any]) -> Value:
+        found = row.get(prop.name)
+        if prop.leaf is None:
+            return prop.read(found)
+        token = row.get(token_name(prop.name))
         if token is not None:
             return str(token)
         return None if found is None or (isinstance(found, str) and is_encrypted_text(found)) else str(found)

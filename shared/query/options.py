@@ -124,21 +124,21 @@ def _expand(text: str, properties: Mapping[str, Property]) -> Iterator[tuple[str
         if found is None:
             raise InvalidQuery(f"$expand: can't be read from {rest[:40]!r} on")
         name, inner, rest = found[1], found[2], rest[found.end() :]
-        held = properties.get(name)
-        if held is None or held.kind is not Kind.OBJECTS or name in seen:
+        prop = properties.get(name)
+        if prop is None or prop.kind is not Kind.OBJECTS or name in seen:
             raise InvalidQuery(f"$expand: {name[:64]} is no list of objects in a row, or is there twice")
         seen.add(name)
-        yield name, _within(inner, held) if inner is not None else Expanded()
+        yield name, _within(inner, prop) if inner is not None else Expanded()
 
 
-def _within(text: str, held: Property) -> Expanded:
+def _within(text: str, prop: Property) -> Expanded:
     given: dict[str, str] = {}
     for one in text.split(";"):
         option, equals, value = one.strip().partition("=")
         if not equals or option not in ("$select", "$top") or option in given:
-            raise InvalidQuery(f"$expand: {held.name} takes $select and $top, each once, not {one.strip()[:40]!r}")
+            raise InvalidQuery(f"$expand: {prop.name} takes $select and $top, each once, not {one.strip()[:40]!r}")
         given[option] = value.strip()
     return Expanded(
-        select=_select(given["$select"], "$select", held.fields) if "$select" in given else (),
+        select=_select(given["$select"], "$select", prop.fields) if "$select" in given else (),
         top=_number(given["$top"], "$top", MAX_TOP) if "$top" in given else None,
     )
