@@ -24,7 +24,7 @@ class Continuations:
         self._keys = keys
 
     async def make(self, place: Place, left: int | None, query: str) -> str:
-        """As text, safe in a URL; `left` is how many rows are still wanted in all, where that was said."""
+        """As text, safe in a URL; `left` is how many rows are still wanted in all, where that was asked."""
         from cryptography.hazmat.primitives.ciphers.aead import AESSIV  # with the first page, not at the start
 
         key = (await self._keys.keys()).accepted[0]

@@ -192,7 +192,7 @@ class Projection:
     find_by:
         The indexes by which the view is queried, each a field or several; None where it isn't.
     key:
-        The row's field (by its JSON name) that holds its key, where it is said.
+        The row's field (by its JSON name) that holds its key, where it is declared.
     """
 
     event_type: str

@@ -50,9 +50,9 @@ def _check(index: Index, properties: dict[str, Property], where: str) -> None:
 
 def _key(registry: Registry, projections: list[Projection], properties: dict[str, Property], where: str) -> str:
     """The field that holds a row's key."""
-    said = {one.key for one in projections if one.key is not None}
+    named = {one.key for one in projections if one.key is not None}
     integrations = [one for one in registry.integrations if any(own in projections for own in one.projections)]
-    names = said or {name for one in integrations for name in _keys(one)} & set(properties)
+    names = named or {name for one in integrations for name in _keys(one)} & set(properties)
     if len(names) != 1 or not names <= set(properties):
         raise WrongIndex(f"{where}: find_by: say with key= which field of the row holds its key")
     (name,) = names
