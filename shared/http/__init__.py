@@ -1,7 +1,7 @@
 """HTTP: the API's plumbing between FastAPI, the platform and the lanes."""
 
-from .answers import accepted, error, internal_error, success
-from .bodies import BadBody, NamedUpload, declared_length, media_type, named_upload, read_body
+from .answers import accepted, error, internal_error, status_of, success
+from .bodies import BadBody, NamedUpload, content_encoding, declared_length, media_type, named_upload, read_body
 from .commands import Refused
 from .guarded import Guarded, caller_of
 from .idempotency import LONGEST_KEY, id_of_line, id_under, idempotency_key
@@ -33,6 +33,7 @@ __all__ = [
     "accepted",
     "answer_with",
     "caller_of",
+    "content_encoding",
     "correlation_id",
     "declared_length",
     "error",
@@ -45,5 +46,6 @@ __all__ = [
     "media_type",
     "named_upload",
     "read_body",
+    "status_of",
     "success",
 ]
