@@ -226,7 +226,8 @@ class Bulks:
         except BaseException:
             answering.leave()
             raise
-        if is_whole and not (progress.accepted or progress.refused or progress.failed or progress.through):
+        is_nothing = not (progress.accepted or progress.refused or progress.failed)
+        if is_whole and is_nothing and (progress.error is not None or not progress.through):
             return self._nothing(progress)
         status = status_code(progress) if is_whole else 207
         headers = {"Location": answering.location, "Operation-Id": answering.location.rpartition("/")[2]}

@@ -254,12 +254,12 @@ def upload_docs() -> dict[str, Any]:
     }
 
 
-def block_docs(last: int) -> dict[str, Any]:
+def block_docs(last: int, *, bulk: bool) -> dict[str, Any]:
     """What takes a block of an upload, whose number is at most `last`."""
     content = {"application/octet-stream": {"schema": {"type": "string", "format": "binary", "minLength": 1}}}
     return {
-        "operationId": "putUploadBlock",
-        "summary": "Send a block of an upload",
+        "operationId": "putBulkUploadBlock" if bulk else "putUploadBlock",
+        "summary": f"Send a block of {'a bulk' if bulk else 'an upload'}",
         "tags": ["uploads"],
         "parameters": [
             _in("path", "uploadId", {"type": "string"}),

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import datetime
+from functools import partial
 from uuid import UUID
 
 from azure.core.exceptions import AzureError
@@ -77,12 +78,18 @@ class UploadEndpoints:
                 query=frozenset({"for"}),
                 docs=upload_docs(),
             ),
-            Route(
-                method="PUT",
-                path="uploads/{uploadId}/blocks/{number}",
-                endpoint=self.put_block,
-                access=PRODUCERS,
-                docs=block_docs(MOST_BLOCKS - 1),
+            *(
+                Route(
+                    method="PUT",
+                    path=path,
+                    endpoint=partial(self.put_block, bulk=bulk),
+                    access=PRODUCERS,
+                    docs=block_docs(self._last_of(bulk=bulk), bulk=bulk),
+                )
+                for path, bulk in (
+                    ("uploads/{uploadId}/blocks/{number}", False),
+                    ("uploads/bulk/{uploadId}/blocks/{number}", True),
+                )
             ),
         ]
 
@@ -104,7 +111,10 @@ class UploadEndpoints:
             "timestamp": rfc3339(now),
             "expires": rfc3339(ends),
             "largest": self.largest_bulk if bulk else LARGEST_UPLOAD,
-            "blocks": {"path": f"{self._path}/{upload_id}/blocks/{{number}}", "size": self._block},
+            "blocks": {
+                "path": f"{self._path}/{'bulk/' if bulk else ''}{upload_id}/blocks/{{number}}",
+                "size": self._block,
+            },
             "link": None,
         }
         if link is not None:
@@ -112,14 +122,12 @@ class UploadEndpoints:
             body["link"] = {"url": link[0], "method": "PUT", "headers": headers, "expires": rfc3339(link[1])}
         return JSONResponse(body, status_code=201)
 
-    async def put_block(self, request: Request) -> Response:
+    async def put_block(self, request: Request, *, bulk: bool) -> Response:
         """Keep a block of an upload; the same number again replaces it."""
         now = self._now()
         try:
-            upload_id, client = request.path_params["uploadId"], _client_of(request)
-            bulk = await self._find(upload_id, client, bulk=True)
-            name = bulk or await self._name(upload_id, client)
-            number = _number(request.path_params["number"], MOST_BLOCKS - 1 if bulk else self._last)
+            name = await self._name(request.path_params["uploadId"], _client_of(request), bulk=bulk)
+            number = _number(request.path_params["number"], self._last_of(bulk=bulk))
             async with self._blocks:
                 block = await read_body(request, limit=self._block)
                 if not block:
@@ -144,7 +152,7 @@ class UploadEndpoints:
         ClaimMissing, ClaimChanged
             Nothing was uploaded, or not what the message says. Errors of Blob storage are passed on.
         """
-        name = await self._name(named.id, client)
+        name = await self._name(named.id, client, bulk=False)
         async with asyncio.timeout(_WAIT_SECONDS) as waiting, self._reading:
             payload = await self._uploads().get(name, size=named.size, sha256=named.sha256)
             waiting.reschedule(None)
@@ -163,7 +171,7 @@ class UploadEndpoints:
         BadBody
             The client has no such upload. Once it is read, what `taken` raises.
         """
-        name = await self._find(named.id, client, bulk=True) or await self._name(named.id, client)
+        name = await self._name(named.id, client, bulk=True)
 
         async def pieces() -> AsyncGenerator[bytes, None]:
             for pass_on in (False, True):
@@ -176,19 +184,19 @@ class UploadEndpoints:
 
     async def ended(self, named: NamedUpload, client: str) -> None:
         """Delete the upload of a bulk that is kept, where payloads are encrypted."""
-        if not self._keeps and (name := await self._find(named.id, client, bulk=True)):
+        if not self._keeps:
             with suppress(AzureError, TimeoutError):  # the sweep deletes it then
-                await self._uploads().delete(name)
+                await self._uploads().delete(await self._name(named.id, client, bulk=True))
 
-    async def _name(self, upload_id: str, client: str) -> str:
-        name = await self._find(upload_id, client, bulk=False)
+    async def _name(self, upload_id: str, client: str, *, bulk: bool) -> str:
+        name = (await self._signer.ids()).read_upload(upload_id, client, now=self._now(), bulk=bulk)
         if name is None:
             raise BadBody(ErrorCode.NOT_FOUND, "There is no such upload, or it has ended.")
-        return name
+        return str(name)
 
-    async def _find(self, upload_id: str, client: str, *, bulk: bool) -> str | None:
-        found = (await self._signer.ids()).read_upload(upload_id, client, now=self._now(), bulk=bulk)
-        return None if found is None else str(found)
+    def _last_of(self, *, bulk: bool) -> int:
+        """The number of the last block."""
+        return MOST_BLOCKS - 1 if bulk else self._last
 
 
 def _number(text: str, last: int) -> int:

@@ -1,6 +1,6 @@
 """The answer to a bulk: begun as soon as its status is certain, and kept alive while there is nothing to say.
 
-The reader's pace is the sender's: a few windows' answers are held, and nothing more is sent until they are read.
+The reader's pace is the sender's: a few windows' answers wait here, and nothing more is sent until they are read.
 """
 
 import asyncio
@@ -64,7 +64,7 @@ class Answering:
         self.location = location
         self._keep = keep
         self._pieces: asyncio.Queue[bytes | None] = asyncio.Queue(_HELD_WINDOWS)
-        self._held: list[bytes] = []
+        self._buffered: list[bytes] = []
         self._has_ended = False
         self._sending = asyncio.create_task(self._send(), name="bulk")
         self._sending.add_done_callback(lambda _: free())
@@ -84,7 +84,7 @@ class Answering:
         self._noting.cancel()
         await asyncio.gather(self._noting, return_exceptions=True)
         await self._keep(self.bulk.progress)
-        await self._pieces.put(self._said())
+        await self._pieces.put(self._summary())
         await self._pieces.put(None)
 
     async def _note(self) -> None:
@@ -98,7 +98,7 @@ class Answering:
             kept = self.bulk.progress
             await self._keep(self.bulk.alive())
 
-    def _said(self) -> bytes:
+    def _summary(self) -> bytes:
         """A line that tells of the bulk as a whole."""
         whole = {"bulk": {**self.bulk.progress.to_dict(), "operation": self.location}}
         return json.dumps(whole, separators=(",", ":")).encode() + b"\n"
@@ -113,7 +113,7 @@ class Answering:
                     if piece is None:
                         self._has_ended = True
                         return True
-                    self._held.append(piece)
+                    self._buffered.append(piece)
                     size += len(piece)
         except TimeoutError:
             pass
@@ -121,14 +121,14 @@ class Answering:
 
     async def read(self) -> AsyncGenerator[bytes, None]:
         """The whole answer, as it comes."""
-        while self._held:
-            yield self._held.pop(0)
+        while self._buffered:
+            yield self._buffered.pop(0)
         while not self._has_ended:
             try:
                 async with asyncio.timeout(HEARTBEAT_SECONDS):
                     piece = await self._pieces.get()
             except TimeoutError:
-                yield self._said()
+                yield self._summary()
                 continue
             if piece is None:
                 return

@@ -158,7 +158,7 @@ class Expander:
         Raises
         ------
         CannotGoOn
-            It isn't what it is said to be, or becomes too much.
+            It isn't in that coding, or becomes too much.
         """
         self._came += len(data)
         try:

@@ -1,6 +1,6 @@
 """Cuts a stream into the messages of a bulk: lines of NDJSON, or the elements of a JSON array. No I/O.
 
-Nothing is parsed here. A message that is too long is skipped without being held, and keeps its number.
+Nothing is parsed here. A message that is too long is skipped without being kept, and keeps its number.
 """
 
 import re

@@ -131,11 +131,11 @@ class Bulk:
                     sending.append(task)
                     del window
                     if len(sending) > 1:
-                        yield self._told(await sending.popleft())
+                        yield self._counted(await sending.popleft())
                     if self._together.is_broken:
                         break
             while sending:
-                yield self._told(await sending.popleft())
+                yield self._counted(await sending.popleft())
         finally:
             for task in sending:
                 task.cancel()
@@ -208,17 +208,25 @@ class Bulk:
             yield window
 
     async def _lines(self) -> AsyncGenerator[Line, None]:
+        after, last = self._source.after, 0
+        async with aclosing(self._all_lines()) as lines:
+            async for line in lines:
+                last = line.number
+                if last > after:
+                    yield line
+        if last < after:
+            raise CannotGoOn(ErrorCode.BAD_REQUEST, f"after: the bulk ends with message {last}.")
+
+    async def _all_lines(self) -> AsyncGenerator[Line, None]:
         source = self._source
         async for piece in source.pieces:
             for expanded in source.expander.feed(piece):
                 for line in source.splitter.feed(expanded):
-                    if line.number > source.after:
-                        yield line
+                    yield line
                 await asyncio.sleep(0)
         source.expander.finish()
         for line in source.splitter.finish():
-            if line.number > source.after:
-                yield line
+            yield line
 
     async def _taken(self, line: Line, window: _Window) -> _Answered:
         """Validate a line, and put its command into the window."""
@@ -259,7 +267,7 @@ class Bulk:
             line.failed = error is not None
         return window
 
-    def _told(self, window: _Window) -> bytes:
+    def _counted(self, window: _Window) -> bytes:
         """The lines of an answer; counts them."""
         accepted = refused = failed = 0
         through = self.progress.through

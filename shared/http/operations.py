@@ -157,7 +157,7 @@ class OperationIds:
 
     def read_upload(self, text: str, client: str, *, now: datetime, bulk: bool = False) -> UUID | None:
         """The upload's name; None when the id wasn't made here so, is another client's, or has ended."""
-        body = self._opened(text, _UPLOAD.size, _BULK_UPLOADS if bulk else _UPLOADS, report=not bulk)
+        body = self._opened(text, _UPLOAD.size, _BULK_UPLOADS if bulk else _UPLOADS)
         if body is None:
             return None
         name, mark, ends = _UPLOAD.unpack(body)
@@ -180,7 +180,7 @@ class OperationIds:
     def _signed(self, body: bytes, purpose: bytes = b"") -> str:
         return base64.urlsafe_b64encode(body + _sign(self._keys[0], purpose + body)).decode()
 
-    def _opened(self, text: str, size: int, purpose: bytes = b"", *, report: bool = True) -> bytes | None:
+    def _opened(self, text: str, size: int, purpose: bytes = b"") -> bytes | None:
         try:
             whole = base64.b64decode(text.encode("ascii"), altchars=b"-_", validate=True)
         except (ValueError, binascii.Error):
@@ -189,8 +189,7 @@ class OperationIds:
         if len(whole) != size + _SIGNATURE or base64.urlsafe_b64encode(whole).decode() != text:
             return None  # base64 can be padded in more than one way
         if not any(hmac.compare_digest(signature, _sign(key, purpose + body)) for key in self._keys):
-            if report:
-                security_event(SecurityEvent.BAD_SIGNATURE, "an id that names no operation, upload or bulk of this app")
+            security_event(SecurityEvent.BAD_SIGNATURE, "an id that names no operation, upload or bulk of this app")
             return None
         return body
 

@@ -184,6 +184,8 @@ async def test_what_was_done_already_is_nothing_to_do(sender: Sender) -> None:
     """Who asks for the rest of what is whole learns that."""
     answer = await sender.send(ndjson(*orders(2)), "/api/orders/bulk?after=2", Idempotency_Key="k")
     assert (answer.status, lines_of(answer)[-1]["bulk"]["status"]) == (202, "completed")
+    beyond = await sender.send(ndjson(*orders(2)), "/api/orders/bulk?after=3", Idempotency_Key="k")
+    assert (beyond.status, beyond.json["error"]["code"]) == (400, "BAD_REQUEST")
 
 
 CODINGS: dict[str, Callable[[bytes], bytes]] = {
