@@ -21,6 +21,7 @@ from shared.http import (
     ROUTE,
     ClassicBridge,
     Guarded,
+    Limited,
     Observed,
     Route,
     RouteTable,
@@ -28,6 +29,7 @@ from shared.http import (
     error,
     internal_error,
 )
+from shared.limits import Limiter, UsageMeter
 from shared.messages import ErrorCode
 
 from .documentation import documentation_page
@@ -131,6 +133,20 @@ def within(seconds: float, endpoint: Endpoint) -> Endpoint:
     return bounded
 
 
+def headed(endpoint: Endpoint) -> Endpoint:
+    """An endpoint that answers HEAD as GET, without the body; a stream isn't begun."""
+
+    async def answered(request: Request) -> Response:
+        answer = await endpoint(request)
+        if request.method != "HEAD":
+            return answer
+        bare = Response(status_code=answer.status_code)
+        bare.raw_headers = answer.raw_headers
+        return bare
+
+    return answered
+
+
 def build_api(
     routes: Sequence[Route],
     *,
@@ -138,6 +154,7 @@ def build_api(
     now: Callable[[], datetime],
     public_url: str = "",
     read_seconds: float = READ_SECONDS,
+    limits: tuple[Limiter, UsageMeter] | None = None,
 ) -> Observed:
     """The API as an ASGI app, with paths as the platform hands them over.
 
@@ -149,6 +166,8 @@ def build_api(
         Where callers reach the app; empty where they reach it directly.
     read_seconds:
         What a GET may take before it is answered with 503.
+    limits:
+        How often a client may call, and what counts that it did; None limits nobody.
     """
     app = FastAPI(
         title="Sluice",
@@ -174,9 +193,10 @@ def build_api(
     routes = [replace(route, endpoint=own.get(route.path, route.endpoint)) for route in routes]
     for route in routes:
         endpoint = checked(route, now=now)
+        methods = [route.method]
         if route.method == "GET":
-            endpoint = within(route.seconds or read_seconds, endpoint)
-        app.add_api_route(route.full_path, endpoint, methods=[route.method], include_in_schema=False)
+            endpoint, methods = headed(within(route.seconds or read_seconds, endpoint)), ["GET", "HEAD"]
+        app.add_api_route(route.full_path, endpoint, methods=methods, include_in_schema=False)
 
     @app.exception_handler(HTTPException)
     async def no_route(_: Request, failure: HTTPException) -> Response:
@@ -194,11 +214,26 @@ def build_api(
 
     for kind in FAILURES:
         app.add_exception_handler(kind, not_read)
-    direct = Direct(app, {(one.method, one.full_path): checked(one, now=now) for one in routes if one.direct})
-    if authenticate is None:
-        return Observed(direct, now=now)
-    access = RouteTable(routes).access
-    return Observed(Guarded(direct, access=access, authenticate=authenticate, now=now), now=now)
+    served: ASGIApp = Direct(app, {(one.method, one.full_path): checked(one, now=now) for one in routes if one.direct})
+    table = RouteTable(routes)
+    if limits is not None:
+        limiter, usage = limits
+        served = Limited(served, limiter=limiter, usage=usage, route_of=limited_by(table), now=now)
+    if authenticate is not None:
+        served = Guarded(served, access=table.access, authenticate=authenticate, now=now)
+    return Observed(served, now=now)
+
+
+def limited_by(table: RouteTable) -> Callable[[str, str], str | None]:
+    """From method and path to the name of the route whose limits count; None for what everybody may call."""
+
+    def name(method: str, path: str) -> str | None:
+        if table.access(method, path) is None:
+            return None
+        route = table.find(method, path)
+        return "" if route is None else route.name
+
+    return name
 
 
 def api_function(app: Observed, *, streams: bool) -> Function:

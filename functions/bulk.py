@@ -39,6 +39,7 @@ from shared.http import (
     caller_of,
     content_encoding,
     correlation_id,
+    count_messages,
     declared_length,
     error,
     id_of_line,
@@ -208,14 +209,16 @@ class Bulks:
             partial(self._keep, str(name)),
             place.free,
         )
-        return await self._answer(answering, named, client or "")
+        return await self._answer(answering, named, client or "", count=partial(count_messages, request))
 
     def _id_of(self, key: str | None, client: str) -> Callable[[int], UUID]:
         if key is None:
             return lambda _: self._new_id()
         return lambda line: id_of_line(key, client, line)
 
-    async def _answer(self, answering: Answering, named: NamedUpload | None, client: str) -> Response:
+    async def _answer(
+        self, answering: Answering, named: NamedUpload | None, client: str, *, count: Callable[[int], None]
+    ) -> Response:
         """The answer, as soon as its status is certain or it is too long to wait for that."""
         most, seconds = (_HELD_BYTES, _WAIT_SECONDS) if self._streams else (None, None)
         try:
@@ -233,7 +236,7 @@ class Bulks:
         headers = {"Location": answering.location, "Operation-Id": answering.location.rpartition("/")[2]}
         if status == 503:
             headers["Retry-After"] = str(_RETRY_AFTER)
-        return BulkAnswer(answering, status=status, headers=headers)
+        return BulkAnswer(answering, status=status, headers=headers, count=count)
 
     def _nothing(self, progress: Progress) -> Response:
         """Why not a single line was read, in the form of all errors."""

@@ -34,6 +34,7 @@ __all__ = [
     "operation_docs",
     "row_docs",
     "upload_docs",
+    "usage_docs",
 ]
 
 _SCHEMES = {
@@ -79,6 +80,12 @@ def _named_answer(name: str) -> dict[str, Any]:
 def _in(place: str, name: str, schema: Mapping[str, Any], text: str = "", *, required: bool = False) -> dict[str, Any]:
     found: dict[str, Any] = {"name": name, "in": place, "required": required or place == "path", "schema": schema}
     return {**found, "description": text} if text else found
+
+
+_NOT_READ = {
+    "304": {"description": "As `If-None-Match` or `If-Modified-Since` has it.", "headers": _CORRELATION},
+    **_errors(s412="PreconditionFailed"),
+}
 
 
 def webhook_docs(source: str, method: str) -> dict[str, Any]:
@@ -280,7 +287,7 @@ def row_docs(view: str, models: Sequence[type[BaseModel]]) -> dict[str, Any]:
         "summary": f"Read: {view}",
         "tags": ["read"],
         "parameters": [_in("path", "key", {"type": "string", "minLength": 1, "maxLength": 128})],
-        "responses": {"200": _answer("Found.", _row(models)), **_errors(s404="NotFound")},
+        "responses": {"200": _answer("Found.", _row(models), ETag="ETag"), **_NOT_READ, **_errors(s404="NotFound")},
     }
 
 
@@ -308,7 +315,10 @@ def find_docs(view: str, fields: Iterable[str], models: Sequence[type[BaseModel]
             _in("query", "after", key, "The key after which the page begins."),
         ],
         "responses": {
-            "200": _answer("Those there are; `nextLink` leads to more.", Named(f"{singular(view)}Page", page)),
+            "200": _answer(
+                "Those there are; `nextLink` leads to more.", Named(f"{singular(view)}Page", page), ETag="ETag"
+            ),
+            **_NOT_READ,
             **_errors(s404="NotFound"),
         },
     }
@@ -317,6 +327,46 @@ def find_docs(view: str, fields: Iterable[str], models: Sequence[type[BaseModel]
 def _row(models: Sequence[type[BaseModel]]) -> Any:
     shown = [Modelled(model, shown=True) for model in models]
     return shown[0] if len(shown) == 1 else {"anyOf": shown} if shown else {"type": "object"}
+
+
+def usage_docs() -> dict[str, Any]:
+    """What clients used."""
+    day = {"type": "string", "format": "date"}
+    row = {
+        "type": "object",
+        "required": ["day", "client", "plan", "requests", "messages", "bytes", "amount", "currency"],
+        "properties": {
+            "day": day,
+            "client": {"type": "string"},
+            "plan": {"type": "string"},
+            **{name: {"type": "integer", "minimum": 0} for name in ("requests", "messages", "bytes")},
+            "amount": {"type": "string", "description": "Exact, by the plan's prices."},
+            "currency": {"type": "string"},
+        },
+    }
+    page = {
+        "type": "object",
+        "required": ["from", "to", "value", "count"],
+        "properties": {
+            "from": day,
+            "to": day,
+            "value": {"type": "array", "items": Named("UsageOfDay", row)},
+            "count": {"type": "integer"},
+        },
+    }
+    answer = _answer("Day by day.", Named("Usage", page))
+    answer["content"]["text/csv"] = {"schema": {"type": "string"}}
+    return {
+        "operationId": "getUsage",
+        "summary": "What was used",
+        "tags": ["usage"],
+        "parameters": [
+            _in("query", "from", day, "The first day; the month's first without it."),
+            _in("query", "to", day, "The last day, included; today without it."),
+            _in("query", "client", {"type": "string"}, "For operators: of this client alone."),
+        ],
+        "responses": {"200": answer},
+    }
 
 
 def health_docs(name: str) -> dict[str, Any]:

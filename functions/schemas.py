@@ -77,7 +77,7 @@ _TIME = {"type": "string", "format": "date-time"}
 _MESSAGE_ID = {"type": "string", "format": "uuid"}
 _ANYTHING = {"type": "object", "additionalProperties": True}
 _SHAPE = {"messageId": "9f0e2c6a-8f8e-4a52-9b5d-3d1a1a4a1b10", "timestamp": "2026-01-05T08:26:00.000Z"}
-_CODES = [code.value for code in ErrorCode] + ["TOO_MANY_REQUESTS"]
+_CODES = [code.value for code in ErrorCode]
 _STATUSES = {"type": "string", "enum": ["Healthy", "Degraded", "Unhealthy"]}
 _STATES = ["accepted", "succeeded", "deadLettered", "conflict"]
 _ACCEPTED = {
@@ -186,6 +186,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
 
 HEADERS: dict[str, dict[str, Any]] = {
     "CorrelationId": {"description": "The request's own, or a new one: logs have it.", "schema": {"type": "string"}},
+    "ETag": {"description": "Another one for every other answer (RFC 9110).", "schema": {"type": "string"}},
     "RetryAfter": {"description": "Seconds to wait.", "schema": {"type": "integer"}},
     "Challenge": {"description": "How to say who is calling (RFC 6750).", "schema": {"type": "string"}},
     "Location": {"description": "Where to ask what became of this request.", "schema": {"type": "string"}},
@@ -224,6 +225,9 @@ ANSWERS: dict[str, dict[str, Any]] = {
         "The caller lacks the role.", "FORBIDDEN", "This needs the role producer.", WWW_Authenticate="Challenge"
     ),
     "NotFound": _error("Not there, or not there yet.", "NOT_FOUND", "There is nothing under orders/536365."),
+    "PreconditionFailed": _error(
+        "Not the version that `If-Match` names.", "PRECONDITION_FAILED", "It isn't the version that the request names."
+    ),
     "PayloadTooLarge": _error(
         "The body is too large: bring it as an upload.", "PAYLOAD_TOO_LARGE", "The body is larger than 8388608 bytes."
     ),
@@ -235,7 +239,8 @@ ANSWERS: dict[str, dict[str, Any]] = {
         "This key was used before for another payload; a new message needs a new key.",
     ),
     "TooManyRequests": _error(
-        "The gateway's limit.", "TOO_MANY_REQUESTS", "Too many calls. Send this again later.", retry=60,
+        "The gateway's limit, or that of the client's plan.", "TOO_MANY_REQUESTS",
+        "Too many calls. Send this again later.", retry=60,
         Retry_After="RetryAfter",
     ),
     "InternalError": _error("The app is at fault.", "INTERNAL_ERROR", "Something went wrong here."),

@@ -11,10 +11,10 @@ from starlette.responses import Response
 
 from shared.classification import Classification, Tokenized
 from shared.encryption import ProtectionError
-from shared.http import READERS, Route, caller_of, error, key_in_path
+from shared.http import READERS, Route, answer_if_changed, caller_of, error, key_in_path, max_age_of, reuse
 from shared.messages import ErrorCode, Registry
 from shared.privacy import access_level_of
-from shared.query import ViewReader, findable
+from shared.query import Freshness, RowCache, ViewReader, findable
 
 from .openapi import find_docs, row_docs
 
@@ -31,8 +31,10 @@ class Views:
 
     Parameters
     ----------
-    reader:
+    reader, cache:
         Called with the first request, so that nothing connects before.
+    freshness:
+        How old a row may be, as answers tell caches.
     hidden:
         Read models without endpoints: they are nobody's outside.
     public_path:
@@ -43,7 +45,9 @@ class Views:
         self,
         registry: Registry,
         reader: Callable[[], ViewReader],
+        cache: Callable[[], RowCache],
         *,
+        freshness: Freshness,
         hidden: Container[str] = (),
         public_path: str = "",
         now: Callable[[], datetime],
@@ -52,6 +56,9 @@ class Views:
         self._hidden = hidden
         self._public_path = public_path
         self._reader = reader
+        self._cache = cache
+        self._freshness = freshness
+        self._protected = {view for view in registry.views if any(plan.protects for plan in registry.plans(view))}
         self._now = now
 
     def routes(self) -> list[Route]:
@@ -81,15 +88,21 @@ class Views:
 
     async def one(self, view: str, key: str, request: Request) -> Response:
         """One row of a read model."""
+        level, max_age = _access_level(request), max_age_of(request.headers)
         try:
-            row = (
-                await self._reader().one(view, key, level=_access_level(request)) if 1 <= len(key) <= MAX_KEY else None
-            )
+            found = 1 <= len(key) <= MAX_KEY
+            row = await self._cache().one(view, key, level=level, max_age=max_age) if found else None
         except ProtectionError as failure:
             return error(failure.code, "This row can't be decrypted.", now=self._now(), status=500)
         if row is None:
             return error(ErrorCode.NOT_FOUND, f"There is nothing under {view}/{key[:MAX_KEY]}.", now=self._now())
-        return Response(row, media_type="application/json")
+        headers = reuse(
+            max_age=self._freshness.max_age,
+            stale=self._freshness.stale,
+            private=view in self._protected,
+            age=row.age,
+        )
+        return answer_if_changed(request, row.body, now=self._now(), modified=row.modified, headers=headers)
 
     async def find(self, view: str, request: Request) -> Response:
         """The rows of a read model with one value in a tokenized field; for who may see such a field only."""
@@ -107,7 +120,8 @@ class Views:
         if page.after is not None:
             query = urlencode({name: value, "top": top, "after": page.after})
             body["nextLink"] = f"{self._public_path}/api/{view}?{query}"
-        return Response(to_json(body), media_type="application/json")
+        headers = reuse(max_age=0, stale=0, private=True)
+        return answer_if_changed(request, to_json(body), now=self._now(), headers=headers)
 
 
 def _access_level(request: Request) -> Classification:

@@ -2,7 +2,7 @@ metadata description = 'Sluice in Azure. This file wires modules together and de
 
 targetScope = 'subscription'
 
-import { Addresses, AppSizes, Cloud, CustomerKey, EventHubsSize, Gateway, LandingZone, Ownership, Retention } from 'types.bicep'
+import { Addresses, AppSettings, AppSizes, Cloud, CustomerKey, Edge, EventHubsSize, Gateway, LandingZone, Ownership, Retention } from 'types.bicep'
 import { ServiceBusSize, Stage, StorageSku, Thresholds } from 'types.bicep'
 import { accountGrants, greenGrants, packageGrants, telemetryGrants } from 'grants.bicep'
 
@@ -93,6 +93,14 @@ param logCapGb int
 @description('API Management in front of the API.')
 param gateway Gateway
 
+@description('Front Door with a web application firewall, before a gateway that then answers nobody else.')
+param edge Edge = {
+  enabled: false
+  mode: 'Prevention'
+  allowedNetworks: []
+  requestsPerMinute: 6000
+}
+
 @description('When somebody is called.')
 param thresholds Thresholds
 
@@ -123,6 +131,9 @@ param authIssuer string = ''
 @description('Audience of those tokens.')
 param authAudience string = ''
 
+@description('Further settings of all apps, name to value: addresses of partners, plans, what is off by default.')
+param appSettings AppSettings = {}
+
 @description('Object id of who deploys: may set the first secrets. Empty: nobody may, they are set by hand.')
 param deployerPrincipalId string = ''
 
@@ -149,7 +160,12 @@ var broughtIds = [
 ]
 var areWhole = [for one in broughtIds: empty(one.id) || startsWith(one.id, '/subscriptions/') && contains(one.id, one.part)]
 var wrongIds = contains(areWhole, false)
+var edgeAlone = edge.enabled && (!gateway.enabled || cloud != 'public')
+var areOwn = [for name in objectKeys(appSettings): contains(settings, name) || name == 'SLUICE_PUBLIC_URL']
 var mistakes = flatten([
+  edgeAlone ? ['edge needs the gateway behind it, and the public cloud'] : []
+  edge.enabled && !empty(gateway.allowedRanges) ? ['edge goes with allowedNetworks of its own: the gateway sees Front Door\'s addresses, so gateway.allowedRanges stays empty'] : []
+  contains(areOwn, true) ? ['appSettings has a name that the template sets itself: change the parameter that it follows from'] : []
   twoColours && poolless ? ['twoColours needs the gateway, and a tier with a pool of backends: BasicV2 or StandardV2'] : []
   isolated && standardBus ? ['isolated needs Service Bus Premium: Standard has no private endpoints'] : []
   isolated && networkless ? ['isolated needs the gateway tier StandardV2: Consumption and BasicV2 reach no private network, Premium needs another subnet and other rules'] : []
@@ -195,6 +211,9 @@ var names = {
   eventHubs: 'evhns-sluice-${environmentName}-${short}'
   vault: 'kv-sluice-${token}'
   network: 'vnet-sluice-${environmentName}'
+  frontDoor: 'afd-sluice-${environmentName}'
+  endpoint: 'sluice-${environmentName}-${short}'
+  firewall: 'waf${token}'
   topic: 'evgt-sluice-${environmentName}-${short}'
   secretTopic: 'egst-sluice-${environmentName}'
   gateway: 'apim-sluice-${environmentName}-${short}'
@@ -312,7 +331,6 @@ var settings = union(declared.entitySettings, {
   SLUICE_UPLOAD_LINKS: isolated ? 'false' : 'true'
   SLUICE_CLOUD: cloud
   SLUICE_TRACE_RATIO: '0.1'
-  SLUICE_PUBLIC_URL: !empty(publicUrl) ? publicUrl : gateway.enabled ? 'https://${names.gateway}.${apiSuffixes[cloud]}' : 'https://${blueNames[0]}.${siteSuffixes[cloud]}'
   SLUICE_OPERATION_KEY: 'secret:operation-key'
   SLUICE_AUTH_ISSUER: authIssuer
   SLUICE_AUTH_AUDIENCE: authAudience
@@ -328,6 +346,11 @@ var settings = union(declared.entitySettings, {
   SLUICE_DEAD_LETTER_RETENTION_DAYS: string(retention.deadLetterDays)
   SLUICE_QUEUE_TTL_DAYS: string(retention.queueTtlDays)
 })
+
+// Where callers reach the API: what Location says.
+var publicSettings = {
+  SLUICE_PUBLIC_URL: !empty(publicUrl) ? publicUrl : edge.enabled ? frontDoor!.outputs.uri : gateway.enabled ? 'https://${names.gateway}.${apiSuffixes[cloud]}' : 'https://${blueNames[0]}.${siteSuffixes[cloud]}'
+}
 
 // Smaller batches on the urgent lane: a message waits for fewer others, and scaling out begins at half the backlog.
 var highSettings = {
@@ -732,7 +755,7 @@ module app 'modules/functionapp.bicep' = [for (one, i) in apps: {
     rollingUpdates: rollingUpdates
     functions: declared.functions
     app: one.key
-    settings: settings
+    settings: union(appSettings, settings, publicSettings)
     ownSettings: one.own
     connections: connections
     appInsightsConnectionString: monitoring.outputs.connectionString
@@ -770,7 +793,7 @@ module green 'modules/functionapp.bicep' = [for (one, i) in apps: if (twoColours
     rollingUpdates: rollingUpdates
     functions: declared.functions
     app: one.key
-    settings: settings
+    settings: union(appSettings, settings, publicSettings)
     ownSettings: one.own
     connections: connections
     appInsightsConnectionString: monitoring.outputs.connectionString
@@ -866,6 +889,22 @@ module deployer 'modules/deployer.bicep' = if (!empty(deployerPrincipalId)) {
   }
 }
 
+module frontDoor 'modules/frontdoor.bicep' = if (edge.enabled) {
+  scope: group
+  name: 'front-door'
+  params: {
+    name: names.frontDoor
+    endpointName: names.endpoint
+    firewallName: names.firewall
+    tags: tags
+    gatewayHost: '${names.gateway}.${apiSuffixes[cloud]}'
+    mode: edge.mode
+    allowedNetworks: edge.allowedNetworks
+    requestsPerMinute: edge.requestsPerMinute
+    workspaceId: monitoring.outputs.workspaceId
+  }
+}
+
 module apim 'modules/apim.bicep' = if (gateway.enabled) {
   scope: group
   name: 'apim'
@@ -881,10 +920,13 @@ module apim 'modules/apim.bicep' = if (gateway.enabled) {
     greenUri: twoColours ? green[0]!.outputs.uri : ''
     issuer: authIssuer
     audience: authAudience
+    moreIssuers: json(appSettings.?SLUICE_AUTH_ISSUERS ?? '[]')
     callsPerMinute: gateway.callsPerMinute
     callsPerDay: gateway.callsPerDay
     bodyLimit: bodyLimit
     allowedRanges: gateway.allowedRanges
+    behindFrontDoor: edge.enabled
+    frontDoorId: edge.enabled ? frontDoor!.outputs.frontDoorId : ''
     subnetId: gatewaySubnetId
     componentName: monitoring.outputs.componentName
     workspaceId: monitoring.outputs.workspaceId
@@ -940,7 +982,7 @@ output AZURE_LOCATION string = location
 output AZURE_RESOURCE_GROUP string = names.group
 output SLUICE_STAGE string = stage
 output SLUICE_APP_NAMES array = blueNames
-output SLUICE_API_URI string = gateway.enabled ? apim!.outputs.uri : app[0].outputs.uri
+output SLUICE_API_URI string = edge.enabled ? frontDoor!.outputs.uri : gateway.enabled ? apim!.outputs.uri : app[0].outputs.uri
 output SLUICE_PACKAGES_ACCOUNT string = accounts.deploy
 output SLUICE_BACKEND_POOL string = twoColours ? apim!.outputs.poolId : ''
 output SLUICE_COLOURS array = twoColours ? [

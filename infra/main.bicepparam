@@ -277,6 +277,7 @@ param deployerPrincipalType = readEnvironmentVariable('AZURE_PRINCIPAL_TYPE', 'U
 param rollingUpdates = readEnvironmentVariable('SLUICE_ROLLING_UPDATES', 'true') != 'false'
 param authIssuer = readEnvironmentVariable('SLUICE_AUTH_ISSUER', '')
 param authAudience = readEnvironmentVariable('SLUICE_AUTH_AUDIENCE', '')
+param appSettings = json(readEnvironmentVariable('SLUICE_APP_SETTINGS', '{}'))
 param environmentName = stages[stageName].environmentName
 param stage = stages[stageName].stage
 param ownership = stages[stageName].ownership

@@ -28,6 +28,29 @@ type Ownership = {
 }
 
 @export()
+@description('Front Door with a web application firewall, before the gateway.')
+type Edge = {
+  @description('Whether it is there.')
+  enabled: bool
+
+  @description('Prevention refuses what the rules find; Detection writes it down, for the first weeks.')
+  mode: 'Detection' | 'Prevention'
+
+  @description('Networks that are let in, as CIDR; empty: all.')
+  allowedNetworks: string[]
+
+  @description('Requests a minute of one client address.')
+  @minValue(10)
+  requestsPerMinute: int
+}
+
+@export()
+@description('App settings, name to value.')
+type AppSettings = {
+  *: string
+}
+
+@export()
 @description('Size of one app.')
 type AppSize = {
   @description('Memory of an instance in MB; 512 has a quarter of a core, 2048 one, 4096 two.')

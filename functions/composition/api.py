@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 
 from functions.api import Authenticate, api_function, build_api, own_routes
+from shared.environment import WrongSettings
 from shared.http import Observed, Route
 from shared.telemetry import log_event
 
@@ -12,6 +13,7 @@ from .capability import Capability
 from .composition import Composition
 from .declaring import ROUTES, Access, Need
 from .health import REPORTS, routes_of
+from .limits import limits, wrong_routes
 
 __all__ = ["NAME", "gathered", "gathered_app"]
 
@@ -21,11 +23,14 @@ NAME = "api"
 def gathered_app(composition: Composition, offered: Sequence[Capability]) -> Observed:
     """The ASGI app of what some capabilities offer."""
     routes = [*(route for one in offered for route in one.routes), *_own(composition, offered)]
+    if wrong := wrong_routes(composition.settings.plans, routes):
+        raise WrongSettings(f"Wrong settings: {'; '.join(wrong)}")
     return build_api(
         routes,
         authenticate=_authenticate(composition),
         now=composition.now,
         public_url=composition.settings.public_url,
+        limits=composition.get(limits),
     )
 
 

@@ -30,6 +30,7 @@ _MODULES = (
     "rotation",
     "audit",
     "authentication",
+    "limits",
     "schedules",
     "metrics",
     "synthetic",

@@ -7,6 +7,7 @@ no stage is in it.
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from functions.triggers import AppName, Function, HubTrigger, QueueTrigger, TimerTrigger
@@ -187,12 +188,11 @@ def declarations(
         "integrations": [_integration(one) for one in registry.integrations],
     }
     routes = [route for capability in capabilities for route in capability.routes]
-    document["openRoutes"] = _pattern(route for route in routes if route.access is None)
+    document["openRoutes"] = _pattern(one for one in [*routes, *_headed(routes)] if one.access is None)
     document["streamingRoutes"] = _pattern(route for route in routes if route.streams)
     document["operations"] = [
         {"name": _operation(route), "method": route.method, "path": route.full_path, "parameters": _template(route)}
-        for route in routes
-        if not route.described
+        for route in [*(one for one in routes if not one.described), *_headed(routes)]
     ]
     document["entitySettings"] = dict(sorted(names.used.items()))
     return document
@@ -217,6 +217,11 @@ def _pattern(routes: Iterable[Route]) -> str:
         f"{route.method} {'[^/]+'.join(map(re.escape, re.split(r'{[^}]+}', route.full_path)))}" for route in routes
     )
     return f"^(?:{'|'.join(found)})$"
+
+
+def _headed(routes: Iterable[Route]) -> Iterator[Route]:
+    """HEAD of every route that is read: the app answers it, and no description has it."""
+    return (replace(route, method="HEAD") for route in routes if route.method == "GET" and route.described)
 
 
 def _template(route: Route) -> list[dict[str, Any]]:

@@ -22,7 +22,14 @@ def capability(composition: Composition) -> Capability:
         name="metrics",
         probes={"objectives": objectives},
         routes=[metrics_route(watch)] if composition.settings.metrics else [],
-        metrics=[Metrics.http_duration, Metrics.loop_lag, Metrics.gc_pause, Metrics.memory, Metrics.cpu],
+        metrics=[
+            Metrics.http_duration,
+            Metrics.open_connections,
+            Metrics.loop_lag,
+            Metrics.gc_pause,
+            Metrics.memory,
+            Metrics.cpu,
+        ],
         settings=["SLUICE_METRICS"],
     )
 

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from functions.views import Views
-from shared.query import Projector, ReadModels, ViewReader
+from shared.query import Freshness, Projector, ReadModels, RowCache, ViewReader
+from shared.query.settings import ReadingSettings
 from shared.streams import StreamEvent
 from shared.synthetic import VIEW
 from shared.telemetry import Metrics
@@ -17,7 +18,7 @@ from .platform import platform
 from .sending import EVENTS
 from .streams import stream_consumer
 
-__all__ = ["VIEWS_TABLE", "capability", "projector", "read_models", "view_reader"]
+__all__ = ["VIEWS_TABLE", "capability", "freshness", "projector", "read_models", "row_cache", "view_reader"]
 
 VIEWS_TABLE = "readmodels"
 
@@ -43,11 +44,30 @@ def view_reader(composition: Composition) -> ViewReader:
     return ViewReader(composition.registry, composition.get(read_models), composition.get(fields))
 
 
+def freshness(composition: Composition) -> Freshness:
+    """How old a row may be that is served."""
+    return Freshness(max_age=composition.settings.read_max_age, stale=composition.settings.read_stale)
+
+
+def row_cache(composition: Composition) -> RowCache:
+    """Single rows, from memory where they may be as old as that."""
+    return composition.closing(
+        RowCache(
+            composition.get(read_models),
+            composition.get(view_reader),
+            composition.get(freshness),
+            capacity=composition.settings.read_cache_bytes,
+        )
+    )
+
+
 def capability(composition: Composition) -> Capability:
     """A function for the event log, and the routes of every view."""
     views = Views(
         composition.registry,
         lambda: composition.get(view_reader),
+        lambda: composition.get(row_cache),
+        freshness=composition.get(freshness),
         hidden={VIEW},
         public_path=composition.settings.public_path,
         now=composition.now,
@@ -67,6 +87,7 @@ def capability(composition: Composition) -> Capability:
         metrics=[Metrics.stream_events, Metrics.stream_delay, Metrics.stream_lag],
         routes=views.routes(),
         resources=[rows],
+        settings=list(ReadingSettings.variables()),
         needs=[
             *projecting.needs,
             Need(access=Access.WRITE, to=rows, why="Keeps the read models.", by=keeps),

@@ -44,7 +44,9 @@ def secret_cache(composition: Composition) -> SecretCache:
         overlap=settings.secret_overlap_seconds,
     )
     source = VaultPair(composition.get(vaults), timeout=policy.timeout)
-    return composition.closing(SecretCache(source, policy, preload=settings.preloaded_secrets, now=composition.now))
+    cache = composition.closing(SecretCache(source, policy, preload=settings.preloaded_secrets, now=composition.now))
+    Metrics.secrets_cached.watch(lambda: [(cache.size, {})])
+    return cache
 
 
 def capability(composition: Composition) -> Capability:
@@ -61,6 +63,6 @@ def capability(composition: Composition) -> Capability:
     return Capability(
         name="secrets",
         probes={} if composition.settings.key_vault is None else {"key-vault": check},
-        metrics=[Metrics.vault_reads, Metrics.vault_duration],
+        metrics=[Metrics.vault_reads, Metrics.vault_duration, Metrics.secrets_cached],
         settings=SecretSettings.variables(),
     )

@@ -39,6 +39,9 @@ param issuer string
 @description('Audience of callers\' tokens.')
 param audience string
 
+@description('Issuers of callers\' tokens beside the first, each with issuer and audiences; the app checks which roles theirs give.')
+param moreIssuers array
+
 @description('Calls a minute of each client.')
 param callsPerMinute int
 
@@ -50,6 +53,12 @@ param bodyLimit int
 
 @description('Client addresses that are let in: a list of first and last; empty: all.')
 param allowedRanges array
+
+@description('Whether Front Door alone may call.')
+param behindFrontDoor bool
+
+@description('Its id, which it sends with every request.')
+param frontDoorId string
 
 @description('Id of the subnet through which the gateway reaches a private API; empty: none.')
 param subnetId string
@@ -66,9 +75,16 @@ var coloured = byKey && !empty(greenUri)
 var backendName = coloured ? 'sluice-colours' : 'sluice-blue'
 
 var ranges = [for one in allowedRanges: '<address-range from="${one.first}" to="${one.last}" />']
-var addressesFragment = empty(allowedRanges) ? '<fragment />' : '<fragment><ip-filter action="allow">${join(ranges, '')}</ip-filter></fragment>'
+var doorFragment = '<fragment><check-header name="X-Azure-FDID" failed-check-httpcode="403" failed-check-error-message="Calls come through Front Door." ignore-case="true"><value>${frontDoorId}</value></check-header></fragment>'
+var addressesFragment = behindFrontDoor ? doorFragment : empty(allowedRanges) ? '<fragment />' : '<fragment><ip-filter action="allow">${join(ranges, '')}</ip-filter></fragment>'
 var declared = loadJsonContent('../declarations.json')
-var callersFragment = empty(issuer) ? '<fragment />' : replace(loadTextContent('../policies/callers.xml'), '__OPEN__', declared.openRoutes)
+var openIds = [for one in moreIssuers: '<openid-config url="${one.issuer}/.well-known/openid-configuration" />']
+var audiences = [for one in moreIssuers: '<audience>${join(one.audiences, '</audience><audience>')}</audience>']
+var issuers = [for one in moreIssuers: '<issuer>${one.issuer}</issuer>']
+var callersTemplate = replace(replace(replace(loadTextContent('../policies/callers.xml'), '__OPENID__', join(openIds, '')), '__AUDIENCES__', join(audiences, '')), '__ISSUERS__', join(issuers, ''))
+// Another issuer's roles may be in another claim: then the app alone asks for one.
+var rolesTemplate = empty(moreIssuers) ? callersTemplate : replace(replace(callersTemplate, '<required-claims>', '<!--'), '</required-claims>', '-->')
+var callersFragment = empty(issuer) ? '<fragment />' : replace(rolesTemplate, '__OPEN__', declared.openRoutes)
 // Consumption holds every answer back until it is whole, so what is a stream can't come through it.
 var streaming = sku == 'Consumption' ? loadTextContent('../policies/no-streams.xml') : '<forward-request timeout="240" follow-redirects="false" buffer-request-body="false" buffer-response="false" />'
 var apiTemplate = replace(replace(loadTextContent('../policies/api.xml'), '__BACKEND__', backendName), '__BODY_LIMIT__', string(bodyLimit))
@@ -153,7 +169,7 @@ resource addresses 'Microsoft.ApiManagement/service/policyFragments@2024-05-01' 
   parent: service
   name: 'sluice-addresses'
   properties: {
-    description: 'Client addresses that are let in.'
+    description: 'Who is let in: client addresses, or Front Door alone.'
     format: 'xml'
     value: addressesFragment
   }

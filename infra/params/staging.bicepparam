@@ -97,3 +97,4 @@ param rollingUpdates = readEnvironmentVariable('SLUICE_ROLLING_UPDATES', 'true')
 
 param authIssuer = readEnvironmentVariable('SLUICE_AUTH_ISSUER', '')
 param authAudience = readEnvironmentVariable('SLUICE_AUTH_AUDIENCE', '')
+param appSettings = json(readEnvironmentVariable('SLUICE_APP_SETTINGS', '{}'))

@@ -70,10 +70,13 @@ def _object(value: Any, kind: Node, document: Document, path: str) -> Iterator[s
         if item.type == "decorators":
             decorators = dict(decorator(one) for one in named(item))
         elif item.type == "object_property":
-            key, member = named(item)
-            name = text_of(key).strip("'")
+            *keys, member = named(item)
+            name = text_of(keys[0]).strip("'") if keys else "*"
             optional = any(child.type == "?" for child in member.children)
-            if name in value:
+            if name == "*":  # of every member
+                for each in value:
+                    yield from violations(value[each], member, decorators, document, f"{path}.{each}")
+            elif name in value:
                 yield from violations(value[name], member, decorators, document, f"{path}.{name}")
             elif not optional:
                 yield f"{path}.{name} is missing"

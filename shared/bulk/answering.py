@@ -155,11 +155,20 @@ _LEFT: set[asyncio.Task[None]] = set()
 
 
 class BulkAnswer(StreamingResponse):
-    """Streams an answer; a client that leaves ends its bulk."""
+    """Streams an answer; a client that leaves ends its bulk.
 
-    def __init__(self, answering: Answering, *, status: int, headers: dict[str, str]) -> None:
+    Parameters
+    ----------
+    count:
+        Called with the number of messages that were accepted.
+    """
+
+    def __init__(
+        self, answering: Answering, *, status: int, headers: dict[str, str], count: Callable[[int], None]
+    ) -> None:
         super().__init__(answering.read(), status_code=status, media_type=NDJSON, headers=headers)
         self._answering = answering
+        self._count = count
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""
@@ -167,3 +176,4 @@ class BulkAnswer(StreamingResponse):
             await super().__call__(scope, receive, send)
         finally:
             self._answering.leave()
+            self._count(self._answering.bulk.progress.accepted)

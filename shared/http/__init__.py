@@ -3,9 +3,11 @@
 from .answers import accepted, error, internal_error, status_of, success
 from .bodies import BadBody, NamedUpload, content_encoding, declared_length, media_type, named_upload, read_body
 from .commands import Refused
+from .conditional import answer_if_changed, max_age_of, reuse
 from .guarded import Guarded, caller_of
 from .idempotency import LONGEST_KEY, id_of_line, id_under, idempotency_key
 from .intake import Intake
+from .limited import Limited, charge, count_messages
 from .mounting import ClassicBridge, answer_with, key_in_path
 from .observed import ROUTE, Observed, correlation_id
 from .operations import Operation, OperationSigner, Submission, mark_of
@@ -22,6 +24,7 @@ __all__ = [
     "ClassicBridge",
     "Guarded",
     "Intake",
+    "Limited",
     "NamedUpload",
     "Observed",
     "Operation",
@@ -31,10 +34,13 @@ __all__ = [
     "RouteTable",
     "Submission",
     "accepted",
+    "answer_if_changed",
     "answer_with",
     "caller_of",
+    "charge",
     "content_encoding",
     "correlation_id",
+    "count_messages",
     "declared_length",
     "error",
     "id_of_line",
@@ -43,9 +49,11 @@ __all__ = [
     "internal_error",
     "key_in_path",
     "mark_of",
+    "max_age_of",
     "media_type",
     "named_upload",
     "read_body",
+    "reuse",
     "status_of",
     "success",
 ]

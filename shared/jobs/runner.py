@@ -14,8 +14,10 @@ from datetime import datetime, timedelta
 from functools import partial
 from uuid import uuid4
 
+from opentelemetry.trace import StatusCode
+
 from shared.tables import Conflict
-from shared.telemetry import log_event
+from shared.telemetry import Name, log_event, span
 
 from .job import Job, JobRun
 from .records import JobRecord, JobRecords, Outcome
@@ -204,7 +206,12 @@ class JobRunner:
 
 
 async def _awaited(job: Job, run: JobRun) -> bool:
-    return bool(await job.call(run))
+    with span(f"run {job.name}", plain={Name.JOB_DUE: run.due.isoformat()}) as current:
+        try:
+            return bool(await job.call(run))
+        except asyncio.CancelledError:  # its time is over, or its lease is lost
+            current.set_status(StatusCode.ERROR, "stopped")
+            raise
 
 
 class _Lease:

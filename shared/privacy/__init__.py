@@ -2,11 +2,12 @@
 
 from .fields import EncryptedModel, FieldProtection, clear_text, token_name
 from .forgetting import Person, StoreSurvey, survey
-from .masking import access_level_of, masked
+from .masking import MaskedRow, access_level_of, masked
 
 __all__ = [
     "EncryptedModel",
     "FieldProtection",
+    "MaskedRow",
     "Person",
     "StoreSurvey",
     "access_level_of",

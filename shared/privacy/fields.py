@@ -180,6 +180,18 @@ class FieldProtection:
                 holder.pop(token_name(name), None)
         return erased
 
+    async def readable_keys(self, found: Iterable[ProtectedValue]) -> frozenset[str]:
+        """Ids of the keys that fields are encrypted under, but for erased ones; raises KeysUnavailable, UnknownKey."""
+        ids = {key_id_of(encrypted_bytes(text)) for one in found if (text := _encrypted_text(one)) is not None}
+        return frozenset([key_id for key_id in ids if await self._find(key_id) is not None])
+
+    async def still_readable(self, keys: Iterable[str]) -> bool:
+        """Whether none of some keys was erased; raises KeysUnavailable."""
+        for key_id in keys:
+            if await self._find(key_id) is None:
+                return False
+        return True
+
     async def _find(self, key_id: str) -> DataKey | None:
         """The key with an id; None where its person was erased."""
         try:

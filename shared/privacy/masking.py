@@ -1,7 +1,7 @@
 """Masking: a caller sees of a row everything up to its access level, and of the rest that it is there."""
 
 from collections.abc import Collection, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic_core import from_json, to_json
 
@@ -9,9 +9,17 @@ from shared.classification import Classification, Plan, ProtectedValue, leaves
 
 from .fields import AssociatedData, FieldProtection, require_clear, token_name
 
-__all__ = ["access_level_of", "masked"]
+__all__ = ["MaskedRow", "access_level_of", "masked"]
 
 _OPERATOR = "operator"
+
+
+class MaskedRow(NamedTuple):
+    """A row as JSON, and by which keys it was decrypted: when one of them is erased, it isn't shown so any more."""
+
+    body: bytes
+    keys: frozenset[str] = frozenset()
+    erased: bool = False
 
 
 def access_level_of(roles: Collection[str] | None) -> Classification:
@@ -23,7 +31,7 @@ def access_level_of(roles: Collection[str] | None) -> Classification:
 
 async def masked(
     text: str, plans: Iterable[Plan], aad: AssociatedData, *, level: Classification, fields: FieldProtection | None
-) -> bytes:
+) -> MaskedRow:
     """A row's JSON as a caller with an access level sees it.
 
     A value above the level is replaced by its token, or by null where it has none, and its path (a JSON pointer)
@@ -38,20 +46,21 @@ async def masked(
     """
     guarding = [plan for plan in plans if plan.protects]
     if not guarding:
-        return text.encode()
+        return MaskedRow(text.encode())
     parsed = from_json(text)
     found = {one.path: one for plan in guarding for one in leaves(plan, parsed)}
     above = [one for one in found.values() if one.leaf.level > level]
     seen = [one for one in found.values() if one.leaf.level <= level]
     if fields is None:
         require_clear(seen)
+    keys: frozenset[str] = frozenset() if fields is None else await fields.readable_keys(seen)
     erased = [] if fields is None else await fields.decrypt_leaves(seen, aad)
     for one in above:
         _mask(one)
     if isinstance(parsed, dict):
         notes: dict[str, list[str]] = {"$masked": [one.path for one in above], "$erased": erased}
         parsed |= {name: sorted(paths) for name, paths in notes.items() if paths}
-    return to_json(parsed)
+    return MaskedRow(to_json(parsed), keys, bool(erased))
 
 
 def _mask(found: ProtectedValue) -> None:

@@ -2,6 +2,17 @@
 
 from .projector import Projector
 from .reader import ViewReader, findable
-from .views import ReadModels, ViewRow
+from .row_cache import CachedRow, Freshness, RowCache
+from .views import ReadModels, StoredRow, ViewRow
 
-__all__ = ["Projector", "ReadModels", "ViewReader", "ViewRow", "findable"]
+__all__ = [
+    "CachedRow",
+    "Freshness",
+    "Projector",
+    "ReadModels",
+    "RowCache",
+    "StoredRow",
+    "ViewReader",
+    "ViewRow",
+    "findable",
+]

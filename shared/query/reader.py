@@ -1,5 +1,6 @@
 """Reads read models as a caller with an access level sees them: one way for every door, HTTP or another."""
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from pydantic_core import from_json
@@ -7,7 +8,7 @@ from pydantic_core import from_json
 from shared.classification import Classification, Tokenized
 from shared.encryption import ProtectionError
 from shared.messages import Registry
-from shared.privacy import FieldProtection, masked
+from shared.privacy import FieldProtection, MaskedRow, masked
 from shared.telemetry import log_event
 
 from .views import ReadModels
@@ -41,18 +42,6 @@ class ViewReader:
         self._rows = rows
         self._fields = fields
 
-    async def one(self, view: str, key: str, *, level: Classification) -> bytes | None:
-        """A row as JSON, or None.
-
-        Raises
-        ------
-        ProtectionError
-            It can't be decrypted; the log says so too.
-        KeysUnavailable
-        """
-        text = await self._rows.get(view, key)
-        return None if text is None else await self._masked(view, key, text, level)
-
     async def find(
         self, view: str, name: str, value: str, *, level: Classification, top: int, after: str = ""
     ) -> MaskedPage | None:
@@ -71,12 +60,24 @@ class ViewReader:
         rows = []
         for key, text in page.rows:
             try:
-                rows.append(from_json(await self._masked(view, key, text, level)))
+                rows.append(from_json((await self.mask(view, key, text, level)).body))
             except ProtectionError:
                 continue
         return MaskedPage(rows, page.after)
 
-    async def _masked(self, view: str, key: str, text: str, level: Classification) -> bytes:
+    async def still_readable(self, keys: Iterable[str]) -> bool:
+        """Whether none of the keys was erased by which rows were decrypted; raises KeysUnavailable."""
+        return self._fields is None or await self._fields.still_readable(keys)
+
+    async def mask(self, view: str, key: str, text: str, level: Classification) -> MaskedRow:
+        """A row's JSON as a caller with an access level sees it.
+
+        Raises
+        ------
+        ProtectionError
+            It can't be decrypted; the log says so too.
+        KeysUnavailable
+        """
         try:
             plans = self._registry.plans(view)
             return await masked(text, plans, ("view", view, key), level=level, fields=self._fields)

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
@@ -24,7 +25,7 @@ from shared.tables import (
     again_on_conflict,
 )
 
-__all__ = ["Page", "ReadModels", "ViewRow"]
+__all__ = ["Page", "ReadModels", "StoredRow", "ViewRow"]
 
 _SHARDS = 16
 _GROUP = 50
@@ -59,6 +60,14 @@ class Page:
 
     rows: list[tuple[str, str]]
     after: str | None
+
+
+class StoredRow(NamedTuple):
+    """A row as it was read: its JSON, the version that the store gave it, and when it was written by its clock."""
+
+    text: str
+    version: str
+    modified: datetime | None
 
 
 class ReadModels:
@@ -122,8 +131,18 @@ class ReadModels:
 
     async def get(self, view: str, key: str) -> str | None:
         """The JSON of a row, or None."""
+        row = await self.read(view, key)
+        return None if row is None else row.text
+
+    async def read(self, view: str, key: str) -> StoredRow | None:
+        """A row and its version, or None."""
         row = await self._table.get(_partition(view, key), row_safe(key))
-        return None if row is None else unpack(row)
+        return None if row is None else StoredRow(unpack(row), str(row.etag), row.modified)
+
+    async def version(self, view: str, key: str) -> str | None:
+        """The version of a row, without the row; None where there is none."""
+        row = await self._table.get(_partition(view, key), row_safe(key), select=("RowKey",))
+        return None if row is None else str(row.etag)
 
     async def find(self, view: str, name: str, tokens: Sequence[str], *, top: int, after: str = "") -> Page:
         """The rows in which a tokenized field has one of some tokens, in the order of their row keys, from `after` on.

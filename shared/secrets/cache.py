@@ -86,6 +86,11 @@ class SecretCache:
         self._to_preload = tuple(preload)
         self._preloading: asyncio.Task[None] | None = None
 
+    @property
+    def size(self) -> int:
+        """Secrets in memory."""
+        return len(self._entries)
+
     async def get(self, name: str) -> Secret:
         """The current version of a secret, or with `name/version` that one.
 

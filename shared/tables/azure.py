@@ -75,7 +75,7 @@ class AzureTable(Table):
         # Retries lie outside, so that each try is signed for the moment at which it goes.
         policies = [UserAgentPolicy(), AsyncRetryPolicy(), *_credential(client.credential, address.netloc)]
         self._pipeline: AsyncPipeline[HttpRequest, AsyncHttpResponse] = AsyncPipeline(
-            MeasuredTransport(use_env_settings=proxied()), policies
+            MeasuredTransport(address.hostname or "", use_env_settings=proxied()), policies
         )
 
     @classmethod

@@ -204,7 +204,8 @@ def _entity(answer: dict[str, Any]) -> Entity:
         for name, value in answer.items()
         if not name.startswith("odata.") and not name.endswith(_TYPE) and name != "Timestamp"
     }
-    return Entity(columns, etag)
+    written = answer.get("Timestamp")
+    return Entity(columns, etag, None if written is None else _decoded(written, "Edm.DateTime"))
 
 
 def _decoded(value: Any, kind: str | None) -> Any:

@@ -103,7 +103,7 @@ class MemoryTable(Table):
         """Have a row there, whatever was there before; returns its version."""
         etag = f"etag-{next(self._versions)}"
         columns = {name: value for name, value in row.items() if value is not None}
-        self.rows[row["PartitionKey"], row["RowKey"]] = Entity(columns, etag)
+        self.rows[row["PartitionKey"], row["RowKey"]] = Entity(columns, etag, datetime.now(UTC))
         return etag
 
     async def ensure_created(self) -> None:
@@ -121,7 +121,7 @@ def _place(operation: Operation) -> tuple[str, str]:
 
 
 def _copied(row: Entity, select: Sequence[str]) -> Entity:
-    return Entity({name: value for name, value in row.items() if not select or name in select}, row.etag)
+    return Entity({name: value for name, value in row.items() if not select or name in select}, row.etag, row.modified)
 
 
 def _ordered(place: tuple[str, str]) -> tuple[bytes, bytes]:

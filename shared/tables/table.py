@@ -5,6 +5,7 @@ Limits from "Understanding the Table service data model" and "Performing entity 
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 __all__ = [
@@ -34,13 +35,20 @@ Columns = Mapping[str, Any]
 
 
 class Entity(dict[str, Any]):
-    """A stored row: its columns, and beside them the version that the store gave it."""
+    """A stored row: its columns, and beside them the version that the store gave it, and when.
 
-    __slots__ = ("etag",)
+    Attributes
+    ----------
+    modified:
+        When it was written last, by the store's clock; None where the columns that were asked for don't tell.
+    """
 
-    def __init__(self, columns: Columns, etag: str | None) -> None:
+    __slots__ = ("etag", "modified")
+
+    def __init__(self, columns: Columns, etag: str | None, modified: datetime | None = None) -> None:
         super().__init__(columns)
         self.etag = etag
+        self.modified = modified
 
 
 def etag_of(row: Columns) -> str | None:

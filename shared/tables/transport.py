@@ -7,13 +7,23 @@ from typing import Any
 from aiohttp import ClientSession, TraceConfig
 from azure.core.pipeline.transport import AioHttpTransport
 
-from shared.telemetry import Metrics
+from shared.telemetry import Metrics, watch_connections
 
 __all__ = ["MeasuredTransport"]
 
 
 class MeasuredTransport(AioHttpTransport):  # type: ignore[misc]  # the SDK loads it by name
-    """Measures how long a request waits for a connection, where metrics are on."""
+    """Measures how long a request waits for a connection, and how many there are, where metrics are on.
+
+    Parameters
+    ----------
+    host:
+        The account's, for the count.
+    """
+
+    def __init__(self, host: str, **options: Any) -> None:
+        super().__init__(**options)
+        self._host = host
 
     async def open(self) -> None:
         """See the SDK's."""
@@ -21,6 +31,7 @@ class MeasuredTransport(AioHttpTransport):  # type: ignore[misc]  # the SDK load
         await super().open()
         if is_new and self.session is not None and Metrics.connection_wait.is_on:
             self.session.trace_configs.append(_trace())
+            watch_connections(self.session.connector, self._host)
 
 
 def _trace() -> TraceConfig:

@@ -1,6 +1,7 @@
 """Telemetry: spans, trace context, metrics and structured logs."""
 
 from .business import BusinessCounter, business_counter
+from .connections import watch_connections
 from .conventions import Name, messaging
 from .instruments import Counter, Instrument
 from .logs import log_event
@@ -44,4 +45,5 @@ __all__ = [
     "redact",
     "redacted_error",
     "span",
+    "watch_connections",
 ]

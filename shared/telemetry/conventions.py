@@ -47,6 +47,7 @@ class Name:
     OPERATIONS: Final = "sluice.operations"
     ROWS: Final = "sluice.rows"
     EVENTS: Final = "sluice.events"
+    JOB_DUE: Final = "sluice.job.due"
 
 
 _BEFORE: Final = "messaging.operation"

@@ -109,6 +109,11 @@ class Metrics:
         unit="s",
         description="How long a request to Table storage waits for a connection, by connection: new or reused",
     )
+    open_connections = Gauge(
+        "http.client.open_connections",
+        unit="{connection}",
+        description="HTTP connections that are open, by host and state: active or idle",
+    )
     outbox_lag = Histogram(
         "sluice.outbox.lag",
         unit="s",
@@ -118,6 +123,11 @@ class Metrics:
         "http.server.request.duration",
         unit="s",
         description="How long an answer takes, by method, route and status",
+    )
+    requests_limited = Counter(
+        "sluice.requests.limited",
+        unit="{request}",
+        description="Requests that a limit refused, by plan and limit: requests, a route, day or month",
     )
     stream_events = Counter(
         "sluice.stream.events",
@@ -148,6 +158,11 @@ class Metrics:
         "sluice.vault.duration",
         unit="s",
         description="How long a read of the key vault takes, its wait for the instance's share included",
+    )
+    secrets_cached = Gauge(
+        "sluice.secrets.cached",
+        unit="{secret}",
+        description="Secrets in memory, each version that was asked for by itself",
     )
     partner_calls = Counter(
         "sluice.partner.calls",

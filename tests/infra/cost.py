@@ -64,7 +64,7 @@ def lines_of(deployment: Deployment, prices: Mapping[str, Any]) -> list[Line]:
     queries = [one for one in _all(deployment, "Insights/scheduledQueryRules") if one.properties["enabled"]]
     queues = len(_all(deployment, "ServiceBus/namespaces/queues"))
     series = sum(_series(one, queues) for one in _all(deployment, "Insights/metricAlerts"))
-    gateways = _all(deployment, "ApiManagement/service")
+    gateways, doors = _all(deployment, "ApiManagement/service"), _all(deployment, "Cdn/profiles")
     hardware = [one for one in _all(deployment, "KeyVault/vaults/keys") if str(one.properties["kty"]).endswith("-HSM")]
     endpoints, zones = _all(deployment, "Network/privateEndpoints"), _all(deployment, "Network/privateDnsZones")
     return [
@@ -78,6 +78,7 @@ def lines_of(deployment: Deployment, prices: Mapping[str, Any]) -> list[Line]:
         Line("units with Capture", hub_units if captured else 0, cost("captureUnit", hub_units if captured else 0)),
         Line("gateway units", sum(int(one.get("sku.capacity")) for one in gateways),
              sum(cost(f"gateway {one.get('sku.name')}", int(one.get("sku.capacity"))) for one in gateways)),
+        Line("Front Door Premium", len(doors), cost("frontDoor Premium", len(doors))),
         Line("private endpoints", len(endpoints), cost("privateEndpoint", len(endpoints))),
         Line("private DNS zones", len(zones), cost("privateZone", len(zones))),
         Line("log alerts", len(queries),

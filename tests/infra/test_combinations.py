@@ -13,6 +13,7 @@ SUBNET = "/subscriptions/s/resourceGroups/rg/providers/Microsoft.Network/virtual
 NOTHING = dict.fromkeys(
     ("workspaceId", "functionsSubnetId", "endpointsSubnetId", "gatewaySubnetId", "dnsZonesGroupId"), ""
 )
+EDGE = {"enabled": False, "mode": "Prevention", "allowedNetworks": [], "requestsPerMinute": 6000}
 WITHOUT_ZONES = {
     app: {"memoryMb": 2048, "maximumInstances": 10, "alwaysReady": [], "httpConcurrency": 16, "zones": False}
     for app in ("api", "high", "bulk", "ordered", "streams")
@@ -26,7 +27,7 @@ def brought(*subnets: str) -> dict[str, Any]:
 
 def changed(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """Parameters with some of them, or some of their members, exchanged."""
-    whole = {"landingZone": NOTHING, **base}
+    whole = {"landingZone": NOTHING, "edge": EDGE, **base}
     for name, value in changes.items():
         whole[name] = {**whole[name], **value} if isinstance(value, dict) else value
     return whole
@@ -77,6 +78,18 @@ def test_the_real_stages_have_no_mistake(environment: Deployment) -> None:
         ("dev", {"ownership": {"costCenter": " "}}, "ownership says application, businessUnit and costCenter"),
         ("prod", {"ownership": {"businessUnit": ""}}, "ownership.businessUnit is '': minLength is 1"),
         ("prod", {"thresholds": {"otherAgeSeconds": 1}}, "thresholds.otherAgeSeconds is less"),
+        ("dev", {"appSettings": {"SLUICE_SYNTHETIC": True}}, "appSettings.SLUICE_SYNTHETIC is True, no string"),
+        ("dev", {"edge": {"enabled": True}}, "edge needs the gateway behind it"),
+        (
+            "prod",
+            {
+                "edge": {"enabled": True},
+                "gateway": {"allowedRanges": [{"first": "203.0.113.1", "last": "203.0.113.9"}]},
+            },
+            "edge goes with allowedNetworks of its own",
+        ),
+        ("prod", {"edge": {"enabled": True, "requestsPerMinute": 9}}, "edge.requestsPerMinute is 9"),
+        ("dev", {"appSettings": {"SLUICE_CLOUD": "china"}}, "appSettings has a name that the template sets itself"),
         *(
             ("dev", {"environmentName": name}, "environmentName is small letters")
             for name in ("a_", "A1", "a.b", "-a", "a-")
@@ -107,6 +120,7 @@ def test_several_mistakes_are_told_together(infra: Path) -> None:
     [
         {"twoColours": True},
         {"notifications": True},
+        {"edge": {"enabled": True, "allowedNetworks": ["203.0.113.0/24"]}},
         {"sizes": WITHOUT_ZONES, "storageSku": "Standard_LRS"},
         {"isolated": False, "gateway": {"sku": "BasicV2"}},
         {"isolated": False, "gateway": {"sku": "Consumption", "capacity": 0}},
@@ -118,6 +132,37 @@ def test_what_goes_together_is_deployed(infra: Path, changes: dict[str, Any]) ->
     """A guard that refuses too much would be an outage of its own."""
     parameters = changed(read_parameters(infra / "params/prod.bicepparam", {}), changes)
     assert len(deploy(infra / "main.bicep", parameters).resources) > 150
+
+
+def test_behind_front_door_its_host_is_the_address(infra: Path) -> None:
+    """In `Location`, for the smoke test, and at the gateway, which lets nothing else through."""
+    parameters = changed(read_parameters(infra / "params/prod.bicepparam", {}), {"edge": {"enabled": True}})
+    deployment = deploy(infra / "main.bicep", parameters)
+    (endpoint,) = deployment.of_type("Microsoft.Cdn/profiles/afdEndpoints")
+    for site in deployment.of_type("Microsoft.Web/sites"):
+        settings = {one["name"]: str(one["value"]) for one in site.get("properties.siteConfig.appSettings")}
+        assert str(endpoint.name) in settings["SLUICE_PUBLIC_URL"]
+    (fragment,) = [
+        one
+        for one in deployment.of_type("Microsoft.ApiManagement/service/policyFragments")
+        if one.name.endswith("sluice-addresses")
+    ]
+    assert 'check-header name="X-Azure-FDID"' in str(fragment.properties["value"])
+    (firewall,) = deployment.of_type("Microsoft.Network/FrontDoorWebApplicationFirewallPolicies")
+    assert firewall.get("properties.policySettings.mode") == "Prevention"
+
+
+@pytest.mark.parametrize("stage", ["dev", "prod"])
+def test_further_settings_are_those_of_every_app(infra: Path, stage: str) -> None:
+    """From azd's environment, as one line of JSON; the next deployment doesn't take them away."""
+    given = {"SLUICE_APP_SETTINGS": '{"SLUICE_SYNTHETIC": "true", "SLUICE_PARTNER_URLS": "carrier=https://c.example"}'}
+    deployment = deploy(infra / "main.bicep", read_parameters(infra / f"params/{stage}.bicepparam", given))
+    sites = deployment.of_type("Microsoft.Web/sites")
+    assert sites
+    for site in sites:
+        settings = {one["name"]: one["value"] for one in site.get("properties.siteConfig.appSettings")}
+        assert settings["SLUICE_SYNTHETIC"] == "true"
+        assert settings["SLUICE_PARTNER_URLS"] == "carrier=https://c.example"
 
 
 def test_hubs_have_the_partitions_of_their_stage(environments: dict[str, Deployment]) -> None:

@@ -14,6 +14,7 @@ _SERVICES: Final = {
     "host": ("a function app, as the Functions host runs it", "host"),
     "vault": ("a Key Vault over HTTPS", "keyvault"),
     "identity": ("an OpenID issuer and the managed identity endpoint", "identity"),
+    "eventgrid": ("Event Grid: custom topics, subscriptions, retries and dead letters", "eventgrid"),
     "partner": ("somebody else's HTTP API, which fails as its script says", "partner"),
 }
 _EXTRAS: Final = ("host", "vault", "identity")
@@ -46,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _usage() -> str:
-    lines = [f"  {name:<10}{what}" for name, (what, _) in _SERVICES.items()]
+    lines = [f"  {name:<11}{what}" for name, (what, _) in _SERVICES.items()]
     return "\n".join(("usage: local-azure SERVICE [options]", "", *lines, "", "local-azure SERVICE --help tells more."))
 
 

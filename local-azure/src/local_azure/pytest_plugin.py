@@ -13,9 +13,18 @@ import pytest
 
 if TYPE_CHECKING:  # a session that uses none of this imports none of it
     from local_azure.broker.running import RunningBroker
-    from local_azure.testing import EventHubs, FunctionsApps, KeyVault, ManagedIdentity, Partner, ServiceBus, Services
+    from local_azure.testing import (
+        EventGrid,
+        EventHubs,
+        FunctionsApps,
+        KeyVault,
+        ManagedIdentity,
+        Partner,
+        ServiceBus,
+        Services,
+    )
 
-__all__ = ["event_hubs", "functions_app", "key_vault", "managed_identity", "partner", "service_bus"]
+__all__ = ["event_grid", "event_hubs", "functions_app", "key_vault", "managed_identity", "partner", "service_bus"]
 
 _SCOPES: dict[str, Literal["session", "module", "function"]] = {
     "session": "session",
@@ -122,6 +131,20 @@ def partner(_local_azure_partner: Partner) -> Partner:
     """Somebody else's API, which has forgotten the test before: `partner.url`, `partner.answers(status=503)`."""
     _local_azure_partner.reset()
     return _local_azure_partner
+
+
+@pytest.fixture(scope=_scope)
+def _local_azure_event_grid(_local_azure_services: Services, _local_azure_broker: RunningBroker) -> EventGrid:
+    from local_azure.testing import EventGrid
+
+    return EventGrid(_local_azure_services, _local_azure_broker.connection_string)
+
+
+@pytest.fixture
+def event_grid(_local_azure_event_grid: EventGrid) -> EventGrid:
+    """An Event Grid without topics; its queues are those of `service_bus`: `event_grid.topic("orders").endpoint`."""
+    _local_azure_event_grid.reset()
+    return _local_azure_event_grid
 
 
 @pytest.fixture(scope=_scope)

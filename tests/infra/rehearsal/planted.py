@@ -80,6 +80,13 @@ def prod(pattern: str, instead: str) -> tuple[Edit, ...]:
     return tuple(Edit(file, pattern, instead) for file in ("infra/params/prod.bicepparam", "infra/main.bicepparam"))
 
 
+EDGE = prod(
+    r"^param location =",
+    "param edge = { enabled: true, mode: 'Prevention', allowedNetworks: [], requestsPerMinute: 6000 }\n"
+    "param location =",
+)
+DOOR = "infra/modules/frontdoor.bicep"
+
 PLANTED = (
     Planted(1, "a parameter without a value, which azd asks for", "azd-asks-for-nothing", "dev",
         (Edit(MAIN, r"^param location string$", "param location string\n\nparam ownerName string"),)),
@@ -195,6 +202,14 @@ PLANTED = (
         (Edit("infra/policies/api.xml", r'timeout="60"', 'timeout="600"'),)),
     Planted(32, "streams that are held back", "streams-go-through", "test",
         (Edit(APIM, r' buffer-response="false"', ""),)),
+    Planted(22, "a route of Front Door before its origin", "route-needs-an-origin", "prod",
+        (*EDGE, Edit(DOOR, r"  dependsOn: \[\n    origin\n  \]\n", ""))),
+    Planted(22, "a firewall that sees nothing", "firewall-protects-every-endpoint", "prod",
+        (*EDGE, Edit(DOOR, r"id: endpoint\.id", "id: profile.id"))),
+    Planted(22, "managed rules in Standard", "managed-rules-need-premium", "prod",
+        (*EDGE, Edit(DOOR, "Premium_AzureFrontDoor", "Standard_AzureFrontDoor"))),
+    Planted(22, "a gateway that answers past its Front Door", "gateway-answers-its-front-door-alone", "prod",
+        (*EDGE, Edit(APIM, r"behindFrontDoor \? doorFragment : ", ""))),
     Planted(0, "changes that nobody looked at", "pipelines-look-before-they-change", "dev",
         (Edit(".github/workflows/deploy.yml", r"--what-if dist/what-if\.json", ""),)),
     Planted(0, "a delivery without a rehearsal", "pipelines-rehearse-first", "dev",

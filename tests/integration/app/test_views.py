@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -96,3 +97,18 @@ async def test_rows_are_found_by_their_tokens_page_by_page(new_table: NewTable) 
     both = await views.find("orders", "who", ["tok_b", "tok_c"], top=10)
     assert [key for key, _ in both.rows] == ["moved", "other"]
     assert both.after is None
+
+
+async def test_a_version_is_told_without_its_row(new_table: NewTable) -> None:
+    """It changes with every write, and says when that was."""
+    views = ReadModels(new_table())
+    assert (await views.read("orders", "A"), await views.version("orders", "A")) == (None, None)
+    before = datetime.now(UTC) - timedelta(seconds=5)
+    await views.put([row("A", 1)])
+    first = await views.read("orders", "A")
+    assert first is not None
+    assert (first.text, first.version) == ("A-1", await views.version("orders", "A"))
+    assert first.modified is not None
+    assert before < first.modified < datetime.now(UTC) + timedelta(seconds=5)
+    await views.put([row("A", 2)])
+    assert await views.version("orders", "A") != first.version

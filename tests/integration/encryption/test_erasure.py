@@ -20,7 +20,7 @@ from functions.composition.encryption import SUBJECT_KEYS, token_keys, wrapper
 from functions.composition.pausing import set_aside
 from functions.composition.platform import Platform, platform
 from functions.composition.processing import processor
-from functions.composition.read_models import VIEWS_TABLE, projector, view_reader
+from functions.composition.read_models import VIEWS_TABLE, projector, row_cache, view_reader
 from functions.composition.sending import lane_senders, publisher
 from functions.composition.state import parking, state_store
 from local.azurite import AzuriteEndpoints
@@ -281,9 +281,9 @@ async def test_an_erasure_leaves_nothing_that_leads_to_the_person(app: App, caps
     for name, value in (("customerId", "17850"), ("mail", "17850@example.com")):
         assert await app.find(name, value) == []
     assert sorted(await entries(app)) == ["large-13047"] * 2 + ["seen-13047"] * 2
-    shown = await app.composition.get(view_reader).one("visits", "seen-17850", level=Classification.RESTRICTED)
+    shown = await app.composition.get(row_cache).one("visits", "seen-17850", level=Classification.RESTRICTED)
     assert shown is not None
-    row = json.loads(shown)
+    row = json.loads(shown.body)
     assert (row["customerId"], row["mail"], row["$erased"]) == (None, None, ["/customerId", "/mail"])
 
     _, other = await app.erase(capsys, "13047", "--dry-run")

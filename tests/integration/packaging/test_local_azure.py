@@ -117,14 +117,14 @@ def test_vault_identity_and_function_app(
     stranger: Stranger, distribution: Distribution, readme: dict[str, str]
 ) -> None:
     """With the extras, and the versions of the SDKs that are current."""
-    stranger.install(f"{distribution.wheel}[all]", "azure-identity", "azure-keyvault-secrets")
-    for name in ("test_vault.py", "test_app.py"):
+    stranger.install(f"{distribution.wheel}[all]", "azure-identity", "azure-keyvault-secrets", "azure-eventgrid")
+    for name in ("test_vault.py", "test_app.py", "test_event_grid.py"):
         (stranger.project / name).write_text(readme[name])
     (stranger.project / "app").mkdir()
     (stranger.project / "app" / "function_app.py").write_text(APP)
     (stranger.project / "app" / "host.json").write_text(json.dumps({"version": "2.0"}))
-    assert "2 passed" in stranger.ask("pytest", "test_vault.py", "test_app.py")
-    for service in ("broker", "host", "identity", "vault"):
+    assert "3 passed" in stranger.ask("pytest", "test_vault.py", "test_app.py", "test_event_grid.py")
+    for service in ("broker", "eventgrid", "host", "identity", "vault"):
         assert stranger.ask("local-azure", service, "--help").startswith(f"usage: local-azure {service}")
     assert stranger.ask("local-azure", "--version").strip() == distribution.version
 

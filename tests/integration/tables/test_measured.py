@@ -37,7 +37,11 @@ async def test_requests_and_connections_are_measured(azurite: AzuriteEndpoints) 
     await table.submit([Upsert({"PartitionKey": "p", "RowKey": "a"})])
     for _ in range(3):
         await table.get("p", "a")
+    states = {one.attributes["http.connection.state"]: one.value for one in Metrics.open_connections.points()}
     await table.close()
+    assert states["active"] == 0
+    assert states["idle"] == 1
+    assert not any(one.value for one in Metrics.open_connections.points())
     requests = counts(Metrics.storage_duration)
     assert requests["read", table.name] == 3
     assert requests["write", table.name] >= 2  # the table is made with its first row

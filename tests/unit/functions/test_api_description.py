@@ -36,6 +36,7 @@ VERBS = {
     ("get", "/api/health/ready"): "getReadiness",
     ("post", "/api/uploads"): "openUpload",
     ("put", "/api/uploads/{uploadId}/blocks/{number}"): "putUploadBlock",
+    ("get", "/api/usage"): "getUsage",
 }
 
 

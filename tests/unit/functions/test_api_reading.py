@@ -277,6 +277,7 @@ async def test_the_description_is_openapi_and_lists_every_route(running: Running
     assert document["info"].keys() >= {"title", "version"}
     listed = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
     assert listed == {
+        ("GET", "/api/usage"),
         ("POST", "/api/messages"),
         ("POST", "/api/orders"),
         ("POST", "/api/credit-notes"),

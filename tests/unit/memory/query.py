@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from shared.query import ViewRow
+from shared.query import StoredRow, ViewRow
 
 from .edge import Edge
 
@@ -34,3 +34,13 @@ class MemoryViews(Edge):
         """A row's JSON."""
         self._meet()
         return self.rows.get((view, key))
+
+    async def read(self, view: str, key: str) -> StoredRow | None:
+        """A row; its version is the number of its event."""
+        text = await self.get(view, key)
+        return None if text is None else StoredRow(text, str(self.sequences.get((view, key), 0)), None)
+
+    async def version(self, view: str, key: str) -> str | None:
+        """The number of a row's event."""
+        row = await self.read(view, key)
+        return None if row is None else row.version

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from local_azure.testing.event_grid import EventGrid
     from local_azure.testing.functions import FunctionsApp, FunctionsApps
     from local_azure.testing.identity import ManagedIdentity
     from local_azure.testing.messaging import EventHubs, ServiceBus
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from local_azure.testing.vault import KeyVault
 
 __all__ = [
+    "EventGrid",
     "EventHubs",
     "FunctionsApp",
     "FunctionsApps",
@@ -28,6 +30,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "EventGrid": "event_grid",
     "EventHubs": "messaging",
     "FunctionsApp": "functions",
     "FunctionsApps": "functions",

@@ -77,7 +77,7 @@ def test_names_and_units_are_said_once_and_as_the_conventions_have_them() -> Non
 def test_the_runbook_lists_every_metric(project: Path) -> None:
     """With its kind and unit."""
     page = (project / "docs" / "operations.md").read_text(encoding="utf-8")
-    listed = re.findall(r"^\| `([a-z]+\.[a-z.]+)` \| (\w+), `([^`]+)` \|", page, re.MULTILINE)
+    listed = re.findall(r"^\| `([a-z]+\.[a-z._]+)` \| (\w+), `([^`]+)` \|", page, re.MULTILINE)
     assert listed == [(one.name, type(one).__name__.lower(), one.unit) for one in instruments()]
 
 
