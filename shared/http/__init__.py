@@ -11,7 +11,10 @@ from .limited import Limited, charge, count_messages
 from .mounting import ClassicBridge, answer_with, key_in_path
 from .observed import ROUTE, Observed, correlation_id
 from .operations import Operation, OperationSigner, Submission, mark_of
+from .presentation import Presented
 from .routing import ANONYMOUS, EVERY_ROLE, PRODUCERS, READERS, Route, RouteTable
+from .shedding import OverloadWatch, Shedding
+from .versions import Deprecation, Versioned
 
 __all__ = [
     "ANONYMOUS",
@@ -22,6 +25,7 @@ __all__ = [
     "ROUTE",
     "BadBody",
     "ClassicBridge",
+    "Deprecation",
     "Guarded",
     "Intake",
     "Limited",
@@ -29,10 +33,14 @@ __all__ = [
     "Observed",
     "Operation",
     "OperationSigner",
+    "OverloadWatch",
+    "Presented",
     "Refused",
     "Route",
     "RouteTable",
+    "Shedding",
     "Submission",
+    "Versioned",
     "accepted",
     "answer_if_changed",
     "answer_with",

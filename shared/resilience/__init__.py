@@ -1,6 +1,7 @@
 """Resilience: when to try again, how often in all, who goes first, and what is asked once for many."""
 
 from .adaptive_bulkhead import AdaptiveBulkhead, BulkheadFull, Concurrency
+from .adaptive_limit import AdaptiveLimit, Importance, ShedPolicy
 from .bounded_cache import BoundedCache
 from .failure_window import BreakerPolicy, FailureWindow, Result
 from .lane_shares import LaneTurns, Share, WeightedBulkhead
@@ -13,6 +14,7 @@ from .token_bucket import RetryBudget, TokenBucket
 
 __all__ = [
     "AdaptiveBulkhead",
+    "AdaptiveLimit",
     "BoundedCache",
     "BreakerOpen",
     "BreakerPolicy",
@@ -20,6 +22,7 @@ __all__ = [
     "Call",
     "Concurrency",
     "FailureWindow",
+    "Importance",
     "LaneTurns",
     "Limit",
     "LimitSpent",
@@ -31,6 +34,7 @@ __all__ = [
     "SharedBreaker",
     "SharedPace",
     "SharedRow",
+    "ShedPolicy",
     "SingleFlight",
     "Snapshot",
     "TokenBucket",
