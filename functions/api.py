@@ -214,8 +214,8 @@ def build_api(
         app.add_exception_handler(kind, not_read)
     served: ASGIApp = Direct(app, {(one.method, one.full_path): checked(one, now=now) for one in routes if one.direct})
     table = RouteTable(routes)
-    served = door.before(served, table, authenticate=authenticate, public_url=public_url, now=now)
-    return Observed(served, now=now)
+    served = door.before(served, table, authenticate=authenticate, now=now)
+    return Observed(served, now=now, presented=door.presenting(served, public_url=public_url))
 
 
 def api_function(app: Observed, *, streams: bool) -> Function:

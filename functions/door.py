@@ -1,4 +1,4 @@
-"""What stands before the routes, from the outside in: origins, versions, presentation, callers, shedding, limits."""
+"""What stands before the routes, from the outside in: origins, versions, presentation; callers, shedding, limits."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -81,7 +81,6 @@ class Door:
         table: RouteTable,
         *,
         authenticate: Authenticate | None,
-        public_url: str,
         now: Callable[[], datetime],
     ) -> ASGIApp:
         """The app behind the door."""
@@ -89,9 +88,21 @@ class Door:
             limiter, usage = self.limits
             app = Limited(app, limiter=limiter, usage=usage, route_of=_limited_by(table), now=now)
         if self.overload is not None:
-            app = Shedding(app, watch=self.overload, find=table.find, is_high=self._is_high, now=now, random=random)
+            app = Shedding(
+                app,
+                watch=self.overload,
+                never=frozenset(route.full_path for route in table.routes if route.is_anonymous),
+                streaming=frozenset((route.method, route.full_path) for route in table.routes if route.streams),
+                is_high=self._is_high,
+                now=now,
+                random=random,
+            )
         if authenticate is not None:
             app = Guarded(app, access=table.access, authenticate=authenticate, now=now)
+        return app
+
+    def presenting(self, app: ASGIApp, *, public_url: str) -> ASGIApp:
+        """The app for who asks for more than its plain answers."""
         app = Presented(app, public_path=urlsplit(public_url).path)
         app = Versioned(app, deprecated=self.deprecated)
         if self.origins:

@@ -3,8 +3,7 @@
 import time
 
 from functions.door import Door
-from shared.http import OverloadWatch
-from shared.resilience import AdaptiveLimit, ShedPolicy
+from shared.http import AdaptiveLimit, OverloadWatch, ShedPolicy
 from shared.sending import Lanes
 
 from .composition import Composition

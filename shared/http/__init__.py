@@ -13,7 +13,7 @@ from .observed import ROUTE, Observed, correlation_id
 from .operations import Operation, OperationSigner, Submission, mark_of
 from .presentation import Presented
 from .routing import ANONYMOUS, EVERY_ROLE, PRODUCERS, READERS, Route, RouteTable
-from .shedding import OverloadWatch, Shedding
+from .shedding import AdaptiveLimit, Importance, OverloadWatch, Shedding, ShedPolicy
 from .versions import Deprecation, Versioned
 
 __all__ = [
@@ -23,10 +23,12 @@ __all__ = [
     "PRODUCERS",
     "READERS",
     "ROUTE",
+    "AdaptiveLimit",
     "BadBody",
     "ClassicBridge",
     "Deprecation",
     "Guarded",
+    "Importance",
     "Intake",
     "Limited",
     "NamedUpload",
@@ -38,6 +40,7 @@ __all__ = [
     "Refused",
     "Route",
     "RouteTable",
+    "ShedPolicy",
     "Shedding",
     "Submission",
     "Versioned",

@@ -17,7 +17,7 @@ _PREFIX = "/api/"
 
 @dataclass(frozen=True, kw_only=True)
 class Deprecation:
-    """When a version was deprecated, when it will be gone, and where that is told."""
+    """When a version was deprecated, when it will be gone, and where its users read of that."""
 
     since: date
     sunset: date | None = None
@@ -83,7 +83,7 @@ def _day(version: str, given: Mapping[str, object], name: str) -> date | None:
 
 
 class Versioned:
-    """ASGI middleware: what comes under a version is served as what it is without, and told of its deprecation."""
+    """ASGI middleware: what comes under a version is served as what it is without, and its deprecation is named."""
 
     def __init__(self, app: ASGIApp, *, deprecated: Mapping[str, Deprecation]) -> None:
         self._app = app

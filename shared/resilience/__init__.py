@@ -1,7 +1,6 @@
 """Resilience: when to try again, how often in all, who goes first, and what is asked once for many."""
 
 from .adaptive_bulkhead import AdaptiveBulkhead, BulkheadFull, Concurrency
-from .adaptive_limit import AdaptiveLimit, Importance, ShedPolicy
 from .bounded_cache import BoundedCache
 from .failure_window import BreakerPolicy, FailureWindow, Result
 from .lane_shares import LaneTurns, Share, WeightedBulkhead
@@ -14,7 +13,6 @@ from .token_bucket import RetryBudget, TokenBucket
 
 __all__ = [
     "AdaptiveBulkhead",
-    "AdaptiveLimit",
     "BoundedCache",
     "BreakerOpen",
     "BreakerPolicy",
@@ -22,7 +20,6 @@ __all__ = [
     "Call",
     "Concurrency",
     "FailureWindow",
-    "Importance",
     "LaneTurns",
     "Limit",
     "LimitSpent",
@@ -34,7 +31,6 @@ __all__ = [
     "SharedBreaker",
     "SharedPace",
     "SharedRow",
-    "ShedPolicy",
     "SingleFlight",
     "Snapshot",
     "TokenBucket",

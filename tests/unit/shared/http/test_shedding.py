@@ -13,8 +13,7 @@ from starlette.responses import Response
 from functions.api import build_api
 from functions.door import Door
 from shared.authentication import Caller, Role
-from shared.http import ANONYMOUS, EVERY_ROLE, OverloadWatch, Route
-from shared.resilience import AdaptiveLimit, Importance, ShedPolicy
+from shared.http import ANONYMOUS, EVERY_ROLE, AdaptiveLimit, Importance, OverloadWatch, Route, ShedPolicy
 from shared.telemetry import Metrics
 from shared.telemetry.metrics import enable
 from tests.unit.asgi import Answer, ask
@@ -73,7 +72,7 @@ def test_one_request_is_always_possible() -> None:
 @pytest.mark.parametrize("wrong", [{"least": 0}, {"least": 9, "most": 8}, {"lag": 0}, {"storage": -1}, {"backlog": 0}])
 def test_a_policy_that_cannot_be_is_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="shedding"):
-        ShedPolicy(**wrong)  # type: ignore[arg-type]
+        ShedPolicy(**wrong)
 
 
 @pytest.fixture
