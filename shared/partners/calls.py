@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import AsyncIterator, Callable, Hashable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar, cast
 from urllib.parse import unquote
@@ -14,15 +14,24 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from shared.messages import MalformedJson, validate_json
 from shared.telemetry import current_traceparent
 
+from .batching import BatchCall, BatchItem
 from .client import Client
-from .errors import InvalidAnswer, PartnerUnavailable
+from .errors import InvalidAnswer, PartnerRefused, PartnerUnavailable
+from .graphql import GraphQLAnswer, GraphQLRequest, codes_of, only_reads
 from .guard import Caller
 from .kept_answers import KeptAnswers
+from .paging import Page, Pages
 from .sessions import Received, Request
 
 __all__ = ["Calls", "Nothing"]
 
 T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
+In = TypeVar("In", bound=BaseModel)
+Out = TypeVar("Out")
+MOST_PAGES = 10_000
+_REFUSAL_BYTES = 16 * 1024
+_GRAPHQL = "application/graphql-response+json, application/json;q=0.9"
 Query = Mapping[str, str | int | bool]
 
 
@@ -107,18 +116,178 @@ class Calls:
         fallback: Callable[[PartnerUnavailable], T] | None = None,
     ) -> T:
         """Make any call; the methods named for HTTP's own are short for it."""
-        client, caller = self._client, self._caller
-        partner = client.partner
         if not _PLAIN_PATH.fullmatch(path):
             _check_path(path)
-        call = f"{partner.name}:{method}:{path}"
-        number = self._numbers[call] = self._numbers.get(call, 0) + 1
-        key = _key(caller.message_id, f"{call}:{number}")
+        key = self._next_key(f"{method}:{path}")
         kept = self._kept(answer) if once else None
         if kept is not None:
+            caller = self._caller
             found = await kept.find(caller.bucket, caller.message_id, key, cast(type[BaseModel], answer))
             if found is not None:
                 return cast(T, found)
+        value = await self._request(
+            method,
+            path,
+            answer,
+            body,
+            key=key,
+            query=query,
+            headers=headers,
+            endpoint=endpoint,
+            critical=critical,
+            stale=stale,
+            fallback=fallback,
+        )
+        if kept is not None:
+            return cast(T, await kept.keep(caller.bucket, caller.message_id, key, cast(BaseModel, value)))
+        return value
+
+    async def pages(
+        self,
+        path: str,
+        answer: type[T],
+        how: Pages,
+        *,
+        query: Query | None = None,
+        most: int = MOST_PAGES,
+        **options: Any,
+    ) -> AsyncIterator[T]:
+        """Read a list page after page: `async for page in calls.pages("/labels", Labels, LinkPages())`.
+
+        Each page is asked for when the one before has been dealt with.
+
+        Parameters
+        ----------
+        how:
+            `LinkPages`, `CursorPages` or `OffsetPages`.
+        most:
+            Pages, at most.
+
+        Raises
+        ------
+        InvalidAnswer
+            The pages go in a circle, are more than `most`, or lead away from the partner.
+        """
+        name = options.setdefault("endpoint", _endpoint(path))
+        page = how.first(Page(path, _texts(query)))
+        asked: set[Hashable] = set()
+        for _ in range(most):
+            asked.add((page.path, frozenset(page.query.items())))
+            value = await self.get(page.path, answer, query=page.query, **options)
+            headers = self.headers
+            yield value
+            try:
+                after = how.after(page, value, headers, self._client.base_url)
+                if after is not None and not _PLAIN_PATH.fullmatch(after.path):
+                    _check_path(after.path)
+            except ValueError as error:
+                raise InvalidAnswer(self._client.partner.name, name, str(error)) from None
+            if after is None:
+                return
+            page = after
+            if (page.path, frozenset(page.query.items())) in asked:
+                raise InvalidAnswer(self._client.partner.name, name, "its pages go in a circle")
+        raise InvalidAnswer(self._client.partner.name, name, f"more than {most} pages")
+
+    async def graphql(
+        self,
+        document: str,
+        data: type[M],
+        variables: BaseModel | None = None,
+        *,
+        path: str = "/graphql",
+        operation: str | None = None,
+        partial: bool = False,
+        headers: Mapping[str, str] | None = None,
+        endpoint: str | None = None,
+        critical: bool = False,
+    ) -> GraphQLAnswer[M]:
+        """Execute a GraphQL document; a document of queries alone is repeated like a GET.
+
+        Parameters
+        ----------
+        partial:
+            Data that comes with errors is taken, and `errors` says what is missing; without, errors are a refusal.
+
+        Raises
+        ------
+        PartnerRefused
+            There are errors, with their codes; `body` has them in the partner's words.
+        """
+        key = self._next_key(f"GRAPHQL:{path}")
+        given = {} if variables is None else variables.model_dump(mode="json", by_alias=True)
+        body = GraphQLRequest(query=document, variables=given, operation_name=operation)
+        answer = await self._request(
+            "POST",
+            path,
+            GraphQLAnswer[data],  # type: ignore[valid-type]  # a model of this call's data
+            body,
+            key=key,
+            headers={"Accept": _GRAPHQL, **(headers or {})},
+            endpoint=endpoint,
+            critical=critical,
+            repeatable=only_reads(document),
+        )
+        name, endpoint = self._client.partner.name, endpoint or _endpoint(path)
+        if answer.errors and (answer.data is None or not partial):
+            words = b",".join(one.model_dump_json().encode() for one in answer.errors)[:_REFUSAL_BYTES]
+            raise PartnerRefused(name, endpoint, f"answered with {codes_of(answer.errors)}", status=200, body=words)
+        if answer.data is None:
+            raise InvalidAnswer(name, endpoint, "answered with neither data nor errors")
+        return answer
+
+    async def together(self, call: BatchCall[In, Out], item: In, *, once: type[Out] | None = None) -> Out:
+        """The outcome of one item of a batch call, sent with those of other messages.
+
+        Parameters
+        ----------
+        once:
+            The model of the outcome, which is then written down as with `once=True`.
+
+        Raises
+        ------
+        PartnerError, PartnerUnavailable
+            As of a call; for all of the request's items.
+        """
+        key = self._next_key(f"BATCH:{call.path}")
+        kept = self._kept(once) if once is not None else None
+        caller = self._caller
+        if kept is not None:
+            found = await kept.find(caller.bucket, caller.message_id, key, cast(type[BaseModel], once))
+            if found is not None:
+                return cast(Out, found)
+        outcome = await self._client.batches.add(call, BatchItem(key, item), self._batch)
+        if kept is not None:
+            return cast(Out, await kept.keep(caller.bucket, caller.message_id, key, cast(BaseModel, outcome)))
+        return outcome
+
+    async def _batch(self, call: BatchCall[Any, Any], items: Sequence[BatchItem[Any]]) -> BaseModel:
+        key = _key(self._caller.message_id, ",".join(one.key for one in items))
+        return await self._request("POST", call.path, call.answer, call.write(items), key=key)
+
+    def _next_key(self, call: str) -> str:
+        call = f"{self._client.partner.name}:{call}"
+        number = self._numbers[call] = self._numbers.get(call, 0) + 1
+        return _key(self._caller.message_id, f"{call}:{number}")
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        answer: type[T],
+        body: BaseModel | None = None,
+        *,
+        key: str,
+        query: Query | None = None,
+        headers: Mapping[str, str] | None = None,
+        endpoint: str | None = None,
+        critical: bool = False,
+        stale: float = 0.0,
+        fallback: Callable[[PartnerUnavailable], T] | None = None,
+        repeatable: bool = False,
+    ) -> T:
+        client, caller = self._client, self._caller
+        partner = client.partner
         sent = dict(headers) if headers else {}
         content: bytes | None = None
         if body is not None:
@@ -133,8 +302,8 @@ class Calls:
         request = Request(
             method,
             path,
-            endpoint or path.strip("/").partition("/")[0] or "/",
-            {name: _text(value) for name, value in query.items()} if query else {},
+            endpoint or _endpoint(path),
+            _texts(query) if query else {},
             sent,
             content,
         )
@@ -145,9 +314,9 @@ class Calls:
             received = await client.call(
                 request,
                 caller,
-                repeatable=partner.idempotency_header is not None,
+                repeatable=repeatable or partner.idempotency_header is not None,
                 critical=critical,
-                is_first=number == 1 and len(self._numbers) == 1,
+                is_first=len(self._numbers) == 1 and self._numbers.total() == 1,
             )
         except PartnerUnavailable as error:
             former = None if asked is None else client.former(asked, within=stale)
@@ -161,8 +330,6 @@ class Calls:
         value = _read(partner.name, request, received, answer)
         if asked is not None and former is None:
             client.remember(asked, received)
-        if kept is not None:
-            return cast(T, await kept.keep(caller.bucket, caller.message_id, key, cast(BaseModel, value)))
         return value
 
     def _kept(self, answer: type[object]) -> KeptAnswers:
@@ -201,6 +368,14 @@ def _check_path(path: str) -> None:
         raise ValueError("a partner's path has no . or .. in it")
     if unquote(URL(f"http://partner{path}").raw_path) != meant:
         raise ValueError("a partner's path is sent as it is written")
+
+
+def _endpoint(path: str) -> str:
+    return path.strip("/").partition("/")[0] or "/"
+
+
+def _texts(query: Query | None) -> dict[str, str]:
+    return {name: _text(value) for name, value in (query or {}).items()}
 
 
 def _text(value: str | int | bool) -> str:

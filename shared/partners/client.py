@@ -8,6 +8,7 @@ from shared.resilience import BoundedCache, RetryBudget
 from shared.telemetry import Metrics, span
 
 from .authenticators import Authenticators, Proofs
+from .batching import Batches
 from .errors import OutcomeUnknown, PartnerError, PartnerFailed, PartnerThrottled
 from .guard import Caller, Guard, Surroundings
 from .meaning import check, was_refused
@@ -37,8 +38,12 @@ class Client:
         session: Connection,
         authenticators: Authenticators,
         around: Surroundings,
+        *,
+        base_url: str = "",
     ) -> None:
         self.partner = partner
+        self.base_url = base_url
+        self.batches = Batches(partner.name)
         self._guard = guard
         self._session = session
         self._authenticators = authenticators
@@ -182,5 +187,6 @@ class Client:
 
     async def close(self) -> None:
         """Close the connections."""
+        await self.batches.close()
         await self._authenticators.close()
         await self._session.close()

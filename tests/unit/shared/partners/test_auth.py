@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import datetime as times
 import hashlib
 import hmac
 import ssl
@@ -16,11 +15,7 @@ from urllib.parse import unquote
 
 import pytest
 from aiohttp import web
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, pkcs12
-from cryptography.x509.oid import NameOID
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, pkcs12
 from oauthlib.oauth2 import (  # type: ignore[import-untyped]
     BackendApplicationServer,
     LegacyApplicationServer,
@@ -51,6 +46,7 @@ from shared.partners.sessions import Received, Request
 from shared.partners.tokens import read_token
 from shared.resilience import BreakerPolicy, Concurrency, Limit, RetryPlan
 from shared.secrets import Secret, UnknownSecret
+from tests.unit.shared.partners.certificates import authority, certificate, pem
 from tests.unit.shared.partners.world import NOW, Label, Parcel, World, world
 
 PARCEL = Parcel(reference="536365")
@@ -680,40 +676,6 @@ async def test_a_signature_is_over_path_and_query_as_they_are_sent() -> None:
     ((target, signature),) = came
     assert target.startswith("/v2/labels%20of/")
     assert signature == hmac.new(b"k", target.encode(), hashlib.sha256).hexdigest()
-
-
-def authority() -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-    """A certificate authority."""
-    return certificate("authority", None)
-
-
-def certificate(
-    name: str, issuer: tuple[x509.Certificate, ec.EllipticCurvePrivateKey] | None
-) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-    """A certificate for this machine, by an authority or its own."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = times.datetime.now(times.UTC)
-    import ipaddress
-
-    built = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer[0].subject if issuer else subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - times.timedelta(hours=1))
-        .not_valid_after(now + times.timedelta(hours=1))
-        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-    )
-    return built.sign(issuer[1] if issuer else key, hashes.SHA256()), key
-
-
-def pem(pair: tuple[x509.Certificate, ec.EllipticCurvePrivateKey]) -> str:
-    """Certificate and key."""
-    private = pair[1].private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    return (private + pair[0].public_bytes(Encoding.PEM)).decode()
 
 
 async def test_a_certificate_of_the_vault_is_shown(tmp_path: Path) -> None:
