@@ -11,7 +11,10 @@ from .limited import Limited, charge, count_messages
 from .mounting import ClassicBridge, answer_with, key_in_path
 from .observed import ROUTE, Observed, correlation_id
 from .operations import Operation, OperationSigner, Submission, mark_of
+from .presentation import Presented
 from .routing import ANONYMOUS, EVERY_ROLE, PRODUCERS, READERS, Route, RouteTable
+from .shedding import AdaptiveLimit, Importance, OverloadWatch, Shedding, ShedPolicy
+from .versions import Deprecation, Versioned
 
 __all__ = [
     "ANONYMOUS",
@@ -20,19 +23,27 @@ __all__ = [
     "PRODUCERS",
     "READERS",
     "ROUTE",
+    "AdaptiveLimit",
     "BadBody",
     "ClassicBridge",
+    "Deprecation",
     "Guarded",
+    "Importance",
     "Intake",
     "Limited",
     "NamedUpload",
     "Observed",
     "Operation",
     "OperationSigner",
+    "OverloadWatch",
+    "Presented",
     "Refused",
     "Route",
     "RouteTable",
+    "ShedPolicy",
+    "Shedding",
     "Submission",
+    "Versioned",
     "accepted",
     "answer_if_changed",
     "answer_with",
