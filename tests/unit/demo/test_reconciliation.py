@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 from local.demo.carrier import Parcels
 from local.demo.invoices import Message
@@ -25,9 +26,7 @@ def everything(status: str = "done") -> Kept:
     )
 
 
-def figures(
-    kept: Kept, events: Counter[str] | None = None, parcels: Parcels | None = None, **changes: object
-) -> Figures:
+def figures(kept: Kept, events: Counter[str] | None = None, parcels: Parcels | None = None, **changes: Any) -> Figures:
     answers = Replay(accepted={each.message_id: each for each in MESSAGES}, answered=len(MESSAGES))
     for name, value in changes.items():
         setattr(answers, name, value)
@@ -122,7 +121,8 @@ def test_percentiles_are_values_that_occur() -> None:
 def test_nothing_reconciles_where_nothing_was_accepted() -> None:
     """As with an app whose sample was removed: every invoice is refused."""
     refused = [Refusal(each.number, "404", "no such route") for each in MESSAGES]
-    for changes in ({"refused": refused}, {"failed": refused}, {}):
+    cases: list[dict[str, Any]] = [{"refused": refused}, {"failed": refused}, {}]
+    for changes in cases:
         found = figures(Kept(), Counter(), accepted={}, **changes)
         assert not found.reconciled
         assert any("nothing was accepted" in problem for problem in found.problems)
