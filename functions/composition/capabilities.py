@@ -34,6 +34,7 @@ _MODULES = (
     "metrics",
     "synthetic",
     "polling",
+    "notifications",
 )
 
 _LOADED = [import_module(f"{__package__}.{name}") for name in _MODULES]

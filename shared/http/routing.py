@@ -21,7 +21,7 @@ PRODUCERS: Access = frozenset({Role.PRODUCER})
 READERS: Access = frozenset({Role.READER, Role.OPERATOR})
 EVERY_ROLE: Access = frozenset(Role)
 _PREFIX = "/api/"
-_PATH = re.compile(r"[A-Za-z0-9._~-]+|\{[A-Za-z]\w*\}")
+_PATH = re.compile(r"\$?[A-Za-z0-9._~-]+|\{[A-Za-z]\w*\}")
 
 
 class WrongRoute(ValueError):
