@@ -42,8 +42,8 @@ async def _timed(
             async with asyncio.timeout(seconds):
                 piece = await anext(pieces, None)
         except TimeoutError:
-            told = seconds >= partner.timeouts.total
-            raise PartnerFailed(partner.name, endpoint, f"nothing more within {seconds:.3g} s", tells=told) from None
+            tells = seconds >= partner.timeouts.total
+            raise PartnerFailed(partner.name, endpoint, f"nothing more within {seconds:.3g} s", tells=tells) from None
         if piece is None:
             return
         yield piece
