@@ -1,10 +1,11 @@
 """What the API says of itself: an OpenAPI document, made from the routes and their models."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
 
+from shared.bulk import BATCH_TYPE, NDJSON
 from shared.health import VERSION
 from shared.http import Route
 from shared.messages import CLOUD_EVENT_TYPE, Handler
@@ -23,12 +24,17 @@ from .schemas import (
 )
 
 __all__ = [
+    "ODATA_METADATA_DOCS",
+    "ODATA_SERVICE_DOCS",
     "block_docs",
+    "bulk_docs",
+    "bulk_operation_docs",
     "command_docs",
     "document",
     "find_docs",
     "health_docs",
     "operation_docs",
+    "query_docs",
     "row_docs",
     "upload_docs",
     "usage_docs",
@@ -38,6 +44,7 @@ _SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
     "apiKey": {"type": "apiKey", "in": "header", "name": "x-api-key"},
 }
+_OLDER = "The older question by one value; it takes no option with a dollar."
 _CORRELATION = {"X-Correlation-ID": reference("headers", "CorrelationId")}
 _PARAMETERS = {
     "IdempotencyKey": {
@@ -94,8 +101,8 @@ def webhook_docs(source: str, method: str) -> dict[str, Any]:
         "tags": ["webhooks"],
         **({"requestBody": {"required": True, "content": {"*/*": {}}}} if method == "POST" else {}),
         "responses": {
-            "200": {"description": "Kept, or an answer of the sender's own kind."},
-            "204": {"description": "Kept."},
+            "200": {"description": "Kept, or an answer of the sender's own kind.", "headers": _CORRELATION},
+            "204": {"description": "Kept.", "headers": _CORRELATION},
             **_errors(s401="Unauthenticated", s413="PayloadTooLarge"),
         },
     }
@@ -142,6 +149,70 @@ def command_docs(handler: Handler | None, handlers: Sequence[Handler]) -> dict[s
     }
 
 
+_LINES = {
+    "type": "string",
+    "description": "One JSON object a line, each what the path without `/bulk` takes as a body; or a single line, an "
+    "`UploadReference`.",
+}
+_ANSWERED = {
+    "type": "string",
+    "description": "A `BulkLine` for each message, in their order. The last line, and one now and then while there is "
+    "nothing else to say, has only `bulk`, a `BulkProgress` and its `operation`.",
+}
+
+
+def bulk_docs(handler: Handler | None, handlers: Sequence[Handler]) -> dict[str, Any]:
+    """The endpoint that takes many commands: a handler's, or any of some handlers'."""
+    events = [command_schemas(one)[1] for one in ([handler] if handler else handlers)]
+    event: Any = events[0] if handler else Named("MessageCloudEvent", {"anyOf": events or [{"type": "object"}]})
+    version = "" if handler is None or handler.version == "1.0" else f"V{pascal(handler.version)}"
+    answer = _answer("", _ANSWERED, Location="Location", Operation_Id="OperationId")
+    answer["content"] = {NDJSON: {"schema": _ANSWERED}}
+    refused = {**answer["content"], "application/json": {"schema": reference("schemas", "Error")}}
+    return {
+        "operationId": f"create{handler.model.__name__}Bulk{version}" if handler else "sendMessages",
+        "summary": "Take many messages in",
+        "tags": [handler.integration if handler else "messages"],
+        "parameters": [
+            _PARAMETERS["IdempotencyKey"],
+            _in("query", "after", {"type": "integer", "minimum": 0}, "Messages up to this number are passed over."),
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {NDJSON: {"schema": _LINES}, BATCH_TYPE: {"schema": {"type": "array", "items": event}}},
+        },
+        "responses": {
+            "202": {**answer, "description": "All were accepted."},
+            "207": {
+                **answer,
+                "description": "Each line says what became of its message; always so where there are many.",
+            },
+            "400": {**answer, "description": "None was accepted; an error where none was read.", "content": refused},
+            "503": {
+                **answer,
+                "description": "None was kept.",
+                "headers": {**answer["headers"], "Retry-After": reference("headers", "RetryAfter")},
+                "content": refused,
+            },
+            **_errors(s404="NotFound", s413="PayloadTooLarge", s415="UnsupportedMediaType"),
+        },
+    }
+
+
+def bulk_operation_docs() -> dict[str, Any]:
+    """How far a bulk came."""
+    return {
+        "operationId": "getBulkOperation",
+        "summary": "How far a bulk came",
+        "tags": ["messages"],
+        "parameters": [_in("path", "bulkId", {"type": "string"})],
+        "responses": {
+            "200": _answer("So far.", reference("schemas", "BulkProgress"), Retry_After="RetryAfter"),
+            **_errors(s404="NotFound"),
+        },
+    }
+
+
 def _examples(model: type[BaseModel]) -> list[Any]:
     extra = model.model_config.get("json_schema_extra")
     found = extra.get("examples", []) if isinstance(extra, dict) else []
@@ -182,16 +253,24 @@ def upload_docs() -> dict[str, Any]:
         "operationId": "openUpload",
         "summary": "Open an upload for a body over the limit",
         "tags": ["uploads"],
+        "parameters": [
+            _in(
+                "query",
+                "for",
+                {"type": "string", "enum": ["message", "bulk"]},
+                "What it is to be; a message's is bounded.",
+            )
+        ],
         "responses": {"201": opened},
     }
 
 
-def block_docs(last: int) -> dict[str, Any]:
+def block_docs(last: int, *, bulk: bool) -> dict[str, Any]:
     """What takes a block of an upload, whose number is at most `last`."""
     content = {"application/octet-stream": {"schema": {"type": "string", "format": "binary", "minLength": 1}}}
     return {
-        "operationId": "putUploadBlock",
-        "summary": "Send a block of an upload",
+        "operationId": "putBulkUploadBlock" if bulk else "putUploadBlock",
+        "summary": f"Send a block of {'a bulk' if bulk else 'an upload'}",
         "tags": ["uploads"],
         "parameters": [
             _in("path", "uploadId", {"type": "string"}),
@@ -247,6 +326,51 @@ def find_docs(view: str, fields: Iterable[str], models: Sequence[type[BaseModel]
             **_errors(s404="NotFound"),
         },
     }
+
+
+def query_docs(view: str, fields: Collection[str], models: Sequence[type[BaseModel]]) -> dict[str, Any]:
+    """The rows of a read model by a query, or by the value of one of some fields."""
+    docs = find_docs(view, fields, models)
+    older = [{**one, "required": False, "description": _OLDER} for one in docs["parameters"] if fields]
+    text = {"type": "string", "maxLength": 1_024}
+    asked = [
+        _in("query", "$filter", {"type": "string", "maxLength": 4_096}, "Which rows, by OData's grammar."),
+        _in("query", "$select", text, "Fields of each row, with commas between."),
+        _in("query", "fields", text, "Another name of `$select`."),
+        _in("query", "$orderby", text, "Fields, each with `asc` or `desc` after it or nothing."),
+        _in("query", "$top", {"type": "integer", "minimum": 0, "maximum": 1_000}, "Rows of a page; 50 without."),
+        _in("query", "$skip", {"type": "integer", "minimum": 0, "maximum": 10_000}, "Rows to leave out first."),
+        _in("query", "$count", {"type": "boolean"}, "Whether `totalCount` is wanted."),
+        _in("query", "$expand", text, "Lists of objects to show: `lines($select=sku;$top=5)`."),
+        _in("query", "$skiptoken", {"type": "string", "maxLength": 4_096}, "Where to go on; `nextLink` has it."),
+    ]
+    page = docs["responses"]["200"]["content"]["application/json"]["schema"]
+    page.schema["properties"]["totalCount"] = {"type": "integer", "minimum": 0, "description": "Where it was asked."}
+    return {
+        **docs,
+        "description": "Answered by the indexes that are declared; a query that none of them serves is refused.",
+        "parameters": [*asked, *older],
+    }
+
+
+ODATA_SERVICE_DOCS: Mapping[str, Any] = {
+    "operationId": "getODataService",
+    "summary": "OData: what there is to read",
+    "tags": ["read"],
+    "responses": {"200": _answer("The service document.", {"type": "object"})},
+}
+ODATA_METADATA_DOCS: Mapping[str, Any] = {
+    "operationId": "getODataMetadata",
+    "summary": "OData: the types of all rows",
+    "tags": ["read"],
+    "responses": {
+        "200": {
+            "description": "CSDL XML.",
+            "headers": _CORRELATION,
+            "content": {"application/xml": {"schema": {"type": "string"}}},
+        }
+    },
+}
 
 
 def _row(models: Sequence[type[BaseModel]]) -> Any:
