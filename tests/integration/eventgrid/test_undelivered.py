@@ -46,7 +46,7 @@ async def test_what_a_subscriber_refused_is_delivered_or_recorded_and_the_contai
         async def deliver(event: Mapping[str, Any]) -> bool:
             if event["type"] == "ours":
                 delivered.append(event)
-            return event["type"] == "ours"
+            return bool(event["type"] == "ours")
 
         drain = UndeliveredDrain(blobs, deliver, cast("DeadLetterStore", dead), now=utc_now)
         assert await drain.drain(lambda: True)

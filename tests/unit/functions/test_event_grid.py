@@ -100,8 +100,8 @@ async def test_one_bad_event_of_a_batch_costs_itself(event_grid: EventGrid) -> N
         properties = {"endpointUrl": address, "maxEventsPerBatch": 10}
         destination = {"endpointType": "WebHook", "properties": properties}
         await asyncio.to_thread(event_grid.subscription, "contoso", "to-app", destination=destination)
-        events = [CloudEvent(id=str(n), source="/s", type="made", data={}) for n in range(3)]
-        strange = CloudEvent(id="x", source="/s", type="unknown", data=None)
+        events: list[Any] = [CloudEvent(id=str(n), source="/s", type="made", data={}) for n in range(3)]
+        strange: Any = CloudEvent(id="x", source="/s", type="unknown", data=None)
         await asyncio.to_thread(publish, event_grid, topic, [events[0], strange, *events[1:]])
     assert len(app.lanes.sent) == 3
     assert event_grid.metrics("contoso")["DeliverySuccessCount"] == 4
