@@ -44,7 +44,7 @@ async def test_the_call_with_every_option_runs(project: Path) -> None:
         "datetime": datetime,
         "UTC": UTC,
     }
-    call = _snippets(project)[-1].replace("outcome = await run", "pending = run")
+    call = _snippets(project)[2].replace("outcome = await run", "pending = run")
     exec(compile(call, "testing-handlers.md", "exec"), names)
     assert (await names["pending"]).done
 
