@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cache
@@ -14,14 +14,12 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from shared.authentication import Caller, IdentityError, Role
+from shared.authentication import IdentityError, Role
 from shared.health import VERSION, Health
 from shared.http import (
     ANONYMOUS,
     ROUTE,
     ClassicBridge,
-    Guarded,
-    Limited,
     Observed,
     Route,
     RouteTable,
@@ -29,10 +27,11 @@ from shared.http import (
     error,
     internal_error,
 )
-from shared.limits import Limiter, UsageMeter
+from shared.http.guarded import Authenticate
 from shared.messages import ErrorCode
 
 from .documentation import documentation_page
+from .door import Door
 from .openapi import document, health_docs
 from .triggers import AppName, Function, HttpTrigger
 from .unavailable import FAILURES, NOT_READ, failed
@@ -43,9 +42,8 @@ LONGEST_NAME, MOST_NAMED = 80, 20
 READ_SECONDS = 10.0
 """A client has given up by then; a request that waits on keeps one of the instance's few places."""
 
+OPEN = Door()
 Endpoint = Callable[[Request], Awaitable[Response]]
-Authenticate = Callable[[Iterable[tuple[bytes, bytes]]], Awaitable[Caller]]
-"""From a request's headers to the caller; raises IdentityError."""
 
 
 class Direct:
@@ -154,7 +152,7 @@ def build_api(
     now: Callable[[], datetime],
     public_url: str = "",
     read_seconds: float = READ_SECONDS,
-    limits: tuple[Limiter, UsageMeter] | None = None,
+    door: Door = OPEN,
 ) -> Observed:
     """The API as an ASGI app, with paths as the platform hands them over.
 
@@ -166,8 +164,8 @@ def build_api(
         Where callers reach the app; empty where they reach it directly.
     read_seconds:
         What a GET may take before it is answered with 503.
-    limits:
-        How often a client may call, and what counts that it did; None limits nobody.
+    door:
+        What else stands before the routes.
     """
     app = FastAPI(
         title="Sluice",
@@ -216,24 +214,8 @@ def build_api(
         app.add_exception_handler(kind, not_read)
     served: ASGIApp = Direct(app, {(one.method, one.full_path): checked(one, now=now) for one in routes if one.direct})
     table = RouteTable(routes)
-    if limits is not None:
-        limiter, usage = limits
-        served = Limited(served, limiter=limiter, usage=usage, route_of=limited_by(table), now=now)
-    if authenticate is not None:
-        served = Guarded(served, access=table.access, authenticate=authenticate, now=now)
-    return Observed(served, now=now)
-
-
-def limited_by(table: RouteTable) -> Callable[[str, str], str | None]:
-    """From method and path to the name of the route whose limits count; None for what everybody may call."""
-
-    def name(method: str, path: str) -> str | None:
-        if table.access(method, path) is None:
-            return None
-        route = table.find(method, path)
-        return "" if route is None else route.name
-
-    return name
+    served = door.before(served, table, authenticate=authenticate, now=now)
+    return Observed(served, now=now, presented=door.presenting(served, public_url=public_url))
 
 
 def api_function(app: Observed, *, streams: bool) -> Function:

@@ -12,6 +12,7 @@ __all__ = ["CAPABILITIES", "SETTINGS"]
 
 _MODULES = (
     "ingestion",
+    "bulk",
     "processing",
     "pausing",
     "streams",
@@ -34,6 +35,7 @@ _MODULES = (
     "metrics",
     "synthetic",
     "polling",
+    "notifications",
 )
 
 _LOADED = [import_module(f"{__package__}.{name}") for name in _MODULES]

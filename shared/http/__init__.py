@@ -1,7 +1,7 @@
 """HTTP: the API's plumbing between FastAPI, the platform and the lanes."""
 
-from .answers import accepted, error, internal_error, success
-from .bodies import BadBody, NamedUpload, declared_length, media_type, named_upload, read_body
+from .answers import accepted, error, internal_error, status_of, success
+from .bodies import BadBody, NamedUpload, content_encoding, declared_length, media_type, named_upload, read_body
 from .commands import Refused
 from .conditional import answer_if_changed, max_age_of, reuse
 from .guarded import Guarded, caller_of
@@ -11,7 +11,10 @@ from .limited import Limited, charge, count_messages
 from .mounting import ClassicBridge, answer_with, key_in_path
 from .observed import ROUTE, Observed, correlation_id
 from .operations import Operation, OperationSigner, Submission, mark_of
+from .presentation import Presented
 from .routing import ANONYMOUS, EVERY_ROLE, PRODUCERS, READERS, Route, RouteTable
+from .shedding import AdaptiveLimit, Importance, OverloadWatch, Shedding, ShedPolicy
+from .versions import Deprecation, Versioned
 
 __all__ = [
     "ANONYMOUS",
@@ -20,24 +23,33 @@ __all__ = [
     "PRODUCERS",
     "READERS",
     "ROUTE",
+    "AdaptiveLimit",
     "BadBody",
     "ClassicBridge",
+    "Deprecation",
     "Guarded",
+    "Importance",
     "Intake",
     "Limited",
     "NamedUpload",
     "Observed",
     "Operation",
     "OperationSigner",
+    "OverloadWatch",
+    "Presented",
     "Refused",
     "Route",
     "RouteTable",
+    "ShedPolicy",
+    "Shedding",
     "Submission",
+    "Versioned",
     "accepted",
     "answer_if_changed",
     "answer_with",
     "caller_of",
     "charge",
+    "content_encoding",
     "correlation_id",
     "count_messages",
     "declared_length",
@@ -53,5 +65,6 @@ __all__ = [
     "named_upload",
     "read_body",
     "reuse",
+    "status_of",
     "success",
 ]

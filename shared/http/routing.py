@@ -110,10 +110,11 @@ class RouteTable:
     """
 
     def __init__(self, routes: Iterable[Route]) -> None:
+        self.routes = tuple(routes)
         self._exact: dict[tuple[str, str], Route] = {}
         self._patterns: list[tuple[str, re.Pattern[str], Route]] = []
         self._anonymous: set[str] = set()
-        for route in routes:
+        for route in self.routes:
             if "{" in route.path:
                 pattern = re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(route.full_path))
                 self._patterns.append((route.method, re.compile(pattern), route))

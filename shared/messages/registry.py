@@ -27,6 +27,7 @@ __all__ = [
     "Declaration",
     "Declared",
     "Handler",
+    "Notification",
     "Priority",
     "Projection",
     "Registry",
@@ -53,6 +54,8 @@ class Handler:
     ----------
     webhook:
         The source whose webhooks it handles: it takes no commands of producers then.
+    internal:
+        Only handlers, polls and operators send it.
     """
 
     integration: str
@@ -65,6 +68,7 @@ class Handler:
     retry: RetryPlan | None = None
     owned: bool = False
     webhook: str | None = None
+    internal: bool = False
     call: Callable[[Any, Any], Awaitable[None]]
 
     @cached_property
@@ -217,6 +221,14 @@ class Rotation:
     call: Callable[[Any], Awaitable[str]]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Notification:
+    """An event type that goes to the topic for notifications, with its data or without."""
+
+    event_type: str
+    with_data: bool = False
+
+
 @dataclass
 class Declared:
     """What an integration declares, in order."""
@@ -227,6 +239,7 @@ class Declared:
     rotations: list[Rotation] = field(default_factory=list)
     scheduled: list[Scheduled] = field(default_factory=list)
     webhook_sources: list[WebhookSource] = field(default_factory=list)
+    notifications: list[Notification] = field(default_factory=list)
 
 
 class Declaration:
@@ -252,6 +265,11 @@ class Registry:
         self._projections: dict[str, list[Projection]] = {}
         self._routes: dict[str, Handler] = {}
         self._rotations: dict[str, Rotation] = {}
+        self.notifications: dict[str, Notification] = {}
+        for notification in (one for integration in self.integrations for one in integration.notifications):
+            if notification.event_type in self.notifications:
+                raise ValueError(f"{notification.event_type} is notified of twice")
+            self.notifications[notification.event_type] = notification
         self.webhook_sources: dict[str, WebhookSource] = {}
         for source in (one for integration in self.integrations for one in integration.webhook_sources):
             if source.name in self.webhook_sources:

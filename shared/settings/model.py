@@ -12,6 +12,7 @@ from shared.health.settings import HealthSettings
 from shared.http.settings import HttpSettings
 from shared.jobs.settings import JobSettings
 from shared.limits.settings import LimitSettings
+from shared.notifications.settings import NotificationSettings
 from shared.partners.settings import PartnerSettings
 from shared.processing.settings import ProcessingSettings
 from shared.query.settings import ReadingSettings
@@ -34,6 +35,7 @@ class Settings(
     ReadingSettings,
     ProcessingSettings,
     PartnerSettings,
+    NotificationSettings,
     DeadLetterSettings,
     SecretSettings,
     RotationSettings,

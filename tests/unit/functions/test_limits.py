@@ -17,7 +17,7 @@ from shared.limits import Limiter, Plans, Surroundings, TableBlocks, TableUsage,
 from shared.messages import Registry
 from shared.settings import Settings
 from shared.tables import MemoryTable
-from tests.unit.asgi import Answer
+from tests.unit.asgi import Answer, ask
 
 from .conftest import ENVIRONMENT, Running
 from .samples import order
@@ -271,5 +271,50 @@ def test_a_plan_for_a_route_that_is_not_there_stops_the_start(registry: Registry
     ],
 )
 def test_settings_that_cannot_be_are_named(name: str, value: str) -> None:
+    with pytest.raises(WrongSettings, match=name):
+        Settings.load(ENVIRONMENT | {name: value})
+
+
+async def test_pages_of_named_origins_may_call_and_others_may_not(registry: Registry) -> None:
+    origin = "https://app.example.org"
+    running = Running(registry, ENVIRONMENT | {"SLUICE_CORS_ORIGINS": origin})
+    asked = {"Origin": origin, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "x-api-key"}
+    preflight = await ask(running.asgi, "OPTIONS", "/api/orders", headers=asked)
+    assert preflight.status == 200
+    assert preflight.headers["access-control-allow-origin"] == origin
+    answer = await running.get("/api/health", Origin=origin)
+    assert answer.headers["access-control-allow-origin"] == origin
+    assert "RateLimit" in answer.headers["access-control-expose-headers"]
+    stranger = await running.get("/api/health", Origin="https://evil.example")
+    assert "access-control-allow-origin" not in stranger.headers
+    closed = await Running(registry).get("/api/health", Origin=origin)
+    assert "access-control-allow-origin" not in closed.headers
+
+
+async def test_the_pinned_version_is_the_same_api(registry: Registry) -> None:
+    deprecated = json.dumps({"v1": {"since": "2027-01-01", "sunset": "2027-07-01", "link": "https://example.org/v1"}})
+    running = Running(registry, ENVIRONMENT | {"SLUICE_API_DEPRECATIONS": deprecated})
+    answer = await running.post("/api/v1/orders", order())
+    assert answer.status == 202
+    assert answer.headers["sunset"].endswith("2027 00:00:00 GMT")
+    assert (await running.get(answer.headers["location"])).status == 200
+    assert (await running.get("/api/v1/orders/none")).status == 404
+    assert "sunset" not in (await running.post("/api/orders", order())).headers
+    links = await running.get("/api/v1/usage", accept="application/hal+json")
+    assert links.json["_links"]["self"]["href"] == "/api/usage"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SLUICE_CORS_ORIGINS", "*"),
+        ("SLUICE_CORS_ORIGINS", "https://app.example.org/path"),
+        ("SLUICE_CORS_ORIGINS", "null"),
+        ("SLUICE_API_DEPRECATIONS", "{}x"),
+        ("SLUICE_SHED_LEAST", "2000"),
+        ("SLUICE_SHED_LAG_SECONDS", "0"),
+    ],
+)
+def test_settings_of_the_door_that_cannot_be_are_named(name: str, value: str) -> None:
     with pytest.raises(WrongSettings, match=name):
         Settings.load(ENVIRONMENT | {name: value})
