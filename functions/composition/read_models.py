@@ -122,7 +122,7 @@ def capability(composition: Composition) -> Capability:
         declared,
         lambda: composition.get(view_pages),
         lambda: composition.get(continuations),
-        public_path=composition.settings.public_path,
+        public_url=composition.settings.public_url,
         now=composition.now,
     )
     views = Views(
