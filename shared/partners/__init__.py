@@ -28,7 +28,7 @@ from .graphql import GraphQLAnswer, GraphQLError
 from .guard import Caller, Surroundings
 from .kept_answers import KeptAnswers
 from .paging import CursorPages, LinkPages, OffsetPages
-from .partner import Partner, PartnerModel, Pool, Target, Timeouts
+from .partner import Partner, PartnerModel, Pool, Target, Timeouts, has_address
 from .partners import Partners
 from .polling import Item, Poll, Polled, Position, poll_once
 from .sessions import Connection, Opened, Received, Request
@@ -83,5 +83,6 @@ __all__ = [
     "Target",
     "Timeouts",
     "UnknownTarget",
+    "has_address",
     "poll_once",
 ]
