@@ -95,9 +95,9 @@ class StoredAnswer:
     def of(cls, request: Request, received: Received, *, asked_at: float, received_at: float) -> "StoredAnswer | None":
         """An answer that may be stored (RFC 9111, 3); None where it mustn't, or where that is of no use."""
         headers = received.headers
-        said, asked = directives(headers.get("cache-control", "")), _asked(request)
+        control, asked = directives(headers.get("cache-control", "")), _asked(request)
         vary = _listed(headers.get("vary", ""))
-        if received.status not in _UNDERSTOOD or "no-store" in said or "no-store" in asked or "*" in vary:
+        if received.status not in _UNDERSTOOD or "no-store" in control or "no-store" in asked or "*" in vary:
             return None
         own = {name.lower(): value for name, value in request.headers.items()}
         hop = {"connection", *_listed(headers.get("connection", ""))} - {"cache-control"}
@@ -107,14 +107,14 @@ class StoredAnswer:
         return made if made.lifetime > 0 or made.conditions else None
 
     @property
-    def _said(self) -> dict[str, str]:
+    def _control(self) -> dict[str, str]:
         return directives(self.received.headers.get("cache-control", ""))
 
     @property
     def lifetime(self) -> float:
         """Seconds for which it is fresh (RFC 9111, 4.2.1)."""
-        headers, said = self.received.headers, self._said
-        if (most := _seconds(said.get("max-age"))) is not None:
+        headers, control = self.received.headers, self._control
+        if (most := _seconds(control.get("max-age"))) is not None:
             return most
         if (expires := headers.get("expires")) is None:
             return 0.0
@@ -145,24 +145,24 @@ class StoredAnswer:
 
     def serves(self, request: Request, now: float) -> bool:
         """Whether it may be used without asking the partner (RFC 9111, 4.2.4 and 5.2.1)."""
-        said, asked = self._said, _asked(request)
-        if "no-cache" in said or "no-cache" in asked:
+        control, asked = self._control, _asked(request)
+        if "no-cache" in control or "no-cache" in asked:
             return False
         age, lifetime = self.age(now), self.lifetime
         if (most := _seconds(asked.get("max-age"))) is not None and age > most:
             return False
         if lifetime - age > (_seconds(asked.get("min-fresh")) or 0):
             return True
-        if "max-stale" not in asked or "must-revalidate" in said:
+        if "max-stale" not in asked or "must-revalidate" in control:
             return False
         return not asked["max-stale"] or age - lifetime <= (_seconds(asked["max-stale"]) or 0)
 
     def serves_instead(self, now: float) -> bool:
         """Whether it may be used in the place of a failure (RFC 5861, 4)."""
-        said = self._said
-        if "no-cache" in said or "must-revalidate" in said:
+        control = self._control
+        if "no-cache" in control or "must-revalidate" in control:
             return False
-        longer = _seconds(said.get("stale-if-error")) or 0
+        longer = _seconds(control.get("stale-if-error")) or 0
         return self.age(now) - self.lifetime <= longer
 
     def found_good(self, headers: Mapping[str, str], *, asked_at: float, received_at: float) -> "StoredAnswer":

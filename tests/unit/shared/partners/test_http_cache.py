@@ -56,10 +56,10 @@ class Bank:
             ),
         )
 
-    def says(self, value: int = 0, *, status: int = 200, path: str = "/rate", **headers: str) -> None:
-        """Have it answer so; names are written with underscores."""
-        named = {name.replace("_", "-"): text for name, text in headers.items()}
-        self.api.answers("GET", path, {"value": value}, status=status, headers=named)
+    def says(self, value: int = 0, *, status: int = 200, more: Mapping[str, str] | None = None, **headers: str) -> None:
+        """Have it answer so; names of headers are written with underscores."""
+        named = {name.replace("_", "-"): text for name, text in {**headers, **(more or {})}.items()}
+        self.api.answers("GET", "/rate", {"value": value}, status=status, headers=named)
 
     def calls(self) -> Calls:
         """Of another message each time."""
@@ -121,7 +121,7 @@ LIFETIMES: list[tuple[Mapping[str, str], float]] = [
 async def test_an_answer_is_fresh_for_as_long_as_it_says(headers: Mapping[str, str], seconds: float) -> None:
     """And not a second longer; without a word it isn't used again at all."""
     bank = Bank()
-    bank.says(1, **headers)
+    bank.says(1, more=headers)
     await bank.rate()
     bank.passes(max(0.0, seconds - 1))
     bank.says(2)
@@ -211,7 +211,7 @@ async def test_answers_differ_by_what_they_vary_with() -> None:
 async def test_what_is_stale_is_asked_for_anew(validator: dict[str, str], condition: str) -> None:
     """Under a condition: what the partner finds good is fresh again, with the headers of the 304."""
     bank = Bank()
-    bank.says(1, cache_control="max-age=60", **validator)
+    bank.says(1, more=validator, cache_control="max-age=60")
     await bank.rate()
     bank.passes(100)
     bank.says(9, status=304, cache_control="max-age=300", x_more="yes", content_length="0")
