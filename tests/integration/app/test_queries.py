@@ -71,4 +71,5 @@ async def test_rows_without_index_rows_get_them(new_table: NewTable) -> None:
     assert (await query(table, 50, filter="note eq 'x'"))[0] == []
     assert await Indexer(table, ReadModels(table, DECLARED), DECLARED).run(lambda: 1.0) == (30, 30, True)
     found, total = await query(table, 50, filter="note eq 'x'", count="true")
+    assert total is not None
     assert len(found) == total > 0
