@@ -71,7 +71,7 @@ class UsageMeter:
         self._store = store
         self._instance = instance
         self._now = now
-        self._counted: dict[tuple[date, str, str], Counts] = {}
+        self._counted: dict[tuple[date, str, str], list[int]] = {}
         self._unsure: list[tuple[tuple[date, str, str], Counts, str]] = []
         self._number = 0
         self._task: asyncio.Task[None] | None = None
@@ -82,7 +82,12 @@ class UsageMeter:
         key = (self._now().date(), client, plan.name)
         if key not in self._counted and len(self._counted) >= MOST_COUNTED:
             key = (key[0], "", "")
-        self._counted[key] = self._counted.get(key, Counts()) + Counts(1, messages, size)
+        counted = self._counted.get(key)
+        if counted is None:
+            counted = self._counted[key] = [0, 0, 0]
+        counted[0] += 1
+        counted[1] += messages
+        counted[2] += size
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._run(), name="usage", context=Context())
 
@@ -99,7 +104,7 @@ class UsageMeter:
             due = self._unsure
             for key, counts in counted.items():
                 self._number += 1
-                due.append((key, counts, f"{self._instance}.{self._number}"))
+                due.append((key, Counts(*counts), f"{self._instance}.{self._number}"))
             self._unsure = []
             for number, (key, counts, flush) in enumerate(due):
                 try:

@@ -19,7 +19,7 @@ from shared.telemetry.metrics import enable
 from tests.unit.asgi import Answer, ask
 from tests.unit.virtual_time import VirtualTime
 
-POLICY = ShedPolicy(least=4, most=100, lag=0.25, storage=1, backlog=50)
+POLICY = ShedPolicy(least=4, most=100, begin=100, lag=0.25, storage=1, backlog=50)
 QUIET = {"lag": 0.0, "storage": 0.01, "backlog": 0}
 
 
