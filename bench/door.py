@@ -141,7 +141,7 @@ async def _works(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 class _OwnTime(asyncio.SelectorEventLoop):
-    """Its time is the processor time that it used: what else the machine does takes nothing of the clients' patience."""
+    """Its time is the processor time that it used: other work of the machine takes nothing of the clients' patience."""
 
     def time(self) -> float:
         """Seconds."""

@@ -58,6 +58,9 @@ class UsageStore(Protocol):
         ...
 
 
+_Flush = tuple[tuple[date, str, str], Counts, str]
+
+
 class UsageMeter:
     """Counts what this instance lets pass.
 
@@ -72,7 +75,7 @@ class UsageMeter:
         self._instance = instance
         self._now = now
         self._counted: dict[tuple[date, str, str], list[int]] = {}
-        self._unsure: list[tuple[tuple[date, str, str], Counts, str]] = []
+        self._unsure: _Flush | None = None
         self._number = 0
         self._task: asyncio.Task[None] | None = None
         self._flushing = asyncio.Lock()
@@ -93,29 +96,31 @@ class UsageMeter:
 
     async def _run(self) -> None:
         """Write every few seconds while there is something to write: an idle process isn't kept awake."""
-        while self._counted or self._unsure:
+        while self._counted or self._unsure is not None:
             await asyncio.sleep(FLUSH_SECONDS)
             await self.flush()
 
     async def flush(self) -> None:
-        """Write what was counted; what can't be written now is kept for the next time."""
+        """Write what was counted; what can't be written now is kept for the next time, in no more room than before."""
         async with self._flushing:
-            counted, self._counted = self._counted, {}
-            due = self._unsure
-            for key, counts in counted.items():
+            if self._unsure is not None and not await self._write(self._unsure):
+                return
+            for key in list(self._counted):
                 self._number += 1
-                due.append((key, Counts(*counts), f"{self._instance}.{self._number}"))
-            self._unsure = []
-            for number, (key, counts, flush) in enumerate(due):
-                try:
-                    await self._store.add(*key, counts, flush=flush)
-                except asyncio.CancelledError:
-                    self._unsure = due[number:]
-                    raise
-                except Exception as failure:
-                    self._unsure = due[number:]
-                    log_event("usage not written", level=logging.WARNING, error=failure, entries=len(self._unsure))
+                self._unsure = (key, Counts(*self._counted.pop(key)), f"{self._instance}.{self._number}")
+                if not await self._write(self._unsure):
                     return
+
+    async def _write(self, one: "_Flush") -> bool:
+        """Whether it is written now; where that isn't known, it is sent again under its name."""
+        key, counts, flush = one
+        try:
+            await self._store.add(*key, counts, flush=flush)
+        except Exception as failure:
+            log_event("usage not written", level=logging.WARNING, error=failure, entries=1 + len(self._counted))
+            return False
+        self._unsure = None
+        return True
 
     async def close(self) -> None:
         """Write what is left, and stop."""

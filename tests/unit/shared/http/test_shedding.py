@@ -32,7 +32,7 @@ class Clock:
         return self.seconds
 
 
-@pytest.mark.parametrize("sign", [{"lag": 0.3}, {"storage": 1.5}, {"backlog": 60}])
+@pytest.mark.parametrize("sign", [{"lag": 0.3}, {"storage": 1.2}, {"backlog": 60}])
 def test_each_sign_of_overload_lowers_the_limit_and_quiet_raises_it(sign: dict[str, float]) -> None:
     clock = Clock()
     limit = AdaptiveLimit(POLICY, clock=clock)
