@@ -176,17 +176,17 @@ def test_who_reads_slowly_slows_the_sending(time: VirtualTime) -> None:
     sender = Sender()
 
     async def story() -> None:
-        reader = Reader(ndjson(*orders(3_500)))
+        reader = Reader(ndjson(*orders(5_500)))
         reader.may_read.clear()
         asking = asyncio.ensure_future(reader.ask(sender.running))
         await asyncio.sleep(60)
         waiting = len(sender.running.lanes.sent)
-        assert waiting < 3_000
+        assert waiting < 4_500
         await asyncio.sleep(30)
         assert len(sender.running.lanes.sent) == waiting
         reader.may_read.set()
         await asking
-        assert reader.lines[-1]["bulk"]["through"] == 3_500
+        assert reader.lines[-1]["bulk"]["through"] == 5_500
 
     time.run(story())
 
