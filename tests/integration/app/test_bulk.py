@@ -231,8 +231,8 @@ async def test_an_upload_of_any_length_takes_bounded_memory_and_goes_on_where_it
         assert 0 < kept["through"] <= LINES
         path, seen, last = f"{door.url}/api/orders/bulk?after={kept['through']}", 0, b""
         async with session.post(path, json=named, headers=headers) as answer:
-            async for last in answer.content:
-                seen += 1
+            async for line in answer.content:
+                seen, last = seen + 1, line
                 if seen % 5_000 == 0:
                     most = max(most, resident(door))
         whole = json.loads(last)["bulk"]
