@@ -101,8 +101,8 @@ def webhook_docs(source: str, method: str) -> dict[str, Any]:
         "tags": ["webhooks"],
         **({"requestBody": {"required": True, "content": {"*/*": {}}}} if method == "POST" else {}),
         "responses": {
-            "200": {"description": "Kept, or an answer of the sender's own kind."},
-            "204": {"description": "Kept."},
+            "200": {"description": "Kept, or an answer of the sender's own kind.", "headers": _CORRELATION},
+            "204": {"description": "Kept.", "headers": _CORRELATION},
             **_errors(s401="Unauthenticated", s413="PayloadTooLarge"),
         },
     }

@@ -36,6 +36,7 @@ _MODULES = (
     "synthetic",
     "polling",
     "notifications",
+    "undelivered",
 )
 
 _LOADED = [import_module(f"{__package__}.{name}") for name in _MODULES]

@@ -2,6 +2,8 @@
 
 from functions.webhooks import Webhooks
 from shared.authentication import Fetcher
+from shared.environment import WrongSettings
+from shared.secrets import SecretCache, UnknownSecret
 
 from .capability import Capability
 from .claims import CLAIMS
@@ -11,7 +13,7 @@ from .ingestion import intake
 from .secrets import secret_cache
 from .sending import to_lanes
 
-__all__ = ["capability"]
+__all__ = ["capability", "webhooks"]
 
 
 def fetcher(composition: Composition) -> Fetcher:
@@ -19,23 +21,33 @@ def fetcher(composition: Composition) -> Fetcher:
     return composition.closing(Fetcher())
 
 
-def capability(composition: Composition) -> Capability:
-    """Routes for the sources of all integrations; none without sources."""
+def webhooks(composition: Composition) -> Webhooks:
+    """The endpoints of the sources of all integrations."""
     settings = composition.settings
 
     async def fetch(url: str) -> bytes:
         return await composition.get(fetcher)(url)
 
-    webhooks = Webhooks(
+    def secrets() -> SecretCache:
+        try:
+            return composition.get(secret_cache)
+        except WrongSettings:  # senders repeat it until there is one
+            raise UnknownSecret("webhook", "the app has no key vault: set KeyVault__vaultUri") from None
+
+    return Webhooks(
         composition.registry,
         lambda: composition.get(intake),
-        lambda: composition.get(secret_cache),
+        secrets,
         fetch,
         max_body=settings.max_body_bytes,
         public_url=settings.public_url,
         now=composition.now,
     )
-    routes = webhooks.routes()
+
+
+def capability(composition: Composition) -> Capability:
+    """Routes for the sources of all integrations; none without sources."""
+    routes = composition.get(webhooks).routes()
     if not routes:
         return Capability(name="webhooks")
     return Capability(

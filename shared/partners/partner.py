@@ -21,7 +21,7 @@ from .errors import UnknownTarget
 if TYPE_CHECKING:
     from .polling import Poll, Polled
 
-__all__ = ["Partner", "PartnerModel", "Pool", "Target", "Timeouts", "check_base_url"]
+__all__ = ["Partner", "PartnerModel", "Pool", "Target", "Timeouts", "check_base_url", "has_address"]
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
@@ -160,6 +160,8 @@ class Partner(Declaration):
         Whether it gets correlation id and trace.
     largest_answer:
         Bytes of a body, decompressed.
+    cache:
+        Bytes of answers to GETs that each process keeps as their headers allow (RFC 9111); 0 keeps none.
 
     Example
     -------
@@ -181,6 +183,7 @@ class Partner(Declaration):
     idempotency_header: str | None = "Idempotency-Key"
     trusted: bool = True
     largest_answer: int = 8 * 1024 * 1024
+    cache: int = 0
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -193,6 +196,7 @@ class Partner(Declaration):
         if self.idempotency_header is not None and not _HEADER.fullmatch(self.idempotency_header):
             raise ValueError(f"{self.name}: idempotency_header {self.idempotency_header!r} is no header's name")
         _check(f"{self.name}: largest_answer", self.largest_answer, 1, 256 * 1024 * 1024)
+        _check(f"{self.name}: cache", self.cache, 0, 256 * 1024 * 1024)
 
     @property
     def authentication(self) -> tuple[Authentication, ...]:
@@ -275,6 +279,12 @@ class Partner(Declaration):
             )
 
         return declare
+
+
+def has_address(partner: Partner, urls: Mapping[str, str]) -> bool:
+    """Whether the partner, or one of its targets, has an address: its own, or by its name one of the stage."""
+    names = {partner.name: partner.base_url, **{f"{partner.name}.{one.name}": one.base_url for one in partner.targets}}
+    return any(url or urls.get(name) for name, url in names.items())
 
 
 def check_base_url(name: str, url: str) -> str:
