@@ -16,6 +16,7 @@ _MODULES = (
     "pausing",
     "streams",
     "read_models",
+    "graphql",
     "dead_letters",
     "state",
     "sending",
