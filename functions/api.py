@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cache
@@ -14,13 +14,12 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from shared.authentication import Caller, IdentityError, Role
+from shared.authentication import IdentityError, Role
 from shared.health import VERSION, Health
 from shared.http import (
     ANONYMOUS,
     ROUTE,
     ClassicBridge,
-    Guarded,
     Observed,
     Route,
     RouteTable,
@@ -28,9 +27,11 @@ from shared.http import (
     error,
     internal_error,
 )
+from shared.http.guarded import Authenticate
 from shared.messages import ErrorCode
 
 from .documentation import documentation_page
+from .door import Door
 from .openapi import document, health_docs
 from .triggers import AppName, Function, HttpTrigger
 from .unavailable import FAILURES, NOT_READ, failed
@@ -41,9 +42,8 @@ LONGEST_NAME, MOST_NAMED = 80, 20
 READ_SECONDS = 10.0
 """A client has given up by then; a request that waits on keeps one of the instance's few places."""
 
+OPEN = Door()
 Endpoint = Callable[[Request], Awaitable[Response]]
-Authenticate = Callable[[Iterable[tuple[bytes, bytes]]], Awaitable[Caller]]
-"""From a request's headers to the caller; raises IdentityError."""
 
 
 class Direct:
@@ -152,6 +152,7 @@ def build_api(
     now: Callable[[], datetime],
     public_url: str = "",
     read_seconds: float = READ_SECONDS,
+    door: Door = OPEN,
 ) -> Observed:
     """The API as an ASGI app, with paths as the platform hands them over.
 
@@ -163,6 +164,8 @@ def build_api(
         Where callers reach the app; empty where they reach it directly.
     read_seconds:
         What a GET may take before it is answered with 503.
+    door:
+        What else stands before the routes.
     """
     app = FastAPI(
         title="Sluice",
@@ -209,11 +212,10 @@ def build_api(
 
     for kind in FAILURES:
         app.add_exception_handler(kind, not_read)
-    direct = Direct(app, {(one.method, one.full_path): checked(one, now=now) for one in routes if one.direct})
-    if authenticate is None:
-        return Observed(direct, now=now)
-    access = RouteTable(routes).access
-    return Observed(Guarded(direct, access=access, authenticate=authenticate, now=now), now=now)
+    served: ASGIApp = Direct(app, {(one.method, one.full_path): checked(one, now=now) for one in routes if one.direct})
+    table = RouteTable(routes)
+    served = door.before(served, table, authenticate=authenticate, now=now)
+    return Observed(served, now=now, presented=door.presenting(served, public_url=public_url))
 
 
 def api_function(app: Observed, *, streams: bool) -> Function:

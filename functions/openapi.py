@@ -1,6 +1,6 @@
 """What the API says of itself: an OpenAPI document, made from the routes and their models."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
@@ -23,6 +23,8 @@ from .schemas import (
 )
 
 __all__ = [
+    "ODATA_METADATA_DOCS",
+    "ODATA_SERVICE_DOCS",
     "block_docs",
     "command_docs",
     "document",
@@ -30,14 +32,17 @@ __all__ = [
     "graphql_docs",
     "health_docs",
     "operation_docs",
+    "query_docs",
     "row_docs",
     "upload_docs",
+    "usage_docs",
 ]
 
 _SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
     "apiKey": {"type": "apiKey", "in": "header", "name": "x-api-key"},
 }
+_OLDER = "The older question by one value; it takes no option with a dollar."
 _CORRELATION = {"X-Correlation-ID": reference("headers", "CorrelationId")}
 _PARAMETERS = {
     "IdempotencyKey": {
@@ -269,9 +274,94 @@ def graphql_docs(way: str) -> dict[str, Any]:
     }
 
 
+def query_docs(view: str, fields: Collection[str], models: Sequence[type[BaseModel]]) -> dict[str, Any]:
+    """The rows of a read model by a query, or by the value of one of some fields."""
+    docs = find_docs(view, fields, models)
+    older = [{**one, "required": False, "description": _OLDER} for one in docs["parameters"] if fields]
+    text = {"type": "string", "maxLength": 1_024}
+    asked = [
+        _in("query", "$filter", {"type": "string", "maxLength": 4_096}, "Which rows, by OData's grammar."),
+        _in("query", "$select", text, "Fields of each row, with commas between."),
+        _in("query", "fields", text, "Another name of `$select`."),
+        _in("query", "$orderby", text, "Fields, each with `asc` or `desc` after it or nothing."),
+        _in("query", "$top", {"type": "integer", "minimum": 0, "maximum": 1_000}, "Rows of a page; 50 without."),
+        _in("query", "$skip", {"type": "integer", "minimum": 0, "maximum": 10_000}, "Rows to leave out first."),
+        _in("query", "$count", {"type": "boolean"}, "Whether `totalCount` is wanted."),
+        _in("query", "$expand", text, "Lists of objects to show: `lines($select=sku;$top=5)`."),
+        _in("query", "$skiptoken", {"type": "string", "maxLength": 4_096}, "Where to go on; `nextLink` has it."),
+    ]
+    page = docs["responses"]["200"]["content"]["application/json"]["schema"]
+    page.schema["properties"]["totalCount"] = {"type": "integer", "minimum": 0, "description": "Where it was asked."}
+    return {
+        **docs,
+        "description": "Answered by the indexes that are declared; a query that none of them serves is refused.",
+        "parameters": [*asked, *older],
+    }
+
+
+ODATA_SERVICE_DOCS: Mapping[str, Any] = {
+    "operationId": "getODataService",
+    "summary": "OData: what there is to read",
+    "tags": ["read"],
+    "responses": {"200": _answer("The service document.", {"type": "object"})},
+}
+ODATA_METADATA_DOCS: Mapping[str, Any] = {
+    "operationId": "getODataMetadata",
+    "summary": "OData: the types of all rows",
+    "tags": ["read"],
+    "responses": {
+        "200": {
+            "description": "CSDL XML.",
+            "headers": _CORRELATION,
+            "content": {"application/xml": {"schema": {"type": "string"}}},
+        }
+    },
+}
+
+
 def _row(models: Sequence[type[BaseModel]]) -> Any:
     shown = [Modelled(model, shown=True) for model in models]
     return shown[0] if len(shown) == 1 else {"anyOf": shown} if shown else {"type": "object"}
+
+
+def usage_docs() -> dict[str, Any]:
+    """What clients used."""
+    day = {"type": "string", "format": "date"}
+    row = {
+        "type": "object",
+        "required": ["day", "client", "plan", "requests", "messages", "bytes", "amount", "currency"],
+        "properties": {
+            "day": day,
+            "client": {"type": "string"},
+            "plan": {"type": "string"},
+            **{name: {"type": "integer", "minimum": 0} for name in ("requests", "messages", "bytes")},
+            "amount": {"type": "string", "description": "Exact, by the plan's prices."},
+            "currency": {"type": "string"},
+        },
+    }
+    page = {
+        "type": "object",
+        "required": ["from", "to", "value", "count"],
+        "properties": {
+            "from": day,
+            "to": day,
+            "value": {"type": "array", "items": Named("UsageOfDay", row)},
+            "count": {"type": "integer"},
+        },
+    }
+    answer = _answer("Day by day.", Named("Usage", page))
+    answer["content"]["text/csv"] = {"schema": {"type": "string"}}
+    return {
+        "operationId": "getUsage",
+        "summary": "What was used",
+        "tags": ["usage"],
+        "parameters": [
+            _in("query", "from", day, "The first day; the month's first without it."),
+            _in("query", "to", day, "The last day, included; today without it."),
+            _in("query", "client", {"type": "string"}, "For operators: of this client alone."),
+        ],
+        "responses": {"200": answer},
+    }
 
 
 def health_docs(name: str) -> dict[str, Any]:

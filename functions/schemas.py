@@ -77,7 +77,7 @@ _TIME = {"type": "string", "format": "date-time"}
 _MESSAGE_ID = {"type": "string", "format": "uuid"}
 _ANYTHING = {"type": "object", "additionalProperties": True}
 _SHAPE = {"messageId": "9f0e2c6a-8f8e-4a52-9b5d-3d1a1a4a1b10", "timestamp": "2026-01-05T08:26:00.000Z"}
-_CODES = [code.value for code in ErrorCode] + ["TOO_MANY_REQUESTS"]
+_CODES = [code.value for code in ErrorCode]
 _STATUSES = {"type": "string", "enum": ["Healthy", "Degraded", "Unhealthy"]}
 _STATES = ["accepted", "succeeded", "deadLettered", "conflict"]
 _ACCEPTED = {
@@ -220,7 +220,8 @@ ANSWERS: dict[str, dict[str, Any]] = {
         "This key was used before for another payload; a new message needs a new key.",
     ),
     "TooManyRequests": _error(
-        "The gateway's limit.", "TOO_MANY_REQUESTS", "Too many calls. Send this again later.", retry=60,
+        "The gateway's limit, or that of the client's plan.", "TOO_MANY_REQUESTS",
+        "Too many calls. Send this again later.", retry=60,
         Retry_After="RetryAfter",
     ),
     "InternalError": _error("The app is at fault.", "INTERNAL_ERROR", "Something went wrong here."),

@@ -1,8 +1,9 @@
 """The read models over HTTP: one row by its key, or the rows of a person by token, as far as the caller may see."""
 
 import re
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Collection, Container, Iterator
 from datetime import datetime
+from functools import partial
 from urllib.parse import urlencode
 
 from pydantic_core import to_json
@@ -14,11 +15,12 @@ from shared.encryption import ProtectionError
 from shared.http import READERS, Route, answer_if_changed, caller_of, error, key_in_path, max_age_of, reuse
 from shared.messages import ErrorCode, Registry
 from shared.privacy import access_level_of
-from shared.query import Freshness, RowCache, ViewReader, findable
+from shared.query import NAMES, Freshness, RowCache, ViewReader, findable
 
-from .openapi import find_docs, row_docs
+from .openapi import find_docs, query_docs, row_docs
+from .queries import AFTER, Queries
 
-__all__ = ["Views"]
+__all__ = ["Views", "access_level"]
 
 PAGE, MAX_PAGE = 50, 200
 MAX_KEY = 128
@@ -33,6 +35,8 @@ class Views:
     ----------
     reader, cache:
         Called with the first request, so that nothing connects before.
+    queries, queried:
+        What answers queries, and of which read models.
     freshness:
         How old a row may be, as answers tell caches.
     hidden:
@@ -48,11 +52,15 @@ class Views:
         cache: Callable[[], RowCache],
         *,
         freshness: Freshness,
+        queries: Queries | None = None,
+        queried: Collection[str] = (),
         hidden: Container[str] = (),
         public_path: str = "",
         now: Callable[[], datetime],
     ) -> None:
         self._registry = registry
+        self._queries = queries
+        self._queried = queried
         self._hidden = hidden
         self._public_path = public_path
         self._reader = reader
@@ -75,20 +83,42 @@ class Views:
         models = self._registry.shown(name)
         docs = row_docs(name, models)
         yield Route(method="GET", path=f"{name}/{{key}}", endpoint=show, access=READERS, docs=docs)
-        if fields := findable(self._registry, name):
-            query = frozenset(fields) | {"top", "after"}
+        fields = findable(self._registry, name)
+        by_value = frozenset(fields) | {"top", "after"} if fields else frozenset()
+        if self._queries is not None and name in self._queried:
+            yield Route(
+                method="GET",
+                path=name,
+                endpoint=partial(self._asked_by_query, self._queries, name, by_value),
+                access=READERS,
+                query=NAMES | {AFTER} | by_value,
+                docs=query_docs(name, fields, models),
+            )
+        elif fields:
             yield Route(
                 method="GET",
                 path=name,
                 endpoint=find,
                 access=READERS,
-                query=query,
+                query=by_value,
                 docs=find_docs(name, fields, models),
             )
 
+    async def _asked_by_query(
+        self, queries: Queries, view: str, by_value: Collection[str], request: Request
+    ) -> Response:
+        """A query, or the older question by one value, which knows no options."""
+        asked = set(request.query_params)
+        if not asked & set(by_value):
+            return await queries.answer(view, request, access_level(request))
+        if more := asked - set(by_value):
+            message = f"{min(more)}: can't be combined with {min(asked & set(by_value))}."
+            return error(ErrorCode.BAD_REQUEST, message, now=self._now())
+        return await self.find(view, request)
+
     async def one(self, view: str, key: str, request: Request) -> Response:
         """One row of a read model."""
-        level, max_age = _access_level(request), max_age_of(request.headers)
+        level, max_age = access_level(request), max_age_of(request.headers)
         try:
             found = 1 <= len(key) <= MAX_KEY
             row = await self._cache().one(view, key, level=level, max_age=max_age) if found else None
@@ -106,7 +136,7 @@ class Views:
 
     async def find(self, view: str, request: Request) -> Response:
         """The rows of a read model with one value in a tokenized field; for who may see such a field only."""
-        level = _access_level(request)
+        level = access_level(request)
         if level < Classification.RESTRICTED:
             return error(ErrorCode.FORBIDDEN, "Only an operator finds rows by such a value.", now=self._now())
         asked = _asked(request, findable(self._registry, view))
@@ -124,7 +154,8 @@ class Views:
         return answer_if_changed(request, to_json(body), now=self._now(), headers=headers)
 
 
-def _access_level(request: Request) -> Classification:
+def access_level(request: Request) -> Classification:
+    """What a caller may see."""
     caller = caller_of(request)
     return access_level_of(None if caller is None else caller.roles)
 

@@ -352,6 +352,9 @@ var publicSettings = {
   SLUICE_PUBLIC_URL: !empty(publicUrl) ? publicUrl : edge.enabled ? frontDoor!.outputs.uri : gateway.enabled ? 'https://${names.gateway}.${apiSuffixes[cloud]}' : 'https://${blueNames[0]}.${siteSuffixes[cloud]}'
 }
 
+// Where notifications go: which host name a topic gets, only the platform knows.
+var notificationSettings = notifications ? { SLUICE_NOTIFICATION_URL: topic!.outputs.endpoint } : {}
+
 // Smaller batches on the urgent lane: a message waits for fewer others, and scaling out begins at half the backlog.
 var highSettings = {
   AzureFunctionsJobHost__extensions__serviceBus__maxMessageBatchSize: '32'
@@ -755,7 +758,7 @@ module app 'modules/functionapp.bicep' = [for (one, i) in apps: {
     rollingUpdates: rollingUpdates
     functions: declared.functions
     app: one.key
-    settings: union(appSettings, settings, publicSettings)
+    settings: union(appSettings, settings, publicSettings, notificationSettings)
     ownSettings: one.own
     connections: connections
     appInsightsConnectionString: monitoring.outputs.connectionString
@@ -793,7 +796,7 @@ module green 'modules/functionapp.bicep' = [for (one, i) in apps: if (twoColours
     rollingUpdates: rollingUpdates
     functions: declared.functions
     app: one.key
-    settings: union(appSettings, settings, publicSettings)
+    settings: union(appSettings, settings, publicSettings, notificationSettings)
     ownSettings: one.own
     connections: connections
     appInsightsConnectionString: monitoring.outputs.connectionString
@@ -859,6 +862,8 @@ module topic 'modules/eventgrid.bicep' = if (notifications) {
     location: location
     tags: tags
     isolated: isolated
+    principals: principals
+    senderGrants: declared.grants.gridTopic
     workspaceId: monitoring.outputs.workspaceId
   }
 }
@@ -920,6 +925,7 @@ module apim 'modules/apim.bicep' = if (gateway.enabled) {
     greenUri: twoColours ? green[0]!.outputs.uri : ''
     issuer: authIssuer
     audience: authAudience
+    moreIssuers: json(appSettings.?SLUICE_AUTH_ISSUERS ?? '[]')
     callsPerMinute: gateway.callsPerMinute
     callsPerDay: gateway.callsPerDay
     bodyLimit: bodyLimit

@@ -4,14 +4,17 @@ import logging
 from collections.abc import Sequence
 
 from functions.api import Authenticate, api_function, build_api, own_routes
+from shared.environment import WrongSettings
 from shared.http import Observed, Route
-from shared.telemetry import log_event
+from shared.telemetry import Metrics, log_event
 
 from .authentication import authenticator
 from .capability import Capability
 from .composition import Composition
 from .declaring import ROUTES, Access, Need
+from .door import door
 from .health import REPORTS, routes_of
+from .limits import wrong_routes
 
 __all__ = ["NAME", "gathered", "gathered_app"]
 
@@ -21,11 +24,14 @@ NAME = "api"
 def gathered_app(composition: Composition, offered: Sequence[Capability]) -> Observed:
     """The ASGI app of what some capabilities offer."""
     routes = [*(route for one in offered for route in one.routes), *_own(composition, offered)]
+    if wrong := wrong_routes(composition.settings.plans, routes):
+        raise WrongSettings(f"Wrong settings: {'; '.join(wrong)}")
     return build_api(
         routes,
         authenticate=_authenticate(composition),
         now=composition.now,
         public_url=composition.settings.public_url,
+        door=composition.get(door),
     )
 
 
@@ -49,5 +55,12 @@ def gathered(composition: Composition, offered: Sequence[Capability]) -> Capabil
         functions=[api_function(app, streams=settings.http_streams and settings.can_stream)],
         routes=_own(composition, offered),
         needs=[Need(access=Access.READ, to=REPORTS, why="Says how the other apps' dependencies are.", by=[ROUTES])],
-        settings=["PYTHON_ENABLE_INIT_INDEXING", "SLUICE_HTTP_STREAMS"],
+        metrics=[Metrics.requests_shed, Metrics.requests_limit],
+        settings=[
+            "PYTHON_ENABLE_INIT_INDEXING",
+            "SLUICE_HTTP_STREAMS",
+            "SLUICE_CORS_ORIGINS",
+            "SLUICE_API_DEPRECATIONS",
+            *(name for name in composition.settings.variables() if name.startswith("SLUICE_SHED")),
+        ],
     )

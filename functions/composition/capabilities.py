@@ -30,10 +30,12 @@ _MODULES = (
     "rotation",
     "audit",
     "authentication",
+    "limits",
     "schedules",
     "metrics",
     "synthetic",
     "polling",
+    "notifications",
 )
 
 _LOADED = [import_module(f"{__package__}.{name}") for name in _MODULES]

@@ -19,7 +19,21 @@ from shared.partners import Partner
 from shared.settings import Settings
 
 from .capability import Capability
-from .declaring import ROUTES, Access, ClaimAccount, Container, Hub, Key, Need, Queue, Resource, Table, Topic, Vault
+from .declaring import (
+    ROUTES,
+    Access,
+    ClaimAccount,
+    Container,
+    GridTopic,
+    Hub,
+    Key,
+    Need,
+    Queue,
+    Resource,
+    Table,
+    Topic,
+    Vault,
+)
 
 __all__ = ["declarations"]
 
@@ -42,6 +56,7 @@ _ROLES: Mapping[tuple[type[Resource], frozenset[Access]], tuple[str, ...]] = {
     (Vault, frozenset({Access.SECRETS})): ("Key Vault Secrets User",),
     (Vault, frozenset({Access.SET_SECRETS})): ("Key Vault Secrets Officer",),
     (Key, frozenset({Access.WRAP})): ("Key Vault Crypto Service Encryption User",),
+    (GridTopic, frozenset({Access.SEND})): ("EventGrid Data Sender",),
 }
 _INCLUDES = {Access.WRITE: Access.READ, Access.SET_SECRETS: Access.SECRETS, Access.TRIGGER: Access.RECEIVE}
 """Who may do the one with these roles may do the other too."""
@@ -54,6 +69,7 @@ _KINDS: Mapping[type[Resource], str] = {
     ClaimAccount: "account",
     Vault: "vault",
     Key: "key",
+    GridTopic: "gridtopic",
 }
 
 
@@ -299,6 +315,7 @@ def _grants(capabilities: Sequence[Capability], names: _Names) -> dict[str, list
             "tablesOfFirstAccount",
             "vault",
             "keys",
+            "gridTopic",
         )
     }
     for (kind, name, app), accesses in sorted(calls.items(), key=lambda call: _order(*call[0])):
@@ -311,8 +328,9 @@ def _grants(capabilities: Sequence[Capability], names: _Names) -> dict[str, list
             Table: "tablesOfEveryAccount" if name in every_account else "tablesOfFirstAccount",
             Vault: "vault",
             Key: "keys",
+            GridTopic: "gridTopic",
         }[kind]
-        subject = {} if kind in (Vault, ClaimAccount) else {_KINDS[kind]: name}
+        subject = {} if kind in (Vault, ClaimAccount, GridTopic) else {_KINDS[kind]: name}
         for role, covered in _roles(kind, accesses):
             why = " ".join(dict.fromkeys(reason for access in covered for reason in accesses[access]))
             grants[where].append({"app": app.value, **subject, "role": role, "why": why})

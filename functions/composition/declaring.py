@@ -13,6 +13,7 @@ __all__ = [
     "Access",
     "ClaimAccount",
     "Container",
+    "GridTopic",
     "Hub",
     "Key",
     "Need",
@@ -182,7 +183,14 @@ class Key:
     name: str
 
 
-Resource = Queue | Topic | Hub | Table | Container | ClaimAccount | Vault | Key
+@dataclass(frozen=True)
+class GridTopic:
+    """The custom topic of Event Grid for notifications, where the deployment has one."""
+
+    name: str = ""
+
+
+Resource = Queue | Topic | Hub | Table | Container | ClaimAccount | Vault | Key | GridTopic
 _POSSIBLE: Mapping[type[Resource], frozenset[Access]] = {
     Queue: frozenset({Access.SEND, Access.RECEIVE}),
     Topic: frozenset({Access.SEND}),
@@ -192,6 +200,7 @@ _POSSIBLE: Mapping[type[Resource], frozenset[Access]] = {
     ClaimAccount: frozenset({Access.DELEGATE}),
     Vault: frozenset({Access.SECRETS, Access.SET_SECRETS}),
     Key: frozenset({Access.WRAP}),
+    GridTopic: frozenset({Access.SEND}),
 }
 
 

@@ -1,9 +1,20 @@
 """Read models: events become rows, and rows are read over HTTP."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from functions.continuation import Continuations
+from functions.queries import Queries
 from functions.views import Views
-from shared.query import Freshness, Projector, ReadModels, RowCache, ViewReader
+from shared.query import (
+    Freshness,
+    Pages,
+    Projector,
+    ReadModels,
+    RowCache,
+    ViewIndexes,
+    ViewReader,
+    indexes_of,
+)
 from shared.query.settings import ReadingSettings
 from shared.streams import StreamEvent
 from shared.synthetic import VIEW
@@ -14,18 +25,37 @@ from .composition import Composition
 from .dead_letters import DEAD_LETTER_BODIES, DEAD_LETTERS, dead_letter_store
 from .declaring import ROUTES, Access, Need, Table
 from .encryption import KEY_NEEDS, SUBJECT_KEYS, fields
+from .operations import operation_keys
 from .platform import platform
 from .sending import EVENTS
 from .streams import stream_consumer
 
-__all__ = ["VIEWS_TABLE", "capability", "freshness", "projector", "read_models", "row_cache", "view_reader"]
+__all__ = [
+    "VIEWS_TABLE",
+    "capability",
+    "continuations",
+    "declared_indexes",
+    "freshness",
+    "projector",
+    "read_models",
+    "row_cache",
+    "view_pages",
+    "view_reader",
+]
 
 VIEWS_TABLE = "readmodels"
 
 
+def declared_indexes(composition: Composition) -> Mapping[str, ViewIndexes]:
+    """By view the indexes that integrations declare."""
+    return indexes_of(composition.registry)
+
+
 def read_models(composition: Composition) -> ReadModels:
     """The rows."""
-    return composition.closing(ReadModels(composition.get(platform).table(VIEWS_TABLE)))
+    return composition.closing(
+        ReadModels(composition.get(platform).table(VIEWS_TABLE), composition.get(declared_indexes))
+    )
 
 
 def projector(composition: Composition) -> Projector:
@@ -42,6 +72,21 @@ def projector(composition: Composition) -> Projector:
 def view_reader(composition: Composition) -> ViewReader:
     """Reads the rows as far as a caller may see them."""
     return ViewReader(composition.registry, composition.get(read_models), composition.get(fields))
+
+
+def view_pages(composition: Composition) -> Pages:
+    """Answers queries of views, for every door."""
+    return Pages(
+        composition.get(declared_indexes),
+        composition.get(read_models),
+        composition.get(view_reader),
+        composition.get(fields),
+    )
+
+
+def continuations(composition: Composition) -> Continuations:
+    """Where a reader goes on."""
+    return Continuations(composition.get(operation_keys))
 
 
 def freshness(composition: Composition) -> Freshness:
@@ -63,10 +108,20 @@ def row_cache(composition: Composition) -> RowCache:
 
 def capability(composition: Composition) -> Capability:
     """A function for the event log, and the routes of every view."""
+    declared = composition.get(declared_indexes)
+    queries = Queries(
+        declared,
+        lambda: composition.get(view_pages),
+        lambda: composition.get(continuations),
+        public_path=composition.settings.public_path,
+        now=composition.now,
+    )
     views = Views(
         composition.registry,
         lambda: composition.get(view_reader),
         lambda: composition.get(row_cache),
+        queries=queries,
+        queried=declared,
         freshness=composition.get(freshness),
         hidden={VIEW},
         public_path=composition.settings.public_path,
@@ -85,7 +140,7 @@ def capability(composition: Composition) -> Capability:
         jobs=[projecting.job],
         probes={"read-models": projecting.lag},
         metrics=[Metrics.stream_events, Metrics.stream_delay, Metrics.stream_lag],
-        routes=views.routes(),
+        routes=[*views.routes(), *queries.routes()],
         resources=[rows],
         settings=[name for name in ReadingSettings.variables() if "GRAPHQL" not in name],
         needs=[

@@ -39,6 +39,9 @@ param issuer string
 @description('Audience of callers\' tokens.')
 param audience string
 
+@description('Issuers of callers\' tokens beside the first, each with issuer and audiences; the app checks which roles theirs give.')
+param moreIssuers array
+
 @description('Calls a minute of each client.')
 param callsPerMinute int
 
@@ -75,7 +78,13 @@ var ranges = [for one in allowedRanges: '<address-range from="${one.first}" to="
 var doorFragment = '<fragment><check-header name="X-Azure-FDID" failed-check-httpcode="403" failed-check-error-message="Calls come through Front Door." ignore-case="true"><value>${frontDoorId}</value></check-header></fragment>'
 var addressesFragment = behindFrontDoor ? doorFragment : empty(allowedRanges) ? '<fragment />' : '<fragment><ip-filter action="allow">${join(ranges, '')}</ip-filter></fragment>'
 var declared = loadJsonContent('../declarations.json')
-var callersFragment = empty(issuer) ? '<fragment />' : replace(loadTextContent('../policies/callers.xml'), '__OPEN__', declared.openRoutes)
+var openIds = [for one in moreIssuers: '<openid-config url="${one.issuer}/.well-known/openid-configuration" />']
+var audiences = [for one in moreIssuers: '<audience>${join(one.audiences, '</audience><audience>')}</audience>']
+var issuers = [for one in moreIssuers: '<issuer>${one.issuer}</issuer>']
+var callersTemplate = replace(replace(replace(loadTextContent('../policies/callers.xml'), '__OPENID__', join(openIds, '')), '__AUDIENCES__', join(audiences, '')), '__ISSUERS__', join(issuers, ''))
+// Another issuer's roles may be in another claim: then the app alone asks for one.
+var rolesTemplate = empty(moreIssuers) ? callersTemplate : replace(replace(callersTemplate, '<required-claims>', '<!--'), '</required-claims>', '-->')
+var callersFragment = empty(issuer) ? '<fragment />' : replace(rolesTemplate, '__OPEN__', declared.openRoutes)
 // Consumption holds every answer back until it is whole, so what is a stream can't come through it.
 var streaming = sku == 'Consumption' ? loadTextContent('../policies/no-streams.xml') : '<forward-request timeout="240" follow-redirects="false" buffer-request-body="false" buffer-response="false" />'
 var apiTemplate = replace(replace(loadTextContent('../policies/api.xml'), '__BACKEND__', backendName), '__BODY_LIMIT__', string(bodyLimit))

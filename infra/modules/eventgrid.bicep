@@ -12,6 +12,12 @@ param tags object
 @description('Reached over private endpoints only.')
 param isolated bool
 
+@description('App to principal id of its identity.')
+param principals object
+
+@description('Grants on the topic: app, role, why.')
+param senderGrants array
+
 @description('Id of the workspace that takes logs and metrics.')
 param workspaceId string
 
@@ -30,6 +36,17 @@ resource topic 'Microsoft.EventGrid/topics@2025-02-15' = {
     publicNetworkAccess: isolated ? 'Disabled' : 'Enabled'
   }
 }
+
+resource sender 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for grant in senderGrants: {
+  name: guid(topic.id, principals[grant.app], grant.role)
+  scope: topic
+  properties: {
+    principalId: principals[grant.app]
+    principalType: 'ServicePrincipal'
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', 'd5a91429-5739-47e2-a06b-3470a27159e7')
+    description: grant.why
+  }
+}]
 
 resource diagnostics 'Microsoft.Insights/diagnosticSettings@2021-05-01-preview' = {
   name: 'to-workspace'

@@ -36,7 +36,7 @@ async def credit(note: CreditNote, work: Work) -> None:
     work.publish("order.credit-accepted", accepted)
 
 
-@orders.projects("order.accepted", into="orders")
+@orders.projects("order.accepted", into="orders", find_by=["country", ("customerId", "-placedAt")])
 def order_row(accepted: OrderView) -> OrderView:
     """An order's row is what was published of it."""
     return accepted

@@ -30,6 +30,8 @@ Price = Annotated[
         mode="validation",
     ),
 ]
+Moment = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
+"""A time as text, in UTC."""
 Lines = Field(min_length=1, max_length=50_000)
 
 MOST = 1_000_000_000
@@ -123,7 +125,7 @@ class OrderView(_Person):
 
     order_id: str
     status: Literal["accepted"] = "accepted"
-    placed_at: str
+    placed_at: Moment
     guest: bool
     country: str
     line_count: int
@@ -153,7 +155,7 @@ class CreditNoteView(_Person):
 
     credit_note_id: str
     status: Literal["accepted"] = "accepted"
-    credited_at: str
+    credited_at: Moment
     country: str
     line_count: int
     units: int

@@ -59,6 +59,7 @@ def _told(options: PackageOptions, built: Built) -> str:
     rows = {
         "package": options.out,
         "holds": f"{built.files} files{packages}, {built.zip.size:,} bytes",
+        **({"byte code": _byte_code(options, built)} if options.with_packages else {}),
         "commit": built.commit or "none: made of what lay in the folder",
         "sha256": built.zip.sha256,
         "bill of materials": options.sbom,
@@ -66,6 +67,12 @@ def _told(options: PackageOptions, built: Built) -> str:
         "functions": f"{len(built.functions)}: {', '.join(built.functions)}",
     }
     return "\n".join(f"{name:<18} {value}" for name, value in rows.items())
+
+
+def _byte_code(options: PackageOptions, built: Built) -> str:
+    if built.compiled:
+        return f"{built.compiled} files, for Python {options.python}"
+    return f"none: there is no python{options.python} here, so every cold start compiles the app and its packages"
 
 
 def _parser() -> argparse.ArgumentParser:

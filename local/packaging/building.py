@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import heapq
 import json
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from local.app import AppNotLoaded, describe, sample_environment
 from local.packaging.archive import Written, replacing, write_zip
+from local.packaging.bytecode import compiled, interpreter
 from local.packaging.contents import commit_of, deployed_files, read_file
 from local.packaging.errors import PackageError
 from local.packaging.requirements import Pin, pins
@@ -57,12 +59,14 @@ class PackageOptions:
 class Built:
     """The zip that was written, and how it started: best import time in seconds, names of its functions.
 
-    `own_packages` tells whether it was tried with nothing but the packages inside it.
+    `compiled` counts the files of byte code; `own_packages` tells whether it was tried with nothing but the packages
+    inside it.
     """
 
     zip: Written
     files: int
     packages: int
+    compiled: int
     commit: str | None
     import_seconds: float
     functions: tuple[str, ...]
@@ -89,7 +93,10 @@ def build(options: PackageOptions) -> Built:
         yield from unpacked(list(wheels.values()))  # a leading dot sorts before every name of ours
         yield from contents
 
-    written = write_zip(options.out, entries(), compressed=options.with_packages)
+    python = interpreter(options.python) if options.with_packages else None
+    byte_code = compiled(entries(), python) if python else []
+    whole = heapq.merge(entries(), byte_code, key=lambda entry: entry[0])
+    written = write_zip(options.out, whole, compressed=options.with_packages)
     commit = None if options.allow_dirty else commit_of(project)
     hashes = {pin: hashlib.sha256(wheel.read_bytes()).hexdigest() for pin, wheel in wheels.items()}
     bill = bill_of_materials(_application(project, written, commit), pinned, options.python, hashes)
@@ -100,6 +107,7 @@ def build(options: PackageOptions) -> Built:
         zip=written,
         files=len(names),
         packages=len(wheels),
+        compiled=len(byte_code),
         commit=commit,
         import_seconds=seconds,
         functions=functions,

@@ -5,7 +5,7 @@ from .authenticator import Authenticator
 from .callers import Caller, CannotTell, Forbidden, IdentityError, Role, Unauthenticated
 from .distrust import DistrustedKeys
 from .signing_keys import Fetcher, SigningKeys
-from .tokens import TokenRules, TokenVerifier
+from .tokens import SeveralIssuers, TokenRules, TokenVerifier
 
 __all__ = [
     "ApiKeys",
@@ -17,6 +17,7 @@ __all__ = [
     "Forbidden",
     "IdentityError",
     "Role",
+    "SeveralIssuers",
     "SigningKeys",
     "TokenRules",
     "TokenVerifier",

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from .api_keys import ApiKeys
 from .callers import Caller, Unauthenticated
-from .tokens import TokenVerifier
+from .tokens import SeveralIssuers, TokenVerifier
 
 __all__ = ["Authenticator"]
 
@@ -22,7 +22,9 @@ class Authenticator:
         The keys of the moment; None takes none.
     """
 
-    def __init__(self, tokens: TokenVerifier | None, api_keys: Callable[[], Awaitable[ApiKeys]] | None) -> None:
+    def __init__(
+        self, tokens: TokenVerifier | SeveralIssuers | None, api_keys: Callable[[], Awaitable[ApiKeys]] | None
+    ) -> None:
         self._tokens = tokens
         self._api_keys = api_keys
 

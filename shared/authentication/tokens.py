@@ -14,7 +14,7 @@ from shared.resilience import BoundedCache
 from .callers import Caller, Role, Unauthenticated
 from .signing_keys import SigningKey, SigningKeys
 
-__all__ = ["TokenRules", "TokenVerifier", "key_id_of", "verified"]
+__all__ = ["SeveralIssuers", "TokenRules", "TokenVerifier", "key_id_of", "verified"]
 
 LONGEST = 16_384
 """Characters of a token that is looked at: Entra ID's own stay far below."""
@@ -28,10 +28,25 @@ MOST_KEPT = 4_096
 
 @dataclass(frozen=True, slots=True)
 class TokenRules:
-    """What a token must say: who issued it, and for whom."""
+    """What a token must say, and how it is read.
+
+    Attributes
+    ----------
+    issuer, audiences:
+        Who issued it, and for whom.
+    roles:
+        The claim that holds the roles: its name, or a path through objects with dots.
+    name:
+        Stands before the names of this issuer's clients, so that no other's client has one of them.
+    others:
+        Names of other issuers: no client of this one may look like theirs.
+    """
 
     issuer: str
     audiences: Sequence[str]
+    roles: str = "roles"
+    name: str = ""
+    others: Sequence[str] = ()
 
 
 class TokenVerifier:
@@ -58,6 +73,11 @@ class TokenVerifier:
         self._now = now
         self._known: BoundedCache[bytes, tuple[str, Caller]] = BoundedCache(size, clock=now)
 
+    @property
+    def issuer(self) -> str:
+        """Whose tokens it knows."""
+        return self._rules.issuer
+
     def known(self, token: bytes) -> tuple[str, Caller] | None:
         """Under which key and whose a token is, where that was found out a moment ago."""
         if len(token) > LONGEST:
@@ -83,11 +103,47 @@ class TokenVerifier:
             return found[1]
         claims = verified(token, await self._keys.get(kid), self._rules)
         until = min(int(claims["exp"]) - BEFORE_EXPIRY, self._now() + self._keys.believed_for)
-        return self._known.put(hashlib.sha256(token).digest(), (kid, _caller(claims)), until=until)[1]
+        return self._known.put(hashlib.sha256(token).digest(), (kid, _caller(claims, self._rules)), until=until)[1]
 
     async def close(self) -> None:
         """Stop what is under way."""
         await self._keys.close()
+
+
+class SeveralIssuers:
+    """Verifiers of several issuers: each token is tried with the keys of the one issuer that it names."""
+
+    def __init__(self, verifiers: Sequence[TokenVerifier]) -> None:
+        self._verifiers = {one.issuer: one for one in verifiers}
+
+    async def caller(self, token: bytes) -> Caller:
+        """Whose token it is; raises as `TokenVerifier.caller`."""
+        for one in self._verifiers.values():
+            if one.known(token) is not None:
+                return await one.caller(token)
+        found = self._verifiers.get(issuer_of(token))
+        if found is None:
+            raise Unauthenticated("The token is from another issuer.")
+        return await found.caller(token)
+
+    async def close(self) -> None:
+        """Stop what is under way."""
+        for one in self._verifiers.values():
+            await one.close()
+
+
+def issuer_of(token: bytes) -> str:
+    """Who a token says has issued it; empty where it doesn't say.
+
+    Raises
+    ------
+    Unauthenticated
+        It isn't a token.
+    """
+    if len(token) > LONGEST or token.count(b".") != 2:
+        raise Unauthenticated("This is not a token.")
+    issuer = _part(token.split(b".")[1]).get("iss")
+    return issuer if isinstance(issuer, str) else ""
 
 
 def key_id_of(token: bytes, rules: TokenRules) -> str:
@@ -151,9 +207,9 @@ def _part(encoded: bytes) -> dict[str, Any]:
     return parsed
 
 
-def _caller(claims: Mapping[str, Any]) -> Caller:
+def _caller(claims: Mapping[str, Any], rules: TokenRules) -> Caller:
     """App roles of an app, scopes of a user who came by one: what a user sends is the user's, not the app's."""
-    given = claims.get("roles")
+    given = _claim(claims, rules.roles)
     names = {name for name in given if isinstance(name, str)} if isinstance(given, list) else set()
     scopes = claims.get("scp")
     delegated = isinstance(scopes, str)
@@ -164,7 +220,21 @@ def _caller(claims: Mapping[str, Any]) -> Caller:
     name = "/".join(part for part in (client, user if delegated or not client else "") if part)
     if not name:
         raise Unauthenticated("The token doesn't say whose it is.")
+    if rules.name:
+        name = f"{rules.name}:{name}"
+    elif name.startswith(tuple(f"{other}:" for other in rules.others)):
+        raise Unauthenticated("The token's client has a name of another issuer's.")
     return Caller(name, frozenset(role for role in Role if role in names))
+
+
+def _claim(claims: Mapping[str, Any], path: str) -> Any:
+    """A claim by its name, which may have dots, or else by its path."""
+    if path in claims:
+        return claims[path]
+    found: Any = claims
+    for name in path.split("."):
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found
 
 
 def _text(claims: Mapping[str, Any], *names: str) -> str:

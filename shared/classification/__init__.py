@@ -1,7 +1,7 @@
 """Classification: markers on a model's fields say how sensitive they are; everything else follows from them."""
 
 from .markers import Classification, Confidential, Internal, Public, Restricted, Subject, Tokenized
-from .plan import Plan, WrongMarkers, plan_of
+from .plan import Leaf, Plan, WrongMarkers, plan_of
 from .redaction import HIDDEN, ProtectedValue, Scrubber, leaves, redacted, redacted_finding, secrets_in, secrets_of
 
 __all__ = [
@@ -9,6 +9,7 @@ __all__ = [
     "Classification",
     "Confidential",
     "Internal",
+    "Leaf",
     "Plan",
     "ProtectedValue",
     "Public",

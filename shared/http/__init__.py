@@ -7,10 +7,14 @@ from .conditional import answer_if_changed, max_age_of, reuse
 from .guarded import Guarded, caller_of
 from .idempotency import LONGEST_KEY, id_of_line, id_under, idempotency_key
 from .intake import Intake
+from .limited import Limited, charge, count_messages
 from .mounting import ClassicBridge, answer_with, key_in_path
 from .observed import ROUTE, Observed, correlation_id
 from .operations import Operation, OperationSigner, Submission, mark_of
+from .presentation import Presented
 from .routing import ANONYMOUS, EVERY_ROLE, PRODUCERS, READERS, Route, RouteTable
+from .shedding import AdaptiveLimit, Importance, OverloadWatch, Shedding, ShedPolicy
+from .versions import Deprecation, Versioned
 
 __all__ = [
     "ANONYMOUS",
@@ -19,23 +23,34 @@ __all__ = [
     "PRODUCERS",
     "READERS",
     "ROUTE",
+    "AdaptiveLimit",
     "BadBody",
     "ClassicBridge",
+    "Deprecation",
     "Guarded",
+    "Importance",
     "Intake",
+    "Limited",
     "NamedUpload",
     "Observed",
     "Operation",
     "OperationSigner",
+    "OverloadWatch",
+    "Presented",
     "Refused",
     "Route",
     "RouteTable",
+    "ShedPolicy",
+    "Shedding",
     "Submission",
+    "Versioned",
     "accepted",
     "answer_if_changed",
     "answer_with",
     "caller_of",
+    "charge",
     "correlation_id",
+    "count_messages",
     "declared_length",
     "error",
     "id_of_line",

@@ -12,7 +12,10 @@ from shared.messages import ErrorCode
 
 from .answers import error
 
-__all__ = ["Guarded", "caller_of"]
+__all__ = ["Authenticate", "Guarded", "caller_of"]
+
+Authenticate = Callable[[Iterable[tuple[bytes, bytes]]], Awaitable[Caller]]
+"""From a request's headers to the caller; raises IdentityError."""
 
 Access = Callable[[str, str], frozenset[Role] | None]
 """From method and path to the roles of which a caller needs one; None lets everybody in."""
@@ -35,7 +38,7 @@ class Guarded:
         app: ASGIApp,
         *,
         access: Access,
-        authenticate: Callable[[Iterable[tuple[bytes, bytes]]], Awaitable[Caller]],
+        authenticate: Authenticate,
         now: Callable[[], datetime],
     ) -> None:
         self._app = app

@@ -39,10 +39,17 @@ def correlation_id() -> str:
 
 
 class Observed:
-    """ASGI middleware; the outermost one."""
+    """ASGI middleware; the outermost one.
 
-    def __init__(self, app: ASGIApp, *, now: Callable[[], datetime]) -> None:
+    Parameters
+    ----------
+    presented:
+        The same app for who asks for more than the plain answer: an encoding, links, a version, from another origin.
+    """
+
+    def __init__(self, app: ASGIApp, *, now: Callable[[], datetime], presented: ASGIApp | None = None) -> None:
         self._app = app
+        self._presented = presented
         self._now = now
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -83,7 +90,8 @@ class Observed:
                 attributes=attributes,
             ) as current:
                 try:
-                    await self._app(scope, receive, send_observed)
+                    app = self._app if self._presented is None or _is_plain(headers, scope["path"]) else self._presented
+                    await app(scope, receive, send_observed)
                 except ClientDisconnect:  # nobody is there to be answered, and nothing has failed
                     current.set_attribute(Name.HTTP_STATUS, CLIENT_LEFT)
                 except Exception as failure:
@@ -99,6 +107,11 @@ class Observed:
             Metrics.http_duration.record(
                 time.perf_counter() - began, method=scope["method"], route=_route(scope), status=status
             )
+
+
+def _is_plain(headers: Headers, path: str) -> bool:
+    extra = "accept-encoding" in headers or "origin" in headers or "hal" in headers.get("accept", "")
+    return not extra and not path.startswith("/api/v")
 
 
 def _route(scope: Scope) -> str:

@@ -21,7 +21,7 @@ PRODUCERS: Access = frozenset({Role.PRODUCER})
 READERS: Access = frozenset({Role.READER, Role.OPERATOR})
 EVERY_ROLE: Access = frozenset(Role)
 _PREFIX = "/api/"
-_PATH = re.compile(r"[A-Za-z0-9._~-]+|\{[A-Za-z]\w*\}")
+_PATH = re.compile(r"\$?[A-Za-z0-9._~-]+|\{[A-Za-z]\w*\}")
 
 
 class WrongRoute(ValueError):
@@ -83,6 +83,11 @@ class Route:
         return _PREFIX + self.path
 
     @property
+    def name(self) -> str:
+        """Method and path without the prefix, as people name it: `POST /orders`."""
+        return f"{self.method} /{self.path}"
+
+    @property
     def is_anonymous(self) -> bool:
         """Everybody may call it, and nobody has to say who they are."""
         return self.access is None and self.scheme is None
@@ -94,7 +99,7 @@ class Route:
 
 
 class RouteTable:
-    """Who may call what, from the routes; made once, asked for every request.
+    """Which route a request is for and who may call it; made once, asked for every request.
 
     What no route has, readers may ask for and producers may send: they learn that it isn't there, a stranger doesn't.
 
@@ -105,15 +110,16 @@ class RouteTable:
     """
 
     def __init__(self, routes: Iterable[Route]) -> None:
-        self._exact: dict[tuple[str, str], Access] = {}
-        self._patterns: list[tuple[str, re.Pattern[str], Access]] = []
+        self.routes = tuple(routes)
+        self._exact: dict[tuple[str, str], Route] = {}
+        self._patterns: list[tuple[str, re.Pattern[str], Route]] = []
         self._anonymous: set[str] = set()
-        for route in routes:
+        for route in self.routes:
             if "{" in route.path:
                 pattern = re.sub(r"\\\{\w+\\\}", "[^/]+", re.escape(route.full_path))
-                self._patterns.append((route.method, re.compile(pattern), route.access))
+                self._patterns.append((route.method, re.compile(pattern), route))
             else:
-                self._exact[(route.method, route.full_path)] = route.access
+                self._exact[(route.method, route.full_path)] = route
                 if route.is_anonymous:
                     self._anonymous.add(route.full_path)
 
@@ -121,11 +127,17 @@ class RouteTable:
         """Who may send this request; what is for everybody answers a wrong method to everybody."""
         if path in self._anonymous:
             return None
+        route = self.find(method, path)
+        if route is not None:
+            return route.access
+        return READERS if method in ("GET", "HEAD") else PRODUCERS
+
+    def find(self, method: str, path: str) -> Route | None:
+        """The route of a request; None where there is none."""
         asked = "GET" if method == "HEAD" else method
-        exact = (asked, path)
-        if exact in self._exact:
-            return self._exact[exact]
-        for route_method, pattern, access in self._patterns:
+        if (exact := self._exact.get((asked, path))) is not None:
+            return exact
+        for route_method, pattern, route in self._patterns:
             if route_method == asked and pattern.fullmatch(path):
-                return access
-        return READERS if asked == "GET" else PRODUCERS
+                return route
+        return None

@@ -1,11 +1,14 @@
 """Settings of the API: the key that signs operation ids, the largest body, how bodies come in, and its address."""
 
 import sys
+from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 
-from shared.environment import SecretReference, SettingsSlice
+from shared.environment import SecretReference, SettingsSlice, contradiction, listed
+
+from .versions import Deprecation, deprecations
 
 __all__ = ["MIN_KEY", "HttpSettings"]
 
@@ -22,6 +25,46 @@ class HttpSettings(SettingsSlice):
     refuse_unknown_fields: bool = Field(False, alias="SLUICE_REFUSE_UNKNOWN_FIELDS")
     http_streams: bool = Field(True, alias="SLUICE_HTTP_STREAMS")
     early_indexing: bool = Field(False, alias="PYTHON_ENABLE_INIT_INDEXING")
+
+    shed: bool = Field(True, alias="SLUICE_SHED")
+    shed_least: int = Field(64, alias="SLUICE_SHED_LEAST", ge=1, le=100_000)
+    shed_most: int = Field(1_000, alias="SLUICE_SHED_MOST", ge=1, le=100_000)
+    shed_lag_seconds: float = Field(0.25, alias="SLUICE_SHED_LAG_SECONDS", gt=0, le=60)
+    shed_storage_seconds: float = Field(2.0, alias="SLUICE_SHED_STORAGE_SECONDS", gt=0, le=60)
+    shed_backlog: int = Field(1_000, alias="SLUICE_SHED_BACKLOG", ge=1, le=1_000_000)
+    cors_origins: str = Field("", alias="SLUICE_CORS_ORIGINS", max_length=4_096)
+    api_deprecations: str = Field("", alias="SLUICE_API_DEPRECATIONS", max_length=4_096)
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """Whose pages may call the API from a browser."""
+        return listed(self.cors_origins)
+
+    @property
+    def deprecated(self) -> dict[str, Deprecation]:
+        """The versions that will be gone."""
+        return deprecations(self.api_deprecations) if self.api_deprecations else {}
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, text: str) -> str:
+        for one in listed(text):
+            parts = urlsplit(one)
+            if one != f"{parts.scheme}://{parts.netloc}" or parts.scheme not in ("http", "https") or "*" in one:
+                raise ValueError("must be a comma list of origins like https://app.example.org, without a path or a *")
+        return text
+
+    @field_validator("api_deprecations")
+    @classmethod
+    def _deprecations(cls, text: str) -> str:
+        if text:
+            deprecations(text)
+        return text
+
+    @contradiction("shed_least", "shed_most")
+    def _least_below_most(self) -> Iterator[str]:
+        if self.shed_least > self.shed_most:
+            yield "SLUICE_SHED_LEAST is above SLUICE_SHED_MOST"
 
     @property
     def can_stream(self) -> bool:

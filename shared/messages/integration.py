@@ -16,7 +16,7 @@ from shared.telemetry import BusinessCounter, business_counter
 from shared.webhooks import ANY_TOPIC, Scheme, WebhookSource, webhook_event_type
 
 from .envelope import Lane
-from .registry import Declared, Handler, Priority, Projection, Rotation, fields_to
+from .registry import Declared, Handler, Notification, Priority, Projection, Rotation, fields_to
 
 __all__ = ["Integration"]
 
@@ -167,11 +167,26 @@ class Integration(Declared):
         event_type = webhook_event_type(source, topic)
         return self._handles(event_type, "1.0", key, lane, route=None, retry=retry, owned=False, webhook=source)
 
-    def projects(self, event_type: str, *, into: str) -> Callable[[Call], Call]:
+    def projects(
+        self,
+        event_type: str,
+        *,
+        into: str,
+        find_by: Sequence[str | Sequence[str]] | None = None,
+        key: str | None = None,
+    ) -> Callable[[Call], Call]:
         """Register a pure function from a published event to the row of the read model `into`.
 
         `GET /api/<into>/{key}` answers with the newest row; the row replaces the one before, so that a
         event delivered twice changes nothing.
+
+        Parameters
+        ----------
+        find_by:
+            The indexes by which `GET /api/<into>` finds and orders rows: names of fields (by their JSON names), or
+            several in their order; `-placedAt` has the greatest first. Without it rows are read by their key only.
+        key:
+            The row's field that holds its key; without, the one that is the key of a command of this integration.
         """
 
         def register(call: Call) -> Call:
@@ -186,10 +201,34 @@ class Integration(Declared):
             for checked in (model, shown):
                 if checked is not None:
                     _check_erasable(checked)
-            self.projections.append(Projection(event_type=event_type, view=into, model=model, shown=shown, call=call))
+            self.projections.append(
+                Projection(
+                    event_type=event_type,
+                    view=into,
+                    model=model,
+                    shown=shown,
+                    find_by=None
+                    if find_by is None
+                    else tuple(one if isinstance(one, str) else (*one,) for one in find_by),
+                    key=key,
+                    call=call,
+                )
+            )
             return call
 
         return register
+
+    def notifies(self, event_type: str, *, with_data: bool = False) -> None:
+        """Have a published event go to the topic of Event Grid that `SLUICE_NOTIFICATION_URL` names.
+
+        Parameters
+        ----------
+        with_data:
+            Its data too, as the event log has it: protected fields stay encrypted. Without, subscribers learn the type,
+            the key and the time.
+        """
+        _check_name(event_type)
+        self.notifications.append(Notification(event_type=event_type, with_data=with_data))
 
     def counts(
         self, name: str, *, by: Iterable[str] = (), unit: str = "{message}", description: str = ""

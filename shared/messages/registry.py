@@ -27,6 +27,7 @@ __all__ = [
     "Declaration",
     "Declared",
     "Handler",
+    "Notification",
     "Priority",
     "Projection",
     "Registry",
@@ -39,7 +40,7 @@ MAX_KEY = 128
 """Longest key in characters: the limit of an Event Hubs partition key and a Service Bus session id."""
 FIRST_VERSION = "1.0"
 _IN_NO_PATH = frozenset("/\\%?#")
-OWN_PATHS = frozenset({"messages", "operations", "health", "docs", "webhooks"})
+OWN_PATHS = frozenset({"messages", "operations", "health", "docs", "webhooks", "odata"})
 """First segments of the API's own paths: a route or read model there could never be reached."""
 
 Priority = Lane | Callable[[Any], Lane]
@@ -189,12 +190,18 @@ class Projection:
     ----------
     shown:
         The model of the row, from the annotation of what the function returns.
+    find_by:
+        The indexes by which the view is queried, each a field or several; None where it isn't.
+    key:
+        The row's field (by its JSON name) that holds its key, where it is declared.
     """
 
     event_type: str
     view: str
     model: type[BaseModel]
     shown: type[BaseModel] | None = None
+    find_by: tuple[str | tuple[str, ...], ...] | None = None
+    key: str | None = None
     call: Callable[[Any], BaseModel]
 
     @cached_property
@@ -211,6 +218,14 @@ class Rotation:
     call: Callable[[Any], Awaitable[str]]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Notification:
+    """An event type that goes to the topic for notifications, with its data or without."""
+
+    event_type: str
+    with_data: bool = False
+
+
 @dataclass
 class Declared:
     """What an integration declares, in order."""
@@ -221,6 +236,7 @@ class Declared:
     rotations: list[Rotation] = field(default_factory=list)
     scheduled: list[Scheduled] = field(default_factory=list)
     webhook_sources: list[WebhookSource] = field(default_factory=list)
+    notifications: list[Notification] = field(default_factory=list)
 
 
 class Declaration:
@@ -246,6 +262,11 @@ class Registry:
         self._projections: dict[str, list[Projection]] = {}
         self._routes: dict[str, Handler] = {}
         self._rotations: dict[str, Rotation] = {}
+        self.notifications: dict[str, Notification] = {}
+        for notification in (one for integration in self.integrations for one in integration.notifications):
+            if notification.event_type in self.notifications:
+                raise ValueError(f"{notification.event_type} is notified of twice")
+            self.notifications[notification.event_type] = notification
         self.webhook_sources: dict[str, WebhookSource] = {}
         for source in (one for integration in self.integrations for one in integration.webhook_sources):
             if source.name in self.webhook_sources:
@@ -314,6 +335,10 @@ class Registry:
         """Names of all read models."""
         return tuple(sorted({p.view for projections in self._projections.values() for p in projections}))
 
+    def projections_into(self, view: str) -> list[Projection]:
+        """What makes the rows of a read model."""
+        return [one for found in self._projections.values() for one in found if one.view == view]
+
     @cached_property
     def protects(self) -> bool:
         """Any message or event has protected fields."""
@@ -323,8 +348,7 @@ class Registry:
 
     def shown(self, view: str) -> list[type[BaseModel]]:
         """The models of the rows of a read model, as far as its projections say what they return."""
-        projections = (one for found in self._projections.values() for one in found if one.view == view)
-        return list(dict.fromkeys(one.shown for one in projections if one.shown is not None))
+        return list(dict.fromkeys(one.shown for one in self.projections_into(view) if one.shown is not None))
 
     def subjects(self, kind: str) -> frozenset[str]:
         """Names of the fields, in any message, event or row, that say which person of a kind it is about."""
@@ -336,8 +360,8 @@ class Registry:
 
     def plans(self, view: str) -> tuple[Plan, ...]:
         """What is protected in the rows of a read model, by each of its projections."""
-        projections = (one for found in self._projections.values() for one in found if one.view == view)
-        return tuple({id(plan): plan for one in projections if one.shown for plan in [plan_of(one.shown)]}.values())
+        shown = (one.shown for one in self.projections_into(view) if one.shown)
+        return tuple({id(plan): plan for plan in map(plan_of, shown)}.values())
 
     def handler(self, event_type: str, version: str) -> Handler:
         """The handler of a contract.

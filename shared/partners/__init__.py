@@ -7,9 +7,11 @@ from .auth import (
     ClientCredentials,
     HmacSigned,
     ManagedIdentity,
+    MessageSigned,
     MutualTls,
     RefreshToken,
 )
+from .batching import BatchCall, BatchItem
 from .calls import Calls, Nothing
 from .errors import (
     InvalidAnswer,
@@ -21,8 +23,10 @@ from .errors import (
     PartnerUnavailable,
     UnknownTarget,
 )
+from .graphql import GraphQLAnswer, GraphQLError
 from .guard import Caller, Surroundings
 from .kept_answers import KeptAnswers
+from .paging import CursorPages, LinkPages, OffsetPages
 from .partner import Partner, PartnerModel, Pool, Target, Timeouts
 from .partners import Partners
 from .polling import Item, Poll, Polled, Position, poll_once
@@ -33,17 +37,25 @@ __all__ = [
     "ApiKey",
     "Authentication",
     "Basic",
+    "BatchCall",
+    "BatchItem",
     "Caller",
     "Calls",
     "ClientCredentials",
     "Connection",
+    "CursorPages",
+    "GraphQLAnswer",
+    "GraphQLError",
     "HmacSigned",
     "InvalidAnswer",
     "Item",
     "KeptAnswers",
+    "LinkPages",
     "ManagedIdentity",
+    "MessageSigned",
     "MutualTls",
     "Nothing",
+    "OffsetPages",
     "OutcomeUnknown",
     "Partner",
     "PartnerError",

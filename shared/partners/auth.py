@@ -4,11 +4,12 @@ They can be combined: `auth=(MutualTls(secret="carrier-certificate"), ApiKey(sec
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from string import Formatter
 from typing import Literal
 
 from shared.environment import is_secret_name
+from shared.http_signatures import Signer
 
 __all__ = [
     "ApiKey",
@@ -17,6 +18,7 @@ __all__ = [
     "ClientCredentials",
     "HmacSigned",
     "ManagedIdentity",
+    "MessageSigned",
     "MutualTls",
     "RefreshToken",
 ]
@@ -164,6 +166,25 @@ class HmacSigned:
 
 
 @dataclass(frozen=True, kw_only=True)
+class MessageSigned:
+    """An HTTP message signature (RFC 9421) over the request and its Content-Digest.
+
+    Parameters
+    ----------
+    secret:
+        The private key in PEM, or for `hmac-sha256` the shared key in Base64.
+    how:
+        Algorithm, what is covered, and the name of the key.
+    """
+
+    secret: str
+    how: Signer = field(default_factory=Signer)
+
+    def __post_init__(self) -> None:
+        _check_secret(self.secret)
+
+
+@dataclass(frozen=True, kw_only=True)
 class MutualTls:
     """The app's own certificate.
 
@@ -184,4 +205,6 @@ class MutualTls:
             _check_secret(self.authorities)
 
 
-Authentication = ApiKey | Basic | ClientCredentials | RefreshToken | ManagedIdentity | HmacSigned | MutualTls
+Authentication = (
+    ApiKey | Basic | ClientCredentials | RefreshToken | ManagedIdentity | HmacSigned | MessageSigned | MutualTls
+)

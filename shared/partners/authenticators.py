@@ -8,25 +8,46 @@ import os
 import ssl
 import tempfile
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
+from shared.http_signatures import SignatureRefused, SignedRequest
 from shared.resilience import RetryBudget
 from shared.secrets import Secret, UnknownSecret
 from shared.telemetry import hide
 
-from .auth import ApiKey, Authentication, Basic, ClientCredentials, HmacSigned, ManagedIdentity, MutualTls, RefreshToken
+from .auth import (
+    ApiKey,
+    Authentication,
+    Basic,
+    ClientCredentials,
+    HmacSigned,
+    ManagedIdentity,
+    MessageSigned,
+    MutualTls,
+    RefreshToken,
+)
 from .errors import PartnerError
-from .meaning import check
-from .sessions import Request, Session
+from .sessions import Received, Request, Session
 from .tokens import Token, TokenCache, read_token, refusals, token_request
 
-__all__ = ["Authenticators", "Means", "Secrets", "Used"]
+if TYPE_CHECKING:
+    from yarl import URL
 
-Used = Mapping[Authentication, str]
-"""The secrets and tokens of one request."""
+__all__ = ["Authenticators", "Means", "Proofs", "Secrets"]
+
+
+class Proofs(NamedTuple):
+    """The secrets and tokens of a request, in the order of what asks for them, and the TLS context of a certificate."""
+
+    values: Sequence[str] = ()
+    identity: ssl.SSLContext | None = None
+
+
+Guarded = Callable[[str, Callable[[], Awaitable[Received]]], Awaitable[Received]]
+"""Sends a request to a class of endpoints on a call's behalf, and counts what becomes of it there."""
 
 
 class Secrets(Protocol):
@@ -69,6 +90,8 @@ class Authenticators:
 
     Parameters
     ----------
+    guarded:
+        What stands before the token endpoint.
     key_header:
         The header with the call's key, which a signature may be over.
     """
@@ -79,10 +102,12 @@ class Authenticators:
         declared: Sequence[Authentication],
         means: Means,
         *,
+        guarded: Guarded,
         base_url: str = "",
         key_header: str | None = None,
     ) -> None:
         self._partner = partner
+        self._guarded = guarded
         self._key_header = key_header
         self._base_url = base_url
         self._means = means
@@ -91,35 +116,41 @@ class Authenticators:
         self._sessions: list[Session] = []
         self._context: tuple[str, ssl.SSLContext] | None = None
         self._certificate = next((one for one in declared if isinstance(one, MutualTls)), None)
-        self._signatures = tuple(one for one in declared if isinstance(one, HmacSigned))
-        self._others = tuple(one for one in declared if not isinstance(one, MutualTls | HmacSigned))
+        signed = HmacSigned | MessageSigned
+        others = tuple(one for one in declared if not isinstance(one, MutualTls | signed))
+        self._asked = (*others, *(one for one in declared if isinstance(one, signed)))
         self.any = bool(declared)
 
-    async def apply(self, request: Request) -> tuple[Request, Used]:
-        """The request with its proofs, a signature over all the rest, and the secrets and tokens that they are of.
+    async def collect(self) -> Proofs:
+        """What the vault and the token endpoint give: before the partner's own time begins, and at no place of its own.
 
         Raises
         ------
-        PartnerError
-            There is no proof; the request hasn't been sent.
+        PartnerError, PartnerUnavailable
+            There is no proof; the request hasn't been sent, and the partner hasn't failed.
         """
-        used: dict[Authentication, str] = {}
+        values: list[str] = []
         try:
-            for one in (*self._others, *self._signatures):
+            for one in self._asked:
                 if isinstance(one, ClientCredentials | RefreshToken | ManagedIdentity):
-                    used[one] = await self._token(one).get()
+                    values.append(await self._token(one).get())
                 else:
-                    used[one] = await self._secret(one.secret).get()
-                request = self._applied(request, one, used[one])
+                    values.append(await self._secret(one.secret).get())
         except PartnerError as error:  # a token endpoint's: whatever became of that request, this one wasn't made
             error.sent = False
             raise
-        return request, used
+        return Proofs(values, await self._identity() if self._certificate else None)
 
-    async def refused(self, used: Used) -> bool:
+    def apply(self, request: Request, proofs: Proofs) -> Request:
+        """The request with its proofs, a signature over all the rest."""
+        for one, value in zip(self._asked, proofs.values, strict=True):
+            request = self._applied(request, one, value)
+        return request
+
+    async def refused(self, proofs: Proofs) -> bool:
         """The partner answered a request of these proofs with 401: whether another try may be believed."""
         helped = False
-        for one, value in used.items():
+        for one, value in zip(self._asked, proofs.values, strict=True):
             if isinstance(one, ClientCredentials | RefreshToken | ManagedIdentity):
                 helped |= self._token(one).spoil(value)
             else:
@@ -131,7 +162,7 @@ class Authenticators:
             case ApiKey():
                 value = one.prefix + secret
                 if one.query:
-                    return replace(request, query={**request.query, one.query: value})
+                    return request._replace(query={**request.query, one.query: value})
                 return _with(request, {one.header: value})
             case Basic():
                 pair = f"{one.user}:{secret}".encode()
@@ -140,16 +171,28 @@ class Authenticators:
                 return _with(request, {"Authorization": f"Basic {value}"})
             case HmacSigned():
                 return _with(request, self._signed(request, one, secret))
+            case MessageSigned():
+                return _with(request, self._message_signed(request, one, secret))
             case ClientCredentials() | RefreshToken() | ManagedIdentity():
                 return _with(request, {"Authorization": f"Bearer {secret}"})
             case _:
                 return request
 
-    def _signed(self, request: Request, how: HmacSigned, secret: str) -> dict[str, str]:
+    def _message_signed(self, request: Request, one: MessageSigned, secret: str) -> Mapping[str, str]:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        signed = SignedRequest(request.method, str(self._address(request)), headers, request.body or b"")
+        try:
+            return one.how.sign(signed, secret, now=self._means.now())
+        except (ValueError, SignatureRefused) as error:
+            raise PartnerError(self._partner, "signature", f"{error} (the secret {one.secret})", sent=False) from None
+
+    def _address(self, request: Request) -> "URL":
         from yarl import URL  # what aiohttp makes of an address
 
-        moment = self._means.now()
-        sent = URL(self._base_url + request.path).with_query(request.query or None)
+        return URL(self._base_url + request.path).with_query(request.query or None)
+
+    def _signed(self, request: Request, how: HmacSigned, secret: str) -> dict[str, str]:
+        moment, sent = self._means.now(), self._address(request)
         parts = {
             "id": request.headers.get(self._key_header or "", ""),
             "timestamp": str(int(moment.timestamp())),
@@ -203,8 +246,8 @@ class Authenticators:
             raise UnknownSecret(one.secret, "the app has no key vault: set KeyVault__vaultUri")
 
         async def ask() -> Token:
-            answer = await session.send(await token_request(one, secrets), seconds=_TOKEN_SECONDS)
-            check(self._partner, "token", answer, now=self._means.now())
+            request = await token_request(one, secrets)
+            answer = await self._guarded("token", lambda: session.send(request, seconds=_TOKEN_SECONDS))
             return read_token(self._partner, answer)
 
         names = [one.secret, one.refresh_secret] if isinstance(one, RefreshToken) else [one.secret]
@@ -223,7 +266,7 @@ class Authenticators:
 
         return fetch
 
-    async def identity(self) -> ssl.SSLContext | None:
+    async def _identity(self) -> ssl.SSLContext | None:
         """The TLS context with the app's certificate; another one as soon as the vault has another certificate."""
         wanted = self._certificate
         if wanted is None:
@@ -283,11 +326,8 @@ class _RotatingSecret:
             return bool(others)
 
 
-def _with(request: Request, headers: dict[str, str]) -> Request:
-    """The request with more headers: made anew by hand, since `replace` costs ten times as much."""
-    return Request(
-        request.method, request.path, request.endpoint, request.query, {**request.headers, **headers}, request.body
-    )
+def _with(request: Request, headers: Mapping[str, str]) -> Request:
+    return request._replace(headers={**request.headers, **headers})
 
 
 def _key(partner: str, how: HmacSigned, secret: str) -> bytes:
@@ -296,7 +336,9 @@ def _key(partner: str, how: HmacSigned, secret: str) -> bytes:
     try:
         return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
     except ValueError:  # not in Base64, or not even in ASCII
-        raise PartnerError(partner, "signature", f"the secret {how.secret} is no Base64", sent=False) from None
+        raise PartnerError(
+            partner, "signature", f"the secret {how.secret} is no Base64", sent=False, tells=False
+        ) from None
 
 
 def _tls(own: Secret, trusted: Secret | None) -> ssl.SSLContext:

@@ -1,8 +1,9 @@
 """What a handler gets of `work.call(partner)`: typed calls, each with a key that a re-run repeats."""
 
 import hashlib
+import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Hashable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, TypeVar, cast
 from urllib.parse import unquote
@@ -13,15 +14,24 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from shared.messages import MalformedJson, validate_json
 from shared.telemetry import current_traceparent
 
+from .batching import BatchCall, BatchItem
 from .client import Client
-from .errors import InvalidAnswer, PartnerUnavailable
+from .errors import InvalidAnswer, PartnerRefused, PartnerUnavailable
+from .graphql import GraphQLAnswer, GraphQLRequest, codes_of, only_reads
 from .guard import Caller
 from .kept_answers import KeptAnswers
+from .paging import Page, Pages
 from .sessions import Received, Request
 
 __all__ = ["Calls", "Nothing"]
 
 T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
+In = TypeVar("In", bound=BaseModel)
+Out = TypeVar("Out")
+MOST_PAGES = 10_000
+_REFUSAL_BYTES = 16 * 1024
+_GRAPHQL = "application/graphql-response+json, application/json;q=0.9"
 Query = Mapping[str, str | int | bool]
 
 
@@ -106,44 +116,210 @@ class Calls:
         fallback: Callable[[PartnerUnavailable], T] | None = None,
     ) -> T:
         """Make any call; the methods named for HTTP's own are short for it."""
-        partner = self._client.partner
-        _check_path(path)
-        call = f"{partner.name}:{method}:{path}"
-        self._numbers[call] += 1
-        key = _key(self._caller.message_id, f"{call}:{self._numbers[call]}")
-        kept = self._answers if once else None
-        if once and kept is None:
-            raise LookupError("there is no store to write answers down in")
-        model = cast(type[BaseModel], answer)
+        if not _PLAIN_PATH.fullmatch(path):
+            _check_path(path)
+        key = self._next_key(f"{method}:{path}")
+        kept = self._kept(answer) if once else None
         if kept is not None:
-            if not (isinstance(answer, type) and issubclass(answer, BaseModel)):
-                raise TypeError("once=True keeps the answer as a model: name one")
-            found = await kept.find(self._caller.bucket, self._caller.message_id, key, model)
+            caller = self._caller
+            found = await kept.find(caller.bucket, caller.message_id, key, cast(type[BaseModel], answer))
             if found is not None:
                 return cast(T, found)
-        sent = {**(headers or {}), **self._own_headers(key, has_body=body is not None)}
-        request = Request(
-            method=method,
-            path=path,
-            endpoint=endpoint or path.strip("/").partition("/")[0] or "/",
-            query={name: _text(value) for name, value in query.items()} if query else {},
-            headers=sent,
-            body=None if body is None else body.model_dump_json(by_alias=True).encode(),
+        value = await self._request(
+            method,
+            path,
+            answer,
+            body,
+            key=key,
+            query=query,
+            headers=headers,
+            endpoint=endpoint,
+            critical=critical,
+            stale=stale,
+            fallback=fallback,
         )
-        own = sorted((name.lower(), value) for name, value in (headers or {}).items())
-        asked = (path, tuple(sorted(request.query.items())), tuple(own))
+        if kept is not None:
+            return cast(T, await kept.keep(caller.bucket, caller.message_id, key, cast(BaseModel, value)))
+        return value
+
+    async def pages(
+        self,
+        path: str,
+        answer: type[T],
+        how: Pages,
+        *,
+        query: Query | None = None,
+        most: int = MOST_PAGES,
+        **options: Any,
+    ) -> AsyncIterator[T]:
+        """Read a list page after page: `async for page in calls.pages("/labels", Labels, LinkPages())`.
+
+        Each page is asked for when the one before has been dealt with.
+
+        Parameters
+        ----------
+        how:
+            `LinkPages`, `CursorPages` or `OffsetPages`.
+        most:
+            Pages, at most.
+
+        Raises
+        ------
+        InvalidAnswer
+            The pages go in a circle, are more than `most`, or lead away from the partner.
+        """
+        name = options.setdefault("endpoint", _endpoint(path))
+        page = how.first(Page(path, _texts(query)))
+        asked: set[Hashable] = set()
+        for _ in range(most):
+            asked.add((page.path, frozenset(page.query.items())))
+            value = await self.get(page.path, answer, query=page.query, **options)
+            headers = self.headers
+            yield value
+            try:
+                after = how.after(page, value, headers, self._client.base_url)
+                if after is not None and not _PLAIN_PATH.fullmatch(after.path):
+                    _check_path(after.path)
+            except ValueError as error:
+                raise InvalidAnswer(self._client.partner.name, name, str(error)) from None
+            if after is None:
+                return
+            page = after
+            if (page.path, frozenset(page.query.items())) in asked:
+                raise InvalidAnswer(self._client.partner.name, name, "its pages go in a circle")
+        raise InvalidAnswer(self._client.partner.name, name, f"more than {most} pages")
+
+    async def graphql(
+        self,
+        document: str,
+        data: type[M],
+        variables: BaseModel | None = None,
+        *,
+        path: str = "/graphql",
+        operation: str | None = None,
+        partial: bool = False,
+        headers: Mapping[str, str] | None = None,
+        endpoint: str | None = None,
+        critical: bool = False,
+    ) -> GraphQLAnswer[M]:
+        """Execute a GraphQL document; a document of queries alone is repeated like a GET.
+
+        Parameters
+        ----------
+        partial:
+            Data that comes with errors is taken, and `errors` says what is missing; without, errors are a refusal.
+
+        Raises
+        ------
+        PartnerRefused
+            There are errors, with their codes; `body` has them in the partner's words.
+        """
+        key = self._next_key(f"GRAPHQL:{path}")
+        given = {} if variables is None else variables.model_dump(mode="json", by_alias=True)
+        body = GraphQLRequest(query=document, variables=given, operation_name=operation)
+        answer = await self._request(
+            "POST",
+            path,
+            GraphQLAnswer[data],  # type: ignore[valid-type]  # a model of this call's data
+            body,
+            key=key,
+            headers={"Accept": _GRAPHQL, **(headers or {})},
+            endpoint=endpoint,
+            critical=critical,
+            repeatable=only_reads(document),
+        )
+        name, endpoint = self._client.partner.name, endpoint or _endpoint(path)
+        if answer.errors and (answer.data is None or not partial):
+            words = b",".join(one.model_dump_json().encode() for one in answer.errors)[:_REFUSAL_BYTES]
+            raise PartnerRefused(name, endpoint, f"answered with {codes_of(answer.errors)}", status=200, body=words)
+        if answer.data is None:
+            raise InvalidAnswer(name, endpoint, "answered with neither data nor errors")
+        return answer
+
+    async def together(self, call: BatchCall[In, Out], item: In, *, once: type[Out] | None = None) -> Out:
+        """The outcome of one item of a batch call, sent with those of other messages.
+
+        Parameters
+        ----------
+        once:
+            The model of the outcome, which is then written down as with `once=True`.
+
+        Raises
+        ------
+        PartnerError, PartnerUnavailable
+            As of a call; for all of the request's items.
+        """
+        key = self._next_key(f"BATCH:{call.path}")
+        kept = self._kept(once) if once is not None else None
+        caller = self._caller
+        if kept is not None:
+            found = await kept.find(caller.bucket, caller.message_id, key, cast(type[BaseModel], once))
+            if found is not None:
+                return cast(Out, found)
+        outcome = await self._client.batches.add(call, BatchItem(key, item), self._batch)
+        if kept is not None:
+            return cast(Out, await kept.keep(caller.bucket, caller.message_id, key, cast(BaseModel, outcome)))
+        return outcome
+
+    async def _batch(self, call: BatchCall[Any, Any], items: Sequence[BatchItem[Any]]) -> BaseModel:
+        key = _key(self._caller.message_id, ",".join(one.key for one in items))
+        return await self._request("POST", call.path, call.answer, call.write(items), key=key)
+
+    def _next_key(self, call: str) -> str:
+        call = f"{self._client.partner.name}:{call}"
+        number = self._numbers[call] = self._numbers.get(call, 0) + 1
+        return _key(self._caller.message_id, f"{call}:{number}")
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        answer: type[T],
+        body: BaseModel | None = None,
+        *,
+        key: str,
+        query: Query | None = None,
+        headers: Mapping[str, str] | None = None,
+        endpoint: str | None = None,
+        critical: bool = False,
+        stale: float = 0.0,
+        fallback: Callable[[PartnerUnavailable], T] | None = None,
+        repeatable: bool = False,
+    ) -> T:
+        client, caller = self._client, self._caller
+        partner = client.partner
+        sent = dict(headers) if headers else {}
+        content: bytes | None = None
+        if body is not None:
+            content = body.model_dump_json(by_alias=True).encode()
+            sent["Content-Type"] = "application/json"
+        if partner.idempotency_header is not None:
+            sent[partner.idempotency_header] = key
+        if partner.trusted:
+            sent["X-Correlation-ID"] = caller.correlation_id
+            if traceparent := current_traceparent() or caller.traceparent:
+                sent["traceparent"] = traceparent
+        request = Request(
+            method,
+            path,
+            endpoint or _endpoint(path),
+            _texts(query) if query else {},
+            sent,
+            content,
+        )
+        asked = _asked(request, headers or {}) if stale and method == "GET" else None
         former: tuple[Received, float] | None = None
         self.age = 0.0
         try:
-            received = await self._client.call(
+            received = await client.call(
                 request,
-                self._caller,
-                repeatable=partner.idempotency_header is not None,
+                caller,
+                repeatable=repeatable or partner.idempotency_header is not None,
                 critical=critical,
-                is_first=self._numbers.total() == 1,
+                is_first=len(self._numbers) == 1 and self._numbers.total() == 1,
             )
         except PartnerUnavailable as error:
-            former = self._client.former(asked, within=stale) if stale and method == "GET" else None
+            former = None if asked is None else client.former(asked, within=stale)
             if former is not None:
                 received, self.age = former
             elif fallback is not None:
@@ -152,22 +328,26 @@ class Calls:
                 raise
         self.headers = received.headers
         value = _read(partner.name, request, received, answer)
-        if stale and method == "GET" and former is None:
-            self._client.remember(asked, received)
-        if kept is not None:
-            return cast(T, await kept.keep(self._caller.bucket, self._caller.message_id, key, cast(BaseModel, value)))
+        if asked is not None and former is None:
+            client.remember(asked, received)
         return value
 
-    def _own_headers(self, key: str, *, has_body: bool) -> dict[str, str]:
-        partner = self._client.partner
-        headers = {"Content-Type": "application/json"} if has_body else {}
-        if partner.idempotency_header is not None:
-            headers[partner.idempotency_header] = key
-        if partner.trusted:
-            headers["X-Correlation-ID"] = self._caller.correlation_id
-            if traceparent := current_traceparent() or self._caller.traceparent:
-                headers["traceparent"] = traceparent
-        return headers
+    def _kept(self, answer: type[object]) -> KeptAnswers:
+        if self._answers is None:
+            raise LookupError("there is no store to write answers down in")
+        if not (isinstance(answer, type) and issubclass(answer, BaseModel)):
+            raise TypeError("once=True keeps the answer as a model: name one")
+        return self._answers
+
+
+_PLAIN_PATH = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9_~.-]*)+/?")
+"""Segments that mean what they say, and none that begins with a dot: most paths, which need no closer look."""
+
+
+def _asked(request: Request, headers: Mapping[str, str]) -> Hashable:
+    """All of the handler's request that an answer depends on."""
+    own = sorted((name.lower(), value) for name, value in headers.items())
+    return request.path, tuple(sorted(request.query.items())), tuple(own)
 
 
 def _key(message_id: UUID, call: str) -> str:
@@ -190,6 +370,14 @@ def _check_path(path: str) -> None:
         raise ValueError("a partner's path is sent as it is written")
 
 
+def _endpoint(path: str) -> str:
+    return path.strip("/").partition("/")[0] or "/"
+
+
+def _texts(query: Query | None) -> dict[str, str]:
+    return {name: _text(value) for name, value in (query or {}).items()}
+
+
 def _text(value: str | int | bool) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
@@ -197,6 +385,16 @@ def _text(value: str | int | bool) -> str:
 @lru_cache(maxsize=512)
 def _adapter(answer: Any) -> TypeAdapter[Any]:
     return TypeAdapter(answer)
+
+
+def _check_type(partner: str, endpoint: str, status: int, content_type: str) -> None:
+    kind, _, parameters = content_type.partition(";")
+    kind = kind.strip().lower()
+    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+        raise InvalidAnswer(partner, endpoint, f"answered {status} with {kind[:64] or 'no type'}")
+    charset = parameters.lower().partition("charset=")[2].strip('" ')
+    if charset not in ("", "utf-8", "utf8", "us-ascii"):
+        raise InvalidAnswer(partner, endpoint, "answered in a charset that JSON doesn't have")
 
 
 def _read(partner: str, request: Request, received: Received, answer: type[T]) -> T:
@@ -209,13 +407,9 @@ def _read(partner: str, request: Request, received: Received, answer: type[T]) -
     """
     if answer is Nothing:
         return answer()
-    kind, _, parameters = received.headers.get("content-type", "").partition(";")
-    kind = kind.strip().lower()
-    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
-        raise InvalidAnswer(partner, request.endpoint, f"answered {received.status} with {kind[:64] or 'no type'}")
-    charset = parameters.lower().partition("charset=")[2].strip('" ')
-    if charset not in ("", "utf-8", "utf8", "us-ascii"):
-        raise InvalidAnswer(partner, request.endpoint, "answered in a charset that JSON doesn't have")
+    content_type = received.headers.get("content-type", "")
+    if content_type != "application/json":
+        _check_type(partner, request.endpoint, received.status, content_type)
     try:
         return cast(T, validate_json(_adapter(cast(Any, answer)).validate_json, received.body))
     except ValidationError as error:

@@ -4,13 +4,14 @@ from collections.abc import Hashable
 
 from opentelemetry.trace import SpanKind
 
-from shared.resilience import BoundedCache, Result, RetryBudget
+from shared.resilience import BoundedCache, RetryBudget
 from shared.telemetry import Metrics, span
 
-from .authenticators import Authenticators
+from .authenticators import Authenticators, Proofs
+from .batching import Batches
 from .errors import OutcomeUnknown, PartnerError, PartnerFailed, PartnerThrottled
 from .guard import Caller, Guard, Surroundings
-from .meaning import check, health, was_refused
+from .meaning import check, was_refused
 from .meaning import outcome as name_of
 from .partner import Partner
 from .sessions import Connection, Received, Request
@@ -22,6 +23,7 @@ _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 _LEAST_SECONDS = 0.001
 RETRY_SHARE = 0.2
 RETRY_RESERVE = 10.0
+_NONE = Proofs()
 _FORMER_BYTES = 8 * 1024 * 1024
 """Of answers that are kept for the time when a partner can't be called."""
 
@@ -36,8 +38,12 @@ class Client:
         session: Connection,
         authenticators: Authenticators,
         around: Surroundings,
+        *,
+        base_url: str = "",
     ) -> None:
         self.partner = partner
+        self.base_url = base_url
+        self.batches = Batches(partner.name)
         self._guard = guard
         self._session = session
         self._authenticators = authenticators
@@ -94,13 +100,21 @@ class Client:
         left = caller.deadline - self._around.clock()
         if is_first and left < partner.timeouts.total:
             raise self._guard.unavailable(request.endpoint, "the time of its batch is over")
+        proofs = _NONE
+        if self._authenticators.any:
+            self._guard.check(request.endpoint)
+            proofs = await self._authenticators.collect()
+            left = caller.deadline - self._around.clock()
+            if is_first and left < partner.timeouts.total:
+                raise self._guard.unavailable(request.endpoint, "its credential took too long")
         if left < _LEAST_SECONDS:  # the calls before it took it: this counts as an attempt, and doesn't go on for days
-            raise PartnerFailed(name, request.endpoint, "no time left", sent=False)
+            raise PartnerFailed(name, request.endpoint, "no time left", sent=False, tells=False)
         spare = left - partner.timeouts.total if is_first else left
         admission = await self._guard.enter(request, caller, within=spare)
         began = self._around.clock()
         seconds = min(caller.deadline - began, partner.timeouts.total)
         answer: Received | None = None
+        waited = 0.0
         failure: PartnerError | None = None
         attributes: dict[str, str | int] = {
             "sluice.partner": name,
@@ -110,19 +124,18 @@ class Client:
         }
         try:
             with span("partner call", kind=SpanKind.CLIENT, attributes=attributes):
-                answer = await self._authenticated(request, began + seconds)
-                check(name, request.endpoint, answer, now=self._around.now())
+                answer, waited = await self._authenticated(request, proofs, seconds)
+                if not 200 <= answer.status < 300:
+                    check(name, request.endpoint, answer, now=self._around.now())
             return answer
         except PartnerError as error:
             failure = error
             raise
         finally:
-            took = self._around.clock() - began
+            took = self._around.clock() - began - waited
             # A call that had less than its agreed time tells nothing where it had no answer.
             cut = failure is not None and failure.status is None and took >= seconds < partner.timeouts.total
-            # Nor does a proof that couldn't be made: nobody was asked.
-            unproven = failure is not None and not failure.sent and health(failure) is Result.GOOD
-            tells = (failure is not None or answer is not None) and not cut and not unproven
+            tells = answer is not None if failure is None else failure.tells and not cut
             headers = answer.headers if answer and failure is None else None
             try:
                 outcome = name_of(failure) if failure else "done" if answer else "cancelled"
@@ -131,19 +144,27 @@ class Client:
             finally:  # whatever measuring comes to, the place is given back
                 await self._guard.leave(admission, took=took, error=failure, tells=tells, headers=headers)
 
-    async def _authenticated(self, request: Request, deadline: float) -> Received:
-        """The answer to a request with its proofs; a 401 is met once by a new token or another version of the key."""
-        prover = self._authenticators
+    async def _authenticated(self, request: Request, proofs: Proofs, seconds: float) -> tuple[Received, float]:
+        """The answer to a request with its proofs; a 401 is met once by a new token or another version of the key.
+
+        With it the seconds for which not the partner was waited for, but such a key.
+        """
+        prover, session, clock = self._authenticators, self._session, self._around.clock
         if not prover.any:
-            return await self._session.send(request, seconds=deadline - self._around.clock())
-        proven, used = await prover.apply(request)
-        identity = await prover.identity()
-        answer = await self._session.send(proven, seconds=deadline - self._around.clock(), identity=identity)
-        if answer.status == 401 and await prover.refused(used):
-            proven, _ = await prover.apply(request)
-            await self._guard.again(request, within=deadline - self._around.clock())
-            answer = await self._session.send(proven, seconds=deadline - self._around.clock(), identity=identity)
-        return answer
+            return await session.send(request, seconds=seconds), 0.0
+        ends = clock() + seconds
+        answer = await session.send(prover.apply(request, proofs), seconds=seconds, identity=proofs.identity)
+        if answer.status != 401:
+            return answer, 0.0
+        asked_at = clock()
+        if await prover.refused(proofs):
+            proofs = await prover.collect()
+            waited = clock() - asked_at
+            await self._guard.again(request, within=ends - clock())
+            proven = prover.apply(request, proofs)
+            answer = await session.send(proven, seconds=ends - clock(), identity=proofs.identity)
+            return answer, waited
+        return answer, clock() - asked_at
 
     def remember(self, asked: Hashable, received: Received) -> None:
         """Keep a good answer for the time when the partner can't be called.
@@ -166,5 +187,6 @@ class Client:
 
     async def close(self) -> None:
         """Close the connections."""
+        await self.batches.close()
         await self._authenticators.close()
         await self._session.close()

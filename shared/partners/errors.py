@@ -37,6 +37,8 @@ class PartnerError(Exception):
         Seconds that the partner asked to wait, where it did.
     sent:
         Whether the request may have reached the partner.
+    tells:
+        Whether it says anything of the partner's health: a secret or our own time that was missing doesn't.
     body:
         The beginning of a refusal's body, for the handler that knows the partner's error codes.
     """
@@ -50,6 +52,7 @@ class PartnerError(Exception):
         status: int | None = None,
         after: float | None = None,
         sent: bool = True,
+        tells: bool = True,
         body: bytes = b"",
     ) -> None:
         super().__init__(f"{partner}: {endpoint}: {reason}")
@@ -59,6 +62,7 @@ class PartnerError(Exception):
         self.status = status
         self.after = after
         self.sent = sent
+        self.tells = tells
         self.body = body
 
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from shared.resilience import (
@@ -22,10 +23,11 @@ from shared.resilience import (
 from shared.telemetry import Metrics, log_event
 
 from .errors import PartnerError, PartnerUnavailable
-from .meaning import health
+from .meaning import check, health
+from .meaning import outcome as name_of
 from .partner import Partner
 from .retry_after import remaining, retry_after
-from .sessions import Request
+from .sessions import Received, Request
 
 __all__ = ["Admission", "Caller", "Guard", "Surroundings"]
 
@@ -84,8 +86,7 @@ class Surroundings:
     row: Callable[[str], SharedRow] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
+class Admission(NamedTuple):
     """Leave to make one call, to be given back when it has ended."""
 
     breaker: SharedBreaker | None
@@ -134,23 +135,66 @@ class Guard:
         endpoint = request.endpoint
         breaker = self._breaker(endpoint)
         permit: Permit | None = None
+        ends = self._around.clock() + within
         try:
             if breaker is not None:
                 permit = await breaker.admit()
-            if permit is not None and permit.probe:
-                within = min(within, _PROBE_WAIT)
-            ends = self._around.clock() + within
-            await self._bulkhead.enter(batch=caller.batch, within=within)
+                if permit.probe:
+                    ends = min(ends, self._around.clock() + _PROBE_WAIT)
+            if not self._bulkhead.enter_now(batch=caller.batch):
+                await self._bulkhead.enter(batch=caller.batch, within=ends - self._around.clock())
         except BreakerOpen as refused:
-            raise self.unavailable(endpoint, f"its breaker is open ({refused.reason})", refused.after) from None
+            raise self._open(endpoint, refused) from None
         except BulkheadFull:
             raise self.unavailable(endpoint, "as many calls run as it can take", _FULL_SECONDS) from None
-        try:  # the moment comes last: a call that waited for a place with its moment would be made too late
-            await self.again(request, within=ends - self._around.clock())
-        except BaseException:
-            self._bulkhead.give_back(batch=caller.batch)
-            raise
+        if self._pace is not None:
+            try:  # the moment comes last: a call that waited for a place with its moment would be made too late
+                await self.again(request, within=ends - self._around.clock())
+            except BaseException:
+                self._bulkhead.give_back(batch=caller.batch)
+                raise
         return Admission(breaker, permit, caller.batch)
+
+    def check(self, endpoint: str) -> None:
+        """Raise PartnerUnavailable where the breaker is known to be open for a while: nothing needs to be prepared."""
+        breaker = self._breaker(endpoint)
+        if breaker is not None and breaker.is_open:
+            try:
+                breaker.check()
+            except BreakerOpen as refused:
+                raise self._open(endpoint, refused) from None
+
+    async def beside(self, endpoint: str, send: Callable[[], Awaitable[Received]]) -> Received:
+        """What a call needs of another endpoint: that one's failures are counted by a breaker of its own.
+
+        Raises
+        ------
+        PartnerUnavailable, PartnerError
+        """
+        breaker = self._breaker(endpoint)
+        try:
+            permit = await breaker.admit() if breaker is not None else None
+        except BreakerOpen as refused:
+            raise self._open(endpoint, refused) from None
+        name, began = self._partner.name, self._around.clock()
+        failure: PartnerError | None = None
+        try:
+            answer = await send()
+            check(name, endpoint, answer, now=self._around.now())
+        except PartnerError as error:
+            failure = error
+        took = self._around.clock() - began
+        Metrics.partner_calls.add(partner=name, endpoint=endpoint, outcome=name_of(failure) if failure else "done")
+        Metrics.partner_duration.record(took, partner=name, endpoint=endpoint)
+        if breaker is not None and permit is not None:
+            result, asked = (health(failure), failure.after) if failure else (Result.GOOD, None)
+            await breaker.record(permit, result, took=took, asked=asked)
+        if failure is not None:
+            raise failure
+        return answer
+
+    def _open(self, endpoint: str, refused: BreakerOpen) -> PartnerUnavailable:
+        return self.unavailable(endpoint, f"its breaker is open ({refused.reason})", refused.after)
 
     async def again(self, request: Request, *, within: float) -> None:
         """Wait for the limit's moment of one more request, which has its place.

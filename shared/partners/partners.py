@@ -105,18 +105,22 @@ class Partners:
         breaker, limit = partner.breaker, partner.limit
         if target is not None:
             breaker, limit = target.breaker or breaker, target.limit or limit
+        base_url = (url or f"https://{name}").rstrip("/")
+        guard = Guard(partner, name, breaker=breaker, limit=limit, around=self._around)
         return Client(
             partner,
-            Guard(partner, name, breaker=breaker, limit=limit, around=self._around),
-            session(url.rstrip("/")) if self._connect is None else self._connect(partner),
+            guard,
+            session(base_url) if self._connect is None else self._connect(partner),
             Authenticators(
                 partner.name,
                 auth if self._connect is None else (),
                 means,
-                base_url=url.rstrip("/"),
+                guarded=guard.beside,
+                base_url=base_url,
                 key_header=partner.idempotency_header,
             ),
             self._around,
+            base_url=base_url,
         )
 
     async def close(self) -> None:

@@ -7,8 +7,9 @@ import asyncio
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, Protocol
+from functools import cache, lru_cache
+from types import ModuleType
+from typing import TYPE_CHECKING, NamedTuple, Protocol, cast
 from urllib.parse import urlsplit
 
 from shared.telemetry import watch_connections
@@ -17,7 +18,7 @@ from .errors import InvalidAnswer, PartnerError, PartnerFailed
 from .partner import Partner
 
 if TYPE_CHECKING:
-    from aiohttp import ClientResponse, ClientSession
+    from aiohttp import ClientResponse, ClientSession, ClientTimeout
 
 __all__ = ["Connection", "Received", "Request", "Session"]
 
@@ -27,8 +28,7 @@ _REFUSAL_BYTES = 16 * 1024
 _ENCODINGS = frozenset({"", "identity", "gzip", "deflate"})
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One request, as it is sent; the path begins with a slash and is relative to the base URL.
 
     Attributes
@@ -45,8 +45,7 @@ class Request:
     body: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(NamedTuple):
     """An answer, read to its end; of an error only the beginning. Header names are in lower case."""
 
     status: int
@@ -104,12 +103,13 @@ class Session:
         ------
         PartnerFailed, InvalidAnswer
         """
-        import aiohttp  # loaded with the first call
-
         name, endpoint = self._partner.name, request.endpoint
         if seconds <= 0:  # to aiohttp that is as long as it takes
-            raise PartnerFailed(name, endpoint, "no time left", sent=False)
-        current = await self._current(identity)
+            raise PartnerFailed(name, endpoint, "no time left", sent=False, tells=False)
+        current = self._open
+        if current is None or self._clock() >= current.ends or identity is not self._identity:
+            current = await self._renewed(identity)
+        aiohttp = _aiohttp()
         current.users += 1
         try:
             async with current.session.request(
@@ -119,7 +119,7 @@ class Session:
                 headers=request.headers,
                 data=request.body,
                 allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=self._partner.timeouts.connect),
+                timeout=_timeout(seconds, self._partner.timeouts.connect),
             ) as answer:
                 return await self._read(answer, endpoint)
         except aiohttp.ConnectionTimeoutError:
@@ -139,13 +139,15 @@ class Session:
 
     async def _read(self, answer: "ClientResponse", endpoint: str) -> Received:
         headers = {name.lower(): value for name, value in answer.headers.items()}
-        if headers.get("content-encoding", "").strip().lower() not in _ENCODINGS:
+        encoded = "content-encoding" in headers
+        if encoded and headers["content-encoding"].strip().lower() not in _ENCODINGS:
             raise self._invalid(endpoint, answer.status, "an encoding that nobody asked for")
         is_good = 200 <= answer.status < 300
         limit = self._partner.largest_answer if is_good else _REFUSAL_BYTES
-        if is_good and (answer.content_length or 0) > limit:
+        length = answer.content_length or 0
+        if is_good and length > limit:
             raise self._invalid(endpoint, answer.status, f"more than {limit} bytes")
-        if "content-encoding" not in headers and 0 <= (answer.content_length or -1) <= limit:
+        if not encoded and 0 < length <= limit:
             return Received(answer.status, headers, await answer.read())  # bounded by its own word
         pieces: list[bytes] = []
         size = 0
@@ -162,19 +164,16 @@ class Session:
     def _invalid(self, endpoint: str, status: int, reason: str) -> PartnerError:
         return InvalidAnswer(self._partner.name, endpoint, f"answered {status} with {reason}")
 
-    async def _current(self, identity: ssl.SSLContext | None) -> "_Open":
-        now = self._clock()
-        current = self._open
-        if current is None or now >= current.ends or identity is not self._identity:
-            self._open, self._identity = self._made(now, identity), identity
-            if current is not None:
-                await current.retire()
-            return self._open
-        return current
+    async def _renewed(self, identity: ssl.SSLContext | None) -> "_Open":
+        former = self._open
+        made = self._open = self._made(self._clock(), identity)
+        self._identity = identity
+        if former is not None:
+            await former.retire()
+        return made
 
     def _made(self, now: float, identity: ssl.SSLContext | None) -> "_Open":
-        import aiohttp
-
+        aiohttp = _aiohttp()
         pool = self._partner.pool
         secure = self._base_url.startswith("https:")
         connector = aiohttp.TCPConnector(
@@ -212,6 +211,20 @@ class _Open:
         self.retired = True
         if not self.users:
             await self.session.close()
+
+
+@cache
+def _aiohttp() -> ModuleType:
+    """Loaded with the first call: it is much, and not everybody calls partners."""
+    import aiohttp
+
+    return aiohttp
+
+
+@lru_cache(maxsize=256)
+def _timeout(total: float, connect: float) -> "ClientTimeout":
+    """Most calls have all of their partner's agreed time."""
+    return cast("ClientTimeout", _aiohttp().ClientTimeout(total=total, sock_connect=connect))
 
 
 @cache

@@ -1,6 +1,6 @@
 """Reads read models as a caller with an access level sees them: one way for every door, HTTP or another."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from pydantic_core import from_json
@@ -9,9 +9,10 @@ from shared.classification import Classification, Tokenized
 from shared.encryption import ProtectionError
 from shared.messages import Registry
 from shared.privacy import FieldProtection, MaskedRow, masked
+from shared.state import unpack
 from shared.telemetry import log_event
 
-from .views import ReadModels
+from .views import ReadModels, is_row
 
 __all__ = ["MaskedPage", "ViewReader", "findable"]
 
@@ -41,6 +42,16 @@ class ViewReader:
         self._registry = registry
         self._rows = rows
         self._fields = fields
+
+    async def shown(self, view: str, key: str, stored: Mapping[str, Any], *, level: Classification) -> bytes | None:
+        """A row as JSON, from its columns where they were read already, or None.
+
+        Raises
+        ------
+        ProtectionError, KeysUnavailable
+        """
+        text = unpack(stored) if is_row(stored) else await self._rows.get(view, key)
+        return None if text is None else (await self.mask(view, key, text, level)).body
 
     async def find(
         self, view: str, name: str, value: str, *, level: Classification, top: int, after: str = ""

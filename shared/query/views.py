@@ -1,7 +1,12 @@
-"""Read models: one row per key, replaced by the newest event, read by point look-up."""
+"""Read models: one row per key, replaced by the newest event, with the rows by which it is found and counted.
+
+What belongs to a row lies in its partition, so that one transaction writes all of it: index entries, whose row keys
+the row lists, and counters. A counter is the sum over the partitions.
+"""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,6 +21,7 @@ from shared.tables import (
     Condition,
     Conflict,
     Create,
+    Delete,
     Entity,
     Operation,
     Query,
@@ -25,13 +31,17 @@ from shared.tables import (
     again_on_conflict,
 )
 
+from .indexes import ViewIndexes
+from .merging import Found, merged
+from .planning import Range
+
 __all__ = ["Page", "ReadModels", "StoredRow", "ViewRow"]
 
 _SHARDS = 16
 _GROUP = 50
 _GROUP_BYTES = 1024 * 1024
 """Characters and bytes of values: three bytes each on the wire still fit the 4 MiB of a transaction."""
-_TRIES = 5
+_TRIES = 20
 _INDEX = "%3A"
 """How the row keys of the index begin: never a row's own, since `row_safe` doesn't encode a colon."""
 
@@ -71,10 +81,17 @@ class StoredRow(NamedTuple):
 
 
 class ReadModels:
-    """The table of all views."""
+    """The table of all views.
 
-    def __init__(self, table: Table) -> None:
+    Parameters
+    ----------
+    indexes:
+        What is declared, by view.
+    """
+
+    def __init__(self, table: Table, indexes: Mapping[str, ViewIndexes] | None = None) -> None:
         self._table = table
+        self._indexes = indexes or {}
 
     async def put(self, rows: Sequence[ViewRow]) -> None:
         """Have every row hold its newest event: one with a lower sequence than the stored one changes nothing.
@@ -86,48 +103,76 @@ class ReadModels:
             named = (row.view, row.key)
             if named not in newest or row.sequence >= newest[named].sequence:
                 newest[named] = row
-        partitions: dict[str, list[ViewRow]] = {}
+        partitions: dict[str, list[_Written]] = {}
         for row in newest.values():
-            partitions.setdefault(_partition(row.view, row.key), []).append(row)
-        groups = [group for found in partitions.values() for group in _groups(found)]
+            partitions.setdefault(_partition(row.view, row.key), []).append(self._written(row))
         async with asyncio.TaskGroup() as tasks:
-            for group in groups:
-                tasks.create_task(self._put(group))
+            for found in partitions.values():
+                tasks.create_task(self._put_all(_groups(found)))
 
-    async def _put(self, rows: Sequence[ViewRow]) -> None:
+    def _written(self, row: ViewRow) -> "_Written":
+        declared = self._indexes.get(row.view)
+        entries, counters = ([], []) if declared is None else declared.entries(from_json(row.value), row.key)
+        return _Written(row, entries, counters)
+
+    async def _put_all(self, groups: Sequence[Sequence["_Written"]]) -> None:
+        """One after the other: they share the partition's counters."""
+        for group in groups:
+            await self._put(group)
+
+    async def _put(self, rows: Sequence["_Written"]) -> None:
         """A key's first event is created without a look; only what was stored before is read."""
         try:
-            await self._write(rows, await self._known([row for row in rows if row.sequence > 1]))
+            await self._write(rows, await self._known([one.row for one in rows if one.row.sequence > 1]))
         except Conflict:
-            for row in rows:
-                await self._put_alone(row)
 
-    async def _put_alone(self, row: ViewRow) -> None:
-        async def put() -> None:
-            await self._write([row], await self._known([row]))
+            async def put() -> None:
+                await self._write(rows, await self._known([one.row for one in rows]))
 
-        await again_on_conflict(put, subject=f"the row {row.view}/{row.key}", tries=_TRIES)
+            first = rows[0].row
+            await again_on_conflict(put, subject=f"the row {first.view}/{first.key}, or one beside it,", tries=_TRIES)
 
     async def _known(self, rows: Sequence[ViewRow]) -> dict[str, Entity]:
-        columns = ("PartitionKey", "RowKey", "sequence")
-        keys = [(_partition(row.view, row.key), row_safe(row.key)) for row in rows]
+        columns = ("PartitionKey", "RowKey", "sequence", "indexed", "counted")
+        return await self._read([(_partition(row.view, row.key), row_safe(row.key)) for row in rows], columns)
+
+    async def _read(self, keys: Sequence[tuple[str, str]], columns: Sequence[str]) -> dict[str, Entity]:
         found = await asyncio.gather(*(self._table.get(*key, select=columns) for key in keys))
         return {key: entity for (_, key), entity in zip(keys, found, strict=True) if entity is not None}
 
-    async def _write(self, rows: Sequence[ViewRow], known: Mapping[str, Entity]) -> None:
+    async def _write(self, rows: Sequence["_Written"], known: Mapping[str, Entity]) -> None:
         """One transaction; a conflict where a row is there already or has changed since it was read."""
         operations: list[Operation] = []
-        for row in rows:
-            stored = known.get(row_safe(row.key))
+        counted: Counter[str] = Counter()
+        for one in rows:
+            stored = known.get(row_safe(one.row.key))
             if stored is None:
-                operations.append(Create(_entity(row)))
-            elif row.sequence > int(stored.get("sequence", 0)):
-                operations.append(Replace(_entity(row), stored.etag))
+                operations.append(Create(one.columns()))
+            elif one.row.sequence > int(stored.get("sequence", 0)):
+                operations.append(Replace(one.columns(), stored.etag))
             else:
                 continue
-            operations += [Upsert(entry) for entry in _entries(row)]
+            operations += [Upsert(entry) for entry in _entries(one.row)]
+            operations += one.moved(stored, counted)
         if operations:
+            operations += await self._counters(operations[0].row["PartitionKey"], counted)
             await self._table.submit(operations)
+
+    async def _counters(self, partition: str, counted: Mapping[str, int]) -> list[Operation]:
+        """Counters as they are after some rows: against what is stored now, or a conflict."""
+        changed = {name: more for name, more in counted.items() if more}
+        known = await self._read([(partition, name) for name in changed], ("PartitionKey", "RowKey", "rows"))
+        found: list[Operation] = []
+        for name, more in changed.items():
+            stored = known.get(name)
+            columns = {"PartitionKey": partition, "RowKey": name, "rows": more}
+            if stored is None:
+                found.append(Create(columns))
+            elif (total := int(stored["rows"]) + more) > 0:
+                found.append(Replace({**columns, "rows": total}, stored.etag))
+            else:
+                found.append(Delete(columns, stored.etag))
+        return found
 
     async def get(self, view: str, key: str) -> str | None:
         """The JSON of a row, or None."""
@@ -144,17 +189,31 @@ class ReadModels:
         row = await self._table.get(_partition(view, key), row_safe(key), select=("RowKey",))
         return None if row is None else str(row.etag)
 
+    def found(self, view: str, ranges: Sequence[Range], *, after: str | None, size: int) -> AsyncGenerator[Found, None]:
+        """Index entries, or the rows themselves, in order, from a place on."""
+        entries = bool(ranges) and ranges[0].before != ""
+        return merged(
+            self._table,
+            _partitions(view),
+            ranges,
+            after=after,
+            select=["RowKey", "key"] if entries else [],
+            size=size,
+        )
+
+    async def count(self, view: str, counters: Sequence[str]) -> int:
+        """The sum of some counters."""
+        places = [(partition, name) for partition in _partitions(view) for name in counters]
+        found = await asyncio.gather(*(self._table.get(*place, select=["rows"]) for place in places))
+        return sum(int(row["rows"]) for row in found if row is not None)
+
     async def find(self, view: str, name: str, tokens: Sequence[str], *, top: int, after: str = "") -> Page:
         """The rows in which a tokenized field has one of some tokens, in the order of their row keys, from `after` on.
 
         The index is written with its rows; of entries that an earlier value of a row left behind nothing is returned.
         """
         found = await asyncio.gather(
-            *(
-                self._indexed(f"{view}:{shard:02d}", name, token, top, after)
-                for shard in range(_SHARDS)
-                for token in tokens
-            )
+            *(self._indexed(partition, name, token, top, after) for partition in _partitions(view) for token in tokens)
         )
         keys = sorted({key for group in found for key in group}, key=row_safe)
         page, more = keys[:top], len(keys) > top or any(len(group) == top for group in found)
@@ -190,23 +249,70 @@ class ReadModels:
         await self._table.close()
 
 
+def is_row(columns: Mapping[str, Any]) -> bool:
+    """Whether these are the columns of a row, and not of an index entry, which leads to one."""
+    return "eventId" in columns
+
+
+def _partitions(view: str) -> list[str]:
+    return [f"{view}:{shard:02d}" for shard in range(_SHARDS)]
+
+
 def _partition(view: str, key: str) -> str:
     return f"{view}:{bucket_of(key, _SHARDS):02d}"
 
 
-def _groups(rows: Sequence[ViewRow]) -> list[list[ViewRow]]:
-    groups: list[list[ViewRow]] = []
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """A row, and the row keys of its index entries and of the counters that count it."""
+
+    row: ViewRow
+    entries: Sequence[str]
+    counters: Sequence[str]
+
+    @property
+    def writes(self) -> int:
+        """Operations at most, without those on the counters of `counters`: a later event moves what was there."""
+        later = len(self.entries) + len(self.counters) if self.row.sequence > 1 else 0
+        return 1 + len(self.row.tokens) + len(self.entries) + later
+
+    def columns(self) -> dict[str, Any]:
+        """The row itself; it lists its entries, so that whoever changes it finds them."""
+        listed = {"indexed": "\n".join(self.entries), "counted": "\n".join(self.counters)} if self.counters else {}
+        return {**_entity(self.row), **listed}
+
+    def moved(self, stored: Entity | None, counted: Counter[str]) -> list[Operation]:
+        """The index entries to write and to delete; tells the counters."""
+        before = set() if stored is None else set(str(stored.get("indexed", "")).split("\n")) - {""}
+        counted.update(self.counters)
+        counted.subtract([] if stored is None else [one for one in str(stored.get("counted", "")).split("\n") if one])
+        partition = _partition(self.row.view, self.row.key)
+        keys = [{"PartitionKey": partition, "RowKey": entry} for entry in (*self.entries, *sorted(before))]
+        own, old = keys[: len(self.entries)], keys[len(self.entries) :]
+        kept = set(self.entries)
+        return [
+            *(Upsert({**one, "key": self.row.key}) for one in own if one["RowKey"] not in before),
+            *(Delete(one) for one in old if one["RowKey"] not in kept),
+        ]
+
+
+def _groups(rows: Sequence[_Written]) -> list[list[_Written]]:
+    groups: list[list[_Written]] = []
     size = operations = 0
-    for row in rows:
-        more = 2 * len(row.value)
-        writes = 1 + len(row.tokens)
+    counters: set[str] = set()
+    for one in rows:
+        more = 2 * len(one.row.value)
+        writes = one.writes + len(counters.union(one.counters)) - len(counters)
         full = groups and (len(groups[-1]) == _GROUP or operations + writes > MAX_OPERATIONS)
         if not groups or full or size + more > _GROUP_BYTES:
             groups.append([])
             size = operations = 0
-        groups[-1].append(row)
+            counters = set()
+            writes = one.writes + len(one.counters)
+        groups[-1].append(one)
         size += more
         operations += writes
+        counters.update(one.counters)
     return groups
 
 

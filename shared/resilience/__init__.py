@@ -9,7 +9,7 @@ from .shared_breaker import BreakerOpen, Permit, SharedBreaker
 from .shared_pace import Limit, LimitSpent, SharedPace
 from .shared_row import SharedRow, Snapshot
 from .single_flight import Call, SingleFlight
-from .token_bucket import RetryBudget, SharedTokenBucket, TokenBlock, TokenBucket, TokenStore
+from .token_bucket import RetryBudget, TokenBucket
 
 __all__ = [
     "AdaptiveBulkhead",
@@ -31,11 +31,8 @@ __all__ = [
     "SharedBreaker",
     "SharedPace",
     "SharedRow",
-    "SharedTokenBucket",
     "SingleFlight",
     "Snapshot",
-    "TokenBlock",
     "TokenBucket",
-    "TokenStore",
     "WeightedBulkhead",
 ]

@@ -73,6 +73,13 @@ class AdaptiveBulkhead:
         """Calls under way."""
         return self._running[True] + self._running[False]
 
+    def enter_now(self, *, batch: bool) -> bool:
+        """Take a place that is free; False where there is none."""
+        if self._queues[False] or not self._has_place(batch=batch):
+            return False
+        self._running[batch] += 1
+        return True
+
     async def enter(self, *, batch: bool, within: float) -> None:
         """Take a place; those that somebody waits for come first.
 
@@ -80,8 +87,7 @@ class AdaptiveBulkhead:
         ------
         BulkheadFull
         """
-        if not self._queues[False] and self._has_place(batch=batch):
-            self._running[batch] += 1
+        if self.enter_now(batch=batch):
             return
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._queues[batch].append(place)

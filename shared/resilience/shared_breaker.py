@@ -113,6 +113,7 @@ class SharedBreaker:
         self._window = FailureWindow(policy)
         self._state = _State()
         self._epoch = 0
+        self._permit = Permit(0)
         self._stored = Snapshot()
         self._unshared = False
         self._read_at = -inf
@@ -136,15 +137,19 @@ class SharedBreaker:
             await self._refresh()
         state = self._state
         if not state.times:
-            return Permit(self._epoch)
+            return self._permit
+        self.check()
         now = self._now()
-        if now < state.ends:
-            raise self._refusal()
         # Whoever asks here meanwhile sees that the place is taken.
         self._set(replace(state, prober=self._name, ends=now + self._lease))
         if not await self._share():
             raise self._refusal()
         return Permit(self._epoch, probe=True)
+
+    def check(self) -> None:
+        """Raise BreakerOpen where calls are refused for a while yet, as far as this instance knows."""
+        if self._state.times and self._now() < self._state.ends:
+            raise self._refusal()
 
     def _refusal(self) -> BreakerOpen:
         after = (self._state.ends - self._now()).total_seconds()
@@ -181,6 +186,7 @@ class SharedBreaker:
         if state != self._state:
             self._state = state
             self._epoch += 1
+            self._permit = Permit(self._epoch)
             self._window.clear()
 
     async def _share(self) -> bool:

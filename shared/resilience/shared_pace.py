@@ -27,6 +27,8 @@ _AHEAD = 0.3
 _SOON = 0.001
 """Seconds that aren't waited for: a timer of the loop is no finer."""
 _TRIES = 20
+_MISSED = 3
+"""Leases whose moments may all be missed on the way, where a process is held up, before its call is put off."""
 _ALONE = 4
 """While the store is away, each instance keeps to this part of the limit."""
 
@@ -90,7 +92,8 @@ class SharedPace:
         self._waiting = 0
         self._taken = 0
         self._leased_at = self._time()
-        self._leasing = asyncio.Lock()
+        self._leased = asyncio.Event()
+        self._leased.set()
 
     async def take(self, *, within: float) -> None:
         """Wait for a moment at which a call may be made.
@@ -100,41 +103,51 @@ class SharedPace:
         LimitSpent
             There is none within so many seconds.
         """
-        ends = self._time() + within
+        now = self._time()
+        ends = now + within
         while True:
-            moment = await self._moment(ends)
-            wait = moment - self._time()
+            moment = self._own(now, ends) if self._leased.is_set() else 0.0
+            if not moment:
+                moment = await self._moment(ends)
+                now = self._time()
+            wait = moment - now
             if wait > _SOON:
                 await self._sleep(wait)
-            if self._time() - moment <= self._late:
+                now = self._time()
+            if now - moment <= self._late:
                 return
 
     async def _moment(self, ends: float) -> float:
         self._waiting += 1
+        tries = _MISSED
         try:
-            if not self._leasing.locked() and (moment := self._own(ends)):
-                return moment
-            async with self._leasing:
-                if not (moment := self._own(ends)):
-                    await self._lease(ends)
-                    moment = self._own(ends)
-                if not moment:  # leased, and missed on the way
+            while True:
+                while not self._leased.is_set():  # all that wait go on at once: a lock would wake them one by one
+                    await self._leased.wait()
+                if moment := self._own(self._time(), ends):
+                    return moment
+                if not tries:
                     raise LimitSpent(self._step)
-                return moment
+                tries -= 1
+                self._leased.clear()
+                try:
+                    await self._lease(ends)
+                finally:
+                    self._leased.set()
         finally:
             self._waiting -= 1
 
-    def _own(self, ends: float) -> float:
+    def _own(self, now: float, ends: float) -> float:
         """The next moment that was leased and isn't missed; 0 where there is none."""
-        now = self._time()
-        while self._moments and self._moments[0] < now - self._late:
-            self._moments.popleft()
-        if not self._moments:
+        moments = self._moments
+        while moments and moments[0] < now - self._late:
+            moments.popleft()
+        if not moments:
             return 0.0
-        if self._moments[0] > ends:
-            raise LimitSpent(self._moments[0] - now)
+        if moments[0] > ends:
+            raise LimitSpent(moments[0] - now)
         self._taken += 1
-        return self._moments.popleft()
+        return moments.popleft()
 
     async def _lease(self, ends: float) -> None:
         if self._row is None:

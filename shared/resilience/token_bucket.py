@@ -1,20 +1,12 @@
 """A token bucket: how often something may be done, with room for bursts. Time is passed in.
 
-Never more than `capacity + rate × seconds` in any span of time. Several instances share a bucket by a store that hands
-out blocks of tokens: a block is one round trip, and what is left of it when it expires goes back to nobody.
+Never more than `capacity + rate × seconds` in any span of time. How instances share one: `shared.limits`.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Callable
 from math import inf
-from typing import Protocol
 
-__all__ = ["RetryBudget", "SharedTokenBucket", "TokenBlock", "TokenBucket", "TokenStore"]
-
-
-_SOONEST = 0.001
-"""Seconds after which an empty store is asked again at the earliest: one that says 0 isn't asked without a pause."""
+__all__ = ["RetryBudget", "TokenBucket"]
 
 
 class TokenBucket:
@@ -110,93 +102,3 @@ class RetryBudget:
     def spend(self) -> bool:
         """Whether a retry may come at its planned time; if not, it should wait as long as the plan allows."""
         return self._bucket.take()
-
-
-@dataclass(frozen=True, slots=True)
-class TokenBlock:
-    """Tokens that one instance may use.
-
-    Attributes
-    ----------
-    tokens:
-        How many it got: from 0 to what it asked for.
-    expires_in:
-        Seconds after which what is left of them isn't used any more.
-    retry_after:
-        Seconds until there may be more.
-    """
-
-    tokens: int
-    expires_in: float
-    retry_after: float = 0.0
-
-
-class TokenStore(Protocol):
-    """Where the buckets are that several instances share. Each lease is atomic."""
-
-    async def lease(self, name: str, tokens: int) -> TokenBlock:
-        """Up to so many tokens of a bucket. Raises ConnectionError where the store is away."""
-        ...
-
-
-class SharedTokenBucket:
-    """One instance's part of a bucket: leases a block, and uses it up before it asks for another.
-
-    Parameters
-    ----------
-    block:
-        Tokens of a lease: more of them mean fewer round trips, and more that is lost when an instance ends.
-    """
-
-    def __init__(
-        self,
-        store: TokenStore,
-        name: str,
-        *,
-        block: int,
-        clock: Callable[[], float],
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> None:
-        if block < 1:
-            raise ValueError(f"block is {block}, must be 1 or more")
-        self._store = store
-        self._name = name
-        self._block = block
-        self._clock = clock
-        self._sleep = sleep
-        self._left = 0
-        self._expires_at = -inf
-        self._leasing = asyncio.Lock()
-
-    async def take(self, *, within: float) -> bool:
-        """Wait for a token; False where there is none within so many seconds.
-
-        Raises
-        ------
-        ConnectionError
-            The store is away.
-        """
-        deadline = self._clock() + within
-        while not self._take_own():
-            retry_after = await self._lease_block()
-            if self._clock() + retry_after > deadline:
-                return self._take_own()  # its last chance: a block may have come at the last moment
-            if retry_after:
-                await self._sleep(retry_after)
-        return True
-
-    async def _lease_block(self) -> float:
-        """Lease a block, unless somebody else just did; seconds until there may be one where there is none."""
-        async with self._leasing:
-            if self._left >= 1 and self._clock() < self._expires_at:
-                return 0.0
-            asked_at = self._clock()
-            block = await self._store.lease(self._name, self._block)
-            self._left, self._expires_at = block.tokens, asked_at + block.expires_in
-            return 0.0 if block.tokens else max(block.retry_after, _SOONEST)
-
-    def _take_own(self) -> bool:
-        if self._left < 1 or self._clock() >= self._expires_at:
-            return False
-        self._left -= 1
-        return True

@@ -100,6 +100,11 @@ class CoalescingSender:
             except (ServiceBusError, OSError) as error:
                 raise NotSent(f"{type(error).__name__}: the delayed copy wasn't scheduled") from error
 
+    @property
+    def waiting(self) -> int:
+        """Messages that wait to be sent."""
+        return len(self._waiting)
+
     async def probe(self) -> None:
         """Open a link to the queue that nobody has used before, and close it; raises NotSent where that fails.
 
@@ -246,6 +251,11 @@ class Lanes:
             await self._senders[lane].send(message)
         else:
             await self._senders[lane].schedule(message, when)
+
+    @property
+    def waiting(self) -> int:
+        """Messages that wait to be sent, on all lanes."""
+        return sum(one.waiting for one in self._senders.values())
 
     async def probe(self) -> None:
         """Raise NotSent where a lane can't be reached.

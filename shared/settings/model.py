@@ -7,10 +7,12 @@ from shared.azure_clients.settings import AzureSettings
 from shared.claim_check.settings import ClaimSettings
 from shared.dead_letters.settings import DeadLetterSettings
 from shared.encryption.settings import EncryptionSettings
-from shared.environment import contradiction
+from shared.environment import SecretReference, contradiction
 from shared.health.settings import HealthSettings
 from shared.http.settings import HttpSettings
 from shared.jobs.settings import JobSettings
+from shared.limits.settings import LimitSettings
+from shared.notifications.settings import NotificationSettings
 from shared.partners.settings import PartnerSettings
 from shared.processing.settings import ProcessingSettings
 from shared.query.settings import ReadingSettings
@@ -29,9 +31,11 @@ class Settings(
     StateSettings,
     ClaimSettings,
     HttpSettings,
+    LimitSettings,
     ReadingSettings,
     ProcessingSettings,
     PartnerSettings,
+    NotificationSettings,
     DeadLetterSettings,
     SecretSettings,
     RotationSettings,
@@ -65,6 +69,12 @@ class Settings(
     def _key_for_tokenized_fields(self) -> Iterator[str]:
         if self.token_key and self.data_key is None:
             yield "SLUICE_TOKEN_KEY needs SLUICE_DATA_KEY"
+
+    @contradiction("rate_store", "key_vault")
+    def _vault_for_rate_store(self) -> Iterator[str]:
+        secret = None if self.rate_store is None else SecretReference.of(self.rate_store.get_secret_value())
+        if secret is not None and self.key_vault is None:
+            yield "SLUICE_RATE_STORE names a secret: KeyVault__vaultUri is missing"
 
     @contradiction("data_key", "key_vault")
     def _vault_for_keys(self) -> Iterator[str]:

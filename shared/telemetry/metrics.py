@@ -124,6 +124,21 @@ class Metrics:
         unit="s",
         description="How long an answer takes, by method, route and status",
     )
+    requests_limited = Counter(
+        "sluice.requests.limited",
+        unit="{request}",
+        description="Requests that a limit refused, by plan and limit: requests, a route, day or month",
+    )
+    requests_shed = Counter(
+        "sluice.requests.shed",
+        unit="{request}",
+        description="Requests that were refused under overload, by importance: read, write or high",
+    )
+    requests_limit = Gauge(
+        "sluice.requests.limit",
+        unit="{request}",
+        description="Requests that may be under way in this instance, as learned from overload",
+    )
     stream_events = Counter(
         "sluice.stream.events",
         unit="{event}",

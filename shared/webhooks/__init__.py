@@ -3,6 +3,7 @@
 from .cloud_events import CloudEvents, EventGrid, SharedKey
 from .hmac_scheme import Hmac
 from .incoming import Field, Header, Incoming, NotGenuine, Notice, Reply, Scheme
+from .message_signatures import MessageSignatures
 from .paypal import PayPal
 from .providers import GitHub, HubSpot, Shopify, Slack, StandardWebhooks, Stripe, Twilio, Zoom
 from .public_keys import Discord, SendGrid
@@ -20,6 +21,7 @@ __all__ = [
     "Hmac",
     "HubSpot",
     "Incoming",
+    "MessageSignatures",
     "NotGenuine",
     "Notice",
     "PayPal",

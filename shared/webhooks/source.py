@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from .cloud_events import CloudEvents, EventGrid
 from .incoming import Scheme
+from .message_signatures import MessageSignatures
 from .paypal import PayPal
 from .providers import GitHub, HubSpot, Shopify, Slack, StandardWebhooks, Stripe, Twilio, Zoom
 from .public_keys import Discord, SendGrid
@@ -20,6 +21,7 @@ PRESETS: Mapping[str, Callable[[], Scheme]] = {
     "discord": Discord,
     "event-grid": EventGrid,
     "github": GitHub,
+    "http-signatures": MessageSignatures,
     "hubspot": HubSpot,
     "paypal": PayPal,
     "sendgrid": SendGrid,

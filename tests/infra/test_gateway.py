@@ -31,6 +31,7 @@ def gateway(infra: Path, **changed: Any) -> Deployment:
         "greenUri": "",
         "issuer": "https://issuer",
         "audience": "api://sluice",
+        "moreIssuers": [],
         "callsPerMinute": 65,
         "callsPerDay": 1000,
         "bodyLimit": 8_388_608,
@@ -75,6 +76,20 @@ def test_tokens_are_checked_where_there_is_an_issuer(infra: Path) -> None:
     assert [one.text for one in check.iterfind(".//required-claims//value")] == ["producer", "reader", "operator"]
     values = {one.name.rsplit("/", 1)[-1]: one.properties["value"] for one in guarded.of_type(f"{APIM}/namedValues")}
     assert values["sluice-openid-url"] == "https://issuer/.well-known/openid-configuration"
+
+
+def test_more_issuers_are_let_through_with_their_own_audiences(infra: Path) -> None:
+    """Which role their tokens give is asked by the app, which knows in which claim it is."""
+    more = [{"name": "partner", "issuer": "https://partner", "audiences": ["one", "two"], "roles": "realm.roles"}]
+    check = fragment(gateway(infra, moreIssuers=more), "callers").find(".//validate-jwt")
+    assert check is not None
+    assert [one.get("url") for one in check.iterfind("openid-config")] == [
+        "{{sluice-openid-url}}",
+        "https://partner/.well-known/openid-configuration",
+    ]
+    assert [one.text for one in check.iterfind("audiences/audience")] == ["{{sluice-audience}}", "one", "two"]
+    assert [one.text for one in check.iterfind("issuers/issuer")] == ["{{sluice-issuer}}", "https://partner"]
+    assert check.find("required-claims") is None
 
 
 CREDENTIALS: dict[str, set[str]] = {

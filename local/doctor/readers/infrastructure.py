@@ -32,7 +32,7 @@ _KINDS = {
     "microsoft.keyvault/vaults/keys": "key",
     "microsoft.keyvault/vaults/secrets": "secret",
     "microsoft.insights/components": "component",
-    "microsoft.eventgrid/topics": "topic",
+    "microsoft.eventgrid/topics": "gridtopic",
 }
 
 HostOf = Callable[[dict[str, str]], HostOptions]

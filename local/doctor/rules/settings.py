@@ -74,7 +74,7 @@ def callers_are_checked(facts: Facts) -> Iterator[Problem]:
     for deployment, app in facts.in_azure:
         if "none" in str(app.settings.get("SLUICE_AUTH", "")):
             yield Problem(deployment.at(app), app.place, "lets everybody in: SLUICE_AUTH is none")
-        elif not app.settings.get("SLUICE_AUTH_ISSUER") and not app.settings.get("SLUICE_API_KEYS"):
+        elif not any(app.settings.get(f"SLUICE_{name}") for name in ("AUTH_ISSUER", "AUTH_ISSUERS", "API_KEYS")):
             yield Problem(deployment.at(app), app.place, "knows nobody: neither SLUICE_AUTH_ISSUER nor SLUICE_API_KEYS")
 
 

@@ -123,7 +123,7 @@ async def test_each_role_sees_its_part_of_a_row(running: Running) -> None:
     ("role", "query", "status"),
     [
         (Role.READER, "customerId=17850", 403),
-        (Role.OPERATOR, "", 400),
+        (Role.OPERATOR, "top=5", 400),
         (Role.OPERATOR, "country=France", 400),
         (Role.OPERATOR, "customerId=", 400),
         (Role.OPERATOR, f"customerId={'x' * 300}", 400),

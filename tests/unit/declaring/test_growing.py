@@ -112,6 +112,13 @@ MODULES = {
     "settings=SETTINGS.variables()",
 }
 """What each added module offers; each is one module and one line."""
+NOTICES = '''"""An integration that a test adds."""
+
+from shared.messages import Integration
+
+notices = Integration("notices")
+notices.notifies("order.accepted")
+'''
 
 
 @dataclass(frozen=True)
@@ -165,6 +172,9 @@ def grown(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Grown:
     copy_project(project, copy)
     for module, offered in MODULES.items():
         add(copy, module, offered)
+    (copy / "integrations" / "notices.py").write_text(NOTICES)
+    with (copy / "infra" / "params" / "prod.bicepparam").open("a") as parameters:
+        parameters.write("\nparam notifications = true\n")
     app = describe(copy, sample_environment(copy), constants=CONSTANTS, declared=True)
     for one in declared_files(app, copy):
         (copy / one.path).parent.mkdir(exist_ok=True)
@@ -267,9 +277,21 @@ def test_a_probe(grown: Grown) -> None:
 def test_an_event_consumer(grown: Grown) -> None:
     """Its consumer group is there on a laptop and in Azure."""
     groups = grown.production.of_type("Microsoft.EventHub/namespaces/eventhubs/consumergroups")
-    assert {one.name.rsplit("/", 1)[-1] for one in groups} == {"read-models", "parcels"}
+    assert {one.name.rsplit("/", 1)[-1] for one in groups} == {"read-models", "parcels", "notifications"}
     assert {group.name for hub in grown.emulator.event_hubs for group in hub.consumer_groups} >= {"parcels"}
     assert grown.runs_in("follow_consumer") == {"streams"}
+
+
+def test_an_integration_that_notifies(grown: Grown) -> None:
+    """Its consumer, the role on the topic and the topic's address follow from one line."""
+    assert grown.runs_in("notifications") == {"streams"}
+    (topic,) = grown.production.of_type("Microsoft.EventGrid/topics")
+    assert topic.properties["inputSchema"] == "CloudEventSchemaV1_0"
+    assert {app for app, _ in grown.settings("SLUICE_NOTIFICATION_URL")} == set(grown.declared["apps"])
+    (grant,) = grown.declared["grants"]["gridTopic"]
+    assert (grant["app"], grant["role"]) == ("streams", "EventGrid Data Sender")
+    granted = grown.production.of_type("Microsoft.Authorization/roleAssignments")
+    assert [one for one in granted if one.properties["description"] == "Publishes notifications."]
 
 
 def test_a_queue(grown: Grown) -> None:

@@ -16,6 +16,7 @@ from functions.composition.api import gathered_app
 from functions.composition.claims import claim_store
 from functions.composition.dead_letters import dead_letter_store
 from functions.composition.health import reports
+from functions.composition.limits import limits_table
 from functions.composition.pausing import pause_table
 from functions.composition.read_models import read_models
 from functions.composition.sending import lane_senders, publisher
@@ -82,6 +83,7 @@ class Running:
             lane_senders: self.lanes,
             state_store: self.state,
             pause_table: MemoryTable("state"),
+            limits_table: MemoryTable("limits"),
             claim_store: self.claims,
             read_models: self.views,
             dead_letter_store: self.dead_letters,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
+from typing import Any
 
 import pytest
 from schemathesis import openapi
@@ -11,9 +12,12 @@ from schemathesis.config import HealthCheck, SchemathesisConfig
 from schemathesis.engine import events, from_schema
 
 import integrations
+from functions.composition.read_models import read_models
 from functions.composition.uploads import uploads
 from shared.authentication import Role, api_key_entry
 from shared.messages import discover
+from shared.query import ReadModels, indexes_of
+from shared.tables import MemoryTable
 from tests.scale import SCALE
 from tests.unit.memory import MemoryUploads
 
@@ -21,6 +25,7 @@ from .conftest import ENVIRONMENT, Running
 
 CASES = max(1, int(SCALE))
 """Random requests for each operation and kind, beside those that the document's bounds give: some hundreds."""
+OLDER = {"customerId", "top", "after"}
 CHECKS = {
     "not_a_server_error",
     "status_code_conformance",
@@ -37,13 +42,22 @@ CHECKS = {
 }
 
 
+def _may_be_refused(check: str, case: Any) -> bool:
+    """A query in OData's grammar, which no schema can tell, or one that no index serves; the older question may not."""
+    asked = set(case.query or {})
+    is_query = case.operation.label == "GET /api/orders" and not (asked <= OLDER and "customerId" in asked)
+    return check == "positive_data_acceptance" and is_query
+
+
 @pytest.mark.timeout(600 + 30 * CASES)
 def test_every_answer_is_as_described() -> None:
     """Every check of the tool: status, type, headers and shape of answers, what is refused, and who is; links too."""
     key = secrets.token_urlsafe(32)
     entry = api_key_entry("contract", key, [role.value for role in Role])
     environment = ENVIRONMENT | {"SLUICE_AUTH": "required", "SLUICE_API_KEYS": f"[{entry}]"}
-    running = Running(discover(integrations), environment, {uploads: MemoryUploads()})
+    registry = discover(integrations)
+    rows = ReadModels(MemoryTable("readmodels"), indexes_of(registry))
+    running = Running(registry, environment, {uploads: MemoryUploads(), read_models: rows})
     config = SchemathesisConfig()
     config.update(seed=17, max_failures=None)
     config.projects.default.update(
@@ -61,7 +75,7 @@ def test_every_answer_is_as_described() -> None:
         for case, checks in event.recorder.checks.items():
             checked.update(check.name for check in checks)
             for check in checks:
-                if check.failure_info is not None:
+                if check.failure_info is not None and not _may_be_refused(check.name, event.recorder.cases[case].value):
                     answer = event.recorder.interactions[case].response
                     sent = event.recorder.cases[case].value.as_curl_command()[:2_000]
                     said = b"" if answer is None else answer.content[:500]

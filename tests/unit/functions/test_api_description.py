@@ -26,11 +26,14 @@ VERBS = {
     ("get", "/api/orders/{key}"): "getOrder",
     ("get", "/api/credit-notes/{key}"): "getCreditNote",
     ("get", "/api/orders"): "findOrders",
+    ("get", "/api/odata"): "getODataService",
+    ("get", "/api/$metadata"): "getODataMetadata",
     ("get", "/api/credit-notes"): "findCreditNotes",
     ("get", "/api/health"): "getHealth",
     ("get", "/api/health/ready"): "getReadiness",
     ("post", "/api/uploads"): "openUpload",
     ("put", "/api/uploads/{uploadId}/blocks/{number}"): "putUploadBlock",
+    ("get", "/api/usage"): "getUsage",
 }
 
 
@@ -94,10 +97,14 @@ async def test_what_was_accepted_links_to_its_operation(document: Document, runn
 
 
 def test_parameters_that_are_needed_are_required(document: Document) -> None:
-    """The one field by which orders are found, and every part of a path."""
+    """Every part of a path; of a query nothing, since there is more than one way to ask."""
     given = document["paths"]["/api/orders"]["get"]["parameters"]
     found = {one["name"]: one["required"] for one in given if one["in"] == "query"}
-    assert found == {"customerId": True, "top": False, "after": False}
+    options = ("filter", "select", "orderby", "top", "skip", "count", "expand", "skiptoken")
+    names = [*(f"${name}" for name in options), "fields", "customerId", "top", "after"]
+    assert found == dict.fromkeys(names, False)
+    of_path = [one for one in document["paths"]["/api/orders/{key}"]["get"]["parameters"] if one.get("in") == "path"]
+    assert [(one["name"], one["required"]) for one in of_path] == [("key", True)]
 
 
 def test_event_types_are_enumerated(document: Document) -> None:

@@ -277,12 +277,15 @@ async def test_the_description_is_openapi_and_lists_every_route(running: Running
     assert document["info"].keys() >= {"title", "version"}
     listed = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
     assert listed == {
+        ("GET", "/api/usage"),
         ("POST", "/api/messages"),
         ("POST", "/api/orders"),
         ("POST", "/api/credit-notes"),
         ("POST", "/api/uploads"),
         ("PUT", "/api/uploads/{uploadId}/blocks/{number}"),
         ("GET", "/api/orders"),
+        ("GET", "/api/odata"),
+        ("GET", "/api/$metadata"),
         ("GET", "/api/credit-notes"),
         ("GET", "/api/orders/{key}"),
         ("GET", "/api/credit-notes/{key}"),

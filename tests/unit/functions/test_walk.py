@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from functions.composition.door import overload_watch
 from functions.composition.processing import processor
 from functions.composition.read_models import projector
 from functions.composition.sending import outbox
@@ -72,9 +73,12 @@ async def test_an_order_opens_few_files(project: Path, running: Running) -> None
     """From a lane's batch to the published event, and from the POST to the row of the read model."""
     lane, rows = running.composition.get(processor), running.composition.get(projector)
     rest = running.composition.get(outbox)
+    looks = running.composition.get(overload_watch)
+    assert looks is not None
     for number in (1, 2):
         with walk(project) as before_the_lane:
             delivery = await posted(running, number)
+        await looks.close()  # they are the instance's own, a moment after the request
         with walk(project) as on_the_lane:
             await lane.process(Lane.NORMAL, [delivery])
             await rest.close()

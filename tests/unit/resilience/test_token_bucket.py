@@ -1,9 +1,7 @@
-"""The token bucket: never more than its capacity and what came with time, alone or shared."""
+"""The token bucket: never more than its capacity and what came with time."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
 from itertools import pairwise
 from math import inf
 
@@ -11,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.resilience import SharedTokenBucket, TokenBlock, TokenBucket
+from shared.resilience import TokenBucket
 from tests.unit.resilience.clock import Clock
 
 ROUNDING = 1e-6
@@ -96,144 +94,3 @@ def test_a_bucket_that_makes_no_sense_is_refused(capacity: float, rate: float) -
     """When it is made."""
     with pytest.raises(ValueError, match="must be"):
         TokenBucket(capacity=capacity, rate=rate, clock=Clock())
-
-
-class MemoryTokenStore:
-    """Buckets in this process.
-
-    Parameters
-    ----------
-    make:
-        The bucket of a name, at its first lease.
-    expires_in:
-        How long a block may be used, in seconds.
-    """
-
-    def __init__(self, make: Callable[[str], TokenBucket], *, expires_in: float = 10.0) -> None:
-        self._make = make
-        self._expires_in = expires_in
-        self._buckets: dict[str, TokenBucket] = {}
-
-    async def lease(self, name: str, tokens: int) -> TokenBlock:
-        """Up to so many tokens of a bucket."""
-        bucket = self._buckets.get(name)
-        if bucket is None:
-            bucket = self._buckets[name] = self._make(name)
-        given = next((some for some in range(tokens, 0, -1) if bucket.take(some)), 0)
-        return TokenBlock(given, self._expires_in, 0.0 if given else bucket.wait())
-
-
-class Store(MemoryTokenStore):
-    """Counts its leases, and is away when told to be."""
-
-    def __init__(self, bucket: TokenBucket, *, expires_in: float = 10.0) -> None:
-        super().__init__(lambda name: bucket, expires_in=expires_in)
-        self.leases = 0
-        self.away = False
-
-    async def lease(self, name: str, tokens: int) -> TokenBlock:
-        """As the base does."""
-        await asyncio.sleep(0)
-        if self.away:
-            raise ConnectionError("away")
-        self.leases += 1
-        return await super().lease(name, tokens)
-
-
-@given(
-    instances=st.integers(1, 4),
-    block=st.integers(1, 10),
-    capacity=st.integers(1, 20),
-    rate=st.floats(0.1, 5),
-    passing=st.lists(st.floats(0, 5), max_size=8),
-)
-def test_instances_together_take_no_more_than_the_bucket_gives(
-    instances: int, block: int, capacity: int, rate: float, passing: list[float]
-) -> None:
-    """However many share it, and however large their blocks are."""
-    clock = Clock()
-    store = Store(TokenBucket(capacity=capacity, rate=rate, clock=clock))
-    sharing = [SharedTokenBucket(store, "calls", block=block, clock=clock, sleep=clock.sleep) for _ in range(instances)]
-
-    async def run() -> None:
-        taken = 0
-        for seconds in (0.0, *passing):
-            clock.seconds += seconds
-            for _ in range(4):
-                taken += sum(await asyncio.gather(*(one.take(within=0) for one in sharing)))
-            assert taken <= capacity + rate * clock.seconds + ROUNDING
-
-    asyncio.run(run())
-
-
-async def test_a_block_is_one_round_trip() -> None:
-    """Callers side by side share the lease of the first."""
-    clock = Clock()
-    store = Store(TokenBucket(capacity=100, rate=1, clock=clock))
-    bucket = SharedTokenBucket(store, "calls", block=20, clock=clock)
-    assert all(await asyncio.gather(*(bucket.take(within=0) for _ in range(20))))
-    assert store.leases == 1
-
-
-async def test_an_expired_block_is_not_used() -> None:
-    """Its instance may have been away for long."""
-    clock = Clock()
-    store = Store(TokenBucket(capacity=10, rate=0, clock=clock), expires_in=5)
-    bucket = SharedTokenBucket(store, "calls", block=8, clock=clock)
-    assert await bucket.take(within=0)
-    clock.seconds = 5.0
-    assert [await bucket.take(within=0) for _ in range(3)] == [True, True, False]
-    assert store.leases == 3
-
-
-async def test_a_caller_waits_as_long_as_it_says() -> None:
-    """And no longer; a store that is away is told."""
-    clock = Clock()
-    store = Store(TokenBucket(capacity=1, rate=0.5, clock=clock))
-    bucket = SharedTokenBucket(store, "calls", block=1, clock=clock, sleep=clock.sleep)
-    assert await bucket.take(within=0)
-    assert not await bucket.take(within=1.9)
-    assert await bucket.take(within=2.0)
-    assert clock.seconds == 2.0
-    store.away = True
-    with pytest.raises(ConnectionError):
-        await bucket.take(within=1)
-
-
-async def test_who_waits_long_keeps_nobody_waiting() -> None:
-    """Each caller waits as long as it says, whoever waits beside it."""
-    clock, woken = Clock(), asyncio.Event()
-
-    async def sleep(seconds: float) -> None:
-        await woken.wait()
-        clock.seconds += seconds
-
-    store = Store(TokenBucket(capacity=1, rate=0.1, clock=clock))
-    bucket = SharedTokenBucket(store, "calls", block=1, clock=clock, sleep=sleep)
-    assert await bucket.take(within=0)
-    patient = asyncio.create_task(bucket.take(within=60))
-    await asyncio.sleep(0.01)
-    async with asyncio.timeout(1):
-        assert not await bucket.take(within=0)
-    woken.set()
-    assert await patient
-
-
-async def test_a_block_that_is_never_fresh_is_no_endless_loop() -> None:
-    """A store so slow that its blocks have expired when they come."""
-    clock = Clock()
-
-    class Slow(Store):
-        async def lease(self, name: str, tokens: int) -> TokenBlock:
-            clock.seconds += 20
-            return await super().lease(name, tokens)
-
-    bucket = SharedTokenBucket(Slow(TokenBucket(capacity=9, rate=1, clock=clock)), "calls", block=1, clock=clock)
-    assert not await bucket.take(within=30)
-
-
-def test_an_empty_block_is_refused() -> None:
-    """It would be asked for without end."""
-    bucket = TokenBucket(capacity=1, rate=1, clock=Clock())
-    with pytest.raises(ValueError, match="block"):
-        SharedTokenBucket(MemoryTokenStore(lambda _: bucket), "a", block=0, clock=Clock())

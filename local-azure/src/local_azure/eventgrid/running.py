@@ -176,7 +176,7 @@ class RunningGrid:
                 continue
 
     async def close(self) -> None:
-        """Stop; what is on its way is tried again after the next start, if there is a file."""
+        """Stop what is being tried; it is tried again after the next start, if there is a file."""
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

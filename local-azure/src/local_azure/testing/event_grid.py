@@ -105,5 +105,6 @@ class EventGrid:
             self._moved = 0.0
             for topic in self._running.grid.topics():
                 self._running.remove_topic(topic.name)
+            await self._running.close()
 
         self._services.run(forget())

@@ -20,6 +20,9 @@ const { sign: signGitHub, verify: verifyGitHub } = await import(
   pathToFileURL(join(folder, "node_modules/@octokit/webhooks-methods/dist-node/index.js")).href
 );
 
+const { httpbis, createSigner, createVerifier } = require("http-message-signatures");
+
+const covered = ["@method", "@target-uri", "@query-param;name=\"a\"", "content-digest", "content-type"];
 const stripe = new (Stripe.default ?? Stripe)("unused");
 const does = {
   standard: ([secret, id, seconds, body]) => new Standard(secret).sign(id, new Date(seconds * 1000), body),
@@ -45,6 +48,18 @@ const does = {
     const signature = signBytes(null, Buffer.from(`${seconds}${body}`), privateKey).toString("hex");
     const key = publicKey.export({ format: "der", type: "spki" }).subarray(-32).toString("hex");
     return { key, signature, agreed: await verifyKey(body, signature, `${seconds}`, key) };
+  },
+  "message signatures": async ([secret, algorithm, request, seconds]) => {
+    const key = createSigner(algorithm === "hmac-sha256" ? Buffer.from(secret, "base64") : secret, algorithm, "k1");
+    const paramValues = { created: new Date(seconds * 1000), expires: new Date((seconds + 60) * 1000), nonce: "n1" };
+    const params = ["created", "expires", "nonce", "keyid", "alg"];
+    return (await httpbis.signMessage({ key, fields: covered, params, paramValues }, request)).headers;
+  },
+  "message signatures verifies": ([secret, algorithm, request, seconds]) => {
+    const given = algorithm === "hmac-sha256" ? Buffer.from(secret, "base64") : secret;
+    const keyLookup = async () => ({ id: "k1", algs: [algorithm], verify: createVerifier(given, algorithm) });
+    const config = { keyLookup, tolerance: Math.abs(Date.now() / 1000 - seconds) + 600, notAfter: new Date("2100-01-01") };
+    return httpbis.verifyMessage(config, request);
   },
   "shopify verifies": async ([secret, body, headers]) => {
     await load("@shopify/shopify-api/adapters/node");

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import datetime as times
 import hashlib
 import hmac
 import ssl
@@ -16,11 +15,7 @@ from urllib.parse import unquote
 
 import pytest
 from aiohttp import web
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, pkcs12
-from cryptography.x509.oid import NameOID
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, pkcs12
 from oauthlib.oauth2 import (  # type: ignore[import-untyped]
     BackendApplicationServer,
     LegacyApplicationServer,
@@ -51,6 +46,7 @@ from shared.partners.sessions import Received, Request
 from shared.partners.tokens import read_token
 from shared.resilience import BreakerPolicy, Concurrency, Limit, RetryPlan
 from shared.secrets import Secret, UnknownSecret
+from tests.unit.shared.partners.certificates import authority, certificate, pem
 from tests.unit.shared.partners.world import NOW, Label, Parcel, World, world
 
 PARCEL = Parcel(reference="536365")
@@ -224,10 +220,10 @@ async def test_a_late_refusal_undoes_nothing() -> None:
         await carrier.calls().post("/labels", Label, PARCEL)
         (client,) = carrier.partners._clients.values()
         prover = client._authenticators
-        _, used = await prover.apply(REQUEST)
+        used = await prover.collect()
         for _ in range(3):
             assert await prover.refused(used)
-            proven, _ = await prover.apply(REQUEST)
+            proven = prover.apply(REQUEST, await prover.collect())
             assert proven.headers["X-API-Key"] == "v1"
 
 
@@ -263,20 +259,62 @@ class SlowVault(Vault):
 
     async def get(self, name: str) -> Secret:
         """Late."""
-        await asyncio.sleep(0.06)
+        await asyncio.sleep(0.3)
         return await super().get(name)
 
 
 async def test_what_has_no_time_left_is_not_sent() -> None:
-    """The vault took it: no call without end, and nothing that may have been done."""
+    """The vault took it: no call without end, and nothing that may have been done; the message comes again."""
     auth = ApiKey(secret="key")
-    options: dict[str, Any] = {"timeouts": Timeouts(total=0.05), "idempotency_header": None, "retry": ALONE}
+    soon = asyncio.get_running_loop().time() + 0.3
+    options: dict[str, Any] = {"timeouts": Timeouts(total=0.2), "idempotency_header": None, "retry": ALONE}
     async with guarded(auth, SlowVault(key="k"), **options) as carrier:
         carrier.says("POST", delay=1)
-        with pytest.raises(PartnerFailed, match="no time left") as raised:
-            await carrier.calls().post("/labels", Label, PARCEL)
-        assert not raised.value.sent
+        with pytest.raises(PartnerUnavailable, match="its credential took too long"):
+            await carrier.calls(deadline=soon).post("/labels", Label, PARCEL)
         assert not carrier.asked
+
+
+async def test_a_slow_vault_is_no_failure_of_the_partner() -> None:
+    """Its time isn't the partner's, and opens no breaker, neither for failures nor for calls that are slow."""
+    policy = BreakerPolicy(failures=1, slow=0.2, slow_rate=0.5, calls=2, least_calls=1)
+    options: dict[str, Any] = {"timeouts": Timeouts(total=0.25), "retry": ALONE, "breaker": policy}
+    async with guarded(ApiKey(secret="key"), SlowVault(key="k"), **options) as carrier:
+        for _ in range(3):
+            await carrier.calls().post("/labels", Label, PARCEL)
+        assert len(carrier.asked) == 3
+
+
+async def test_a_slow_vault_after_a_refusal_is_none_either() -> None:
+    """The partner answered 401 at once: the time is over while the vault is asked anew, its breaker stays closed."""
+    vault = SlowVault(key="v1")
+    options: dict[str, Any] = {"timeouts": Timeouts(total=0.25), "retry": ALONE, "breaker": BreakerPolicy(failures=1)}
+    async with (
+        accepting("v1") as (url, accepted, came),
+        guarded(ApiKey(secret="key"), vault, urls={"carrier": url}, **options) as carrier,
+    ):
+        await carrier.calls().post("/labels", Label, PARCEL)
+        accepted ^= {"v1", "v2"}
+        vault.rotate("key", "v2")
+        with pytest.raises(PartnerFailed, match="no time left"):
+            await carrier.calls().post("/labels", Label, PARCEL)
+        await carrier.calls().post("/labels", Label, PARCEL)
+        assert came[-1] == "v2"
+
+
+async def test_a_vault_that_is_asked_holds_neither_place_nor_moment() -> None:
+    """They are for calls that can be made: a key comes first."""
+    running: list[int] = []
+
+    class Watching(Vault):
+        async def get(self, name: str) -> Secret:
+            client = next(iter(carrier.partners._clients.values()))
+            running.append(client._guard._bulkhead.running)
+            return await super().get(name)
+
+    async with guarded(ApiKey(secret="key"), Watching(key="k")) as carrier:
+        await carrier.calls().post("/labels", Label, PARCEL)
+        assert running == [0]
 
 
 class Issuer(RequestValidator):  # type: ignore[misc]
@@ -495,6 +533,40 @@ async def test_a_token_that_is_not_given_leaves_no_outcome_unknown(status: int) 
             assert not carrier.asked
 
 
+async def test_a_token_endpoint_has_a_breaker_of_its_own() -> None:
+    """What fails there puts the message off after a while, and says nothing of the partner's other endpoints."""
+    came: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        came.append(request.path)
+        return web.Response(status=500)
+
+    options: dict[str, Any] = {"retry": ALONE, "breaker": BreakerPolicy(failures=2)}
+    async with served(answer) as url, guarded(credentials(url), Vault(client_secret="s"), **options) as carrier:
+        for _ in range(2):
+            with pytest.raises(PartnerFailed, match="carrier: token: answered 500"):
+                await carrier.calls().post("/labels", Label, PARCEL)
+        with pytest.raises(PartnerUnavailable, match="carrier: token: not called: its breaker is open"):
+            await carrier.calls().post("/labels", Label, PARCEL)
+        assert came == ["/token"] * 2
+        breaker = next(iter(carrier.partners._clients.values()))._guard._breaker("labels")
+        assert breaker is not None
+        assert not breaker.is_open
+
+
+async def test_a_slow_token_endpoint_takes_none_of_the_partners_time() -> None:
+    """A token may take longer than the call that needs it."""
+
+    async def answer(request: web.Request) -> web.Response:
+        await asyncio.sleep(0.3)
+        return web.json_response({"access_token": "t", "token_type": "Bearer"})
+
+    options: dict[str, Any] = {"timeouts": Timeouts(total=0.25), "retry": ALONE, "breaker": BreakerPolicy(failures=1)}
+    async with served(answer) as url, guarded(credentials(url), Vault(client_secret="s"), **options) as carrier:
+        await carrier.calls().post("/labels", Label, PARCEL)
+        assert carrier.asked[-1].headers["authorization"] == "Bearer t"
+
+
 async def test_the_apps_identity_opens_azures_own_doors() -> None:
     """Its token is kept until shortly before its end, and fetched anew when it is refused."""
     asked: list[str] = []
@@ -604,40 +676,6 @@ async def test_a_signature_is_over_path_and_query_as_they_are_sent() -> None:
     ((target, signature),) = came
     assert target.startswith("/v2/labels%20of/")
     assert signature == hmac.new(b"k", target.encode(), hashlib.sha256).hexdigest()
-
-
-def authority() -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-    """A certificate authority."""
-    return certificate("authority", None)
-
-
-def certificate(
-    name: str, issuer: tuple[x509.Certificate, ec.EllipticCurvePrivateKey] | None
-) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-    """A certificate for this machine, by an authority or its own."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = times.datetime.now(times.UTC)
-    import ipaddress
-
-    built = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer[0].subject if issuer else subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - times.timedelta(hours=1))
-        .not_valid_after(now + times.timedelta(hours=1))
-        .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-    )
-    return built.sign(issuer[1] if issuer else key, hashes.SHA256()), key
-
-
-def pem(pair: tuple[x509.Certificate, ec.EllipticCurvePrivateKey]) -> str:
-    """Certificate and key."""
-    private = pair[1].private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    return (private + pair[0].public_bytes(Encoding.PEM)).decode()
 
 
 async def test_a_certificate_of_the_vault_is_shown(tmp_path: Path) -> None:

@@ -90,3 +90,18 @@ async def test_the_provider_is_chosen_and_the_handler_stays(
     outcome = await run(found["shipping"], "order.packed", {"orderId": "536365"}, partners=apis)
     assert [one.data.model_dump()["tracking"] for one in outcome.published] == [tracking]
     assert [(one.method, one.path) for api in apis for one in api.asked] == [asked]
+
+
+async def test_many_are_asked_together_and_a_list_is_read(project: Path) -> None:
+    """As the guide shows."""
+    found: dict[str, Any] = {}
+    first, *_ = (one for one in snippets(project, "python") if "parcel.packed" in one)
+    (many,) = (one for one in snippets(project, "python") if "BatchCall" in one)
+    exec(compile(first + many, "partners.md", "exec", dont_inherit=True), found)
+    async with world() as carrier:
+        carrier.partners._clients[found["carrier"], None] = carrier.partners._made(carrier.partner, None)
+        carrier.says("POST", "/labels/many", status=200, json={"outcomes": [{"id": "L1"}]})
+        carrier.says("GET", "/labels", status=200, json={"labels": [{"id": "L1"}]})
+        unit = work(MemoryState(), key="P1", partners=carrier.partners, deadline=carrier.caller.deadline)
+        assert (await found["label_together"](found["Parcel"](parcel_id="P1"), unit)).id == "L1"
+        assert await found["count_labels"](unit) == 1

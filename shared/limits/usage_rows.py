@@ -1,0 +1,77 @@
+"""Usage as rows of a table: one for each client and day, in a few partitions of the day."""
+
+import json
+from collections.abc import AsyncIterator
+from datetime import date, timedelta
+from typing import Any
+from zlib import crc32
+
+from shared.tables import Create, Query, Replace, Table, again_on_conflict, etag_of
+
+from .rows import client_key
+from .usage import Counts, Usage, UsageStore
+
+__all__ = ["TableUsage"]
+
+_PARTITIONS = 4
+_MARKS = 40
+"""Flushes whose names a row remembers: one whose outcome was unknown is sent again within seconds."""
+
+
+class TableUsage(UsageStore):
+    """Implements `UsageStore`."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    async def add(self, day: date, client: str, plan: str, counts: Counts, *, flush: str) -> None:
+        """See `UsageStore`."""
+        partition, row_key = _partition(day, client), f"{client_key(client)}:{plan}"
+
+        async def attempt() -> None:
+            row = await self._table.get(partition, row_key)
+            marks: list[str] = [] if row is None else json.loads(row["flushes"])
+            if flush in marks:
+                return
+            total = counts if row is None else counts + _counts(row)
+            changed = {
+                "PartitionKey": partition,
+                "RowKey": row_key,
+                "client": client[:1_000].encode("utf-8", "replace").decode(),
+                "plan": plan,
+                "requests": total.requests,
+                "messages": total.messages,
+                "bytes": total.size,
+                "flushes": json.dumps([*marks, flush][-_MARKS:]),
+            }
+            await self._table.submit([Create(changed) if row is None else Replace(changed, etag_of(row))])
+
+        await again_on_conflict(attempt, subject="a client's usage")
+
+    async def read(self, first: date, last: date, client: str | None) -> AsyncIterator[Usage]:
+        """See `UsageStore`."""
+        day = first
+        while day <= last:
+            names = (
+                [_partition(day, client)] if client is not None else [_shard(day, one) for one in range(_PARTITIONS)]
+            )
+            bounds: dict[str, Any] = {}
+            if client is not None:
+                start = f"{client_key(client)}:"
+                bounds = {"first": start, "end": start[:-1] + ";"}
+            for name in names:
+                async for row in self._table.query(Query(partition=name, **bounds)):
+                    yield Usage(day, str(row["client"]), str(row["plan"]), _counts(row))
+            day += timedelta(days=1)
+
+
+def _counts(row: Any) -> Counts:
+    return Counts(int(row["requests"]), int(row["messages"]), int(row["bytes"]))
+
+
+def _partition(day: date, client: str) -> str:
+    return _shard(day, crc32(client.encode("utf-8", "surrogatepass")) % _PARTITIONS)
+
+
+def _shard(day: date, number: int) -> str:
+    return f"usage:{day:%Y-%m-%d}:{number}"

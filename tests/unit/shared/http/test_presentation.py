@@ -1,0 +1,104 @@
+"""How answers are presented: compressed by size, type and what the client takes; with links where HAL is asked for."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import AsyncIterator, Mapping
+
+import brotli  # type: ignore[import-untyped]
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import ASGIApp
+
+from shared.http.presentation import Presented, chosen_encoding
+from tests.unit.asgi import Answer, ask
+
+LONG = {"value": [{"orderId": str(number), "country": "United Kingdom"} for number in range(200)]}
+
+
+async def presented(answer: ASGIApp, headers: Mapping[str, str], *, query: str = "", method: str = "GET") -> Answer:
+    """What a client is sent of an answer."""
+    return await ask(Presented(answer, public_path="/shop"), method, "/api/orders", headers=headers, query=query)
+
+
+@pytest.mark.parametrize(
+    ("accepted", "encoding"),
+    [
+        ("gzip", "gzip"),
+        ("br", "br"),
+        ("gzip, deflate, br, zstd", "br"),
+        ("gzip;q=1, br;q=0.1", "gzip"),
+        ("br;q=0, gzip", "gzip"),
+        ("*", "br"),
+        ("*;q=0", ""),
+        ("identity", ""),
+        ("", ""),
+        ("gzip;q=x", ""),
+    ],
+)
+def test_the_encoding_is_the_one_that_the_client_likes(accepted: str, encoding: str) -> None:
+    assert chosen_encoding(accepted) == encoding
+
+
+@given(st.text())
+def test_any_header_chooses_something(text: str) -> None:
+    assert chosen_encoding(text) in ("", "br", "gzip")
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br"])
+@pytest.mark.parametrize("times", [1, 20])
+async def test_a_long_answer_is_compressed(encoding: str, times: int) -> None:
+    body = json.dumps(LONG["value"] * times).encode()
+    whole = Response(body, media_type="application/json", headers={"ETag": '"abc"', "Vary": "Accept"})
+    answer = await presented(whole, {"Accept-Encoding": encoding})
+    assert answer.headers["content-encoding"] == encoding
+    assert int(answer.headers["content-length"]) == len(answer.body) < len(body) / 5
+    assert answer.headers["etag"] == 'W/"abc"', "other bytes than those that the strong one names"
+    assert answer.headers["vary"] == "Accept, Accept-Encoding"
+    assert (gzip.decompress if encoding == "gzip" else brotli.decompress)(answer.body) == body
+
+
+async def test_what_is_not_worth_it_stays_as_it_is() -> None:
+    for whole in (
+        JSONResponse({"small": True}),
+        Response(b"x" * 5_000, media_type="application/octet-stream"),
+        Response(b"x" * 5_000, media_type="text/plain", headers={"Content-Encoding": "zstd"}),
+        Response(status_code=204),
+    ):
+        answer = await presented(whole, {"Accept-Encoding": "gzip, br"})
+        assert answer.body == whole.body
+        assert answer.headers.get("content-encoding") in (None, "zstd")
+    plain = await presented(JSONResponse(LONG), {})
+    assert plain.json == LONG
+    assert plain.headers["vary"] == "Accept-Encoding", "a cache keeps both apart"
+
+
+async def test_a_stream_passes_piece_by_piece() -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        for number in range(3):
+            yield b"%d" % number * 2_000
+
+    answer = await presented(StreamingResponse(pieces(), media_type="application/json"), {"Accept-Encoding": "gzip"})
+    assert len([one for one in answer.pieces if one]) == 3
+    assert "content-encoding" not in answer.headers
+
+
+async def test_links_are_there_for_who_asks_for_hal() -> None:
+    page = JSONResponse({"value": [], "nextLink": "/shop/api/orders?after=1"}, headers={"Location": "/shop/api/x"})
+    answer = await presented(page, {"Accept": "application/hal+json, application/json;q=0.5"}, query="top=1&a=%22")
+    assert answer.headers["content-type"] == "application/hal+json"
+    assert answer.json == {
+        "_links": {
+            "self": {"href": "/shop/api/orders?top=1&a=%22"},
+            "next": {"href": "/shop/api/orders?after=1"},
+            "operation": {"href": "/shop/api/x"},
+        },
+        "value": [],
+        "nextLink": "/shop/api/orders?after=1",
+    }
+    assert int(answer.headers["content-length"]) == len(answer.body)
+    for other in (JSONResponse([1]), JSONResponse({"a": 1}, status_code=404), Response("a", media_type="text/plain")):
+        assert (await presented(other, {"Accept": "application/hal+json"})).body == other.body
