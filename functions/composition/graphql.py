@@ -4,17 +4,19 @@ from typing import TYPE_CHECKING
 
 from azure.core.exceptions import AzureError
 
+from functions.graph_pages import GraphPages
 from functions.graphql import GraphQLEndpoints, Reading
 from functions.schemas import singular
 from shared.classification import Classification
 from shared.encryption import KeysUnavailable, ProtectionError
 from shared.messages import ErrorCode
+from shared.query import ForbiddenField, InvalidQuery
 from shared.query.properties import properties_of
 from shared.synthetic import VIEW
 
 from .capability import Capability
 from .composition import Composition
-from .read_models import row_cache
+from .read_models import continuations, declared_indexes, row_cache, view_pages
 
 if TYPE_CHECKING:
     from shared.graphql import ConnectionPage, GraphQLEngine, GraphView, PageArguments
@@ -35,6 +37,7 @@ def graph_views(composition: Composition) -> "list[GraphView]":
             name=singular(view),
             properties=properties_of(registry.shown(view)),
             protected=any(plan.protects for plan in registry.plans(view)),
+            listed=view in composition.get(declared_indexes),
         )
         for view in registry.views
         if view != VIEW
@@ -54,10 +57,19 @@ def graph_engine(composition: Composition) -> "GraphQLEngine":
     )
 
 
+def graph_pages(composition: Composition) -> GraphPages:
+    """What answers connections."""
+    return GraphPages(composition.get(declared_indexes), composition.get(view_pages), composition.get(continuations))
+
+
 def _explained(failure: BaseException) -> tuple[str, str] | None:
     match failure:
         case ProtectionError():
             return str(failure.code), "This row can't be decrypted."
+        case InvalidQuery():
+            return ErrorCode.BAD_REQUEST, str(failure)
+        case ForbiddenField():
+            return ErrorCode.FORBIDDEN, str(failure)
         case AzureError() | KeysUnavailable():
             return ErrorCode.UNAVAILABLE, "This can't be read just now. Ask again."
         case _:
@@ -74,7 +86,7 @@ def capability(composition: Composition) -> Capability:
             return None if row is None else row.body
 
         async def page(view: str, asked: "PageArguments") -> "ConnectionPage":
-            raise NotImplementedError
+            return await composition.get(graph_pages).page(view, asked, level)
 
         return Reading(read, page)
 

@@ -1,6 +1,6 @@
 """Connections as Relay has them ("GraphQL Cursor Connections Specification"): their types, arguments and page."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -82,12 +82,31 @@ class PageArguments:
 
 @dataclass(frozen=True)
 class ConnectionPage:
-    """Rows in order with the cursor of each, whether there are more on either side, and how many fit in all."""
+    """Rows in order with the place of each, whether there are more on either side, and how many fit in all.
+
+    Attributes
+    ----------
+    cursor:
+        Makes a cursor of a place.
+    last:
+        The place up to which rows were looked for, where there are more than those: a page may be short, even empty.
+    """
 
     rows: Sequence[tuple[str, Row]]
+    cursor: Callable[[str], Awaitable[str]]
     has_next: bool
     has_previous: bool
-    total: int | None
+    total: int | None = None
+    last: str | None = None
+
+    async def start(self) -> str | None:
+        """The cursor of the first row."""
+        return await self.cursor(self.rows[0][0]) if self.rows else None
+
+    async def end(self) -> str | None:
+        """The cursor behind which the next page is."""
+        place = self.last or (self.rows[-1][0] if self.rows else None)
+        return None if place is None else await self.cursor(place)
 
 
 def _selects(info: ResolveInfo, name: str) -> bool:
@@ -111,8 +130,8 @@ _PAGE_INFO = GraphQLObjectType(
     {
         "hasNextPage": GraphQLField(GraphQLNonNull(GraphQLBoolean), resolve=lambda page, _: page.has_next),
         "hasPreviousPage": GraphQLField(GraphQLNonNull(GraphQLBoolean), resolve=lambda page, _: page.has_previous),
-        "startCursor": GraphQLField(GraphQLString, resolve=lambda page, _: page.rows[0][0] if page.rows else None),
-        "endCursor": GraphQLField(GraphQLString, resolve=lambda page, _: page.rows[-1][0] if page.rows else None),
+        "startCursor": GraphQLField(GraphQLString, resolve=lambda page, _: page.start()),
+        "endCursor": GraphQLField(GraphQLString, resolve=lambda page, _: page.end()),
     },
 )
 
@@ -122,15 +141,16 @@ def connection_type(row: GraphQLObjectType, claim: Callable[[str], str]) -> Grap
     edge = GraphQLObjectType(
         claim(f"{row.name}Edge"),
         {
-            "cursor": GraphQLField(GraphQLNonNull(GraphQLString), resolve=lambda edge, _: edge[0]),
-            "node": GraphQLField(row, resolve=lambda edge, _: edge[1]),
+            "cursor": GraphQLField(GraphQLNonNull(GraphQLString), resolve=lambda edge, _: edge[0](edge[1])),
+            "node": GraphQLField(row, resolve=lambda edge, _: edge[2]),
         },
     )
     return GraphQLObjectType(
         claim(f"{row.name}Connection"),
         {
             "edges": GraphQLField(
-                GraphQLNonNull(GraphQLList(GraphQLNonNull(edge))), resolve=lambda page, _: list(page.rows)
+                GraphQLNonNull(GraphQLList(GraphQLNonNull(edge))),
+                resolve=lambda page, _: [(page.cursor, *one) for one in page.rows],
             ),
             "nodes": GraphQLField(
                 GraphQLNonNull(GraphQLList(GraphQLNonNull(row))), resolve=lambda page, _: [one for _, one in page.rows]

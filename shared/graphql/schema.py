@@ -21,7 +21,7 @@ from graphql import (
     GraphQLString,
 )
 
-from shared.query.properties import Kind, Property
+from shared.query import Kind, Property
 
 from .connections import PageArguments, connection_type
 from .context import ReadingContext, ResolveInfo, Row, global_id, read_id
