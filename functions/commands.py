@@ -21,6 +21,7 @@ from shared.http import (
     Route,
     accepted,
     caller_of,
+    content_encoding,
     correlation_id,
     declared_length,
     error,
@@ -118,6 +119,7 @@ class Commands:
             asked_id = message_id = None if key is None else id_under(key, client or "")
             operations = await self._signer.ids()  # what can't be signed isn't accepted
             kind = media_type(request)
+            content_encoding(request)
             # Few at once: a large body costs many times its size in memory.
             async with nullcontext() if _is_small(request) else self._intake().large:
                 body = await read_body(request, limit=self._max_body)

@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from shared.bulk import BATCH_TYPE, NDJSON
 from shared.health import VERSION
 from shared.http import Route
 from shared.messages import CLOUD_EVENT_TYPE, Handler
@@ -26,6 +27,8 @@ __all__ = [
     "ODATA_METADATA_DOCS",
     "ODATA_SERVICE_DOCS",
     "block_docs",
+    "bulk_docs",
+    "bulk_operation_docs",
     "command_docs",
     "document",
     "find_docs",
@@ -99,8 +102,8 @@ def webhook_docs(source: str, method: str) -> dict[str, Any]:
         "tags": ["webhooks"],
         **({"requestBody": {"required": True, "content": {"*/*": {}}}} if method == "POST" else {}),
         "responses": {
-            "200": {"description": "Kept, or an answer of the sender's own kind."},
-            "204": {"description": "Kept."},
+            "200": {"description": "Kept, or an answer of the sender's own kind.", "headers": _CORRELATION},
+            "204": {"description": "Kept.", "headers": _CORRELATION},
             **_errors(s401="Unauthenticated", s413="PayloadTooLarge"),
         },
     }
@@ -147,6 +150,70 @@ def command_docs(handler: Handler | None, handlers: Sequence[Handler]) -> dict[s
     }
 
 
+_LINES = {
+    "type": "string",
+    "description": "One JSON object a line, each what the path without `/bulk` takes as a body; or a single line, an "
+    "`UploadReference`.",
+}
+_ANSWERED = {
+    "type": "string",
+    "description": "A `BulkLine` for each message, in their order. The last line, and one now and then while there is "
+    "nothing else to say, has only `bulk`, a `BulkProgress` and its `operation`.",
+}
+
+
+def bulk_docs(handler: Handler | None, handlers: Sequence[Handler]) -> dict[str, Any]:
+    """The endpoint that takes many commands: a handler's, or any of some handlers'."""
+    events = [command_schemas(one)[1] for one in ([handler] if handler else handlers)]
+    event: Any = events[0] if handler else Named("MessageCloudEvent", {"anyOf": events or [{"type": "object"}]})
+    version = "" if handler is None or handler.version == "1.0" else f"V{pascal(handler.version)}"
+    answer = _answer("", _ANSWERED, Location="Location", Operation_Id="OperationId")
+    answer["content"] = {NDJSON: {"schema": _ANSWERED}}
+    refused = {**answer["content"], "application/json": {"schema": reference("schemas", "Error")}}
+    return {
+        "operationId": f"create{handler.model.__name__}Bulk{version}" if handler else "sendMessages",
+        "summary": "Take many messages in",
+        "tags": [handler.integration if handler else "messages"],
+        "parameters": [
+            _PARAMETERS["IdempotencyKey"],
+            _in("query", "after", {"type": "integer", "minimum": 0}, "Messages up to this number are passed over."),
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {NDJSON: {"schema": _LINES}, BATCH_TYPE: {"schema": {"type": "array", "items": event}}},
+        },
+        "responses": {
+            "202": {**answer, "description": "All were accepted."},
+            "207": {
+                **answer,
+                "description": "Each line says what became of its message; always so where there are many.",
+            },
+            "400": {**answer, "description": "None was accepted; an error where none was read.", "content": refused},
+            "503": {
+                **answer,
+                "description": "None was kept.",
+                "headers": {**answer["headers"], "Retry-After": reference("headers", "RetryAfter")},
+                "content": refused,
+            },
+            **_errors(s404="NotFound", s413="PayloadTooLarge", s415="UnsupportedMediaType"),
+        },
+    }
+
+
+def bulk_operation_docs() -> dict[str, Any]:
+    """How far a bulk came."""
+    return {
+        "operationId": "getBulkOperation",
+        "summary": "How far a bulk came",
+        "tags": ["messages"],
+        "parameters": [_in("path", "bulkId", {"type": "string"})],
+        "responses": {
+            "200": _answer("So far.", reference("schemas", "BulkProgress"), Retry_After="RetryAfter"),
+            **_errors(s404="NotFound"),
+        },
+    }
+
+
 def _examples(model: type[BaseModel]) -> list[Any]:
     extra = model.model_config.get("json_schema_extra")
     found = extra.get("examples", []) if isinstance(extra, dict) else []
@@ -187,16 +254,24 @@ def upload_docs() -> dict[str, Any]:
         "operationId": "openUpload",
         "summary": "Open an upload for a body over the limit",
         "tags": ["uploads"],
+        "parameters": [
+            _in(
+                "query",
+                "for",
+                {"type": "string", "enum": ["message", "bulk"]},
+                "What it is to be; a message's is bounded.",
+            )
+        ],
         "responses": {"201": opened},
     }
 
 
-def block_docs(last: int) -> dict[str, Any]:
+def block_docs(last: int, *, bulk: bool) -> dict[str, Any]:
     """What takes a block of an upload, whose number is at most `last`."""
     content = {"application/octet-stream": {"schema": {"type": "string", "format": "binary", "minLength": 1}}}
     return {
-        "operationId": "putUploadBlock",
-        "summary": "Send a block of an upload",
+        "operationId": "putBulkUploadBlock" if bulk else "putUploadBlock",
+        "summary": f"Send a block of {'a bulk' if bulk else 'an upload'}",
         "tags": ["uploads"],
         "parameters": [
             _in("path", "uploadId", {"type": "string"}),

@@ -32,7 +32,7 @@ from shared.state import StateStore, inbox_key
 
 from .openapi import operation_docs
 
-__all__ = ["ACCEPTED", "CONFLICT", "Became", "Operations", "became"]
+__all__ = ["ACCEPTED", "CONFLICT", "Became", "Operations", "became", "confined_to"]
 
 LONGEST_WAIT = 20
 """Seconds for which a caller may wait for an end: well below what gateways and clients allow."""
@@ -248,16 +248,16 @@ def wanted_wait(preferences: Sequence[str]) -> int:
 
 
 def _may_see(caller: Caller | None, operation: Operation) -> bool:
-    client = _confined_to(caller)
+    client = confined_to(caller)
     return client is None or operation.is_of(client)
 
 
 def _sent_by(caller: Caller | None, row: Mapping[str, Any]) -> bool:
     """Whether a caller may see a record: an id that another client had used before shows nothing of its message."""
-    client = _confined_to(caller)
+    client = confined_to(caller)
     return client is None or bool(row.get("sender") == mark_of(client).hex())
 
 
-def _confined_to(caller: Caller | None) -> str | None:
+def confined_to(caller: Caller | None) -> str | None:
     """The client whose operations alone the caller sees: its own, where it only produces; None where it sees all."""
     return caller.client if caller is not None and caller.roles == {Role.PRODUCER} else None

@@ -133,10 +133,29 @@ _UPLOADED = {
     "size": {"type": "integer", "minimum": 1, "maximum": LARGEST_UPLOAD, "description": "bytes"},
     "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
 }
+_BULK_LINE_IS = "What became of one message of a bulk."
+_BULK_LINE = {
+    "line": {"type": "integer", "minimum": 1, "description": "its number in the bulk"},
+    "status": {"type": "integer", "description": "as if it had come alone: 202, 400, 413 or 503"},
+    "messageId": {"type": ["string", "null"]},
+    "operation": {"type": "string", "description": "where to ask what became of it"},
+    "error": reference("schemas", "ErrorDetail"),
+    "retryable": {"type": "boolean"},
+}
+_BULK = {
+    "status": {"type": "string", "examples": ["processing", "completed", "stopped", "interrupted", "unknown"]},
+    "through": {"type": "integer", "minimum": 0, "description": "every message to this number was accepted or refused"},
+    **{name: {"type": "integer", "minimum": 0} for name in ("accepted", "refused", "failed")},
+    "updated": _TIME,
+    "error": reference("schemas", "BulkError"),
+}
 _LINK_HEADERS = {"type": "object", "additionalProperties": _TEXT}
 SCHEMAS: dict[str, dict[str, Any]] = {
     "Accepted": _object(_ACCEPTED),
     "Acknowledgment": _object({name: {"type": "boolean"} for name in ("received", "processed", "stored")}),
+    "BulkLine": _object(_BULK_LINE, optional=("operation", "error", "retryable"), description=_BULK_LINE_IS),
+    "BulkProgress": _object(_BULK, optional=("error",)),
+    "BulkError": _object({"code": _TEXT, "message": _TEXT, "retryAfter": {"type": ["integer", "null"]}}),
     "Error": _object(_ERROR),
     "ErrorDetail": _object(_ERROR_DETAIL),
     "Health": _object({"status": _constant("Healthy"), "timestamp": _TIME, **_WHAT_RUNS}, optional=(*_WHAT_RUNS,)),

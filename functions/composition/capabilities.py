@@ -12,6 +12,7 @@ __all__ = ["CAPABILITIES", "SETTINGS"]
 
 _MODULES = (
     "ingestion",
+    "bulk",
     "processing",
     "pausing",
     "streams",

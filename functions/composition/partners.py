@@ -6,7 +6,7 @@ from math import ceil
 
 from shared.environment import WrongSettings
 from shared.messages import Registry
-from shared.partners import KeptAnswers, Partner, Partners, StateRow, Surroundings
+from shared.partners import KeptAnswers, Partner, Partners, StateRow, Surroundings, has_address
 from shared.partners.settings import PartnerSettings
 from shared.processing.handling import CALLS_SHARE
 from shared.telemetry import Metrics
@@ -69,7 +69,9 @@ def _too_short(composition: Composition) -> list[str]:
         "SLUICE_HANDLER_TIMEOUT_SECONDS": ("handler_timeout_seconds", settings.handler_timeout_seconds),
         "SLUICE_BATCH_BUDGET_SECONDS": ("batch_budget_seconds", settings.batch_budget_seconds),
     }
-    slowest = max(composition.registry.declared(Partner), key=lambda one: one.timeouts.total, default=None)
+    urls = settings.partner_base_urls()
+    called = [one for one in composition.registry.declared(Partner) if has_address(one, urls)]
+    slowest = max(called, key=lambda one: one.timeouts.total, default=None)
     return [
         f"{name} is {seconds:g}: the partner {slowest.name} may take {slowest.timeouts.total:g} s, "
         f"so set {needed:g} or more, or nothing"

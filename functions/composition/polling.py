@@ -66,6 +66,8 @@ def _job(composition: Composition, poll: Poll) -> Job:
     handler = composition.registry.handler(poll.sends, poll.version)
 
     async def call(run: JobRun) -> bool | None:
+        if not composition.get(partners).knows(poll.partner):
+            return None  # the stage has no such partner
         if await composition.get(pause_watch).of(Kind.PARTNER, poll.partner.name) is not None:
             return True  # still due: it goes on with the first tick after the pause
 

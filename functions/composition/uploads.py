@@ -2,9 +2,9 @@
 
 from uuid import uuid4
 
-from functions.uploads import UploadEndpoints
+from functions.uploads import MOST_BLOCKS, UploadEndpoints
 from shared.blobs import Links, StagedBlobs
-from shared.claim_check import LARGEST_UPLOAD, Uploads
+from shared.claim_check import Uploads
 
 from .capability import Capability
 from .claims import CLAIMS
@@ -21,8 +21,9 @@ def uploads(composition: Composition) -> Uploads:
     settings = composition.settings
     services = composition.get(platform)
     links = Links(services.blob_service) if settings.upload_links else None
+    container = services.container(settings.claim_container)
     return composition.closing(
-        Uploads(StagedBlobs(services.container(settings.claim_container), largest=LARGEST_UPLOAD, links=links))
+        Uploads(StagedBlobs(container, largest=MOST_BLOCKS * settings.max_body_bytes, links=links))
     )
 
 

@@ -2,6 +2,8 @@
 
 from functions.webhooks import Webhooks
 from shared.authentication import Fetcher
+from shared.environment import WrongSettings
+from shared.secrets import SecretCache, UnknownSecret
 
 from .capability import Capability
 from .claims import CLAIMS
@@ -26,10 +28,16 @@ def capability(composition: Composition) -> Capability:
     async def fetch(url: str) -> bytes:
         return await composition.get(fetcher)(url)
 
+    def secrets() -> SecretCache:
+        try:
+            return composition.get(secret_cache)
+        except WrongSettings:  # senders repeat it until there is one
+            raise UnknownSecret("webhook", "the app has no key vault: set KeyVault__vaultUri") from None
+
     webhooks = Webhooks(
         composition.registry,
         lambda: composition.get(intake),
-        lambda: composition.get(secret_cache),
+        secrets,
         fetch,
         max_body=settings.max_body_bytes,
         public_url=settings.public_url,

@@ -1,5 +1,6 @@
-"""Orders and credit notes of a shop, on their way to the warehouse."""
+"""Orders and credit notes of a shop, on their way to the warehouse, and the parcels that a carrier takes."""
 
 from .handlers import orders
+from .shipping import shipping
 
-__all__ = ["orders"]
+__all__ = ["orders", "shipping"]

@@ -3,6 +3,7 @@
 from shared.messages import Integration, Lane
 from shared.work import Work
 
+from .carriers import ShipOrder, carrier_name
 from .models import CreditNote, CreditNoteView, Order, OrderView
 
 __all__ = ["orders"]
@@ -21,8 +22,10 @@ def urgency(order: Order) -> Lane:
 
 @orders.handles("order.placed", version="1.0", key="orderId", priority=urgency, route="orders")
 async def place(order: Order, work: Work) -> None:
-    """Keep the order and tell the world."""
+    """Keep the order, tell the world, and have it shipped when it is new: one that is changed has its parcel."""
     accepted = OrderView.of(order)
+    if carrier_name() and await work.load("order", order.order_id, OrderView) is None:
+        work.send("order.ship", ShipOrder(order_id=order.order_id))
     await work.save("order", order.order_id, accepted)
     work.publish("order.accepted", accepted)
     work.count(placed, country=order.country)

@@ -33,7 +33,7 @@ _INSTANCES = 2
 _LOOK_SECONDS = 0.5
 _STALL_SECONDS = 180.0
 _STATUS = aiohttp.ClientTimeout(total=5)
-_ANY = InternalPorts(amqp=0, admin=0, blob=0, queue=0, table=0, identity=0, vault=0)
+_ANY = InternalPorts(amqp=0, admin=0, blob=0, queue=0, table=0, identity=0, vault=0, partners=0)
 _EVENT_HUB = "events"
 
 
@@ -87,6 +87,7 @@ async def run_drill(options: DrillOptions, console: Console) -> Outcome:
             instances=_INSTANCES,
             ports=_ANY,
             reload=False,
+            settings={"ORDERS_CARRIER": ""},
         ),
         say,
     )

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
+from local.demo.carrier import Parcels
 from local.demo.invoices import Invoice, compose, group_invoices, read_invoices
 from local.demo.reconciliation import Figures, Progress, progress, reconcile
 from local.demo.replay import Refusal, Replay, replay
@@ -27,11 +28,12 @@ __all__ = ["DemoFailed", "DemoOptions", "load_invoices", "run_demo"]
 _STALL_SECONDS = 90.0
 _SHORTEST_PAUSE = 0.5
 _STAGES = ("posted", "processed", "published", "read model")
+_LABELS = "labels"
 
-_State = tuple[int, Progress, Queues]
-"""How many messages were answered, how far they are, and what the queues hold."""
+_State = tuple[int, Progress, Queues, Parcels, int]
+"""How many messages were answered, how far they are, what queues and carriers hold, and how much the inbox."""
 
-_NOTHING: _State = (0, Progress(0, 0, 0), Queues(0, 0))
+_NOTHING: _State = (0, Progress(0, 0, 0), Queues(0, 0), Parcels(), 0)
 
 
 class DemoFailed(Exception):
@@ -85,7 +87,7 @@ async def run_demo(options: DemoOptions, invoices: Sequence[Invoice], target: Ta
     async with Stores(target) as stores:
         posting = asyncio.create_task(replay(messages, target.urls, target.token, answers), name="replay")
         try:
-            kept, stalled = await _follow(posting, answers, len(messages), stores, console)
+            kept, parcels, stalled = await _follow(posting, answers, len(messages), stores, console)
             elapsed = time.monotonic() - began
             claims, events = await asyncio.gather(stores.claims(), stores.events())
         except StoreUnreachable as error:
@@ -93,7 +95,7 @@ async def run_demo(options: DemoOptions, invoices: Sequence[Invoice], target: Ta
         finally:
             posting.cancel()
             await asyncio.gather(posting, return_exceptions=True)
-    figures = reconcile(answers, refused, kept, claims, events, logs.duplicates(), elapsed, stalled)
+    figures = reconcile(answers, refused, kept, claims, events, logs.duplicates(), elapsed, stalled, parcels)
     show(figures, console)
     _write(figures, options.json)
     return figures.reconciled
@@ -101,13 +103,13 @@ async def run_demo(options: DemoOptions, invoices: Sequence[Invoice], target: Ta
 
 async def _follow(
     posting: asyncio.Task[None], answers: Replay, total: int, stores: Stores, console: Console
-) -> tuple[Kept, str | None]:
+) -> tuple[Kept, Parcels, str | None]:
     """Look at the stores until all is done or nothing moves any more; return the last look, and where it stands."""
     with Bars(
         TextColumn("{task.description:>12}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
     ) as bars:
         tasks = {stage: bars.add_task(stage, total=total) for stage in _STAGES}
-        last_move, last_state, kept = time.monotonic(), _NOTHING, Kept()
+        last_move, last_state, kept, parcels = time.monotonic(), _NOTHING, Kept(), Parcels()
         while True:
             looked, posted, state = time.monotonic(), posting.done(), last_state
             if posted:
@@ -115,20 +117,29 @@ async def _follow(
             # A store that is away for a moment, as when its process is started again, is looked at later.
             with contextlib.suppress(*StoreUnreachable):
                 queues, kept = await stores.queues(), await stores.look()
-                state = (answers.answered, progress(answers.accepted, kept), queues)
+                parcels = await stores.parcels()
+                state = (answers.answered, progress(answers.accepted, kept), queues, parcels, len(kept.inbox))
                 _advance(bars, tasks, state, len(answers.accepted) if posted else total)
-                if posted and queues.waiting == 0 and state[1].is_complete(len(answers.accepted)):
-                    return kept, None
+                idle = posted and queues.waiting == 0 and state[1].is_complete(len(answers.accepted))
+                if idle and not parcels.expected:
+                    return kept, parcels, None
+                # One thing leads to another, a webhook to a message: it is over once two looks find the same.
+                if idle and not parcels.pending and not kept.unpublished and state == last_state:
+                    return kept, parcels, None
             if state != last_state:
                 last_move, last_state = looked, state
             elif looked - last_move > _STALL_SECONDS:
-                return kept, _standing(total, *state)
+                return kept, parcels, _standing(total, *state[:3])
             # Looking costs the stores time that the app needs: most of the time we do not look.
             await asyncio.sleep(max(_SHORTEST_PAUSE, 4 * (time.monotonic() - looked)))
 
 
 def _advance(bars: Bars, tasks: dict[str, TaskID], state: _State, expected: int) -> None:
-    posted, reached, _ = state
+    posted, reached, _, parcels, _ = state
+    if parcels.expected:
+        if _LABELS not in tasks:
+            tasks[_LABELS] = bars.add_task(_LABELS, total=None)
+        bars.update(tasks[_LABELS], completed=len(parcels.labels))
     bars.update(tasks["posted"], completed=posted)
     for stage, value in zip(_STAGES[1:], (reached.processed, reached.published, reached.shown), strict=True):
         bars.update(tasks[stage], completed=value, total=expected)

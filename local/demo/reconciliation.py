@@ -6,15 +6,18 @@ Counting ids makes the figures the same however often a message was sent, delive
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil
 
+from local.demo.carrier import Parcels
 from local.demo.invoices import Message
 from local.demo.replay import Refusal, Replay
 from local.demo.stores import Kept
 
 __all__ = ["Figures", "Lane", "Progress", "percentile", "progress", "reconcile"]
+
+_WEBHOOK = "webhook:"
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,10 @@ class Figures:
     read_model_rows: int
     lanes: Mapping[str, Lane]
     elapsed_seconds: float
+    labels: int = 0
+    duplicate_labels: int = 0
+    label_calls: int = 0
+    webhooks_received: int = 0
     refusals: Sequence[Refusal] = field(default=())
     problems: Sequence[str] = field(default=())
 
@@ -85,6 +92,7 @@ def reconcile(
     duplicates: int,
     elapsed_seconds: float,
     stalled: str | None,
+    parcels: Parcels | None = None,
 ) -> Figures:
     """The figures of a run, and every way in which they do not fit; `stalled` says where it came to a halt."""
     accepted = replay.accepted
@@ -95,6 +103,9 @@ def reconcile(
     expected_views = {_view_key(accepted[key]) for key in done}
     refusals = [*refused_before, *replay.refused]
     credit_notes = sum(message.is_credit_note for message in accepted.values())
+    parcels = parcels or Parcels()
+    orders = {accepted[key].number for key in done if not accepted[key].is_credit_note}
+    told = {one.key for one in kept.inbox.values() if one.event_type.startswith(_WEBHOOK) and one.status == "done"}
     figures = Figures(
         input=len(accepted) + len(refusals) + len(replay.failed),
         orders=len(accepted) - credit_notes,
@@ -111,11 +122,16 @@ def reconcile(
         read_model_rows=len(expected_views & kept.views),
         lanes=_lanes(accepted, kept),
         elapsed_seconds=elapsed_seconds,
+        labels=len(orders & parcels.labels.keys()),
+        duplicate_labels=parcels.duplicates(orders),
+        label_calls=parcels.calls,
+        webhooks_received=len(orders & told),
         refusals=refusals,
     )
     silent = done - {event.rpartition(":")[0] for event in of_accepted}
     problems = [stalled] if stalled is not None else []
     problems += _problems(replay, dead, lost, silent, expected_views - kept.views)
+    problems += _parcel_problems(parcels, orders, told)
     return replace(figures, problems=tuple(problems))
 
 
@@ -142,6 +158,16 @@ def _problems(
         view, key = min(missing_views)
         problems.append(f"{len(missing_views)} rows are missing from the read models, such as {view}/{key}")
     return problems
+
+
+def _parcel_problems(parcels: Parcels, orders: set[str], told: set[str]) -> Iterator[str]:
+    """Each accepted order has one label at the carrier, and what the carrier tells of it has arrived."""
+    if missing := parcels.missing(orders):
+        yield f"{len(missing)} orders have no label at the carrier, such as {min(missing)}"
+    if twice := parcels.duplicates(orders):
+        yield f"{twice} labels were made for orders that have one already"
+    if unheard := (orders & parcels.labels.keys()) - told if parcels.expected else set():
+        yield f"{len(unheard)} webhooks of the carrier didn't arrive, such as that of order {min(unheard)}"
 
 
 def _dead(accepted: Mapping[str, Message], kept: Kept) -> set[str]:

@@ -20,6 +20,7 @@ from azure.eventhub import EventData
 from azure.eventhub.aio import EventHubConsumerClient
 from azure.storage.blob.aio import ContainerClient
 
+from local.demo.carrier import Parcels, read_parcels
 from local.demo.event_log import read_partition
 from local.demo.target import Target
 
@@ -36,6 +37,8 @@ class Inbox:
     status: str
     lane: str
     seconds: float
+    event_type: str = ""
+    key: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ class Stores:
     async def look(self) -> Kept:
         """Read the tables once."""
         kept = Kept()
-        columns = ["RowKey", "status", "lane", "acceptedAt", "processedAt"]
+        columns = ["RowKey", "status", "lane", "acceptedAt", "processedAt", "eventType", "key"]
         for row in await self._rows("state", "RowKey ge 'inbox:' and RowKey lt 'inbox;'", columns):
             kept.inbox[row["RowKey"].removeprefix("inbox:")] = _inbox(row)
         for row in await self._rows("state", "RowKey ge 'outbox:' and RowKey lt 'outbox;'", ["messageId"]):
@@ -98,6 +101,11 @@ class Stores:
             queues = (await answer.json())["queues"]
         waiting = sum(queue[state] for queue in queues.values() for state in ("active", "locked", "scheduled"))
         return Queues(waiting, dead=sum(queue["deadLetter"] for queue in queues.values()))
+
+    async def parcels(self) -> Parcels:
+        """What the carriers have made, and what they have still to tell."""
+        assert self._http is not None
+        return await read_parcels(self._http, self._target)
 
     async def claims(self) -> set[str]:
         """The ids of the messages whose payload went by claim check."""
@@ -173,7 +181,7 @@ def _inbox(row: Mapping[str, Any]) -> Inbox:
     began, ended = row.get("acceptedAt"), row.get("processedAt")
     timed = isinstance(began, datetime) and isinstance(ended, datetime)
     seconds = (ended - began).total_seconds() if timed else 0.0  # type: ignore[operator]
-    return Inbox(str(row.get("status")), str(row.get("lane")), seconds)
+    return Inbox(str(row.get("status")), str(row.get("lane")), seconds, str(row.get("eventType")), str(row.get("key")))
 
 
 def _entry(line: bytes) -> dict[str, Any]:

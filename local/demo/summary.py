@@ -34,6 +34,10 @@ def as_json(figures: Figures) -> str:
         "eventsPublished": figures.events_published,
         "eventsRepeated": figures.events_repeated,
         "readModelRows": figures.read_model_rows,
+        "labels": figures.labels,
+        "duplicateLabels": figures.duplicate_labels,
+        "labelCalls": figures.label_calls,
+        "webhooksReceived": figures.webhooks_received,
         "lanes": {
             name: {"count": lane.count, "p50Ms": lane.p50_ms, "p99Ms": lane.p99_ms}
             for name, lane in figures.lanes.items()
@@ -81,6 +85,9 @@ def _counts(figures: Figures) -> Table:
     repeated = f"{figures.events_repeated:,} repeated, told apart by their ids" if figures.events_repeated else ""
     table.add_row("events published", f"{figures.events_published:,}", repeated)
     table.add_row("read model rows", f"{figures.read_model_rows:,}", "")
+    if figures.labels:
+        table.add_row("labels", f"{figures.labels:,}", f"at the carrier, by {figures.label_calls:,} calls")
+        table.add_row("webhooks received", f"{figures.webhooks_received:,}", "of the carrier")
     table.add_row("took", f"{figures.elapsed_seconds:.1f} s", "")
     return table
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,9 +11,9 @@ __all__ = ["Target"]
 
 @dataclass(frozen=True)
 class Target:
-    """Addresses of a stack: its functions hosts, its stores, its brokers, and the logs of its hosts.
+    """Addresses of a stack: its functions hosts, its stores, its brokers, its partners, and the logs of its hosts.
 
-    `token` is the bearer token of somebody who may send.
+    `token` is the bearer token of somebody who may send; `carrier` ships the orders, and is empty where nobody does.
     """
 
     urls: tuple[str, ...]
@@ -21,4 +22,6 @@ class Target:
     broker: str
     status_url: str
     logs: tuple[Path, ...]
+    partners: Mapping[str, str] = field(default_factory=dict)
+    carrier: str = ""
     event_hub: str = "events"

@@ -30,7 +30,8 @@ __all__ = ["REQUESTS", "broken_promise", "fuzz_address"]
 
 _AT_ONCE = 16
 _RESETS = 3
-_ANY = InternalPorts(amqp=0, admin=0, blob=0, queue=0, table=0, identity=0, vault=0)
+_SETTINGS = {"ORDERS_CARRIER": ""}  # what is sent here isn't shipped
+_ANY = InternalPorts(amqp=0, admin=0, blob=0, queue=0, table=0, identity=0, vault=0, partners=0)
 _ROLES = (("producer",), ("producer",), ("reader",), ("operator",), ("producer", "reader", "operator"))
 _BY_THE_APP = "x-correlation-id"
 _INTERNAL = re.compile(rb'Traceback|File "/|site-packages|azure\.core|pydantic|Exception\b')
@@ -146,7 +147,9 @@ async def _run(options: Options, console: Console) -> Report:
 
 @contextlib.asynccontextmanager
 async def _stack(options: Options, folder: Path, console: Console) -> AsyncIterator[Stack]:
-    wanted = StackOptions(project=options.project, data_directory=folder, port=any_free(), ports=_ANY, reload=False)
+    wanted = StackOptions(
+        project=options.project, data_directory=folder, port=any_free(), ports=_ANY, reload=False, settings=_SETTINGS
+    )
     async with Stack(wanted, lambda text: console.print(text, style="dim", markup=False, highlight=False)) as stack:
         yield stack
 

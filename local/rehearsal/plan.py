@@ -73,6 +73,7 @@ class Plan:
         self.tables = tables
         self.given = given
         """What conditions may name besides: `stage`."""
+        self._found: dict[tuple[str, ...], list[Subject]] = {}
 
     @cached_property
     def subjects(self) -> tuple[Subject, ...]:
@@ -94,9 +95,13 @@ class Plan:
         )
 
     def resources(self, *patterns: str) -> list[Subject]:
-        """The resources of types; `*` stands for any part of a name."""
-        small = [one.lower() for one in patterns]
-        return [one for one in self.subjects if any(fnmatchcase(one.resource.type.lower(), each) for each in small)]
+        """The resources of types, for reading; `*` stands for any part of a name."""
+        if patterns not in self._found:
+            small = [one.lower() for one in patterns]
+            kinds = {one.resource.type for one in self.subjects}
+            fit = {kind for kind in kinds if any(fnmatchcase(kind.lower(), each) for each in small)}
+            self._found[patterns] = [one for one in self.subjects if one.resource.type in fit]
+        return self._found[patterns]
 
     def children(self, whole: Any, kind: str = "*") -> list[Subject]:
         """What is part of a resource, or scoped to it."""

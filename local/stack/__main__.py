@@ -105,6 +105,9 @@ def _show(stack: Stack, console: Console, seconds: float) -> None:
     table.add_row("Storage", f"blob {azurite.blob}, queue {azurite.queue}, table {azurite.table} (Azurite)")
     table.add_row("Identity", f"{stack.identity.url}, tokens with python3 dev.py token")
     table.add_row("Key Vault", f"{stack.vault.url}, faults and counters {stack.vault.admin_url}")
+    if stack.partners:
+        partners = ", ".join(f"{name} {one.url}" for name, one in stack.partners.items())
+        table.add_row("Partners", f"{partners} (simulated)")
     if stack.keys_file is not None:
         keys = json.loads(stack.keys_file.read_text(encoding="utf-8"))
         table.add_row("Keys", f"function {keys['default']}, master {keys['master']}")
@@ -121,6 +124,8 @@ async def _target(stack: Stack) -> Target:
         broker=stack.emulator.connection_string,
         status_url=stack.emulator.status_url,
         logs=tuple(stack.host_logs),
+        partners={name: one.url for name, one in stack.partners.items()},
+        carrier=stack.settings.get("ORDERS_CARRIER", ""),
     )
 
 
@@ -169,6 +174,7 @@ _PORT_NAMES = {
     "identity": "the OpenID issuer and managed identity",
     "vault": "the Key Vault",
     "vault_admin": "the Key Vault's faults and counters",
+    "partners": "the first simulated partner",
 }
 
 

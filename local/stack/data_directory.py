@@ -51,6 +51,11 @@ class DataDirectory:
         return self.path / "keyvault"
 
     @property
+    def partners(self) -> Path:
+        """Where the simulated partners keep what they made."""
+        return self.path / "partners"
+
+    @property
     def spans(self) -> Path:
         """Where the app's processes keep their spans."""
         return self.path / "spans.sqlite"

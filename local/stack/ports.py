@@ -25,6 +25,7 @@ class InternalPorts:
     identity: int | None = None
     vault: int | None = None
     vault_admin: int | None = None
+    partners: int | None = None
 
 
 def is_free(port: int) -> bool:

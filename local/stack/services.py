@@ -131,9 +131,17 @@ def vault_service(
     registration: Registration,
     port: int,
     admin_port: int = 0,
+    secrets: Mapping[str, str] | None = None,
 ) -> Service:
-    """The Key Vault; developers may do everything in it, the app what it does in Azure."""
+    """The Key Vault; developers may do everything in it, the app what it does in Azure.
+
+    Parameters
+    ----------
+    secrets:
+        What it holds beside the app's own: the keys of simulated partners.
+    """
     command = [sys.executable, "-m", "local_azure.keyvault", "--data-dir", str(data.vault), *VAULT_SEEDS]
+    command += [part for name, value in (secrets or {}).items() for part in ("--secret", f"{name}={value}")]
     command += ["--port", str(port), "--admin-port", str(admin_port)]
     command += ["--identity", identity.url, "--tenant", identity.tenant]
     for client, roles in (("developer", _GRANTS["developer"]), (registration.client_id, _GRANTS["app"])):
@@ -209,9 +217,12 @@ def host_service(
 
 
 def app_settings(
-    project: Path, connections: Mapping[str, str], identity: Mapping[str, str] | None = None
+    project: Path,
+    connections: Mapping[str, str],
+    identity: Mapping[str, str] | None = None,
+    partners: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
-    """The app's settings: what the vault makes possible, the committed sample, the user's own, the process
+    """The app's settings: what vault and partners make possible, the committed sample, the user's own, the process
     environment, then the stack's.
 
     Raises
@@ -219,7 +230,7 @@ def app_settings(
     ValueError
         If one of the two files is not such a file; the message names it.
     """
-    settings = dict(_PROTECTION) if identity else {}
+    settings = {**(partners or {}), **(_PROTECTION if identity else {})}
     for name in ("local.settings.sample.json", "local.settings.json"):
         settings |= _settings_file(project / name)
     settings |= {name: os.environ[name] for name in settings if name in os.environ}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +17,7 @@ from local.azurite import AzuriteEndpoints, parse_endpoints
 from local.setup import Environment, find_node
 from local.stack.child import Child, Service
 from local.stack.data_directory import DataDirectory, DataDirectoryInUse
+from local.stack.partners import PartnerScripts, running_partners
 from local.stack.ports import InternalPorts, any_free, is_free, settle
 from local.stack.reload import watch_source
 from local.stack.services import (
@@ -44,6 +45,7 @@ from local_azure.identity import (
     parse_identity,
 )
 from local_azure.keyvault import VaultAddress, parse_vault
+from local_azure.partner.server import RunningPartner
 
 __all__ = ["Stack", "StackError", "StackOptions"]
 
@@ -70,7 +72,7 @@ class StackOptions:
     """What to start and where.
 
     Instance i of the functions host listens on `port` + i. `reload` starts the hosts anew when the source
-    changes. With `keys` the hosts ask for function and host keys, as Azure does.
+    changes. With `keys` the hosts ask for function and host keys, as Azure does. `settings` come before all others.
     """
 
     project: Path
@@ -81,6 +83,7 @@ class StackOptions:
     ports: InternalPorts = field(default_factory=InternalPorts)
     reload: bool = True
     keys: bool = False
+    settings: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 1 <= self.instances <= 64:
@@ -107,6 +110,9 @@ class Stack:
         self.emulator = EmulatorAddress("", 0, 0)
         self.identity = IdentityAddress("", "")
         self.vault = VaultAddress("", "", "")
+        self._scripts = PartnerScripts.of(options.project)
+        self.partners: dict[str, RunningPartner] = {}
+        self.settings: dict[str, str] = {}
 
     @property
     def urls(self) -> list[str]:
@@ -200,6 +206,7 @@ class Stack:
                     registration,
                     ports["vault"],
                     ports["vault_admin"],
+                    self._scripts.secrets,
                 ),
             ]
             try:
@@ -239,7 +246,7 @@ class Stack:
             azurite_service(node, project, self.data, endpoints),
             emulator_service(project, self.data, address.amqp, address.admin),
             identity_service(project, self.data, issuer.port),
-            vault_service(project, self.data, issuer, registration, safe.port, safe.admin_port),
+            vault_service(project, self.data, issuer, registration, safe.port, safe.admin_port, self._scripts.secrets),
         ):
             self._supervisor.replace(service)
 
@@ -250,7 +257,12 @@ class Stack:
         connections |= dict.fromkeys(("AzureWebJobsStorage", "State", "Claims"), storage)
         registration = open_registration(self.data.identity)
         identity = identity_settings(self.identity, registration) | vault_settings(self.vault, registration)
-        settings = app_settings(self._options.project, connections, identity)
+        self.partners = await self._resources.enter_async_context(
+            running_partners(self._scripts, self.data.partners, self.urls, first=self._options.ports.partners)
+        )
+        settings = app_settings(self._options.project, connections, identity, self._scripts.settings(self.partners))
+        settings |= self._options.settings
+        self.settings = settings
         settings["SLUICE_SPAN_STORE"] = str(self.data.spans)
         settings["SLUICE_METRICS"] = "true"
         self.data.keep_settings(settings)

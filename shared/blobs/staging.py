@@ -1,8 +1,8 @@
 """Blobs that clients write themselves: in blocks through the app, or by a link straight to the storage."""
 
 import asyncio
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing, suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -130,6 +130,43 @@ class StagedBlobs:
         except BlobMissing:
             await self._commit(reference)
             return await self._blobs.get(reference)
+
+    async def open(self, name: str, *, size: int, sha256: str) -> AsyncGenerator[bytes, None]:
+        """The same in pieces of a few MiB; only when the last one came is it certain that it is right."""
+        reference = BlobReference(name, sha256, size)
+        is_there = False
+        try:
+            async with aclosing(self._blobs.open(reference)) as pieces:
+                async for piece in pieces:
+                    is_there = True
+                    yield piece
+        except BlobMissing:
+            if is_there:
+                raise
+            await self._commit(reference)
+            async with aclosing(self._blobs.open(reference)) as pieces:
+                async for piece in pieces:
+                    yield piece
+
+    async def write(self, name: str, content: bytes) -> None:
+        """Keep a few bytes in place of what was there before."""
+        blob = self._container.get_blob_client(name)
+        async with asyncio.timeout(self._timeout):
+            try:
+                await blob.upload_blob(content, overwrite=True)
+            except ResourceNotFoundError:  # the container isn't there yet
+                with suppress(ResourceExistsError):
+                    await self._container.create_container()
+                await blob.upload_blob(content, overwrite=True)
+
+    async def read(self, name: str) -> bytes | None:
+        """What was kept by `write`; None where nothing was."""
+        try:
+            async with asyncio.timeout(self._timeout):
+                found: bytes = await (await self._container.get_blob_client(name).download_blob()).readall()
+        except ResourceNotFoundError:
+            return None
+        return found
 
     async def _commit(self, reference: BlobReference) -> None:
         blob = self._container.get_blob_client(reference.name)

@@ -184,6 +184,21 @@ class Uploads:
         with _as_message_errors("Nothing was uploaded under this id."):
             return await self._blobs.get(UPLOADS + name, size=size, sha256=sha256)
 
+    async def stream(self, name: str, *, size: int, sha256: str) -> AsyncGenerator[bytes, None]:
+        """The same in pieces, as they are read; certain to be right when the last one came."""
+        with _as_message_errors("Nothing was uploaded under this id."):
+            async with aclosing(self._blobs.open(UPLOADS + name, size=size, sha256=sha256)) as pieces:
+                async for piece in pieces:
+                    yield piece
+
+    async def keep_progress(self, bulk: str, content: bytes) -> None:
+        """Keep how far a bulk has come, as long as uploads live."""
+        await self._blobs.write(f"{UPLOADS}bulk-{bulk}", content)
+
+    async def progress(self, bulk: str) -> bytes | None:
+        """How far a bulk has come, as it was kept."""
+        return await self._blobs.read(f"{UPLOADS}bulk-{bulk}")
+
     async def delete(self, name: str) -> None:
         """Delete an upload whose payload is kept elsewhere."""
         await self._blobs.delete(UPLOADS + name)

@@ -1,7 +1,7 @@
 """HTTP: the API's plumbing between FastAPI, the platform and the lanes."""
 
-from .answers import accepted, error, internal_error, success
-from .bodies import BadBody, NamedUpload, declared_length, media_type, named_upload, read_body
+from .answers import accepted, error, internal_error, status_of, success
+from .bodies import BadBody, NamedUpload, content_encoding, declared_length, media_type, named_upload, read_body
 from .commands import Refused
 from .conditional import answer_if_changed, max_age_of, reuse
 from .guarded import Guarded, caller_of
@@ -49,6 +49,7 @@ __all__ = [
     "answer_with",
     "caller_of",
     "charge",
+    "content_encoding",
     "correlation_id",
     "count_messages",
     "declared_length",
@@ -64,5 +65,6 @@ __all__ = [
     "named_upload",
     "read_body",
     "reuse",
+    "status_of",
     "success",
 ]

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from collections.abc import Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from email.message import Message
@@ -12,7 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from shared.messages import CLOUD_EVENT_TYPE, ErrorCode, InvalidMessage, MessageError
 
-__all__ = ["BadBody", "NamedUpload", "declared_length", "media_type", "named_upload", "read_body"]
+__all__ = ["BadBody", "NamedUpload", "content_encoding", "declared_length", "media_type", "named_upload", "read_body"]
 
 LONGEST_CONTENT_TYPE = 256
 """The standard library's parser of parameters is quadratic: a long header would hold up the event loop."""
@@ -29,25 +30,40 @@ class BadBody(MessageError):
         self.code = code
 
 
-def media_type(request: Request) -> str:
-    """`application/json` or `application/cloudevents+json`.
+def media_type(request: Request, kinds: Sequence[str] = ("application/json", CLOUD_EVENT_TYPE)) -> str:
+    """One of some media types.
 
     Raises
     ------
     BadBody
-        The Content-Type is missing or another one, its charset isn't UTF-8, or the body is compressed.
+        The Content-Type is missing or another one, or its charset isn't UTF-8.
     """
     given = request.headers.get("content-type", "").strip()
     header = Message()
     header["content-type"] = given if len(given) <= LONGEST_CONTENT_TYPE else ""
     found = header.get_content_type() if header["content-type"] else ""
-    if found not in ("application/json", CLOUD_EVENT_TYPE):
-        raise BadBody(ErrorCode.UNSUPPORTED_MEDIA_TYPE, f"Send Content-Type: application/json or {CLOUD_EVENT_TYPE}.")
+    if found not in kinds:
+        raise BadBody(ErrorCode.UNSUPPORTED_MEDIA_TYPE, f"Send Content-Type: {' or '.join(kinds)}.")
     charset = header.get_content_charset("utf-8")
     if charset not in ("utf-8", "utf8"):
         raise BadBody(ErrorCode.UNSUPPORTED_MEDIA_TYPE, "Send the body in UTF-8.")
-    if request.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
-        raise BadBody(ErrorCode.UNSUPPORTED_ENCODING, "Send the body without a Content-Encoding.")
+    return found
+
+
+def content_encoding(request: Request, known: Collection[str] = ("identity",)) -> str:
+    """How the body is compressed; `identity` where it isn't.
+
+    Raises
+    ------
+    BadBody
+        It is none of those that are known, or several.
+    """
+    given = ",".join(request.headers.getlist("content-encoding")).strip().lower()
+    found = {"": "identity", "x-gzip": "gzip"}.get(given, given)
+    if found not in known:
+        only = sorted(set(known) - {"identity"})
+        how = f"with Content-Encoding: {' or '.join(only)}, or without one" if only else "without a Content-Encoding"
+        raise BadBody(ErrorCode.UNSUPPORTED_ENCODING, f"Send the body {how}.")
     return found
 
 
@@ -92,15 +108,21 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class NamedUpload:
-    """The upload that is to be taken as the body: its id, bytes, and SHA-256 in lower-case hex."""
+    """The upload that is to be taken as the body: its id, bytes, SHA-256 in lower-case hex, and content coding."""
 
     id: str
     size: int
     sha256: str
+    encoding: str = "identity"
 
 
-def named_upload(body: bytes, *, largest: int) -> NamedUpload | None:
+def named_upload(body: bytes, *, largest: int, encodings: Collection[str] = ()) -> NamedUpload | None:
     """The upload that a body names; None where the body is the message itself.
+
+    Parameters
+    ----------
+    encodings:
+        Content codings that it may say the upload has; where there are none it says nothing of it.
 
     Raises
     ------
@@ -116,19 +138,22 @@ def named_upload(body: bytes, *, largest: int) -> NamedUpload | None:
     if not isinstance(parsed, dict) or parsed.keys() != {"upload"}:
         return None
     given = parsed["upload"] if isinstance(parsed["upload"], dict) else {}
+    encoding = given.get("encoding", "identity") if encodings else "identity"
+    encoding = encoding if isinstance(encoding, str) else ""
     wrong = [
         {"field": f"upload.{name}", "message": message}
         for name, message, right in (
             ("id", "must be the id of an upload", isinstance(given.get("id"), str)),
             ("size", f"must be its bytes, 1 to {largest}", _is_size(given.get("size"), largest)),
             ("sha256", "must be 64 lower-case hex digits", _is_sha256(given.get("sha256"))),
+            ("encoding", f"must be one of {', '.join(sorted(encodings))}", not encodings or encoding in encodings),
         )
         if not right
     ]
     if wrong:
         text = "; ".join(f"{one['field']}: {one['message']}" for one in wrong)
         raise InvalidMessage(text, details={"errors": wrong, "count": len(wrong)})
-    return NamedUpload(given["id"], int(given["size"]), given["sha256"])
+    return NamedUpload(given["id"], int(given["size"]), given["sha256"], encoding)
 
 
 def _is_size(value: Any, largest: int) -> bool:

@@ -172,6 +172,6 @@ def _handler(parsed: Mapping[str, Any], registry: Registry, route: Handler | Non
         finding = {"field": "eventType", "message": f"must be {route.event_type!r} on this path"}
         raise InvalidMessage(f"eventType: {finding['message']}", details={"errors": [finding], "count": 1})
     handler = registry.handler(event_type, version)
-    if handler.webhook is not None:  # only its sender's signature vouches for it
+    if handler.webhook is not None or handler.internal:  # its sender's signature, or the app itself, vouches for it
         raise UnknownEventType("No integration takes this event type as a command.")
     return handler

@@ -56,5 +56,8 @@ def id_under(key: str, client: str) -> UUID:
 
 
 def id_of_line(key: str, client: str, line: int) -> UUID:
-    """The message id of a line of a bulk that names none: the same line under the same key is the same message."""
+    """The message id of a line of a bulk that names none: the same line under the same key is the same message.
+
+    Lines are numbered from 1; 0 stands for the bulk itself.
+    """
     return uuid5(_NAMESPACE, json.dumps([client, key.removeprefix('"'), line]))

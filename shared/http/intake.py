@@ -2,16 +2,17 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from opentelemetry.trace import SpanKind
+from opentelemetry.trace import Span, SpanKind
 
 from shared.claim_check import ClaimStore
 from shared.messages import Handler, Headers, Lane, Registry, write_json
-from shared.sending import Lanes
+from shared.sending import Lanes, NotSent, Together
 from shared.state import bucket_of
 from shared.telemetry import Name, current_traceparent, hiding, log_event, messaging, span
 
@@ -94,21 +95,43 @@ class Intake:
         """
         key = command.handler.key_of(command.data)
         operation = operation or self.operation_of(command, client=client)
-        with hiding(command.data):
-            lane = command.handler.lane_of(command.data)
-        await self._keep(
+        lane, key = _lane_of(command), command.handler.key_of(command.data)
+        with _sending(command.handler, command.message_id, command.body, key=key, lane=lane, about=correlation_id):
+            headers, body = await self._of_request(command, operation, correlation_id, client)
+            await self._lanes.send(headers, body)
+        return operation
+
+    async def prepare(
+        self, command: Command, operation: Operation, *, correlation_id: str, client: str | None
+    ) -> tuple[Headers, bytes]:
+        """A command as `send_all` takes it; a large payload is kept beside it.
+
+        Raises
+        ------
+        KeysUnavailable, TimeoutError
+            As `accept`; errors of Blob storage are passed on.
+        """
+        return await self._lanes.encrypted(*await self._of_request(command, operation, correlation_id, client))
+
+    async def _of_request(
+        self, command: Command, operation: Operation, correlation_id: str, client: str | None
+    ) -> tuple[Headers, bytes]:
+        return await self._addressed(
             command.handler,
             command.message_id,
             command.body,
-            key=key,
-            lane=lane,
+            key=command.handler.key_of(command.data),
+            lane=_lane_of(command),
             source=command.source,
             correlation_id=correlation_id,
             client=client,
             request=None if operation.submission is None else operation.submission.request,
             former_id=command.former_id,
         )
-        return operation
+
+    async def send_all(self, prepared: Sequence[tuple[Headers, bytes]], together: Together) -> list[NotSent | None]:
+        """Send prepared commands in their order; None for each that its lane has taken."""
+        return await self._lanes.send_all(prepared, together)
 
     async def take(
         self,
@@ -147,11 +170,20 @@ class Intake:
         except Exception as failure:  # a model's own code may raise anything
             log_event("not readable", level=logging.WARNING, source=source, reason=type(failure).__name__)
             key = str(message_id)
-        await self._keep(
-            handler, message_id, body, key=key, lane=lane, source=source, correlation_id=correlation_id, client=client
-        )
+        with _sending(handler, message_id, body, key=key, lane=lane, about=correlation_id):
+            headers, body = await self._addressed(
+                handler,
+                message_id,
+                body,
+                key=key,
+                lane=lane,
+                source=source,
+                correlation_id=correlation_id,
+                client=client,
+            )
+            await self._lanes.send(headers, body)
 
-    async def _keep(
+    async def _addressed(
         self,
         handler: Handler,
         message_id: UUID,
@@ -164,39 +196,49 @@ class Intake:
         client: str | None,
         request: str | None = None,
         former_id: UUID | None = None,
-    ) -> None:
-        attributes = messaging(
-            "send",
-            lane.value,
-            MESSAGE_ID=str(message_id),
-            CONVERSATION_ID=correlation_id,
-            KEY=key,
-            EVENT_TYPE=handler.event_type,
-            BODY_SIZE=len(body),
+    ) -> tuple[Headers, bytes]:
+        claim = None
+        if len(body) > self._threshold:
+            with span("put claim", kind=SpanKind.CLIENT) as putting:
+                async with asyncio.timeout(CLAIM_SECONDS + len(body) / CLAIM_PACE):
+                    claim, body = await self._claims.put(message_id, body), b""
+                putting.set_attribute(Name.CLAIM_SIZE, claim.size)
+        headers = Headers(
+            message_id=message_id,
+            event_type=handler.event_type,
+            version=handler.version,
+            source=source,
+            key=key,
+            lane=lane,
+            correlation_id=correlation_id,
+            first_attempt_at=self._now(),
+            traceparent=current_traceparent(),
+            claim=claim.name if claim else None,
+            claim_sha256=claim.sha256 if claim else None,
+            claim_size=claim.size if claim else None,
+            claim_encoding=claim.encoding if claim else None,
+            sender=None if client is None else mark_of(client).hex(),
+            request=request,
+            former_id=former_id,
         )
-        with span(f"send {lane.value}", kind=SpanKind.PRODUCER, attributes=attributes):
-            claim = None
-            if len(body) > self._threshold:
-                with span("put claim", kind=SpanKind.CLIENT) as putting:
-                    async with asyncio.timeout(CLAIM_SECONDS + len(body) / CLAIM_PACE):
-                        claim, body = await self._claims.put(message_id, body), b""
-                    putting.set_attribute(Name.CLAIM_SIZE, claim.size)
-            headers = Headers(
-                message_id=message_id,
-                event_type=handler.event_type,
-                version=handler.version,
-                source=source,
-                key=key,
-                lane=lane,
-                correlation_id=correlation_id,
-                first_attempt_at=self._now(),
-                traceparent=current_traceparent(),
-                claim=claim.name if claim else None,
-                claim_sha256=claim.sha256 if claim else None,
-                claim_size=claim.size if claim else None,
-                claim_encoding=claim.encoding if claim else None,
-                sender=None if client is None else mark_of(client).hex(),
-                request=request,
-                former_id=former_id,
-            )
-            await self._lanes.send(headers, body)
+        return headers, body
+
+
+def _sending(
+    handler: Handler, message_id: UUID, body: bytes, *, key: str, lane: Lane, about: str
+) -> AbstractContextManager[Span]:
+    attributes = messaging(
+        "send",
+        lane.value,
+        MESSAGE_ID=str(message_id),
+        CONVERSATION_ID=about,
+        KEY=key,
+        EVENT_TYPE=handler.event_type,
+        BODY_SIZE=len(body),
+    )
+    return span(f"send {lane.value}", kind=SpanKind.PRODUCER, attributes=attributes)
+
+
+def _lane_of(command: Command) -> Lane:
+    with hiding(command.data):
+        return command.handler.lane_of(command.data)

@@ -1,4 +1,4 @@
-"""Signed ids, of operations and of uploads: what they say needn't be stored.
+"""Signed ids, of operations, uploads and bulks: what they say needn't be stored.
 
 An operation's id says where to ask what became of a message. It holds the message id, its bucket and a mark of the
 client that sent it, signed: a made-up one is refused, one of another client too without a look at storage, and a true
@@ -83,8 +83,9 @@ def _text(content: bytes) -> str:
 
 _BODY = struct.Struct(">16sH8s")
 _UPLOAD = struct.Struct(">16s8sQ")
-_UPLOADS = b"upload\0"
-"""Signed with it, the id of an upload is never taken for an operation's."""
+_BULK = struct.Struct(">16s8s")
+_UPLOADS, _BULK_UPLOADS, _BULKS = b"upload\0", b"bulk upload\0", b"bulk\0"
+"""Signed with it, the id of an upload or a bulk is never taken for an operation's."""
 _SIGNATURE = 12
 """Bytes of the signature: 96 bits can't be guessed over HTTP."""
 _MARK = 8
@@ -149,19 +150,32 @@ class OperationIds:
         submission = self._submissions.read(written, identity)
         return None if submission is None else replace(operation, submission=submission)
 
-    def make_upload(self, name: UUID, client: str, *, ends: datetime) -> str:
-        """The id of an upload that this client may fill, and name in a message, until then."""
-        return self._signed(_UPLOAD.pack(name.bytes, mark_of(client), int(ends.timestamp())), _UPLOADS)
+    def make_upload(self, name: UUID, client: str, *, ends: datetime, bulk: bool = False) -> str:
+        """The id of an upload that this client may fill, and name in a message or a bulk, until then."""
+        purpose = _BULK_UPLOADS if bulk else _UPLOADS
+        return self._signed(_UPLOAD.pack(name.bytes, mark_of(client), int(ends.timestamp())), purpose)
 
-    def read_upload(self, text: str, client: str, *, now: datetime) -> UUID | None:
-        """The upload's name; None when the id wasn't made here, is another client's, or has ended."""
-        body = self._opened(text, _UPLOAD.size, _UPLOADS)
+    def read_upload(self, text: str, client: str, *, now: datetime, bulk: bool = False) -> UUID | None:
+        """The upload's name; None when the id wasn't made here so, is another client's, or has ended."""
+        body = self._opened(text, _UPLOAD.size, _BULK_UPLOADS if bulk else _UPLOADS)
         if body is None:
             return None
         name, mark, ends = _UPLOAD.unpack(body)
         if not hmac.compare_digest(mark, mark_of(client)) or now.timestamp() >= ends:
             return None
         return UUID(bytes=name)
+
+    def make_bulk(self, name: UUID, client: str) -> str:
+        """The id of a bulk of this client."""
+        return self._signed(_BULK.pack(name.bytes, mark_of(client)), _BULKS)
+
+    def read_bulk(self, text: str) -> tuple[UUID, bytes] | None:
+        """A bulk's name and the mark of its client; None when the id wasn't made here."""
+        body = self._opened(text, _BULK.size, _BULKS)
+        if body is None:
+            return None
+        name, mark = _BULK.unpack(body)
+        return UUID(bytes=name), mark
 
     def _signed(self, body: bytes, purpose: bytes = b"") -> str:
         return base64.urlsafe_b64encode(body + _sign(self._keys[0], purpose + body)).decode()
@@ -175,7 +189,7 @@ class OperationIds:
         if len(whole) != size + _SIGNATURE or base64.urlsafe_b64encode(whole).decode() != text:
             return None  # base64 can be padded in more than one way
         if not any(hmac.compare_digest(signature, _sign(key, purpose + body)) for key in self._keys):
-            security_event(SecurityEvent.BAD_SIGNATURE, "an id that names no operation or upload of this app")
+            security_event(SecurityEvent.BAD_SIGNATURE, "an id that names no operation, upload or bulk of this app")
             return None
         return body
 

@@ -102,7 +102,7 @@ async def _compressed(answered: MutableHeaders, body: bytes, encoding: str) -> b
 
 def _encode(body: bytes, encoding: str) -> bytes:
     if encoding == "br":
-        import brotli  # type: ignore[import-untyped]  # with the first client that takes it
+        import brotli  # with the first client that takes it
 
         compressed: bytes = brotli.compress(body, quality=_BROTLI_QUALITY)
         return compressed

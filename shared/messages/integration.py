@@ -53,6 +53,7 @@ class Integration(Declared):
         route: str | None = None,
         retry: RetryPlan | None = None,
         owned: bool = False,
+        internal: bool = False,
     ) -> Callable[[Call], Call]:
         """Register an async function `(model, work)` for an event type.
 
@@ -71,13 +72,17 @@ class Integration(Declared):
         owned:
             Confine each key to the client that used it first: another client's message is refused. Without it every
             producer may send for every key.
+        internal:
+            Producers can't send it: it comes from other handlers and from polls alone.
 
         Raises
         ------
         TypeError
             The function isn't async, or its first parameter has no pydantic model as annotation.
         """
-        return self._handles(event_type, version, key, priority, route=route, retry=retry, owned=owned, webhook=None)
+        return self._handles(
+            event_type, version, key, priority, route=route, retry=retry, owned=owned, webhook=None, internal=internal
+        )
 
     def _handles(
         self,
@@ -90,6 +95,7 @@ class Integration(Declared):
         retry: RetryPlan | None,
         owned: bool,
         webhook: str | None,
+        internal: bool = False,
     ) -> Callable[[Call], Call]:
         def register(call: Call) -> Call:
             model = _model_of(call, self.name)
@@ -99,6 +105,8 @@ class Integration(Declared):
             _check_version(version)
             if not (isinstance(priority, Lane) or callable(priority)):
                 raise TypeError(f"{self.name}.{call.__name__}: the priority {priority!r} is no Lane, nor tells one")
+            if internal and route is not None:
+                raise TypeError(f"{self.name}.{call.__name__}: what producers can't send has no route")
             path = None if route is None else _checked_route(route)
             try:
                 *_, (last, _) = fields_to(model, key)
@@ -119,6 +127,7 @@ class Integration(Declared):
                     retry=retry,
                     owned=owned,
                     webhook=webhook,
+                    internal=internal,
                     call=call,
                 )
             )

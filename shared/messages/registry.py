@@ -54,6 +54,8 @@ class Handler:
     ----------
     webhook:
         The source whose webhooks it handles: it takes no commands of producers then.
+    internal:
+        Only handlers, polls and operators send it.
     """
 
     integration: str
@@ -66,6 +68,7 @@ class Handler:
     retry: RetryPlan | None = None
     owned: bool = False
     webhook: str | None = None
+    internal: bool = False
     call: Callable[[Any, Any], Awaitable[None]]
 
     @cached_property

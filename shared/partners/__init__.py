@@ -1,5 +1,6 @@
 """Partners: other people's systems, called so that their failures stay theirs."""
 
+from .answers import Nothing
 from .auth import (
     ApiKey,
     Authentication,
@@ -12,7 +13,7 @@ from .auth import (
     RefreshToken,
 )
 from .batching import BatchCall, BatchItem
-from .calls import Calls, Nothing
+from .calls import Calls
 from .errors import (
     InvalidAnswer,
     OutcomeUnknown,
@@ -27,11 +28,12 @@ from .graphql import GraphQLAnswer, GraphQLError
 from .guard import Caller, Surroundings
 from .kept_answers import KeptAnswers
 from .paging import CursorPages, LinkPages, OffsetPages
-from .partner import Partner, PartnerModel, Pool, Target, Timeouts
+from .partner import Partner, PartnerModel, Pool, Target, Timeouts, has_address
 from .partners import Partners
 from .polling import Item, Poll, Polled, Position, poll_once
-from .sessions import Connection, Received, Request
+from .sessions import Connection, Opened, Received, Request
 from .shared_rows import StateRow
+from .streams import EventStream, Lines, ServerEvent
 
 __all__ = [
     "ApiKey",
@@ -44,18 +46,21 @@ __all__ = [
     "ClientCredentials",
     "Connection",
     "CursorPages",
+    "EventStream",
     "GraphQLAnswer",
     "GraphQLError",
     "HmacSigned",
     "InvalidAnswer",
     "Item",
     "KeptAnswers",
+    "Lines",
     "LinkPages",
     "ManagedIdentity",
     "MessageSigned",
     "MutualTls",
     "Nothing",
     "OffsetPages",
+    "Opened",
     "OutcomeUnknown",
     "Partner",
     "PartnerError",
@@ -72,10 +77,12 @@ __all__ = [
     "Received",
     "RefreshToken",
     "Request",
+    "ServerEvent",
     "StateRow",
     "Surroundings",
     "Target",
     "Timeouts",
     "UnknownTarget",
+    "has_address",
     "poll_once",
 ]

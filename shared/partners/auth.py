@@ -38,8 +38,10 @@ def _check_header(name: str) -> None:
 
 
 def _check_token_url(url: str) -> None:
-    if not re.fullmatch(r"https://[^\s?#@]+|http://(127\.0\.0\.1|localhost)(:\d+)?(/[^\s?#@]*)?", url):
-        raise ValueError("auth: token_url must be https://… without query or user")
+    if not re.fullmatch(
+        r"https://[^\s?#@]+|http://(127\.0\.0\.1|localhost)(:\d+)?(/[^\s?#@]*)?|/[^\s?#@/][^\s?#@]*", url
+    ):
+        raise ValueError("auth: token_url must be https://… without query or user, or a path beneath the base URL")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +77,8 @@ class ClientCredentials:
 
     Parameters
     ----------
+    token_url:
+        Where tokens are had; a path such as `/oauth/token` is one beneath the partner's base URL, on every stage.
     in_body:
         Client and secret go in the token request's body instead of its `Authorization`.
     """

@@ -239,7 +239,8 @@ class Authenticators:
 
     def _fetch_token(self, one: ClientCredentials | RefreshToken) -> Callable[[], Awaitable[Token]]:
         parts = urlsplit(one.token_url)
-        session = self._means.session(urlunsplit((parts.scheme, parts.netloc, "", "", "")))
+        site = urlunsplit((parts.scheme, parts.netloc, "", "", "")) if parts.netloc else self._base_url
+        session = self._means.session(site)
         self._sessions.append(session)
         secrets = self._means.secrets
         if secrets is None:

@@ -12,6 +12,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from pydantic import BaseModel
 
 from .errors import InvalidAnswer
+from .paths import endpoint_of
 
 __all__ = ["BatchCall", "BatchItem", "Batches"]
 
@@ -117,7 +118,7 @@ class Batches:
             outcomes = list(call.read(answer))
             if len(outcomes) != len(waiting):
                 reason = f"answered {len(waiting)} items with {len(outcomes)} outcomes"
-                raise InvalidAnswer(self._partner, call.path.strip("/").partition("/")[0] or "/", reason)
+                raise InvalidAnswer(self._partner, endpoint_of(call.path), reason)
         except asyncio.CancelledError:
             for _, future in waiting:
                 future.cancel()

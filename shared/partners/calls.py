@@ -1,27 +1,27 @@
 """What a handler gets of `work.call(partner)`: typed calls, each with a key that a re-run repeats."""
 
 import hashlib
-import re
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Hashable, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar, cast
-from urllib.parse import unquote
 from uuid import UUID
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel
 
-from shared.messages import MalformedJson, validate_json
 from shared.telemetry import current_traceparent
 
+from .answers import EVENTS, NDJSON, Nothing, check_stream, read_answer, read_model
 from .batching import BatchCall, BatchItem
 from .client import Client
-from .errors import InvalidAnswer, PartnerRefused, PartnerUnavailable
+from .errors import InvalidAnswer, PartnerFailed, PartnerRefused, PartnerUnavailable
 from .graphql import GraphQLAnswer, GraphQLRequest, codes_of, only_reads
 from .guard import Caller
 from .kept_answers import KeptAnswers
 from .paging import Page, Pages
+from .paths import check_path, endpoint_of
 from .sessions import Received, Request
+from .streams import LARGEST_ITEM, EventStream, Lines, ServerEvent, TooLong
 
 __all__ = ["Calls", "Nothing"]
 
@@ -33,10 +33,6 @@ MOST_PAGES = 10_000
 _REFUSAL_BYTES = 16 * 1024
 _GRAPHQL = "application/graphql-response+json, application/json;q=0.9"
 Query = Mapping[str, str | int | bool]
-
-
-class Nothing:
-    """The type of an answer whose body doesn't matter."""
 
 
 class Calls:
@@ -116,8 +112,7 @@ class Calls:
         fallback: Callable[[PartnerUnavailable], T] | None = None,
     ) -> T:
         """Make any call; the methods named for HTTP's own are short for it."""
-        if not _PLAIN_PATH.fullmatch(path):
-            _check_path(path)
+        check_path(path)
         key = self._next_key(f"{method}:{path}")
         kept = self._kept(answer) if once else None
         if kept is not None:
@@ -168,7 +163,7 @@ class Calls:
         InvalidAnswer
             The pages go in a circle, are more than `most`, or lead away from the partner.
         """
-        name = options.setdefault("endpoint", _endpoint(path))
+        name = options.setdefault("endpoint", endpoint_of(path))
         page = how.first(Page(path, _texts(query)))
         asked: set[Hashable] = set()
         for _ in range(most):
@@ -178,8 +173,8 @@ class Calls:
             yield value
             try:
                 after = how.after(page, value, headers, self._client.base_url)
-                if after is not None and not _PLAIN_PATH.fullmatch(after.path):
-                    _check_path(after.path)
+                if after is not None:
+                    check_path(after.path)
             except ValueError as error:
                 raise InvalidAnswer(self._client.partner.name, name, str(error)) from None
             if after is None:
@@ -228,13 +223,146 @@ class Calls:
             critical=critical,
             repeatable=only_reads(document),
         )
-        name, endpoint = self._client.partner.name, endpoint or _endpoint(path)
+        name, endpoint = self._client.partner.name, endpoint or endpoint_of(path)
         if answer.errors and (answer.data is None or not partial):
             words = b",".join(one.model_dump_json().encode() for one in answer.errors)[:_REFUSAL_BYTES]
             raise PartnerRefused(name, endpoint, f"answered with {codes_of(answer.errors)}", status=200, body=words)
         if answer.data is None:
             raise InvalidAnswer(name, endpoint, "answered with neither data nor errors")
         return answer
+
+    @asynccontextmanager
+    async def lines(
+        self,
+        path: str,
+        answer: type[T],
+        body: BaseModel | None = None,
+        *,
+        query: Query | None = None,
+        headers: Mapping[str, str] | None = None,
+        endpoint: str | None = None,
+        largest: int = LARGEST_ITEM,
+    ) -> AsyncIterator[AsyncIterator[T]]:
+        """Read an answer of lines of JSON (NDJSON), one after the other: `async with calls.lines(…) as labels:`.
+
+        It is a GET, or with a body a POST, in one try. A partner isn't read faster than its lines are taken.
+
+        Raises
+        ------
+        PartnerError, PartnerUnavailable
+            Also from the lines, each of which has at most `largest` bytes.
+        """
+        method = "GET" if body is None else "POST"
+        request = self._streaming(method, path, body, query, headers, endpoint, accept="application/x-ndjson")
+        async with self._client.stream(request, self._caller, is_first=self._is_first) as opened:
+            self.headers = opened.head.headers
+            check_stream(self._client.partner.name, request.endpoint, opened.head, NDJSON)
+            found = self._parsed(opened.pieces, request, answer, largest)
+            try:
+                yield found
+            finally:
+                await found.aclose()
+
+    async def _parsed(
+        self, pieces: AsyncIterator[bytes], request: Request, answer: type[T], largest: int
+    ) -> AsyncGenerator[T, None]:
+        name, lines = self._client.partner.name, Lines(largest=largest)
+        try:
+            async for piece in pieces:
+                for line in lines.feed(piece):
+                    yield read_model(name, request.endpoint, line, answer)
+            for line in lines.end():
+                yield read_model(name, request.endpoint, line, answer)
+        except TooLong as error:
+            raise InvalidAnswer(name, request.endpoint, f"answered with {error}") from None
+
+    @asynccontextmanager
+    async def events(
+        self,
+        path: str,
+        *,
+        query: Query | None = None,
+        headers: Mapping[str, str] | None = None,
+        endpoint: str | None = None,
+        last_id: str = "",
+        follow: bool = False,
+        reconnects: int = 5,
+        largest: int = LARGEST_ITEM,
+    ) -> AsyncIterator[AsyncIterator[ServerEvent]]:
+        """Read server-sent events, one after the other: `async with calls.events("/progress") as events:`.
+
+        A connection that breaks is made anew after the time that the partner asked for (3 seconds without), from the
+        last event's id on; so many times in a row without an event, and while the message has time. 204 is the end.
+
+        Parameters
+        ----------
+        last_id:
+            Where an earlier run has come to.
+        follow:
+            The end of an answer is no end either: it is asked for anew, as browsers do.
+
+        Raises
+        ------
+        PartnerError, PartnerUnavailable
+            Also from the events, each of which has at most `largest` bytes.
+        """
+        request = self._streaming("GET", path, None, query, headers, endpoint, accept="text/event-stream")
+        stream = EventStream(largest=largest, last_id=last_id)
+        found = self._followed(request, stream, follow=follow, reconnects=reconnects, largest=largest)
+        try:
+            yield found
+        finally:
+            await found.aclose()
+
+    async def _followed(
+        self, request: Request, stream: EventStream, *, follow: bool, reconnects: int, largest: int
+    ) -> AsyncGenerator[ServerEvent, None]:
+        client, name, left = self._client, self._client.partner.name, reconnects
+        is_first = self._is_first
+        while True:
+            sent = {**request.headers, "Last-Event-ID": stream.last_id} if stream.last_id else request.headers
+            try:
+                async with client.stream(request._replace(headers=sent), self._caller, is_first=is_first) as opened:
+                    self.headers = opened.head.headers
+                    if opened.head.status == 204:
+                        return
+                    check_stream(name, request.endpoint, opened.head, EVENTS)
+                    async for piece in opened.pieces:
+                        for event in stream.feed(piece):
+                            left = reconnects
+                            yield event
+                if not follow:
+                    return
+                failure = PartnerFailed(name, request.endpoint, "ends its events again and again")
+            except TooLong as error:
+                raise InvalidAnswer(name, request.endpoint, f"answered with {error}") from None
+            except PartnerFailed as error:
+                failure = error
+            is_first = False
+            if not left or not client.has_time(self._caller, stream.retry):
+                raise failure
+            left -= 1
+            await client.pause(stream.retry)
+            stream = EventStream(largest=largest, last_id=stream.last_id, retry=stream.retry)
+
+    def _streaming(
+        self,
+        method: str,
+        path: str,
+        body: BaseModel | None,
+        query: Query | None,
+        headers: Mapping[str, str] | None,
+        endpoint: str | None,
+        *,
+        accept: str,
+    ) -> Request:
+        check_path(path)
+        key = self._next_key(f"{method}:{path}")
+        return self._made(method, path, body, key, query, {"Accept": accept, **(headers or {})}, endpoint)
+
+    @property
+    def _is_first(self) -> bool:
+        return len(self._numbers) == 1 and self._numbers.total() == 1
 
     async def together(self, call: BatchCall[In, Out], item: In, *, once: type[Out] | None = None) -> Out:
         """The outcome of one item of a batch call, sent with those of other messages.
@@ -288,6 +416,43 @@ class Calls:
     ) -> T:
         client, caller = self._client, self._caller
         partner = client.partner
+        request = self._made(method, path, body, key, query, headers, endpoint)
+        asked = _asked(request, headers or {}) if stale and method == "GET" else None
+        former: tuple[Received, float] | None = None
+        self.age = 0.0
+        try:
+            received = await client.call(
+                request,
+                caller,
+                repeatable=repeatable or partner.idempotency_header is not None,
+                critical=critical,
+                is_first=self._is_first,
+            )
+        except PartnerUnavailable as error:
+            former = None if asked is None else client.former(asked, within=stale)
+            if former is not None:
+                received, self.age = former
+            elif fallback is not None:
+                return fallback(error)
+            else:
+                raise
+        self.headers = received.headers
+        value = read_answer(partner.name, request, received, answer)
+        if asked is not None and former is None:
+            client.remember(asked, received)
+        return value
+
+    def _made(
+        self,
+        method: str,
+        path: str,
+        body: BaseModel | None,
+        key: str,
+        query: Query | None,
+        headers: Mapping[str, str] | None,
+        endpoint: str | None,
+    ) -> Request:
+        caller, partner = self._caller, self._client.partner
         sent = dict(headers) if headers else {}
         content: bytes | None = None
         if body is not None:
@@ -299,38 +464,14 @@ class Calls:
             sent["X-Correlation-ID"] = caller.correlation_id
             if traceparent := current_traceparent() or caller.traceparent:
                 sent["traceparent"] = traceparent
-        request = Request(
+        return Request(
             method,
             path,
-            endpoint or _endpoint(path),
+            endpoint or endpoint_of(path),
             _texts(query) if query else {},
             sent,
             content,
         )
-        asked = _asked(request, headers or {}) if stale and method == "GET" else None
-        former: tuple[Received, float] | None = None
-        self.age = 0.0
-        try:
-            received = await client.call(
-                request,
-                caller,
-                repeatable=repeatable or partner.idempotency_header is not None,
-                critical=critical,
-                is_first=len(self._numbers) == 1 and self._numbers.total() == 1,
-            )
-        except PartnerUnavailable as error:
-            former = None if asked is None else client.former(asked, within=stale)
-            if former is not None:
-                received, self.age = former
-            elif fallback is not None:
-                return fallback(error)
-            else:
-                raise
-        self.headers = received.headers
-        value = _read(partner.name, request, received, answer)
-        if asked is not None and former is None:
-            client.remember(asked, received)
-        return value
 
     def _kept(self, answer: type[object]) -> KeptAnswers:
         if self._answers is None:
@@ -338,10 +479,6 @@ class Calls:
         if not (isinstance(answer, type) and issubclass(answer, BaseModel)):
             raise TypeError("once=True keeps the answer as a model: name one")
         return self._answers
-
-
-_PLAIN_PATH = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9_~.-]*)+/?")
-"""Segments that mean what they say, and none that begins with a dot: most paths, which need no closer look."""
 
 
 def _asked(request: Request, headers: Mapping[str, str]) -> Hashable:
@@ -355,65 +492,9 @@ def _key(message_id: UUID, call: str) -> str:
     return hashlib.blake2b(message_id.bytes + call.encode(), digest_size=16).hexdigest()
 
 
-def _check_path(path: str) -> None:
-    """A path that leads elsewhere than where it seems to is a mistake in the handler, or an id that is hostile."""
-    from yarl import URL  # what aiohttp makes of an address
-
-    meant = unquote(path)
-    if not path.startswith("/") or path.startswith("//") or any(one in path for one in "?#\\"):
-        raise ValueError("a partner's path begins with one slash, and has no ?, # or backslash in it")
-    if any(ord(one) < 32 or ord(one) == 127 for one in meant):
-        raise ValueError("a partner's path has no control characters in it")
-    if any(segment.partition(";")[0] in (".", "..") for segment in meant.split("/")):
-        raise ValueError("a partner's path has no . or .. in it")
-    if unquote(URL(f"http://partner{path}").raw_path) != meant:
-        raise ValueError("a partner's path is sent as it is written")
-
-
-def _endpoint(path: str) -> str:
-    return path.strip("/").partition("/")[0] or "/"
-
-
 def _texts(query: Query | None) -> dict[str, str]:
     return {name: _text(value) for name, value in (query or {}).items()}
 
 
 def _text(value: str | int | bool) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-@lru_cache(maxsize=512)
-def _adapter(answer: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(answer)
-
-
-def _check_type(partner: str, endpoint: str, status: int, content_type: str) -> None:
-    kind, _, parameters = content_type.partition(";")
-    kind = kind.strip().lower()
-    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
-        raise InvalidAnswer(partner, endpoint, f"answered {status} with {kind[:64] or 'no type'}")
-    charset = parameters.lower().partition("charset=")[2].strip('" ')
-    if charset not in ("", "utf-8", "utf8", "us-ascii"):
-        raise InvalidAnswer(partner, endpoint, "answered in a charset that JSON doesn't have")
-
-
-def _read(partner: str, request: Request, received: Received, answer: type[T]) -> T:
-    """The answer as its model.
-
-    Raises
-    ------
-    InvalidAnswer
-        It is none; the error names fields, and quotes nothing.
-    """
-    if answer is Nothing:
-        return answer()
-    content_type = received.headers.get("content-type", "")
-    if content_type != "application/json":
-        _check_type(partner, request.endpoint, received.status, content_type)
-    try:
-        return cast(T, validate_json(_adapter(cast(Any, answer)).validate_json, received.body))
-    except ValidationError as error:
-        fields = sorted({".".join(str(part) for part in one["loc"]) or "body" for one in error.errors()})
-        raise InvalidAnswer(partner, request.endpoint, f"broke its contract: {', '.join(fields[:10])}") from None
-    except MalformedJson:
-        raise InvalidAnswer(partner, request.endpoint, "broke its contract: body") from None

@@ -1,6 +1,8 @@
 """One partner in this process: every try of a call, and what each answer means."""
 
-from collections.abc import Hashable
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from opentelemetry.trace import SpanKind
 
@@ -10,11 +12,11 @@ from shared.telemetry import Metrics, span
 from .authenticators import Authenticators, Proofs
 from .batching import Batches
 from .errors import OutcomeUnknown, PartnerError, PartnerFailed, PartnerThrottled
-from .guard import Caller, Guard, Surroundings
+from .guard import Admission, Caller, Guard, Surroundings
 from .meaning import check, was_refused
 from .meaning import outcome as name_of
 from .partner import Partner
-from .sessions import Connection, Received, Request
+from .sessions import Connection, Opened, Received, Request
 
 __all__ = ["Client"]
 
@@ -26,6 +28,25 @@ RETRY_RESERVE = 10.0
 _NONE = Proofs()
 _FORMER_BYTES = 8 * 1024 * 1024
 """Of answers that are kept for the time when a partner can't be called."""
+
+
+async def _timed(
+    pieces: AsyncIterator[bytes], partner: Partner, endpoint: str, deadline: float, clock: Callable[[], float]
+) -> AsyncGenerator[bytes, None]:
+    """Pieces none of which takes longer than a call."""
+    while True:
+        seconds = min(partner.timeouts.total, deadline - clock())
+        if seconds < _LEAST_SECONDS:
+            raise PartnerFailed(partner.name, endpoint, "no time left", tells=False)
+        try:
+            async with asyncio.timeout(seconds):
+                piece = await anext(pieces, None)
+        except TimeoutError:
+            tells = seconds >= partner.timeouts.total
+            raise PartnerFailed(partner.name, endpoint, f"nothing more within {seconds:.3g} s", tells=tells) from None
+        if piece is None:
+            return
+        yield piece
 
 
 class Client:
@@ -95,8 +116,9 @@ class Client:
                     raise
             await self._around.sleep(delay)
 
-    async def _try(self, request: Request, caller: Caller, attempt: int, *, is_first: bool) -> Received:
-        partner, name = self.partner, self.partner.name
+    async def _admitted(self, request: Request, caller: Caller, *, is_first: bool) -> tuple[Proofs, Admission]:
+        """The proofs of a call, and leave to make it."""
+        partner = self.partner
         left = caller.deadline - self._around.clock()
         if is_first and left < partner.timeouts.total:
             raise self._guard.unavailable(request.endpoint, "the time of its batch is over")
@@ -108,9 +130,13 @@ class Client:
             if is_first and left < partner.timeouts.total:
                 raise self._guard.unavailable(request.endpoint, "its credential took too long")
         if left < _LEAST_SECONDS:  # the calls before it took it: this counts as an attempt, and doesn't go on for days
-            raise PartnerFailed(name, request.endpoint, "no time left", sent=False, tells=False)
+            raise PartnerFailed(partner.name, request.endpoint, "no time left", sent=False, tells=False)
         spare = left - partner.timeouts.total if is_first else left
-        admission = await self._guard.enter(request, caller, within=spare)
+        return proofs, await self._guard.enter(request, caller, within=spare)
+
+    async def _try(self, request: Request, caller: Caller, attempt: int, *, is_first: bool) -> Received:
+        partner, name = self.partner, self.partner.name
+        proofs, admission = await self._admitted(request, caller, is_first=is_first)
         began = self._around.clock()
         seconds = min(caller.deadline - began, partner.timeouts.total)
         answer: Received | None = None
@@ -165,6 +191,64 @@ class Client:
             answer = await session.send(proven, seconds=ends - clock(), identity=proofs.identity)
             return answer, waited
         return answer, clock() - asked_at
+
+    @asynccontextmanager
+    async def stream(self, request: Request, caller: Caller, *, is_first: bool) -> AsyncIterator[Opened]:
+        """A good answer whose body is read piece by piece, in one try.
+
+        Its place is taken until the end. A piece may take as long as a call, all of them as long as the message has.
+
+        Raises
+        ------
+        PartnerError, PartnerUnavailable
+            Also from the pieces.
+        """
+        partner, name, clock = self.partner, self.partner.name, self._around.clock
+        proofs, admission = await self._admitted(request, caller, is_first=is_first)
+        began = clock()
+        ended: float | None = None
+        failure: PartnerError | None = None
+        try:
+            async with AsyncExitStack() as stack:
+                opened = await self._opened(
+                    stack, request, proofs, min(caller.deadline - began, partner.timeouts.total)
+                )
+                ended = clock()
+                check(name, request.endpoint, opened.head, now=self._around.now())
+                pieces = _timed(opened.pieces, partner, request.endpoint, caller.deadline, clock)
+                stack.push_async_callback(pieces.aclose)
+                yield Opened(opened.head, pieces)
+        except PartnerError as error:
+            failure = error
+            raise
+        finally:
+            took = (clock() if ended is None else ended) - began
+            tells = ended is not None if failure is None else failure.tells
+            try:
+                outcome = name_of(failure) if failure else "cancelled" if ended is None else "done"
+                Metrics.partner_calls.add(partner=name, endpoint=request.endpoint, outcome=outcome)
+                Metrics.partner_duration.record(took, partner=name, endpoint=request.endpoint)
+            finally:
+                await self._guard.leave(admission, took=took, error=failure, tells=tells)
+
+    async def _opened(self, stack: AsyncExitStack, request: Request, proofs: Proofs, seconds: float) -> Opened:
+        prover, session = self._authenticators, self._session
+        proven = prover.apply(request, proofs)
+        opened = await stack.enter_async_context(session.stream(proven, seconds=seconds, identity=proofs.identity))
+        if opened.head.status == 401 and prover.any and await prover.refused(proofs):
+            proofs = await prover.collect()
+            await self._guard.again(request, within=seconds)
+            proven = prover.apply(request, proofs)
+            opened = await stack.enter_async_context(session.stream(proven, seconds=seconds, identity=proofs.identity))
+        return opened
+
+    async def pause(self, seconds: float) -> None:
+        """Wait."""
+        await self._around.sleep(seconds)
+
+    def has_time(self, caller: Caller, seconds: float) -> bool:
+        """Whether a message has so many seconds left, and a call's beside."""
+        return self._around.clock() + seconds + self.partner.timeouts.total <= caller.deadline
 
     def remember(self, asked: Hashable, received: Received) -> None:
         """Keep a good answer for the time when the partner can't be called.

@@ -21,7 +21,7 @@ from .errors import UnknownTarget
 if TYPE_CHECKING:
     from .polling import Poll, Polled
 
-__all__ = ["Partner", "PartnerModel", "Pool", "Target", "Timeouts", "check_base_url"]
+__all__ = ["Partner", "PartnerModel", "Pool", "Target", "Timeouts", "check_base_url", "has_address"]
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,62}")
 _HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}")
@@ -275,6 +275,12 @@ class Partner(Declaration):
             )
 
         return declare
+
+
+def has_address(partner: Partner, urls: Mapping[str, str]) -> bool:
+    """Whether the partner, or one of its targets, has an address: its own, or by its name one of the stage."""
+    names = {partner.name: partner.base_url, **{f"{partner.name}.{one.name}": one.base_url for one in partner.targets}}
+    return any(url or urls.get(name) for name, url in names.items())
 
 
 def check_base_url(name: str, url: str) -> str:

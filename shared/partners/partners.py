@@ -8,7 +8,7 @@ from .calls import Calls
 from .client import Client
 from .guard import Caller, Guard, Surroundings
 from .kept_answers import KeptAnswers
-from .partner import Partner, Target
+from .partner import Partner, Target, has_address
 from .sessions import Connection, Session
 
 __all__ = ["Partners"]
@@ -79,6 +79,10 @@ class Partners:
         if client is None:
             client = self._clients[partner, target] = self._made(partner, target)
         return Calls(client, caller, self._answers, numbers)
+
+    def knows(self, partner: Partner) -> bool:
+        """Whether the partner, or one of its targets, has an address on this stage."""
+        return self._connect is not None or has_address(partner, self._urls)
 
     def _made(self, partner: Partner, target: Target | None) -> Client:
         if partner not in self._declared:

@@ -5,7 +5,8 @@ aiohttp's own `read()` takes whatever a compressed answer becomes in memory: wha
 
 import asyncio
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from types import ModuleType
@@ -20,7 +21,7 @@ from .partner import Partner
 if TYPE_CHECKING:
     from aiohttp import ClientResponse, ClientSession, ClientTimeout
 
-__all__ = ["Connection", "Received", "Request", "Session"]
+__all__ = ["Connection", "Opened", "Received", "Request", "Session"]
 
 _DNS_SECONDS = 10
 _REFUSAL_BYTES = 16 * 1024
@@ -53,11 +54,24 @@ class Received(NamedTuple):
     body: bytes
 
 
+class Opened(NamedTuple):
+    """An answer whose body is still to come; of an error its beginning is there, and `pieces` is empty."""
+
+    head: Received
+    pieces: AsyncIterator[bytes]
+
+
 class Connection(Protocol):
     """The way to a partner: `Session`, or what a test puts in its place."""
 
     async def send(self, request: Request, *, seconds: float, identity: ssl.SSLContext | None = None) -> Received:
         """See `Session.send`."""
+        ...
+
+    def stream(
+        self, request: Request, *, seconds: float, identity: ssl.SSLContext | None = None
+    ) -> AbstractAsyncContextManager[Opened]:
+        """See `Session.stream`."""
         ...
 
     async def close(self) -> None:
@@ -122,20 +136,67 @@ class Session:
                 timeout=_timeout(seconds, self._partner.timeouts.connect),
             ) as answer:
                 return await self._read(answer, endpoint)
-        except aiohttp.ConnectionTimeoutError:
-            raise PartnerFailed(name, endpoint, "no connection in time", sent=False) from None
-        except TimeoutError:
-            raise PartnerFailed(name, endpoint, f"no answer within {seconds:.3g} s") from None
-        except aiohttp.ClientConnectorError as error:  # DNS and certificates too
-            raise PartnerFailed(name, endpoint, f"no connection ({type(error).__name__})", sent=False) from None
-        except (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, OSError) as error:
-            raise PartnerFailed(name, endpoint, f"the connection broke ({type(error).__name__})") from None
-        except aiohttp.ClientError as error:
-            raise InvalidAnswer(name, endpoint, f"no HTTP that can be read ({type(error).__name__})") from None
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise _failure(error, name, endpoint, seconds) from None
         finally:
-            current.users -= 1
-            if current.retired and not current.users:
-                await current.session.close()
+            await current.leave()
+
+    @asynccontextmanager
+    async def stream(
+        self, request: Request, *, seconds: float, identity: ssl.SSLContext | None = None
+    ) -> AsyncIterator[Opened]:
+        """Send a request, and read its answer piece by piece; a partner isn't read faster than its pieces are taken.
+
+        Parameters
+        ----------
+        seconds:
+            Until the answer begins. How long each piece may take is up to whoever takes it.
+
+        Raises
+        ------
+        PartnerFailed, InvalidAnswer
+        """
+        name, endpoint = self._partner.name, request.endpoint
+        if seconds <= 0:
+            raise PartnerFailed(name, endpoint, "no time left", sent=False, tells=False)
+        current = self._open
+        if current is None or self._clock() >= current.ends or identity is not self._identity:
+            current = await self._renewed(identity)
+        aiohttp = _aiohttp()
+        current.users += 1
+        try:
+            try:
+                async with asyncio.timeout(seconds):
+                    answer = await current.session.request(
+                        request.method,
+                        self._base_url + request.path,
+                        params=request.query or None,
+                        headers=request.headers,
+                        data=request.body,
+                        allow_redirects=False,
+                        timeout=_endless(self._partner.timeouts.connect),
+                    )
+            except (TimeoutError, aiohttp.ClientError, OSError) as error:
+                raise _failure(error, name, endpoint, seconds) from None
+            pieces = _pieces(answer, name, endpoint)
+            try:
+                if 200 <= answer.status < 300:
+                    headers = {one.lower(): value for one, value in answer.headers.items()}
+                    if headers.get("content-encoding", "").strip().lower() not in _ENCODINGS:
+                        raise self._invalid(endpoint, answer.status, "an encoding that nobody asked for")
+                    yield Opened(Received(answer.status, headers, b""), pieces)
+                else:
+                    try:
+                        async with asyncio.timeout(seconds):
+                            head = await self._read(answer, endpoint)
+                    except (TimeoutError, aiohttp.ClientError, OSError) as error:
+                        raise _failure(error, name, endpoint, seconds) from None
+                    yield Opened(head, pieces)
+            finally:
+                await pieces.aclose()
+                answer.close()
+        finally:
+            await current.leave()
 
     async def _read(self, answer: "ClientResponse", endpoint: str) -> Received:
         headers = {name.lower(): value for name, value in answer.headers.items()}
@@ -206,11 +267,40 @@ class _Open:
     users: int = 0
     retired: bool = False
 
+    async def leave(self) -> None:
+        """One of them has gone."""
+        self.users -= 1
+        if self.retired and not self.users:
+            await self.session.close()
+
     async def retire(self) -> None:
         """Close it as soon as nobody waits for an answer."""
         self.retired = True
         if not self.users:
             await self.session.close()
+
+
+async def _pieces(answer: "ClientResponse", name: str, endpoint: str) -> AsyncGenerator[bytes, None]:
+    try:
+        async for piece in answer.content.iter_any():
+            yield piece
+    except (_aiohttp().ClientError, OSError) as error:
+        raise _failure(error, name, endpoint, 0.0) from None
+
+
+def _failure(error: Exception, name: str, endpoint: str, seconds: float) -> PartnerError:
+    """What aiohttp's errors are to a caller."""
+    aiohttp = _aiohttp()
+    kind = type(error).__name__
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return PartnerFailed(name, endpoint, "no connection in time", sent=False)
+    if isinstance(error, TimeoutError):
+        return PartnerFailed(name, endpoint, f"no answer within {seconds:.3g} s")
+    if isinstance(error, aiohttp.ClientConnectorError):  # DNS and certificates too
+        return PartnerFailed(name, endpoint, f"no connection ({kind})", sent=False)
+    if isinstance(error, aiohttp.ClientConnectionError | aiohttp.ClientPayloadError | OSError):
+        return PartnerFailed(name, endpoint, f"the connection broke ({kind})")
+    return InvalidAnswer(name, endpoint, f"no HTTP that can be read ({kind})")
 
 
 @cache
@@ -225,6 +315,12 @@ def _aiohttp() -> ModuleType:
 def _timeout(total: float, connect: float) -> "ClientTimeout":
     """Most calls have all of their partner's agreed time."""
     return cast("ClientTimeout", _aiohttp().ClientTimeout(total=total, sock_connect=connect))
+
+
+@lru_cache(maxsize=16)
+def _endless(connect: float) -> "ClientTimeout":
+    """Of a stream: whoever reads it sees to its time."""
+    return cast("ClientTimeout", _aiohttp().ClientTimeout(total=None, sock_connect=connect))
 
 
 @cache

@@ -1,7 +1,7 @@
 """Sending: commands to the lanes, events to the event hub."""
 
 from .backlog import Backlog
-from .coalescing import BrokerMessage, CoalescingSender, Lanes, NotSent, broker_message, command
+from .coalescing import BrokerMessage, CoalescingSender, Lanes, NotSent, Together, broker_message, command
 from .events import EventPublisher, OutgoingEvent
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "Lanes",
     "NotSent",
     "OutgoingEvent",
+    "Together",
     "broker_message",
     "command",
 ]

@@ -6,7 +6,7 @@ While one batch is on its way the next one fills, so the batch grows with the lo
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import Context
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from shared.encryption import MessageEncryption
 from shared.messages import Headers, Lane
 from shared.telemetry import Metrics
 
-__all__ = ["BrokerMessage", "CoalescingSender", "Lanes", "NotSent", "broker_message", "command"]
+__all__ = ["BrokerMessage", "CoalescingSender", "Lanes", "NotSent", "Together", "broker_message", "command"]
 
 _CLOSING_SECONDS = 2.0
 
@@ -31,9 +31,17 @@ class NotSent(Exception):
 
 
 @dataclass(slots=True)
+class Together:
+    """Messages of one sender whose order counts: once one wasn't taken, none behind it is sent."""
+
+    is_broken: bool = False
+
+
+@dataclass(slots=True)
 class _Waiting:
     message: ServiceBusMessage
     taken: asyncio.Future[None]
+    together: Together | None = None
 
 
 class CoalescingSender:
@@ -74,18 +82,62 @@ class CoalescingSender:
         NotSent
             The broker refused it, can't be reached, took too long, or too many messages wait already.
         """
-        if len(self._waiting) >= self._max_waiting:
-            raise NotSent(f"{self._max_waiting} messages wait for the broker already")
-        waiting = _Waiting(message, asyncio.get_running_loop().create_future())
-        self._waiting.append(waiting)
-        if self._drain is None or self._drain.done():
-            # It sends for whoever comes while it runs: the first one's span and message aren't the others'.
-            self._drain = asyncio.create_task(self._run(), name="coalescing-sender", context=Context())
+        waiting = self._enqueue(message)
         try:
             async with asyncio.timeout(self._timeout):
                 await waiting.taken
         except TimeoutError:
-            raise NotSent(f"the broker didn't confirm the message within {self._timeout:g} s") from None
+            raise self._unconfirmed() from None
+
+    def enqueue(self, messages: Sequence[ServiceBusMessage], together: Together) -> "list[_Waiting | NotSent]":
+        """Have messages sent in their order; each waits, or was refused since too many wait already.
+
+        Parameters
+        ----------
+        together:
+            Shared by all calls whose messages must not overtake each other.
+        """
+        found: list[_Waiting | NotSent] = []
+        for message in messages:
+            try:
+                found.append(self._enqueue(message, together))
+            except NotSent as refused:  # what waits already goes, and nothing behind it
+                together.is_broken = True
+                found.append(refused)
+        return found
+
+    async def confirmed(self, waiting: "Sequence[_Waiting | NotSent]") -> list[NotSent | None]:
+        """Return when it is known of each message: None where the broker took it."""
+        taken = [one.taken for one in waiting if isinstance(one, _Waiting)]
+        try:
+            if taken:
+                await asyncio.wait(taken, timeout=self._timeout)
+        finally:
+            found = [one if isinstance(one, NotSent) else self._taken(one) for one in waiting]
+        return found
+
+    def _taken(self, waiting: _Waiting) -> NotSent | None:
+        """What became of a message by now; one that still waits isn't waited for any more."""
+        if not waiting.taken.done():
+            waiting.taken.cancel()
+            if waiting.together is not None:
+                waiting.together.is_broken = True
+            return self._unconfirmed()
+        error = waiting.taken.exception()
+        return error if error is None or isinstance(error, NotSent) else _not_sent(error)  # type: ignore[arg-type]
+
+    def _enqueue(self, message: ServiceBusMessage, together: Together | None = None) -> _Waiting:
+        if len(self._waiting) >= self._max_waiting:
+            raise NotSent(f"{self._max_waiting} messages wait for the broker already")
+        waiting = _Waiting(message, asyncio.get_running_loop().create_future(), together)
+        self._waiting.append(waiting)
+        if self._drain is None or self._drain.done():
+            # It sends for whoever comes while it runs: the first one's span and message aren't the others'.
+            self._drain = asyncio.create_task(self._run(), name="coalescing-sender", context=Context())
+        return waiting
+
+    def _unconfirmed(self) -> NotSent:
+        return NotSent(f"the broker didn't confirm the message within {self._timeout:g} s")
 
     async def schedule(self, message: ServiceBusMessage, when: datetime) -> None:
         """Have the broker show the message from `when` on.
@@ -148,17 +200,18 @@ class CoalescingSender:
             if waiting.taken.cancelled():  # the caller has gone before its message went
                 self._waiting.popleft()
                 continue
+            if waiting.together is not None and waiting.together.is_broken:
+                self._fail([self._waiting.popleft()], NotSent("one before it wasn't taken"))
+                continue
             try:
                 batch.add_message(waiting.message)
             except MessageSizeExceededError:
                 if taken:
                     return
-                self._waiting.popleft()
-                waiting.taken.set_exception(NotSent("the message is larger than the broker takes"))
+                self._fail([self._waiting.popleft()], NotSent("the message is larger than the broker takes"))
                 continue
             except Exception as error:
-                self._waiting.popleft()
-                waiting.taken.set_exception(_not_sent(error))
+                self._fail([self._waiting.popleft()], _not_sent(error))
                 continue
             taken.append(self._waiting.popleft())
 
@@ -168,6 +221,8 @@ class CoalescingSender:
 
     def _fail(self, waiting: list[_Waiting], error: NotSent) -> None:
         for one in waiting:
+            if one.together is not None:
+                one.together.is_broken = True
             if not one.taken.done():
                 one.taken.set_exception(error)
 
@@ -240,6 +295,28 @@ class Lanes:
         if self._encryption is not None:
             headers, body = await self._encryption.encrypt(headers, body)
         await self._senders[headers.lane].send(command(headers, body))
+
+    async def encrypted(self, headers: Headers, body: bytes) -> tuple[Headers, bytes]:
+        """A command as `send_all` takes it; raises KeysUnavailable."""
+        return (headers, body) if self._encryption is None else await self._encryption.encrypt(headers, body)
+
+    async def send_all(self, commands: Sequence[tuple[Headers, bytes]], together: Together) -> list[NotSent | None]:
+        """Send commands, in their order on each lane; None for each that its queue has taken.
+
+        Commands of an earlier call go before those of a later one, whenever the earlier one ends.
+        """
+        by_lane: dict[Lane, list[int]] = {}
+        for number, (headers, _) in enumerate(commands):
+            by_lane.setdefault(headers.lane, []).append(number)
+        waiting = {
+            lane: self._senders[lane].enqueue([command(*commands[number]) for number in numbers], together)
+            for lane, numbers in by_lane.items()
+        }
+        found: list[NotSent | None] = [None] * len(commands)
+        for lane, numbers in by_lane.items():
+            for number, error in zip(numbers, await self._senders[lane].confirmed(waiting[lane]), strict=True):
+                found[number] = error
+        return found
 
     async def send_later(self, headers: Headers, body: bytes, when: datetime) -> None:
         """Schedule a delayed copy on the lane's queue; raises NotSent."""

@@ -4,7 +4,8 @@ import asyncio
 import json
 import random
 import ssl
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -12,7 +13,17 @@ from typing import Any, NamedTuple
 
 from pydantic import BaseModel
 
-from shared.partners import KeptAnswers, Partner, PartnerFailed, Partners, Received, Request, StateRow, Surroundings
+from shared.partners import (
+    KeptAnswers,
+    Opened,
+    Partner,
+    PartnerFailed,
+    Partners,
+    Received,
+    Request,
+    StateRow,
+    Surroundings,
+)
 from shared.state import StateStore
 
 __all__ = ["AnsweringPartner", "Asked", "partners_of"]
@@ -54,6 +65,7 @@ class AnsweringPartner:
         headers: Mapping[str, str] | None = None,
         times: int | None = None,
         broken: bool = False,
+        text: str | None = None,
     ) -> None:
         """Have it answer so from now on, before everything that was given earlier.
 
@@ -65,12 +77,15 @@ class AnsweringPartner:
             A model, or what JSON can hold.
         times:
             For so many requests only.
+        text:
+            In place of a body: lines of JSON, or events, for what is streamed; give its `Content-Type` then.
         broken:
             There is no answer: the connection breaks.
         """
         content = body.model_dump(mode="json", by_alias=True) if isinstance(body, BaseModel) else body
         given = {"content-type": "application/json"} | {name.lower(): value for name, value in (headers or {}).items()}
-        answer = None if broken else Received(status, given, json.dumps(content).encode())
+        written = json.dumps(content) if text is None else text
+        answer = None if broken else Received(status, given, written.encode())
         self._rules.insert(0, _Rule(method, path, times, answer))
 
     def calls(self, method: str = "*", path: str = "*") -> list[Asked]:
@@ -89,8 +104,25 @@ class AnsweringPartner:
                 return rule.answer
         raise LookupError(f"the test gives no answer of {self.partner.name} to {request.method} {request.path}")
 
+    @asynccontextmanager
+    async def stream(
+        self, request: Request, *, seconds: float, identity: ssl.SSLContext | None = None
+    ) -> AsyncIterator[Opened]:
+        """As a connection of the app's: see `shared.partners`."""
+        answer = await self.send(request, seconds=seconds, identity=identity)
+        pieces = _pieces(answer.body if 200 <= answer.status < 300 else b"")
+        try:
+            yield Opened(answer, pieces)
+        finally:
+            await pieces.aclose()
+
     async def close(self) -> None:
         """Nothing is open."""
+
+
+async def _pieces(body: bytes) -> AsyncGenerator[bytes, None]:
+    if body:
+        yield body
 
 
 @dataclass

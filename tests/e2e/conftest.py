@@ -19,7 +19,7 @@ import pytest
 
 from local.stack.ports import any_free
 
-_PORTS = ("amqp", "admin", "blob", "queue", "table", "identity", "vault")
+_PORTS = ("amqp", "admin", "blob", "queue", "table", "identity", "vault", "partners")
 ANY_PORTS = [part for name in _PORTS for part in (f"--{name}-port", "0")]
 RUN_SECONDS = 400
 # Apart from what a stack takes for its other processes.
@@ -81,8 +81,8 @@ class DevPy:
     def __init__(self, project: Path) -> None:
         self.project = project
 
-    def run(self, data: Path, *options: str) -> subprocess.CompletedProcess[str]:
-        """`dev.py run --once` to its end."""
+    def run(self, data: Path, *options: str, carrier: str = "") -> subprocess.CompletedProcess[str]:
+        """`dev.py run --once` to its end; without a carrier nothing is shipped, and it takes half the time."""
         command = [sys.executable, str(self.project / "dev.py"), "run", "--once", "--data-dir", str(data)]
         return subprocess.run(
             [*command, "--port", str(free_port()), *ANY_PORTS, *options],
@@ -90,6 +90,7 @@ class DevPy:
             text=True,
             timeout=RUN_SECONDS,
             cwd=data.parent,
+            env={**os.environ, "ORDERS_CARRIER": carrier},
             check=False,
         )
 
@@ -100,10 +101,10 @@ class DevPy:
             command, capture_output=True, text=True, input=given, timeout=60, cwd=self.project, check=False
         )
 
-    def reconciled(self, data: Path, *options: str) -> dict[str, Any]:
+    def reconciled(self, data: Path, *options: str, carrier: str = "") -> dict[str, Any]:
         """`dev.py run --once`, which must reconcile; its figures."""
         file = data.parent / "figures.json"
-        done = self.run(data, "--json", str(file), *options)
+        done = self.run(data, "--json", str(file), *options, carrier=carrier)
         assert done.returncode == 0, done.stdout[-3_000:] + done.stderr[-3_000:]
         figures = json.loads(file.read_text())
         assert figures["reconciled"] is True
@@ -118,7 +119,11 @@ class DevPy:
         command = [sys.executable, str(self.project / "dev.py"), "run", "--data-dir", str(data), "--port", str(port)]
         with output.open("wb") as sink:
             process = subprocess.Popen(
-                [*command, *ANY_PORTS, *options], stdout=sink, stderr=subprocess.STDOUT, cwd=data.parent
+                [*command, *ANY_PORTS, *options],
+                stdout=sink,
+                stderr=subprocess.STDOUT,
+                cwd=data.parent,
+                env={**os.environ, "ORDERS_CARRIER": ""},
             )
         stack = RunningStack(process, data, output, port)
         try:

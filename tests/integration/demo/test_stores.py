@@ -48,6 +48,7 @@ async def test_stores_that_the_app_has_not_made_yet_are_empty(empty_storage: Azu
 async def test_each_kind_of_row_is_found_among_the_others(empty_storage: AzuriteEndpoints) -> None:
     began = datetime(2026, 1, 1, tzinfo=UTC)
     done = {"status": "done", "lane": "high", "acceptedAt": began, "processedAt": began + timedelta(seconds=2)}
+    done |= {"eventType": "order.placed", "key": "1"}
     async with TableServiceClient.from_connection_string(empty_storage.connection_string) as tables:
         state = await tables.create_table_if_not_exists("state")
         await state.create_entity({"PartitionKey": "0001", "RowKey": "inbox:a", **done})
@@ -63,7 +64,7 @@ async def test_each_kind_of_row_is_found_among_the_others(empty_storage: Azurite
         await container.upload_blob("a/1", b"{}", metadata={"messageid": "a"})
     async with Stores(target(empty_storage)) as stores:
         kept = await stores.look()
-        assert kept.inbox == {"a": Inbox("done", "high", 2.0)}
+        assert kept.inbox == {"a": Inbox("done", "high", 2.0, "order.placed", "1")}
         assert kept.unpublished == {"b"}
         assert kept.dead_letters == {"c"}
         assert kept.views == {("credit-notes", "C1")}

@@ -232,7 +232,9 @@ def test_a_route_that_checks_a_signature(grown: Grown) -> None:
     assert re.search(grown.declared["openRoutes"], "POST /api/hooks/carrier")
     assert re.search(grown.declared["openRoutes"], "GET /api/hooks/carrier") is None
     assert re.search(grown.declared["openRoutes"], "POST /api/hooks/carrier/more") is None
-    guarded = deploy(grown.infra / "modules" / "apim.bicep", {"issuer": "https://issuer", "sku": "StandardV2"})
+    guarded = deploy(
+        grown.infra / "modules" / "apim.bicep", {"issuer": "https://issuer", "moreIssuers": [], "sku": "StandardV2"}
+    )
     (callers,) = [
         str(one.properties["value"])
         for one in guarded.of_type("Microsoft.ApiManagement/service/policyFragments")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
+from local.demo.carrier import Parcels
 from local.demo.invoices import Message
 from local.demo.reconciliation import Figures, percentile, progress, reconcile
 from local.demo.replay import Refusal, Replay
@@ -24,12 +26,12 @@ def everything(status: str = "done") -> Kept:
     )
 
 
-def figures(kept: Kept, events: Counter[str] | None = None, **changes: object) -> Figures:
+def figures(kept: Kept, events: Counter[str] | None = None, parcels: Parcels | None = None, **changes: Any) -> Figures:
     answers = Replay(accepted={each.message_id: each for each in MESSAGES}, answered=len(MESSAGES))
     for name, value in changes.items():
         setattr(answers, name, value)
     log = events if events is not None else Counter(f"{each.message_id}:0" for each in MESSAGES)
-    return reconcile(answers, [], kept, {"id-1", "older"}, log, 0, 1.0, None)
+    return reconcile(answers, [], kept, {"id-1", "older"}, log, 0, 1.0, None, parcels)
 
 
 def test_a_run_in_which_all_is_kept_reconciles() -> None:
@@ -119,7 +121,8 @@ def test_percentiles_are_values_that_occur() -> None:
 def test_nothing_reconciles_where_nothing_was_accepted() -> None:
     """As with an app whose sample was removed: every invoice is refused."""
     refused = [Refusal(each.number, "404", "no such route") for each in MESSAGES]
-    for changes in ({"refused": refused}, {"failed": refused}, {}):
+    cases: list[dict[str, Any]] = [{"refused": refused}, {"failed": refused}, {}]
+    for changes in cases:
         found = figures(Kept(), Counter(), accepted={}, **changes)
         assert not found.reconciled
         assert any("nothing was accepted" in problem for problem in found.problems)
@@ -128,3 +131,39 @@ def test_nothing_reconciles_where_nothing_was_accepted() -> None:
 def test_nothing_reconciles_where_every_message_died() -> None:
     found = figures(Kept(inbox={each.message_id: Inbox("dead", "normal", 0.1) for each in MESSAGES}), Counter())
     assert any("nothing was processed" in problem for problem in found.problems)
+
+
+def shipped(*told: str, **labels: int) -> tuple[Kept, Parcels]:
+    """Orders with their labels at the carrier, and the webhooks that came of them."""
+    kept = everything()
+    for key in told:
+        kept.inbox[f"webhook-{key}"] = Inbox("done", "normal", 0.1, "webhook:express:*", key)
+    return kept, Parcels(Counter({name[1:]: number for name, number in labels.items()}), calls=5, expected=True)
+
+
+def test_each_order_has_one_label_and_its_webhook() -> None:
+    """Credit notes have none, and those of earlier runs count for nothing."""
+    kept, parcels = shipped("1", "2", "older", _1=1, _2=1, _older=2)
+    found = figures(kept, parcels=parcels)
+    assert found.reconciled
+    assert (found.labels, found.duplicate_labels, found.label_calls, found.webhooks_received) == (2, 0, 5, 2)
+
+
+def test_a_label_that_is_missing_or_there_twice_is_named() -> None:
+    kept, parcels = shipped("1", _1=3)
+    found = figures(kept, parcels=parcels)
+    assert (found.labels, found.duplicate_labels) == (1, 2)
+    missing, twice = found.problems
+    assert "1 orders have no label" in missing
+    assert "order 2" not in twice
+    assert "2 labels" in twice
+
+
+def test_a_webhook_that_did_not_arrive_is_named() -> None:
+    kept, parcels = shipped("1", _1=1, _2=1)
+    (problem,) = figures(kept, parcels=parcels).problems
+    assert problem.endswith("such as that of order 2")
+
+
+def test_where_nobody_ships_no_label_is_missing() -> None:
+    assert figures(everything(), parcels=Parcels()).reconciled

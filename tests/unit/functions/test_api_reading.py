@@ -278,6 +278,9 @@ async def test_the_description_is_openapi_and_lists_every_route(running: Running
     listed = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
     assert listed == {
         ("GET", "/api/usage"),
+        ("GET", "/api/shipments/{key}"),
+        ("POST", "/api/webhooks/express"),
+        ("POST", "/api/webhooks/post"),
         ("POST", "/api/messages"),
         ("POST", "/api/orders"),
         ("POST", "/api/credit-notes"),

@@ -183,6 +183,13 @@ async def test_while_nothing_can_be_kept_the_sender_is_asked_to_repeat() -> None
         assert app.lanes.sent == []
 
 
+async def test_without_a_vault_it_is_sent_again() -> None:
+    """Until somebody says where it is."""
+    app = Running(Registry([shop]), ENVIRONMENT, now=lambda: NOW)
+    answer = await shopify(app, b'{"id": 1}')
+    assert (answer.status, answer.headers["retry-after"]) == (503, "2")
+
+
 def _unreachable() -> Vault:
     vault = Vault()
     vault.reachable = False
@@ -261,13 +268,19 @@ async def test_any_secret_of_a_source_counts() -> None:
         assert (await app.post("/api/webhooks/erp", body, {"X-Signature": signature})).status == 200
 
 
-async def test_producers_cant_send_what_only_a_signature_vouches_for() -> None:
+@shop.handles("order.checked", key="event_id", internal=True)
+async def checked(event: Event, work: Work) -> None: ...
+
+
+@pytest.mark.parametrize("event_type", ["webhook:shopify:orders/create", "order.checked"])
+async def test_producers_cant_send_what_others_vouch_for(event_type: str) -> None:
+    """A signature, or the app itself."""
     app = running()
     envelope = {
         "messageId": "6f1f6b0e-8a44-4d41-a8d7-4f6c2f3e9a10",
         "timestamp": "2026-11-30T12:00:00Z",
         "source": "somebody",
-        "eventType": "webhook:shopify:orders/create",
+        "eventType": event_type,
         "version": "1.0",
         "data": {"id": 1},
     }
@@ -294,7 +307,7 @@ def test_what_is_declared() -> None:
     assert re.search(found["openRoutes"], "POST /api/webhooks/unheard-of") is None
     assert re.search(found["openRoutes"], "GET /api/webhooks/shopify") is None
     assert re.search(found["openRoutes"], "POST /api/webhooks/shopify")
-    assert [one["webhook"] for one in found["integrations"][0]["handles"]].count("shopify") == 1
+    assert [one.get("webhook") for one in found["integrations"][0]["handles"]].count("shopify") == 1
 
 
 def test_without_webhooks_nothing_is_needed() -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from shared.messages import Headers
-from shared.sending import OutgoingEvent
+from shared.sending import NotSent, OutgoingEvent, Together
 
 from .edge import Edge
 
@@ -30,12 +30,33 @@ class MemoryLanes(Edge):
     def __init__(self) -> None:
         super().__init__()
         self.sent: list[Sent] = []
+        self._turn = asyncio.Lock()
 
     async def send(self, headers: Headers, body: bytes) -> None:
         """Take a command."""
         await asyncio.sleep(0)
         self._meet()
         self.sent.append(Sent(headers, body))
+
+    async def encrypted(self, headers: Headers, body: bytes) -> tuple[Headers, bytes]:
+        """As it is."""
+        return headers, body
+
+    async def send_all(self, commands: Sequence[tuple[Headers, bytes]], together: Together) -> list[NotSent | None]:
+        """Take commands in their order; nothing behind one that isn't taken."""
+        found: list[NotSent | None] = []
+        async with self._turn:
+            for headers, body in commands:
+                try:
+                    if together.is_broken:
+                        raise NotSent("one before it wasn't taken")
+                    await self.send(headers, body)
+                except NotSent as error:
+                    together.is_broken = True
+                    found.append(error)
+                else:
+                    found.append(None)
+        return found
 
     async def send_later(self, headers: Headers, body: bytes, when: datetime) -> None:
         """Take a delayed copy."""

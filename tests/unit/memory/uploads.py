@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import AsyncGenerator
 from datetime import datetime
 
 from shared.claim_check import ClaimChanged, ClaimMissing
@@ -18,6 +19,7 @@ class MemoryUploads(Edge):
     def __init__(self) -> None:
         super().__init__()
         self.blocks: dict[str, dict[int, bytes]] = {}
+        self.kept: dict[str, bytes] = {}
 
     async def put_block(self, name: str, number: int, block: bytes) -> None:
         """Keep a block."""
@@ -38,6 +40,22 @@ class MemoryUploads(Edge):
         if len(whole) != size or hashlib.sha256(whole).hexdigest() != sha256:
             raise ClaimChanged("Something else was uploaded.")
         return whole
+
+    async def stream(self, name: str, *, size: int, sha256: str) -> AsyncGenerator[bytes, None]:
+        """A block at a time."""
+        whole = await self.get(name, size=size, sha256=sha256)
+        for start in range(0, len(whole), 100_000):
+            yield whole[start : start + 100_000]
+
+    async def keep_progress(self, bulk: str, content: bytes) -> None:
+        """Keep how far a bulk has come."""
+        self._meet()
+        self.kept[bulk] = content
+
+    async def progress(self, bulk: str) -> bytes | None:
+        """How far a bulk has come."""
+        self._meet()
+        return self.kept.get(bulk)
 
     async def delete(self, name: str) -> None:
         """Delete an upload."""

@@ -48,9 +48,9 @@ def test_one_base_moves_every_port() -> None:
     inner = asdict(stack.ports)
     assert stack.port == 20_000
     assert inner.pop("vault") == 9000
-    assert sorted(inner.values()) == [20_064, 20_065, 20_066, 20_067, 20_068, 20_069, 20_071]
+    assert sorted(inner.values()) == [20_064, 20_065, 20_066, 20_067, 20_068, 20_069, 20_071, 20_072]
 
 
 def test_a_base_without_room_above_it_is_refused() -> None:
-    with pytest.raises(ValueError, match="--ports must be from 1 to 65463, not 65500"):
+    with pytest.raises(ValueError, match="--ports must be from 1 to 65462, not 65500"):
         _options(_parser().parse_args(["--ports", "65500"]))

@@ -3,6 +3,7 @@
 A script is `{"rules": [...]}`; the first rule that fits a request and still has times left decides. A rule may say:
 
 - `method`, `path`: which requests it is for; the path may hold `*` as file names do. All of them without.
+- `unless`: headers that a request has for which it isn't: `{"X-API-Key": "the right one"}` with a `status` of 401.
 - `times`: for how many requests. `chance`: for which share of them. `from`, `until`: seconds since the start.
 - `status`, `headers`, `json` or `text`: the answer. Without a status the partner does what it was asked.
 - `delay`: seconds before the answer, a number or `[least, most]`.
@@ -23,7 +24,7 @@ __all__ = ["Behaviour", "Rule", "Script", "WrongScript"]
 
 _KNOWN: Final = frozenset(
     {
-        *("method", "path", "times", "chance", "from", "until"),
+        *("method", "path", "unless", "times", "chance", "from", "until"),
         *("status", "headers", "json", "text", "delay", "drip", "size", "gzip", "reset"),
     }
 )
@@ -54,6 +55,7 @@ class Rule:
     behaviour: Behaviour
     method: str = "*"
     path: str = "*"
+    unless: Mapping[str, str] = field(default_factory=dict)
     times: int | None = None
     chance: float = 1.0
     begins: float = 0.0
@@ -77,6 +79,7 @@ class Rule:
                 behaviour=_behaviour(content),
                 method=str(content.get("method", "*")).upper(),
                 path=str(content.get("path", "*")),
+                unless={str(name).lower(): str(value) for name, value in dict(content.get("unless", {})).items()},
                 times=None if content.get("times") is None else int(content["times"]),
                 chance=float(content.get("chance", 1.0)),
                 begins=float(content.get("from", 0.0)),
@@ -85,9 +88,11 @@ class Rule:
         except (TypeError, ValueError) as error:
             raise WrongScript(f"the rule {json.dumps(content)[:200]}: {error}") from None
 
-    def fits(self, method: str, path: str, seconds: float) -> bool:
-        """Whether it is for this request, made so many seconds after the start."""
+    def fits(self, method: str, path: str, seconds: float, headers: Mapping[str, str]) -> bool:
+        """Whether it is for this request, made so many seconds after the start; header names are in lower case."""
         if self.times == 0 or seconds < self.begins or (self.ends is not None and seconds >= self.ends):
+            return False
+        if self.unless and all(headers.get(name) == value for name, value in self.unless.items()):
             return False
         return self.method in ("*", method) and fnmatchcase(path, self.path)
 
@@ -103,10 +108,12 @@ class Script:
 
     def __init__(self, rules: list[Rule] | None = None, *, random: Callable[[], float]) -> None:
         self.rules = rules or []
-        self._random = random
+        self.random = random
 
     def read(self, text: str | bytes) -> None:
         """Take the rules of a script in JSON in place of those that are there.
+
+        What else a script holds is read by others, see `local_azure.partner.webhooks`.
 
         Raises
         ------
@@ -120,10 +127,10 @@ class Script:
             raise WrongScript('a script is {"rules": [...]}')
         self.rules = [Rule.of(one) for one in content["rules"]]
 
-    def behaviour(self, method: str, path: str, seconds: float) -> Behaviour:
+    def behaviour(self, method: str, path: str, seconds: float, headers: Mapping[str, str] | None = None) -> Behaviour:
         """What happens to a request that comes so many seconds after the start; it is counted."""
         for rule in self.rules:
-            if rule.fits(method, path, seconds) and (rule.chance >= 1 or self._random() < rule.chance):
+            if rule.fits(method, path, seconds, headers or {}) and (rule.chance >= 1 or self.random() < rule.chance):
                 if rule.times is not None:
                     rule.times -= 1
                 return rule.behaviour
@@ -132,7 +139,7 @@ class Script:
     def delay(self, behaviour: Behaviour) -> float:
         """Seconds to wait before the answer."""
         least, most = behaviour.delay
-        return least + (most - least) * self._random()
+        return least + (most - least) * self.random()
 
 
 def _behaviour(content: Mapping[str, Any]) -> Behaviour:

@@ -1,19 +1,22 @@
-"""The simulated partner over HTTP. Beneath `/-/` it is administered: `script`, `calls`, `made`."""
+"""The simulated partner over HTTP. Beneath `/-/` it is administered: `script`, `calls`, `made`, `webhooks`."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from aiohttp import web
 
 from local_azure.partner.book import Answer, Asked, Book
+from local_azure.partner.journal import kept_in
 from local_azure.partner.script import Behaviour, Script, WrongScript
+from local_azure.partner.webhooks import Webhook, WebhookSender, webhooks_of
 
 __all__ = ["RunningPartner", "running_partner"]
 
@@ -28,11 +31,19 @@ class RunningPartner:
     url: str
     script: Script
     book: Book
+    sender: WebhookSender
 
 
 @asynccontextmanager
 async def running_partner(
-    *, script: Script, clock: Callable[[], float], host: str = "127.0.0.1", port: int = 0
+    *,
+    script: Script,
+    clock: Callable[[], float],
+    host: str = "127.0.0.1",
+    port: int = 0,
+    webhooks: Sequence[Webhook] = (),
+    apps: Sequence[str] = (),
+    journal: Path | None = None,
 ) -> AsyncIterator[RunningPartner]:
     """Run a partner until the block ends; a port of 0 is any free one.
 
@@ -40,34 +51,45 @@ async def running_partner(
     ----------
     clock:
         Seconds, monotonic: rules count from now on.
+    webhooks, apps:
+        What is sent when something was made, and the addresses of the app that it is sent to.
+    journal:
+        A file that what was made survives in.
 
     Raises
     ------
     OSError
-        The port is taken.
+        The port is taken, or the journal can't be written.
     """
-    server = _Server(script, Book(), clock)
+    book = Book()
+    sender = WebhookSender(book, apps, script.random, webhooks)
+    book.on_made = sender.made
+    server = _Server(script, book, sender, clock)
     app = web.Application(client_max_size=_MOST)
     app.router.add_get("/-/calls", server.calls)
     app.router.add_get("/-/made", server.made)
+    app.router.add_get("/-/webhooks", server.webhooks)
     app.router.add_put("/-/script", server.change)
     app.router.add_delete("/-/calls", server.forget)
     app.router.add_route("*", "/{path:.*}", server.answer)
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
-    await runner.setup()
-    try:
+    async with AsyncExitStack() as resources:
+        if journal is not None:
+            resources.enter_context(kept_in(journal, book))
+        await runner.setup()
+        resources.push_async_callback(runner.cleanup)
+        resources.push_async_callback(sender.stop)
         site = web.TCPSite(runner, host, port)
         await site.start()
         bound = runner.addresses[0][1]
-        yield RunningPartner(f"http://{host}:{bound}", script, server.book)
-    finally:
-        await runner.cleanup()
+        yield RunningPartner(f"http://{host}:{bound}", script, book, sender)
 
 
 class _Server:
-    def __init__(self, script: Script, book: Book, clock: Callable[[], float]) -> None:
+    def __init__(self, script: Script, book: Book, sender: WebhookSender, clock: Callable[[], float]) -> None:
         self.script = script
         self.book = book
+        self.sender = sender
         self._clock = clock
         self._began = clock()
 
@@ -82,7 +104,7 @@ class _Server:
             at=seconds,
         )
         self.book.asked.append(asked)
-        behaviour = self.script.behaviour(request.method, request.path, seconds)
+        behaviour = self.script.behaviour(asked.method, asked.path, seconds, asked.headers)
         if behaviour.reset == "before":
             return _broken(request)
         await asyncio.sleep(self.script.delay(behaviour))
@@ -108,12 +130,18 @@ class _Server:
             ]
         )
 
+    async def webhooks(self, _: web.Request) -> web.Response:
+        sent = self.sender
+        return web.json_response({"pending": sent.pending, "delivered": sent.delivered, "failed": sent.failed})
+
     async def made(self, _: web.Request) -> web.Response:
         return web.json_response(self.book.made)
 
     async def change(self, request: web.Request) -> web.Response:
+        text = await request.read()
         try:
-            self.script.read(await request.read())
+            self.script.read(text)
+            self.sender.webhooks = webhooks_of(text) or self.sender.webhooks
         except WrongScript as error:
             return web.json_response({"error": str(error)}, status=400)
         self._began = self._clock()

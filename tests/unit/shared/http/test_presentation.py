@@ -6,7 +6,7 @@ import gzip
 import json
 from collections.abc import AsyncIterator, Mapping
 
-import brotli  # type: ignore[import-untyped]
+import brotli
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

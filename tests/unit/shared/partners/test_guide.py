@@ -105,3 +105,18 @@ async def test_many_are_asked_together_and_a_list_is_read(project: Path) -> None
         unit = work(MemoryState(), key="P1", partners=carrier.partners, deadline=carrier.caller.deadline)
         assert (await found["label_together"](found["Parcel"](parcel_id="P1"), unit)).id == "L1"
         assert await found["count_labels"](unit) == 1
+
+
+async def test_what_comes_piece_by_piece_is_read(project: Path) -> None:
+    """Lines and events, as the guide shows."""
+    found: dict[str, Any] = {}
+    first, *_ = (one for one in snippets(project, "python") if "parcel.packed" in one)
+    (follow,) = (one for one in snippets(project, "python") if "async def follow" in one)
+    exec(compile(first + follow, "partners.md", "exec", dont_inherit=True), found)
+    async with world() as carrier:
+        carrier.partners._clients[found["carrier"], None] = carrier.partners._made(carrier.partner, None)
+        lines, events = {"Content-Type": "application/x-ndjson"}, {"Content-Type": "text/event-stream"}
+        carrier.says("GET", "/labels/export", status=200, text='{"id": "L1"}\n', headers=lines)
+        carrier.says("GET", "/progress", status=200, text="data: done\n\n", headers=events)
+        unit = work(MemoryState(), key="P1", partners=carrier.partners, deadline=carrier.caller.deadline)
+        assert await found["follow"](unit) == ["L1", "done"]

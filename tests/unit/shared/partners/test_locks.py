@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import ssl
 from collections import Counter
 from datetime import timedelta
 from typing import Any
@@ -18,6 +19,7 @@ from shared.partners import Caller, Partner, PartnerFailed, Partners, PartnerUna
 from shared.partners import Surroundings as CallSurroundings
 from shared.partners.sessions import Received, Request
 from shared.processing.handling import CALLS_SHARE
+from shared.testing import AnsweringPartner
 from shared.work import Work
 from tests.unit.memory import Instance, MemoryDeadLetters, MemoryLanes, MemoryPublisher, Sent, Surroundings
 from tests.unit.shared.partners.world import NOW, Label, Parcel, World, world
@@ -79,24 +81,21 @@ async def test_a_call_without_its_agreed_time_is_not_begun() -> None:
         assert len(carrier.asked) == asked
 
 
-class Late:
+class Late(AnsweringPartner):
     """A connection whose partner takes as long as it may, and the clock that it moves."""
 
-    def __init__(self) -> None:
-        self.seconds = 0.0
+    seconds = 0.0
 
-    async def send(self, request: Request, *, seconds: float, identity: object = None) -> Received:
+    async def send(self, request: Request, *, seconds: float, identity: ssl.SSLContext | None = None) -> Received:
         """No answer."""
         self.seconds += seconds
         raise PartnerFailed("carrier", request.endpoint, "no answer")
 
-    async def close(self) -> None:
-        """Nothing is open."""
-
 
 async def test_a_first_call_that_takes_its_whole_time_is_an_attempt() -> None:
     """Though its batch's time is over with it: else its message would come again for days."""
-    partner, late = Partner("carrier", timeouts=Timeouts(total=5)), Late()
+    partner = Partner("carrier", timeouts=Timeouts(total=5))
+    late = Late(partner)
     around = CallSurroundings(clock=lambda: late.seconds, now=lambda: NOW, random=lambda: 0.5)
     partners = Partners([partner], urls={}, connect=lambda _: late, around=around)
     caller = Caller(message_id=UUID(int=1), correlation_id="c", bucket=0, deadline=5.0)

@@ -13,7 +13,7 @@ from azure.servicebus import ServiceBusMessage
 from azure.servicebus.aio import ServiceBusSender
 from azure.servicebus.exceptions import MessageSizeExceededError, ServiceBusConnectionError, ServiceBusError
 
-from shared.sending import CoalescingSender, NotSent
+from shared.sending import CoalescingSender, NotSent, Together
 
 LARGEST = 10
 
@@ -256,3 +256,61 @@ async def test_a_batch_is_no_part_of_what_its_first_sender_was_doing() -> None:
     doing.set("a request")
     await sender(link).send(ServiceBusMessage("one"))
     assert seen == ["nothing"]
+
+
+async def in_order(to: CoalescingSender, together: Together, *texts: str) -> list[str | None]:
+    """Send one behind the other; what is wrong with each."""
+    waiting = to.enqueue([ServiceBusMessage(text) for text in texts], together)
+    return [None if one is None else str(one) for one in await to.confirmed(waiting)]
+
+
+async def test_messages_that_belong_together_fill_whole_batches_in_their_order() -> None:
+    """Across calls too."""
+    link = Link()
+    to, together = sender(link), Together()
+    found = await asyncio.gather(in_order(to, together, *"abcdef"), in_order(to, together, *"ghijklmn"))
+    assert [list(part) for part in found] == [[None] * 6, [None] * 8]
+    assert link.batches == [list("abcdefghij"), list("klmn")]
+
+
+@pytest.mark.parametrize("wrong", ["odd", "far too large for a batch"])
+async def test_nothing_goes_behind_one_that_was_not_taken(wrong: str) -> None:
+    """Of those that belong together, whatever was wrong with it; what went before is there."""
+    link = Link()
+    to, together = sender(link), Together()
+    found, others = await asyncio.gather(in_order(to, together, "a", wrong, "b", "c"), send_all(to, "x"))
+    assert [one is None for one in found] == [True, False, False, False]
+    assert others == [None]
+    assert sorted(text for batch in link.batches for text in batch) == ["a", "x"]
+    assert "one before it" in str((await in_order(to, together, "later"))[0])
+
+
+async def test_a_refused_batch_is_the_end_of_those_behind_it() -> None:
+    """Of the next call as well, that waited already."""
+    link = Link()
+    link.failures.append(ServiceBusConnectionError(message="away"))
+    to, together = sender(link), Together()
+    found = await asyncio.gather(in_order(to, together, *"abcdefghijkl"), in_order(to, together, "m"))
+    assert all(one is not None for part in found for one in part)
+    assert link.batches == []
+    assert await in_order(to, Together(), "n") == [None]
+
+
+async def test_too_many_that_belong_together_are_refused_from_there_on() -> None:
+    """What was let in before goes."""
+    link = Link()
+    to = sender(link, max_waiting=3)
+    found = await in_order(to, Together(), *"abcde")
+    assert [one is None for one in found] == [False] * 5 or [one is None for one in found[3:]] == [False] * 2
+
+
+async def test_what_is_not_confirmed_in_time_is_not_sent_later() -> None:
+    """The rest of them neither."""
+    link = Link()
+    link.may_end.clear()
+    to, together = sender(link, timeout=0.01), Together()
+    found = await in_order(to, together, *"abcdefghijkl")
+    assert all(one is not None and "confirm" in one for one in found)
+    link.may_end.set()
+    assert await in_order(to, Together(), "n") == [None]
+    assert [text for batch in link.batches for text in batch if text in "kl"] == []
