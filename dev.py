@@ -53,6 +53,7 @@ usage: python3 dev.py COMMAND [options]
   trust-key     take tokens under it again: KID
   fuzz      send hostile input to a stack of its own: requests | messages [--seed N] [--count N] [--first N]
   chaos     break a running stack on purpose and prove that nothing was lost: [--messages N] [--kills N] [--seed N]
+            [--partners [--away S]] has orders shipped by a carrier that fails too
 
 `python3 dev.py COMMAND --help` tells more about one of them. All that read a stack take --data-dir DIR, where that
 stack keeps its data (default: .sluice)."""

@@ -5,7 +5,7 @@ import hashlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qsl
@@ -20,7 +20,7 @@ from shared.messages import ErrorCode, Handler, MessageError, Registry, parse_st
 from shared.resilience import BoundedCache, TokenBucket
 from shared.secrets import SecretCache, UnfitSecret
 from shared.telemetry import log_event
-from shared.webhooks import Incoming, NotGenuine, Notice, Reply, WebhookSource
+from shared.webhooks import EventGrid, Incoming, NotGenuine, Notice, Reply, WebhookSource
 
 from .openapi import webhook_docs
 from .unavailable import FAILURES, failed
@@ -115,6 +115,21 @@ class Webhooks:
             return error(code, refused.message, now=now, details=refused.details)
         except FAILURES as failure:
             return failed(failure, _NOT_KEPT, now=now)
+
+    async def take_undelivered(self, event: Mapping[str, Any]) -> bool:
+        """Keep an event that Event Grid couldn't deliver, under the id that it would have had.
+
+        False where nobody handles it; whatever is raised, it wasn't kept.
+        """
+        for source in self._registry.webhook_sources.values():
+            if not isinstance(source.scheme, EventGrid):
+                continue
+            incoming = Incoming("POST", "", {}, b"")
+            notices = source.scheme.notices(incoming, dict(event))
+            if notices and self._registry.webhook(source.name, notices[0].topic) is not None:
+                await self._keep(notices, incoming, source)
+                return True
+        return False
 
     async def _taken(self, incoming: Incoming, source: WebhookSource) -> Reply:
         scheme = source.scheme

@@ -258,7 +258,7 @@ var watchedAccounts = [for name in concat(stateNames, [accounts.claims]): {
   name: name
   id: '${providers}/Microsoft.Storage/storageAccounts/${name}'
 }]
-var secretEventContainer = 'secret-events-not-delivered'
+var undeliveredContainer = 'undelivered-events'
 var wrappingKey = 'data-key-wrap'
 
 // What is reached privately: the endpoint's name, what it leads to, the part of it, and the zones that tell its address.
@@ -632,7 +632,7 @@ module host 'modules/storage.bicep' = {
     customerKey: customerKey
     purpose: 'hosts'
     sku: storageSku
-    containers: [secretEventContainer]
+    containers: []
     tables: []
     hierarchical: false
     versioning: false
@@ -849,8 +849,8 @@ module secretEvents 'modules/secret-events.bicep' = {
     serviceBusName: bus.outputs.name
     queueName: declared.entitySettings.SLUICE_ROTATION_QUEUE
     workspaceId: monitoring.outputs.workspaceId
-    deadLetterAccountName: host.outputs.name
-    deadLetterContainer: secretEventContainer
+    deadLetterAccountName: claims.outputs.name
+    deadLetterContainer: undeliveredContainer
   }
 }
 

@@ -37,6 +37,7 @@ _MODULES = (
     "synthetic",
     "polling",
     "notifications",
+    "undelivered",
 )
 
 _LOADED = [import_module(f"{__package__}.{name}") for name in _MODULES]

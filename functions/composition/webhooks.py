@@ -13,7 +13,7 @@ from .ingestion import intake
 from .secrets import secret_cache
 from .sending import to_lanes
 
-__all__ = ["capability"]
+__all__ = ["capability", "webhooks"]
 
 
 def fetcher(composition: Composition) -> Fetcher:
@@ -21,8 +21,8 @@ def fetcher(composition: Composition) -> Fetcher:
     return composition.closing(Fetcher())
 
 
-def capability(composition: Composition) -> Capability:
-    """Routes for the sources of all integrations; none without sources."""
+def webhooks(composition: Composition) -> Webhooks:
+    """The endpoints of the sources of all integrations."""
     settings = composition.settings
 
     async def fetch(url: str) -> bytes:
@@ -34,7 +34,7 @@ def capability(composition: Composition) -> Capability:
         except WrongSettings:  # senders repeat it until there is one
             raise UnknownSecret("webhook", "the app has no key vault: set KeyVault__vaultUri") from None
 
-    webhooks = Webhooks(
+    return Webhooks(
         composition.registry,
         lambda: composition.get(intake),
         secrets,
@@ -43,7 +43,11 @@ def capability(composition: Composition) -> Capability:
         public_url=settings.public_url,
         now=composition.now,
     )
-    routes = webhooks.routes()
+
+
+def capability(composition: Composition) -> Capability:
+    """Routes for the sources of all integrations; none without sources."""
+    routes = composition.get(webhooks).routes()
     if not routes:
         return Capability(name="webhooks")
     return Capability(

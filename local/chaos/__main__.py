@@ -10,13 +10,16 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
+from math import isinf
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from local.chaos.carrier import Parcels
 from local.chaos.drill import DrillOptions, Outcome, run_drill
 from local.chaos.faults import Kind
+from local.chaos.orders import MESSAGES_PER_ORDER
 from local.stack import StackError
 
 __all__ = ["main"]
@@ -35,7 +38,16 @@ def main(arguments: Sequence[str]) -> int:
     (_PROJECT / ".sluice").mkdir(exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="chaos-", dir=_PROJECT / ".sluice"))
     try:
-        options = DrillOptions(_PROJECT, folder, messages=given.messages, kills=given.kills, seed=given.seed)
+        options = DrillOptions(
+            _PROJECT,
+            folder,
+            messages=given.messages,
+            kills=given.kills,
+            seed=given.seed,
+            each=given.each,
+            partners=given.partners,
+            away=given.away,
+        )
     except ValueError as error:
         folder.rmdir()
         parser.error(str(error))
@@ -74,6 +86,15 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         help="functions hosts to kill (default: 10); emulator and storage get three of each kind for each ten",
     )
+    parser.add_argument(
+        "--each", type=int, default=MESSAGES_PER_ORDER, metavar="N", help="messages for each order (default: 3)"
+    )
+    parser.add_argument(
+        "--partners", action="store_true", help="ship the orders by a carrier that fails three times in ten"
+    )
+    parser.add_argument(
+        "--away", type=float, default=60.0, metavar="S", help="seconds for which that carrier is away (default: 60)"
+    )
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="decides what breaks and when (default: 1)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE")
     return parser
@@ -97,10 +118,25 @@ def _as_json(outcome: Outcome) -> str:
             "emulator": struck[Kind.EMULATOR_KILLED],
             "storage": struck[Kind.STORAGE_STOPPED] + struck[Kind.STORAGE_FROZEN],
         },
+        **({} if outcome.parcels is None else {"partners": _parcels(outcome.parcels)}),
         "elapsedSeconds": round(outcome.seconds, 1),
         "passed": outcome.passed,
     }
     return json.dumps(content, indent=2) + "\n"
+
+
+def _parcels(parcels: Parcels) -> dict[str, float | None]:
+    return {
+        "labels": parcels.labels,
+        "missingLabels": parcels.missing,
+        "duplicateLabels": parcels.duplicates,
+        "labelCalls": parcels.calls,
+        "callsWhileAway": parcels.away_calls,
+        "callsInSuchATime": parcels.usual_calls,
+        "backSeconds": None if isinf(parcels.back_seconds) else round(parcels.back_seconds, 1),
+        "intervalSeconds": parcels.interval,
+        "retriedCommands": parcels.retried,
+    }
 
 
 def _show(outcome: Outcome, console: Console) -> None:
@@ -121,6 +157,14 @@ def _show(outcome: Outcome, console: Console) -> None:
     table.add_row("event gaps", f"{verdict.event_gaps:,}", "")
     table.add_row("out of order", f"{verdict.events_out_of_order:,}", "orders whose events swapped places")
     table.add_row("repeated", f"{verdict.events_repeated:,}", "events in the log twice, under the same id")
+    if (parcels := outcome.parcels) is not None:
+        table.add_row("labels", f"{parcels.labels:,}", f"by {parcels.calls:,} calls, of which three in ten failed")
+        table.add_row("without a label", f"{parcels.missing:,}", "orders")
+        table.add_row("labels twice", f"{parcels.duplicates:,}", "")
+        table.add_row("calls while away", f"{parcels.away_calls:,}", f"in such a time it gets {parcels.usual_calls:,}")
+        back = f"{parcels.back_seconds:.0f} s"
+        table.add_row("asked again after", back, f"one interval of the breaker: {parcels.interval:.0f} s")
+        table.add_row("tried again", f"{parcels.retried:,}", "commands to ship, for their own failures")
     table.add_row("took", f"{outcome.seconds:.0f} s", "")
     console.print(table)
     if outcome.passed:

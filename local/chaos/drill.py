@@ -17,9 +17,10 @@ from azure.core.exceptions import AzureError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from local.chaos.carrier import DrillCarrier, Parcels
 from local.chaos.faults import Fault, Kind, plan, strike
 from local.chaos.ledger import Verdict, judge, read_ledger, unpublished
-from local.chaos.orders import drill_messages
+from local.chaos.orders import MESSAGES_PER_ORDER, drill_messages
 from local.demo.invoices import Message, group_invoices
 from local.demo.replay import Replay, replay
 from local.demo.rows import parse_rows
@@ -35,19 +36,31 @@ _STALL_SECONDS = 180.0
 _STATUS = aiohttp.ClientTimeout(total=5)
 _ANY = InternalPorts(amqp=0, admin=0, blob=0, queue=0, table=0, identity=0, vault=0, partners=0)
 _EVENT_HUB = "events"
+_CARRIER = "express"
 
 
 @dataclass(frozen=True)
 class DrillOptions:
-    """How large, how rough, and where; the same seed breaks the same things at the same points of the work."""
+    """How large, how rough, and where; the same seed breaks the same things at the same points of the work.
+
+    `each` is how many messages an order gets. With `partners` accepted orders are shipped by a carrier that fails, and
+    is away for `away` seconds.
+    """
 
     project: Path
     data_directory: Path
     messages: int = 20_000
     kills: int = 10
     seed: int = 1
+    each: int = MESSAGES_PER_ORDER
+    partners: bool = False
+    away: float = 60.0
 
     def __post_init__(self) -> None:
+        if not 1 <= self.each <= 100:
+            raise ValueError(f"--each must be from 1 to 100, not {self.each}.")
+        if not 1 <= self.away <= 3_600:
+            raise ValueError(f"--away must be from 1 to 3600, not {self.away:g}.")
         if not 1 <= self.messages <= 1_000_000:
             raise ValueError(f"--messages must be from 1 to 1000000, not {self.messages}.")
         if not 0 <= self.kills <= 1_000:
@@ -65,18 +78,19 @@ class Outcome:
     unanswered: int
     stalled: bool
     seconds: float
+    parcels: Parcels | None = None
 
     @property
     def passed(self) -> bool:
         """Whether every promise held."""
-        return self.verdict.holds and not self.stalled
+        return self.verdict.holds and not self.stalled and (self.parcels is None or self.parcels.hold)
 
 
 async def run_drill(options: DrillOptions, console: Console) -> Outcome:
     """Do the whole drill; the stack is gone afterwards, its data stays in the data directory."""
     chance = Random(options.seed)  # noqa: S311 - a drill must be repeatable
     invoices = group_invoices(parse_rows(sample_csv(), "sample"))
-    messages = drill_messages(invoices, options.messages, run=f"{options.seed:x}")
+    messages = drill_messages(invoices, options.messages, f"{options.seed:x}", options.each)
     faults = plan(kills=options.kills, instances=_INSTANCES, chance=chance)
     say: Callable[[str], None] = lambda text: console.print(text, style="dim", markup=False, highlight=False)  # noqa: E731
     stack = Stack(
@@ -87,12 +101,16 @@ async def run_drill(options: DrillOptions, console: Console) -> Outcome:
             instances=_INSTANCES,
             ports=_ANY,
             reload=False,
-            settings={"ORDERS_CARRIER": ""},
+            settings={"ORDERS_CARRIER": _CARRIER if options.partners else ""},
         ),
         say,
     )
     async with stack:
-        return await _Drill(stack, messages, faults, console, say).run()
+        carrier = None
+        if options.partners:
+            orders = len({one.number for one in messages if not one.is_credit_note})
+            carrier = DrillCarrier(stack.partners[_CARRIER], orders, options.away, say)
+        return await _Drill(stack, messages, faults, carrier, console, say).run()
 
 
 class _Drill:
@@ -103,12 +121,14 @@ class _Drill:
         stack: Stack,
         messages: Sequence[Message],
         faults: Sequence[Fault],
+        carrier: DrillCarrier | None,
         console: Console,
         say: Callable[[str], None],
     ) -> None:
         self._stack = stack
         self._messages = messages
         self._faults = faults
+        self._carrier = carrier
         self._console = console
         self._say = say
         self._answers = Replay()
@@ -121,19 +141,24 @@ class _Drill:
         began = time.monotonic()
         async with self._shown(), asyncio.TaskGroup() as tasks:
             posting = tasks.create_task(replay(self._messages, self._stack.urls, token, self._answers))
-            breaking = tasks.create_task(self._break())
-            stalled = not await self._until_calm(posting, breaking)
-            for task in (posting, breaking):
+            under_way = [posting, tasks.create_task(self._break())]
+            if self._carrier is not None:
+                under_way.append(tasks.create_task(self._carrier.misbehave()))
+            stalled = not await self._until_calm(*under_way)
+            for task in under_way:
                 task.cancel()
         ledger = await read_ledger(
             self._stack.azurite.connection_string, self._stack.emulator.connection_string, _EVENT_HUB
         )
+        done = {one.number for id_, one in self._answers.accepted.items() if ledger.inbox.get(id_) == "done"}
+        orders = {one.number for one in self._answers.accepted.values() if not one.is_credit_note} & done
         return Outcome(
             verdict=judge(self._answers.accepted, ledger),
             struck=self._struck,
             unanswered=len(self._messages) - len(self._answers.accepted) - len(self._answers.refused),
             stalled=stalled,
             seconds=time.monotonic() - began,
+            parcels=None if self._carrier is None else self._carrier.judged(orders, ledger.shipped),
         )
 
     @property
@@ -152,13 +177,15 @@ class _Drill:
 
     async def _until_calm(self, *tasks: asyncio.Task[None]) -> bool:
         """Wait until all is posted, broken, processed and published; False when nothing moves any more."""
-        moved, state = time.monotonic(), (-1, -1, -1)
+        moved, state = time.monotonic(), (-1, -1, -1, (0, 0))
         while True:
             left = await self._left()
+            carrier = (0, 0) if self._carrier is None else self._carrier.state
             posted = all(task.done() for task in tasks)
-            if posted and left == (0, 0):
+            now = (self._answers.answered, *left, carrier)
+            # What the carrier tells is a message again: it is calm once nothing is to be told, and two looks agree.
+            if posted and left == (0, 0) and not carrier[1] and (self._carrier is None or now == state):
                 return True
-            now = (self._answers.answered, *left)
             if now != state or left[0] < 0:
                 moved, state = time.monotonic(), now
             elif time.monotonic() - moved > _STALL_SECONDS:

@@ -17,8 +17,8 @@ MESSAGES_PER_ORDER = 3
 _DRILLS = uuid.UUID("0c4b7a52-53f0-5d0e-8e55-6a3d1d7f6b90")
 
 
-def drill_messages(invoices: Sequence[Invoice], number: int, run: str) -> list[Message]:
-    """As many messages as asked for, each with an id of its own, three for each order.
+def drill_messages(invoices: Sequence[Invoice], number: int, run: str, each: int = MESSAGES_PER_ORDER) -> list[Message]:
+    """As many messages as asked for, each with an id of its own, `each` for an order.
 
     Raises
     ------
@@ -28,13 +28,13 @@ def drill_messages(invoices: Sequence[Invoice], number: int, run: str) -> list[M
     sound = [invoice for invoice in invoices if _is_sound(invoice)]
     if not sound:
         raise ValueError("no invoice can be sent")
-    return list(islice(_endless(sound, run), number))
+    return list(islice(_endless(sound, run, each), number))
 
 
-def _endless(invoices: Sequence[Invoice], run: str) -> Iterator[Message]:
+def _endless(invoices: Sequence[Invoice], run: str, each: int) -> Iterator[Message]:
     for round_ in count():
         for invoice in invoices:
-            renamed = replace(invoice, number=f"{invoice.number}-{run}-{round_ // MESSAGES_PER_ORDER}")
+            renamed = replace(invoice, number=f"{invoice.number}-{run}-{round_ // each}")
             yield _under(compose(renamed), uuid.uuid5(_DRILLS, f"{renamed.number}:{round_}"))
 
 

@@ -1,5 +1,6 @@
 """Payloads of any size in Blob storage: uploaded once, read back checked, swept when nobody refers to them."""
 
+from .foreign import ForeignBlobs
 from .reference import BlobChanged, BlobMissing, BlobReference
 from .staging import Links, StagedBlobs
 from .store import MAX_PAYLOAD, BlobStore, Container
@@ -15,6 +16,7 @@ __all__ = [
     "BlobSweeper",
     "BodyStore",
     "Container",
+    "ForeignBlobs",
     "InUse",
     "Links",
     "StagedBlobs",

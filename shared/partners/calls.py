@@ -431,12 +431,13 @@ class Calls:
         except PartnerUnavailable as error:
             former = None if asked is None else client.former(asked, within=stale)
             if former is not None:
-                received, self.age = former
+                received = former[0]._replace(age=former[1])
             elif fallback is not None:
                 return fallback(error)
             else:
                 raise
         self.headers = received.headers
+        self.age = received.age
         value = read_answer(partner.name, request, received, answer)
         if asked is not None and former is None:
             client.remember(asked, received)

@@ -1,8 +1,9 @@
 """One partner in this process: every try of a call, and what each answer means."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Hashable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Hashable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 from opentelemetry.trace import SpanKind
 
@@ -11,8 +12,16 @@ from shared.telemetry import Metrics, span
 
 from .authenticators import Authenticators, Proofs
 from .batching import Batches
-from .errors import OutcomeUnknown, PartnerError, PartnerFailed, PartnerThrottled
+from .errors import (
+    OutcomeUnknown,
+    PartnerError,
+    PartnerFailed,
+    PartnerRefused,
+    PartnerThrottled,
+    PartnerUnavailable,
+)
 from .guard import Admission, Caller, Guard, Surroundings
+from .http_cache import HttpCache, StoredAnswer
 from .meaning import check, was_refused
 from .meaning import outcome as name_of
 from .partner import Partner
@@ -22,6 +31,7 @@ __all__ = ["Client"]
 
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 """What may be repeated whatever became of it (RFC 9110, 9.2.2)."""
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
 _LEAST_SECONDS = 0.001
 RETRY_SHARE = 0.2
 RETRY_RESERVE = 10.0
@@ -65,6 +75,7 @@ class Client:
         self.partner = partner
         self.base_url = base_url
         self.batches = Batches(partner.name)
+        self._cache = HttpCache(partner.cache) if partner.cache else None
         self._guard = guard
         self._session = session
         self._authenticators = authenticators
@@ -95,6 +106,52 @@ class Client:
         ------
         PartnerError, PartnerUnavailable
         """
+        made = partial(self._call, caller=caller, repeatable=repeatable, critical=critical, is_first=is_first)
+        cache = self._cache
+        if cache is None:
+            return await made(request)
+        if cache.takes(request):
+            return await self._cached(cache, request, made)
+        answer = await made(request)
+        if request.method not in _READING:
+            cache.drop(request._replace(query={}))
+            cache.drop(request)
+        return answer
+
+    async def _cached(
+        self, cache: HttpCache, request: Request, made: Callable[[Request], Awaitable[Received]]
+    ) -> Received:
+        """An answer that is fresh, or that the partner finds good still, or another; or an old one where it fails."""
+        found = cache.find(request)
+        asked_at = self._around.now().timestamp()
+        if found is not None and found.serves(request, asked_at):
+            return found.served(asked_at)
+        conditions = found.conditions if found is not None else {}
+        try:
+            answer = await made(request._replace(headers={**request.headers, **conditions}))
+        except (PartnerFailed, PartnerThrottled, PartnerUnavailable):
+            now = self._around.now().timestamp()
+            if found is None or not found.serves_instead(now):
+                raise
+            return found.served(now)
+        except PartnerRefused as error:
+            if found is None or not conditions or error.status != 304:
+                raise
+            now = self._around.now().timestamp()
+            found = found.found_good(error.headers, asked_at=asked_at, received_at=now)
+            cache.put(request, found)
+            return found.served(now)
+        now = self._around.now().timestamp()
+        stored = StoredAnswer.of(request, answer, asked_at=asked_at, received_at=now)
+        if stored is not None:
+            cache.put(request, stored)
+        elif found is not None:
+            cache.drop(request)
+        return answer
+
+    async def _call(
+        self, request: Request, *, caller: Caller, repeatable: bool, critical: bool, is_first: bool
+    ) -> Received:
         budget = self._budgets[critical]
         budget.earn()
         began = self._around.clock()
@@ -266,7 +323,7 @@ class Client:
         if found is None:
             return None
         received, at = found
-        age = self._around.clock() - at
+        age = received.age + self._around.clock() - at
         return (received, age) if age <= within else None
 
     async def close(self) -> None:

@@ -10,6 +10,8 @@ PartnerError
 PartnerUnavailable      not called at all: the message comes again later, and burns no attempt (a `Postpone`)
 """
 
+from collections.abc import Mapping
+
 from shared.messages import Postpone
 
 __all__ = [
@@ -41,6 +43,8 @@ class PartnerError(Exception):
         Whether it says anything of the partner's health: a secret or our own time that was missing doesn't.
     body:
         The beginning of a refusal's body, for the handler that knows the partner's error codes.
+    headers:
+        Of the answer, by their names in lower case.
     """
 
     def __init__(
@@ -54,6 +58,7 @@ class PartnerError(Exception):
         sent: bool = True,
         tells: bool = True,
         body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(f"{partner}: {endpoint}: {reason}")
         self.partner = partner
@@ -64,6 +69,7 @@ class PartnerError(Exception):
         self.sent = sent
         self.tells = tells
         self.body = body
+        self.headers = headers or {}
 
 
 class PartnerFailed(PartnerError):

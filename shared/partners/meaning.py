@@ -34,12 +34,14 @@ def check(partner: str, endpoint: str, answer: Received, *, now: datetime) -> No
         kind = PartnerFailed
     # A wait of 0 leaves it to the plan: it would burn all of a message's attempts at once.
     after = (retry_after(answer.headers, now=now) or None) if kind is not PartnerRefused else None
-    raise kind(partner, endpoint, f"answered {status}", status=status, after=after, body=answer.body)
+    raise kind(
+        partner, endpoint, f"answered {status}", status=status, after=after, body=answer.body, headers=answer.headers
+    )
 
 
 def outcome(error: PartnerError) -> str:
-    """What metrics call it."""
-    return _OUTCOMES.get(type(error), "failed")
+    """What metrics call it: what hasn't changed is no refusal."""
+    return "done" if error.status == 304 else _OUTCOMES.get(type(error), "failed")
 
 
 def health(error: PartnerError) -> Result:

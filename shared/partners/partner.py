@@ -160,6 +160,8 @@ class Partner(Declaration):
         Whether it gets correlation id and trace.
     largest_answer:
         Bytes of a body, decompressed.
+    cache:
+        Bytes of answers to GETs that each process keeps as their headers allow (RFC 9111); 0 keeps none.
 
     Example
     -------
@@ -181,6 +183,7 @@ class Partner(Declaration):
     idempotency_header: str | None = "Idempotency-Key"
     trusted: bool = True
     largest_answer: int = 8 * 1024 * 1024
+    cache: int = 0
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -193,6 +196,7 @@ class Partner(Declaration):
         if self.idempotency_header is not None and not _HEADER.fullmatch(self.idempotency_header):
             raise ValueError(f"{self.name}: idempotency_header {self.idempotency_header!r} is no header's name")
         _check(f"{self.name}: largest_answer", self.largest_answer, 1, 256 * 1024 * 1024)
+        _check(f"{self.name}: cache", self.cache, 0, 256 * 1024 * 1024)
 
     @property
     def authentication(self) -> tuple[Authentication, ...]:

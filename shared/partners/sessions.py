@@ -47,11 +47,18 @@ class Request(NamedTuple):
 
 
 class Received(NamedTuple):
-    """An answer, read to its end; of an error only the beginning. Header names are in lower case."""
+    """An answer, read to its end; of an error only the beginning. Header names are in lower case.
+
+    Attributes
+    ----------
+    age:
+        Seconds since the partner made it, where it comes out of a cache.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    age: float = 0.0
 
 
 class Opened(NamedTuple):

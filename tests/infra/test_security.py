@@ -208,7 +208,7 @@ def test_azure_refuses_what_must_never_change(environments: dict[str, Deployment
 
 
 def test_what_event_grid_can_not_deliver_is_kept(environment: Deployment) -> None:
-    """In a container that is there, with the right to write there."""
+    """In a container that is there: Event Grid may write there, and the app that empties it."""
     (subscription,) = of(environment, "Microsoft.EventGrid/systemTopics/eventSubscriptions")
     kept = subscription.get("properties.deadLetterWithResourceIdentity.deadLetterDestination.properties")
     (container,) = [
@@ -221,5 +221,8 @@ def test_what_event_grid_can_not_deliver_is_kept(environment: Deployment) -> Non
         for one in of(environment, "Microsoft.Authorization/roleAssignments")
         if isinstance(one.scope, Resource) and one.scope.name == container.name
     ]
-    assert len(writers) == 1
+    assert sorted(str(one.properties["description"]) for one in writers) == [
+        "Keeps events of the vault that could not be brought to the queue for a day.",
+        "Takes what Event Grid could not deliver.",
+    ]
     assert container.name.split("/")[0] in str(kept["resourceId"])

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from integrations.orders import orders
 from integrations.orders.models import OrderView
 from shared.testing import run
@@ -42,6 +44,13 @@ async def test_the_call_with_every_option_runs(project: Path) -> None:
         "datetime": datetime,
         "UTC": UTC,
     }
-    call = _snippets(project)[-1].replace("outcome = await run", "pending = run")
+    call = _snippets(project)[2].replace("outcome = await run", "pending = run")
     exec(compile(call, "testing-handlers.md", "exec"), names)
     assert (await names["pending"]).done
+
+
+async def test_the_partners_example_passes(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found: dict[str, Any] = {}
+    snippet = next(one for one in _snippets(project) if "AnsweringPartner" in one)
+    exec(compile(snippet, "testing-handlers.md", "exec"), found)
+    await found["test_an_order_is_shipped_though_the_carrier_stumbles"](monkeypatch)

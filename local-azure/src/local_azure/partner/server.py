@@ -32,6 +32,8 @@ class RunningPartner:
     script: Script
     book: Book
     sender: WebhookSender
+    seconds: Callable[[], float]
+    """Since it began, as its requests are timed."""
 
 
 @asynccontextmanager
@@ -82,7 +84,7 @@ async def running_partner(
         site = web.TCPSite(runner, host, port)
         await site.start()
         bound = runner.addresses[0][1]
-        yield RunningPartner(f"http://{host}:{bound}", script, book, sender)
+        yield RunningPartner(f"http://{host}:{bound}", script, book, sender, server.seconds)
 
 
 class _Server:
@@ -93,8 +95,11 @@ class _Server:
         self._clock = clock
         self._began = clock()
 
+    def seconds(self) -> float:
+        return self._clock() - self._began
+
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        seconds = self._clock() - self._began
+        seconds = self.seconds()
         asked = Asked(
             method=request.method,
             path=request.path,
