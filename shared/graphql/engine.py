@@ -81,7 +81,7 @@ class GraphQLEngine:
     Parameters
     ----------
     explain:
-        From an exception of a resolver to the code and message that its caller is told; what it doesn't know (None) is
+        From an exception of a resolver to the code and message that its caller may know; what it doesn't know (None) is
         logged and masked.
     introspection:
         Whether the schema may be asked for.
@@ -210,11 +210,11 @@ class GraphQLEngine:
         failure = error.original_error
         if failure is None or isinstance(failure, GraphQLError):
             return _written(error)
-        told = self._explain(failure)
-        if told is None:
+        reported = self._explain(failure)
+        if reported is None:
             log_event("request failed", level=logging.ERROR, error=failure, path="graphql")
-            told = "INTERNAL_ERROR", "Something went wrong here."
-        code, message = told
+            reported = "INTERNAL_ERROR", "Something went wrong here."
+        code, message = reported
         return {**_written(error), "message": message, "extensions": {"code": code}}
 
 

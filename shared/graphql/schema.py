@@ -102,9 +102,9 @@ class _Types:
     def fields(self, properties: Mapping[str, Property]) -> dict[str, GraphQLField]:
         return {name: self._field(one) for name, one in properties.items() if not name.startswith("__")}
 
-    def _field(self, held: Property) -> GraphQLField:
-        name = held.name
-        if held.kind is Kind.OBJECTS and held.fields:
+    def _field(self, field: Property) -> GraphQLField:
+        name = field.name
+        if field.kind is Kind.OBJECTS and field.fields:
 
             def items(source: Mapping[str, Any], info: ResolveInfo) -> Any:
                 found = source.get(name)
@@ -113,26 +113,26 @@ class _Types:
                 info.context.charge(len(found), info.field_nodes)
                 return [one if isinstance(one, dict) else None for one in found]
 
-            return GraphQLField(GraphQLList(self._object(held)), resolve=items, extensions={"many": "items"})
-        if held.kind is Kind.OBJECT and held.fields:
+            return GraphQLField(GraphQLList(self._object(field)), resolve=items, extensions={"many": "items"})
+        if field.kind is Kind.OBJECT and field.fields:
 
             def inner(source: Mapping[str, Any], _: ResolveInfo) -> Any:
                 found = source.get(name)
                 return found if isinstance(found, dict) else None
 
-            return GraphQLField(self._object(held), resolve=inner)
-        return GraphQLField(_SCALARS.get(held.kind, JSON), resolve=_value_of(held), description=_protection(held))
+            return GraphQLField(self._object(field), resolve=inner)
+        return GraphQLField(_SCALARS.get(field.kind, JSON), resolve=_value_of(field), description=_protection(field))
 
-    def _object(self, held: Property) -> GraphQLObjectType:
-        key = (held.model, tuple((name, repr(one)) for name, one in held.fields.items()))
+    def _object(self, field: Property) -> GraphQLObjectType:
+        key = (field.model, tuple((name, repr(one)) for name, one in field.fields.items()))
         if key not in self._objects:
-            self._objects[key] = GraphQLObjectType(self.claim(held.model), self.fields(held.fields))
+            self._objects[key] = GraphQLObjectType(self.claim(field.model), self.fields(field.fields))
         return self._objects[key]
 
 
-def _value_of(held: Property) -> Any:
+def _value_of(field: Property) -> Any:
     """The resolver of a field: null for what isn't of its type, as the token of a masked number."""
-    name = held.name
+    name = field.name
 
     def any_value(source: Mapping[str, Any], _: ResolveInfo) -> Any:
         return source.get(name)
@@ -143,11 +143,11 @@ def _value_of(held: Property) -> Any:
 
     def checked(source: Mapping[str, Any], _: ResolveInfo) -> Any:
         found = source.get(name)
-        return found if isinstance(found, str | bool) and held.read(found) is not None else None
+        return found if isinstance(found, str | bool) and field.read(found) is not None else None
 
     def decimal(source: Mapping[str, Any], _: ResolveInfo) -> Any:
         found = source.get(name)
-        return str(found) if isinstance(found, str | int | float) and held.read(found) is not None else None
+        return str(found) if isinstance(found, str | int | float) and field.read(found) is not None else None
 
     def whole(source: Mapping[str, Any], _: ResolveInfo) -> Any:
         found = source.get(name)
@@ -158,16 +158,16 @@ def _value_of(held: Property) -> Any:
         return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
 
     kinds = {Kind.TEXT: text, Kind.DECIMAL: decimal, Kind.INTEGER: whole, Kind.DOUBLE: number}
-    if held.kind in (Kind.MOMENT, Kind.DAY, Kind.GUID, Kind.BOOLEAN):
+    if field.kind in (Kind.MOMENT, Kind.DAY, Kind.GUID, Kind.BOOLEAN):
         return checked
-    return kinds.get(held.kind, any_value)
+    return kinds.get(field.kind, any_value)
 
 
-def _protection(held: Property) -> str | None:
-    if held.leaf is None:
+def _protection(field: Property) -> str | None:
+    if field.leaf is None:
         return None
-    masked = "a token, or null," if held.kind is Kind.TEXT else "null"
-    return f"{held.leaf.level.name.capitalize()}: {masked} for who may not see it."
+    masked = "a token, or null," if field.kind is Kind.TEXT else "null"
+    return f"{field.leaf.level.name.capitalize()}: {masked} for who may not see it."
 
 
 def build_schema(views: Sequence[GraphView]) -> GraphQLSchema:

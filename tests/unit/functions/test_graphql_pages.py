@@ -71,7 +71,7 @@ async def refusal(app: Running, *, headers: dict[str, str] | None = None, **vari
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 200])
 @pytest.mark.parametrize("more", [{}, {"filter": "country eq 'France'"}], ids=["all", "filtered"])
-async def test_both_ways_lead_through_every_row_once(graph: Running, size: int, more: dict[str, str]) -> None:
+async def test_both_ways_lead_through_every_row_once(graph: Running, size: int, more: dict[str, Any]) -> None:
     """In one order, page by page, and each page knows whether there are more."""
     whole = await page(graph, first=200, **more)
     expected = [edge["node"]["orderId"] for edge in whole["edges"]]
@@ -153,7 +153,8 @@ async def test_what_is_asked_wrongly_is_told(graph: Running, variables: dict[str
 async def test_a_cursor_is_good_for_its_query_only(graph: Running) -> None:
     """Another filter, another order, another view of the same rows: refused."""
     cursor = (await page(graph, first=1))["pageInfo"]["endCursor"]
-    for other in ({"filter": "country eq 'France'"}, {"orderBy": "orderId"}):
+    others: list[dict[str, Any]] = [{"filter": "country eq 'France'"}, {"orderBy": "orderId"}]
+    for other in others:
         assert "no cursor of this query" in (await refusal(graph, first=1, after=cursor, **other))[1]
 
 

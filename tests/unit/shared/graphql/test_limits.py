@@ -32,7 +32,7 @@ def engine(*, introspection: bool = True, **limits: int) -> GraphQLEngine:
 
 def cost(query: str, variables: dict[str, Any] | None = None, **limits: int) -> int:
     """What a query costs."""
-    return engine(**limits).prepare(Asked(query=query, variables=variables or {})).cost.total
+    return engine(introspection=True, **limits).prepare(Asked(query=query, variables=variables or {})).cost.total
 
 
 def refusal(query: str | None, variables: dict[str, Any] | None = None, **asked: Any) -> str:
