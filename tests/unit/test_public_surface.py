@@ -34,6 +34,7 @@ LATE = (
     "azure.monitor",
     "azure.ai",
     "cryptography",
+    "graphql",
     "opentelemetry.sdk",
     "opentelemetry.instrumentation",
     "rich",
