@@ -1,10 +1,9 @@
 """What a receiver gets of an event: its data as far as the subscriber may see it, or a link to it."""
 
-import json
 from collections.abc import Container
 from typing import NamedTuple
 
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from shared.classification import Plan, leaves
 from shared.messages import CloudEvent, Registry, rfc3339
@@ -105,9 +104,9 @@ class Payloads:
             "sequence": event.sequence,
         }
         if is_link:
-            body = json.dumps({**head, "data": None, "dataUrl": link, "dataSize": len(data)}, separators=(",", ":"))
-            return Payload(body.encode(), "application/json", seen)
-        start = json.dumps(head, ensure_ascii=False, separators=(",", ":")).encode()
+            body = to_json({**head, "data": None, "dataUrl": link, "dataSize": len(data)})
+            return Payload(body, "application/json", seen)
+        start = to_json(head)
         return Payload(start[:-1] + b',"data":' + data + b"}", "application/json", seen)
 
 
@@ -125,6 +124,6 @@ def _cloud_event(event: CloudEvent, data: bytes, link: str) -> bytes:
         "sequence": f"{event.sequence:012d}",
     }
     if link:
-        return json.dumps({**head, "dataref": link}, separators=(",", ":")).encode()
-    start = json.dumps(head, ensure_ascii=False, separators=(",", ":")).encode()
+        return to_json({**head, "dataref": link})
+    start = to_json(head)
     return start[:-1] + b',"data":' + data + b"}"

@@ -42,7 +42,7 @@ class Answer:
     seconds:
         From the request to the answer, or to giving up.
     headers:
-        By their names in lower case.
+        By their names in lower case; of a good answer nobody asks for them, and there are none.
     body:
         The first bytes of the answer.
     problem:
@@ -133,7 +133,7 @@ class HttpSender:
                 return Answer(
                     status=answer.status,
                     seconds=self._clock() - began,
-                    headers={name.lower(): value for name, value in answer.headers.items()},
+                    headers={} if answer.ok else {name.lower(): value for name, value in answer.headers.items()},
                     body=kept,
                 )
         except TimeoutError:  # aiohttp's own too
@@ -191,6 +191,9 @@ async def _beginning(answer: "ClientResponse") -> bytes:
 
     The status says all that counts: an answer that breaks off afterwards is an answer.
     """
+    if 0 < (answer.content_length or 0) <= _DRAINED_BYTES:
+        with suppress(Exception):
+            return (await answer.read())[:KEPT_BYTES]
     kept = b""
     size = 0
     with suppress(Exception):
