@@ -1,11 +1,11 @@
-"""What a webhook to others costs, beside aiohttp alone with the same signature; and what bad receivers cost good ones."""
+"""What a webhook to others costs, beside aiohttp alone with the same signature; and bad receivers beside good ones."""
 
 import asyncio
 import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from statistics import quantiles
@@ -22,14 +22,13 @@ from shared.subscriptions import (
     Endpoints,
     HttpSender,
     Payloads,
-    Proofs,
     Sender,
     Subscription,
     SubscriptionStore,
     Wake,
     signed_headers,
 )
-from shared.tables import MemoryTable
+from shared.tables import MemoryTable, Operation
 
 from .harness import Benchmark
 from .partner_call import SERVER
@@ -48,6 +47,14 @@ class _Sold(Contract):
 @shop.projects("shop.sold", into="sales")
 def _sale(sold: _Sold) -> _Sold:
     return sold
+
+
+class _NoTable(MemoryTable):
+    """Takes rows, and forgets them: a table's own work is no part of this."""
+
+    async def submit(self, operations: Sequence[Operation]) -> list[str | None]:
+        """Taken."""
+        return [None] * len(operations)
 
 
 class _Queue:
@@ -98,12 +105,11 @@ def _deliverer(store: SubscriptionStore, sender: Sender, queue: _Queue) -> Deliv
 
     return Deliverer(
         store,
-        Deliveries(MemoryTable("deliveries"), now=now),
+        Deliveries(_NoTable("deliveries"), now=now),
         queue,
         Payloads(Registry([shop]), None, largest=65_536),
         sender,
-        Endpoints(lambda *_: None, clock=time.monotonic),  # type: ignore[arg-type, return-value]
-        Proofs(),
+        Endpoints(lambda *_: None, clock=time.monotonic),  # type: ignore[arg-type]
         now=now,
         clock=time.monotonic,
         random=random.random,
@@ -163,7 +169,7 @@ class _Scripted:
     def __init__(self) -> None:
         self.got: dict[str, list[float]] = {}
 
-    async def post(self, url: str, body: bytes, headers: object, *, identity: object = None) -> Answer:
+    async def post(self, url: str, body: bytes, headers: object) -> Answer:
         """An answer of its kind."""
         kind = url.rpartition("/")[2].partition("-")[0]
         wait, status = {"fast": (0.01, 200), "slow": (5.0, 200), "dead": (0.001, None), "silent": (10.0, None)}[kind]
@@ -200,7 +206,7 @@ async def _p99(kinds: list[str]) -> float:
 
     places = [asyncio.create_task(place()) for _ in range(PLACES)]
     good = [url for url in (f"http://127.0.0.1/{name}" for name in names) if "fast" in url]
-    while sum(len(sender.got.get(url, ())) for url in good) < len(good) * BURST:
+    while sum(len(sender.got.get(url, ())) for url in good) < len(good) * BURST:  # noqa: ASYNC110 - counted from outside
         await asyncio.sleep(0.01)
     for one in places:
         one.cancel()
@@ -221,7 +227,7 @@ def _beside(count: int) -> Iterator[float]:
 BENCHMARKS = [
     Benchmark(
         name="webhook-out",
-        claim="webhooks sent a second of processor time, recorded in memory / aiohttp alone with the same signature",
+        claim="webhooks a second of processor time, their rows taken by nobody / aiohttp alone, signing too",
         goal=0.5,
         better="higher",
         rounds=_rounds,

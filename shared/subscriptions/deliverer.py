@@ -26,7 +26,6 @@ from shared.telemetry import Metrics, Name, log_event, span
 from .deliveries import Attempt, Deliveries, Delivery, DeliveryStatus, Turn
 from .endpoint import Endpoint, Endpoints, PutOff
 from .payload import Payload, Payloads
-from .proof import Proofs
 from .schedule import DISABLED_AFTER, Outcome, Verdict, judge
 from .sender import Answer, Sender
 from .signing import signed_headers
@@ -65,7 +64,6 @@ class Deliverer:
         payloads: Payloads,
         sender: Sender,
         endpoints: Endpoints,
-        proofs: Proofs,
         *,
         now: Callable[[], datetime],
         clock: Callable[[], float],
@@ -77,7 +75,6 @@ class Deliverer:
         self._payloads = payloads
         self._sender = sender
         self._endpoints = endpoints
-        self._proofs = proofs
         self._now = now
         self._clock = clock
         self._random = random
@@ -195,7 +192,7 @@ class Deliverer:
                 "Content-Type": payload.content_type,
                 **signed_headers(delivery.message_id, body, subscription.signing_secrets(self._now()), now=self._now()),
             }
-            answer = await self._proofs.post(self._sender, subscription, body, headers)
+            answer = await self._sender.post(subscription.url, body, headers)
             current.set_attribute("http.response.status_code", answer.status or 0)
             if not answer.good:
                 current.set_attribute("sluice.outcome", answer.problem or "refused")

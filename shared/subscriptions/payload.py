@@ -11,7 +11,7 @@ from shared.privacy import FieldProtection, masked
 
 from .subscription import PayloadFormat, Subscription
 
-__all__ = ["TEST_EVENT", "Payload", "Payloads", "public_events"]
+__all__ = ["TEST_EVENT", "Payload", "Payloads", "is_protected", "public_events"]
 
 TEST_EVENT = "sluice.test"
 """The type of the event that a subscriber asks for to try a receiver."""
@@ -39,6 +39,16 @@ def public_events(registry: Registry, hidden: Container[str] = ()) -> dict[str, 
             known = plans.get(one.event_type, ())
             plans[one.event_type] = (*known, *(() if any(one.plan is each for each in known) else (one.plan,)))
     return dict(sorted(plans.items()))
+
+
+def is_protected(plan: Plan, path: str) -> bool:
+    """Whether what stands at a path (names with dots between them), or anything on the way there, is protected."""
+    found: Plan | None = plan
+    for name in path.split("."):
+        found = None if found is None else found.fields.get(name) or found.values
+        if found is not None and found.leaf is not None:
+            return True
+    return found is not None and found.protects
 
 
 class Payloads:
