@@ -121,13 +121,13 @@ async def test_the_fields_name_every_limit(door: Door) -> None:
 async def test_a_parser_of_others_reads_the_fields(door: Door) -> None:
     """As lists of structured fields, RFC 9651."""
     answer = await door.order("acme")
-    policies = http_sf.parse(answer.headers["ratelimit-policy"].encode(), tltype="list")
+    policies: Any = http_sf.parse(answer.headers["ratelimit-policy"].encode(), tltype="list")
     assert policies == [
         ("POST /orders", {"q": 4, "w": 2}),
         ("requests", {"q": 20, "w": 2}),
         ("day", {"q": 50, "w": 86_400}),
     ]
-    states = http_sf.parse(answer.headers["ratelimit"].encode(), tltype="list")
+    states: Any = http_sf.parse(answer.headers["ratelimit"].encode(), tltype="list")
     assert [(name, sorted(state)) for name, state in states] == [(name, ["r", "t"]) for name, _ in policies]
     assert all(0 <= state["r"] <= policy["q"] for (_, state), (_, policy) in zip(states, policies, strict=True))
 
