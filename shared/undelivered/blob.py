@@ -92,7 +92,7 @@ def _whole(digits: str) -> int | Decimal:
 
 
 def _strict(event: Mapping[str, Any]) -> tuple[Mapping[str, Any], str, str]:
-    """An event as the app reads JSON, its text, and why the app doesn't read it: others of the blob are none the worse."""
+    """An event as the app reads JSON, its text, and why the app doesn't: others of its blob are none the worse."""
     try:
         text = write_json(dict(event))
     except RecursionError:
