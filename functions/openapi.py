@@ -345,7 +345,8 @@ def query_docs(view: str, fields: Collection[str], models: Sequence[type[BaseMod
         _in("query", "$skiptoken", {"type": "string", "maxLength": 4_096}, "Where to go on; `nextLink` has it."),
     ]
     page = docs["responses"]["200"]["content"]["application/json"]["schema"]
-    page.schema["properties"]["totalCount"] = {"type": "integer", "minimum": 0, "description": "Where it was asked."}
+    number = {"type": "integer", "minimum": 0, "description": "Of all rows that fit, where `$count` was asked."}
+    page.schema["properties"] |= {"totalCount": number, "@odata.count": number}
     return {
         **docs,
         "description": "Answered by the indexes that are declared; a query that none of them serves is refused.",

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from local.app import AppNotLoaded, describe, sample_environment
-from local.declaring.writing import declared_files, stale
+from local.declaring.writing import broken_by, declared_files, stale
 from local_azure.broker.config import ConfigError
 
 __all__ = ["main"]
@@ -16,9 +16,10 @@ PROJECT = Path(__file__).resolve().parent.parent.parent
 
 
 def main(arguments: list[str]) -> int:
-    """0 if everything is written or fresh, 1 if something is stale, 2 if the app contradicts itself."""
+    """0 if all is written or fresh, 1 if something is stale or breaks clients, 2 if the app contradicts itself."""
     parser = argparse.ArgumentParser(prog="dev.py declare", description=__doc__)
     parser.add_argument("--check", action="store_true", help="change nothing; exit code 1 where a file is stale")
+    parser.add_argument("--breaking", action="store_true", help="write a description that breaks clients all the same")
     parser.add_argument("--project", type=Path, default=PROJECT, help=argparse.SUPPRESS)
     given = parser.parse_args(arguments)
     project: Path = given.project
@@ -27,6 +28,11 @@ def main(arguments: list[str]) -> int:
     except (AppNotLoaded, ConfigError) as error:
         return _say(str(error), 2)
     old = stale(project, files)
+    broken = broken_by(files, project)
+    if broken and not given.breaking:
+        return _say(
+            f"this breaks clients: {'; '.join(broken)}; run `python3 dev.py declare --breaking` if it has to", 1
+        )
     if given.check and old:
         return _say(f"stale: {', '.join(old)}; run `python3 dev.py declare`", 1)
     for one in files:

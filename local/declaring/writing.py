@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from local.app import AppDescription
+from local.declaring.compatibility import breaking
 from local.declaring.emulator import event_hubs_config, service_bus_config
 from local.declaring.page import page
 from local.declaring.parameters import parameters_of_all_stages
 
-__all__ = ["Written", "declared_files", "stale"]
+__all__ = ["Written", "broken_by", "declared_files", "stale"]
 
 
+_OPENAPI = "infra/openapi.json"
 _SAMPLE = "local.settings.sample.json"
 
 
@@ -36,7 +38,7 @@ def declared_files(app: AppDescription, project: Path) -> Sequence[Written]:
         Written("local/config/servicebus.json", json.dumps(service_bus_config(declared), indent=2) + "\n"),
         Written("local/config/eventhubs.json", json.dumps(event_hubs_config(declared), indent=2) + "\n"),
         Written("infra/main.bicepparam", parameters_of_all_stages(project / "infra")),
-        Written("infra/openapi.json", json.dumps(app.openapi, indent=1) + "\n"),
+        Written(_OPENAPI, json.dumps(app.openapi, indent=1) + "\n"),
         Written("docs/what-the-app-consists-of.md", page(declared)),
     )
 
@@ -44,6 +46,15 @@ def declared_files(app: AppDescription, project: Path) -> Sequence[Written]:
 def stale(project: Path, files: Sequence[Written]) -> list[str]:
     """Those that a project has otherwise, or not at all."""
     return [one.path for one in files if _content(project / one.path) != one.text]
+
+
+def broken_by(files: Sequence[Written], project: Path) -> list[str]:
+    """What clients of the API's description as the project has it couldn't rely on any more, a short text each."""
+    (described,) = [one for one in files if one.path == _OPENAPI]
+    kept = _content(project / _OPENAPI)
+    if kept is None or kept == described.text:
+        return []
+    return [f"{one.where}: {one.rule}" for one in breaking(json.loads(kept), json.loads(described.text))]
 
 
 def _content(path: Path) -> str | None:

@@ -29,7 +29,7 @@ HEARTBEAT_SECONDS = 10.0
 UNREAD_SECONDS = 120.0
 """How long an answer waits for its reader before it is given up; meanwhile nothing is sent."""
 NOTE_SECONDS = 1.0
-_HELD_WINDOWS = 2
+_BUFFERED_WINDOWS = 2
 
 Keep = Callable[[Progress], Awaitable[None]]
 
@@ -63,7 +63,8 @@ class Answering:
         self.bulk = bulk
         self.location = location
         self._keep = keep
-        self._pieces: asyncio.Queue[bytes | None] = asyncio.Queue(_HELD_WINDOWS)
+        self._pieces: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._unread = asyncio.Semaphore(_BUFFERED_WINDOWS)
         self._buffered: list[bytes] = []
         self._has_ended = False
         self._sending = asyncio.create_task(self._send(), name="bulk")
@@ -75,7 +76,8 @@ class Answering:
             async with aclosing(self.bulk.answers()) as answers:
                 async for piece in answers:
                     async with asyncio.timeout(UNREAD_SECONDS):
-                        await self._pieces.put(piece)
+                        await self._unread.acquire()
+                    self._pieces.put_nowait(piece)
         except TimeoutError:
             self.bulk.interrupt()
         except Exception as failure:
@@ -84,8 +86,8 @@ class Answering:
         self._noting.cancel()
         await asyncio.gather(self._noting, return_exceptions=True)
         await self._keep(self.bulk.progress)
-        await self._pieces.put(self._summary())
-        await self._pieces.put(None)
+        self._pieces.put_nowait(self._summary())
+        self._pieces.put_nowait(None)
 
     async def _note(self) -> None:
         """Keep how far it came, again and again: what writes nothing any more has died."""
@@ -113,6 +115,7 @@ class Answering:
                     if piece is None:
                         self._has_ended = True
                         return True
+                    self._unread.release()
                     self._buffered.append(piece)
                     size += len(piece)
         except TimeoutError:
@@ -132,6 +135,7 @@ class Answering:
                 continue
             if piece is None:
                 return
+            self._unread.release()
             yield piece
 
     def leave(self) -> None:

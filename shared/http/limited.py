@@ -63,7 +63,7 @@ class Limited:
                 now=self._now(),
                 details={"limit": verdict.refused_by, "plan": verdict.plan.name},
                 retry_after=verdict.retry_after,
-                headers=verdict.headers,
+                headers={name.decode(): value.decode() for name, value in verdict.fields()},
             )
             await answer(scope, receive, send)
             return
@@ -80,8 +80,7 @@ class Limited:
             nonlocal status, size
             if message["type"] == "http.response.start":
                 status = message["status"]
-                fields = [(name.lower().encode(), value.encode()) for name, value in verdict.headers.items()]
-                message = {**message, "headers": [*message["headers"], *fields]}
+                message["headers"] = [*message["headers"], *verdict.fields()]
             else:
                 size += len(message.get("body", b""))
             await send(message)

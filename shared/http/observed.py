@@ -3,13 +3,12 @@
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from datetime import datetime
 from uuid import uuid4
 
 from opentelemetry.trace import SpanKind, StatusCode
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -24,11 +23,12 @@ ROUTE = "sluice.route"
 CLIENT_LEFT = 499
 """The status in telemetry of a request whose client left before its answer; no client ever sees it."""
 _CORRELATION: ContextVar[str] = ContextVar("correlation_id", default="")
-_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "no-store",  # answers tell of persons, of errors, or of this moment
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-}
+_CORRELATION_FIELD = b"x-correlation-id"
+_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),  # answers tell of persons, of errors, or of this moment
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+)
 """On every answer that doesn't say otherwise itself."""
 _VALID = re.compile(r"[\x21-\x7e]{1,128}")
 
@@ -57,8 +57,7 @@ class Observed:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        given = headers.get("x-correlation-id", "")
+        given, parent, is_plain = _asked(scope)
         correlation = given if _VALID.fullmatch(given) else str(uuid4())
         token = _CORRELATION.set(correlation)
         began, status, started = time.perf_counter(), CLIENT_LEFT, False
@@ -67,10 +66,7 @@ class Observed:
             nonlocal started, status
             if message["type"] == "http.response.start":
                 started, status = True, message["status"]
-                answered = MutableHeaders(scope=message)
-                answered["X-Correlation-ID"] = correlation
-                for name, value in _HEADERS.items():
-                    answered.setdefault(name, value)
+                message["headers"] = _answered(message["headers"], correlation)
                 current.set_attribute(Name.HTTP_STATUS, message["status"])
                 if message["status"] >= 500:
                     current.set_status(StatusCode.ERROR, str(message["status"]))
@@ -86,11 +82,11 @@ class Observed:
             with span(
                 f"{scope['method']} {scope['path'][:80]}",
                 kind=SpanKind.SERVER,
-                parent=headers.get("traceparent"),
+                parent=parent,
                 attributes=attributes,
             ) as current:
                 try:
-                    app = self._app if self._presented is None or _is_plain(headers, scope["path"]) else self._presented
+                    app = self._app if self._presented is None or is_plain else self._presented
                     await app(scope, receive, send_observed)
                 except ClientDisconnect:  # nobody is there to be answered, and nothing has failed
                     current.set_attribute(Name.HTTP_STATUS, CLIENT_LEFT)
@@ -109,9 +105,27 @@ class Observed:
             )
 
 
-def _is_plain(headers: Headers, path: str) -> bool:
-    extra = "accept-encoding" in headers or "origin" in headers or "hal" in headers.get("accept", "")
-    return not extra and not path.startswith("/api/v")
+def _asked(scope: Scope) -> tuple[str, str | None, bool]:
+    """Correlation id and traceparent of a request, as far as it has them, and whether the plain answer is enough."""
+    correlation, parent = "", None
+    is_plain = not scope["path"].startswith("/api/v")
+    for name, value in scope["headers"]:
+        if name == b"x-correlation-id":
+            correlation = correlation or value.decode("latin-1")
+        elif name == b"traceparent":
+            parent = parent or value.decode("latin-1")
+        elif name == b"accept-encoding" or name == b"origin" or (name == b"accept" and b"hal" in value):
+            is_plain = False
+    return correlation, parent, is_plain
+
+
+def _answered(headers: Iterable[tuple[bytes, bytes]], correlation: str) -> list[tuple[bytes, bytes]]:
+    """An answer's fields with the correlation id, and those that every answer has unless it brings its own."""
+    found = [one for one in headers if one[0] != _CORRELATION_FIELD]
+    names = {name for name, _ in found}
+    found.append((_CORRELATION_FIELD, correlation.encode("latin-1")))
+    found += [one for one in _HEADERS if one[0] not in names]
+    return found
 
 
 def _route(scope: Scope) -> str:

@@ -24,13 +24,14 @@ __all__ = ["AdaptiveLimit", "Importance", "OverloadWatch", "ShedPolicy", "Sheddi
 
 LOOK_SECONDS = 0.1
 _LONGEST_WAIT = 3
-_LESS = 0.7
+_LESS, _LEAST = 0.7, 0.3
 _MORE = 0.02
 """Of the limit that one quiet look adds: in two seconds as much as an overloaded one takes."""
 _PAUSE = 0.5
 """Seconds between two decreases: what was under way when it began to be too much tells nothing new."""
 _LOOKS = 2
-"""Overloaded looks that follow each other before anything is refused: one may be a pause of the machine."""
+"""Overloaded looks that follow each other before anything is refused, or so many times what is too much in one: a short
+pause of the machine is neither."""
 
 
 class Importance(Enum):
@@ -48,7 +49,9 @@ class ShedPolicy:
     Attributes
     ----------
     least, most:
-        The bounds within which it learns; it begins with the most.
+        The bounds within which it learns.
+    begin:
+        What it begins with.
     lag:
         Seconds by which the event loop is late.
     storage:
@@ -59,6 +62,7 @@ class ShedPolicy:
 
     least: int = 64
     most: int = 1_000
+    begin: int = 200
     lag: float = 0.25
     storage: float = 2.0
     backlog: int = 1_000
@@ -80,7 +84,7 @@ class AdaptiveLimit:
     def __init__(self, policy: ShedPolicy, *, clock: Callable[[], float]) -> None:
         self._policy = policy
         self._clock = clock
-        self._limit = float(policy.most)
+        self._limit = float(min(policy.most, policy.begin))
         self._running = 0
         self._overloaded = 0
         self._decreased_at = float("-inf")
@@ -115,15 +119,17 @@ class AdaptiveLimit:
             As in the policy, since the last look.
         """
         policy = self._policy
-        if lag < policy.lag and storage < policy.storage and backlog < policy.backlog:
+        pressure = max(lag / policy.lag, storage / policy.storage, backlog / policy.backlog)
+        if pressure < 1:
             self._overloaded = 0
             self._limit = min(float(policy.most), self._limit * (1 + _MORE) + 0.5)
             return False
         self._overloaded += 1
         now = self._clock()
-        if self._overloaded >= _LOOKS and now - self._decreased_at >= _PAUSE:
+        if (self._overloaded >= _LOOKS or pressure >= _LOOKS) and now - self._decreased_at >= _PAUSE:
             self._decreased_at = now
-            self._limit = max(float(policy.least), min(self._limit, float(self._running)) * _LESS)
+            less = min(_LESS, max(_LEAST, 1 / pressure))  # what is late by three times is three times too much
+            self._limit = max(float(policy.least), min(self._limit, float(self._running)) * less)
         return True
 
 

@@ -92,7 +92,10 @@ def _header(request: SignedRequest, item: Item, name: str) -> str:
 
 
 def _derived(request: SignedRequest, item: Item) -> str:
-    parts = urlsplit(request.url)
+    try:
+        parts = urlsplit(request.url)
+    except ValueError:
+        raise SignatureRefused("the address isn't one") from None
     if item.value == "@query-param":
         return _query_parameter(parts.query, item)
     if item.parameters:

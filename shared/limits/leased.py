@@ -159,18 +159,15 @@ class LeasedRate:
         """Take more tokens, whether they are there or not: what isn't is owed."""
         self._left -= tokens
 
-    @property
-    def remaining(self) -> int:
-        """Tokens that may be had now, as far as this instance knows: its own, and what it last saw in the store."""
+    def state(self) -> tuple[int, int]:
+        """Tokens that may be had now, as far as this instance knows (its own, and what it last saw in the store), and
+        seconds until the bucket is full again, if nobody takes one.
+        """
+        now, bucket = self._around.clock(), self.bucket
         level, seen_at = self._known
-        level = min(self.bucket.capacity, level + self.bucket.rate * (self._around.clock() - seen_at))
-        own = self._left if self._around.clock() < self._expires_at else min(0, self._left)
-        return max(0, int(own + level))
-
-    @property
-    def full_in(self) -> float:
-        """Seconds until the bucket is full again, if nobody takes a token."""
-        return max(0.0, (self.bucket.capacity - self.remaining) / self.bucket.rate)
+        own = self._left if now < self._expires_at else min(0, self._left)
+        left = max(0, int(own + min(bucket.capacity, level + bucket.rate * (now - seen_at))))
+        return left, max(0, ceil((bucket.capacity - left) / bucket.rate))
 
 
 class LeasedQuota:
@@ -239,14 +236,7 @@ class LeasedQuota:
         """Take more tokens, whether they are there or not: what isn't is owed."""
         self._left -= tokens
 
-    @property
-    def remaining(self) -> int:
-        """Tokens that are left, as far as this instance knows."""
-        if self._of != self._period()[0]:
-            return self.quota.most
-        return max(0, int(self._left + self._level))
-
-    @property
-    def full_in(self) -> float:
-        """Seconds until the period ends."""
-        return self._period()[1]
+    def state(self) -> tuple[int, int]:
+        """Tokens that are left, as far as this instance knows, and seconds until the period ends."""
+        period, ends_in = self._period()
+        return self.quota.most if self._of != period else max(0, int(self._left + self._level)), ceil(ends_in)

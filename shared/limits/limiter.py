@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from math import ceil
+from math import ceil, inf
 
 from shared.resilience import BoundedCache
 
@@ -20,6 +20,19 @@ _WHOLE = "requests"
 Lease = LeasedRate | LeasedQuota
 
 
+class Applied:
+    """The limits that a request of a client to a route needs a token of, and what answers say of them."""
+
+    __slots__ = ("leases", "mosts", "names", "policies")
+
+    def __init__(self, *leases: Lease) -> None:
+        self.leases = leases
+        policies = [_policy(one) for one in leases]
+        self.names = [name for name, _, _ in policies]
+        self.mosts = [most for _, most, _ in policies]
+        self.policies = ", ".join(f'"{name}";q={most};w={window}' for name, most, window in policies).encode()
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What became of a request.
@@ -32,46 +45,42 @@ class Verdict:
         The limit that has no token: `requests`, a route, `day` or `month`; empty where the request may pass.
     retry_after:
         Seconds after which it is worth a try.
-    leases:
-        The limits that counted, for fields of the answer and for later charges.
+    applied:
+        The limits that counted.
     """
 
     plan: Plan
-    leases: tuple[Lease, ...]
+    applied: Applied
     refused_by: str = ""
     retry_after: int = 0
 
-    @property
-    def headers(self) -> dict[str, str]:
+    def fields(self) -> list[tuple[bytes, bytes]]:
         """How it stands with the limits, as fields of the answer.
 
         `RateLimit` and `RateLimit-Policy` are structured fields (draft-ietf-httpapi-ratelimit-headers-10, RFC 9651);
         the older three tell of the limit that is nearest to its end, `Reset` in seconds from now.
         """
-        if not self.leases:
-            return {}
-        policies, states = [], []
-        nearest: tuple[float, int, int, int] | None = None
-        for one in self.leases:
-            name, most, window = _policy(one)
-            left = 0 if name == self.refused_by else one.remaining
-            wait = self.retry_after if name == self.refused_by else ceil(one.full_in)
-            policies.append(f'"{name}";q={most};w={window}')
+        applied = self.applied
+        if not applied.leases:
+            return []
+        states: list[str] = []
+        nearest, limit, remaining, reset = inf, 0, 0, 0
+        for lease, name, most in zip(applied.leases, applied.names, applied.mosts, strict=True):
+            left, wait = (0, self.retry_after) if name == self.refused_by else lease.state()
             states.append(f'"{name}";r={left};t={wait}')
-            if nearest is None or left / most < nearest[0]:
-                nearest = (left / most, most, left, wait)
-        assert nearest is not None
-        return {
-            "RateLimit-Policy": ", ".join(policies),
-            "RateLimit": ", ".join(states),
-            "X-RateLimit-Limit": str(nearest[1]),
-            "X-RateLimit-Remaining": str(nearest[2]),
-            "X-RateLimit-Reset": str(nearest[3]),
-        }
+            if left / most < nearest:
+                nearest, limit, remaining, reset = left / most, most, left, wait
+        return [
+            (b"ratelimit-policy", applied.policies),
+            (b"ratelimit", ", ".join(states).encode()),
+            (b"x-ratelimit-limit", b"%d" % limit),
+            (b"x-ratelimit-remaining", b"%d" % remaining),
+            (b"x-ratelimit-reset", b"%d" % reset),
+        ]
 
     def charge(self, tokens: int) -> None:
         """Take more tokens than the one that the request took; what isn't there is owed, and earned before the next."""
-        for one in self.leases:
+        for one in self.applied.leases:
             one.charge(tokens)
 
 
@@ -92,16 +101,14 @@ class Limiter:
         known = self._clients.get(client)
         if known is None:
             known = self._clients.put(client, _Client(client, self._plans.of(client)))
-        leases = known.leases(route, self._around, self._periods)
-        taken: list[Lease] = []
-        for one in leases:
-            wait = 0.0 if one.spend() else await one.lease()
-            if wait > 0:
-                for other in taken:
-                    other.give_back()
-                return Verdict(known.plan, leases, _policy(one)[0], max(1, ceil(wait)))
-            taken.append(one)
-        return Verdict(known.plan, leases)
+        applied = known.applied(route, self._around, self._periods)
+        for number, one in enumerate(applied.leases):
+            if one.spend() or (wait := await one.lease()) == 0:
+                continue
+            for other in applied.leases[:number]:
+                other.give_back()
+            return Verdict(known.plan, applied, applied.names[number], max(1, ceil(wait)))
+        return Verdict(known.plan, applied)
 
     def plan_of(self, client: str) -> Plan:
         """The plan of a client."""
@@ -120,13 +127,13 @@ class _Client:
     def __init__(self, client: str, plan: Plan) -> None:
         self.plan = plan
         self._client = client
-        self._common: tuple[Lease, ...] | None = None
-        self._routes: dict[str, tuple[Lease, ...]] = {}
+        self._common: Applied | None = None
+        self._routes: dict[str, Applied] = {}
 
-    def leases(self, route: str, around: Surroundings, periods: dict[Period, "_Period"]) -> tuple[Lease, ...]:
+    def applied(self, route: str, around: Surroundings, periods: dict[Period, "_Period"]) -> Applied:
         if self._common is None:
             rates = [] if self.plan.rate is None else [SharedRate.of(_WHOLE, self.plan.rate)]
-            self._common = (
+            self._common = Applied(
                 *(LeasedRate(self._client, one, around) for one in rates),
                 *(
                     LeasedQuota(self._client, Quota(period.value, period, most), around, period=periods[period].now)
@@ -138,7 +145,7 @@ class _Client:
             return self._common
         if route not in self._routes:
             own = LeasedRate(self._client, SharedRate.of(route, limit), around)
-            self._routes[route] = (own, *self._common)
+            self._routes[route] = Applied(own, *self._common.leases)
         return self._routes[route]
 
 

@@ -58,6 +58,9 @@ class UsageStore(Protocol):
         ...
 
 
+_Flush = tuple[tuple[date, str, str], Counts, str]
+
+
 class UsageMeter:
     """Counts what this instance lets pass.
 
@@ -71,8 +74,8 @@ class UsageMeter:
         self._store = store
         self._instance = instance
         self._now = now
-        self._counted: dict[tuple[date, str, str], Counts] = {}
-        self._unsure: list[tuple[tuple[date, str, str], Counts, str]] = []
+        self._counted: dict[tuple[date, str, str], list[int]] = {}
+        self._unsure: _Flush | None = None
         self._number = 0
         self._task: asyncio.Task[None] | None = None
         self._flushing = asyncio.Lock()
@@ -82,35 +85,42 @@ class UsageMeter:
         key = (self._now().date(), client, plan.name)
         if key not in self._counted and len(self._counted) >= MOST_COUNTED:
             key = (key[0], "", "")
-        self._counted[key] = self._counted.get(key, Counts()) + Counts(1, messages, size)
+        counted = self._counted.get(key)
+        if counted is None:
+            counted = self._counted[key] = [0, 0, 0]
+        counted[0] += 1
+        counted[1] += messages
+        counted[2] += size
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._run(), name="usage", context=Context())
 
     async def _run(self) -> None:
         """Write every few seconds while there is something to write: an idle process isn't kept awake."""
-        while self._counted or self._unsure:
+        while self._counted or self._unsure is not None:
             await asyncio.sleep(FLUSH_SECONDS)
             await self.flush()
 
     async def flush(self) -> None:
-        """Write what was counted; what can't be written now is kept for the next time."""
+        """Write what was counted; what can't be written now is kept for the next time, in no more room than before."""
         async with self._flushing:
-            counted, self._counted = self._counted, {}
-            due = self._unsure
-            for key, counts in counted.items():
+            if self._unsure is not None and not await self._write(self._unsure):
+                return
+            for key in list(self._counted):
                 self._number += 1
-                due.append((key, counts, f"{self._instance}.{self._number}"))
-            self._unsure = []
-            for number, (key, counts, flush) in enumerate(due):
-                try:
-                    await self._store.add(*key, counts, flush=flush)
-                except asyncio.CancelledError:
-                    self._unsure = due[number:]
-                    raise
-                except Exception as failure:
-                    self._unsure = due[number:]
-                    log_event("usage not written", level=logging.WARNING, error=failure, entries=len(self._unsure))
+                self._unsure = (key, Counts(*self._counted.pop(key)), f"{self._instance}.{self._number}")
+                if not await self._write(self._unsure):
                     return
+
+    async def _write(self, one: "_Flush") -> bool:
+        """Whether it is written now; where that isn't known, it is sent again under its name."""
+        key, counts, flush = one
+        try:
+            await self._store.add(*key, counts, flush=flush)
+        except Exception as failure:
+            log_event("usage not written", level=logging.WARNING, error=failure, entries=1 + len(self._counted))
+            return False
+        self._unsure = None
+        return True
 
     async def close(self) -> None:
         """Write what is left, and stop."""

@@ -118,6 +118,17 @@ class Pages:
             return await self._by_keys(declared, found.keys, query, level, total)
         return await self._by_ranges(declared, found, query, level, total)
 
+    async def one(self, view: str, key: str, *, level: Classification) -> dict[str, Any] | None:
+        """A row by its key, or None.
+
+        Raises
+        ------
+        ProtectionError, KeysUnavailable
+        """
+        text = await self._reader.shown(view, key, {}, level=level)
+        value = None if text is None else from_json(text)
+        return value if isinstance(value, dict) else None
+
     @staticmethod
     def _refuse_masked(declared: ViewIndexes, query: PageQuery, level: Classification) -> None:
         names = {one.name for one in query.order} | (names_in(query.filter) if query.filter else frozenset())

@@ -219,6 +219,8 @@ PLANTED = (
         (Edit(BUS, r"maxDeliveryCount: one\.deliveries", "maxDeliveryCount: 'ten'"),)),
     Planted(32, "events that nobody keeps", "event-subscription-keeps-what-it-can-not-deliver", "dev",
         (Edit(SECRETS, r"deadLetterWithResourceIdentity:", "deadLetterNowhere:"),)),
+    Planted(0, "an event subscription with more tries than there are", "event-subscription-is-within-limits", "dev",
+        (Edit(SECRETS, r"maxDeliveryAttempts: 30", "maxDeliveryAttempts: 31"),)),
     Planted(32, "alerts that nobody gets", "action-group-tells-somebody", "test",
         (Edit(ALERTS, r"emailReceivers: \[for \(one, i\) in emails: \{", "emailReceivers: [for (one, i) in []: {"),)),
     Planted(33, "Capture before its role", "capture-may-write", "prod",

@@ -31,7 +31,7 @@ VERBS = {
     ("get", "/api/orders/{key}"): "getOrder",
     ("get", "/api/credit-notes/{key}"): "getCreditNote",
     ("get", "/api/orders"): "findOrders",
-    ("get", "/api/odata"): "getODataService",
+    ("get", "/api/"): "getODataService",
     ("get", "/api/$metadata"): "getODataMetadata",
     ("get", "/api/credit-notes"): "findCreditNotes",
     ("get", "/api/health"): "getHealth",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import AsyncIterator, Callable
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -27,11 +28,11 @@ from .samples import envelope, order
 class Sender:
     """Sends bulks to the app, and reads what is answered."""
 
-    def __init__(self, environment: dict[str, str] | None = None) -> None:
+    def __init__(self, environment: dict[str, str] | None = None, *, now: Callable[[], datetime] | None = None) -> None:
         self.kept = MemoryUploads()
         streams = {"PYTHON_ENABLE_INIT_INDEXING": "1"}
         self.running = Running(
-            discover(integrations), ENVIRONMENT | streams | (environment or {}), {uploads: self.kept}
+            discover(integrations), ENVIRONMENT | streams | (environment or {}), {uploads: self.kept}, now
         )
 
     async def send(

@@ -18,7 +18,10 @@ __all__ = ["as_json", "batch_body", "blob_name", "content_type", "dead_letter", 
 
 def as_json(content: object) -> bytes:
     """As it travels."""
-    return json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
+    try:
+        return json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # half of a surrogate pair: it stays as it was escaped
+        return json.dumps(content, separators=(",", ":")).encode()
 
 
 def time_text(seconds: float) -> str:

@@ -25,6 +25,8 @@ LARGEST: Final = 1_048_576
 """Bytes of an event, and of all that come with one request: 1 MB."""
 CHUNK: Final = 65_536
 """Bytes that count as one operation."""
+MOST_NESTED: Final = 64
+"""Levels of JSON: what .NET reads unless it is asked for more."""
 _NAME: Final = re.compile(r"[A-Za-z0-9-]{3,50}")
 _ATTRIBUTE: Final = re.compile(r"[a-z0-9]{1,20}")
 _TIME: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)?")
@@ -129,12 +131,28 @@ def read_events(body: bytes, content_type: str, topic: Topic, *, published: str)
         content = json.loads(body, parse_constant=_no_number)
     except (ValueError, RecursionError):
         raise _misfit(topic, "The JSON received can't be parsed.") from None
+    if _is_deeper(content, MOST_NESTED):
+        raise _misfit(topic, f"The JSON received is nested more than {MOST_NESTED} levels deep.")
     wanted = dict if kind == "application/cloudevents+json" else list
     if not isinstance(content, wanted):
         expected, actual = ("StartObject", "StartArray") if wanted is dict else ("StartArray", _token(content))
         raise _misfit(topic, f"Token Expected: {expected}, Actual Token Received: {actual}.")
     events = content if isinstance(content, list) else [content]
     return [(_cloud_event if cloud else _grid_event)(one, topic, published) for one in events]
+
+
+def _is_deeper(content: object, most: int) -> bool:
+    level = [content]
+    for _ in range(most + 1):
+        level = [
+            inner
+            for one in level
+            if isinstance(one, dict | list)
+            for inner in (one.values() if isinstance(one, dict) else one)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _no_number(text: str) -> float:

@@ -220,3 +220,9 @@ def test_what_was_taken_survives_the_process(tmp_path: Path) -> None:
     (event,) = only(restored, 10).events
     assert event["id"] == "b"
     journal.close()
+
+
+def test_half_a_surrogate_pair_travels_as_it_was_escaped() -> None:
+    """JSON may hold one, UTF-8 can't."""
+    (event,) = [cloud_event(data="\ud800")]
+    assert json.loads(batch_body([event], subscription())) == event

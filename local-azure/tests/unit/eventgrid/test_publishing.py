@@ -64,6 +64,7 @@ def test_the_own_schema_is_completed() -> None:
         [cloud_event(Subject="x")],
         [cloud_event(**{"x" * 21: 1})],
         [cloud_event(), grid_event()],
+        [cloud_event(data=json.loads("[" * 70 + "]" * 70))],
     ],
 )
 def test_what_is_no_cloud_event_is_refused_with_all_others(content: Any) -> None:

@@ -19,7 +19,7 @@ from shared.telemetry.metrics import enable
 from tests.unit.asgi import Answer, ask
 from tests.unit.virtual_time import VirtualTime
 
-POLICY = ShedPolicy(least=4, most=100, lag=0.25, storage=1, backlog=50)
+POLICY = ShedPolicy(least=4, most=100, begin=100, lag=0.25, storage=1, backlog=50)
 QUIET = {"lag": 0.0, "storage": 0.01, "backlog": 0}
 
 
@@ -32,7 +32,7 @@ class Clock:
         return self.seconds
 
 
-@pytest.mark.parametrize("sign", [{"lag": 0.3}, {"storage": 1.5}, {"backlog": 60}])
+@pytest.mark.parametrize("sign", [{"lag": 0.3}, {"storage": 1.2}, {"backlog": 60}])
 def test_each_sign_of_overload_lowers_the_limit_and_quiet_raises_it(sign: dict[str, float]) -> None:
     clock = Clock()
     limit = AdaptiveLimit(POLICY, clock=clock)

@@ -177,6 +177,22 @@ def test_an_input_that_says_something_else_is_refused(given: str) -> None:
     refused(replace(request, headers={**request.headers, "signature-input": given}), Policy())
 
 
+@pytest.mark.parametrize("url", ["http://[", "http://a:b/", "http://[::1/", "//"])
+@pytest.mark.parametrize("name", ["@target-uri", "@authority", "@path", '"@query-param";name="a"'])
+def test_an_address_that_is_none_is_refused(url: str, name: str) -> None:
+    """Whoever sends may say any host."""
+    signer = replace(HMAC, covered=("content-digest",))
+    request = replace(signed(signer, SHARED), url=url)
+    base = request.headers["signature-input"].replace('("content-digest")', f'("content-digest" {_quoted(name)})')
+    refused(
+        replace(request, headers={**request.headers, "signature-input": base}), Policy(required=("content-digest",))
+    )
+
+
+def _quoted(name: str) -> str:
+    return name if name.startswith('"') else f'"{name}"'
+
+
 def test_a_policy_without_the_body_is_none() -> None:
     with pytest.raises(ValueError, match="content-digest"):
         Policy(required=("@method",))
