@@ -32,6 +32,7 @@ __all__ = [
     "command_docs",
     "document",
     "find_docs",
+    "graphql_docs",
     "health_docs",
     "operation_docs",
     "query_docs",
@@ -325,6 +326,26 @@ def find_docs(view: str, fields: Iterable[str], models: Sequence[type[BaseModel]
             **_NOT_READ,
             **_errors(s404="NotFound"),
         },
+    }
+
+
+def graphql_docs(way: str) -> dict[str, Any]:
+    """GraphQL by `POST`, by `GET`, or as a `STREAM` of events."""
+    text, anything = {"type": "string"}, {"type": "object", "additionalProperties": True}
+    asked = {"query": text, "operationName": text, "variables": anything, "extensions": anything}
+    error_list = {"type": "array", "items": anything}
+    answer = {"type": "object", "properties": {"data": {}, "errors": error_list, "extensions": anything}}
+    found = _answer("Data, errors, or both.", Named("GraphQLAnswer", answer))
+    if way == "STREAM":
+        found["content"] = {"text/event-stream": {"schema": text}}
+    body = {"content": {"application/json": {"schema": Named("GraphQLQuery", {"type": "object", "properties": asked})}}}
+    query = [_in("query", name, text) for name in asked]
+    return {
+        "operationId": {"POST": "queryGraph", "GET": "getGraph", "STREAM": "followGraph"}[way],
+        "summary": "Ask the graph of the read models" if way != "STREAM" else "Follow the graph as it changes",
+        "tags": ["read"],
+        **({"parameters": query} if way == "GET" else {"requestBody": {"required": True, **body}}),
+        "responses": {"200": found, **_errors(s413="PayloadTooLarge", s415="UnsupportedMediaType")},
     }
 
 

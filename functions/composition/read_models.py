@@ -158,7 +158,7 @@ def capability(composition: Composition) -> Capability:
         metrics=[Metrics.stream_events, Metrics.stream_delay, Metrics.stream_lag],
         routes=[*views.routes(), *queries.routes()],
         resources=[rows],
-        settings=list(ReadingSettings.variables()),
+        settings=[name for name in ReadingSettings.variables() if "GRAPHQL" not in name],
         needs=[
             *projecting.needs,
             Need(access=Access.WRITE, to=rows, why="Keeps the read models.", by=keeps),

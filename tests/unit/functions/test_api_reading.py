@@ -278,6 +278,18 @@ async def test_the_description_is_openapi_and_lists_every_route(running: Running
     listed = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
     assert listed == {
         ("GET", "/api/usage"),
+        ("POST", "/api/subscriptions"),
+        ("GET", "/api/subscriptions"),
+        ("GET", "/api/subscriptions/{id}"),
+        ("PATCH", "/api/subscriptions/{id}"),
+        ("DELETE", "/api/subscriptions/{id}"),
+        ("POST", "/api/subscriptions/{id}/secret"),
+        ("POST", "/api/subscriptions/{id}/test"),
+        ("POST", "/api/subscriptions/{id}/replay"),
+        ("GET", "/api/subscriptions/{id}/deliveries"),
+        ("GET", "/api/subscriptions/{id}/deliveries/{delivery}"),
+        ("POST", "/api/subscriptions/{id}/deliveries/{delivery}/resend"),
+        ("GET", "/api/subscriptions/{id}/deliveries/{delivery}/payload"),
         ("GET", "/api/shipments/{key}"),
         ("POST", "/api/webhooks/express"),
         ("POST", "/api/webhooks/post"),
