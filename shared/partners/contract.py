@@ -1,7 +1,7 @@
 """A partner's contract as a file: what is sent and answered, what each status means, and the agreed times. Pure.
 
-No secret is in it, and nothing of a stage: it is the same wherever the same code is. Kept beside the code, it shows in a
-review what a change does to it.
+No secret is in it, and nothing of a stage: it is the same wherever the same code is. Kept beside the code, it shows in
+a review what a change does to it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
