@@ -1,6 +1,6 @@
 """The batch triggers: messages of a lane, and events of the hub, as their consumers take them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, List  # noqa: UP035 - the worker refuses list[...] in a trigger's annotation
 
 import azure.functions as func
@@ -11,7 +11,7 @@ from shared.streams import StreamConsumer, StreamEvent
 
 from .triggers import AppName, Function, HubTrigger, QueueTrigger
 
-__all__ = ["delivery_of", "lane_function", "stream_function"]
+__all__ = ["delivery_of", "lane_function", "message_function", "stream_function"]
 
 
 def delivery_of(message: func.ServiceBusMessage) -> Delivery:
@@ -35,6 +35,16 @@ def lane_function(lane: Lane, processor: Callable[[], BatchProcessor], *, queue:
     process.__name__ = f"lane_{lane}"
     trigger = QueueTrigger(queue=queue, sessions=lane is Lane.ORDERED)
     return Function(call=process, trigger=trigger, app=app)
+
+
+def message_function(name: str, take: Callable[[Delivery], Awaitable[None]], *, queue: str, app: AppName) -> Function:
+    """The function of a queue whose messages are dealt with side by side, each on its own."""
+
+    async def process(message: func.ServiceBusMessage) -> None:
+        await take(delivery_of(message))
+
+    process.__name__ = name
+    return Function(call=process, trigger=QueueTrigger(queue=queue, many=False), app=app)
 
 
 def stream_events(events: List[func.EventHubEvent]) -> list[StreamEvent]:  # noqa: UP006

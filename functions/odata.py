@@ -115,16 +115,16 @@ def set_name(view: str) -> str:
 
 
 def context(declared: ViewIndexes, options: Options) -> str:
-    """The context URL of a page, relative to it."""
+    """The context URL of a page, below the service's root."""
     shown = [*options.select, *(f"{name}({','.join(one.select)})" for name, one in options.expand.items())]
     return f"$metadata#{set_name(declared.view)}" + (f"({','.join(shown)})" if shown else "")
 
 
-def service_document(views: Iterable[ViewIndexes]) -> dict[str, Any]:
-    """What there is to read."""
+def service_document(views: Iterable[ViewIndexes], root: str) -> dict[str, Any]:
+    """What there is to read, below a root."""
     names = [set_name(one.view) for one in views]
     return {
-        "@odata.context": "$metadata",
+        "@odata.context": f"{root}$metadata",
         "value": [{"name": name, "kind": "EntitySet", "url": name} for name in names],
     }
 

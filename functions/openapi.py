@@ -32,6 +32,7 @@ __all__ = [
     "command_docs",
     "document",
     "find_docs",
+    "graphql_docs",
     "health_docs",
     "operation_docs",
     "query_docs",
@@ -328,6 +329,26 @@ def find_docs(view: str, fields: Iterable[str], models: Sequence[type[BaseModel]
     }
 
 
+def graphql_docs(way: str) -> dict[str, Any]:
+    """GraphQL by `POST`, by `GET`, or as a `STREAM` of events."""
+    text, anything = {"type": "string"}, {"type": "object", "additionalProperties": True}
+    asked = {"query": text, "operationName": text, "variables": anything, "extensions": anything}
+    error_list = {"type": "array", "items": anything}
+    answer = {"type": "object", "properties": {"data": {}, "errors": error_list, "extensions": anything}}
+    found = _answer("Data, errors, or both.", Named("GraphQLAnswer", answer))
+    if way == "STREAM":
+        found["content"] = {"text/event-stream": {"schema": text}}
+    body = {"content": {"application/json": {"schema": Named("GraphQLQuery", {"type": "object", "properties": asked})}}}
+    query = [_in("query", name, text) for name in asked]
+    return {
+        "operationId": {"POST": "queryGraph", "GET": "getGraph", "STREAM": "followGraph"}[way],
+        "summary": "Ask the graph of the read models" if way != "STREAM" else "Follow the graph as it changes",
+        "tags": ["read"],
+        **({"parameters": query} if way == "GET" else {"requestBody": {"required": True, **body}}),
+        "responses": {"200": found, **_errors(s413="PayloadTooLarge", s415="UnsupportedMediaType")},
+    }
+
+
 def query_docs(view: str, fields: Collection[str], models: Sequence[type[BaseModel]]) -> dict[str, Any]:
     """The rows of a read model by a query, or by the value of one of some fields."""
     docs = find_docs(view, fields, models)
@@ -345,7 +366,8 @@ def query_docs(view: str, fields: Collection[str], models: Sequence[type[BaseMod
         _in("query", "$skiptoken", {"type": "string", "maxLength": 4_096}, "Where to go on; `nextLink` has it."),
     ]
     page = docs["responses"]["200"]["content"]["application/json"]["schema"]
-    page.schema["properties"]["totalCount"] = {"type": "integer", "minimum": 0, "description": "Where it was asked."}
+    number = {"type": "integer", "minimum": 0, "description": "Of all rows that fit, where `$count` was asked."}
+    page.schema["properties"] |= {"totalCount": number, "@odata.count": number}
     return {
         **docs,
         "description": "Answered by the indexes that are declared; a query that none of them serves is refused.",

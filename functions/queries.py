@@ -4,13 +4,14 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
 
 from shared.classification import Classification
+from shared.encryption import ProtectionError
 from shared.http import READERS, Route, answer_if_changed, error, reuse
 from shared.messages import ErrorCode
 from shared.query import (
@@ -34,6 +35,8 @@ __all__ = ["AFTER", "Queries"]
 
 AFTER = "$skiptoken"
 PAGE = 50
+MAX_KEY = 128
+_VARY = ", Accept, Prefer, OData-MaxVersion, OData-Version"
 _PREFERRED = re.compile(r"(?:^|,)\s*(?:odata\.)?maxpagesize\s*=\s*\"?([0-9]{1,6})\"?\s*(?:,|;|$)", re.IGNORECASE)
 
 
@@ -44,8 +47,8 @@ class Queries:
     ----------
     pages:
         Called with the first request, so that nothing connects before.
-    public_path:
-        What a proxy before the app has in front of its paths.
+    public_url:
+        Where callers reach the app; empty where they reach it directly.
     """
 
     def __init__(
@@ -54,13 +57,13 @@ class Queries:
         pages: Callable[[], Pages],
         continuations: Callable[[], Continuations],
         *,
-        public_path: str = "",
+        public_url: str = "",
         now: Callable[[], datetime],
     ) -> None:
         self._declared = declared
         self._pages = pages
         self._continuations = continuations
-        self._public_path = public_path
+        self._public_url = public_url
         self._now = now
 
     def routes(self) -> list[Route]:
@@ -76,10 +79,10 @@ class Queries:
 
         async def service(request: Request) -> Response:
             dialect = Dialect.of(request.headers) or PLAIN
-            body = odata_json(service_document(views))
+            body = odata_json(service_document(views, self._root(request)))
             return Response(body, media_type=dialect.media_type, headers=dialect.headers)
 
-        routes = [("odata", service, ODATA_SERVICE_DOCS), ("$metadata", csdl, ODATA_METADATA_DOCS)]
+        routes = [("", service, ODATA_SERVICE_DOCS), ("$metadata", csdl, ODATA_METADATA_DOCS)]
         return [
             Route(method="GET", path=path, endpoint=endpoint, access=READERS, docs=docs)
             for path, endpoint, docs in (routes if views else [])
@@ -95,6 +98,40 @@ class Queries:
             return error(ErrorCode.BAD_REQUEST, str(refused), now=self._now())
         except ForbiddenField as refused:
             return error(ErrorCode.FORBIDDEN, str(refused), now=self._now())
+
+    async def one(self, view: str, key: str, request: Request, level: Classification) -> Response:
+        """One row, as OData has it."""
+        declared, dialect = self._declared[view], Dialect.of(request.headers) or PLAIN
+        try:
+            options = parse_options(dict(request.query_params), declared.properties)
+            row = await self._pages().one(view, key, level=level) if 1 <= len(key) <= MAX_KEY else None
+        except InvalidQuery as refused:
+            return error(ErrorCode.BAD_REQUEST, str(refused), now=self._now())
+        except ProtectionError as failure:
+            return error(failure.code, "This row can't be decrypted.", now=self._now(), status=500)
+        if row is None:
+            return error(ErrorCode.NOT_FOUND, f"There is nothing under {view}/{key[:MAX_KEY]}.", now=self._now())
+        shown = dialect.row(options.shape(row, declared.properties, whole=True), declared.properties)
+        of = f"{self._root(request)}{context(declared, options)}/$entity"
+        body = {"@odata.context": of} if dialect.annotated else {}
+        return self._odata(request, {**body, **shown}, dialect, {})
+
+    def _root(self, request: Request) -> str:
+        """Of the service, whole: some readers make a wrong address of a link without a host."""
+        return f"{self._public_url or str(request.base_url).rstrip('/')}/api/"
+
+    def _odata(
+        self, request: Request, body: Mapping[str, Any], dialect: Dialect, headers: Mapping[str, str]
+    ) -> Response:
+        reused = reuse(max_age=0, stale=0, private=True)
+        reused["Vary"] += _VARY
+        return answer_if_changed(
+            request,
+            odata_json(body).encode("utf-8", "surrogatepass"),
+            now=self._now(),
+            headers={**reused, **headers, **dialect.headers},
+            media_type=dialect.media_type,
+        )
 
     async def _answer(
         self, declared: ViewIndexes, request: Request, level: Classification, dialect: Dialect | None
@@ -117,24 +154,20 @@ class Queries:
         if page.next is not None and left != 0 and size:
             token = await self._continuations().make(page.next, left, bound)
             asked = {**given, AFTER: token}
-            following = f"{self._public_path}/api/{declared.view}?{urlencode(asked)}"
-        headers = reuse(max_age=0, stale=0, private=True)
-        headers["Vary"] += ", Accept, Prefer, OData-MaxVersion, OData-Version"
-        headers |= {} if preferred is None else {"Preference-Applied": f"odata.maxpagesize={size}"}
+            root = self._root(request) if dialect is not None else f"{urlsplit(self._public_url).path}/api/"
+            following = f"{root}{declared.view}?{urlencode(asked)}"
+        headers = {} if preferred is None else {"Preference-Applied": f"odata.maxpagesize={size}"}
         if dialect is None:
-            own = to_json(_own(rows, following, page))
-            return answer_if_changed(request, own, now=self._now(), headers=headers)
-        body: dict[str, Any] = {"@odata.context": context(declared, options)} if dialect.annotated else {}
+            own, reused = to_json(_own(rows, following, page)), reuse(max_age=0, stale=0, private=True)
+            reused["Vary"] += _VARY
+            return answer_if_changed(request, own, now=self._now(), headers={**reused, **headers})
+        body: dict[str, Any] = {}
+        if dialect.annotated:
+            body["@odata.context"] = self._root(request) + context(declared, options)
         body |= {} if page.total is None else {"@odata.count": page.total}
         body["value"] = [dialect.row(row, declared.properties) for row in rows]
         body |= {} if following is None else {"@odata.nextLink": following}
-        return answer_if_changed(
-            request,
-            odata_json(body).encode("utf-8", "surrogatepass"),
-            now=self._now(),
-            headers={**headers, **dialect.headers},
-            media_type=dialect.media_type,
-        )
+        return self._odata(request, body, dialect, headers)
 
     async def _page(self, view: str, options: Options, place: Place, size: int, level: Classification) -> QueryPage:
         query = PageQuery(
@@ -153,7 +186,9 @@ class Queries:
 def _own(rows: list[dict[str, Any]], following: str | None, page: QueryPage) -> dict[str, Any]:
     body: dict[str, Any] = {"value": rows, "count": len(rows)}
     body |= {} if following is None else {"nextLink": following}
-    return body if page.total is None else {**body, "totalCount": page.total}
+    if page.total is not None:  # by both names: readers of OData that say nothing of it know the other one
+        body |= {"totalCount": page.total, "@odata.count": page.total}
+    return body
 
 
 def _preferred(request: Request) -> int | None:

@@ -36,7 +36,8 @@ class Function:
     Attributes
     ----------
     call:
-        Named as the function is; its parameter is `messages`, `events`, `event`, `timer` or `req`, as its trigger says.
+        Named as the function is; its parameter is `messages`, `message`, `events`, `event`, `timer` or `req`, as its
+        trigger says.
     app:
         The app that runs it.
     """
@@ -53,19 +54,27 @@ class Function:
 
 @dataclass(frozen=True, kw_only=True)
 class QueueTrigger:
-    """Batches of a queue as `messages`. `queue` is a name or `%SETTING%`."""
+    """Messages of a queue; `queue` is a name or `%SETTING%`.
+
+    Attributes
+    ----------
+    many:
+        Batches as `messages`, one after the other. Without it one message as `message`, many side by side, whose locks
+        the host renews: for work that waits for somebody else.
+    """
 
     queue: str
     sessions: bool = False
+    many: bool = True
 
     def bind(self, blueprint: func.Blueprint, call: Callable[..., Any]) -> None:
         """Register a function with this trigger."""
         blueprint.service_bus_queue_trigger(
-            arg_name="messages",
+            arg_name="messages" if self.many else "message",
             connection="ServiceBus",
             queue_name=self.queue,
             data_type="binary",
-            cardinality="many",
+            cardinality="many" if self.many else "one",
             is_sessions_enabled=True if self.sessions else None,
         )(call)
 

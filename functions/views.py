@@ -17,6 +17,7 @@ from shared.messages import ErrorCode, Registry
 from shared.privacy import access_level_of
 from shared.query import NAMES, Freshness, RowCache, ViewReader, findable
 
+from .odata import set_name
 from .openapi import find_docs, query_docs, row_docs
 from .queries import AFTER, Queries
 
@@ -94,6 +95,23 @@ class Views:
                 query=NAMES | {AFTER} | by_value,
                 docs=query_docs(name, fields, models),
             )
+            if (of := set_name(name)) != name:
+                yield Route(
+                    method="GET",
+                    path=of,
+                    endpoint=partial(self._asked_by_query, self._queries, name, ()),
+                    access=READERS,
+                    query=NAMES | {AFTER},
+                    described=False,
+                )
+            yield Route(
+                method="GET",
+                path=f"{of}('{{key}}')",
+                endpoint=partial(self._shown_as_odata, self._queries, name),
+                access=READERS,
+                query=frozenset({"$select", "$expand"}),
+                described=False,
+            )
         elif fields:
             yield Route(
                 method="GET",
@@ -115,6 +133,11 @@ class Views:
             message = f"{min(more)}: can't be combined with {min(asked & set(by_value))}."
             return error(ErrorCode.BAD_REQUEST, message, now=self._now())
         return await self.find(view, request)
+
+    async def _shown_as_odata(self, queries: Queries, view: str, request: Request) -> Response:
+        """One row by its key as OData writes it: in quotes, with those within it doubled."""
+        key = key_in_path(request.path_params["key"]).replace("''", "'")
+        return await queries.one(view, key, request, access_level(request))
 
     async def one(self, view: str, key: str, request: Request) -> Response:
         """One row of a read model."""

@@ -17,6 +17,7 @@ _MODULES = (
     "pausing",
     "streams",
     "read_models",
+    "graphql",
     "dead_letters",
     "state",
     "sending",
@@ -35,6 +36,7 @@ _MODULES = (
     "metrics",
     "synthetic",
     "polling",
+    "subscriptions",
     "notifications",
     "undelivered",
 )

@@ -4,9 +4,12 @@ from collections.abc import Mapping, Sequence
 
 from functions.continuation import Continuations
 from functions.queries import Queries
+from functions.triggers import AppName
 from functions.views import Views
+from shared.jobs import Job, JobRun, parse_schedule
 from shared.query import (
     Freshness,
+    Indexer,
     Pages,
     Projector,
     ReadModels,
@@ -18,7 +21,7 @@ from shared.query import (
 from shared.query.settings import ReadingSettings
 from shared.streams import StreamEvent
 from shared.synthetic import VIEW
-from shared.telemetry import Metrics
+from shared.telemetry import Metrics, log_event
 
 from .capability import Capability
 from .composition import Composition
@@ -56,6 +59,12 @@ def read_models(composition: Composition) -> ReadModels:
     return composition.closing(
         ReadModels(composition.get(platform).table(VIEWS_TABLE), composition.get(declared_indexes))
     )
+
+
+def indexer(composition: Composition) -> Indexer:
+    """Has the rows that are there already found by what is declared now."""
+    table = composition.closing(composition.get(platform).table(VIEWS_TABLE))
+    return Indexer(table, composition.get(read_models), composition.get(declared_indexes))
 
 
 def projector(composition: Composition) -> Projector:
@@ -113,7 +122,7 @@ def capability(composition: Composition) -> Capability:
         declared,
         lambda: composition.get(view_pages),
         lambda: composition.get(continuations),
-        public_path=composition.settings.public_path,
+        public_url=composition.settings.public_url,
         now=composition.now,
     )
     views = Views(
@@ -132,17 +141,24 @@ def capability(composition: Composition) -> Capability:
     async def project(events: Sequence[StreamEvent]) -> None:
         await composition.get(projector).project(events)
 
+    async def index_views(run: JobRun) -> bool:
+        done = await composition.get(indexer).run(run.time_left)
+        if done.seen:
+            log_event("views indexed", rows=done.seen, changed=done.changed, complete=done.complete)
+        return not done.complete
+
+    indexing = Job(name="index-views", app=AppName.STREAMS, schedule=parse_schedule("5m"), call=index_views)
     projecting = stream_consumer(composition, "read_models", project, hub=EVENTS, group=EVENTS.groups[0])
     keeps = projecting.names
     return Capability(
         name="read-models",
         functions=[projecting.function],
-        jobs=[projecting.job],
+        jobs=[projecting.job, *([indexing] if declared else [])],
         probes={"read-models": projecting.lag},
         metrics=[Metrics.stream_events, Metrics.stream_delay, Metrics.stream_lag],
         routes=[*views.routes(), *queries.routes()],
         resources=[rows],
-        settings=list(ReadingSettings.variables()),
+        settings=[name for name in ReadingSettings.variables() if "GRAPHQL" not in name],
         needs=[
             *projecting.needs,
             Need(access=Access.WRITE, to=rows, why="Keeps the read models.", by=keeps),

@@ -54,7 +54,7 @@ class AppDescription:
 
     `functions` are dictionaries with `name`, `bindings` as in function.json, and `retry`; `seconds` is the time that
     the import of `function_app` took. `declarations` is what the app says of itself, `openapi` how it describes its
-    API; both are there only where they were asked for.
+    API, `graph` the schema of its graph; all are there only where they were asked for.
     """
 
     seconds: float
@@ -63,6 +63,7 @@ class AppDescription:
     constants: Mapping[str, float]
     declarations: Mapping[str, Any] = field(default_factory=dict)
     openapi: Mapping[str, Any] = field(default_factory=dict)
+    graph: str = ""
 
 
 def sample_environment(folder: Path) -> dict[str, str]:
@@ -142,4 +143,5 @@ def describe(
         constants=found["constants"],
         declarations=found.get("declarations", {}),
         openapi=found.get("openapi", {}),
+        graph=found.get("graph", ""),
     )

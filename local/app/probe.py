@@ -50,7 +50,15 @@ def _declared(module: Any) -> dict[str, Any]:
     return {
         "declarations": composing.declarations(module.capabilities, module.composition.registry, type(module.settings)),
         "openapi": json.loads(asyncio.run(_got(app, "/api/openapi.json"))),
+        "graph": _graph(module.composition),
     }
+
+
+def _graph(composition: Any) -> str:
+    """The schema of the graph, in its own language."""
+    printer = importlib.import_module("graphql")
+    engine = composition.get(importlib.import_module("functions.composition.graphql").graph_engine)
+    return str(printer.print_schema(engine.schema))
 
 
 async def _got(app: Any, path: str) -> bytes:

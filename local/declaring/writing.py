@@ -39,6 +39,7 @@ def declared_files(app: AppDescription, project: Path) -> Sequence[Written]:
         Written("local/config/eventhubs.json", json.dumps(event_hubs_config(declared), indent=2) + "\n"),
         Written("infra/main.bicepparam", parameters_of_all_stages(project / "infra")),
         Written(_OPENAPI, json.dumps(app.openapi, indent=1) + "\n"),
+        Written("docs/schema.graphql", app.graph + "\n"),
         Written("docs/what-the-app-consists-of.md", page(declared)),
     )
 

@@ -58,11 +58,14 @@ class PartnerScripts:
 
     def settings(self, running: Mapping[str, RunningPartner]) -> dict[str, str]:
         """What the app is set to for them, where the user has no settings of his own."""
-        if not running:
-            return {}
-        own = {name: value for text in self.texts.values() for name, value in _part(text, "settings").items()}
-        urls = [f"{name}={one.url}" for partner, one in running.items() for name in self.names[partner]]
-        return {**own, "SLUICE_PARTNER_URLS": ",".join(urls)}
+        own = {name: value for one in running for name, value in _part(self.texts[one], "settings").items()}
+        return {**own, "SLUICE_PARTNER_URLS": ""} if running else {}
+
+    def urls(self, given: str, running: Mapping[str, RunningPartner]) -> str:
+        """`SLUICE_PARTNER_URLS`: what the user gives, and the simulated partner of every other name."""
+        known = {one.partition("=")[0].strip() for one in given.split(",")}
+        own = [(name, one.url) for partner, one in running.items() for name in self.names[partner]]
+        return ",".join([*([given] if given else []), *(f"{name}={url}" for name, url in own if name not in known)])
 
 
 @asynccontextmanager

@@ -261,6 +261,8 @@ class Stack:
             running_partners(self._scripts, self.data.partners, self.urls, first=self._options.ports.partners)
         )
         settings = app_settings(self._options.project, connections, identity, self._scripts.settings(self.partners))
+        if self.partners:
+            settings["SLUICE_PARTNER_URLS"] = self._scripts.urls(settings["SLUICE_PARTNER_URLS"], self.partners)
         settings |= self._options.settings
         self.settings = settings
         settings["SLUICE_SPAN_STORE"] = str(self.data.spans)

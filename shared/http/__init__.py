@@ -3,7 +3,7 @@
 from .answers import accepted, error, internal_error, status_of, success
 from .bodies import BadBody, NamedUpload, content_encoding, declared_length, media_type, named_upload, read_body
 from .commands import Refused
-from .conditional import answer_if_changed, max_age_of, reuse
+from .conditional import answer_if_changed, max_age_of, precondition, reuse
 from .guarded import Guarded, caller_of
 from .idempotency import LONGEST_KEY, id_of_line, id_under, idempotency_key
 from .intake import Intake
@@ -63,6 +63,7 @@ __all__ = [
     "max_age_of",
     "media_type",
     "named_upload",
+    "precondition",
     "read_body",
     "reuse",
     "status_of",

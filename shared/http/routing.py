@@ -21,7 +21,7 @@ PRODUCERS: Access = frozenset({Role.PRODUCER})
 READERS: Access = frozenset({Role.READER, Role.OPERATOR})
 EVERY_ROLE: Access = frozenset(Role)
 _PREFIX = "/api/"
-_PATH = re.compile(r"\$?[A-Za-z0-9._~-]+|\{[A-Za-z]\w*\}")
+_PATH = re.compile(r"\$?[A-Za-z0-9._~-]+(\('\{[A-Za-z]\w*\}'\))?|\{[A-Za-z]\w*\}")
 
 
 class WrongRoute(ValueError):
@@ -35,7 +35,8 @@ class Route:
     Attributes
     ----------
     path:
-        Without the prefix and without a slash before or after; a part in braces is a parameter: `orders/{key}`.
+        Without the prefix and without a slash before or after, empty for the prefix itself; a part in braces is a
+        parameter: `orders/{key}`.
     access:
         Who may call it; ANONYMOUS lets everybody in.
     scheme:
@@ -67,7 +68,7 @@ class Route:
     direct: bool = False
 
     def __post_init__(self) -> None:
-        if not self.path or not all(_PATH.fullmatch(part) for part in self.path.split("/")):
+        if self.path and not all(_PATH.fullmatch(part) for part in self.path.split("/")):
             raise WrongRoute(f"the route {self.method} /api/{self.path} isn't well-formed")
         if self.direct and "{" in self.path:
             raise WrongRoute(f"the route {self.method} /api/{self.path} has parameters, so it can't go straight")

@@ -40,7 +40,7 @@ MAX_KEY = 128
 """Longest key in characters: the limit of an Event Hubs partition key and a Service Bus session id."""
 FIRST_VERSION = "1.0"
 _IN_NO_PATH = frozenset("/\\%?#")
-OWN_PATHS = frozenset({"messages", "operations", "health", "docs", "webhooks", "odata"})
+OWN_PATHS = frozenset({"messages", "operations", "health", "docs", "webhooks"})
 """First segments of the API's own paths: a route or read model there could never be reached."""
 
 Priority = Lane | Callable[[Any], Lane]

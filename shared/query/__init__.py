@@ -3,6 +3,7 @@
 from .declared import indexes_of
 from .filters import InvalidQuery
 from .indexes import ViewIndexes, WrongIndex
+from .indexing import Indexed, Indexer
 from .options import MAX_TOP, NAMES, Options, parse_options
 from .paging import ForbiddenField, PageQuery, Pages, Place, QueryPage, QueryRow
 from .projector import Projector
@@ -17,6 +18,8 @@ __all__ = [
     "CachedRow",
     "ForbiddenField",
     "Freshness",
+    "Indexed",
+    "Indexer",
     "InvalidQuery",
     "Kind",
     "Options",

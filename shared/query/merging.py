@@ -65,7 +65,7 @@ async def merged(
         if one.before or after is None or after < one.end
     ]
     await asyncio.gather(*(stream.fill() for stream in streams))
-    heap = [(_order(stream.place()), number) for number, stream in enumerate(streams) if stream.rows]
+    heap = [(place_order(stream.place()), number) for number, stream in enumerate(streams) if stream.rows]
     heapq.heapify(heap)
     while heap:
         _, number = heap[0]
@@ -74,7 +74,7 @@ async def merged(
         yield found
         await stream.fill()
         if stream.rows:
-            heapq.heapreplace(heap, (_order(stream.place()), number))
+            heapq.heapreplace(heap, (place_order(stream.place()), number))
         else:
             heapq.heappop(heap)
 
@@ -86,6 +86,6 @@ def _query(partition: str, one: Range, after: str | None, select: Sequence[str],
     return Query(partition=partition, end=one.end, where=where, select=select, size=size)
 
 
-def _order(place: str) -> bytes:
+def place_order(place: str) -> bytes:
     """As the store compares."""
     return place.encode("utf-16-be", "surrogatepass")

@@ -1,6 +1,7 @@
 """Answers a query of a view page by page: one way for every door, REST, OData or GraphQL."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -12,9 +13,9 @@ from shared.classification import Classification
 from shared.encryption import ProtectionError
 from shared.privacy import FieldProtection
 
-from .filters import All, Compare, Filter, OneOf, Some, holds, names_in
+from .filters import All, Compare, Filter, InvalidQuery, OneOf, Some, holds, names_in
 from .indexes import Field, ViewIndexes
-from .merging import Found
+from .merging import Found, place_order
 from .planning import Plan, counters_of, plan
 from .reader import ViewReader
 from .views import ReadModels
@@ -117,6 +118,48 @@ class Pages:
         if found.keys is not None:
             return await self._by_keys(declared, found.keys, query, level, total)
         return await self._by_ranges(declared, found, query, level, total)
+
+    async def preceding(self, view: str, query: PageQuery, *, level: Classification) -> tuple[Place, bool]:
+        """Where the page of `query.top` rows begins that ends before `query.place`, or with the last row where that is
+        the beginning; and whether there are rows before it.
+
+        The order is followed from its beginning, by its entries alone, where rows that don't fit any more count too.
+
+        Raises
+        ------
+        InvalidQuery
+            No index serves it, or too many rows are before that page.
+        ForbiddenField, KeysUnavailable
+        """
+        declared = self._declared[view]
+        self._refuse_masked(declared, query, level)
+        found = plan(declared, query.filter, query.order, await self._tokens(declared, query.filter))
+        end = None if query.place.after is None else place_order(query.place.after)
+        latest: deque[str] = deque(maxlen=query.top + 1)
+        if found.keys is not None:
+            latest += [key for key in found.keys if end is None or place_order(key) < end]
+        else:
+            async with aclosing(self._rows.found(view, found.ranges, after=None, size=EXAMINED)) as source:
+                passed = 0
+                async for one in source:
+                    if end is not None and place_order(one.place) >= end:
+                        break
+                    if (passed := passed + 1) > PASSED:
+                        raise InvalidQuery(f"More than {PASSED} rows are before that page: ask from the beginning")
+                    latest.append(one.place)
+        more = len(latest) > query.top
+        return Place(latest[0] if more else None), more
+
+    async def one(self, view: str, key: str, *, level: Classification) -> dict[str, Any] | None:
+        """A row by its key, or None.
+
+        Raises
+        ------
+        ProtectionError, KeysUnavailable
+        """
+        text = await self._reader.shown(view, key, {}, level=level)
+        value = None if text is None else from_json(text)
+        return value if isinstance(value, dict) else None
 
     @staticmethod
     def _refuse_masked(declared: ViewIndexes, query: PageQuery, level: Classification) -> None:

@@ -77,7 +77,13 @@ class Property:
             return None
         try:
             return self._read(found)
-        except (ValueError, InvalidOperation, OverflowError, TypeError):
+        except (
+            ValueError,
+            InvalidOperation,
+            OverflowError,
+            TypeError,
+            AttributeError,
+        ):  # of a list, UUID raises the last
             return None
 
     def _read(self, found: Any) -> Value:

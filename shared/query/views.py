@@ -174,6 +174,33 @@ class ReadModels:
                 found.append(Delete(columns, stored.etag))
         return found
 
+    async def index_again(self, declared: ViewIndexes, row: Entity) -> bool:
+        """Have a row that was read found by what is declared now; whether anything had to be changed."""
+        found: Entity | None = row
+
+        async def change() -> bool:
+            nonlocal found
+            stored, found = found, None
+            stored = stored or await self._table.get(row["PartitionKey"], row["RowKey"])
+            if stored is None:
+                return False
+            again = ViewRow(
+                view=declared.view,
+                key=stored["key"],
+                value=unpack(stored),
+                event_id=stored["eventId"],
+                sequence=int(stored["sequence"]),
+            )
+            one, counted = _Written(again, *declared.entries(from_json(again.value), again.key)), Counter[str]()
+            moved = one.moved(stored, counted)
+            if not moved and not any(counted.values()):
+                return False
+            counters = await self._counters(row["PartitionKey"], counted)
+            await self._table.submit([Replace(one.columns(), stored.etag), *moved, *counters])
+            return True
+
+        return await again_on_conflict(change, subject=f"the row {declared.view}/{row['key']}", tries=_TRIES)
+
     async def get(self, view: str, key: str) -> str | None:
         """The JSON of a row, or None."""
         row = await self.read(view, key)
@@ -194,7 +221,7 @@ class ReadModels:
         entries = bool(ranges) and ranges[0].before != ""
         return merged(
             self._table,
-            _partitions(view),
+            partitions_of(view),
             ranges,
             after=after,
             select=["RowKey", "key"] if entries else [],
@@ -203,7 +230,7 @@ class ReadModels:
 
     async def count(self, view: str, counters: Sequence[str]) -> int:
         """The sum of some counters."""
-        places = [(partition, name) for partition in _partitions(view) for name in counters]
+        places = [(partition, name) for partition in partitions_of(view) for name in counters]
         found = await asyncio.gather(*(self._table.get(*place, select=["rows"]) for place in places))
         return sum(int(row["rows"]) for row in found if row is not None)
 
@@ -213,7 +240,11 @@ class ReadModels:
         The index is written with its rows; of entries that an earlier value of a row left behind nothing is returned.
         """
         found = await asyncio.gather(
-            *(self._indexed(partition, name, token, top, after) for partition in _partitions(view) for token in tokens)
+            *(
+                self._indexed(partition, name, token, top, after)
+                for partition in partitions_of(view)
+                for token in tokens
+            )
         )
         keys = sorted({key for group in found for key in group}, key=row_safe)
         page, more = keys[:top], len(keys) > top or any(len(group) == top for group in found)
@@ -254,7 +285,8 @@ def is_row(columns: Mapping[str, Any]) -> bool:
     return "eventId" in columns
 
 
-def _partitions(view: str) -> list[str]:
+def partitions_of(view: str) -> list[str]:
+    """The partitions of a view."""
     return [f"{view}:{shard:02d}" for shard in range(_SHARDS)]
 
 

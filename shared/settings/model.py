@@ -20,6 +20,7 @@ from shared.rotation.settings import RotationSettings
 from shared.secrets.settings import SecretSettings
 from shared.sending.settings import SendingSettings
 from shared.state.settings import StateSettings
+from shared.subscriptions.settings import SubscriptionSettings
 from shared.telemetry.settings import TelemetrySettings
 from shared.tokenization.settings import TokenizationSettings
 
@@ -46,6 +47,7 @@ class Settings(
     AzureSettings,
     TelemetrySettings,
     HealthSettings,
+    SubscriptionSettings,
 ):
     """All settings in one model; `load` names everything that is wrong with them at once."""
 

@@ -45,7 +45,8 @@ class MemoryTable(Table):
         """See `Table`."""
         conditions = query.conditions()
         begin = (start["PartitionKey"], start["RowKey"]) if start else ("", "")
-        places = sorted((place for place in self.rows if _ordered(place) >= _ordered(begin)), key=_ordered)
+        within = (place for place in self.rows if query.partition in (None, place[0]))
+        places = sorted((place for place in within if _ordered(place) >= _ordered(begin)), key=_ordered)
         found: list[Entity] = []
         for place in places:
             row = self.rows[place]

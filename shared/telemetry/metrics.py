@@ -189,6 +189,22 @@ class Metrics:
         unit="{breaker}",
         description="Whether this instance has opened the breaker of a partner's endpoints: 1 open, 0 closed again",
     )
+    webhook_deliveries = Counter(
+        "sluice.webhook.deliveries",
+        unit="{delivery}",
+        description="Deliveries of webhooks that began, and attempts by subscription and outcome: delivered, failed, "
+        "throttled or gone",
+    )
+    webhook_duration = Histogram(
+        "sluice.webhook.duration",
+        unit="s",
+        description="How long a receiver of webhooks takes to answer, by subscription",
+    )
+    webhook_disabled = Counter(
+        "sluice.webhook.disabled",
+        unit="{subscription}",
+        description="Subscriptions that were disabled since their receiver is gone, or has failed for five days",
+    )
     keys_cached = Gauge(
         "sluice.keys.cached",
         unit="{key}",

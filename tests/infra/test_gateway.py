@@ -271,7 +271,7 @@ def test_what_the_platform_answers_first_gets_the_apis_format(infra: Path) -> No
     asked = condition.get("condition", "")
     assert "StatusCode >= 400" in asked
     assert '"Content-Type"' in asked
-    assert '"application/json"' in asked
+    assert '"^application/(json|x-ndjson|graphql-response)"' in asked
 
 
 def test_what_only_the_platform_may_say_is_taken_away(infra: Path) -> None:

@@ -34,6 +34,7 @@ LATE = (
     "azure.monitor",
     "azure.ai",
     "cryptography",
+    "graphql",
     "opentelemetry.sdk",
     "opentelemetry.instrumentation",
     "rich",
@@ -108,6 +109,7 @@ def test_the_composed_app_has_its_functions(project: Path, streams: str) -> None
     assert done.returncode == 0, done.stderr
     assert sorted(done.stdout.splitlines()) == [
         "api httpTrigger",
+        "deliver_webhook serviceBusTrigger",
         "jobs_ordered timerTrigger",
         "jobs_streams timerTrigger",
         "lane_high serviceBusTrigger",
@@ -117,6 +119,7 @@ def test_the_composed_app_has_its_functions(project: Path, streams: str) -> None
         "read_models eventHubTrigger",
         "secret_events eventGridTrigger",
         "secret_events_queue serviceBusTrigger",
+        "webhooks eventHubTrigger",
     ]
 
 

@@ -34,13 +34,14 @@ def messages_are_binary(facts: Facts) -> Iterator[Problem]:
 
 @rule(
     "messages-come-in-batches",
-    checks="functions on queues and hubs take many at once",
+    checks="functions on queues and hubs take many at once, but for those on queues whose parameter is `message`",
     consequence="each message is a call of its own: a tenth of the throughput, and on hubs a checkpoint for each event",
-    remedy='give the trigger cardinality="many"',
+    remedy='give the trigger cardinality="many"; one that waits for others takes one `message`, by many=False',
 )
 def messages_come_in_batches(facts: Facts) -> Iterator[Problem]:
+    single = {one.function for one in facts.queue_triggers if one.text("name") == "message"}
     for trigger in (*facts.queue_triggers, *facts.stream_triggers):
-        if trigger.text("cardinality").lower() != "many":
+        if trigger.text("cardinality").lower() != "many" and trigger.function not in single:
             yield Problem("", _place(facts, trigger), f"{trigger.function} takes one at a time")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
@@ -15,16 +16,18 @@ from schemathesis.engine import events, from_schema
 import integrations
 from functions.composition.read_models import read_models
 from functions.composition.secrets import secret_cache
+from functions.composition.subscriptions import deliveries, subscription_store, wake_queue
 from functions.composition.uploads import uploads
 from shared.authentication import Role, api_key_entry
 from shared.messages import discover
 from shared.query import ReadModels, indexes_of
 from shared.secrets import Secret
+from shared.subscriptions import Deliveries, SubscriptionStore
 from shared.tables import MemoryTable
 from tests.scale import SCALE
-from tests.unit.memory import MemoryUploads
+from tests.unit.memory import MemoryUploads, MemoryWakes
 
-from .conftest import ENVIRONMENT, Running
+from .conftest import ENVIRONMENT, Running, utc_now
 
 CASES = max(1, int(SCALE))
 """Random requests for each operation and kind, beside those that the document's bounds give: some hundreds."""
@@ -70,8 +73,15 @@ def test_every_answer_is_as_described() -> None:
     entry = api_key_entry("contract", key, [role.value for role in Role])
     environment = ENVIRONMENT | {"SLUICE_AUTH": "required", "SLUICE_API_KEYS": f"[{entry}]"}
     registry = discover(integrations)
-    rows = ReadModels(MemoryTable("readmodels"), indexes_of(registry))
-    running = Running(registry, environment, {uploads: MemoryUploads(), read_models: rows, secret_cache: _Vault()})
+    parts = {
+        uploads: MemoryUploads(),
+        read_models: ReadModels(MemoryTable("readmodels"), indexes_of(registry)),
+        secret_cache: _Vault(),
+        subscription_store: SubscriptionStore(MemoryTable("subscriptions"), None, clock=time.monotonic),
+        deliveries: Deliveries(MemoryTable("deliveries"), now=utc_now),
+        wake_queue: MemoryWakes(),
+    }
+    running = Running(registry, environment, parts)
     config = SchemathesisConfig()
     config.update(seed=17, max_failures=None)
     config.projects.default.update(

@@ -8,6 +8,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import http_sf
 import pytest
 
 from functions.composition.limits import limits, limits_table
@@ -115,6 +116,20 @@ async def test_the_fields_name_every_limit(door: Door) -> None:
     assert answer.headers["x-ratelimit-limit"] == "4"
     assert 0 <= int(answer.headers["x-ratelimit-remaining"]) <= 3
     assert int(answer.headers["x-ratelimit-reset"]) >= 1
+
+
+async def test_a_parser_of_others_reads_the_fields(door: Door) -> None:
+    """As lists of structured fields, RFC 9651."""
+    answer = await door.order("acme")
+    policies: Any = http_sf.parse(answer.headers["ratelimit-policy"].encode(), tltype="list")
+    assert policies == [
+        ("POST /orders", {"q": 4, "w": 2}),
+        ("requests", {"q": 20, "w": 2}),
+        ("day", {"q": 50, "w": 86_400}),
+    ]
+    states: Any = http_sf.parse(answer.headers["ratelimit"].encode(), tltype="list")
+    assert [(name, sorted(state)) for name, state in states] == [(name, ["r", "t"]) for name, _ in policies]
+    assert all(0 <= state["r"] <= policy["q"] for (_, state), (_, policy) in zip(states, policies, strict=True))
 
 
 async def test_a_refusal_reads_nothing_of_the_body(door: Door) -> None:

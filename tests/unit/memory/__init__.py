@@ -8,6 +8,7 @@ from .query import MemoryViews
 from .sending import MemoryLanes, MemoryPublisher, Sent
 from .state import MemoryState
 from .streams import Host, MemoryLog
+from .subscriptions import MemoryWakes
 from .uploads import MemoryUploads
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "MemoryState",
     "MemoryUploads",
     "MemoryViews",
+    "MemoryWakes",
     "Sent",
     "Surroundings",
     "claim_of",

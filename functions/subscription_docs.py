@@ -1,0 +1,220 @@
+"""What the routes of subscriptions say of themselves in the API's description."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel
+
+from shared.subscriptions import DeliveryStatus
+from shared.subscriptions.subscription import LONGEST_TEXT, MOST_PATHS, MOST_VALUES, PATH
+
+from .schemas import ANSWERS, Named, reference
+
+__all__ = ["subscription_docs"]
+
+_CORRELATION = {"X-Correlation-ID": reference("headers", "CorrelationId")}
+_ERRORS = {
+    403: "Forbidden",
+    404: "NotFound",
+    412: "PreconditionFailed",
+    413: "PayloadTooLarge",
+    415: "UnsupportedMediaType",
+    500: "InternalError",
+}
+_TEXT, _TIME, _COUNT = {"type": "string"}, {"type": "string", "format": "date-time"}, {"type": "integer", "minimum": 0}
+_MAYBE_TIME = {"type": ["string", "null"], "format": "date-time"}
+
+
+_SCALARS = ["string", "number", "boolean", "null"]
+_SCALAR = {"type": _SCALARS, "maxLength": LONGEST_TEXT}
+_COMPARED = {"type": ["string", "number"], "maxLength": LONGEST_TEXT}
+_WANTED = Named(
+    "FilterValue",
+    {
+        **_SCALAR,
+        "type": [*_SCALARS, "object"],
+        "description": "A value that must be there, or operators that must all hold.",
+        "minProperties": 1,
+        "additionalProperties": False,
+        "properties": {
+            "eq": _SCALAR,
+            "ne": _SCALAR,
+            "in": {"type": "array", "minItems": 1, "maxItems": MOST_VALUES, "items": _SCALAR},
+            **dict.fromkeys(("gt", "ge", "lt", "le"), _COMPARED),
+            "exists": {"type": "boolean"},
+        },
+    },
+)
+_FILTER = {
+    "type": "object",
+    "description": "By path into the event's data what must be there.",
+    "maxProperties": MOST_PATHS,
+    "propertyNames": {"pattern": f"^({PATH.pattern})$"},
+    "additionalProperties": _WANTED,
+}
+
+
+def _object(properties: dict[str, Any], *, optional: tuple[str, ...] = ()) -> dict[str, Any]:
+    required = [name for name in properties if name not in optional]
+    return {"type": "object", "required": required, "properties": properties}
+
+
+_SUBSCRIPTION = Named(
+    "Subscription",
+    _object(
+        {
+            "id": _TEXT,
+            "url": _TEXT,
+            "eventTypes": {"type": "array", "items": _TEXT},
+            "filter": {"type": "object"},
+            "description": _TEXT,
+            "ordered": {"type": "boolean"},
+            "mode": _TEXT,
+            "payloadFormat": _TEXT,
+            "rate": {"type": ["number", "null"]},
+            "concurrency": _COUNT,
+            "status": {"type": "string", "enum": ["enabled", "disabled"]},
+            "reason": {"type": ["string", "null"], "description": "Why it is disabled."},
+            "failingSince": _MAYBE_TIME,
+            "createdAt": _TIME,
+            "changedAt": _TIME,
+            "secret": {"type": "string", "description": "Only where it is new."},
+        },
+        optional=("secret",),
+    ),
+)
+_TRY = Named(
+    "WebhookAttempt",
+    _object(
+        {
+            "at": _TIME,
+            "status": {"type": ["integer", "null"]},
+            "seconds": {"type": "number"},
+            "answer": {"type": ["string", "null"], "description": "Its first characters."},
+            "problem": _TEXT,
+        }
+    ),
+)
+_DELIVERY = Named(
+    "WebhookDelivery",
+    _object(
+        {
+            "id": _TEXT,
+            "messageId": {"type": "string", "description": "`webhook-id`"},
+            "eventId": _TEXT,
+            "eventType": _TEXT,
+            "status": {"type": "string", "enum": list(DeliveryStatus)},
+            "createdAt": _TIME,
+            "nextAt": _MAYBE_TIME,
+            "attempts": _COUNT,
+            "tries": {"type": "array", "items": _TRY},
+        }
+    ),
+)
+
+
+_CONFLICT = {
+    "description": "Not as it is now: it is disabled, being sent, or one too many.",
+    "headers": _CORRELATION,
+    "content": {"application/json": {"schema": reference("schemas", "Error")}},
+}
+
+
+def _refusal(status: int) -> dict[str, Any]:
+    name = _ERRORS[status]
+    return {**reference("responses", name), "description": ANSWERS[name]["description"]}
+
+
+def _page(of: Named) -> Named:
+    properties = {"value": {"type": "array", "items": of}, "count": _COUNT, "nextLink": _TEXT}
+    return Named(f"{of.name}Page", _object(properties, optional=("nextLink",)))
+
+
+_REPLAYED = Named("Replayed", _object({"replayed": _COUNT, "more": {"type": "boolean"}}))
+_SUBSCRIPTIONS, _DELIVERIES = _page(_SUBSCRIPTION), _page(_DELIVERY)
+_CALLS: dict[str, tuple[str, str, int, Any, tuple[int, ...]]] = {
+    "create": ("createSubscription", "Subscribe to events", 201, _SUBSCRIPTION, (403, 409, 413, 415)),
+    "owned": ("listSubscriptions", "One's own subscriptions", 200, _SUBSCRIPTIONS, ()),
+    "show": ("getSubscription", "One subscription", 200, _SUBSCRIPTION, (404,)),
+    "change": ("changeSubscription", "Change a subscription", 200, _SUBSCRIPTION, (403, 404, 412, 413, 415)),
+    "delete": ("deleteSubscription", "Delete a subscription", 204, None, (404,)),
+    "rotate": ("rotateSubscriptionSecret", "Have a new secret", 200, _SUBSCRIPTION, (404,)),
+    "test": ("testSubscription", "Send a test event", 202, _DELIVERY, (404, 409)),
+    "replay": ("replaySubscription", "Send again what was missed", 202, _REPLAYED, (404, 409, 413, 415)),
+    "list_deliveries": ("listDeliveries", "The newest deliveries", 200, _DELIVERIES, (404,)),
+    "show_delivery": ("getDelivery", "One delivery", 200, _DELIVERY, (404,)),
+    "resend": ("resendDelivery", "Send a delivery again", 202, _DELIVERY, (404, 409)),
+    "payload": ("getDeliveryPayload", "The data of a delivery", 200, {}, (404, 500)),
+}
+
+
+def subscription_docs(
+    call: str, model: type[BaseModel] | None, *, most: int, event_types: Sequence[str]
+) -> dict[str, Any]:
+    """What an endpoint takes and answers, by the name of its call.
+
+    Parameters
+    ----------
+    most:
+        Deliveries of a page.
+    event_types:
+        Those that can be subscribed to.
+    """
+    name, summary, status, answer, errors = _CALLS[call]
+    done: dict[str, Any] = {"description": "Done.", "headers": _CORRELATION}
+    if answer is not None:
+        done["content"] = {"application/json": {"schema": answer}}
+    refusals = {str(code): _CONFLICT if code == 409 else _refusal(code) for code in errors}
+    docs: dict[str, Any] = {
+        "operationId": name,
+        "summary": summary,
+        "tags": ["subscriptions"],
+        "responses": {str(status): done, **refusals},
+    }
+    if model is not None:
+        body = Named(model.__name__, _asked(model, event_types))
+        docs["requestBody"] = {"required": True, "content": {"application/json": {"schema": body}}}
+    if call == "list_deliveries":
+        statuses = {"type": "string", "enum": list(DeliveryStatus)}
+        size = {"type": "integer", "minimum": 1, "maximum": most, "default": 50}
+        after = {"type": "string", "pattern": "^[0-9a-f-]{1,64}$"}
+        docs["parameters"] = [
+            {"name": "status", "in": "query", "required": False, "schema": statuses},
+            {"name": "top", "in": "query", "required": False, "schema": size},
+            {"name": "after", "in": "query", "required": False, "schema": after},
+        ]
+    if call == "change":
+        docs["parameters"] = [{"name": "If-Match", "in": "header", "required": False, "schema": _TEXT}]
+    return docs
+
+
+def _asked(model: type[BaseModel], event_types: Sequence[str]) -> dict[str, Any]:
+    """A body's schema, without the defaults: of a change they mean nothing."""
+    schema = model.model_json_schema(by_alias=True)
+    defined = schema.get("$defs", {})
+    properties: dict[str, Any] = {}
+    for name, one in schema["properties"].items():
+        of = defined.get(str(one.get("$ref", "")).rpartition("/")[2])
+        properties[name] = {"type": "string", "enum": of["enum"]} if of else dict(one)
+        if "anyOf" in one:  # a number, or null
+            number, null = properties[name].pop("anyOf")
+            properties[name] |= {**number, "type": [number["type"], null["type"]]}
+        for word in ("title", "default"):
+            properties[name].pop(word, None)
+    if "eventTypes" in properties:
+        properties["eventTypes"]["items"] = {"type": "string", "pattern": _pattern(event_types)}
+        properties["filter"] = _FILTER
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": schema.get("required", []),
+        "properties": properties,
+    }
+
+
+def _pattern(event_types: Sequence[str]) -> str:
+    prefixes = {name[: place + 1] for name in event_types for place, one in enumerate(name) if one == "."}
+    names = [re.escape(name) for name in event_types] + [re.escape(name) + r"\*" for name in sorted(prefixes)]
+    either = "|".join([r"\*", *names])
+    return rf"^({either})(@[0-9]{{1,6}}\.[0-9]{{1,6}})?$"

@@ -1,0 +1,117 @@
+"""What subscribers send, as models, and what they are shown."""
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from shared.messages import Timestamp, rfc3339
+from shared.subscriptions import (
+    Delivery,
+    Mode,
+    PayloadFormat,
+    Status,
+    Subscription,
+    check_pattern,
+    conditions_of,
+)
+
+__all__ = ["ChangedSubscription", "NewSubscription", "Replay", "delivery_view", "subscription_view"]
+
+
+def _is_filter(value: dict[str, Any]) -> dict[str, Any]:
+    conditions_of(value)
+    return value
+
+
+def _whole(value: Any) -> Any:
+    """A whole number, which JSON may also write as 5.0."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Pattern = Annotated[str, AfterValidator(check_pattern)]
+Patterns = Annotated[list[Pattern], Field(min_length=1, max_length=50)]
+Filter = Annotated[dict[str, Any], AfterValidator(_is_filter)]
+Url = Annotated[
+    str, Field(min_length=1, max_length=2_048, description="https://, to a host on the public internet; else 403.")
+]
+Description = Annotated[str, Field(max_length=256)]
+Rate = Annotated[float, Field(ge=0.1, le=1_000, description="POSTs a second, of all instances together.")]
+Concurrency = Annotated[
+    int, Field(ge=1, le=64, description="POSTs side by side of each instance."), BeforeValidator(_whole)
+]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, populate_by_name=True, strict=True)
+
+
+class NewSubscription(_Body):
+    """What a subscriber asks for."""
+
+    url: Url
+    event_types: Patterns
+    filter: Filter = Field(default_factory=dict)
+    description: Description = ""
+    ordered: bool = False
+    mode: Annotated[Mode, Field(strict=False)] = Mode.AT_LEAST_ONCE
+    payload_format: Annotated[PayloadFormat, Field(strict=False)] = PayloadFormat.STANDARD
+    rate: Rate | None = None
+    concurrency: Concurrency = 8
+
+
+class ChangedSubscription(_Body):
+    """What a subscriber changes (RFC 7396): only what is named counts, and only `rate` may be null."""
+
+    url: Url = ""
+    event_types: Patterns = Field(default_factory=list)
+    filter: Filter = Field(default_factory=dict)
+    description: Description = ""
+    payload_format: Annotated[PayloadFormat, Field(strict=False)] = PayloadFormat.STANDARD
+    rate: Rate | None = None
+    concurrency: Concurrency = 8
+    status: Annotated[Status, Field(strict=False)] = Status.ENABLED
+
+
+class Replay(_Body):
+    """From when on what was missed is sent again."""
+
+    model_config = ConfigDict(strict=False)
+
+    since: Timestamp
+
+
+def subscription_view(one: Subscription) -> dict[str, Any]:
+    """One as its owner sees it, without its secret."""
+    return {
+        "id": one.id,
+        "url": one.url,
+        "eventTypes": list(one.event_types),
+        "filter": dict(one.filters),
+        "description": one.description,
+        "ordered": one.ordered,
+        "mode": one.mode.value,
+        "payloadFormat": one.payload_format.value,
+        "rate": one.rate,
+        "concurrency": one.concurrency,
+        "status": one.status.value,
+        "reason": one.reason or None,
+        "failingSince": None if one.failing_since is None else rfc3339(one.failing_since),
+        "createdAt": rfc3339(one.created_at),
+        "changedAt": rfc3339(one.changed_at),
+    }
+
+
+def delivery_view(one: Delivery) -> dict[str, Any]:
+    """One with its latest attempts."""
+    return {
+        "id": one.id,
+        "messageId": one.message_id,
+        "eventId": one.event_id,
+        "eventType": one.event_type,
+        "status": one.status.value,
+        "createdAt": rfc3339(one.created_at),
+        "nextAt": None if one.next_at is None else rfc3339(one.next_at),
+        "attempts": one.attempts,
+        "tries": list(one.tries),
+    }

@@ -1,0 +1,63 @@
+"""Subscriptions: webhooks to others, from the event log to their receivers."""
+
+from .addresses import AddressPolicy, RefusedAddress, Target, check_url
+from .deliverer import Deliverer
+from .deliveries import Attempt, Deliveries, Delivery, DeliveryPage, DeliveryStatus
+from .endpoint import Endpoints
+from .fan_out import FanOut
+from .payload import TEST_EVENT, Payloads, public_events
+from .proof import Proofs
+from .receiving import DeliveryReceiver
+from .sender import Answer, HttpSender, Sender, resolved
+from .signing import new_secret, signed_headers
+from .store import MOST_OF_ONE, SubscriptionStore
+from .subscription import (
+    Condition,
+    Mode,
+    PayloadFormat,
+    Status,
+    Subscription,
+    check_pattern,
+    conditions_of,
+    matches_type,
+)
+from .wakes import BrokerQueue, Wake, WakeQueue
+
+__all__ = [
+    "MOST_OF_ONE",
+    "TEST_EVENT",
+    "AddressPolicy",
+    "Answer",
+    "Attempt",
+    "BrokerQueue",
+    "Condition",
+    "Deliverer",
+    "Deliveries",
+    "Delivery",
+    "DeliveryPage",
+    "DeliveryReceiver",
+    "DeliveryStatus",
+    "Endpoints",
+    "FanOut",
+    "HttpSender",
+    "Mode",
+    "PayloadFormat",
+    "Payloads",
+    "Proofs",
+    "RefusedAddress",
+    "Sender",
+    "Status",
+    "Subscription",
+    "SubscriptionStore",
+    "Target",
+    "Wake",
+    "WakeQueue",
+    "check_pattern",
+    "check_url",
+    "conditions_of",
+    "matches_type",
+    "new_secret",
+    "public_events",
+    "resolved",
+    "signed_headers",
+]
