@@ -295,7 +295,7 @@ var appEndpoints = [for name in concat(blueNames, twoColours ? greenNames : []):
 
 // The API's app first: a rollout takes it last, so that a new kind of message finds its worker.
 var apps = [
-  { key: 'api', size: sizes.api, own: noSettings }
+  { key: 'api', size: sizes.api, own: apiSettings }
   { key: 'high', size: sizes.high, own: highSettings }
   { key: 'bulk', size: sizes.bulk, own: noSettings }
   { key: 'ordered', size: sizes.ordered, own: noSettings }
@@ -358,6 +358,11 @@ var notificationSettings = notifications ? { SLUICE_NOTIFICATION_URL: topic!.out
 // Smaller batches on the urgent lane: a message waits for fewer others, and scaling out begins at half the backlog.
 var highSettings = {
   AzureFunctionsJobHost__extensions__serviceBus__maxMessageBatchSize: '32'
+}
+
+// While the limits' store is away each instance admits its share of a limit.
+var apiSettings = {
+  SLUICE_RATE_INSTANCES: string(sizes.api.maximumInstances)
 }
 
 var noSettings = {}

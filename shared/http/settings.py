@@ -27,7 +27,7 @@ class HttpSettings(SettingsSlice):
     early_indexing: bool = Field(False, alias="PYTHON_ENABLE_INIT_INDEXING")
 
     shed: bool = Field(True, alias="SLUICE_SHED")
-    shed_least: int = Field(64, alias="SLUICE_SHED_LEAST", ge=1, le=100_000)
+    shed_least: int = Field(8, alias="SLUICE_SHED_LEAST", ge=1, le=100_000)
     shed_most: int = Field(1_000, alias="SLUICE_SHED_MOST", ge=1, le=100_000)
     shed_lag_seconds: float = Field(0.25, alias="SLUICE_SHED_LAG_SECONDS", gt=0, le=60)
     shed_storage_seconds: float = Field(2.0, alias="SLUICE_SHED_STORAGE_SECONDS", gt=0, le=60)

@@ -60,7 +60,7 @@ class ShedPolicy:
         Messages that wait to be sent.
     """
 
-    least: int = 64
+    least: int = 8
     most: int = 1_000
     begin: int = 200
     lag: float = 0.25

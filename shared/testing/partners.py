@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from fnmatch import fnmatchcase
+from glob import escape
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel
@@ -25,6 +27,8 @@ from shared.partners import (
     Surroundings,
 )
 from shared.state import StateStore
+
+from .recordings import read_recording
 
 __all__ = ["AnsweringPartner", "Asked", "partners_of"]
 
@@ -87,6 +91,23 @@ class AnsweringPartner:
         written = json.dumps(content) if text is None else text
         answer = None if broken else Received(status, given, written.encode())
         self._rules.insert(0, _Rule(method, path, times, answer))
+
+    def replays(self, recording: str | Path) -> None:
+        """Have it answer as was recorded by `dev.py partners record`: in order for each path, then the last again.
+
+        Raises
+        ------
+        WrongRecording
+        """
+        _, exchanges = read_recording(Path(recording).read_text(encoding="utf-8"))
+        last: set[tuple[str, str]] = set()
+        for one in reversed(exchanges):  # what is given last counts first
+            text = one.answer if isinstance(one.answer, str) else None
+            times = 1 if (one.method, one.path) in last else None
+            last.add((one.method, one.path))
+            self.answers(
+                one.method, escape(one.path), one.answer, status=one.status, headers=one.headers, times=times, text=text
+            )
 
     def calls(self, method: str = "*", path: str = "*") -> list[Asked]:
         """What it was asked, in order."""

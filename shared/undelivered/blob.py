@@ -8,9 +8,10 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
-from shared.messages import Category, ErrorCode, parse_rfc3339
+from shared.messages import Category, ErrorCode, MessageError, parse_rfc3339, parse_strict, write_json
 
 __all__ = ["Undelivered", "read_blob"]
 
@@ -32,6 +33,10 @@ class Undelivered:
         The same wherever the event comes again: its source or topic, and its id.
     published:
         None where the blob doesn't say.
+    text:
+        The event in JSON; empty where it can't be written.
+    unreadable:
+        Why the app doesn't read it, though the blob could be.
     """
 
     event: Mapping[str, Any]
@@ -42,16 +47,26 @@ class Undelivered:
     outcome: str
     attempts: int
     published: datetime | None
+    text: str = ""
+    unreadable: str = ""
 
     @property
     def category(self) -> Category:
         """Why it isn't there, in the words of dead letters."""
-        return _CODES.get(self.reason, (Category.PERMANENT, ErrorCode.DEAD_LETTERED))[0]
+        return (
+            Category.INVALID
+            if self.unreadable
+            else _CODES.get(self.reason, (Category.PERMANENT, ErrorCode.DEAD_LETTERED))[0]
+        )
 
     @property
     def code(self) -> ErrorCode:
         """The same as a code."""
-        return _CODES.get(self.reason, (Category.PERMANENT, ErrorCode.DEAD_LETTERED))[1]
+        return (
+            ErrorCode.MALFORMED_JSON
+            if self.unreadable
+            else _CODES.get(self.reason, (Category.PERMANENT, ErrorCode.DEAD_LETTERED))[1]
+        )
 
 
 def read_blob(content: bytes) -> list[Undelivered]:
@@ -63,7 +78,7 @@ def read_blob(content: bytes) -> list[Undelivered]:
         It is none of Event Grid's.
     """
     try:
-        found = json.loads(content)
+        found = json.loads(content, parse_float=Decimal, parse_int=_whole)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     events = found if isinstance(found, list) else [found]
@@ -72,13 +87,34 @@ def read_blob(content: bytes) -> list[Undelivered]:
     return [_undelivered(one) for one in events]
 
 
+def _whole(digits: str) -> int | Decimal:
+    return int(digits) if len(digits) < _LONGEST else Decimal(digits)
+
+
+def _strict(event: Mapping[str, Any]) -> tuple[Mapping[str, Any], str, str]:
+    """An event as the app reads JSON, its text, and why the app doesn't: others of its blob are none the worse."""
+    try:
+        text = write_json(dict(event))
+    except RecursionError:
+        return event, "", "The event is nested too deeply."
+    try:
+        return parse_strict(text.encode()), text, ""
+    except MessageError as error:
+        return event, text, error.message
+    except UnicodeEncodeError:
+        return event, text, "The event has half of a surrogate pair."
+
+
 def _undelivered(content: Mapping[str, Any]) -> Undelivered:
     cloud = "specversion" in content
     added = {name: content.get(name.lower() if cloud else name) for name in _ADDED}
     own = {name.lower() if cloud else name for name in _ADDED}
     attempts = added["deliveryAttempts"]
+    event, text, unreadable = _strict({name: value for name, value in content.items() if name not in own})
     return Undelivered(
-        event={name: value for name, value in content.items() if name not in own},
+        event=event,
+        text=text,
+        unreadable=unreadable,
         identity=f"{_text(content, 'source' if cloud else 'topic')} {_text(content, 'id')}",
         type=_text(content, "type" if cloud else "eventType"),
         subject=_text(content, "subject"),

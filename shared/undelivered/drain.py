@@ -1,7 +1,6 @@
 """Empties the container of what Event Grid couldn't deliver; a blob stays until all of it is dealt with."""
 
 import hashlib
-import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
@@ -72,7 +71,7 @@ class UndeliveredDrain:
         delivered = 0
         for event in events:
             try:
-                if await self._deliver(event.event):
+                if not event.unreadable and await self._deliver(event.event):
                     delivered += 1
                 else:
                     await self._keep(self._record_of(event, name))
@@ -85,7 +84,9 @@ class UndeliveredDrain:
 
     def _record_of(self, event: Undelivered, name: str) -> DeadLetter:
         reason = f"Event Grid: {event.reason or 'not delivered'}, last {event.outcome or 'unknown'}"
-        body = json.dumps(event.event, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "backslashreplace")
+        if event.unreadable:
+            reason = event.unreadable
+        body = event.text.encode("utf-8", "backslashreplace")
         failure = Failure(event.category, event.code, reason)
         return self._record(event.identity, body, failure, blob=name, event=event)
 

@@ -8,6 +8,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import http_sf
 import pytest
 
 from functions.composition.limits import limits, limits_table
@@ -57,7 +58,7 @@ class Clock:
 class Door:
     """The app with plans, and the table behind its limits."""
 
-    def __init__(self, registry: Registry, plans: dict[str, Any]) -> None:
+    def __init__(self, registry: Registry, plans: dict[str, Any], **more: str) -> None:
         self.clock = Clock()
         self.table = MemoryTable("limits")
         self.meter = UsageMeter(TableUsage(self.table), instance="one", now=self.clock.now)
@@ -70,6 +71,7 @@ class Door:
             "SLUICE_API_KEYS": json.dumps(entries),
             "SLUICE_RATE_PLANS": json.dumps(plans),
         }
+        environment |= more
         parts = {limits_table: self.table, limits: (limiter, self.meter)}
         self.app = Running(registry, environment, parts, now=self.clock.now)
 
@@ -115,6 +117,20 @@ async def test_the_fields_name_every_limit(door: Door) -> None:
     assert answer.headers["x-ratelimit-limit"] == "4"
     assert 0 <= int(answer.headers["x-ratelimit-remaining"]) <= 3
     assert int(answer.headers["x-ratelimit-reset"]) >= 1
+
+
+async def test_a_parser_of_others_reads_the_fields(door: Door) -> None:
+    """As lists of structured fields, RFC 9651."""
+    answer = await door.order("acme")
+    policies: Any = http_sf.parse(answer.headers["ratelimit-policy"].encode(), tltype="list")
+    assert policies == [
+        ("POST /orders", {"q": 4, "w": 2}),
+        ("requests", {"q": 20, "w": 2}),
+        ("day", {"q": 50, "w": 86_400}),
+    ]
+    states: Any = http_sf.parse(answer.headers["ratelimit"].encode(), tltype="list")
+    assert [(name, sorted(state)) for name, state in states] == [(name, ["r", "t"]) for name, _ in policies]
+    assert all(0 <= state["r"] <= policy["q"] for (_, state), (_, policy) in zip(states, policies, strict=True))
 
 
 async def test_a_refusal_reads_nothing_of_the_body(door: Door) -> None:
@@ -167,6 +183,23 @@ async def test_ten_thousand_clients_need_a_bounded_memory(registry: Registry) ->
     assert len(limiter._clients) == 100
     again = await limiter.check("client-0", "POST /orders")
     assert again.applied.leases[0].state()[0] <= 2, "what was forgotten here is known in the store"
+
+
+async def test_a_graph_query_is_charged_by_its_cost(registry: Registry) -> None:
+    plans = {"default": "a", "plans": {"a": {"rate": 10, "burst": 20}}}
+
+    async def passed(query: str) -> int:
+        door = Door(registry, plans, SLUICE_GRAPHQL="true")
+        statuses = []
+        for _ in range(20):
+            answer = await door.app.post("/api/graphql", {"query": query}, {"x-api-key": KEYS["acme"]})
+            statuses.append(answer.status)
+        return statuses.count(200)
+
+    cheap = await passed("{__typename}")
+    costly = await passed("{orders(first: 500) {edges {node {orderId country total}}}}")
+    assert cheap >= 10
+    assert 1 <= costly <= cheap / 3
 
 
 async def test_usage_is_told_to_the_client_and_to_operators(door: Door) -> None:

@@ -87,7 +87,7 @@ class AdvancedFilter:
         if not isinstance(content, Mapping):
             raise _refuse("An advanced filter is a JSON object.")
         operator, key = content.get("operatorType"), content.get("key")
-        if operator not in _OPERATORS:
+        if not isinstance(operator, str) or operator not in _OPERATORS:
             raise _refuse(f"There is no operator {operator!r}.")
         if not isinstance(key, str) or not key:
             raise _refuse(f"The filter {operator} needs a key.")

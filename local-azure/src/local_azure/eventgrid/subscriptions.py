@@ -120,7 +120,7 @@ class EventSubscription:
             raise _refuse(f"The subscription {name} needs a destination.")
         dead_letters = _either(content, "deadLetterDestination", "deadLetterWithResourceIdentity")
         schema = content.get("eventDeliverySchema") or topic.schema
-        if schema not in set(Schema) or (topic.schema is Schema.CLOUD_EVENTS and schema != topic.schema):
+        if schema not in list(Schema) or (topic.schema is Schema.CLOUD_EVENTS and schema != topic.schema):
             raise _refuse(f"Events of the topic {topic.name} ({topic.schema}) can't be delivered as {schema!r}.")
         return cls(
             name=name,
@@ -157,7 +157,7 @@ def _either(content: Mapping[str, Any], plain: str, with_identity: str) -> objec
 def _destination(content: object) -> Destination:
     described = _object(content, "A destination", {"endpointType", "properties"})
     kind = described.get("endpointType")
-    if kind not in _KINDS:
+    if not isinstance(kind, str) or kind not in _KINDS:
         raise _refuse(f"endpointType is one of {', '.join(_KINDS)}, not {kind!r}.")
     batching = {"maxEventsPerBatch", "preferredBatchSizeInKilobytes"}
     allowed = {"deliveryAttributeMappings", *({"endpointUrl", *batching} if kind == "WebHook" else {"resourceId"})}

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from math import ceil
+from math import ceil, isfinite
 from typing import Any, Final, Self
 
 from local_azure.eventgrid.errors import EventGridError
@@ -78,7 +78,7 @@ class Topic:
             raise EventGridError(400, "InvalidRequest", "A topic is a JSON object.")
         unknown = set(content) - {"inputSchema", "disableLocalAuth", "keys"}
         schema = content.get("inputSchema", Schema.EVENT_GRID)
-        if unknown or schema not in set(Schema):
+        if unknown or schema not in list(Schema):
             wrong = f"has no {', '.join(sorted(map(str, unknown)))}" if unknown else f"can't take {schema!r}"
             raise EventGridError(400, "InvalidRequest", f"The topic {name} {wrong}.")
         given = content.get("keys")
@@ -128,7 +128,7 @@ def read_events(body: bytes, content_type: str, topic: Topic, *, published: str)
     if cloud != (kind in _CLOUD_TYPES):
         raise _misfit(topic, f"The content type {kind or 'that is missing'} isn't one of that schema.")
     try:
-        content = json.loads(body, parse_constant=_no_number)
+        content = json.loads(body, parse_constant=_no_number, parse_float=_finite)
     except (ValueError, RecursionError):
         raise _misfit(topic, "The JSON received can't be parsed.") from None
     if _is_deeper(content, MOST_NESTED):
@@ -157,6 +157,13 @@ def _is_deeper(content: object, most: int) -> bool:
 
 def _no_number(text: str) -> float:
     raise ValueError(text)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not isfinite(number):  # JSON has no word for what would be sent on
+        raise ValueError(text)
+    return number
 
 
 def _token(content: object) -> str:

@@ -116,6 +116,7 @@ def test_names_of_the_own_schema_are_found_in_any_case() -> None:
         {"advancedFilters": [1]},
         condition("StringMatches", "data.n", "a"),
         condition("StringIn", "", "a"),
+        {"advancedFilters": [{"operatorType": ["StringIn"], "key": "data.n", "values": ["a"]}]},
         condition("StringIn", "data.n", 1),
         condition("StringIn", "data.n"),
         condition("StringIn", "data.n", value="a"),

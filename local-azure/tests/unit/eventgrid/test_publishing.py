@@ -52,6 +52,7 @@ def test_the_own_schema_is_completed() -> None:
         b"[",
         b"[" * 100_000,
         b'[{"id": NaN}]',
+        b'[{"specversion": "1.0", "id": "1", "source": "s", "type": "t", "data": 1e999}]',
         b"\xff",
         {},
         cloud_event(),
@@ -182,6 +183,8 @@ def attribute(name: str = "x-key", **properties: Any) -> dict[str, Any]:
         1,
         {},
         {"destination": {"endpointType": "HybridConnection"}},
+        {"destination": {"endpointType": ["WebHook"], "properties": {}}},
+        {"eventDeliverySchema": ["CloudEventSchemaV1_0"]},
         {"destination": {"endpointType": "WebHook", "properties": {"endpointUrl": "http://shop.example/"}}},
         {"destination": {"endpointType": "WebHook", "properties": {"endpointUrl": "https://["}}},
         {"destination": {"endpointType": "ServiceBusQueue", "properties": {"resourceId": "orders"}}},
@@ -226,7 +229,9 @@ def test_a_topic_has_a_name_of_the_service(name: str) -> None:
         Topic(name=name)
 
 
-@pytest.mark.parametrize("content", [1, {"x": 1}, {"inputSchema": "x"}, {"keys": ["?"]}, {"disableLocalAuth": 1}])
+@pytest.mark.parametrize(
+    "content", [1, {"x": 1}, {"inputSchema": "x"}, {"inputSchema": ["x"]}, {"keys": ["?"]}, {"disableLocalAuth": 1}]
+)
 def test_a_topic_that_the_service_refuses(content: Any) -> None:
     with pytest.raises(EventGridError):
         Topic.read("orders", content)

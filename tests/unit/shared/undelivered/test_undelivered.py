@@ -111,6 +111,20 @@ async def test_each_event_is_delivered_or_a_dead_letter_and_then_the_blob_goes()
     assert (found.source, found.event_type, found.key, found.attempts) == ("event-grid", "made", "k", 30)
 
 
+@pytest.mark.parametrize(
+    "poison", ['"\\ud800"', "NaN", "1e999", "9" * 5_000, "[" * 70 + "]" * 70, "[" * 900 + "]" * 900, '{"a":1,"a":2}']
+)
+async def test_one_event_that_nobody_can_read_costs_no_other(poison: str) -> None:
+    """It alone is a dead letter, or, where the name of a field comes twice, read as its last."""
+    good = json.dumps({**CLOUD, "type": "ours", "data": 0.1})
+    bad = json.dumps({**CLOUD, "id": "2"}).replace('{"a": 1}', poison)
+    world = World(a=f"[{bad},{good}]".encode())
+    assert await world.drain.drain(lambda: True)
+    assert world.delivered == [{**CLOUD, "type": "ours", "data": 0.1}]
+    assert world.blobs.blobs == {}
+    assert len(world.dead.letters) == 1
+
+
 async def test_a_blob_stays_until_all_of_it_is_dealt_with() -> None:
     """An outage keeps it, not the others; the second time nothing is recorded twice."""
     world = World(a=blob(CLOUD, {**CLOUD, "type": "ours"}), b=blob({**CLOUD, "id": "3"}))

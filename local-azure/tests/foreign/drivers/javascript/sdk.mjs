@@ -1,5 +1,6 @@
 // Microsoft's JavaScript SDKs, driven by the tests.
 import { eventHubs } from "./eventhubs.mjs";
+import { eventGrid } from "./eventgrid.mjs";
 import { keyVault } from "./keyvault.mjs";
 import { serve } from "./protocol.mjs";
 import { serviceBus } from "./servicebus.mjs";
@@ -26,6 +27,6 @@ const codes = {
   InvalidOperationError: "invalid-operation",
 };
 
-const statuses = { 403: "forbidden", 404: "not-found", 409: "exists" };
+const statuses = { 400: "bad-request", 401: "unauthorized", 403: "forbidden", 404: "not-found", 409: "exists", 413: "too-large" };
 
-serve({ ...serviceBus, ...eventHubs, ...keyVault }, (error) => codes[error?.code] ?? statuses[error?.statusCode] ?? `other:${error?.code}`);
+serve({ ...serviceBus, ...eventGrid, ...eventHubs, ...keyVault }, (error) => codes[error?.code] ?? statuses[error?.statusCode] ?? `other:${error?.code}`);
