@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,11 +15,12 @@ from rich.progress import Progress as Bars
 
 from local.demo.carrier import Parcels
 from local.demo.invoices import Invoice, compose, group_invoices, read_invoices
-from local.demo.reconciliation import Figures, Progress, progress, reconcile
+from local.demo.reconciliation import Figures, Heard, Progress, progress, reconcile
 from local.demo.replay import Refusal, Replay, replay
 from local.demo.rows import InvoiceFileError, parse_rows
 from local.demo.sample import sample_csv
 from local.demo.stores import BatchLogs, Kept, Queues, Stores, StoreUnreachable
+from local.demo.subscriber import Subscriber
 from local.demo.summary import as_json, show
 from local.demo.target import Target
 
@@ -31,7 +32,7 @@ _STAGES = ("posted", "processed", "published", "read model")
 _LABELS = "labels"
 
 _State = tuple[int, Progress, Queues, Parcels, int]
-"""How many messages were answered, how far they are, what queues and carriers hold, and how much the inbox."""
+"""How many messages were answered, how far they are, what queues and carriers hold, and how much inbox and customer."""
 
 _NOTHING: _State = (0, Progress(0, 0, 0), Queues(0, 0), Parcels(), 0)
 
@@ -84,25 +85,56 @@ async def run_demo(options: DemoOptions, invoices: Sequence[Invoice], target: Ta
     messages = [compose(invoice) for invoice in invoices if invoice.problem is None]
     answers = Replay()
     began = time.monotonic()
-    async with Stores(target) as stores:
+    async with Stores(target) as stores, _customer(target) as customer:
+        before, earlier = frozenset((await stores.parcels()).labels), frozenset((await stores.look()).inbox)
         posting = asyncio.create_task(replay(messages, target.urls, target.token, answers), name="replay")
         try:
-            kept, parcels, stalled = await _follow(posting, answers, len(messages), stores, console)
+            kept, parcels, stalled = await _follow(posting, answers, len(messages), stores, customer, before, console)
             elapsed = time.monotonic() - began
             claims, events = await asyncio.gather(stores.claims(), stores.events())
+            heard = await _heard(customer, parcels, before)
         except StoreUnreachable as error:
             raise DemoFailed(f"A store of the stack cannot be read: {type(error).__name__}: {error}") from error
         finally:
             posting.cancel()
             await asyncio.gather(posting, return_exceptions=True)
-    figures = reconcile(answers, refused, kept, claims, events, logs.duplicates(), elapsed, stalled, parcels)
+    figures = reconcile(
+        answers, refused, kept, claims, events, logs.duplicates(), elapsed, stalled, parcels, heard, earlier
+    )
     show(figures, console)
     _write(figures, options.json)
     return figures.reconciled
 
 
+@contextlib.asynccontextmanager
+async def _customer(target: Target) -> AsyncIterator[Subscriber | None]:
+    """Whoever is notified of orders that ship; nobody where none does."""
+    if not target.carrier:
+        yield None
+        return
+    async with Subscriber(target) as customer:
+        yield customer
+
+
+def _unheard(customer: Subscriber | None, parcels: Parcels, before: frozenset[str]) -> set[str]:
+    """Orders of this run that were shipped, and that the customer hasn't been notified of."""
+    return set() if customer is None else parcels.labels.keys() - before - set(customer.received.values())
+
+
+async def _heard(customer: Subscriber | None, parcels: Parcels, before: frozenset[str]) -> Heard:
+    if customer is None:
+        return Heard()
+    return Heard(len(customer.received), await customer.pending(), frozenset(_unheard(customer, parcels, before)))
+
+
 async def _follow(
-    posting: asyncio.Task[None], answers: Replay, total: int, stores: Stores, console: Console
+    posting: asyncio.Task[None],
+    answers: Replay,
+    total: int,
+    stores: Stores,
+    customer: Subscriber | None,
+    before: frozenset[str],
+    console: Console,
 ) -> tuple[Kept, Parcels, str | None]:
     """Look at the stores until all is done or nothing moves any more; return the last look, and where it stands."""
     with Bars(
@@ -118,13 +150,15 @@ async def _follow(
             with contextlib.suppress(*StoreUnreachable):
                 queues, kept = await stores.queues(), await stores.look()
                 parcels = await stores.parcels()
-                state = (answers.answered, progress(answers.accepted, kept), queues, parcels, len(kept.inbox))
+                heard = 0 if customer is None else len(customer.received)
+                state = (answers.answered, progress(answers.accepted, kept), queues, parcels, len(kept.inbox) + heard)
                 _advance(bars, tasks, state, len(answers.accepted) if posted else total)
                 idle = posted and queues.waiting == 0 and state[1].is_complete(len(answers.accepted))
                 if idle and not parcels.expected:
                     return kept, parcels, None
                 # One thing leads to another, a webhook to a message: it is over once two looks find the same.
-                if idle and not parcels.pending and not kept.unpublished and state == last_state:
+                all_heard = not parcels.pending and not _unheard(customer, parcels, before)
+                if idle and all_heard and not kept.unpublished and state == last_state:
                     return kept, parcels, None
             if state != last_state:
                 last_move, last_state = looked, state

@@ -6,7 +6,7 @@ Counting ids makes the figures the same however often a message was sent, delive
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import ceil
 
@@ -15,7 +15,7 @@ from local.demo.invoices import Message
 from local.demo.replay import Refusal, Replay
 from local.demo.stores import Kept
 
-__all__ = ["Figures", "Lane", "Progress", "percentile", "progress", "reconcile"]
+__all__ = ["Figures", "Heard", "Lane", "Progress", "percentile", "progress", "reconcile"]
 
 _WEBHOOK = "webhook:"
 
@@ -52,6 +52,8 @@ class Figures:
     duplicate_labels: int = 0
     label_calls: int = 0
     webhooks_received: int = 0
+    webhooks_delivered: int = 0
+    webhooks_pending: int = 0
     refusals: Sequence[Refusal] = field(default=())
     problems: Sequence[str] = field(default=())
 
@@ -59,6 +61,15 @@ class Figures:
     def reconciled(self) -> bool:
         """Whether nothing is missing and nothing is left over."""
         return not self.problems
+
+
+@dataclass(frozen=True)
+class Heard:
+    """What the customer was notified of: events, deliveries that are still under way, orders that are missing."""
+
+    delivered: int = 0
+    pending: int = 0
+    missing: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -93,8 +104,14 @@ def reconcile(
     elapsed_seconds: float,
     stalled: str | None,
     parcels: Parcels | None = None,
+    heard: Heard | None = None,
+    earlier: Collection[str] = (),
 ) -> Figures:
-    """The figures of a run, and every way in which they do not fit; `stalled` says where it came to a halt."""
+    """The figures of a run, and every way in which they do not fit.
+
+    `stalled` says where it came to a halt. `earlier` are the messages that an earlier run has had processed: where that
+    had no carrier, its orders have no labels.
+    """
     accepted = replay.accepted
     dead = _dead(accepted, kept)
     done = {key for key in accepted if key in kept.inbox and key not in dead}
@@ -103,7 +120,7 @@ def reconcile(
     expected_views = {_view_key(accepted[key]) for key in done}
     refusals = [*refused_before, *replay.refused]
     credit_notes = sum(message.is_credit_note for message in accepted.values())
-    parcels = parcels or Parcels()
+    parcels, heard = parcels or Parcels(), heard or Heard()
     orders = {accepted[key].number for key in done if not accepted[key].is_credit_note}
     told = {one.key for one in kept.inbox.values() if one.event_type.startswith(_WEBHOOK) and one.status == "done"}
     figures = Figures(
@@ -126,12 +143,16 @@ def reconcile(
         duplicate_labels=parcels.duplicates(orders),
         label_calls=parcels.calls,
         webhooks_received=len(orders & told),
+        webhooks_delivered=heard.delivered,
+        webhooks_pending=heard.pending,
         refusals=refusals,
     )
     silent = done - {event.rpartition(":")[0] for event in of_accepted}
     problems = [stalled] if stalled is not None else []
     problems += _problems(replay, dead, lost, silent, expected_views - kept.views)
-    problems += _parcel_problems(parcels, orders, told)
+    problems += _parcel_problems(parcels, orders, {accepted[key].number for key in done.difference(earlier)}, told)
+    if heard.missing:
+        problems.append(f"{len(heard.missing)} shipments weren't delivered, such as that of order {min(heard.missing)}")
     return replace(figures, problems=tuple(problems))
 
 
@@ -160,9 +181,9 @@ def _problems(
     return problems
 
 
-def _parcel_problems(parcels: Parcels, orders: set[str], told: set[str]) -> Iterator[str]:
+def _parcel_problems(parcels: Parcels, orders: set[str], new: set[str], told: set[str]) -> Iterator[str]:
     """Each accepted order has one label at the carrier, and what the carrier tells of it has arrived."""
-    if missing := parcels.missing(orders):
+    if missing := parcels.missing(orders & new):
         yield f"{len(missing)} orders have no label at the carrier, such as {min(missing)}"
     if twice := parcels.duplicates(orders):
         yield f"{twice} labels were made for orders that have one already"

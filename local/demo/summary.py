@@ -38,6 +38,8 @@ def as_json(figures: Figures) -> str:
         "duplicateLabels": figures.duplicate_labels,
         "labelCalls": figures.label_calls,
         "webhooksReceived": figures.webhooks_received,
+        "webhooksDelivered": figures.webhooks_delivered,
+        "webhooksPending": figures.webhooks_pending,
         "lanes": {
             name: {"count": lane.count, "p50Ms": lane.p50_ms, "p99Ms": lane.p99_ms}
             for name, lane in figures.lanes.items()
@@ -88,6 +90,7 @@ def _counts(figures: Figures) -> Table:
     if figures.labels:
         table.add_row("labels", f"{figures.labels:,}", f"at the carrier, by {figures.label_calls:,} calls")
         table.add_row("webhooks received", f"{figures.webhooks_received:,}", "of the carrier")
+        table.add_row("webhooks delivered", f"{figures.webhooks_delivered:,}", "to a customer who subscribed")
     table.add_row("took", f"{figures.elapsed_seconds:.1f} s", "")
     return table
 

@@ -13,7 +13,7 @@ __all__ = ["Target"]
 class Target:
     """Addresses of a stack: its functions hosts, its stores, its brokers, its partners, and the logs of its hosts.
 
-    `token` is the bearer token of somebody who may send; `carrier` ships the orders, and is empty where nobody does.
+    `token` is of somebody who may send and read; `carrier` ships the orders, and is empty where nobody does.
     """
 
     urls: tuple[str, ...]

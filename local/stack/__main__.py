@@ -119,7 +119,7 @@ def _show(stack: Stack, console: Console, seconds: float) -> None:
 async def _target(stack: Stack) -> Target:
     return Target(
         urls=tuple(stack.urls),
-        token=await stack.token(client="demo"),
+        token=await stack.token(client="demo", roles=("producer", "reader")),
         storage=stack.azurite.connection_string,
         broker=stack.emulator.connection_string,
         status_url=stack.emulator.status_url,

@@ -129,8 +129,8 @@ class Stack:
         """The log file of each functions host."""
         return [self.data.log(f"host-{i}") for i in range(self._options.instances)]
 
-    async def token(self, *, client: str) -> str:
-        """A bearer token of a client that may send, valid for a day.
+    async def token(self, *, client: str, roles: tuple[str, ...] = ("producer",)) -> str:
+        """A bearer token of a client that may send, or what else its roles allow, valid for a day.
 
         Raises
         ------
@@ -144,7 +144,7 @@ class Stack:
                 self.identity,
                 registration,
                 client=client,
-                roles=("producer",),
+                roles=roles,
                 audience=AUDIENCE,
                 lifetime=_TOKEN_SECONDS,
             )

@@ -15,10 +15,10 @@ from .shared_row import SharedRow, Snapshot
 
 __all__ = ["Limit", "LimitSpent", "SharedPace"]
 
-USED = 0.93
+USED = 0.94
 """Of the limit that is handed out: what is missing pays for moments used late, and for ways that differ in length."""
 _LATE = 0.04
-"""Of the limit's span by which a moment may be used late: 0.93 of the calls in 1.04 of the span, and one at its edge,
+"""Of the limit's span by which a moment may be used late: 0.94 of the calls in 1.04 of the span, and one at its edge,
 are within the limit."""
 _MOST = 256
 """Moments of one lease, where so many calls wait or are made in the time that is leased ahead."""

@@ -70,9 +70,10 @@ def test_the_sample_goes_through_and_a_second_run_changes_nothing(dev_py: DevPy,
     accepted, orders = first["accepted"], first["orders"]
     assert (first["input"], accepted + first["rejected"], orders + first["creditNotes"]) == (limit, limit, accepted)
     assert [first[name] for name in ("processed", "eventsPublished", "readModelRows")] == [accepted] * 3
-    assert (first["lost"], first["deadLettered"], first["duplicatesSuppressed"]) == (0, 0, 0)
-    assert [first[name] for name in ("labels", "labelCalls", "webhooksReceived")] == [orders] * 3
-    assert first["duplicateLabels"] == 0
+    assert (first["lost"], first["deadLettered"]) == (0, 0)
+    assert first["duplicatesSuppressed"] < accepted  # a busy machine has some delivered again
+    assert [first[name] for name in ("labels", "labelCalls", "webhooksReceived", "webhooksDelivered")] == [orders] * 4
+    assert (first["duplicateLabels"], first["webhooksPending"]) == (0, 0)
     assert set(first["lanes"]) == {"high", "normal", "low"}
     assert first["lanes"]["high"]["count"] == first["creditNotes"] > 0
     assert all(0 < lane["p50Ms"] <= lane["p99Ms"] for lane in first["lanes"].values())
@@ -83,7 +84,9 @@ def test_the_sample_goes_through_and_a_second_run_changes_nothing(dev_py: DevPy,
     second = dev_py.reconciled(tmp_path / "data", *options, carrier="express")
     same = ("input", "accepted", "processed", "eventsPublished", "readModelRows", "labels", "webhooksReceived")
     assert of(second, dict.fromkeys(same, 0)) == of(first, dict.fromkeys(same, 0))
-    assert (second["duplicatesSuppressed"], second["labelCalls"], second["duplicateLabels"]) == (accepted, 0, 0)
+    assert second["duplicatesSuppressed"] >= accepted
+    assert (second["labelCalls"], second["duplicateLabels"]) == (0, 0)
+    assert (second["webhooksDelivered"], second["webhooksPending"]) == (0, 0)
     assert state_of(tmp_path / "data") == before
 
 

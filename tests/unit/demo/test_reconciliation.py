@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from local.demo.carrier import Parcels
 from local.demo.invoices import Message
-from local.demo.reconciliation import Figures, percentile, progress, reconcile
+from local.demo.reconciliation import Figures, Heard, percentile, progress, reconcile
 from local.demo.replay import Refusal, Replay
 from local.demo.stores import Inbox, Kept
 
@@ -26,12 +27,19 @@ def everything(status: str = "done") -> Kept:
     )
 
 
-def figures(kept: Kept, events: Counter[str] | None = None, parcels: Parcels | None = None, **changes: Any) -> Figures:
+def figures(
+    kept: Kept,
+    events: Counter[str] | None = None,
+    parcels: Parcels | None = None,
+    heard: Heard | None = None,
+    earlier: Sequence[str] = (),
+    **changes: Any,
+) -> Figures:
     answers = Replay(accepted={each.message_id: each for each in MESSAGES}, answered=len(MESSAGES))
     for name, value in changes.items():
         setattr(answers, name, value)
     log = events if events is not None else Counter(f"{each.message_id}:0" for each in MESSAGES)
-    return reconcile(answers, [], kept, {"id-1", "older"}, log, 0, 1.0, None, parcels)
+    return reconcile(answers, [], kept, {"id-1", "older"}, log, 0, 1.0, None, parcels, heard, earlier)
 
 
 def test_a_run_in_which_all_is_kept_reconciles() -> None:
@@ -167,3 +175,18 @@ def test_a_webhook_that_did_not_arrive_is_named() -> None:
 
 def test_where_nobody_ships_no_label_is_missing() -> None:
     assert figures(everything(), parcels=Parcels()).reconciled
+
+
+def test_an_order_of_an_earlier_run_may_have_no_label() -> None:
+    """There was no carrier then, and what is a duplicate now isn't shipped now."""
+    kept, parcels = shipped("1", _1=1)
+    found = figures(kept, parcels=parcels, earlier=["id-2"])
+    assert found.reconciled
+    assert (found.labels, found.orders) == (1, 2)
+
+
+def test_a_shipment_that_was_not_delivered_is_named() -> None:
+    kept, parcels = shipped("1", "2", _1=1, _2=1)
+    found = figures(kept, parcels=parcels, heard=Heard(1, 1, frozenset({"2"})))
+    assert (found.webhooks_delivered, found.webhooks_pending) == (1, 1)
+    assert found.problems == ("1 shipments weren't delivered, such as that of order 2",)

@@ -277,6 +277,11 @@ async def test_the_description_is_openapi_and_lists_every_route(running: Running
     assert document["info"].keys() >= {"title", "version"}
     listed = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
     assert listed == {
+        ("POST", "/api/messages/bulk"),
+        ("POST", "/api/orders/bulk"),
+        ("POST", "/api/credit-notes/bulk"),
+        ("GET", "/api/operations/bulk/{bulkId}"),
+        ("PUT", "/api/uploads/bulk/{uploadId}/blocks/{number}"),
         ("GET", "/api/usage"),
         ("POST", "/api/subscriptions"),
         ("GET", "/api/subscriptions"),

@@ -115,7 +115,7 @@ def test_who_cannot_wait_is_told_how_long(moved: VirtualTime) -> None:
         await one.take(within=0)
         with pytest.raises(LimitSpent) as spent:
             await other.take(within=0.5)
-        assert spent.value.after == pytest.approx(1 / 0.93, abs=0.01)
+        assert spent.value.after == pytest.approx(1 / 0.94, abs=0.01)
         await other.take(within=2)
 
     moved.run(work())
