@@ -35,8 +35,8 @@ __all__ = ["GraphQLEndpoints", "Reading"]
 
 MAX_BODY = 262_144
 SECONDS = 10.0
-COST_OF_A_REQUEST = 100
-"""So much cost counts as one request where a client's requests are limited."""
+COST_OF_TOKEN = 100
+"""Where requests are limited, a query takes one more token for each so much of its cost."""
 MOST_ITEMS, MOST_BYTES = 100_000, 16_777_216
 """Fields of items of lists that one query resolves, and bytes of rows that it reads."""
 _RESPONSE = "application/graphql-response+json"
@@ -129,7 +129,7 @@ class GraphQLEndpoints:
                 raise _refused("Subscriptions are followed at /graphql/stream.")
         except Refused as refused:
             return Response(to_json(refused.answer), status_code=refused.status, media_type=kind)
-        charge(request, max(1, prepared.cost.total // COST_OF_A_REQUEST))
+        charge(request, 1 + prepared.cost.total // COST_OF_TOKEN)
         context, _ = self._context(request)
         try:
             async with asyncio.timeout(SECONDS):
@@ -152,7 +152,7 @@ class GraphQLEndpoints:
             return error(bad.code, str(bad), now=self._now())
         except Refused as refused:
             return Response(to_json(refused.answer), status_code=refused.status, media_type="application/json")
-        charge(request, max(1, prepared.cost.total // COST_OF_A_REQUEST))
+        charge(request, 1 + prepared.cost.total // COST_OF_TOKEN)
         if self._places.locked():
             return error(ErrorCode.UNAVAILABLE, "Too many follow already.", now=self._now(), retry_after=30)
         context, changes = self._context(request)

@@ -12,19 +12,15 @@ from urllib.parse import quote
 import pytest
 from azure.core.exceptions import ServiceRequestError
 
-from functions.composition.limits import limits
 from functions.event_stream import EventStream
 from shared.authentication import api_key_entry
-from shared.limits import Limiter, Plans, Surroundings, TableBlocks, TableUsage, UsageMeter
 from shared.messages import Registry
-from shared.tables import MemoryTable
 from tests.unit.asgi import Answer, ask, scope_of
 from tests.unit.virtual_time import VirtualTime
 
 from .conftest import ENVIRONMENT, Running
 from .samples import order
 from .test_api_reading import work_off
-from .test_limits import Clock
 
 GRAPH = {**ENVIRONMENT, "SLUICE_GRAPHQL": "true", "PYTHON_ENABLE_INIT_INDEXING": "1"}
 ORDER = '{orderByKey(key:"536365"){orderId customerId total _masked}}'
@@ -255,26 +251,3 @@ async def test_no_more_follow_than_there_are_places(graph: Running) -> None:
     for one in following:
         one.cancel()
     await asyncio.gather(*following, return_exceptions=True)
-
-
-async def test_a_query_is_charged_by_its_cost(registry: Registry) -> None:
-    """Where requests are limited, each hundred of cost is one: a dear query leaves nothing for the next."""
-    plans = {"default": "all", "clients": {}, "plans": {"all": {"rate": 10, "burst": 20}}}
-    clock = Clock()
-    around = Surroundings(
-        TableBlocks(MemoryTable("limits"), now=clock.now), instances=10, clock=clock, random=lambda: 0.0
-    )
-    limiter = Limiter(Plans.parse(json.dumps(plans)), around, now=clock.now)
-    meter = UsageMeter(TableUsage(MemoryTable("limits")), instance="one", now=clock.now)
-    running = Running(registry, {**GRAPH, "SLUICE_RATE_PLANS": json.dumps(plans)}, {limits: (limiter, meter)})
-    asked = "query($ids:[ID!]!){nodes(ids:$ids){id}}"
-    cheap = [await query(running, asked, variables={"ids": ["x"]}) for _ in range(5)]
-    assert [one.status for one in cheap] == [200] * 5
-    dear = await query(running, asked, variables={"ids": ["x"] * 2_000})
-    assert dear.json["extensions"]["cost"]["requested"] == 2_001
-    assert (await query(running, asked, variables={"ids": ["x"]})).status == 429
-    later = []
-    for _ in range(5):  # what is owed is earned first
-        clock.seconds += 2
-        later.append((await query(running, asked, variables={"ids": ["x"]})).status)
-    assert later[-1] == 200
