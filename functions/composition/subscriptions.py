@@ -100,6 +100,7 @@ def resolver(_: Composition) -> Callable[[Target], Awaitable[list[str]]]:
 
 def deliverer(composition: Composition) -> Deliverer:
     """Sends what is due."""
+    settings = composition.settings
 
     def pace(subscription: str, rate: float) -> SharedPace:
         limit = Limit(calls=1, per=1 / rate) if rate < 1 else Limit(calls=round(rate))
@@ -116,6 +117,7 @@ def deliverer(composition: Composition) -> Deliverer:
         now=composition.now,
         clock=time.monotonic,
         random=random.random,
+        turn_seconds=settings.webhook_timeout_seconds + 15,
     )
 
 

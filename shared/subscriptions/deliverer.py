@@ -37,8 +37,8 @@ __all__ = ["Deliverer"]
 
 _FRESH_SECONDS = 2.0
 """A subscription's change is seen by every instance after so long."""
-_TURN_SECONDS, _TURN_BUDGET = 90.0, 20.0
-"""A turn outlives its budget, and one POST with all that it waits for."""
+_TURN_BUDGET, _TURN_RENEWED = 20.0, 5.0
+"""Seconds that a turn lasts, and after which it is taken again meanwhile."""
 _TURN_TAKEN = 2.0
 _PAGE = 20
 _KEPT_CHARACTERS = 512
@@ -54,6 +54,9 @@ class Deliverer:
         Seconds, monotonic.
     random:
         Returns 0 … 1.
+    turn_seconds:
+        For how long a turn in order is its holder's: longer than one POST and what is written of it. Nobody sends in
+        order for so long after a holder has died.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class Deliverer:
         now: Callable[[], datetime],
         clock: Callable[[], float],
         random: Callable[[], float],
+        turn_seconds: float = 45.0,
     ) -> None:
         self._subscriptions = subscriptions
         self._deliveries = deliveries
@@ -78,6 +82,7 @@ class Deliverer:
         self._now = now
         self._clock = clock
         self._random = random
+        self._turn_seconds = turn_seconds
         self._known: BoundedCache[tuple[str, str], Subscription] = BoundedCache(_KNOWN, ttl=_FRESH_SECONDS, clock=clock)
 
     async def deliver(self, wake: Wake, *, again: bool) -> None:
@@ -92,7 +97,8 @@ class Deliverer:
         if subscription is None:
             return
         if not wake.delivery:
-            await self._in_order(subscription, forced=wake.forced)
+            with suppress(Conflict):  # the turn has become somebody else's
+                await self._in_order(subscription, forced=wake.forced)
             return
         endpoint = self._endpoint(subscription)
         try:
@@ -296,7 +302,8 @@ class Deliverer:
         turn = await self._turn(subscription, forced=forced)
         if turn is None:
             return
-        ends = self._clock() + _TURN_BUDGET
+        taken = self._clock()
+        ends = taken + _TURN_BUDGET
         next_at: datetime | None = None
         try:
             while next_at is None and (waiting := await self._deliveries.in_order(subscription.id, most=_PAGE)):
@@ -306,6 +313,9 @@ class Deliverer:
                     elif (found := await self._deliveries.get(subscription.id, identity)) is None:
                         await self._deliveries.forget(subscription.id, place)
                     else:
+                        if self._clock() - taken >= _TURN_RENEWED:
+                            wanted = turn._replace(until=self._after(self._turn_seconds))
+                            turn, taken = await self._deliveries.take_turn(subscription.id, wanted), self._clock()
                         next_at = await self._next_in_order(subscription, found)
                         subscription = await self._subscription(wake) or subscription
                     if next_at is not None:
@@ -327,7 +337,7 @@ class Deliverer:
             return None
         if found is not None and found.not_before > now and not forced:
             return None  # the message of its next try is on its way
-        wanted = Turn(uuid4().hex, self._after(_TURN_SECONDS), now, None if found is None else found.etag)
+        wanted = Turn(uuid4().hex, self._after(self._turn_seconds), now, None if found is None else found.etag)
         try:
             return await self._deliveries.take_turn(subscription.id, wanted)
         except Conflict:

@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 
 from shared.subscriptions import Answer, Mode, PayloadFormat, Status, Wake
+from shared.subscriptions.deliveries import Turn
 from tests.unit.shared.subscriptions.kit import NOW, Receiver, World, event, receiving, subscription
 
 
@@ -345,3 +346,36 @@ async def test_a_slow_receiver_is_given_few_places_and_waits_alone() -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_who_died_in_a_turn_holds_nobody_up_for_long(world: World, receiver: Receiver) -> None:
+    await world.store.create(subscription("a", receiver.url + "/a", ordered=True))
+    await world.publish(event(1), event(2))
+    await world.deliveries.take_turn("a", Turn("dead", world.now + timedelta(seconds=45), world.now, None))
+    await world.run(40)
+    assert receiver.at("/a") == []
+    await world.run(10)
+    assert [json.loads(one.body)["sequence"] for one in receiver.at("/a")] == [1, 2]
+
+
+async def test_a_long_turn_is_kept_and_a_lost_one_is_left(world: World, receiver: Receiver) -> None:
+    """Each POST takes eight seconds: the turn is taken again before it ends; somebody else's isn't touched."""
+    await world.store.create(subscription("a", receiver.url + "/a", ordered=True))
+    ends: list[float] = []
+
+    async def slow(_: web.Request) -> web.Response:
+        found = await world.deliveries.turn("a")
+        assert found is not None
+        ends.append((found.until - world.now).total_seconds())
+        world.now += timedelta(seconds=8)
+        if len(ends) == 2:
+            await world.deliveries.take_turn("a", found._replace(holder="other", until=world.now))
+        return web.Response()
+
+    receiver.answers["/a"] = slow
+    await world.publish(*(event(number) for number in range(1, 5)))
+    wakes, world.waiting = [wake for _, wake in world.waiting], []
+    await world.deliverer.deliver(wakes[0], again=False)
+    assert ends == [45, 45]
+    assert world.waiting == []
+    assert len(await world.deliveries.in_order("a", most=10)) == 2
