@@ -178,7 +178,7 @@ def test_progress_that_nobody_takes_delays_an_answer_by_a_moment(time: VirtualTi
     async def hangs(*_: object) -> None:
         await asyncio.sleep(3_600)
 
-    sender.kept.keep_progress = hangs  # type: ignore[method-assign]
+    sender.kept.keep_progress = hangs  # type: ignore[assignment]
 
     async def story() -> None:
         assert (await sender.send(ndjson(*orders(3)))).status == 202
