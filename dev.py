@@ -51,7 +51,7 @@ usage: python3 dev.py COMMAND [options]
   polls     show how far each poll of a partner has come; NAME --to POSITION --reason WHY has it begin elsewhere
   distrust-key  take no token under a signing key from now on, on all instances: KID --reason WHY; alone it lists them
   trust-key     take tokens under it again: KID
-  partners  record what a partner answers, replay it, report how it differs today: record | replay
+  partners  record what a partner answers, replay it, report how it differs: record | replay | contract
   fuzz      send hostile input to a stack of its own: requests | messages [--seed N] [--count N] [--first N]
   chaos     break a running stack on purpose and prove that nothing was lost: [--messages N] [--kills N] [--seed N]
             [--partners [--away S]] has orders shipped by a carrier that fails too
@@ -91,6 +91,13 @@ def emulator(arguments: list[str]) -> list[str]:
         defaults = [part for name in configs for part in ("--config", str(PROJECT / "local" / "config" / name))]
         arguments = [*defaults, *arguments]
     return ["-m", "local_azure.broker", *arguments]
+
+
+def partners(arguments: list[str]) -> list[str]:
+    """Contracts are read from the app's code; what is exchanged isn't."""
+    if arguments[:1] == ["contract"]:
+        return ["-m", "ops.contracts", *arguments[1:]]
+    return ["-m", "local.partners", *arguments]
 
 
 def operate(verb: str) -> Callable[[list[str]], list[str]]:
@@ -147,7 +154,7 @@ VERBS = {
     "trust-key": Verb(LOCAL, False, operate("trust-key"), in_project=True),
     "chaos": Verb(LOCAL, True, module("local.chaos")),
     "fuzz": Verb(LOCAL, True, module("local.fuzz")),
-    "partners": Verb(LOCAL, False, module("local.partners")),
+    "partners": Verb(LOCAL, False, partners),
 }
 
 

@@ -27,8 +27,8 @@ from shared.http import (
     mark_of,
     success,
 )
-from shared.messages import ErrorCode, PayloadHash, Registry, UnknownEventType, UnknownVersion, stored_hashes
-from shared.state import StateStore, inbox_key
+from shared.messages import ErrorCode, PayloadHash, Registry, UnknownEventType, UnknownVersion, rfc3339, stored_hashes
+from shared.state import StateStore, inbox_key, retry_key
 
 from .openapi import operation_docs
 
@@ -36,8 +36,8 @@ __all__ = ["ACCEPTED", "CONFLICT", "Became", "Operations", "became", "confined_t
 
 LONGEST_WAIT = 20
 """Seconds for which a caller may wait for an end: well below what gateways and clients allow."""
-_WAITING_AT_ONCE = 256
-"""Of an instance; whoever comes then is answered at once."""
+_WAITING_AT_ONCE = 32
+"""Of an instance, half of what it lets in when it has most to do; whoever comes then is answered at once."""
 _FIRST_LOOK, _SLOWEST_LOOK = 0.1, 1.0
 """Seconds between two looks: a quick end is seen quickly, a slow one costs a read a second."""
 RETRY_AFTER = "1"
@@ -47,17 +47,30 @@ _STATUS = {"done": "succeeded", "dead": "failed"}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Became:
-    """Status of an operation, why it failed, and whether another request had brought the same message before."""
+    """Status of an operation, why it failed, and whether another request had brought the same message before.
+
+    Attributes
+    ----------
+    results:
+        Where what was made is read.
+    attempt, next_try:
+        The attempt that comes, and when, of a message that was tried before; `now` tells whether that is to come.
+    """
 
     status: str
     code: str = ""
     reason: str = ""
     duplicate: bool = False
     results: Sequence[str] = ()
+    attempt: int = 1
+    next_try: datetime | None = None
+    now: datetime | None = None
 
     @property
     def state(self) -> str:
         """The status in more words."""
+        if self.next_try is not None and self.now is not None:
+            return "retrying" if self.next_try > self.now else "processing"
         if self.status != "failed":
             return self.status
         return "conflict" if self.code == ErrorCode.MESSAGE_ID_CONFLICT else "deadLettered"
@@ -70,6 +83,8 @@ class Became:
     def columns(self) -> dict[str, Any]:
         """What an answer says beside its status."""
         found: dict[str, Any] = {"state": self.state}
+        if self.next_try is not None:
+            found |= {"attempt": self.attempt, "nextTry": rfc3339(self.next_try)}
         if self.duplicate:
             found["duplicate"] = True
         if self.results:
@@ -150,7 +165,7 @@ class Operations:
         ]
 
     async def operation(self, request: Request) -> Response:
-        """What became of a message: one point read, or one a second while the caller waits for an end."""
+        """What became of a message: a point read or two, or as many a second while the caller waits for an end."""
         started = time.perf_counter()
         ids = await self.signer.ids()
         beside = request.query_params.get("request")
@@ -196,7 +211,7 @@ class Operations:
         key = inbox_key(operation.message_id)
         row = (await self.state().find(operation.bucket, [key])).get(key)
         if row is None:
-            return ACCEPTED
+            return await self._not_yet(operation)
         own = _sent_by(caller, row)
         if not own and operation.submission is None:
             return None
@@ -204,6 +219,14 @@ class Operations:
         if found.status != "succeeded":
             return found
         return Became(status=found.status, duplicate=found.duplicate, results=self._results(row))
+
+    async def _not_yet(self, operation: Operation) -> Became:
+        """Accepted; or tried before, and waiting for the next attempt or in the middle of it."""
+        key = retry_key(operation.message_id)
+        row = (await self.state().find(operation.bucket, [key])).get(key)
+        if row is None:
+            return ACCEPTED
+        return Became(status="accepted", attempt=int(row["attempt"]), next_try=row["nextTry"], now=self.now())
 
     async def conflicts(self, operation: Operation) -> bool:
         """Whether a record is there already, of another payload under the same message id."""

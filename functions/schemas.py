@@ -79,7 +79,7 @@ _ANYTHING = {"type": "object", "additionalProperties": True}
 _SHAPE = {"messageId": "9f0e2c6a-8f8e-4a52-9b5d-3d1a1a4a1b10", "timestamp": "2026-01-05T08:26:00.000Z"}
 _CODES = [code.value for code in ErrorCode]
 _STATUSES = {"type": "string", "enum": ["Healthy", "Degraded", "Unhealthy"]}
-_STATES = ["accepted", "succeeded", "deadLettered", "conflict"]
+_STATES = ["accepted", "processing", "retrying", "succeeded", "deadLettered", "conflict"]
 _ACCEPTED = {
     "messageId": _MESSAGE_ID,
     "status": _constant("accepted"),
@@ -92,6 +92,8 @@ _OPERATION = {
     "status": {"type": "string", "enum": ["accepted", "succeeded", "failed"]},
     "state": {"type": "string", "examples": _STATES, "description": "more exactly; the list may grow"},
     "duplicate": {"type": "boolean", "description": "another request had brought the same message before"},
+    "attempt": {"type": "integer", "description": "which comes, of a message that was tried before"},
+    "nextTry": {**_TIME, "description": "when it comes"},
     "links": reference("schemas", "OperationLinks"),
     "error": reference("schemas", "ErrorDetail"),
 }
@@ -159,7 +161,7 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     "Error": _object(_ERROR),
     "ErrorDetail": _object(_ERROR_DETAIL),
     "Health": _object({"status": _constant("Healthy"), "timestamp": _TIME, **_WHAT_RUNS}, optional=(*_WHAT_RUNS,)),
-    "Operation": _object(_OPERATION, optional=("state", "duplicate", "links", "error")),
+    "Operation": _object(_OPERATION, optional=("state", "duplicate", "attempt", "nextTry", "links", "error")),
     "OperationLinks": _object(
         {"results": {"type": "array", "items": _TEXT, "description": "where what was made is read"}}
     ),

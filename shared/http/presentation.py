@@ -71,7 +71,7 @@ class Presented:
         if not isinstance(content, dict) or "_links" in content:
             return body
         query = scope["query_string"].decode("latin-1")
-        own = self._public_path + quote(scope["path"]) + (f"?{query}" if query else "")
+        own = self._public_path + quote(scope["path"], errors="replace") + (f"?{query}" if query else "")
         links = {"self": {"href": own}}
         if isinstance(content.get("nextLink"), str):
             links["next"] = {"href": content["nextLink"]}
@@ -79,7 +79,8 @@ class Presented:
             links["operation"] = {"href": answered["location"]}
         answered["Content-Type"] = HAL
         answered.add_vary_header("Accept")
-        linked = json.dumps({"_links": links, **content}, ensure_ascii=False, separators=(",", ":")).encode()
+        opened = b'{"_links":' + json.dumps(links, separators=(",", ":")).encode() + (b"," if content else b"")
+        linked = opened + body.lstrip()[1:]  # the rest as it was: a number is not written anew
         if "content-length" in answered:
             answered["Content-Length"] = str(len(linked))
         return linked

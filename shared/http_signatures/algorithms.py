@@ -7,6 +7,7 @@ import base64
 import binascii
 import hmac
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 if TYPE_CHECKING:
@@ -81,7 +82,9 @@ def _private(algorithm: str, secret: str) -> Any:
     return key
 
 
+@lru_cache(maxsize=64)
 def _public(algorithm: str, secret: str) -> Any:
+    """Kept once it was read, which takes longer than a signature of Ed25519; it is no secret to anybody."""
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
     from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_public_key

@@ -1,5 +1,6 @@
 """The last stage, settle: a delayed copy, or a dead letter; the original completes after that."""
 
+import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,6 +18,8 @@ from shared.work import Dead, Ended, RetryLater
 from .message_spans import onward
 
 __all__ = ["Settler"]
+
+KEEP_SECONDS = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +72,17 @@ class Settler:
             category=retry.failure.category.value,
             reason=retry.failure.reason,
         )
+        if retry.counts:
+            await self._keep_retry(copy, seconds)
         return copy, seconds
+
+    async def _keep_retry(self, copy: Headers, seconds: float) -> None:
+        """Let whoever asks know when the next attempt comes; nothing depends on it, so it may fail."""
+        try:
+            async with asyncio.timeout(KEEP_SECONDS):
+                await self.store.keep_retry(copy, when=self.now() + timedelta(seconds=seconds), now=self.now())
+        except Exception as error:
+            log_event("retry not kept", level=logging.WARNING, reason=type(error).__name__)
 
     async def _keep_progress(self, ended: Ended) -> None:
         """Save what the handler had done; where somebody else changed it meanwhile, the next run starts from theirs."""

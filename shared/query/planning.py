@@ -14,6 +14,8 @@ from .properties import Kind, Value
 
 __all__ = ["MAX_RANGES", "Plan", "Range", "counters_of", "plan"]
 
+MAX_KEY = 128
+"""Characters of the longest key that a row may have."""
 MAX_RANGES = 16
 """Combinations of values that one query looks up: each is one request per shard."""
 Tokens = Mapping[tuple[str, Value], Sequence[str]]
@@ -77,7 +79,7 @@ def plan(declared: ViewIndexes, term: Filter | None, order: Sequence[Field], tok
     wanted = [one for one in order if one.name not in fixed]
     keys = terms.equal.get(declared.key)
     if keys is not None and (len(keys) == 1 or wanted in ([], [Field(declared.key)])):
-        return Plan(keys=tuple(sorted(str(key) for key in keys if key is not None)))
+        return Plan(keys=tuple(sorted(key for key in map(str, keys) if 1 <= len(key) <= MAX_KEY)))
     if term is None and (not wanted or (wanted == [Field(declared.key)] and _is_text(declared))):
         return Plan(ALL_ROWS, exact=True)
     served = [found for index in declared.indexes if (found := _use(declared, index, terms, wanted)) is not None]

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from shared.messages import Headers, PayloadHash
-from shared.tables import MAX_OPERATIONS, Condition, Conflict, Create, Delete, Operation, Query, Table
+from shared.tables import MAX_OPERATIONS, Condition, Conflict, Create, Delete, Operation, Query, Table, Upsert
 
 __all__ = [
     "MAX_VALUE_BYTES",
@@ -32,6 +32,7 @@ __all__ = [
     "pack",
     "parked_key",
     "partition_key",
+    "retry_key",
     "row_safe",
     "rows_of",
     "sequence_key",
@@ -101,6 +102,11 @@ def outbox_key(key: str, sequence: int) -> str:
 def call_key(message_id: object, call: str) -> str:
     """Row of a partner's answer to one call of a message."""
     return f"call:{message_id}:{call}"
+
+
+def retry_key(message_id: object) -> str:
+    """Row of a message that is tried again: which attempt comes, and when."""
+    return f"retry:{message_id}"
 
 
 def parked_key(key: str) -> str:
@@ -278,6 +284,13 @@ class StateStore:
             raise ValueError("one transaction changes rows of one bucket")
         return await self._table(bucket).submit(operations)
 
+    async def keep_retry(self, headers: Headers, *, when: datetime, now: datetime) -> None:
+        """Keep when the next attempt of a message comes, in place of what was kept of the one before."""
+        bucket = bucket_of(headers.key, self.buckets)
+        row = {"attempt": headers.attempt, "nextTry": when, "keptAt": now}
+        place = {"PartitionKey": partition_key(bucket), "RowKey": retry_key(headers.message_id)}
+        await self.commit(bucket, [Upsert({**place, **row})])
+
     async def delete(self, bucket: int, row_keys: Iterable[str]) -> None:
         """Delete rows in groups; a row that is gone already is fine."""
         keys = list(row_keys)
@@ -317,7 +330,7 @@ class StateStore:
                 yield str(row["claim"])
 
     async def settled(self, bucket: int, *, before: datetime) -> AsyncIterator[str]:
-        """Row keys of the inbox records that were settled before a moment, and of partners' answers kept before it.
+        """Row keys of inbox records that were settled before a moment, and of partners' answers and retries before it.
 
         Open replays are left out.
         """
@@ -325,8 +338,9 @@ class StateStore:
         async for row in self._range(bucket, *rows_of("inbox"), where=where, select=["RowKey"]):
             yield str(row["RowKey"])
         where = [Condition("keptAt", "lt", before)]
-        async for row in self._range(bucket, *rows_of("call"), where=where, select=["RowKey"]):
-            yield str(row["RowKey"])
+        for kind in ("call", "retry"):
+            async for row in self._range(bucket, *rows_of(kind), where=where, select=["RowKey"]):
+                yield str(row["RowKey"])
 
     async def values_in_use(self, names: Collection[str]) -> set[str]:
         """Of some names of large values those that a row still refers to; a name begins with `<bucket>/<row key>:`.

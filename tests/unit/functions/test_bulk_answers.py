@@ -88,7 +88,7 @@ async def process(running: Running) -> None:
             Delivery(
                 body=one.body,
                 properties={str(name): value for name, value in one.headers.to_properties().items()},
-                message_id="",
+                message_id=one.headers.broker_id,
                 sequence_number=number,
                 delivery_count=1,
             )

@@ -58,7 +58,7 @@ class Clock:
 class Door:
     """The app with plans, and the table behind its limits."""
 
-    def __init__(self, registry: Registry, plans: dict[str, Any]) -> None:
+    def __init__(self, registry: Registry, plans: dict[str, Any], **more: str) -> None:
         self.clock = Clock()
         self.table = MemoryTable("limits")
         self.meter = UsageMeter(TableUsage(self.table), instance="one", now=self.clock.now)
@@ -71,6 +71,7 @@ class Door:
             "SLUICE_API_KEYS": json.dumps(entries),
             "SLUICE_RATE_PLANS": json.dumps(plans),
         }
+        environment |= more
         parts = {limits_table: self.table, limits: (limiter, self.meter)}
         self.app = Running(registry, environment, parts, now=self.clock.now)
 
@@ -182,6 +183,23 @@ async def test_ten_thousand_clients_need_a_bounded_memory(registry: Registry) ->
     assert len(limiter._clients) == 100
     again = await limiter.check("client-0", "POST /orders")
     assert again.applied.leases[0].state()[0] <= 2, "what was forgotten here is known in the store"
+
+
+async def test_a_graph_query_is_charged_by_its_cost(registry: Registry) -> None:
+    plans = {"default": "a", "plans": {"a": {"rate": 10, "burst": 20}}}
+
+    async def passed(query: str) -> int:
+        door = Door(registry, plans, SLUICE_GRAPHQL="true")
+        statuses = []
+        for _ in range(20):
+            answer = await door.app.post("/api/graphql", {"query": query}, {"x-api-key": KEYS["acme"]})
+            statuses.append(answer.status)
+        return statuses.count(200)
+
+    cheap = await passed("{__typename}")
+    costly = await passed("{orders(first: 500) {edges {node {orderId country total}}}}")
+    assert cheap >= 10
+    assert 1 <= costly <= cheap / 3
 
 
 async def test_usage_is_told_to_the_client_and_to_operators(door: Door) -> None:

@@ -100,5 +100,9 @@ async def test_links_are_there_for_who_asks_for_hal() -> None:
         "nextLink": "/shop/api/orders?after=1",
     }
     assert int(answer.headers["content-length"]) == len(answer.body)
+    exact = Response(b' {"total":2.50,"big":12345678901234567890.10}', media_type="application/json")
+    assert (await presented(exact, {"Accept": "application/hal+json"})).body.endswith(bytes(exact.body).lstrip()[1:])
+    empty = await presented(JSONResponse({}), {"Accept": "application/hal+json"})
+    assert empty.json == {"_links": {"self": {"href": "/shop/api/orders"}}}
     for other in (JSONResponse([1]), JSONResponse({"a": 1}, status_code=404), Response("a", media_type="text/plain")):
         assert (await presented(other, {"Accept": "application/hal+json"})).body == other.body

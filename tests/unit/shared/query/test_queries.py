@@ -24,6 +24,7 @@ from shared.query import (
     indexes_of,
     parse_options,
 )
+from shared.query.filters import parse_filter
 from shared.tables import MemoryTable
 
 from .samples import Parcel, parcel_registry
@@ -207,6 +208,23 @@ def ordered(rows: list[Row], order: str | None) -> list[Row]:
     null = [row for row in rows if row[field] is None]
     found = sorted((row for row in rows if row[field] is not None), key=lambda row: row[field], reverse=descending)
     return [*found, *null] if descending else [*null, *found]
+
+
+SOUP = ["(", ")", ",", "'", "''", "country", "weight", "eq", "in", "not", "and", "or", "contains", "null", "true", "1"]
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.text(max_size=40) | st.lists(st.sampled_from(SOUP), max_size=20).map(" ".join))
+def test_any_text_is_a_filter_or_refused(text: str) -> None:
+    """And nothing else."""
+    try:
+        parse_filter(text, PROPERTIES)
+    except InvalidQuery as refused:
+        reason = str(refused)
+    else:
+        reason = "$filter: was read"
+    assert reason.startswith("$filter: ")
+    assert len(reason) < 250
 
 
 @settings(deadline=None, max_examples=100)
