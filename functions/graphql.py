@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from shared.classification import Classification
-from shared.http import READERS, BadBody, Route, caller_of, error, read_body
+from shared.http import READERS, BadBody, Route, caller_of, charge, error, read_body
 from shared.messages import ErrorCode
 from shared.privacy import access_level_of
 
@@ -35,14 +35,13 @@ __all__ = ["GraphQLEndpoints", "Reading"]
 
 MAX_BODY = 262_144
 SECONDS = 10.0
+COST_OF_TOKEN = 100
+"""Where requests are limited, a query takes one more token for each so much of its cost."""
 MOST_ITEMS, MOST_BYTES = 100_000, 16_777_216
 """Fields of items of lists that one query resolves, and bytes of rows that it reads."""
 _RESPONSE = "application/graphql-response+json"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _PARAMETERS = frozenset({"query", "operationName", "variables", "extensions"})
-
-Charge = Callable[[Request, int], Awaitable[Response | None]]
-"""Charges the caller for a query's cost; an answer refuses it."""
 
 
 class Reading(NamedTuple):
@@ -77,7 +76,6 @@ class GraphQLEndpoints:
         enabled: bool,
         streams: bool,
         now: Callable[[], datetime],
-        charge: Charge | None = None,
         most: int = 100,
     ) -> None:
         self._engine = engine
@@ -85,7 +83,6 @@ class GraphQLEndpoints:
         self._enabled = enabled
         self._streams = streams
         self._now = now
-        self._charge = charge
         self._places = asyncio.Semaphore(most)
 
     def routes(self) -> list[Route]:
@@ -132,8 +129,7 @@ class GraphQLEndpoints:
                 raise _refused("Subscriptions are followed at /graphql/stream.")
         except Refused as refused:
             return Response(to_json(refused.answer), status_code=refused.status, media_type=kind)
-        if (answer := await self._charged(request, prepared)) is not None:
-            return answer
+        charge(request, 1 + prepared.cost.total // COST_OF_TOKEN)
         context, _ = self._context(request)
         try:
             async with asyncio.timeout(SECONDS):
@@ -143,9 +139,6 @@ class GraphQLEndpoints:
         finally:
             await context.close()
         return Response(to_json(found), media_type=kind)
-
-    async def _charged(self, request: Request, prepared: "Prepared") -> Response | None:
-        return None if self._charge is None else await self._charge(request, prepared.cost.total)
 
     async def stream(self, request: Request) -> Response:
         """A subscription, or a query, whose answers come as events (graphql-sse's "distinct connections mode")."""
@@ -159,8 +152,7 @@ class GraphQLEndpoints:
             return error(bad.code, str(bad), now=self._now())
         except Refused as refused:
             return Response(to_json(refused.answer), status_code=refused.status, media_type="application/json")
-        if (answer := await self._charged(request, prepared)) is not None:
-            return answer
+        charge(request, 1 + prepared.cost.total // COST_OF_TOKEN)
         if self._places.locked():
             return error(ErrorCode.UNAVAILABLE, "Too many follow already.", now=self._now(), retry_after=30)
         context, changes = self._context(request)

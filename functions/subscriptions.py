@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from shared.audit import SecurityEvent, security_event
+from shared.classification import Plan
 from shared.encryption import ProtectionError
 from shared.http import READERS, BadBody, Route, caller_of, error, precondition, read_body
 from shared.messages import CloudEvent, ErrorCode, InvalidMessage, MessageError, describe, parse_strict
@@ -35,6 +36,7 @@ from shared.subscriptions import (
     Wake,
     WakeQueue,
     check_url,
+    is_protected,
     matches_type,
     new_secret,
 )
@@ -70,8 +72,8 @@ class Subscriptions:
     ----------
     store, deliveries, queue:
         Called with the first request, so that nothing connects before.
-    event_types:
-        Those that can be subscribed to.
+    events:
+        By type those that can be subscribed to, with what is protected in them.
     resolve:
         The addresses of a host: each must be one that webhooks may go to.
     overlap:
@@ -86,7 +88,7 @@ class Subscriptions:
         deliveries: Callable[[], Deliveries],
         queue: Callable[[], WakeQueue],
         payloads: Callable[[], Payloads],
-        event_types: Sequence[str],
+        events: Mapping[str, Sequence[Plan]],
         policy: AddressPolicy,
         resolve: Callable[[Target], Any],
         *,
@@ -99,7 +101,7 @@ class Subscriptions:
         self._deliveries = deliveries
         self._queue = queue
         self._payloads = payloads
-        self._event_types = event_types
+        self._events = events
         self._policy = policy
         self._resolve = resolve
         self._overlap = overlap
@@ -125,7 +127,7 @@ class Subscriptions:
             ("POST", delivery + "/resend", self.resend, frozenset()),
             ("GET", delivery + "/payload", self.payload, frozenset()),
         ]
-        types = self._event_types
+        types = list(self._events)
         models: dict[str, type[BaseModel]] = {
             "create": NewSubscription,
             "change": ChangedSubscription,
@@ -174,6 +176,7 @@ class Subscriptions:
         asked = await self._body(request, NewSubscription)
         await self._check_url(asked.url)
         self._check_types(asked.event_types)
+        self._check_filter(asked.filter)
         owner, now = _owner(request), self._now()
         if len(await self._store().owned(owner)) >= MOST_OF_ONE:
             return self._no(ErrorCode.BAD_REQUEST, f"There are {MOST_OF_ONE} subscriptions of yours already.", 409)
@@ -216,6 +219,7 @@ class Subscriptions:
         if "url" in given:
             await self._check_url(asked.url)
         self._check_types(asked.event_types)
+        self._check_filter(asked.filter)
         now = self._now()
         level = _level(request)
 
@@ -400,8 +404,14 @@ class Subscriptions:
 
     def _check_types(self, patterns: list[str]) -> None:
         for one in patterns:
-            if not any(matches_type(one, each) for each in self._event_types):
+            if not any(matches_type(one, each) for each in self._events):
                 raise InvalidMessage(f"eventTypes: nothing is published as {one}")
+
+    def _check_filter(self, filters: Mapping[str, Any]) -> None:
+        """Refuse to match by what is protected: whether an event comes would tell what is in it."""
+        for path in filters:
+            if any(is_protected(plan, path) for plans in self._events.values() for plan in plans):
+                raise _Refused(self._no(ErrorCode.FORBIDDEN, f"filter: {path} is protected.", 403))
 
     def _shown(self, one: Subscription, *, status: int = 200, secret: str | None = None) -> Response:
         view = subscription_view(one)

@@ -160,12 +160,13 @@ var broughtIds = [
 ]
 var areWhole = [for one in broughtIds: empty(one.id) || startsWith(one.id, '/subscriptions/') && contains(one.id, one.part)]
 var wrongIds = contains(areWhole, false)
-var edgeAlone = edge.enabled && (!gateway.enabled || cloud != 'public')
-var areOwn = [for name in objectKeys(appSettings): contains(settings, name) || name == 'SLUICE_PUBLIC_URL']
+var ownSettings = union(settings, { SLUICE_PUBLIC_URL: '' })
+var givesOwn = length(union(ownSettings, appSettings)) < length(ownSettings) + length(appSettings)
 var mistakes = flatten([
-  edgeAlone ? ['edge needs the gateway behind it, and the public cloud'] : []
+  edge.enabled && !gateway.enabled ? ['edge needs the gateway behind it'] : []
+  edge.enabled && cloud != 'public' ? ['edge is in the public cloud alone'] : []
   edge.enabled && !empty(gateway.allowedRanges) ? ['edge goes with allowedNetworks of its own: the gateway sees Front Door\'s addresses, so gateway.allowedRanges stays empty'] : []
-  contains(areOwn, true) ? ['appSettings has a name that the template sets itself: change the parameter that it follows from'] : []
+  givesOwn ? ['appSettings has a name that the template sets itself: change the parameter that it follows from'] : []
   twoColours && poolless ? ['twoColours needs the gateway, and a tier with a pool of backends: BasicV2 or StandardV2'] : []
   isolated && standardBus ? ['isolated needs Service Bus Premium: Standard has no private endpoints'] : []
   isolated && networkless ? ['isolated needs the gateway tier StandardV2: Consumption and BasicV2 reach no private network, Premium needs another subnet and other rules'] : []

@@ -3,14 +3,12 @@
 from typing import TYPE_CHECKING
 
 from azure.core.exceptions import AzureError
-from starlette.requests import Request
 
 from functions.graph_pages import GraphPages
 from functions.graphql import GraphQLEndpoints, Reading
 from functions.schemas import singular
 from shared.classification import Classification
 from shared.encryption import KeysUnavailable, ProtectionError
-from shared.http import charge
 from shared.messages import ErrorCode
 from shared.query import ForbiddenField, InvalidQuery
 from shared.query.properties import properties_of
@@ -44,10 +42,6 @@ def graph_views(composition: Composition) -> "list[GraphView]":
         for view in registry.views
         if view != VIEW
     ]
-
-
-COST_OF_TOKEN = 100
-"""Of a query's cost, that a token of its client's limits pays for."""
 
 
 def graph_engine(composition: Composition) -> "GraphQLEngine":
@@ -102,15 +96,9 @@ def capability(composition: Composition) -> Capability:
         enabled=settings.graphql,
         streams=settings.http_streams and settings.can_stream,
         now=composition.now,
-        charge=_charged,
     )
     return Capability(
         name="graphql",
         routes=endpoints.routes(),
         settings=_SETTINGS,
     )
-
-
-async def _charged(request: Request, cost: int) -> None:
-    """A token for the request, and one for each hundred of its cost."""
-    charge(request, 1 + cost // COST_OF_TOKEN)

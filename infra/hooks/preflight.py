@@ -29,6 +29,7 @@ PROVIDERS = frozenset(
     {
         "Microsoft.ApiManagement",
         "Microsoft.App",
+        "Microsoft.Cdn",
         "Microsoft.EventGrid",
         "Microsoft.EventHub",
         "Microsoft.Insights",

@@ -62,7 +62,7 @@ def applies(requirement: Requirement, python: str) -> bool:
         "platform_machine": "x86_64",
         "platform_python_implementation": "CPython",
         "platform_system": "Linux",
-        "python_full_version": f"{python}.0",
+        "python_full_version": f"{python}.9",  # the platform has a late patch of each
         "python_version": python,
         "sys_platform": "linux",
         "extra": "",

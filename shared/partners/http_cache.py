@@ -24,6 +24,7 @@ _UNDERSTOOD = frozenset({200, 203, 204})
 """Other answers are errors to a caller, which aren't stored, or parts."""
 _NOT_UPDATED = frozenset({"content-encoding", "content-length", "content-range", "content-type", "transfer-encoding"})
 _CONDITIONS = frozenset({"if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range", "range"})
+_PROOFS = frozenset({"authorization", "cookie", "x-api-key"})
 _MOST_VARIANTS = 16
 _DATES = (
     (re.compile(r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT"), "%a, %d %b %Y %H:%M:%S GMT"),
@@ -216,4 +217,6 @@ class HttpCache:
 
 
 def _key(request: Request) -> tuple[Any, ...]:
-    return request.path, tuple(sorted(request.query.items()))
+    """What is asked, and for whom where the handler gives proofs of its own: not every partner says that it varies."""
+    own = sorted((name.lower(), value) for name, value in request.headers.items() if name.lower() in _PROOFS)
+    return request.path, tuple(sorted(request.query.items())), tuple(own)

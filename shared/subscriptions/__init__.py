@@ -5,8 +5,7 @@ from .deliverer import Deliverer
 from .deliveries import Attempt, Deliveries, Delivery, DeliveryPage, DeliveryStatus
 from .endpoint import Endpoints
 from .fan_out import FanOut
-from .payload import TEST_EVENT, Payloads, public_events
-from .proof import Proofs
+from .payload import TEST_EVENT, Payloads, is_protected, public_events
 from .receiving import DeliveryReceiver
 from .sender import Answer, HttpSender, Sender, resolved
 from .signing import new_secret, signed_headers
@@ -43,7 +42,6 @@ __all__ = [
     "Mode",
     "PayloadFormat",
     "Payloads",
-    "Proofs",
     "RefusedAddress",
     "Sender",
     "Status",
@@ -55,6 +53,7 @@ __all__ = [
     "check_pattern",
     "check_url",
     "conditions_of",
+    "is_protected",
     "matches_type",
     "new_secret",
     "public_events",

@@ -7,6 +7,7 @@ special-purpose registries for IPv4 and IPv6 (RFC 6890), and "What is IP address
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from urllib.parse import urlsplit
 
@@ -111,6 +112,7 @@ def canonical(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
     return address if mapped is None else mapped
 
 
+@lru_cache(4_096)
 def check_url(url: str, policy: AddressPolicy) -> Target:
     """Where a URL leads, if a webhook may go there as far as the URL tells; an address in it is checked too.
 

@@ -26,7 +26,6 @@ from shared.telemetry import Metrics, Name, log_event, span
 from .deliveries import Attempt, Deliveries, Delivery, DeliveryStatus, Turn
 from .endpoint import Endpoint, Endpoints, PutOff
 from .payload import Payload, Payloads
-from .proof import Proofs
 from .schedule import DISABLED_AFTER, Outcome, Verdict, judge
 from .sender import Answer, Sender
 from .signing import signed_headers
@@ -65,7 +64,6 @@ class Deliverer:
         payloads: Payloads,
         sender: Sender,
         endpoints: Endpoints,
-        proofs: Proofs,
         *,
         now: Callable[[], datetime],
         clock: Callable[[], float],
@@ -77,7 +75,6 @@ class Deliverer:
         self._payloads = payloads
         self._sender = sender
         self._endpoints = endpoints
-        self._proofs = proofs
         self._now = now
         self._clock = clock
         self._random = random
@@ -97,11 +94,13 @@ class Deliverer:
         if not wake.delivery:
             await self._in_order(subscription, forced=wake.forced)
             return
-        delivery = await self._due(subscription, wake, again=again)
-        if delivery is None:
-            return
+        endpoint = self._endpoint(subscription)
         try:
-            seconds = await self._send(subscription, delivery)
+            endpoint.admit()  # who is put off costs nothing more
+            due = await self._due(subscription, wake, again=again)
+            if due is None:
+                return
+            seconds = await self._send(subscription, *due)
         except PutOff as later:
             await self._queue.send(wake if wake.event else wake.known(), when=self._after(later.after))
             return
@@ -118,13 +117,16 @@ class Deliverer:
                 self._known.put((wake.owner, wake.subscription), found)
         return found
 
-    async def _due(self, subscription: Subscription, wake: Wake, *, again: bool) -> Delivery | None:
-        """The delivery of a message, unless there is nothing to be done about it any more."""
+    def _endpoint(self, subscription: Subscription) -> Endpoint:
+        return self._endpoints.of(subscription.id, subscription.concurrency, subscription.rate)
+
+    async def _due(self, subscription: Subscription, wake: Wake, *, again: bool) -> tuple[Delivery, CloudEvent] | None:
+        """The delivery of a message and its event, unless there is nothing to be done about it any more."""
         if wake.event and not again and subscription.mode is Mode.AT_LEAST_ONCE:
             event = CloudEvent.from_json(wake.event)
-            made = Delivery.of(subscription.id, event, wake.event.decode(), now=self._now())
-            if made.id == wake.delivery and subscription.status is Status.ENABLED:
-                return made
+            if subscription.status is Status.ENABLED:
+                body, now = wake.event.decode(), self._now()
+                return Delivery.of(subscription.id, event, body, identity=wake.delivery, now=now), event
         found = await self._deliveries.get(subscription.id, wake.delivery)
         if found is None or found.status.ended:
             return None
@@ -137,7 +139,7 @@ class Deliverer:
             if again and found.attempts > wake.attempt:
                 await self._again(wake, found.attempts, found.next_at or self._now())
             return None
-        return found
+        return found, _event(found)
 
     async def _again(self, wake: Wake, attempts: int, when: datetime) -> None:
         await self._queue.send(replace(wake.known(), attempt=attempts, returns=0), when=when)
@@ -145,7 +147,9 @@ class Deliverer:
     def _after(self, seconds: float) -> datetime:
         return self._now() + timedelta(seconds=seconds)
 
-    async def _send(self, subscription: Subscription, delivery: Delivery) -> tuple[int, datetime] | None:
+    async def _send(
+        self, subscription: Subscription, delivery: Delivery, event: CloudEvent
+    ) -> tuple[int, datetime] | None:
         """Send once; attempts and moment of the next try, if there is one.
 
         Raises
@@ -155,8 +159,7 @@ class Deliverer:
         Conflict
             Another message of the same delivery was faster.
         """
-        event = CloudEvent.from_json((delivery.event or "").encode())
-        endpoint = self._endpoints.of(subscription.id, subscription.concurrency, subscription.rate)
+        endpoint = self._endpoint(subscription)
         await endpoint.enter()
         answer: Answer | None = None
         try:
@@ -189,7 +192,7 @@ class Deliverer:
                 "Content-Type": payload.content_type,
                 **signed_headers(delivery.message_id, body, subscription.signing_secrets(self._now()), now=self._now()),
             }
-            answer = await self._proofs.post(self._sender, subscription, body, headers)
+            answer = await self._sender.post(subscription.url, body, headers)
             current.set_attribute("http.response.status_code", answer.status or 0)
             if not answer.good:
                 current.set_attribute("sluice.outcome", answer.problem or "refused")
@@ -341,7 +344,7 @@ class Deliverer:
             await self._deliveries.put(replace(delivery, status=DeliveryStatus.MISSED, next_at=None))
             return None
         try:
-            again = await self._send(subscription, delivery)
+            again = await self._send(subscription, delivery, _event(delivery))
         except PutOff as later:
             return self._after(later.after)
         except Conflict:
@@ -357,6 +360,12 @@ def _status(verdict: Verdict, *, ended: bool) -> DeliveryStatus:
     return DeliveryStatus.FAILED if ended else DeliveryStatus.PENDING
 
 
+def _event(delivery: Delivery) -> CloudEvent:
+    return CloudEvent.from_json((delivery.event or "").encode())
+
+
 def _printable(body: bytes) -> str:
     text = body.decode("utf-8", "replace")[:_KEPT_CHARACTERS]
+    if text.isprintable():
+        return text
     return "".join(one if one.isprintable() or one == "\n" else "\N{REPLACEMENT CHARACTER}" for one in text)

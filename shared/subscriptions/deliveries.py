@@ -13,6 +13,8 @@ from enum import StrEnum
 from typing import Any, NamedTuple
 from uuid import UUID, uuid5
 
+from pydantic_core import to_json
+
 from shared.messages import CloudEvent, rfc3339
 from shared.state import TooLarge, pack, unpack
 from shared.tables import Condition, Conflict, Create, Delete, Entity, Operation, Query, Replace, Table, Upsert
@@ -115,11 +117,13 @@ class Delivery:
     etag: str | None = field(default=None, compare=False)
 
     @classmethod
-    def of(cls, subscription: str, event: CloudEvent, body: str, *, order: str = "", now: datetime) -> "Delivery":
-        """The delivery of an event as it begins."""
+    def of(
+        cls, subscription: str, event: CloudEvent, body: str, *, identity: str = "", order: str = "", now: datetime
+    ) -> "Delivery":
+        """The delivery of an event as it begins; its id follows from the event, where it isn't known already."""
         return cls(
             subscription=subscription,
-            id=delivery_id(subscription, event),
+            id=identity or delivery_id(subscription, event),
             message_id=message_id(event),
             event_id=event.id,
             event_type=event.type,
@@ -339,7 +343,7 @@ def _groups(deliveries: Sequence[Delivery]) -> list[list[Delivery]]:
 def _tries(tries: Sequence[Any]) -> str:
     """The latest that fit a text column."""
     kept = list(tries[-MOST_KEPT:])
-    while len(text := json.dumps(kept, ensure_ascii=False, separators=(",", ":"))) > _LONGEST_TRIES:
+    while len(text := to_json(kept).decode()) > _LONGEST_TRIES:
         kept.pop(0)
     return text
 

@@ -4,10 +4,12 @@ A receiver that is slow or away gets few places, and what finds none is put off 
 the places of others, and no message comes back again and again to ask.
 """
 
+import asyncio
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from shared.resilience import AdaptiveBulkhead, BoundedCache, BulkheadFull, Concurrency, LimitSpent
+from shared.resilience import BoundedCache, LimitSpent
 
 from .sender import Answer
 
@@ -15,8 +17,9 @@ __all__ = ["Endpoint", "Endpoints", "Pace", "PutOff"]
 
 SLOW = 2.0
 """Seconds from which an answer counts as an overload: the receiver gets fewer places."""
+_FIRST_PLACES = 2
 _QUICK, _PATIENCE = 0.5, 1.0
-"""A receiver that answers within the first gets its deliveries waited for, so long."""
+"""For a receiver that answers within the first a delivery waits, so long."""
 _SMOOTHED = 0.2
 _LONGEST = 600.0
 _REMEMBERED = 2_000
@@ -47,49 +50,86 @@ class Pace(Protocol):
 class Endpoint:
     """One receiver, as one instance sees it.
 
+    It begins with few places and gets more with each quick answer, so that a receiver that nobody knows yet can't take
+    the places of all; an answer that is slow, or missing, halves them.
+
     Parameters
     ----------
+    concurrency:
+        Places at most.
     clock:
         Seconds, monotonic.
     """
 
     def __init__(self, concurrency: int, pace: Pace | None, *, clock: Callable[[], float]) -> None:
-        self._bulkhead = AdaptiveBulkhead(Concurrency(most=concurrency, slow=SLOW), clock=clock)
+        self._most = concurrency
+        self._places = float(min(_FIRST_PLACES, concurrency))
+        self._running = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
         self._pace = pace
         self._clock = clock
         self._seconds = 0.0
+        self._is_quick = False
         self._rests_until = 0.0
         self._next = 0.0
 
-    async def enter(self) -> None:
-        """Take a place; raises PutOff."""
+    def admit(self) -> None:
+        """Raise PutOff where `enter` would do so at once."""
         now = self._clock()
         if now < self._rests_until:
             raise self._later(self._rests_until - now)
-        within = _PATIENCE if self._seconds <= _QUICK else 0.0
-        try:
-            await self._bulkhead.enter(batch=False, within=within)
-        except BulkheadFull:
-            raise self._later(self._seconds) from None
+        if self._running >= int(self._places):
+            expected = (len(self._waiting) + 1) * self._seconds / self._places
+            if not self._is_quick or expected > _PATIENCE:
+                raise self._later(self._seconds)
+
+    async def enter(self) -> None:
+        """Take a place; raises PutOff."""
+        self.admit()
+        if self._running < int(self._places):
+            self._running += 1
+        else:
+            await self._wait()
         if self._pace is None:
             return
         try:
-            await self._pace.take(within=within)
-        except LimitSpent as spent:
-            self._bulkhead.give_back(batch=False)
-            raise self._later(spent.after) from None
-        except BaseException:
-            self._bulkhead.give_back(batch=False)
+            await self._pace.take(within=_PATIENCE if self._is_quick else 0.0)
+        except BaseException as error:
+            self._give_back()
+            if isinstance(error, LimitSpent):
+                raise self._later(error.after) from None
+            raise
+
+    async def _wait(self) -> None:
+        """Wait for a place, where that takes a moment alone: whoever waits has one of the instance's places."""
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(place)
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await place
+        except BaseException as error:
+            if place.done() and not place.cancelled():
+                self._give_back()
+            if isinstance(error, TimeoutError):
+                raise self._later(self._seconds) from None
             raise
 
     def exit(self, answer: Answer | None) -> None:
         """Give the place back, and learn from the answer; None: nothing was sent."""
-        if answer is None:
-            self._bulkhead.give_back(batch=False)
-            return
-        overloaded = answer.status is None or answer.status in (429, 503)
-        self._bulkhead.exit(batch=False, overloaded=overloaded, took=answer.seconds)
-        self._seconds += _SMOOTHED * (answer.seconds - self._seconds)
+        if answer is not None:
+            overloaded = answer.status is None or answer.status in (429, 503) or answer.seconds >= SLOW
+            self._places = max(1.0, self._places / 2) if overloaded else min(float(self._most), self._places + 1)
+            self._seconds += (answer.seconds - self._seconds) * (_SMOOTHED if self._seconds else 1.0)
+            self._is_quick = not overloaded and self._seconds <= _QUICK
+        self._give_back()
+
+    def _give_back(self) -> None:
+        self._running -= 1
+        while self._waiting and self._running < int(self._places):
+            place = self._waiting.popleft()
+            if not place.done():
+                self._running += 1
+                place.set_result(None)
 
     def rest(self, seconds: float) -> None:
         """Call it no more for a while: it asked for that."""
@@ -98,7 +138,7 @@ class Endpoint:
     def _later(self, least: float) -> PutOff:
         """A moment of its own: those that are put off come one after the other, as fast as the receiver takes them."""
         now = self._clock()
-        step = max(self._seconds, 0.01) / self._bulkhead.limit
+        step = max(self._seconds, 0.01) / self._places
         self._next = max(self._next + step, now + max(least, step, 0.1))
         if self._next > now + _LONGEST:
             self._next = now + _LONGEST / 2

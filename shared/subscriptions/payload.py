@@ -1,10 +1,9 @@
 """What a receiver gets of an event: its data as far as the subscriber may see it, or a link to it."""
 
-import json
 from collections.abc import Container
 from typing import NamedTuple
 
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from shared.classification import Plan, leaves
 from shared.messages import CloudEvent, Registry, rfc3339
@@ -12,7 +11,7 @@ from shared.privacy import FieldProtection, masked
 
 from .subscription import PayloadFormat, Subscription
 
-__all__ = ["TEST_EVENT", "Payload", "Payloads", "public_events"]
+__all__ = ["TEST_EVENT", "Payload", "Payloads", "is_protected", "public_events"]
 
 TEST_EVENT = "sluice.test"
 """The type of the event that a subscriber asks for to try a receiver."""
@@ -40,6 +39,16 @@ def public_events(registry: Registry, hidden: Container[str] = ()) -> dict[str, 
             known = plans.get(one.event_type, ())
             plans[one.event_type] = (*known, *(() if any(one.plan is each for each in known) else (one.plan,)))
     return dict(sorted(plans.items()))
+
+
+def is_protected(plan: Plan, path: str) -> bool:
+    """Whether what stands at a path (names with dots between them), or anything on the way there, is protected."""
+    found: Plan | None = plan
+    for name in path.split("."):
+        found = None if found is None else found.fields.get(name) or found.values
+        if found is not None and found.leaf is not None:
+            return True
+    return found is not None and found.protects
 
 
 class Payloads:
@@ -105,9 +114,9 @@ class Payloads:
             "sequence": event.sequence,
         }
         if is_link:
-            body = json.dumps({**head, "data": None, "dataUrl": link, "dataSize": len(data)}, separators=(",", ":"))
-            return Payload(body.encode(), "application/json", seen)
-        start = json.dumps(head, ensure_ascii=False, separators=(",", ":")).encode()
+            body = to_json({**head, "data": None, "dataUrl": link, "dataSize": len(data)})
+            return Payload(body, "application/json", seen)
+        start = to_json(head)
         return Payload(start[:-1] + b',"data":' + data + b"}", "application/json", seen)
 
 
@@ -125,6 +134,6 @@ def _cloud_event(event: CloudEvent, data: bytes, link: str) -> bytes:
         "sequence": f"{event.sequence:012d}",
     }
     if link:
-        return json.dumps({**head, "dataref": link}, separators=(",", ":")).encode()
-    start = json.dumps(head, ensure_ascii=False, separators=(",", ":")).encode()
+        return to_json({**head, "dataref": link})
+    start = to_json(head)
     return start[:-1] + b',"data":' + data + b"}"

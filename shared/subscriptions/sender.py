@@ -7,7 +7,6 @@ in the URL too, to the socket factory: a name that resolves to another address a
 
 import asyncio
 import socket
-import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -42,7 +41,7 @@ class Answer:
     seconds:
         From the request to the answer, or to giving up.
     headers:
-        By their names in lower case.
+        By their names in lower case; of a good answer nobody asks for them, and there are none.
     body:
         The first bytes of the answer.
     problem:
@@ -68,9 +67,7 @@ class Answer:
 class Sender(Protocol):
     """The way to receivers: `HttpSender`, or what a test puts in its place."""
 
-    async def post(
-        self, url: str, body: bytes, headers: Mapping[str, str], *, identity: ssl.SSLContext | None = None
-    ) -> Answer:
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         """See `HttpSender.post`."""
         ...
 
@@ -104,16 +101,8 @@ class HttpSender:
         self._clock = clock
         self._session: ClientSession | None = None
 
-    async def post(
-        self, url: str, body: bytes, headers: Mapping[str, str], *, identity: ssl.SSLContext | None = None
-    ) -> Answer:
-        """Send a body; whatever goes wrong is in the answer.
-
-        Parameters
-        ----------
-        identity:
-            A TLS context with a certificate of the app's own, where the receiver asks for one.
-        """
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """Send a body; whatever goes wrong is in the answer."""
         import aiohttp  # loaded with the first webhook
 
         began = self._clock()
@@ -126,14 +115,12 @@ class HttpSender:
 
         try:
             check_url(url, self._policy)
-            async with self._opened().post(
-                url, data=body, headers=headers, allow_redirects=False, ssl=True if identity is None else identity
-            ) as answer:
+            async with self._opened().post(url, data=body, headers=headers, allow_redirects=False) as answer:
                 kept = await _beginning(answer)
                 return Answer(
                     status=answer.status,
                     seconds=self._clock() - began,
-                    headers={name.lower(): value for name, value in answer.headers.items()},
+                    headers={} if answer.ok else {name.lower(): value for name, value in answer.headers.items()},
                     body=kept,
                 )
         except TimeoutError:  # aiohttp's own too
@@ -191,6 +178,9 @@ async def _beginning(answer: "ClientResponse") -> bytes:
 
     The status says all that counts: an answer that breaks off afterwards is an answer.
     """
+    if 0 < (answer.content_length or 0) <= _DRAINED_BYTES:
+        with suppress(Exception):
+            return (await answer.read())[:KEPT_BYTES]
     kept = b""
     size = 0
     with suppress(Exception):

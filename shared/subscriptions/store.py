@@ -1,8 +1,7 @@
 """Keeps subscriptions: a row each, in the partition of its owner.
 
-What proves who sends (signing secrets, the receiver's own credentials) is encrypted under the app's data key, where the
-app has one. It isn't a secret of the key vault each: every delivery needs it, and a vault answers 4,000 requests in
-10 s.
+Signing secrets are encrypted under the app's data key, where the app has one. They aren't secrets of the key vault:
+every delivery needs one, and a vault answers 4,000 requests in 10 s.
 """
 
 import asyncio
@@ -27,7 +26,6 @@ MOST_OF_ONE = 100
 _RELOAD_SECONDS = 30.0
 _GENERATION = "%generation"
 _ADAPTER = TypeAdapter(Subscription)
-_HIDDEN = ("secrets", "authentication")
 
 
 class SubscriptionStore:
@@ -36,7 +34,7 @@ class SubscriptionStore:
     Parameters
     ----------
     fields:
-        Encrypts what proves who sends; without it that is in clear.
+        Encrypts signing secrets; without it they are in clear.
     clock:
         Seconds, monotonic.
     """
@@ -118,7 +116,7 @@ class SubscriptionStore:
 
     async def _row(self, one: Subscription) -> dict[str, Any]:
         columns = _ADAPTER.dump_python(one, mode="json")
-        hidden = to_json({name: columns.pop(name) for name in _HIDDEN}).decode()
+        hidden = to_json({"secrets": columns.pop("secrets")}).decode()
         if self._fields is not None:
             hidden = await self._fields.encrypt_whole(hidden, ("subscription", one.id))
         return {
@@ -146,4 +144,4 @@ def _partition(owner: str) -> str:
 
 
 def _public(row: Entity) -> Subscription:
-    return replace(_ADAPTER.validate_python(from_json(unpack(row))), secrets=(), authentication=None)
+    return replace(_ADAPTER.validate_python(from_json(unpack(row))), secrets=())

@@ -205,8 +205,6 @@ class Subscription:
         When its first failure without a success since was.
     reason:
         Why it is disabled.
-    authentication:
-        How the app shows the receiver who it is beside the signature, see `shared.subscriptions.proof`; None: no way.
     """
 
     id: str
@@ -229,7 +227,6 @@ class Subscription:
     changed_at: datetime
     version: int = 1
     failing_since: datetime | None = None
-    authentication: Mapping[str, Any] | None = None
 
     def signing_secrets(self, now: datetime) -> Sequence[str]:
         """Those that a body is signed with now."""

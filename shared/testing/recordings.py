@@ -34,6 +34,10 @@ _TELLING = re.compile(
     r"|(?!\d{4}-\d\d-\d\d)\+?\d[\d ()/-]{8,}\d"  # a phone's number, or a card's
     r"|(?<![\w-])(?P<word>[A-Za-z0-9_-]{15,})"  # a key or an IBAN, perhaps
 )
+_PARAMETER = re.compile(
+    r"([?&][^=&\s<>\"]{0,64}(?:token|key|secret|sig|passw|code)[^=&\s<>\"]{0,64}=)([^&\s<>\"]+)", re.I
+)
+"""What a link's parameter opens."""
 _IBAN = re.compile(r"[A-Z]{2}\d{2}[A-Z0-9]{11,30}")
 _KEY_LENGTH = 32
 _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
@@ -114,6 +118,7 @@ class Redaction:
         for value in sorted(self._known, key=len, reverse=True):
             if len(value) >= 4:  # what was redacted as a field's value is somewhere else too
                 text = text.replace(value, self._known[value])
+        text = _PARAMETER.sub(lambda found: found[1] + self._placeholder(found[2]), text)
         return _TELLING.sub(lambda found: self._placeholder(found[0]) if _tells(found) else found[0], text)
 
     def _placeholder(self, value: str) -> str:

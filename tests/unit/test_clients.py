@@ -23,8 +23,10 @@ ADAPTERS = {
     "shared/authentication/signing_keys.py": {"ClientSession"},
     "shared/azure_clients/credentials.py": {"AzureCliCredential", "ManagedIdentityCredential"},
     "shared/encryption/wrapping.py": {"CryptographyClient", "KeyClient"},
+    "shared/notifications/topic.py": {"ClientSession"},
     "shared/partners/sessions.py": {"ClientSession"},
     "shared/secrets/vault.py": {"SecretClient"},
+    "shared/subscriptions/sender.py": {"ClientSession"},
     "shared/tables/azure.py": {"TableClient"},
 }
 """The one adapter of each store or service that is reached by a client of its own."""

@@ -73,10 +73,16 @@ def test_what_is_secret_or_somebodys_is_taken_out(name: str, value: Any) -> None
         path="/labels",
         query={name: value} if isinstance(value, str) else {},
         request={name: value},
-        headers={"X-Secret": "s3cret", "Set-Cookie": "s3cret", "Content-Type": "application/json"},
+        headers={
+            "Link": "<https://a.example/x?page=2&access_token=s3cret>; rel=next",
+            "X-Secret": "s3cret",
+            "Set-Cookie": "s3cret",
+            "Content-Type": "application/json",
+        },
         answer=[{name: value}],
     )
     text = write_recording("carrier", [Redaction()(exchange)])
+    assert "page=2" in text
     parts = [value] if isinstance(value, str) else ["Smith", "55"]
     for one in parts:
         telling = one.removeprefix("call ").removeprefix("mail ").removeprefix("Bearer ").removeprefix("card ")

@@ -16,7 +16,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+import standardwebhooks
 
+from shared.subscriptions import signed_headers
 from shared.webhooks import (
     Discord,
     GitHub,
@@ -213,3 +215,21 @@ def _changed(request: Incoming, chance: random.Random) -> Iterator[Incoming]:
                 )  # the last of base64 may count for nothing
                 digit = chance.choice("0123456789abcdef".replace(value[at].lower(), ""))
                 yield replace(request, headers={**request.headers, name: value[:at] + digit + value[at + 1 :]})
+
+
+def test_what_we_sign_is_what_the_foreign_libraries_sign(ask: Ask) -> None:
+    """Standard Webhooks' own in Python and JavaScript, and Svix's, with two secrets; a changed body is refused."""
+    other = "whsec_" + base64.b64encode(b"another secret of 32 bytes......").decode()
+    now = datetime.now(UTC)
+    headers = signed_headers("msg_1234567", BODY.encode(), [ENCODED, other], now=now)
+    ours = headers["webhook-signature"].split()
+    questions = [
+        (name, [secret, "msg_1234567", int(now.timestamp()), BODY])
+        for name in ("standard", "svix")
+        for secret in (ENCODED, other)
+    ]
+    assert ask(questions) == [*ours, *ours]
+    for secret in (ENCODED, other):
+        standardwebhooks.Webhook(secret).verify(BODY, headers)
+        with pytest.raises(standardwebhooks.WebhookVerificationError):
+            standardwebhooks.Webhook(secret).verify(BODY + " ", headers)

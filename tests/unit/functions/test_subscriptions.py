@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from standardwebhooks import Webhook
 
+import integrations
 from functions.composition.subscriptions import deliverer, deliveries, subscription_store, wake_queue
 from shared.authentication import api_key_entry
-from shared.messages import Registry
+from shared.messages import Registry, discover
 from shared.subscriptions import Deliveries, SubscriptionStore
 from shared.tables import MemoryTable
 from tests.unit.asgi import Answer, ask
@@ -29,18 +30,18 @@ ENTRIES = [api_key_entry(name, key, [ROLES[name]]) for name, key in KEYS.items()
 class Shop:
     """The composed app, its callers, and its deliverer."""
 
-    def __init__(self, **settings: str) -> None:
+    def __init__(self, registry: Registry | None = None, settings: Mapping[str, str] | None = None) -> None:
         self.queue = MemoryWakes()
         environment = {
             **ENVIRONMENT,
             "SLUICE_AUTH": "required",
             "SLUICE_API_KEYS": f"[{','.join(ENTRIES)}]",
             "SLUICE_WEBHOOK_ALLOW_LOCAL": "true",
-            **settings,
+            **(settings or {}),
         }
         clock = {"seconds": 0.0}
         self.app = Running(
-            Registry([shop]),
+            registry or Registry([shop]),
             environment,
             parts={
                 subscription_store: SubscriptionStore(MemoryTable("s"), None, clock=lambda: clock["seconds"]),
@@ -216,6 +217,16 @@ async def test_what_is_wrong_is_refused_by_its_name(app: Shop, body: dict[str, A
     assert (await app.ask("GET", "subscriptions")).json["count"] == 0
 
 
+async def test_nobody_asks_by_what_is_protected(receiver: Receiver) -> None:
+    app = Shop(discover(integrations))
+    body = asked(receiver.url, eventTypes=["order.accepted"])
+    for path in ("email", "customerId", "name"):
+        answer = await app.ask("POST", "subscriptions", body | {"filter": {path: {"exists": True}}}, by="olga")
+        assert (answer.status, path in answer.json["error"]["message"]) == (403, True)
+    assert (await app.ask("POST", "subscriptions", body | {"filter": {"country": "France"}})).status == 201
+    await app.app.composition.close()
+
+
 @pytest.mark.parametrize("body", [b"", b"[]", b"null", b"{", b'{"url": 1}', b"\xff", b'{"url":"a","url":"b"}'])
 async def test_bodies_that_are_no_subscription(app: Shop, body: bytes) -> None:
     headers = {"x-api-key": KEYS["alice"], "Content-Type": "application/json"}
@@ -254,6 +265,6 @@ async def test_a_payload_is_read_by_its_owner(app: Shop, receiver: Receiver) -> 
 def test_in_azure_this_machine_is_nobodys_receiver() -> None:
     azure = {"ServiceBus": "", "ServiceBus__fullyQualifiedNamespace": "x.servicebus.windows.net"}
     with pytest.raises(ValueError, match="SLUICE_WEBHOOK_ALLOW_LOCAL is for the local stack"):
-        Shop(**azure)
+        Shop(settings=azure)
     with pytest.raises(ValueError, match="SLUICE_WEBHOOK_REFUSED_NETWORKS"):
-        Shop(SLUICE_WEBHOOK_REFUSED_NETWORKS="nonsense")
+        Shop(settings={"SLUICE_WEBHOOK_REFUSED_NETWORKS": "nonsense"})

@@ -204,6 +204,18 @@ async def test_answers_differ_by_what_they_vary_with() -> None:
     assert bank.asked == 4
 
 
+@pytest.mark.parametrize("header", ["Authorization", "cookie", "X-API-Key"])
+async def test_nobody_gets_what_another_was_allowed_to_see(header: str) -> None:
+    """A handler's own proofs are part of the question, also where the partner forgets to say so."""
+    bank = Bank()
+    bank.says(1, cache_control="max-age=60")
+    assert await bank.rate(headers={header: "of one"}) == 1
+    bank.says(2, cache_control="max-age=60")
+    assert await bank.rate(headers={header: "of another"}) == 2
+    assert await bank.rate() == 2
+    assert await bank.rate(headers={header: "of one"}) == 1
+
+
 @pytest.mark.parametrize(
     ("validator", "condition"),
     [({"etag": 'W/"1"'}, "If-None-Match"), ({"last_modified": at(-60)}, "If-Modified-Since")],

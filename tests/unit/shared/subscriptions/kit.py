@@ -23,7 +23,6 @@ from shared.subscriptions import (
     FanOut,
     HttpSender,
     Payloads,
-    Proofs,
     Sender,
     Subscription,
     SubscriptionStore,
@@ -156,7 +155,6 @@ class World:
             self.payloads,
             self.sender,
             Endpoints(lambda *_: None, clock=self.clock),  # type: ignore[arg-type]
-            Proofs(),
             now=lambda: self.now,
             clock=self.clock,
             random=lambda: 0.5,
