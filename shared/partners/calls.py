@@ -317,8 +317,7 @@ class Calls:
     async def _followed(
         self, request: Request, stream: EventStream, *, follow: bool, reconnects: int, largest: int
     ) -> AsyncGenerator[ServerEvent, None]:
-        client, left, is_first = self._client, reconnects, self._is_first
-        name = client.partner.name
+        client, name, left, is_first = self._client, self._client.partner.name, reconnects, self._is_first
         while True:
             sent = {**request.headers, "Last-Event-ID": stream.last_id} if stream.last_id else request.headers
             try:
@@ -419,6 +418,7 @@ class Calls:
         request = self._made(method, path, body, key, query, headers, endpoint)
         asked = _asked(request, headers or {}) if stale and method == "GET" else None
         former: tuple[Received, float] | None = None
+        self.age = 0.0
         try:
             received = await client.call(
                 request,
