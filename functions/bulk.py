@@ -72,6 +72,8 @@ _MOST_WHOLE = 10_000
 _EXPANDED = 16
 """How many times the largest body a compressed one may become, whatever its ratio."""
 _RETRY_AFTER = 2
+_KEEP_SECONDS = 2.0
+"""What keeping how far a bulk has come may take: its answer waits for that once, at its end."""
 _NOT_KEPT = "This could not be kept just now. Send it again."
 
 
@@ -249,7 +251,8 @@ class Bulks:
     async def _keep(self, name: str, progress: Progress) -> None:
         """Keep how far a bulk has come; where that fails it is only unknown."""
         try:
-            await self._kept().keep_progress(name, progress.to_json())
+            async with asyncio.timeout(_KEEP_SECONDS):
+                await self._kept().keep_progress(name, progress.to_json())
         except (AzureError, TimeoutError) as failure:
             log_event("bulk progress not kept", reason=type(failure).__name__)
 

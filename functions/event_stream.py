@@ -62,6 +62,7 @@ class EventStream(Response):
         loop = asyncio.get_running_loop()
         ends = loop.time() + LONGEST
         try:
+            await write(b":\n\n")  # the answer begins now, and not with the first event
             while (left := ends - loop.time()) > 0:
                 coming = coming or asyncio.create_task(_next(self._events))
                 done, _ = await asyncio.wait((coming,), timeout=min(HEARTBEAT, left))

@@ -17,7 +17,7 @@ __all__ = ["Block", "BlockStore", "Quota", "SharedRate", "lease_quota", "lease_r
 
 LONGEST_LIFE = 5.0
 """Seconds for which a block may be spent, at most."""
-_BLOCKS = 8
+_BLOCKS = 4
 """Blocks in a full bucket."""
 _ROUNDING = 1e-6
 

@@ -12,9 +12,11 @@ __all__ = ["LeasedQuota", "LeasedRate", "Surroundings"]
 
 STORE_SECONDS = 1.0
 """Within which the store answers, or it is away: a request waits for it."""
-AWAY_SECONDS = 5.0
+AWAY_SECONDS = 2.0
 """For which a store that was away isn't asked."""
 _JITTER_BLOCKS = 4
+_SPENT_SURELY = 0.7
+"""Of what is spent in a block's life at the latest pace: what is leased beyond would be lost."""
 _SOONEST = 0.001
 
 
@@ -119,7 +121,7 @@ class LeasedRate:
         clock, bucket = self._around.clock, self.bucket
         began = clock()
         pace = self._wanted / max(began - self._leased_at, _SOONEST)
-        wanted = min(bucket.block, 2 * self._latest, max(self._waiting, ceil(pace * bucket.life / 2)))
+        wanted = min(bucket.block, 2 * self._latest, max(self._waiting, ceil(pace * bucket.life * _SPENT_SURELY)))
         owed = min(0, self._left)
         block = await self._around.ask(lambda: self._around.store.lease_rate(self._client, bucket, wanted - owed))
         if block is None:

@@ -15,7 +15,7 @@ from .blocks import Block, BlockStore, Quota, SharedRate, lease_quota, lease_rat
 
 __all__ = ["TableBlocks", "client_key"]
 
-_TRIES = 6
+_TRIES = 3
 _MOST_KNOWN = 10_000
 _PAUSE = 0.02
 

@@ -171,6 +171,22 @@ async def test_progress_that_can_not_be_kept_hurts_nobody() -> None:
     assert len(sender.ids) == 3
 
 
+def test_progress_that_nobody_takes_delays_an_answer_by_a_moment(time: VirtualTime) -> None:
+    """The storage that keeps it may hang; the messages are with the broker."""
+    sender = Sender()
+
+    async def hangs(*_: object) -> None:
+        await asyncio.sleep(3_600)
+
+    sender.kept.keep_progress = hangs  # type: ignore[assignment]
+
+    async def story() -> None:
+        assert (await sender.send(ndjson(*orders(3)))).status == 202
+        assert time.clock() < 3
+
+    time.run(story())
+
+
 def test_who_reads_slowly_slows_the_sending(time: VirtualTime) -> None:
     """What was read ahead is bounded, and nothing more is sent until somebody reads."""
     sender = Sender()

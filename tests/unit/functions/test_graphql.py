@@ -140,7 +140,7 @@ async def test_a_query_comes_as_one_event_and_an_end(graph: Running) -> None:
     """As a subscription that ends at once."""
     answer = await graph.post("/api/graphql/stream", {"query": ORDER}, {"Accept": "text/event-stream"})
     assert answer.headers["content-type"].startswith("text/event-stream")
-    first, last, rest = answer.body.decode().split("\n\n")
+    _, first, last, rest = answer.body.decode().split("\n\n")
     assert first.startswith("event: next\ndata: {")
     assert (last, rest) == ("event: complete\ndata:", "")
 
@@ -206,7 +206,8 @@ def streamed(source: Source, reader: Reader, *, leaves: float | None = None) -> 
     seconds = time.run(run())
     time.close()
     assert source.closed
-    return reader.pieces[1:], seconds
+    assert reader.pieces[:2] == [b"", b":\n\n"]
+    return reader.pieces[2:], seconds
 
 
 def test_a_silent_stream_is_kept_alive_and_ends_in_time() -> None:
@@ -227,7 +228,7 @@ def test_events_have_ids_and_an_end() -> None:
 
 def test_a_reader_that_never_reads_is_cut() -> None:
     """Half a minute after it took the last piece."""
-    pieces, seconds = streamed(Source(every=1), Reader(reads=3))
+    pieces, seconds = streamed(Source(every=1), Reader(reads=4))
     assert (len(pieces), seconds) == (2, 33)
 
 

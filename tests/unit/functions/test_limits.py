@@ -198,8 +198,8 @@ async def test_a_graph_query_is_charged_by_its_cost(registry: Registry) -> None:
 
     cheap = await passed("{__typename}")
     costly = await passed("{orders(first: 500) {edges {node {orderId country total}}}}")
-    assert cheap >= 10
-    assert 1 <= costly <= cheap / 3
+    assert cheap >= 8
+    assert 1 <= costly <= cheap / 2
 
 
 async def test_usage_is_told_to_the_client_and_to_operators(door: Door) -> None:
