@@ -79,7 +79,7 @@ class Queries:
 
         async def service(request: Request) -> Response:
             dialect = Dialect.of(request.headers) or PLAIN
-            body = odata_json(service_document(views, self._root(request)))
+            body = odata_json(service_document(views, self._root))
             return Response(body, media_type=dialect.media_type, headers=dialect.headers)
 
         routes = [("", service, ODATA_SERVICE_DOCS), ("$metadata", csdl, ODATA_METADATA_DOCS)]
@@ -112,13 +112,17 @@ class Queries:
         if row is None:
             return error(ErrorCode.NOT_FOUND, f"There is nothing under {view}/{key[:MAX_KEY]}.", now=self._now())
         shown = dialect.row(options.shape(row, declared.properties, whole=True), declared.properties)
-        of = f"{self._root(request)}{context(declared, options)}/$entity"
+        of = f"{self._root}{context(declared, options)}/$entity"
         body = {"@odata.context": of} if dialect.annotated else {}
         return self._odata(request, {**body, **shown}, dialect, {})
 
-    def _root(self, request: Request) -> str:
-        """Of the service, whole: some readers make a wrong address of a link without a host."""
-        return f"{self._public_url or str(request.base_url).rstrip('/')}/api/"
+    @property
+    def _root(self) -> str:
+        """Of the service: whole where callers' address is known, since some readers can't follow a link without a host.
+
+        A request tells its address as the platform's own proxy has it, which nobody outside reaches.
+        """
+        return f"{self._public_url.rstrip('/')}/api/"
 
     def _odata(
         self, request: Request, body: Mapping[str, Any], dialect: Dialect, headers: Mapping[str, str]
@@ -154,7 +158,7 @@ class Queries:
         if page.next is not None and left != 0 and size:
             token = await self._continuations().make(page.next, left, bound)
             asked = {**given, AFTER: token}
-            root = self._root(request) if dialect is not None else f"{urlsplit(self._public_url).path}/api/"
+            root = self._root if dialect is not None else f"{urlsplit(self._public_url).path}/api/"
             following = f"{root}{declared.view}?{urlencode(asked)}"
         headers = {} if preferred is None else {"Preference-Applied": f"odata.maxpagesize={size}"}
         if dialect is None:
@@ -163,7 +167,7 @@ class Queries:
             return answer_if_changed(request, own, now=self._now(), headers={**reused, **headers})
         body: dict[str, Any] = {}
         if dialect.annotated:
-            body["@odata.context"] = self._root(request) + context(declared, options)
+            body["@odata.context"] = self._root + context(declared, options)
         body |= {} if page.total is None else {"@odata.count": page.total}
         body["value"] = [dialect.row(row, declared.properties) for row in rows]
         body |= {} if following is None else {"@odata.nextLink": following}

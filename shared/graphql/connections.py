@@ -19,7 +19,7 @@ from graphql import (
 
 from .context import ResolveInfo, Row
 
-__all__ = ["MAX_PAGE", "PAGE", "ConnectionPage", "PageArguments", "connection_type"]
+__all__ = ["MAX_PAGE", "PAGE", "ConnectionPage", "PageArguments", "connection_type", "wrong"]
 
 PAGE, MAX_PAGE = 50, 200
 

@@ -23,7 +23,7 @@ from graphql import (
 
 from shared.query import Kind, Property
 
-from .connections import PageArguments, connection_type
+from .connections import MAX_PAGE, PageArguments, connection_type, wrong
 from .context import ReadingContext, ResolveInfo, Row, global_id, read_id
 
 __all__ = ["GraphView", "build_schema"]
@@ -237,6 +237,8 @@ def _nodes_field(node: GraphQLInterfaceType, rows: Mapping[str, Any]) -> GraphQL
         return await _of_id(context, rows, identity)
 
     def found(_: Any, info: ResolveInfo, ids: list[str]) -> Any:
+        if len(ids) > MAX_PAGE:  # each is a read of its own
+            raise wrong(f"`ids` are at most {MAX_PAGE}.")
         return [one(info.context, each) for each in ids]
 
     arguments = {"ids": GraphQLArgument(GraphQLNonNull(GraphQLList(GraphQLNonNull(GraphQLID))))}

@@ -317,8 +317,7 @@ class Calls:
     async def _followed(
         self, request: Request, stream: EventStream, *, follow: bool, reconnects: int, largest: int
     ) -> AsyncGenerator[ServerEvent, None]:
-        client, name, left = self._client, self._client.partner.name, reconnects
-        is_first = self._is_first
+        client, name, left, is_first = self._client, self._client.partner.name, reconnects, self._is_first
         while True:
             sent = {**request.headers, "Last-Event-ID": stream.last_id} if stream.last_id else request.headers
             try:
@@ -357,8 +356,8 @@ class Calls:
         accept: str,
     ) -> Request:
         check_path(path)
-        key = self._next_key(f"{method}:{path}")
-        return self._made(method, path, body, key, query, {"Accept": accept, **(headers or {})}, endpoint)
+        key, sent = self._next_key(f"{method}:{path}"), {"Accept": accept, **(headers or {})}
+        return self._made(method, path, body, key, query, sent, endpoint)
 
     @property
     def _is_first(self) -> bool:

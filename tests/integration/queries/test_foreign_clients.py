@@ -16,6 +16,7 @@ from shared.messages import discover
 from tests.npm import installed
 from tests.scale import SCALE
 from tests.unit.asgi import ask
+from tests.unit.functions.conftest import Running
 from tests.unit.functions.test_api_queries import started
 
 PROJECT = Path(__file__).parents[3]
@@ -25,11 +26,11 @@ CLIENTS = Path(__file__).parent / "clients"
 @pytest.fixture
 async def service() -> AsyncIterator[str]:
     """The address of the app with five orders."""
-    running = await started(discover(integrations))
+    apps: list[Running] = []
 
     async def handle(request: web.Request) -> web.Response:
         answer = await ask(
-            running.asgi, request.method, request.path, headers=dict(request.headers), query=request.query_string
+            apps[0].asgi, request.method, request.path, headers=dict(request.headers), query=request.query_string
         )
         headers = {name: value for name, value in answer.headers.items() if name != "content-length"}
         return web.Response(status=answer.status, headers=headers, body=answer.body)
@@ -41,7 +42,9 @@ async def service() -> AsyncIterator[str]:
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     port = runner.addresses[0][1]
-    yield f"http://127.0.0.1:{port}/api/"
+    address = f"http://127.0.0.1:{port}"
+    apps.append(await started(discover(integrations), SLUICE_PUBLIC_URL=address))
+    yield f"{address}/api/"
     await runner.cleanup()
 
 

@@ -195,9 +195,9 @@ async def test_odata_readers_get_odatas_format(reading: Running) -> None:
     assert first.headers["content-type"] == "application/json;odata.metadata=minimal"
     body: dict[str, Any] = first.json
     rows = [{"orderId": key, "total": float(f"{key}.1")} for key in "12"]
-    assert body["@odata.context"] == "http://localhost/api/$metadata#orders(orderId,total)"
+    assert body["@odata.context"] == "/api/$metadata#orders(orderId,total)"
     assert (body["@odata.count"], body["value"]) == (5, rows)
-    last = await reading.get(body["@odata.nextLink"].removeprefix("http://localhost"), **headers)
+    last = await reading.get(body["@odata.nextLink"], **headers)
     assert ids(last) == ["3"]
     assert "@odata.nextLink" not in last.json
     exact = await ask(reading, {"Accept": "application/json;IEEE754Compatible=true"}, top="1", select="total,units")

@@ -119,6 +119,13 @@ async def test_nodes_are_read_once_each() -> None:
     assert found["data"]["node"]["big"] == 2**40
 
 
+async def test_more_nodes_than_a_page_are_refused_unread() -> None:
+    """Each would be a read of its own."""
+    ids = ",".join(f'"{global_id("every-thing", str(number))}"' for number in range(201))
+    found = await answered(f"{{nodes(ids:[{ids}]){{id}}}}", {"1": ROW})
+    assert (found["data"], found["errors"][0]["extensions"]["code"]) == (None, "BAD_REQUEST")
+
+
 async def test_a_failure_says_what_may_be_said() -> None:
     """The rest is answered all the same."""
     query = (
