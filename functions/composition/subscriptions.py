@@ -98,14 +98,19 @@ def resolver(_: Composition) -> Callable[[Target], Awaitable[list[str]]]:
     return resolved
 
 
+def limit_of(rate: float) -> Limit:
+    """A receiver's rate in POSTs a second: one of 1.5 is one POST in 0.667 s."""
+    calls = max(1, int(rate))
+    return Limit(calls=calls, per=calls / rate)
+
+
 def deliverer(composition: Composition) -> Deliverer:
     """Sends what is due."""
     settings = composition.settings
 
     def pace(subscription: str, rate: float) -> SharedPace:
-        limit = Limit(calls=1, per=1 / rate) if rate < 1 else Limit(calls=round(rate))
         row = StateRow(composition.get(state_store), f"webhook:{subscription}")
-        return SharedPace(limit, row, now=composition.now, random=random.random)
+        return SharedPace(limit_of(rate), row, now=composition.now, random=random.random)
 
     return Deliverer(
         composition.get(subscription_store),

@@ -136,7 +136,7 @@ class Deliverer:
         return found
 
     def _endpoint(self, subscription: Subscription) -> Endpoint:
-        return self._endpoints.of(subscription.id, subscription.concurrency, subscription.rate)
+        return self._endpoints.of(subscription.owner, subscription.id, subscription.concurrency, subscription.rate)
 
     async def _due(self, subscription: Subscription, wake: Wake, *, again: bool) -> tuple[Delivery, CloudEvent] | None:
         """The delivery of a message and its event, unless there is nothing to be done about it any more."""
@@ -176,7 +176,7 @@ class Deliverer:
             Another message of the same delivery was faster.
         """
         endpoint = self._endpoint(subscription)
-        await endpoint.enter()
+        unproven = await endpoint.enter()
         answer: Answer | None = None
         try:
             try:
@@ -189,7 +189,7 @@ class Deliverer:
                 delivery = replace(delivery, etag=None)
             answer = await self._post(subscription, delivery, event, payload)
         finally:
-            endpoint.exit(answer)
+            endpoint.exit(answer, unproven=unproven)
         return await self._record(subscription, delivery, payload, answer, endpoint)
 
     async def _post(
