@@ -3,8 +3,8 @@
 At least once: what came of a POST is written after it, so that a process that dies in between sends again. At most
 once: the row says before the POST that it is under way, and nobody sends it again.
 
-The row first, then the message of the next try, then what it says of the receiver: who fails or dies in between leaves a
-message that comes again, finds a row that is further on, and sends the next try's message then.
+The row first, then the message of the next try, then what it says of the receiver: who fails or dies in between leaves
+a message that comes again, finds a row that is further on, and sends the next try's message then.
 """
 
 import logging
@@ -300,7 +300,11 @@ class Deliverer:
     async def _change(
         self, subscription: Subscription, make: Callable[[Subscription], Subscription]
     ) -> Subscription | None:
-        changed = await self._subscriptions.change(subscription.owner, subscription.id, make)
+        def counted(one: Subscription) -> Subscription:
+            made = make(one)
+            return made if made == one else replace(made, version=one.version + 1)  # its owner sees another one
+
+        changed = await self._subscriptions.change(subscription.owner, subscription.id, counted)
         if changed is not None:
             self._known.put((subscription.owner, subscription.id), changed)
         return changed

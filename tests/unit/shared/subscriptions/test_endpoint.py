@@ -69,7 +69,7 @@ def test_a_receiver_that_nobody_knows_gets_its_first_posts_at_its_pace(moved: Vi
 
 
 async def test_receivers_that_hang_leave_places_to_others_and_one_owner_leaves_some_to_another() -> None:
-    """Two owners with 40 receivers each that never answer: 8 POSTs of each are under way; a quick one waits for none."""
+    """Two owners with 40 receivers each that never answer: 8 POSTs of each are under way, and a quick one waits not."""
     under_way: Counter[str] = Counter()
     quick: list[str] = []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from azure.core.exceptions import ServiceRequestError
 from shared.dead_letters import GivenUp
 from shared.messages import Delivery as Message
 from shared.sending import NotSent
-from shared.subscriptions import DeliveryReceiver, Wake
+from shared.subscriptions import DeliveryReceiver, Wake, wake_overdue
 from tests.unit.memory import MemoryDeadLetters
 from tests.unit.shared.subscriptions.kit import Receiver, World, event, receiving, subscription
 
@@ -44,7 +45,7 @@ def taking(world: World) -> DeliveryReceiver:
     return DeliveryReceiver(
         lambda: world.deliverer,
         lambda: world,
-        MemoryDeadLetters,
+        MemoryDeadLetters,  # type: ignore[arg-type]
         now=lambda: world.now,
         sleep=lambda _: asyncio.sleep(0),
     )
@@ -109,3 +110,33 @@ async def test_an_outage_at_any_write_loses_nothing(
                         receiver.answers[path] = 200
             assert await world.statuses(identity) == ["delivered"], (turn, times)
             await world.store.delete("alice", identity)
+
+
+async def test_whose_message_is_lost_is_found_by_the_sweep_and_nobody_is_sent_twice(
+    world: World, receiver: Receiver
+) -> None:
+    """Lost messages of a first try, of a later one and in order; what still waits, or belongs to nobody, is left."""
+    for name in ("a", "b", "gone"):
+        await world.store.create(subscription(name, f"{receiver.url}/{name}", ordered=name == "b"))
+    receiver.answers["/a"] = 500
+    await world.publish(event(1))
+    await world.run()
+    world.waiting = []  # of the second try of a, and of gone
+    await world.publish(event(2), event(3))
+    world.waiting = []
+    await world.store.delete("alice", "gone")
+    receiver.answers["/a"] = 200
+
+    async def sweep() -> int:
+        return await wake_overdue(world.store, world.deliveries, world, now=world.now)
+
+    assert await sweep() == 0
+    world.now += timedelta(hours=2)
+    await world.publish(event(4, time=world.now))
+    assert (await sweep(), await sweep()) == (4, 4)
+    while world.waiting:
+        await take_one(world)
+    assert await sweep() == 0
+    for name, wanted in (("a", 5), ("b", 4)):
+        assert set(await world.statuses(name)) == {"delivered"}
+        assert len(receiver.at(f"/{name}")) == wanted
