@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from shared.classification import Classification
 from shared.query import InvalidQuery, PageQuery, Pages, Place, ViewIndexes, parse_options
-from shared.query.merging import place_order
+from shared.query.planning import place_order
 
 from .continuation import Continuations
 

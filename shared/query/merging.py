@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from shared.tables import Condition, Entity, Query, Table
 
-from .planning import Range
+from .planning import Range, place_order
 
 __all__ = ["Found", "merged"]
 
@@ -62,7 +62,7 @@ async def merged(
         _Stream(table, _query(partition, one, after, select, share), one.before)
         for one in ranges
         for partition in partitions
-        if one.before or after is None or after < one.end
+        if one.before or after is None or place_order(after) < place_order(one.end)
     ]
     await asyncio.gather(*(stream.fill() for stream in streams))
     heap = [(place_order(stream.place()), number) for number, stream in enumerate(streams) if stream.rows]
@@ -80,12 +80,7 @@ async def merged(
 
 
 def _query(partition: str, one: Range, after: str | None, select: Sequence[str], size: int) -> Query:
-    if after is None or one.before + after < one.first:
+    if after is None or place_order(one.before + after) < place_order(one.first):
         return Query(partition=partition, first=one.first, end=one.end, select=select, size=size)
     where = [Condition("RowKey", "gt", one.before + after)]
     return Query(partition=partition, end=one.end, where=where, select=select, size=size)
-
-
-def place_order(place: str) -> bytes:
-    """As the store compares."""
-    return place.encode("utf-16-be", "surrogatepass")

@@ -15,8 +15,8 @@ from shared.privacy import FieldProtection
 
 from .filters import All, Compare, Filter, InvalidQuery, OneOf, Some, holds, names_in
 from .indexes import Field, ViewIndexes
-from .merging import Found, place_order
-from .planning import Plan, counters_of, plan
+from .merging import Found
+from .planning import Plan, counters_of, place_order, plan
 from .reader import ViewReader
 from .views import ReadModels
 
@@ -181,7 +181,8 @@ class Pages:
     async def _by_keys(
         self, declared: ViewIndexes, keys: Sequence[str], query: PageQuery, level: Classification, total: int | None
     ) -> QueryPage:
-        left = [key for key in keys if query.place.after is None or key > query.place.after]
+        begin = b"" if query.place.after is None else place_order(query.place.after)
+        left = [key for key in keys if place_order(key) > begin]
         read = await asyncio.gather(*(self._row(declared, Found(key, {}), key, query.filter, level) for key in left))
         fitting = [one for one in read if one is not None][query.place.skip :]
         rows = fitting[: query.top]
