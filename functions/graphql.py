@@ -48,7 +48,7 @@ class Reading(NamedTuple):
     """What reads as one access level sees it: rows as JSON by view and key, and pages of views."""
 
     row: Callable[[str, str], Awaitable[bytes | None]]
-    page: "Callable[[str, PageArguments], Awaitable[ConnectionPage]]"
+    page: "Callable[[str, PageArguments, Callable[[int], None]], Awaitable[ConnectionPage]]"
 
 
 class GraphQLEndpoints:

@@ -49,6 +49,7 @@ async def merged(
     after: str | None,
     select: Sequence[str],
     size: int,
+    at_once: asyncio.Semaphore,
 ) -> AsyncGenerator[Found, None]:
     """The rows of some ranges in the order of their places, from a place on.
 
@@ -56,6 +57,8 @@ async def merged(
     ----------
     size:
         Rows that are wanted about: a partition is asked for its share of them, and some more.
+    at_once:
+        How many first reads there may be, of this query and of others.
     """
     share = size // len(partitions) * 2 + 8
     streams = [
@@ -64,7 +67,12 @@ async def merged(
         for partition in partitions
         if one.before or after is None or place_order(after) < place_order(one.end)
     ]
-    await asyncio.gather(*(stream.fill() for stream in streams))
+
+    async def begin(stream: _Stream) -> None:
+        async with at_once:
+            await stream.fill()
+
+    await asyncio.gather(*map(begin, streams))
     heap = [(place_order(stream.place()), number) for number, stream in enumerate(streams) if stream.rows]
     heapq.heapify(heap)
     while heap:

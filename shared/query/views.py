@@ -41,7 +41,7 @@ _SHARDS = 16
 _GROUP = 50
 _GROUP_BYTES = 1024 * 1024
 """Characters and bytes of values: three bytes each on the wire still fit the 4 MiB of a transaction."""
-_TRIES = 20
+_TRIES, _AT_ONCE = 20, 64
 _LOOK = 1_000
 _ENTRIES = 50
 """That are taken from one row at once: they fit a transaction with what it gets."""
@@ -97,6 +97,7 @@ class ReadModels:
     def __init__(self, table: Table, indexes: Mapping[str, ViewIndexes] | None = None) -> None:
         self._table = table
         self._indexes = indexes or {}
+        self._at_once = asyncio.Semaphore(_AT_ONCE)
 
     async def put(self, rows: Sequence[ViewRow]) -> None:
         """Have every row hold its newest event: one with a lower sequence than the stored one changes nothing.
@@ -270,13 +271,19 @@ class ReadModels:
             after=after,
             select=["RowKey", "key"] if entries else [],
             size=size,
+            at_once=self._at_once,
         )
 
     async def count(self, view: str, counters: Sequence[str]) -> int:
         """The sum of some counters."""
         places = [(partition, name) for partition in partitions_of(view) for name in counters]
-        found = await asyncio.gather(*(self._table.get(*place, select=["rows"]) for place in places))
-        return sum(int(row["rows"]) for row in found if row is not None)
+
+        async def rows(partition: str, name: str) -> int:
+            async with self._at_once:
+                row = await self._table.get(partition, name, select=["rows"])
+            return 0 if row is None else int(row["rows"])
+
+        return sum(await asyncio.gather(*(rows(*place) for place in places)))
 
     async def find(self, view: str, name: str, tokens: Sequence[str], *, top: int, after: str = "") -> Page:
         """The rows in which a tokenized field has one of some tokens, in the order of their row keys, from `after` on.

@@ -24,6 +24,7 @@ from shared.query import (
     ViewReader,
     ViewRow,
     indexes_of,
+    paging,
     parse_options,
 )
 from shared.query.filters import parse_filter
@@ -307,3 +308,28 @@ async def test_rows_of_a_token_are_in_the_order_of_the_store(many: int) -> None:
         page = await rows.find("v", "name", ["t"], top=many, after=after)
         seen, after = seen + [key for key, _ in page.rows], page.after
     assert seen == KEYS
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{}, {"orderby": "country"}, {"filter": f"parcelId in ({','.join(quoted(f'p{n:02}') for n in range(40))})"}],
+)
+async def test_a_page_of_large_rows_ends_early(asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind some bytes, though more rows are asked for; the next page goes on, and nothing is lost."""
+    monkeypatch.setattr(paging, "PAGE_BYTES", 3_000)
+    store, pages = pages_of(MemoryTable("views"))
+    pages._reading = asyncio.Semaphore(2)
+    await put(store, [{"parcel_id": f"p{number:02}", "country": "x", "note": "n" * 900} for number in range(40)])
+    options = parse_options({f"${name}": text for name, text in asked.items()}, PROPERTIES)
+    place: Place | None = Place(None, 3)
+    sizes: list[int] = []
+    found: list[str] = []
+    while place is not None:
+        charged: list[int] = []
+        query = PageQuery(filter=options.filter, order=options.order, top=40, place=place)
+        page = await pages.page("parcels", query, level=Classification.RESTRICTED, charge=charged.append)
+        found, place = found + [row.key for row in page.rows], page.next
+        sizes.append(len(page.rows))
+        assert sum(charged) < 3_000 + 2 * 1_200
+    assert found == [f"p{number:02}" for number in range(3, 40)]
+    assert max(sizes) <= 4
