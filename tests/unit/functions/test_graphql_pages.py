@@ -191,7 +191,11 @@ async def test_a_query_reads_so_many_bytes_and_rows(graph: Running, monkeypatch:
             patched.setattr(graphql, name, most)
             answer = (await graph.post("/api/graphql", {"query": query})).json
             assert {one["extensions"]["code"] for one in answer["errors"]} == {"COST_EXCEEDED"}
+    charged: list[int] = []
+    monkeypatch.setattr(graphql, "charge", lambda request, tokens: charged.append(tokens))
+    monkeypatch.setattr(graphql, "SPENT_OF_TOKEN", 10)
     assert (await graph.post("/api/graphql", {"query": fewest})).json["extensions"]["cost"]["lists"] == 40
+    assert charged == [1 + (1 + 100 + 50 * 2) // 100, 1 + 40 // 10]
 
 
 async def test_backward_a_page_of_large_rows_is_whole(graph: Running, monkeypatch: pytest.MonkeyPatch) -> None:
