@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from azure.core.exceptions import ClientAuthenticationError
 
 from functions.composition import Composition
 from functions.composition.dead_letters import dead_letter_store
@@ -22,6 +23,7 @@ from shared.dead_letters import DeadLetterStore
 from shared.environment import WrongSettings
 from shared.messages import CloudEvent, Integration, Registry
 from shared.notifications import NotificationsUnavailable, Notifier, TopicPublisher
+from shared.secrets import UnknownSecret
 from shared.settings import Settings
 from shared.streams import StreamEvent
 from tests.unit.functions.conftest import ENVIRONMENT
@@ -102,6 +104,30 @@ async def test_a_topic_that_does_not_answer_or_let_in_has_the_events_come_again(
     await world.notifier.notify([logged(1)])
     await world.notifier.notify([logged(1)])
     assert {event["id"] for event in await world.got()} == {"e1"}
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        ClientAuthenticationError("no identity", response=cast("Any", SimpleNamespace(status_code=400, reason=""))),
+        UnknownSecret("grid-key", "isn't in the vault"),
+        ValueError("no token"),
+    ],
+    ids=["identity", "vault", "other"],
+)
+async def test_an_app_that_cannot_show_who_it_is_has_the_events_come_again(failure: Exception) -> None:
+    """Whatever the token endpoint's status, or the kind of error: it tells nothing of the events."""
+
+    async def authorize() -> Mapping[str, str]:
+        raise failure
+
+    dead = MemoryDeadLetters()
+    publisher = TopicPublisher("https://topic.example/api/events", authorize)
+    away = Notifier(registry(), publisher, cast("DeadLetterStore", dead), now=lambda: NOW)
+    with pytest.raises(NotificationsUnavailable, match="who it is"):
+        await away.notify([logged(1), logged(2)])
+    await publisher.close()
+    assert not dead.letters
 
 
 async def test_what_the_topic_refuses_is_a_dead_letter_and_the_rest_arrives(world: World) -> None:
