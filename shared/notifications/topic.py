@@ -25,7 +25,7 @@ class NotificationRefused(ValueError):
 
 
 class NotificationsUnavailable(ConnectionError):
-    """The topic can't be reached, or doesn't let the app in, or the app can't show who it is: the same events come again."""
+    """The topic can't be reached, or the app can't show it who it is: the same events come again."""
 
 
 class TopicPublisher:

@@ -136,6 +136,28 @@ async def test_pages_of_a_second_run_are_the_same_calls() -> None:
         assert len(set(keys)) == 3
 
 
+@pytest.mark.parametrize(
+    "option", [{"once": True}, {"fallback": lambda _: Labels(labels=())}], ids=["once", "fallback"]
+)
+async def test_pages_are_neither_kept_nor_made_up(option: dict[str, Any]) -> None:
+    """What isn't the partner's answer doesn't lead to the next page: a second run would end after the first."""
+    async with listing(linked) as (carrier, asked):
+        with pytest.raises(TypeError, match="no once and no fallback"):
+            await anext(carrier.calls().pages("/labels", Labels, LinkPages(), **option))
+        assert not asked
+
+
+async def test_what_was_kept_has_no_headers() -> None:
+    """Those of an earlier answer aren't its own."""
+    async with listing(linked) as (carrier, _):
+        for run in range(2):
+            calls = carrier.calls()
+            await calls.get("/other", Labels)
+            assert "link" in calls.headers
+            await calls.get("/labels", Labels, once=True)
+            assert ("link" in calls.headers) is not bool(run)
+
+
 @pytest.mark.parametrize("cursors", [["c"], ["a", "b", "a"]], ids=["itself", "back"])
 async def test_a_cursor_that_jumps_back_is_caught(cursors: list[str]) -> None:
     """Instead of reading without end."""
