@@ -19,14 +19,16 @@ from functions.composition.platform import platform
 from functions.composition.secrets import secret_cache
 from local_azure.testing import EventGrid, Partner
 from local_azure.testing.event_grid import EventGridTopic
-from shared.dead_letters import DeadLetterStore
+from ops.dead_letters import redrive_of
+from shared.dead_letters import Action, DeadLetterStore, Decision, Filters, Status
 from shared.environment import WrongSettings
-from shared.messages import CloudEvent, Integration, Registry
+from shared.messages import CloudEvent, ErrorCode, Integration, Registry
 from shared.notifications import NotificationsUnavailable, Notifier, TopicPublisher
 from shared.secrets import UnknownSecret
 from shared.settings import Settings
-from shared.streams import StreamEvent
-from tests.unit.functions.conftest import ENVIRONMENT
+from shared.streams import StreamEvent, StreamReader
+from shared.tables.memory import MemoryTable
+from tests.unit.functions.conftest import ENVIRONMENT, Running
 from tests.unit.memory import MemoryDeadLetters
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
@@ -195,6 +197,30 @@ async def test_the_composed_app_publishes_with_a_key_of_the_vault_or_as_itself(w
     nothing = Composition(Settings.load(ENVIRONMENT), Registry([]))
     assert not capability(nothing).functions
     assert nothing.get(topic) is None
+
+
+async def test_a_dead_letter_of_notifications_is_published_when_it_is_replayed(world: World) -> None:
+    """What is refused again is open again; without a topic nothing is done."""
+    store = DeadLetterStore(MemoryTable("deadletters"), cast("Any", None))
+    reader = StreamReader(
+        store, consumer="notifications", source="notifications", failure=ErrorCode.REJECTED, now=lambda: NOW
+    )
+
+    async def refused(_: CloudEvent) -> list[bytes]:
+        raise ValueError("the topic answered 400")
+
+    await reader.read([logged(1)], refused)
+    (letter,), _ = await store.newest(Filters(), 10)
+    order = Decision(by="operator", reason="the topic is mended")
+    actions: list[Action] = []
+    for url in ("", world.topic.endpoint):
+        environment = {**ENVIRONMENT, "SLUICE_NOTIFICATION_URL": url}
+        app = Running(registry(), environment, {dead_letter_store: store, topic: world.publisher if url else None})
+        actions.append((await redrive_of(app.composition).replay(letter, order)).action)
+    assert actions == [Action.FAILED, Action.PROJECT]
+    assert [event["id"] for event in await world.got()] == ["e1"]
+    (letter,), _ = await store.newest(Filters(), 10)
+    assert letter.status is Status.REPLAYED
 
 
 VAULT = {"KeyVault__vaultUri": "https://vault.example"}
