@@ -204,7 +204,7 @@ class Webhooks:
     def _incoming(self, request: Request, body: bytes) -> Incoming:
         headers: dict[str, str] = {}
         for name, value in request.headers.items():
-            headers[name] = f"{headers[name]},{value}" if name in headers else value
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
         asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         base = self._public_url.rstrip("/") or f"{request.url.scheme}://{request.url.netloc}"
         return Incoming(request.method, base + asked, headers, body, dict(request.query_params))

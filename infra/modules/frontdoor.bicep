@@ -111,6 +111,17 @@ resource profile 'Microsoft.Cdn/profiles@2024-09-01' = {
   }
   properties: {
     originResponseTimeoutSeconds: 240 // its most, and longer than a stream may last
+    // Webhooks of some senders have their key in the query: the access log has none of its values.
+    logScrubbing: {
+      state: 'Enabled'
+      scrubbingRules: [
+        {
+          matchVariable: 'QueryStringArgNames'
+          selectorMatchOperator: 'EqualsAny'
+          state: 'Enabled'
+        }
+      ]
+    }
   }
 }
 

@@ -18,6 +18,7 @@ from shared.partners import (
     PartnerModel,
 )
 from shared.partners.paging import Page
+from shared.partners.paths import check_path
 from shared.resilience import RetryPlan
 from tests.unit.shared.partners.test_auth import served
 from tests.unit.shared.partners.world import Label, World, world
@@ -247,3 +248,30 @@ def test_a_link_header_is_read_by_its_grammar(header: str, target: str | None) -
     """RFC 8288, 3: names without case, several relations, the first rel; what is malformed or endless says nothing."""
     found = LinkPages().after(Page("/x", {}), None, {"link": header}, "https://carrier")
     assert (found.path if found else None) == (None if target is None else f"/{target}")
+
+
+@pytest.mark.parametrize(
+    ("base", "target", "path"),
+    [
+        ("https://carrier/v2", "/v2/items/a%2Fb?page=2", "/items/a%2Fb"),
+        ("https://carrier/v2", "/v2/items/a%252Fb", "/items/a%252Fb"),
+        ("https://carrier/v2", "https://carrier:443/v2/items", "/items"),
+        ("https://Carrier:443/v2", "https://carrier/v2/items", "/items"),
+        ("http://carrier:8080", "http://carrier:8080/items", "/items"),
+    ],
+)
+def test_a_link_is_asked_for_as_it_is_written(base: str, target: str, path: str) -> None:
+    """An escaped slash stays one, and a port that goes without saying is none of another host."""
+    found = LinkPages().after(Page("/items", {}), None, {"link": f"<{target}>; rel=next"}, base)
+    assert found is not None
+    assert found.path == path
+    check_path(found.path)
+
+
+@pytest.mark.parametrize(
+    "target", ["https://carrier:444/v2/x", "http://carrier/v2/x", "https://me@carrier/v2/x", "https://carrier:x/v2/x"]
+)
+def test_a_link_to_another_port_leads_elsewhere(target: str) -> None:
+    """As one with another scheme or a user does."""
+    with pytest.raises(ValueError, match=r"."):
+        LinkPages().after(Page("/items", {}), None, {"link": f"<{target}>; rel=next"}, "https://carrier/v2")
