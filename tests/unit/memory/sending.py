@@ -62,7 +62,14 @@ class MemoryLanes(Edge):
         """Take a message as it is."""
         self._meet()
         body = b"".join(bytes(part) for part in message.body)
-        self.sent.append(Sent(Headers.from_properties(dict(message.application_properties or {})), body))
+        self.sent.append(
+            Sent(
+                Headers.from_properties(
+                    {str(name): value for name, value in (message.application_properties or {}).items()}
+                ),
+                body,
+            )
+        )
 
     async def send_later(self, headers: Headers, body: bytes, when: datetime) -> None:
         """Take a delayed copy."""
