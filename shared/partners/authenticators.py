@@ -187,7 +187,7 @@ class Authenticators:
         try:
             await asyncio.to_thread(one.how.load, secret)
         except ValueError as error:
-            raise _unfit(self._partner, one.secret, str(error)) from None
+            raise _unfit(self._partner, f"{error} (the secret {one.secret})") from None
         self._loaded[one] = secret
 
     def _message_signed(self, request: Request, one: MessageSigned, secret: str) -> Mapping[str, str]:
@@ -196,7 +196,7 @@ class Authenticators:
         try:
             return one.how.sign(signed, secret, now=self._means.now())
         except (ValueError, SignatureRefused) as error:
-            raise _unfit(self._partner, one.secret, str(error)) from None
+            raise _unfit(self._partner, f"{error} (the secret {one.secret})") from None
 
     def _address(self, request: Request) -> "URL":
         from yarl import URL  # what aiohttp makes of an address
@@ -343,9 +343,9 @@ def _with(request: Request, headers: Mapping[str, str]) -> Request:
     return request._replace(headers={**request.headers, **headers})
 
 
-def _unfit(partner: str, secret: str, reason: str) -> PartnerError:
+def _unfit(partner: str, reason: str) -> PartnerError:
     """A secret that can't sign, or a request that can't be signed: nothing was sent, and the partner isn't to blame."""
-    return PartnerError(partner, "signature", f"{reason} (the secret {secret})", sent=False, tells=False)
+    return PartnerError(partner, "signature", reason, sent=False, tells=False)
 
 
 def _key(partner: str, how: HmacSigned, secret: str) -> bytes:
@@ -354,7 +354,7 @@ def _key(partner: str, how: HmacSigned, secret: str) -> bytes:
     try:
         return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
     except ValueError:  # not in Base64, or not even in ASCII
-        raise _unfit(partner, how.secret, "it is no Base64") from None
+        raise _unfit(partner, f"the secret {how.secret} is no Base64") from None
 
 
 def _tls(own: Secret, trusted: Secret | None) -> ssl.SSLContext:

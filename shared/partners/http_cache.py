@@ -1,8 +1,8 @@
 """A cache of GETs by RFC 9111: what may be stored, for how long it is fresh, and what is asked anew. Without I/O.
 
 It is a private cache: the app is the one who asks, with the same proofs each time, and what a handler adds in headers
-of its own is part of what is asked. Nothing is stored that a partner
-says nothing about: lifetimes aren't guessed (RFC 9111, 4.2.2, allows it, and an integration must not be surprised).
+of its own is part of what is asked. Nothing is stored that a partner says nothing about: lifetimes aren't guessed
+(RFC 9111, 4.2.2, allows it, and an integration must not be surprised).
 """
 
 import re
