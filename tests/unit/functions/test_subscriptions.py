@@ -279,7 +279,7 @@ async def test_what_was_missed_is_sent_again_once_it_is_enabled(app: Shop, recei
         "http://10.0.0.1/",
         "https://169.254.169.254/metadata",
         "https://168.63.129.16/",
-        "https://user:pass@127.0.0.1/",
+        "https://somebody@127.0.0.1/",
         "https://localhost.localdomain.invalid/",
         "nonsense",
     ],
