@@ -38,7 +38,6 @@ __all__ = [
     "query_docs",
     "row_docs",
     "upload_docs",
-    "usage_docs",
 ]
 
 _SCHEMES = {
@@ -399,46 +398,6 @@ ODATA_METADATA_DOCS: Mapping[str, Any] = {
 def _row(models: Sequence[type[BaseModel]]) -> Any:
     shown = [Modelled(model, shown=True) for model in models]
     return shown[0] if len(shown) == 1 else {"anyOf": shown} if shown else {"type": "object"}
-
-
-def usage_docs() -> dict[str, Any]:
-    """What clients used."""
-    day = {"type": "string", "format": "date"}
-    row = {
-        "type": "object",
-        "required": ["day", "client", "plan", "requests", "messages", "bytes", "amount", "currency"],
-        "properties": {
-            "day": day,
-            "client": {"type": "string"},
-            "plan": {"type": "string"},
-            **{name: {"type": "integer", "minimum": 0} for name in ("requests", "messages", "bytes")},
-            "amount": {"type": "string", "description": "Exact, by the plan's prices."},
-            "currency": {"type": "string"},
-        },
-    }
-    page = {
-        "type": "object",
-        "required": ["from", "to", "value", "count"],
-        "properties": {
-            "from": day,
-            "to": day,
-            "value": {"type": "array", "items": Named("UsageOfDay", row)},
-            "count": {"type": "integer"},
-        },
-    }
-    answer = _answer("Day by day.", Named("Usage", page))
-    answer["content"]["text/csv"] = {"schema": {"type": "string"}}
-    return {
-        "operationId": "getUsage",
-        "summary": "What was used",
-        "tags": ["usage"],
-        "parameters": [
-            _in("query", "from", day, "The first day; the month's first without it."),
-            _in("query", "to", day, "The last day, included; today without it."),
-            _in("query", "client", {"type": "string"}, "For operators: of this client alone."),
-        ],
-        "responses": {"200": answer},
-    }
 
 
 def health_docs(name: str) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from shared.http import EVERY_ROLE, Route, caller_of, error
 from shared.limits import Plans, UsageStore, invoiced
 from shared.messages import ErrorCode
 
-from .openapi import usage_docs
+from .schemas import Named, reference
 
 __all__ = ["usage_route"]
 
@@ -67,7 +67,7 @@ def usage_route(store: Callable[[], UsageStore], plans: Plans, *, now: Callable[
         endpoint=usage,
         access=EVERY_ROLE,
         query=frozenset({"from", "to", "client"}),
-        docs=usage_docs(),
+        docs=_docs(),
     )
 
 
@@ -105,3 +105,50 @@ def _csv(rows: list[dict[str, Any]]) -> str:
         }
         writer.writerow(safe)
     return text.getvalue()
+
+
+def _docs() -> dict[str, Any]:
+    """What clients used."""
+    day = {"type": "string", "format": "date"}
+    row = {
+        "type": "object",
+        "required": ["day", "client", "plan", "requests", "messages", "bytes", "amount", "currency"],
+        "properties": {
+            "day": day,
+            "client": {"type": "string"},
+            "plan": {"type": "string"},
+            **{name: {"type": "integer", "minimum": 0} for name in ("requests", "messages", "bytes")},
+            "amount": {"type": "string", "description": "Exact, by the plan's prices."},
+            "currency": {"type": "string"},
+        },
+    }
+    page = {
+        "type": "object",
+        "required": ["from", "to", "value", "count"],
+        "properties": {
+            "from": day,
+            "to": day,
+            "value": {"type": "array", "items": Named("UsageOfDay", row)},
+            "count": {"type": "integer"},
+        },
+    }
+    answer = {
+        "description": "Day by day.",
+        "headers": {"X-Correlation-ID": reference("headers", "CorrelationId")},
+        "content": {"application/json": {"schema": Named("Usage", page)}, "text/csv": {"schema": {"type": "string"}}},
+    }
+    asked = {
+        "from": (day, "The first day; the month's first without it."),
+        "to": (day, "The last day, included; today without it."),
+        "client": ({"type": "string"}, "For operators: of this client alone."),
+    }
+    return {
+        "operationId": "getUsage",
+        "summary": "What was used",
+        "tags": ["usage"],
+        "parameters": [
+            {"name": name, "in": "query", "required": False, "schema": schema, "description": text}
+            for name, (schema, text) in asked.items()
+        ],
+        "responses": {"200": answer},
+    }

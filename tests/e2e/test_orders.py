@@ -63,7 +63,7 @@ def test_the_sample_goes_through_and_a_second_run_changes_nothing(dev_py: DevPy,
 
     Each order gets its label, which is as much work again, so that the whole sample goes through in the nightly run.
     """
-    limit = min(SAMPLE["input"], int(600 * SCALE))
+    limit = min(SAMPLE["input"], int(400 * SCALE))
     options = ("--limit", str(limit))
     first = dev_py.reconciled(tmp_path / "data", *options, carrier="express")
     assert of(first, SAMPLE) == SAMPLE or limit < SAMPLE["input"]
