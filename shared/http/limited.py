@@ -68,7 +68,7 @@ class Limited:
             await answer(scope, receive, send)
             return
         state[_LIMITS] = verdict
-        status = size = 0
+        size = 0
 
         async def receive_counted() -> Message:
             nonlocal size
@@ -77,9 +77,8 @@ class Limited:
             return message
 
         async def send_counted(message: Message) -> None:
-            nonlocal status, size
+            nonlocal size
             if message["type"] == "http.response.start":
-                status = message["status"]
                 message["headers"] = [*message["headers"], *verdict.fields()]
             else:
                 size += len(message.get("body", b""))
@@ -88,7 +87,7 @@ class Limited:
         try:
             await self._app(scope, receive_counted, send_counted)
         finally:
-            messages = state.get(_MESSAGES, 1 if status == 202 else 0)
+            messages = state.get(_MESSAGES, 0)
             self._usage.add(client, verdict.plan, messages=messages, size=size)
 
 
@@ -100,5 +99,5 @@ def charge(request: Request, tokens: int) -> None:
 
 
 def count_messages(request: Request, messages: int) -> None:
-    """Tell how many messages a request brought that were accepted; without it a 202 counts as one."""
+    """Tell how many messages a request brought that were accepted; without it none count."""
     setattr(request.state, _MESSAGES, messages)
