@@ -45,7 +45,7 @@ class Presented:
         encoding = chosen_encoding(headers.get("accept-encoding", ""))
         wants_links = HAL in headers.get("accept", "")
         if wants_links:
-            scope = {**scope, "headers": [(name, _own_tags(name, value)) for name, value in scope["headers"]]}
+            scope["headers"] = [(name, _own_tags(name, value)) for name, value in scope["headers"]]
         start: Message | None = None
 
         async def present(message: Message) -> None:

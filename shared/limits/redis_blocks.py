@@ -86,13 +86,16 @@ class RedisBlocks(BlockStore):
 
         url = await self._url()
         if self._connected is None:
-            redis = Redis.from_url(
-                url,
-                protocol=2,  # the third costs twice the processor time
-                retry=Retry(NoBackoff(), 0),
-                socket_connect_timeout=_SECONDS,
-                socket_timeout=_SECONDS,
-            )
+            try:
+                redis = Redis.from_url(
+                    url,
+                    protocol=2,  # the third costs twice the processor time
+                    retry=Retry(NoBackoff(), 0),
+                    socket_connect_timeout=_SECONDS,
+                    socket_timeout=_SECONDS,
+                )
+            except ValueError:
+                raise ValueError("the address of the Redis can't be read") from None  # the cause may quote the password
             self._connected = redis, {one: redis.register_script(one) for one in (_RATE, _QUOTA)}
         return self._connected
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import traceback
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.limits import Block, BlockStore, Period, Quota, Rate, SharedRate, Surroundings, TableBlocks
+from shared.limits import Block, BlockStore, Period, Quota, Rate, RedisBlocks, SharedRate, Surroundings, TableBlocks
 from shared.limits.blocks import lease_quota, lease_rate
 from shared.limits.leased import LeasedQuota, LeasedRate
 from shared.tables import MemoryTable, Operation
@@ -363,6 +364,16 @@ def test_a_store_that_is_away_is_told_of_once_and_again_when_it_is_back(
     assert "no more" in told[0]
     assert "again" in told[1]
     assert [one.value for one in Metrics.limits_failures.points()] == [5]
+
+
+async def test_an_address_that_cannot_be_read_is_not_quoted() -> None:
+    async def url() -> str:
+        return "rediss://:s3cr/et@cache:10000/0"
+
+    store = RedisBlocks(url, now=lambda: START)
+    with pytest.raises(ValueError, match="can't be read") as failed:
+        await store.lease_rate("acme", BUCKET, 1)
+    assert "s3cr" not in "".join(traceback.format_exception(failed.value))
 
 
 def test_rows_that_two_instances_create_at_once_are_one(time: VirtualTime) -> None:
