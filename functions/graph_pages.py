@@ -1,12 +1,12 @@
 """Connections of the graph, answered by the pages that answer REST: the same indexes, masks and bounds."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from shared.classification import Classification
 from shared.query import InvalidQuery, PageQuery, Pages, Place, ViewIndexes, parse_options
-from shared.query.merging import place_order
+from shared.query.planning import place_order
 
 from .continuation import Continuations
 
@@ -24,8 +24,10 @@ class GraphPages:
         self._pages = pages
         self._continuations = continuations
 
-    async def page(self, view: str, asked: "PageArguments", level: Classification) -> "ConnectionPage":
-        """A page, as a caller with an access level sees it.
+    async def page(
+        self, view: str, asked: "PageArguments", level: Classification, charge: Callable[[int], None]
+    ) -> "ConnectionPage":
+        """A page, as a caller with an access level sees it; `charge` is that of `Pages.page`.
 
         Raises
         ------
@@ -50,15 +52,19 @@ class GraphPages:
             place, _ = read
         query = PageQuery(filter=options.filter, order=options.order, top=asked.size, place=place, count=asked.count)
         if not asked.backward:
-            page = await self._pages.page(view, query, level=level)
+            page = await self._pages.page(view, query, level=level, charge=charge)
             rows = [(one.place, Row(view, one.key, one.value)) for one in page.rows]
             last = None if page.next is None else page.next.after
             return ConnectionPage(rows, cursor, page.next is not None, place.after is not None, page.total, last)
         begin, more = await self._pages.preceding(view, query, level=level)
-        page = await self._pages.page(view, replace(query, place=begin), level=level)
-        rows = [
-            (one.place, Row(view, one.key, one.value))
-            for one in page.rows
-            if place.after is None or place_order(one.place) < place_order(place.after)
-        ]
-        return ConnectionPage(rows, cursor, place.after is not None, more, page.total)
+        rows, total, end = [], None, None if place.after is None else place_order(place.after)
+        following: Place | None = begin
+        while following is not None and len(rows) < asked.size:  # a page of large rows ends before the cursor
+            if end is not None and following.after is not None and place_order(following.after) >= end:
+                break
+            query = replace(query, place=following, top=asked.size - len(rows))
+            page = await self._pages.page(view, query, level=level, charge=charge)
+            fitting = [one for one in page.rows if end is None or place_order(one.place) < end]
+            rows += [(one.place, Row(view, one.key, one.value)) for one in fitting]
+            total, following, query = total or page.total, page.next, replace(query, count=False)
+        return ConnectionPage(rows, cursor, place.after is not None, more, total)

@@ -35,8 +35,9 @@ __all__ = ["GraphQLEndpoints", "Reading"]
 
 MAX_BODY = 262_144
 SECONDS = 10.0
-COST_OF_TOKEN = 100
-"""Where requests are limited, a query takes one more token for each so much of its cost."""
+COST_OF_TOKEN, SPENT_OF_TOKEN = 100, 1_000
+"""Where requests are limited, a query takes one more token for each so much of its cost, and of what lists and the rows
+that connections looked at came to."""
 MOST_ITEMS, MOST_BYTES = 100_000, 16_777_216
 """Fields of items of lists that one query resolves, and bytes of rows that it reads."""
 _RESPONSE = "application/graphql-response+json"
@@ -48,7 +49,7 @@ class Reading(NamedTuple):
     """What reads as one access level sees it: rows as JSON by view and key, and pages of views."""
 
     row: Callable[[str, str], Awaitable[bytes | None]]
-    page: "Callable[[str, PageArguments], Awaitable[ConnectionPage]]"
+    page: "Callable[[str, PageArguments, Callable[[int], None]], Awaitable[ConnectionPage]]"
 
 
 class GraphQLEndpoints:
@@ -137,6 +138,7 @@ class GraphQLEndpoints:
         except Refused as refused:
             return Response(to_json(refused.answer), status_code=refused.status, media_type=kind)
         finally:
+            charge(request, 1 + context.spent // SPENT_OF_TOKEN)
             await context.close()
         return Response(to_json(found), media_type=kind)
 
@@ -156,7 +158,7 @@ class GraphQLEndpoints:
         if self._places.locked():
             return error(ErrorCode.UNAVAILABLE, "Too many follow already.", now=self._now(), retry_after=30)
         context, changes = self._context(request)
-        return EventStream(self._events(prepared, context, changes), places=self._places)
+        return EventStream(self._events(request, prepared, context, changes), places=self._places)
 
     def _context(self, request: Request) -> "tuple[ReadingContext, RowChanges]":
         from shared.graphql import ReadingContext, RowChanges
@@ -167,7 +169,7 @@ class GraphQLEndpoints:
         return ReadingContext(reading.row, reading.page, changes.follow, cost=MOST_ITEMS, size=MOST_BYTES), changes
 
     async def _events(
-        self, prepared: "Prepared", context: "ReadingContext", changes: "RowChanges"
+        self, request: Request, prepared: "Prepared", context: "ReadingContext", changes: "RowChanges"
     ) -> AsyncGenerator[tuple[str, bytes], None]:
         """The id and data of each answer."""
         from shared.graphql import Refused
@@ -189,6 +191,7 @@ class GraphQLEndpoints:
             failed(failure, now=self._now())
             raise TimeoutError from failure
         finally:
+            charge(request, 1 + context.spent // SPENT_OF_TOKEN)
             await context.close()
 
 

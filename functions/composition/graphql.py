@@ -1,5 +1,6 @@
 """GraphQL over the read models, where a setting has it; its library loads with the first query."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from azure.core.exceptions import AzureError
@@ -85,8 +86,8 @@ def capability(composition: Composition) -> Capability:
             row = await composition.get(row_cache).one(view, key, level=level)
             return None if row is None else row.body
 
-        async def page(view: str, asked: "PageArguments") -> "ConnectionPage":
-            return await composition.get(graph_pages).page(view, asked, level)
+        async def page(view: str, asked: "PageArguments", charge: Callable[[int], None]) -> "ConnectionPage":
+            return await composition.get(graph_pages).page(view, asked, level, charge)
 
         return Reading(read, page)
 

@@ -64,7 +64,7 @@ def read_models(composition: Composition) -> ReadModels:
 def indexer(composition: Composition) -> Indexer:
     """Has the rows that are there already found by what is declared now."""
     table = composition.closing(composition.get(platform).table(VIEWS_TABLE))
-    return Indexer(table, composition.get(read_models), composition.get(declared_indexes))
+    return Indexer(table, composition.get(read_models), composition.get(declared_indexes), now=composition.now)
 
 
 def projector(composition: Composition) -> Projector:

@@ -15,7 +15,9 @@ __all__ = ["ReadingContext", "ResolveInfo", "Row", "global_id", "read_id"]
 
 MAX_KEY = 128
 _LONGEST_ID = 1_024
-_AT_ONCE = 16
+_AT_ONCE, _CONNECTIONS = 16, 4
+EXAMINED = 10
+"""What each row that a connection looks at is charged as, in fields of items."""
 
 
 class Row(dict[str, Any]):
@@ -53,7 +55,8 @@ class ReadingContext:
     read:
         From view and key to the row as JSON, as the caller sees it.
     pages:
-        From a view and the arguments of a connection to its page.
+        From a view and the arguments of a connection to its page; calls with 0 before it reads a row, and with the
+        row's bytes after.
     changes:
         From a view and keys to their rows, whenever they change.
     cost, size:
@@ -63,7 +66,7 @@ class ReadingContext:
     def __init__(
         self,
         read: Callable[[str, str], Awaitable[bytes | None]],
-        pages: Callable[[str, "PageArguments"], Awaitable["ConnectionPage"]],
+        pages: Callable[[str, "PageArguments", Callable[[int], None]], Awaitable["ConnectionPage"]],
         changes: Callable[[str, Sequence[str]], AsyncGenerator[Row, None]],
         *,
         cost: int,
@@ -76,6 +79,7 @@ class ReadingContext:
         self._bytes = size
         self._loading: dict[tuple[str, str], asyncio.Task[Row | None]] = {}
         self._at_once = asyncio.Semaphore(_AT_ONCE)
+        self._connections = asyncio.Semaphore(_CONNECTIONS)
         self.each: dict[int, int] = {}
         """By identity of a field's node, what each item of its list costs."""
 
@@ -105,17 +109,29 @@ class ReadingContext:
 
     async def _load(self, view: str, key: str) -> Row | None:
         async with self._at_once:
+            self._spend(0)
             body = await self._read(view, key)
         if body is None:
             return None
-        self._bytes -= len(body)
-        if self._bytes < 0:
-            raise GraphQLError("The rows are too large for one query.", extensions={"code": "COST_EXCEEDED"})
+        self._spend(len(body))
         return Row(view, key, from_json(body))
 
+    def _spend(self, size: int) -> None:
+        self._bytes -= size
+        if self._bytes < 0:
+            raise GraphQLError("The rows are too large for one query.", extensions={"code": "COST_EXCEEDED"})
+
+    def _examine(self, size: int) -> None:
+        """Count a row of a connection, whether it is shown or not."""
+        self._left -= EXAMINED if size else 0
+        if self._left < 0:
+            raise GraphQLError("This looks at too many rows for one query.", extensions={"code": "COST_EXCEEDED"})
+        self._spend(size)
+
     async def page(self, view: str, asked: "PageArguments") -> "ConnectionPage":
-        """A page of a connection."""
-        return await self._pages(view, asked)
+        """A page of a connection; a few are read at once."""
+        async with self._connections:
+            return await self._pages(view, asked, self._examine)
 
     async def close(self) -> None:
         """Stop what is still being read."""

@@ -1,7 +1,8 @@
 """What a query costs, before it runs: each field counts 1, and what is in a list as often as the list may be long.
 
-A page is as long as `first` or `last` says, `nodes` as long as its `ids`, from variables too; a list inside a row,
-whose length nobody knows before, counts 10 and is charged by its true length when it is resolved.
+A connection costs 50 more, 100 with a filter. A page is as long as `first` or `last` says, `nodes` as long as its
+`ids`, from variables too; a list inside a row, whose length nobody knows before, counts 10 and is charged by its true
+length when it is resolved.
 """
 
 from collections.abc import Mapping
@@ -33,6 +34,8 @@ from .connections import MAX_PAGE, PAGE
 __all__ = ["Cost", "Limits", "check_size", "measure"]
 
 ITEMS = 10
+CONNECTION = 50
+"""What a connection costs at least, and twice with a filter, which looks at more rows than it shows."""
 DESCRIBED = 3
 """How often what is in a list of the introspection counts."""
 
@@ -172,7 +175,13 @@ class _Walk:
         kind: GraphQLNamedType | None = None if definition is None else get_named_type(definition.type)
         cost, height = self.selection(node.selection_set, kind, depth + 1)
         self.each[id(node)] = cost
-        return 1 + self._times(node, definition) * cost, height + 1
+        return 1 + self._store(node, definition) + self._times(node, definition) * cost, height + 1
+
+    def _store(self, node: FieldNode, definition: GraphQLField | None) -> int:
+        """What a connection costs the store, however few rows it has: it asks each partition."""
+        if definition is None or (definition.extensions or {}).get("many") != "page":
+            return 0
+        return CONNECTION if self._argument(node, "filter") is None else 2 * CONNECTION
 
     @staticmethod
     def _definition(parent: Any, name: str) -> GraphQLField | None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from shared.tables import Condition, Entity, Query, Table
 
-from .planning import Range
+from .planning import Range, place_order
 
 __all__ = ["Found", "merged"]
 
@@ -49,6 +49,7 @@ async def merged(
     after: str | None,
     select: Sequence[str],
     size: int,
+    at_once: asyncio.Semaphore,
 ) -> AsyncGenerator[Found, None]:
     """The rows of some ranges in the order of their places, from a place on.
 
@@ -56,15 +57,22 @@ async def merged(
     ----------
     size:
         Rows that are wanted about: a partition is asked for its share of them, and some more.
+    at_once:
+        How many first reads there may be, of this query and of others.
     """
     share = size // len(partitions) * 2 + 8
     streams = [
         _Stream(table, _query(partition, one, after, select, share), one.before)
         for one in ranges
         for partition in partitions
-        if one.before or after is None or after < one.end
+        if one.before or after is None or place_order(after) < place_order(one.end)
     ]
-    await asyncio.gather(*(stream.fill() for stream in streams))
+
+    async def begin(stream: _Stream) -> None:
+        async with at_once:
+            await stream.fill()
+
+    await asyncio.gather(*map(begin, streams))
     heap = [(place_order(stream.place()), number) for number, stream in enumerate(streams) if stream.rows]
     heapq.heapify(heap)
     while heap:
@@ -80,12 +88,7 @@ async def merged(
 
 
 def _query(partition: str, one: Range, after: str | None, select: Sequence[str], size: int) -> Query:
-    if after is None or one.before + after < one.first:
+    if after is None or place_order(one.before + after) < place_order(one.first):
         return Query(partition=partition, first=one.first, end=one.end, select=select, size=size)
     where = [Condition("RowKey", "gt", one.before + after)]
     return Query(partition=partition, end=one.end, where=where, select=select, size=size)
-
-
-def place_order(place: str) -> bytes:
-    """As the store compares."""
-    return place.encode("utf-16-be", "surrogatepass")

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from enum import Enum, auto
+from typing import Any, Literal, NamedTuple
 
 from pydantic_core import from_json
 
@@ -15,8 +16,8 @@ from shared.privacy import FieldProtection
 
 from .filters import All, Compare, Filter, InvalidQuery, OneOf, Some, holds, names_in
 from .indexes import Field, ViewIndexes
-from .merging import Found, place_order
-from .planning import Plan, counters_of, plan
+from .merging import Found
+from .planning import Plan, counters_of, place_order, plan
 from .reader import ViewReader
 from .views import ReadModels
 
@@ -24,6 +25,8 @@ __all__ = ["ForbiddenField", "PageQuery", "Pages", "Place", "QueryPage", "QueryR
 
 EXAMINED, PASSED = 1_000, 10_000
 """Rows that one request reads, and entries that it passes over unseen, before it answers with what it has."""
+PAGE_BYTES = 8_388_608
+"""Bytes of rows after which a page ends; the reads that are under way then are taken too."""
 _READS = 64
 _CHUNK = 32
 
@@ -57,6 +60,38 @@ class PageQuery:
     top: int = 50
     place: Place = Place(None)
     count: bool = False
+
+
+class _Unread(Enum):
+    """Instead of a row that a page has no room for."""
+
+    UNREAD = auto()
+
+
+class _Reads:
+    """What one page reads.
+
+    Parameters
+    ----------
+    charge:
+        See `Pages.page`.
+    """
+
+    def __init__(self, term: Filter | None, level: Classification, charge: Callable[[int], None]) -> None:
+        self.term = term
+        self.level = level
+        self.charge = charge
+        self.size = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether no further row is to be read."""
+        return self.size >= PAGE_BYTES
+
+    def add(self, size: int) -> None:
+        """A row was read, whether it fits or not."""
+        self.size += size
+        self.charge(size)
 
 
 class QueryRow(NamedTuple):
@@ -98,11 +133,23 @@ class Pages:
         self._fields = fields
         self._reading = asyncio.Semaphore(_READS)
 
-    async def page(self, view: str, query: PageQuery, *, level: Classification) -> QueryPage:
+    async def page(
+        self,
+        view: str,
+        query: PageQuery,
+        *,
+        level: Classification,
+        charge: Callable[[int], None] = lambda size: None,
+    ) -> QueryPage:
         """The next rows that fit, in order, as a caller with an access level sees them.
 
         A row that can't be decrypted is left out. A row that was there all the time is on one page; one whose values
         change meanwhile is where they put it.
+
+        Parameters
+        ----------
+        charge:
+            Is called with 0 before a row is read, and with its bytes after; what it raises is raised here.
 
         Raises
         ------
@@ -115,9 +162,10 @@ class Pages:
         found = plan(declared, query.filter, query.order, await self._tokens(declared, query.filter))
         counters = counters_of(declared, query.filter) if query.count else None
         total = None if counters is None else await self._rows.count(view, counters)
+        reads = _Reads(query.filter, level, charge)
         if found.keys is not None:
-            return await self._by_keys(declared, found.keys, query, level, total)
-        return await self._by_ranges(declared, found, query, level, total)
+            return await self._by_keys(declared, found.keys, query, reads, total)
+        return await self._by_ranges(declared, found, query, reads, total)
 
     async def preceding(self, view: str, query: PageQuery, *, level: Classification) -> tuple[Place, bool]:
         """Where the page of `query.top` rows begins that ends before `query.place`, or with the last row where that is
@@ -179,16 +227,26 @@ class Pages:
         return found
 
     async def _by_keys(
-        self, declared: ViewIndexes, keys: Sequence[str], query: PageQuery, level: Classification, total: int | None
+        self, declared: ViewIndexes, keys: Sequence[str], query: PageQuery, reads: _Reads, total: int | None
     ) -> QueryPage:
-        left = [key for key in keys if query.place.after is None or key > query.place.after]
-        read = await asyncio.gather(*(self._row(declared, Found(key, {}), key, query.filter, level) for key in left))
-        fitting = [one for one in read if one is not None][query.place.skip :]
-        rows = fitting[: query.top]
-        return QueryPage(rows, Place(rows[-1].place) if rows and len(fitting) > len(rows) else None, total)
+        place, skip = query.place.after, query.place.skip
+        begin = b"" if place is None else place_order(place)
+        left = [key for key in keys if place_order(key) > begin]
+        read = await asyncio.gather(*(self._row(declared, Found(key, {}), key, reads) for key in left))
+        rows: list[QueryRow] = []
+        for number, (key, row) in enumerate(zip(left, read, strict=True)):
+            if row is _Unread.UNREAD or len(rows) == query.top:
+                more = any(one is not None for one in read[number:])
+                return QueryPage(rows, Place(place, skip) if more else None, total)
+            place = key
+            if row is not None and skip:
+                skip -= 1
+            elif row is not None:
+                rows.append(row)
+        return QueryPage(rows, None, total)
 
     async def _by_ranges(
-        self, declared: ViewIndexes, found: Plan, query: PageQuery, level: Classification, total: int | None
+        self, declared: ViewIndexes, found: Plan, query: PageQuery, reads: _Reads, total: int | None
     ) -> QueryPage:
         rows: list[QueryRow] = []
         place, skip = query.place.after, query.place.skip
@@ -199,14 +257,16 @@ class Pages:
                 place, skip, passed = one.place, skip - 1, passed + 1
             if found.exact and skip:
                 return QueryPage([], Place(place, skip) if passed == PASSED else None, total)
-            while len(rows) < query.top and examined < EXAMINED:
+            while len(rows) < query.top and examined < EXAMINED and not reads.full:
                 wanted = query.top - len(rows)
                 chunk = await _take(source, wanted if found.exact else max(wanted, _CHUNK))
                 if not chunk:
                     return QueryPage(rows, None, total)
                 examined += len(chunk)
-                read = await asyncio.gather(*(self._entry(declared, one, query.filter, level) for one in chunk))
+                read = await asyncio.gather(*(self._row(declared, one, str(one.row["key"]), reads) for one in chunk))
                 for one, row in zip(chunk, read, strict=True):
+                    if row is _Unread.UNREAD:
+                        break
                     place = one.place
                     if row is not None and skip:
                         skip -= 1
@@ -217,22 +277,26 @@ class Pages:
             more = place != chunk[-1].place or await anext(source, None) is not None
         return QueryPage(rows, Place(place, skip) if more else None, total)
 
-    async def _entry(
-        self, declared: ViewIndexes, found: Found, term: Filter | None, level: Classification
-    ) -> QueryRow | None:
-        return await self._row(declared, found, str(found.row["key"]), term, level)
-
     async def _row(
-        self, declared: ViewIndexes, found: Found, key: str, term: Filter | None, level: Classification
-    ) -> QueryRow | None:
-        """The row, unless it is gone, can't be decrypted, or doesn't fit the filter any more."""
+        self, declared: ViewIndexes, found: Found, key: str, reads: _Reads
+    ) -> QueryRow | Literal[_Unread.UNREAD] | None:
+        """The row, unless it is gone, can't be decrypted, or doesn't fit the filter any more.
+
+        The first one of several is always read, and behind one that isn't none is.
+        """
         async with self._reading:
+            if reads.full:
+                return _Unread.UNREAD
+            reads.charge(0)
             try:
-                text = await self._reader.shown(declared.view, key, found.row, level=level)
+                text = await self._reader.shown(declared.view, key, found.row, level=reads.level)
             except ProtectionError:
                 return None
+            reads.add(0 if text is None else len(text))
         value = None if text is None else from_json(text)
-        if not isinstance(value, dict) or (term is not None and not holds(term, value, declared.properties)):
+        if not isinstance(value, dict) or (
+            reads.term is not None and not holds(reads.term, value, declared.properties)
+        ):
             return None
         return QueryRow(key, found.place, value)
 

@@ -12,7 +12,7 @@ from .filters import All, Compare, Filter, InvalidQuery, Matches, OneOf, Some
 from .indexes import Field, Index, ViewIndexes, counter, encoded
 from .properties import Kind, Value
 
-__all__ = ["MAX_RANGES", "Plan", "Range", "counters_of", "plan"]
+__all__ = ["MAX_RANGES", "Plan", "Range", "counters_of", "place_order", "plan"]
 
 MAX_KEY = 128
 """Characters of the longest key that a row may have."""
@@ -33,6 +33,11 @@ class Range:
 
 ALL_ROWS = (Range("", "%3A", ""), Range("%3B", "\uffff", ""))
 """The rows themselves, before and after everything that is kept beside them."""
+
+
+def place_order(place: str) -> bytes:
+    """As the store compares: by UTF-16, where characters beyond U+FFFF come before some within it."""
+    return place.encode("utf-16-be", "surrogatepass")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +84,7 @@ def plan(declared: ViewIndexes, term: Filter | None, order: Sequence[Field], tok
     wanted = [one for one in order if one.name not in fixed]
     keys = terms.equal.get(declared.key)
     if keys is not None and (len(keys) == 1 or wanted in ([], [Field(declared.key)])):
-        return Plan(keys=tuple(sorted(key for key in map(str, keys) if 1 <= len(key) <= MAX_KEY)))
+        return Plan(keys=tuple(sorted((key for key in map(str, keys) if 1 <= len(key) <= MAX_KEY), key=place_order)))
     if term is None and (not wanted or (wanted == [Field(declared.key)] and _is_text(declared))):
         return Plan(ALL_ROWS, exact=True)
     served = [found for index in declared.indexes if (found := _use(declared, index, terms, wanted)) is not None]

@@ -6,7 +6,7 @@ the row lists, and counters. A counter is the sum over the partitions.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -31,9 +31,9 @@ from shared.tables import (
     again_on_conflict,
 )
 
-from .indexes import ViewIndexes
+from .indexes import COUNTER, MARKER, ViewIndexes
 from .merging import Found, merged
-from .planning import Range
+from .planning import ALL_ROWS, Range, place_order
 
 __all__ = ["Page", "ReadModels", "StoredRow", "ViewRow"]
 
@@ -41,7 +41,12 @@ _SHARDS = 16
 _GROUP = 50
 _GROUP_BYTES = 1024 * 1024
 """Characters and bytes of values: three bytes each on the wire still fit the 4 MiB of a transaction."""
-_TRIES = 20
+_TRIES, _AT_ONCE = 20, 64
+_LOOK = 1_000
+_ENTRIES = 50
+"""That are taken from one row at once: they fit a transaction with what it gets."""
+DECLARATION = "declaration"
+"""Column of a row: the declaration by which it is indexed; without it, entries that it doesn't list may lead to it."""
 _INDEX = "%3A"
 """How the row keys of the index begin: never a row's own, since `row_safe` doesn't encode a colon."""
 
@@ -92,6 +97,7 @@ class ReadModels:
     def __init__(self, table: Table, indexes: Mapping[str, ViewIndexes] | None = None) -> None:
         self._table = table
         self._indexes = indexes or {}
+        self._at_once = asyncio.Semaphore(_AT_ONCE)
 
     async def put(self, rows: Sequence[ViewRow]) -> None:
         """Have every row hold its newest event: one with a lower sequence than the stored one changes nothing.
@@ -112,8 +118,9 @@ class ReadModels:
 
     def _written(self, row: ViewRow) -> "_Written":
         declared = self._indexes.get(row.view)
-        entries, counters = ([], []) if declared is None else declared.entries(from_json(row.value), row.key)
-        return _Written(row, entries, counters)
+        if declared is None:
+            return _Written(row, [], [], None)
+        return _Written(row, *declared.entries(from_json(row.value), row.key), declared.declaration)
 
     async def _put_all(self, groups: Sequence[Sequence["_Written"]]) -> None:
         """One after the other: they share the partition's counters."""
@@ -133,7 +140,7 @@ class ReadModels:
             await again_on_conflict(put, subject=f"the row {first.view}/{first.key}, or one beside it,", tries=_TRIES)
 
     async def _known(self, rows: Sequence[ViewRow]) -> dict[str, Entity]:
-        columns = ("PartitionKey", "RowKey", "sequence", "indexed", "counted")
+        columns = ("PartitionKey", "RowKey", "sequence", "indexed", "counted", DECLARATION)
         return await self._read([(_partition(row.view, row.key), row_safe(row.key)) for row in rows], columns)
 
     async def _read(self, keys: Sequence[tuple[str, str]], columns: Sequence[str]) -> dict[str, Entity]:
@@ -149,7 +156,7 @@ class ReadModels:
             if stored is None:
                 operations.append(Create(one.columns()))
             elif one.row.sequence > int(stored.get("sequence", 0)):
-                operations.append(Replace(one.columns(), stored.etag))
+                operations.append(Replace(one.columns(known=DECLARATION in stored), stored.etag))
             else:
                 continue
             operations += [Upsert(entry) for entry in _entries(one.row)]
@@ -160,46 +167,84 @@ class ReadModels:
 
     async def _counters(self, partition: str, counted: Mapping[str, int]) -> list[Operation]:
         """Counters as they are after some rows: against what is stored now, or a conflict."""
-        changed = {name: more for name, more in counted.items() if more}
-        known = await self._read([(partition, name) for name in changed], ("PartitionKey", "RowKey", "rows"))
+        known = await self._read([(partition, name) for name in counted], ("PartitionKey", "RowKey", "rows"))
         found: list[Operation] = []
-        for name, more in changed.items():
+        for name, more in counted.items():  # those too that only other rows have now: `recount` must see it
             stored = known.get(name)
             columns = {"PartitionKey": partition, "RowKey": name, "rows": more}
             if stored is None:
-                found.append(Create(columns))
+                found += [Create(columns)] if more > 0 else []
             elif (total := int(stored["rows"]) + more) > 0:
                 found.append(Replace({**columns, "rows": total}, stored.etag))
             else:
                 found.append(Delete(columns, stored.etag))
         return found
 
-    async def index_again(self, declared: ViewIndexes, row: Entity) -> bool:
-        """Have a row that was read found by what is declared now; whether anything had to be changed."""
-        found: Entity | None = row
+    async def index_again(self, declared: ViewIndexes, partition: str, row_key: str) -> bool:
+        """Have a row found by what is declared now; whether it was changed."""
 
         async def change() -> bool:
-            nonlocal found
-            stored, found = found, None
-            stored = stored or await self._table.get(row["PartitionKey"], row["RowKey"])
-            if stored is None:
+            stored = await self._table.get(partition, row_key)
+            if stored is None or stored.get(DECLARATION) == declared.declaration:
                 return False
-            again = ViewRow(
-                view=declared.view,
-                key=stored["key"],
-                value=unpack(stored),
-                event_id=stored["eventId"],
-                sequence=int(stored["sequence"]),
-            )
-            one, counted = _Written(again, *declared.entries(from_json(again.value), again.key)), Counter[str]()
-            moved = one.moved(stored, counted)
-            if not moved and not any(counted.values()):
-                return False
-            counters = await self._counters(row["PartitionKey"], counted)
-            await self._table.submit([Replace(one.columns(), stored.etag), *moved, *counters])
+            one, counted = _again(declared, stored), Counter[str]()
+            columns, moved = one.columns(known=DECLARATION in stored), one.moved(stored, counted)
+            counters = await self._counters(partition, counted)
+            await self._table.submit([Replace(columns, stored.etag), *moved, *counters])
             return True
 
-        return await again_on_conflict(change, subject=f"the row {declared.view}/{row['key']}", tries=_TRIES)
+        return await again_on_conflict(change, subject=f"the row {partition}/{row_key}", tries=_TRIES)
+
+    async def index_wholly(self, declared: ViewIndexes, row: Entity, entries: Sequence[str]) -> bool:
+        """Have only the entries of what a row holds lead to it, whoever wrote it; whether that was done.
+
+        Parameters
+        ----------
+        row:
+            Its keys and sequence as they were read before `entries`. One that an event has changed since is left.
+        entries:
+            All that lead to it.
+        """
+        partition = row["PartitionKey"]
+        stored = await self._table.get(partition, row["RowKey"])
+        if stored is None or int(stored["sequence"]) != int(row["sequence"]):
+            return stored is None
+        one, counted = _again(declared, stored), Counter[str]()
+        whole = len(entries) <= _ENTRIES
+        moved = one.moved(stored, counted, before=entries[:_ENTRIES])
+        try:
+            counters = await self._counters(partition, counted)
+            await self._table.submit([Replace(one.columns(known=whole), stored.etag), *moved, *counters])
+        except Conflict:
+            return False
+        return whole
+
+    async def recount(self, partition: str, time_left: Callable[[], float]) -> bool:
+        """Have a partition's counters say what its rows list; False where one changed meanwhile, or time was over.
+
+        A release that knows no indexes forgets what a row was counted by, so a counter is never too low.
+        """
+        async with aclosing(self._table.query(Query(partition=partition, first=COUNTER, end=MARKER))) as rows:
+            known = {str(row["RowKey"]): row async for row in rows}
+        counted, seen = Counter[str](), 0
+        for one in ALL_ROWS:
+            query = Query(partition=partition, first=one.first, end=one.end, select=["counted"])
+            async with aclosing(self._table.query(query)) as rows:
+                async for row in rows:
+                    counted.update(_lines(row, "counted"))
+                    seen += 1
+                    if seen % _LOOK == 0 and time_left() <= 0:
+                        return False
+        exact = True
+        for name, stored in known.items():
+            columns = {"PartitionKey": partition, "RowKey": name, "rows": counted[name]}
+            if int(stored["rows"]) <= counted[name]:
+                continue
+            try:
+                await self._table.submit([(Replace if counted[name] else Delete)(columns, stored.etag)])
+            except Conflict:
+                exact = False
+        return exact
 
     async def get(self, view: str, key: str) -> str | None:
         """The JSON of a row, or None."""
@@ -226,13 +271,19 @@ class ReadModels:
             after=after,
             select=["RowKey", "key"] if entries else [],
             size=size,
+            at_once=self._at_once,
         )
 
     async def count(self, view: str, counters: Sequence[str]) -> int:
         """The sum of some counters."""
         places = [(partition, name) for partition in partitions_of(view) for name in counters]
-        found = await asyncio.gather(*(self._table.get(*place, select=["rows"]) for place in places))
-        return sum(int(row["rows"]) for row in found if row is not None)
+
+        async def rows(partition: str, name: str) -> int:
+            async with self._at_once:
+                row = await self._table.get(partition, name, select=["rows"])
+            return 0 if row is None else int(row["rows"])
+
+        return sum(await asyncio.gather(*(rows(*place) for place in places)))
 
     async def find(self, view: str, name: str, tokens: Sequence[str], *, top: int, after: str = "") -> Page:
         """The rows in which a tokenized field has one of some tokens, in the order of their row keys, from `after` on.
@@ -246,7 +297,7 @@ class ReadModels:
                 for token in tokens
             )
         )
-        keys = sorted({key for group in found for key in group}, key=row_safe)
+        keys = sorted({key for group in found for key in group}, key=lambda key: place_order(row_safe(key)))
         page, more = keys[:top], len(keys) > top or any(len(group) == top for group in found)
         rows = await asyncio.gather(*(self.get(view, key) for key in page))
         return Page(
@@ -301,6 +352,7 @@ class _Written:
     row: ViewRow
     entries: Sequence[str]
     counters: Sequence[str]
+    declaration: str | None
 
     @property
     def writes(self) -> int:
@@ -308,24 +360,48 @@ class _Written:
         later = len(self.entries) + len(self.counters) if self.row.sequence > 1 else 0
         return 1 + len(self.row.tokens) + len(self.entries) + later
 
-    def columns(self) -> dict[str, Any]:
-        """The row itself; it lists its entries, so that whoever changes it finds them."""
-        listed = {"indexed": "\n".join(self.entries), "counted": "\n".join(self.counters)} if self.counters else {}
-        return {**_entity(self.row), **listed}
+    def columns(self, *, known: bool = True) -> dict[str, Any]:
+        """The row itself; it lists its entries, so that whoever changes it finds them.
 
-    def moved(self, stored: Entity | None, counted: Counter[str]) -> list[Operation]:
-        """The index entries to write and to delete; tells the counters."""
-        before = set() if stored is None else set(str(stored.get("indexed", "")).split("\n")) - {""}
-        counted.update(self.counters)
-        counted.subtract([] if stored is None else [one for one in str(stored.get("counted", "")).split("\n") if one])
+        Parameters
+        ----------
+        known:
+            Whether nothing but its entries leads to it. It is unknown behind a release that keeps no indexes.
+        """
+        columns = _entity(self.row)
+        if self.declaration is not None:
+            columns |= {"indexed": "\n".join(self.entries), "counted": "\n".join(self.counters)}
+            columns |= {DECLARATION: self.declaration} if known else {}
+        return columns
+
+    def moved(
+        self, stored: Entity | None, counted: Counter[str], before: Sequence[str] | None = None
+    ) -> list[Operation]:
+        """The index entries to write and to delete, of those that the row had; tells the counters."""
+        before = _lines(stored, "indexed") if before is None else before
+        counters, old = set(self.counters), set(_lines(stored, "counted"))
+        counted.update(counters - old)
+        counted.subtract(old - counters)
         partition = _partition(self.row.view, self.row.key)
-        keys = [{"PartitionKey": partition, "RowKey": entry} for entry in (*self.entries, *sorted(before))]
-        own, old = keys[: len(self.entries)], keys[len(self.entries) :]
-        kept = set(self.entries)
-        return [
-            *(Upsert({**one, "key": self.row.key}) for one in own if one["RowKey"] not in before),
-            *(Delete(one) for one in old if one["RowKey"] not in kept),
-        ]
+        own = [{"PartitionKey": partition, "RowKey": one} for one in self.entries if one not in before]
+        gone = [{"PartitionKey": partition, "RowKey": one} for one in sorted(set(before) - set(self.entries))]
+        return [*(Upsert({**one, "key": self.row.key}) for one in own), *(Delete(one) for one in gone)]
+
+
+def _lines(row: Entity | None, column: str) -> list[str]:
+    return [] if row is None else [one for one in str(row.get(column, "")).split("\n") if one]
+
+
+def _again(declared: ViewIndexes, stored: Entity) -> _Written:
+    """A stored row as it is written by what is declared now."""
+    row = ViewRow(
+        view=declared.view,
+        key=stored["key"],
+        value=unpack(stored),
+        event_id=stored["eventId"],
+        sequence=int(stored["sequence"]),
+    )
+    return _Written(row, *declared.entries(from_json(row.value), row.key), declared.declaration)
 
 
 def _groups(rows: Sequence[_Written]) -> list[list[_Written]]:

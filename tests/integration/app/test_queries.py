@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pydantic_core import from_json
@@ -69,7 +70,12 @@ async def test_rows_without_index_rows_get_them(new_table: NewTable) -> None:
     table, chance = new_table(), random.Random(8)
     await ReadModels(table).put([parcel(number, 1, chance) for number in range(30)])
     assert (await query(table, 50, filter="note eq 'x'"))[0] == []
-    assert await Indexer(table, ReadModels(table, DECLARED), DECLARED).run(lambda: 1.0) == (30, 30, True)
+    indexer = Indexer(table, ReadModels(table, DECLARED), DECLARED, now=lambda: moment)
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    assert await indexer.run(lambda: 1.0) == (30, 30, True)
+    assert await indexer.run(lambda: 1.0) == (0, 0, True)
+    moment += timedelta(hours=1)
+    assert await indexer.run(lambda: 1.0) == (30, 0, True)
     found, total = await query(table, 50, filter="note eq 'x'", count="true")
     assert total is not None
     assert len(found) == total > 0

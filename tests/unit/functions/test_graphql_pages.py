@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Any
 import pytest
 from pydantic_core import to_json
 
+from functions import graphql
 from functions.composition.graphql import graph_engine
-from functions.composition.read_models import read_models
+from functions.composition.read_models import read_models, view_pages
 from shared.authentication import api_key_entry
 from shared.graphql import Asked
 from shared.messages import Registry
@@ -175,6 +177,35 @@ async def test_far_from_the_beginning_one_only_goes_forward(graph: Running, monk
     assert ids(await page(graph, last=1, filter="country eq 'France'")) == ["6"]
     code, message = await refusal(graph, last=1)
     assert (code, "from the beginning" in message) == ("BAD_REQUEST", True)
+
+
+async def test_a_query_reads_so_many_bytes_and_rows(graph: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All connections of a query together, whether their rows are shown or not."""
+    several = " ".join(f"a{number}:orders(first:7){{nodes{{orderId}}}}" for number in range(10))
+    fewest = "{orders(filter:\"country eq 'France' and units eq 99\"){nodes{orderId}}}"
+    for name, most, query in (("MOST_BYTES", 2_000, f"{{{several}}}"), ("MOST_ITEMS", 300, f"{{{several}}}")):
+        with monkeypatch.context() as patched:
+            answer = (await graph.post("/api/graphql", {"query": query})).json
+            assert "errors" not in answer
+            assert answer["extensions"]["cost"]["lists"] == 10 * 7 * 10
+            patched.setattr(graphql, name, most)
+            answer = (await graph.post("/api/graphql", {"query": query})).json
+            assert {one["extensions"]["code"] for one in answer["errors"]} == {"COST_EXCEEDED"}
+    charged: list[int] = []
+    monkeypatch.setattr(graphql, "charge", lambda request, tokens: charged.append(tokens))
+    monkeypatch.setattr(graphql, "SPENT_OF_TOKEN", 10)
+    assert (await graph.post("/api/graphql", {"query": fewest})).json["extensions"]["cost"]["lists"] == 40
+    assert charged == [1 + (1 + 100 + 50 * 2) // 100, 1 + 40 // 10]
+
+
+async def test_backward_a_page_of_large_rows_is_whole(graph: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though pages end early: between its rows and the cursor none is left out."""
+    monkeypatch.setattr(paging, "PAGE_BYTES", 1)
+    monkeypatch.setattr(graph.composition.get(view_pages), "_reading", asyncio.Semaphore(1))
+    cursor = (await page(graph, last=2))["pageInfo"]["startCursor"]
+    assert ids(await page(graph, last=4, before=cursor)) == ["2", "3", "4", "5"]
+    assert ids(await page(graph, last=3)) == ["5", "6", "7"]
+    assert ids(await page(graph, first=3)) == ["1"]
 
 
 async def test_a_view_without_indexes_is_not_listed(graph: Running) -> None:

@@ -48,23 +48,26 @@ def refusal(query: str | None, variables: dict[str, Any] | None = None, **asked:
     ("query", "variables", "expected"),
     [
         ('{orderByKey(key:"1"){country}}', {}, 2),
-        ("{orders{nodes{country}}}", {}, 1 + 50 * 2),
-        ("{orders(first:3){nodes{country}}}", {}, 1 + 3 * 2),
-        ("{orders(last:3){nodes{country}}}", {}, 1 + 50 * 2),
-        ("{orders(first:3){edges{node{country lines{sku text}}}}}", {}, 1 + 3 * (1 + 1 + 1 + 1 + 10 * 2)),
-        ("query($n:Int){orders(first:$n){nodes{country}}}", {"n": 7}, 1 + 7 * 2),
-        ("query($n:Int=9){orders(first:$n){nodes{country}}}", {}, 1 + 9 * 2),
-        ("query($n:Int){orders(first:$n){nodes{country}}}", {"n": 10**9}, 1 + 200 * 2),
+        ("{orders{nodes{country}}}", {}, 51 + 50 * 2),
+        ("{orders(first:3){nodes{country}}}", {}, 51 + 3 * 2),
+        ('{orders(first:3,filter:"x"){nodes{country}}}', {}, 101 + 3 * 2),
+        ("query($f:String){orders(first:3,filter:$f){nodes{country}}}", {"f": "x"}, 101 + 3 * 2),
+        ("query($f:String){orders(first:3,filter:$f){nodes{country}}}", {}, 51 + 3 * 2),
+        ("{orders(last:3){nodes{country}}}", {}, 51 + 50 * 2),
+        ("{orders(first:3){edges{node{country lines{sku text}}}}}", {}, 51 + 3 * (1 + 1 + 1 + 1 + 10 * 2)),
+        ("query($n:Int){orders(first:$n){nodes{country}}}", {"n": 7}, 51 + 7 * 2),
+        ("query($n:Int=9){orders(first:$n){nodes{country}}}", {}, 51 + 9 * 2),
+        ("query($n:Int){orders(first:$n){nodes{country}}}", {"n": 10**9}, 51 + 200 * 2),
         ("{orders(first:99999999999999999999){nodes{country}}}", {}, None),
         ("query($i:[ID!]!){nodes(ids:$i){id}}", {"i": ["a"] * 30}, 1 + 30),
         ('{nodes(ids:["a","b"]){id}}', {}, 1 + 2),
         ("{orders(first:2){...a}} fragment a on OrderConnection{nodes{...b ...b}} fragment b on Order{country id}",
-         {}, 1 + 2 * (1 + 4)),
+         {}, 51 + 2 * (1 + 4)),
         ("{__typename}", {}, 1),
     ],
 )  # fmt: skip
 def test_what_a_query_costs(query: str, variables: dict[str, Any], expected: int | None) -> None:
-    """Each field 1, what is in a list as often as it may be long."""
+    """Each field 1, what is in a list as often as it may be long; a connection 50 more, 100 with a filter."""
     if expected is None:
         assert refusal(query, variables) == "GRAPHQL_VALIDATION_FAILED"
     else:

@@ -57,7 +57,7 @@ async def answered(query: str, rows: dict[str, Any], views: list[GraphView] | No
             raise RuntimeError("a secret of ours")
         return json.dumps(rows[key]).encode() if key in rows else None
 
-    async def page(view: str, asked: Any) -> Any:
+    async def page(view: str, asked: Any, charge: Any) -> Any:
         raise AssertionError
 
     context = ReadingContext(read, page, RowChanges(read).follow, cost=limits.get("cost", 10_000), size=100_000)

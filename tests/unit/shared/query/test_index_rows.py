@@ -199,3 +199,34 @@ async def test_a_page_makes_as_many_requests_however_many_rows_there_are() -> No
         assert page.total == sum(row["note"] == "x" for row in stored)
         made.append(table.requests)
     assert made == [16 + 16 + 20] * 2
+
+
+async def test_queries_begin_together_with_so_many_requests() -> None:
+    """However many ranges they have and however many there are: the store serves others too."""
+
+    class Slow(MemoryTable):
+        now = most = 0
+
+        async def page(self, query: Query, start: Any = None) -> Any:
+            await self.answer()
+            return await super().page(query, start)
+
+        async def get(self, partition: str, row: str, *, select: Sequence[str] = ()) -> Entity | None:
+            await self.answer()
+            return await super().get(partition, row, select=select)
+
+        async def answer(self) -> None:
+            self.now += 1
+            self.most = max(self.most, self.now)
+            for _ in range(5):
+                await asyncio.sleep(0)
+            self.now -= 1
+
+    table = Slow("views")
+    rows = ReadModels(table, DECLARED)
+    pages = Pages(DECLARED, rows, ViewReader(REGISTRY, rows, None), None)
+    values = ",".join(f"'{number}'" for number in range(16))
+    options = parse_options({"$filter": f"note in ({values})", "$count": "true"}, PARCELS.properties)
+    query = PageQuery(filter=options.filter, count=True)
+    await asyncio.gather(*(pages.page("parcels", query, level=Classification.RESTRICTED) for _ in range(5)))
+    assert table.most == 64

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
@@ -22,6 +24,7 @@ from shared.query import (
     ViewReader,
     ViewRow,
     indexes_of,
+    paging,
     parse_options,
 )
 from shared.query.filters import parse_filter
@@ -235,7 +238,8 @@ def test_a_query_gives_what_a_plain_evaluation_gives(
     data: list[Row], term: Term, order: str | None, top: int, more: st.DataObject
 ) -> None:
     """Or it is refused, with what would serve it, or that nothing would."""
-    rows = [{**row, "parcel_id": f"p{number}"} for number, row in enumerate(data)]
+    key = more.draw(st.sampled_from(["p", "😀", "\ufffd"]))
+    rows = [{**row, "parcel_id": f"{key}{number}"} for number, row in enumerate(data)]
     text, says = term
     skip = more.draw(st.integers(0, 3))
 
@@ -262,3 +266,70 @@ def test_a_query_gives_what_a_plain_evaluation_gives(
         assert set(found) <= set(expected)
     else:
         assert found == expected[skip:]
+
+
+KEYS = [f"{first}{number}" for first in ("p", "😀", "\uff5e") for number in range(6)]
+"""In the store's order, by UTF-16; by characters the middle ones are the last."""
+
+
+@pytest.mark.parametrize(
+    "asked", [{}, {"filter": f"parcelId in ({','.join(map(quoted, KEYS))})"}, {"orderby": "country"}]
+)
+async def test_rows_are_in_the_order_of_the_store(asked: dict[str, Any]) -> None:
+    """Whatever characters their keys begin with: none is lost between two pages, forward or backward."""
+    store, pages = pages_of(MemoryTable("views"))
+    await put(store, [{"parcel_id": key, "country": "x"} for key in KEYS])
+    assert [row["parcelId"] for row in await all_pages(pages, 2, **asked)] == KEYS
+    options = parse_options({f"${name}": text for name, text in asked.items()}, PROPERTIES)
+    place: Place | None = Place(None)
+    while place is not None:
+        query = PageQuery(filter=options.filter, order=options.order, top=5, place=place)
+        page = await pages.page("parcels", query, level=Classification.RESTRICTED)
+        place = page.next
+        if place is not None:
+            begin, _ = await pages.preceding("parcels", replace(query, place=place), level=Classification.RESTRICTED)
+            again = await pages.page("parcels", replace(query, place=begin), level=Classification.RESTRICTED)
+            before = KEYS[: KEYS.index(page.rows[-1].key)]
+            assert [row.key for row in again.rows if row.key in before] == before[-5:]
+
+
+@pytest.mark.parametrize("many", [1, 2, 30])
+async def test_rows_of_a_token_are_in_the_order_of_the_store(many: int) -> None:
+    table = MemoryTable("views")
+    rows = ReadModels(table)
+    found = [
+        ViewRow(view="v", key=key, value='{"name$token":"t"}', event_id="e", sequence=1, tokens={"name": "t"})
+        for key in KEYS
+    ]
+    await rows.put(found)
+    after: str | None = ""
+    seen: list[str] = []
+    while after is not None:
+        page = await rows.find("v", "name", ["t"], top=many, after=after)
+        seen, after = seen + [key for key, _ in page.rows], page.after
+    assert seen == KEYS
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{}, {"orderby": "country"}, {"filter": f"parcelId in ({','.join(quoted(f'p{n:02}') for n in range(40))})"}],
+)
+async def test_a_page_of_large_rows_ends_early(asked: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind some bytes, though more rows are asked for; the next page goes on, and nothing is lost."""
+    monkeypatch.setattr(paging, "PAGE_BYTES", 3_000)
+    store, pages = pages_of(MemoryTable("views"))
+    pages._reading = asyncio.Semaphore(2)
+    await put(store, [{"parcel_id": f"p{number:02}", "country": "x", "note": "n" * 900} for number in range(40)])
+    options = parse_options({f"${name}": text for name, text in asked.items()}, PROPERTIES)
+    place: Place | None = Place(None, 3)
+    sizes: list[int] = []
+    found: list[str] = []
+    while place is not None:
+        charged: list[int] = []
+        query = PageQuery(filter=options.filter, order=options.order, top=40, place=place)
+        page = await pages.page("parcels", query, level=Classification.RESTRICTED, charge=charged.append)
+        found, place = found + [row.key for row in page.rows], page.next
+        sizes.append(len(page.rows))
+        assert sum(charged) < 3_000 + 2 * 1_200
+    assert found == [f"p{number:02}" for number in range(3, 40)]
+    assert max(sizes) <= 4
