@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import datetime
 from functools import partial
 from uuid import UUID
@@ -72,6 +72,8 @@ _MOST_WHOLE = 10_000
 _EXPANDED = 16
 """How many times the largest body a compressed one may become, whatever its ratio."""
 _RETRY_AFTER = 2
+_LONGEST_SECONDS = 240.0
+"""From the request on; what is on its way then is still sent and answered for, before the host ends the call."""
 _KEEP_SECONDS = 2.0
 """What keeping how far a bulk has come may take: its answer waits for that once, at its end."""
 _NOT_KEPT = "This could not be kept just now. Send it again."
@@ -148,9 +150,10 @@ class Bulks:
     async def take(self, request: Request, route: Handler | None) -> Response:
         """Take a bulk; the answer goes on while its lines are sent."""
         place = _Place(self._places)
+        ends = asyncio.get_running_loop().time() + _LONGEST_SECONDS
         try:
             await place.take()
-            answer = await self._begin(request, route, place)
+            answer = await self._begin(request, route, place, ends)
         except TimeoutError:
             answer = failed(TimeoutError("no place for a bulk"), _NOT_KEPT, now=self._now())
         except MessageError as refused:
@@ -165,7 +168,7 @@ class Bulks:
             place.free()
         return answer
 
-    async def _begin(self, request: Request, route: Handler | None, place: "_Place") -> Response:
+    async def _begin(self, request: Request, route: Handler | None, place: "_Place", ends: float) -> Response:
         kind = media_type(request, (NDJSON, BATCH_TYPE))
         encoding = content_encoding(request, ENCODINGS)
         after = _after(request.query_params.get("after", "0"))
@@ -186,7 +189,8 @@ class Bulks:
             encoding, key = named.encoding, key or f"upload:{named.id}"
         del body
         ids = await self._signer.ids()
-        name = self._new_id() if key is None else id_of_line(key, client or "", 0)
+        id_of = self._id_of(key, client or "", "" if route is None else route.event_type)
+        name = id_of(0)
         bulk = Bulk(
             Source(
                 pieces=pieces,
@@ -196,9 +200,10 @@ class Bulks:
                 route=route,
                 client=client,
                 correlation_id=correlation_id(),
-                id_of=self._id_of(key, client or ""),
+                id_of=id_of,
                 after=after,
                 most=None if self._streams else _MOST_WHOLE,
+                ends=ends,
             ),
             self._intake(),
             lambda operation: f"{self._path}/{ids.address(operation)}",
@@ -209,28 +214,27 @@ class Bulks:
             bulk,
             f"{self._path}/bulk/{ids.make_bulk(name, client or '')}",
             partial(self._keep, str(name)),
+            partial(self._ended, named, client or ""),
             place.free,
+            ends=ends,
         )
-        return await self._answer(answering, named, client or "", count=partial(count_messages, request))
+        return await self._answer(answering, count=partial(count_messages, request))
 
-    def _id_of(self, key: str | None, client: str) -> Callable[[int], UUID]:
+    def _id_of(self, key: str | None, client: str, command: str) -> Callable[[int], UUID]:
+        """The id of the bulk, for 0, and of each of its lines."""
         if key is None:
             return lambda _: self._new_id()
-        return lambda line: id_of_line(key, client, line)
+        return lambda line: id_of_line(key, client, command, line)
 
-    async def _answer(
-        self, answering: Answering, named: NamedUpload | None, client: str, *, count: Callable[[int], None]
-    ) -> Response:
+    async def _answer(self, answering: Answering, *, count: Callable[[int], None]) -> Response:
         """The answer, as soon as its status is certain or it is too long to wait for that."""
         most, seconds = (_HELD_BYTES, _WAIT_SECONDS) if self._streams else (None, None)
         try:
             is_whole = await answering.hold(most, seconds)
-            progress = answering.bulk.progress
-            if is_whole and named is not None and progress.status is Status.COMPLETED:
-                await self._uploads.ended(named, client)
         except BaseException:
             answering.leave()
             raise
+        progress = answering.bulk.progress
         is_nothing = not (progress.accepted or progress.refused or progress.failed)
         if is_whole and is_nothing and (progress.error is not None or not progress.through):
             return self._nothing(progress)
@@ -255,6 +259,13 @@ class Bulks:
                 await self._kept().keep_progress(name, progress.to_json())
         except (AzureError, TimeoutError) as failure:
             log_event("bulk progress not kept", reason=type(failure).__name__)
+
+    async def _ended(self, named: NamedUpload | None, client: str) -> None:
+        """All of a bulk is kept; where its upload can't be deleted now, the sweep does it."""
+        if named is not None:
+            with suppress(MessageError, *FAILURES):
+                async with asyncio.timeout(_KEEP_SECONDS):
+                    await self._uploads.ended(named, client)
 
     async def progress(self, request: Request) -> Response:
         """How far a bulk came."""

@@ -117,7 +117,8 @@ class Commands:
             caller = caller_of(request)
             client = None if caller is None else caller.client
             key = idempotency_key(request.headers.getlist("idempotency-key"))
-            asked_id = message_id = None if key is None else id_under(key, client or "")
+            event_type = "" if route is None else route.event_type
+            asked_id = message_id = None if key is None else id_under(key, client or "", event_type)
             operations = await self._signer.ids()  # what can't be signed isn't accepted
             kind = media_type(request)
             content_encoding(request)

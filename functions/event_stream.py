@@ -10,8 +10,10 @@ __all__ = ["EventStream"]
 
 HEARTBEAT = 15.0
 """Seconds: the load balancer before the app ends a connection on which nothing was sent for 230."""
-LONGEST = 540.0
-"""Seconds after which the stream ends without saying that it is complete, so that the client comes again."""
+LONGEST = 240.0
+"""Seconds after which the stream ends without saying that it is complete, so that the client comes again.
+
+Below the host's time-out of a call, 5 minutes."""
 PATIENCE = 30.0
 """Seconds that a piece may wait for its reader."""
 Event = tuple[str, bytes]

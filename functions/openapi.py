@@ -52,7 +52,8 @@ _PARAMETERS = {
         "name": "Idempotency-Key",
         "in": "header",
         "description": "Stands for a body that names no message id: the same again is the same message. Any text of the"
-        " client's own, bare or as a structured string; a bare UUID is the message id itself.",
+        " client's own, bare or as a structured string, for each command apart; a bare UUID of 36 characters is the"
+        " message id itself.",
         "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^[\x21\x23-\x2b\x2d-\x7e]+$"},
     },
     "CorrelationId": {

@@ -10,6 +10,7 @@ from shared.subscriptions import DeliveryStatus
 from shared.subscriptions.subscription import LONGEST_TEXT, MOST_PATHS, MOST_VALUES, PATH
 
 from .schemas import ANSWERS, Named, reference
+from .subscription_models import ChangedSubscription
 
 __all__ = ["subscription_docs"]
 
@@ -29,30 +30,52 @@ _MAYBE_TIME = {"type": ["string", "null"], "format": "date-time"}
 _SCALARS = ["string", "number", "boolean", "null"]
 _SCALAR = {"type": _SCALARS, "maxLength": LONGEST_TEXT}
 _COMPARED = {"type": ["string", "number"], "maxLength": LONGEST_TEXT}
-_WANTED = Named(
-    "FilterValue",
-    {
+_OPERATORS: dict[str, dict[str, Any]] = {
+    "eq": _SCALAR,
+    "ne": _SCALAR,
+    "in": {"type": "array", "minItems": 1, "maxItems": MOST_VALUES, "items": _SCALAR},
+    **dict.fromkeys(("gt", "ge", "lt", "le"), _COMPARED),
+    "exists": {"type": "boolean"},
+}
+
+
+def _filter(name: str, operators: dict[str, dict[str, Any]], means: str, of_value: str, most: int) -> dict[str, Any]:
+    wanted = {
         **_SCALAR,
         "type": [*_SCALARS, "object"],
-        "description": "A value that must be there, or operators that must all hold.",
+        "description": of_value,
         "minProperties": 1,
         "additionalProperties": False,
-        "properties": {
-            "eq": _SCALAR,
-            "ne": _SCALAR,
-            "in": {"type": "array", "minItems": 1, "maxItems": MOST_VALUES, "items": _SCALAR},
-            **dict.fromkeys(("gt", "ge", "lt", "le"), _COMPARED),
-            "exists": {"type": "boolean"},
-        },
-    },
+        "properties": operators,
+    }
+    return {
+        "type": "object",
+        "description": means,
+        "maxProperties": most,
+        "propertyNames": {"pattern": f"^({PATH.pattern})$"},
+        "additionalProperties": Named(name, wanted),
+    }
+
+
+def _or_null(one: dict[str, Any]) -> dict[str, Any]:
+    kinds = [one["type"]] if isinstance(one["type"], str) else one["type"]
+    return one if "null" in kinds else {**one, "type": [*kinds, "null"]}
+
+
+_FILTER = _filter(
+    "FilterValue",
+    _OPERATORS,
+    "By path into the event's data what must be there.",
+    "A value that must be there, or operators that must all hold.",
+    MOST_PATHS,
 )
-_FILTER = {
-    "type": "object",
-    "description": "By path into the event's data what must be there.",
-    "maxProperties": MOST_PATHS,
-    "propertyNames": {"pattern": f"^({PATH.pattern})$"},
-    "additionalProperties": _WANTED,
-}
+_FILTER_CHANGE = _filter(
+    "FilterChange",
+    {name: _or_null(one) for name, one in _OPERATORS.items()},
+    "What changes of the filter, path by path (RFC 7396): what isn't named stays.",
+    "A value, or operators beside those that are there; null takes the path, or the operator, out of the filter.",
+    2 * MOST_PATHS,
+)
 
 
 def _object(properties: dict[str, Any], *, optional: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -138,8 +161,8 @@ _CALLS: dict[str, tuple[str, str, int, Any, tuple[int, ...]]] = {
     "owned": ("listSubscriptions", "One's own subscriptions", 200, _SUBSCRIPTIONS, ()),
     "show": ("getSubscription", "One subscription", 200, _SUBSCRIPTION, (404,)),
     "change": ("changeSubscription", "Change a subscription", 200, _SUBSCRIPTION, (403, 404, 412, 413, 415)),
-    "delete": ("deleteSubscription", "Delete a subscription", 204, None, (404,)),
-    "rotate": ("rotateSubscriptionSecret", "Have a new secret", 200, _SUBSCRIPTION, (404,)),
+    "delete": ("deleteSubscription", "Delete a subscription", 204, None, (404, 412)),
+    "rotate": ("rotateSubscriptionSecret", "Have a new secret", 200, _SUBSCRIPTION, (404, 412)),
     "test": ("testSubscription", "Send a test event", 202, _DELIVERY, (404, 409)),
     "replay": ("replaySubscription", "Send again what was missed", 202, _REPLAYED, (404, 409, 413, 415)),
     "list_deliveries": ("listDeliveries", "The newest deliveries", 200, _DELIVERIES, (404,)),
@@ -184,7 +207,7 @@ def subscription_docs(
             {"name": "top", "in": "query", "required": False, "schema": size},
             {"name": "after", "in": "query", "required": False, "schema": after},
         ]
-    if call == "change":
+    if call in ("change", "delete", "rotate"):
         docs["parameters"] = [{"name": "If-Match", "in": "header", "required": False, "schema": _TEXT}]
     return docs
 
@@ -204,7 +227,7 @@ def _asked(model: type[BaseModel], event_types: Sequence[str]) -> dict[str, Any]
             properties[name].pop(word, None)
     if "eventTypes" in properties:
         properties["eventTypes"]["items"] = {"type": "string", "pattern": _pattern(event_types)}
-        properties["filter"] = _FILTER
+        properties["filter"] = _FILTER_CHANGE if model is ChangedSubscription else _FILTER
     return {
         "type": "object",
         "additionalProperties": False,

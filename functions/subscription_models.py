@@ -61,11 +61,14 @@ class NewSubscription(_Body):
 
 
 class ChangedSubscription(_Body):
-    """What a subscriber changes (RFC 7396): only what is named counts, and only `rate` may be null."""
+    """What a subscriber changes (RFC 7396): only what is named counts, and only `rate` may be null.
+
+    Of the filter too only what is named, path by path: null takes a path or an operator out of it.
+    """
 
     url: Url = ""
     event_types: Patterns = Field(default_factory=list)
-    filter: Filter = Field(default_factory=dict)
+    filter: dict[str, Any] = Field(default_factory=dict)
     description: Description = ""
     payload_format: Annotated[PayloadFormat, Field(strict=False)] = PayloadFormat.STANDARD
     rate: Rate | None = None

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from shared.audit import SecurityEvent, security_event
 from shared.classification import Plan
+from shared.dead_letters.json_patch import patched
 from shared.encryption import ProtectionError
 from shared.http import READERS, BadBody, Route, caller_of, error, precondition, read_body
 from shared.messages import CloudEvent, ErrorCode, InvalidMessage, MessageError, describe, parse_strict
@@ -36,6 +37,7 @@ from shared.subscriptions import (
     Wake,
     WakeQueue,
     check_url,
+    conditions_of,
     is_protected,
     matches_type,
     new_secret,
@@ -52,8 +54,10 @@ __all__ = ["Subscriptions"]
 _LARGEST = 64 * 1024
 _PAGE, _MOST = 50, 200
 _ID = re.compile(r"[0-9a-f-]{1,64}")
-_REPLAYED = 500
-"""Deliveries that one request sends again: it answers within its time."""
+_REPLAYED, _REPLAYED_AT_ONCE = 500, 16
+"""Deliveries that one request sends again, so that it answers within its time; of so many the events are in memory."""
+_LEAD = timedelta(seconds=3)
+"""A message waits so long for the row that is written after it."""
 _NOT_KEPT = "This could not be kept just now. Send it again."
 
 M = TypeVar("M", bound=BaseModel)
@@ -219,17 +223,14 @@ class Subscriptions:
         if "url" in given:
             await self._check_url(asked.url)
         self._check_types(asked.event_types)
-        self._check_filter(asked.filter)
         now = self._now()
         level = _level(request)
 
         def made(one: Subscription) -> Subscription:
-            if precondition("PATCH", request.headers, _etag(one), None) is not None:
-                message = "It has changed since. Read it again."
-                raise _Refused(error(ErrorCode.PRECONDITION_FAILED, message, now=now))
+            self._check_version(request, one)
             values: dict[str, Any] = {name: getattr(asked, name) for name in given}
             if "filter" in values:
-                values["filters"] = values.pop("filter")
+                values["filters"] = self._merged(one.filters, values.pop("filter"))
             if "event_types" in values:
                 values["event_types"] = tuple(values["event_types"])
             changed = replace(one, **values, version=one.version + 1, changed_at=now, level=level)
@@ -246,17 +247,23 @@ class Subscriptions:
         return self._shown(changed)
 
     async def delete(self, request: Request) -> Response:
-        """Delete one: nothing more is sent."""
-        one = await self._own(request)
-        await self._store().delete(one.owner, one.id)
-        self._log("deleted", one)
+        """Delete one, if it still is what `If-Match` says: nothing more is sent."""
+
+        def check(one: Subscription) -> None:
+            self._check_version(request, one)
+
+        deleted = await self._store().delete(_owner(request), request.path_params["id"], check)
+        if deleted is None:
+            raise self._missing(request)
+        self._log("deleted", deleted)
         return Response(status_code=204)
 
     async def rotate(self, request: Request) -> Response:
-        """A new secret, shown now and never again; the one before signs too for a while."""
+        """A new secret, shown now and never again; the one before signs a while. With `If-Match` of that version."""
         made, now = new_secret(secrets.token_bytes), self._now()
 
         def rotated(one: Subscription) -> Subscription:
+            self._check_version(request, one)
             return replace(
                 one,
                 secrets=(made, *one.secrets[:1]),
@@ -287,8 +294,8 @@ class Subscriptions:
             correlation_id=request.headers.get("x-correlation-id", ""),
         )
         delivery = Delivery.of(one.id, event, event.to_json().decode(), now=self._now())
-        await self._deliveries().begin([delivery])
-        await self._queue().send(Wake(owner=one.owner, subscription=one.id, delivery=delivery.id))
+        wake = Wake(owner=one.owner, subscription=one.id, delivery=delivery.id)
+        await self._wake_and_write(wake, lambda: self._deliveries().begin([delivery]))
         return _json(delivery_view(delivery), status=202)
 
     async def replay(self, request: Request) -> Response:
@@ -298,14 +305,20 @@ class Subscriptions:
         if one.status is Status.DISABLED:
             return self._no(ErrorCode.BAD_REQUEST, "It is disabled: enable it first.", 409)
         found = await self._deliveries().missed(one.id, since=asked.since, most=_REPLAYED + 1)
-        places = asyncio.Semaphore(16)
+        places = asyncio.Semaphore(_REPLAYED_AT_ONCE)
 
-        async def again(delivery: Delivery) -> bool:
+        async def again(identity: str) -> bool:
             async with places:
-                return await self._again(one, delivery)
+                delivery = await self._deliveries().get(one.id, identity)
+                is_due = delivery is not None and delivery.status in (DeliveryStatus.MISSED, DeliveryStatus.FAILED)
+                return delivery is not None and is_due and await self._again(one, delivery)
 
-        sent = await asyncio.gather(*(again(delivery) for delivery in found[:_REPLAYED]))
-        return _json({"replayed": sum(sent), "more": len(found) > _REPLAYED}, status=202)
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(again(delivery.id)) for delivery in found[:_REPLAYED]]
+        except ExceptionGroup as failures:  # the others have ended; what wasn't sent is found by the next request
+            raise failures.exceptions[0] from None
+        return _json({"replayed": sum(task.result() for task in tasks), "more": len(found) > _REPLAYED}, status=202)
 
     async def list_deliveries(self, request: Request) -> Response:
         """The newest deliveries, of one status or of any."""
@@ -316,7 +329,7 @@ class Subscriptions:
             return self._no(ErrorCode.BAD_REQUEST, f"top: must be 1 to {_MOST}.", 400)
         if status is not None and status not in [each.value for each in DeliveryStatus]:
             return self._no(ErrorCode.BAD_REQUEST, f"status: one of {', '.join(DeliveryStatus)}.", 400)
-        if len(after) > 64 or (not after.replace("-", "").isalnum() and after):
+        if after and not _ID.fullmatch(after):
             return self._no(ErrorCode.BAD_REQUEST, "after: must be the id of a delivery.", 400)
         wanted = None if status is None else DeliveryStatus(status)
         page = await self._deliveries().page(one.id, top=int(top), after=after, status=wanted)
@@ -336,6 +349,8 @@ class Subscriptions:
         one, delivery = await self._own_delivery(request)
         if one.status is Status.DISABLED:
             return self._no(ErrorCode.BAD_REQUEST, "It is disabled: enable it first.", 409)
+        if delivery.event is None:
+            return self._no(ErrorCode.BAD_REQUEST, "Its event is too large to be kept.", 409)
         if not await self._again(one, delivery):
             return self._no(ErrorCode.BAD_REQUEST, "It is being sent just now.", 409)
         return _json(delivery_view(replace(delivery, status=DeliveryStatus.PENDING, attempts=0)), status=202)
@@ -353,15 +368,28 @@ class Subscriptions:
         return Response(data, media_type="application/json")
 
     async def _again(self, one: Subscription, delivery: Delivery) -> bool:
-        """Have a delivery begin anew; False where somebody sends it just now."""
+        """Have a delivery begin anew; False where somebody sends it just now, or its event was too large to be kept."""
+        if delivery.event is None:
+            return False
         fresh = replace(delivery, status=DeliveryStatus.PENDING, attempts=0, next_at=None)
+        name = "" if delivery.order else delivery.id
+        wake = Wake(owner=one.owner, subscription=one.id, delivery=name, forced=bool(delivery.order))
         try:
-            await self._deliveries().put(fresh)
+            await self._wake_and_write(wake, lambda: self._deliveries().put(fresh))
         except Conflict:
             return False
-        name = "" if delivery.order else delivery.id
-        await self._queue().send(Wake(owner=one.owner, subscription=one.id, delivery=name, forced=bool(delivery.order)))
         return True
+
+    async def _wake_and_write(self, wake: Wake, write: Callable[[], Awaitable[object]]) -> None:
+        """Send a message for a moment from now, and write its row meanwhile: no row waits for a message that never was.
+
+        A message without its row does nothing.
+        """
+        starts = self._now() + _LEAD
+        await self._queue().send(wake, when=starts)
+        await write()
+        if self._now() >= starts:  # it may have come before the row
+            await self._queue().send(wake)
 
     async def _own(self, request: Request) -> Subscription:
         found = await self._store().get(_owner(request), request.path_params["id"])
@@ -371,7 +399,8 @@ class Subscriptions:
 
     async def _own_delivery(self, request: Request) -> tuple[Subscription, Delivery]:
         one = await self._own(request)
-        found = await self._deliveries().get(one.id, request.path_params["delivery"])
+        identity = request.path_params["delivery"]
+        found = await self._deliveries().get(one.id, identity) if _ID.fullmatch(identity) else None
         if found is None:
             raise self._missing(request)
         return one, found
@@ -406,6 +435,21 @@ class Subscriptions:
         for one in patterns:
             if not any(matches_type(one, each) for each in self._events):
                 raise InvalidMessage(f"eventTypes: nothing is published as {one}")
+
+    def _check_version(self, request: Request, one: Subscription) -> None:
+        if precondition(request.method, request.headers, _etag(one), None) is not None:
+            message = "It has changed since. Read it again."
+            raise _Refused(error(ErrorCode.PRECONDITION_FAILED, message, now=self._now()))
+
+    def _merged(self, filters: Mapping[str, Any], patch: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A filter after a merge patch: what isn't named stays, so that no condition goes unasked."""
+        merged: dict[str, Any] = patched(filters, patch)
+        try:
+            conditions_of(merged)
+        except ValueError as wrong:
+            raise InvalidMessage(f"filter: {wrong}") from None
+        self._check_filter(merged)
+        return merged
 
     def _check_filter(self, filters: Mapping[str, Any]) -> None:
         """Refuse to match by what is protected: whether an event comes would tell what is in it."""

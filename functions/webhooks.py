@@ -119,17 +119,20 @@ class Webhooks:
     async def take_undelivered(self, event: Mapping[str, Any]) -> bool:
         """Keep an event that Event Grid couldn't deliver, under the id that it would have had.
 
-        False where nobody handles it; whatever is raised, it wasn't kept.
+        False where nobody handles it, or several sources might: an event doesn't say which of them it was for. Whatever
+        is raised, it wasn't kept.
         """
+        incoming = Incoming("POST", "", {}, b"")
+        fits: list[tuple[WebhookSource, list[Notice]]] = []
         for source in self._registry.webhook_sources.values():
-            if not isinstance(source.scheme, EventGrid):
-                continue
-            incoming = Incoming("POST", "", {}, b"")
-            notices = source.scheme.notices(incoming, dict(event))
+            notices = source.scheme.notices(incoming, dict(event)) if isinstance(source.scheme, EventGrid) else []
             if notices and self._registry.webhook(source.name, notices[0].topic) is not None:
-                await self._keep(notices, incoming, source)
-                return True
-        return False
+                fits.append((source, list(notices)))
+        if len(fits) != 1:
+            return False
+        ((source, notices),) = fits
+        await self._keep(notices, incoming, source)
+        return True
 
     async def _taken(self, incoming: Incoming, source: WebhookSource) -> Reply:
         scheme = source.scheme
@@ -201,7 +204,7 @@ class Webhooks:
     def _incoming(self, request: Request, body: bytes) -> Incoming:
         headers: dict[str, str] = {}
         for name, value in request.headers.items():
-            headers[name] = f"{headers[name]},{value}" if name in headers else value
+            headers[name] = f"{headers[name]}, {value}" if name in headers else value
         asked = request.url.path + (f"?{request.url.query}" if request.url.query else "")
         base = self._public_url.rstrip("/") or f"{request.url.scheme}://{request.url.netloc}"
         return Incoming(request.method, base + asked, headers, body, dict(request.query_params))

@@ -31,6 +31,7 @@ from shared.subscriptions import (
     Target,
     public_events,
     resolved,
+    wake_overdue,
 )
 from shared.subscriptions.settings import SubscriptionSettings
 from shared.synthetic import VIEW
@@ -98,14 +99,19 @@ def resolver(_: Composition) -> Callable[[Target], Awaitable[list[str]]]:
     return resolved
 
 
+def limit_of(rate: float) -> Limit:
+    """A receiver's rate in POSTs a second: one of 1.5 is one POST in 0.667 s."""
+    calls = max(1, int(rate))
+    return Limit(calls=calls, per=calls / rate)
+
+
 def deliverer(composition: Composition) -> Deliverer:
     """Sends what is due."""
     settings = composition.settings
 
     def pace(subscription: str, rate: float) -> SharedPace:
-        limit = Limit(calls=1, per=1 / rate) if rate < 1 else Limit(calls=round(rate))
         row = StateRow(composition.get(state_store), f"webhook:{subscription}")
-        return SharedPace(limit, row, now=composition.now, random=random.random)
+        return SharedPace(limit_of(rate), row, now=composition.now, random=random.random)
 
     return Deliverer(
         composition.get(subscription_store),
@@ -185,7 +191,15 @@ def capability(composition: Composition) -> Capability:
 
     async def sweep(run: JobRun) -> bool:
         retention = timedelta(days=settings.webhook_retention_days)
-        return not await composition.get(deliveries).sweep(retention, time_left=run.time_left)
+        done = await composition.get(deliveries).sweep(retention, time_left=run.time_left)
+        if done:
+            await wake_overdue(
+                composition.get(subscription_store),
+                composition.get(deliveries),
+                composition.get(wake_queue),
+                now=composition.now(),
+            )
+        return not done
 
     spreading = stream_consumer(composition, "webhooks", spread, hub=EVENTS, group=GROUP)
     sends = [*spreading.names, _DELIVER]
@@ -213,7 +227,9 @@ def capability(composition: Composition) -> Capability:
         drained=[QUEUE.name],
         needs=[
             *spreading.needs,
-            Need(access=Access.READ, to=SUBSCRIPTIONS, why="Knows who wants which events.", by=spreading.names),
+            Need(
+                access=Access.READ, to=SUBSCRIPTIONS, why="Knows who wants which events.", by=[*spreading.names, _SWEEP]
+            ),
             Need(
                 access=Access.WRITE,
                 to=SUBSCRIPTIONS,
@@ -224,10 +240,15 @@ def capability(composition: Composition) -> Capability:
             Need(
                 access=Access.WRITE,
                 to=DELIVERIES,
-                why="Keeps deliveries and what came of them, and sweeps old ones.",
+                why="Keeps deliveries and what came of them, sweeps old ones, and finds those that are overdue.",
                 by=[*sends, _SWEEP, ROUTES],
             ),
-            Need(access=Access.SEND, to=QUEUE, why="Sends what is due, now or later.", by=[*sends, _DRAIN, ROUTES]),
+            Need(
+                access=Access.SEND,
+                to=QUEUE,
+                why="Sends what is due, now or later.",
+                by=[*sends, _DRAIN, _SWEEP, ROUTES],
+            ),
             Need(access=Access.RECEIVE, to=QUEUE, why="Takes what the broker gave up.", by=[_DRAIN]),
             Need(access=Access.WRITE, to=STATE, why="Shares the rates of receivers.", by=[_DELIVER]),
             Need(

@@ -1,6 +1,7 @@
 """What Event Grid couldn't deliver: its container is emptied into the app, or into the one store of dead letters."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from functions.triggers import AppName
@@ -18,24 +19,27 @@ from .rotation import secret_events
 from .sending import to_lanes
 from .webhooks import webhooks
 
-__all__ = ["UNDELIVERED", "capability", "undelivered_drain"]
+__all__ = ["UNDELIVERED", "capability", "deliver", "undelivered_drain"]
 
 UNDELIVERED = Container(name="undelivered-events")
 _VAULT_EVENTS = "Microsoft.KeyVault."
 _SCHEDULE = "5m"
 
 
-def undelivered_drain(composition: Composition) -> UndeliveredDrain:
+async def deliver(composition: Composition, event: Mapping[str, Any]) -> bool:
     """Events of the vault go where its subscription brings them; others to whoever handles them as a webhook."""
+    if str(event.get("type") or event.get("eventType")).startswith(_VAULT_EVENTS):
+        await composition.get(secret_events).take(event)
+        return True
+    return await composition.get(webhooks).take_undelivered(event)
 
-    async def deliver(event: Mapping[str, Any]) -> bool:
-        if str(event.get("type") or event.get("eventType")).startswith(_VAULT_EVENTS):
-            await composition.get(secret_events).take(event)
-            return True
-        return await composition.get(webhooks).take_undelivered(event)
 
+def undelivered_drain(composition: Composition) -> UndeliveredDrain:
+    """Brings each event where a subscription would have."""
     blobs = composition.closing(ForeignBlobs(composition.get(platform).container(UNDELIVERED.name)))
-    return UndeliveredDrain(blobs, deliver, composition.get(dead_letter_store), now=composition.now)
+    return UndeliveredDrain(
+        blobs, partial(deliver, composition), composition.get(dead_letter_store), now=composition.now
+    )
 
 
 def capability(composition: Composition) -> Capability:

@@ -30,6 +30,18 @@ param workspaceId string
 // The managed rules are in Premium alone.
 var sku = 'Premium_AzureFrontDoor'
 
+// Webhooks of some senders have their key in the query: logs have none of its values.
+var scrubbing = {
+  state: 'Enabled'
+  scrubbingRules: [
+    {
+      matchVariable: 'QueryStringArgNames'
+      selectorMatchOperator: 'EqualsAny'
+      state: 'Enabled'
+    }
+  ]
+}
+
 var networks = empty(allowedNetworks) ? [] : [
   {
     name: 'NetworksThatAreLetIn'
@@ -82,6 +94,7 @@ resource firewall 'Microsoft.Network/FrontDoorWebApplicationFirewallPolicies@202
       enabledState: 'Enabled'
       mode: mode
       requestBodyCheck: 'Enabled'
+      logScrubbing: scrubbing
     }
     customRules: {
       rules: concat(networks, rate)
@@ -111,6 +124,7 @@ resource profile 'Microsoft.Cdn/profiles@2024-09-01' = {
   }
   properties: {
     originResponseTimeoutSeconds: 240 // its most, and longer than a stream may last
+    logScrubbing: scrubbing
   }
 }
 

@@ -49,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     record.add_argument("--from", dest="base_url", required=True, metavar="URL", help="where the partner is")
     record.add_argument("--to", dest="file", type=Path, required=True, metavar="FILE", help="what is written")
     record.add_argument("--redact", action="append", default=[], metavar="FIELD", help="one more field to take out")
+    record.add_argument("--texts", action="store_true", help="keep bodies that are neither JSON nor a form, too")
     record.add_argument("--port", type=int, default=0, help="where the app finds it (default: any free one)")
     replay = verbs.add_parser("replay", help="answer as was recorded; or with --against, report how answers differ")
     replay.add_argument("file", type=Path, metavar="FILE", help="a recording")
@@ -69,7 +70,7 @@ def _header(text: str) -> tuple[str, str]:
 
 
 async def _record(given: argparse.Namespace) -> int:
-    redaction, exchanges = Redaction(given.redact), list[Exchange]()
+    redaction, exchanges = Redaction(given.redact, texts=given.texts), list[Exchange]()
 
     def keep(exchange: Exchange) -> None:
         exchanges.append(redaction(exchange))

@@ -20,9 +20,11 @@ from functions.composition import Composition
 from functions.composition.claims import claim_store, decoder
 from functions.composition.dead_letters import dead_letter_store, run_book
 from functions.composition.encryption import fields
+from functions.composition.notifications import notifier, topic
 from functions.composition.read_models import projector
 from functions.composition.sending import lane_senders
 from functions.composition.state import parking, state_store
+from functions.composition.undelivered import deliver
 from functions.dead_letters import is_erased
 from ops.auditing import audited
 from ops.failures import cause_of
@@ -40,11 +42,12 @@ from shared.dead_letters import (
     preview,
 )
 from shared.environment import WrongSettings
-from shared.messages import Delivery, Headers, Lane, MessageError, PayloadHash, Registry, discover
+from shared.messages import Delivery, Headers, Lane, MessageError, PayloadHash, Registry, discover, parse_strict
 from shared.secrets import SecretError
 from shared.settings import Settings
 from shared.state import StateMismatch
 from shared.streams import StreamEvent
+from shared.undelivered import SOURCE
 
 from .arguments import ALL_RUNS, DECIDING, about, filters_of, order_by, parse, ramp_of
 from .choosing import WrongUse, chosen, group_by, named, not_one, revealed, some_of
@@ -90,14 +93,17 @@ def redrive_of(composition: Composition) -> Redrive:
     """Decisions about dead letters, with the app's own lanes, inbox and projector."""
 
     async def project(letter: StoredLetter, body: bytes) -> None:
-        place = letter.position
-        event = StreamEvent(
-            body=body,
-            partition=str(place.get("partition", "")),
-            offset=str(place.get("offset", "")),
-            sequence_number=int(place.get("sequenceNumber", 0)),
-        )
-        await composition.get(projector).project([event])
+        await composition.get(projector).project([_logged(letter, body)])
+
+    async def notify(letter: StoredLetter, body: bytes) -> None:
+        if composition.get(topic) is None:
+            raise LookupError("there is no topic: set SLUICE_NOTIFICATION_URL")
+        await composition.get(notifier).notify([_logged(letter, body)])
+
+    async def bring(letter: StoredLetter, body: bytes) -> None:
+        event = parse_strict(body)
+        if not isinstance(event, dict) or not await deliver(composition, event):
+            raise LookupError("it is no event that one handler here is for")
 
     async def renew(claim: str) -> None:
         await composition.get(claim_store).renew(claim)
@@ -115,13 +121,23 @@ def redrive_of(composition: Composition) -> Redrive:
         composition.get(dead_letter_store),
         InboxRecords(composition.get(state_store)),
         send=composition.get(lane_senders).forward,
-        events={"events": project},
+        events={"events": project, "notifications": notify, SOURCE: bring},
         renew=renew,
         now=composition.now,
         resolved=resolved,
         is_erased=is_erased(composition.get(decoder)),
         payload_hashes=None if protection is None else protection.payload_hashes,
         hashes_of=hashes_of,
+    )
+
+
+def _logged(letter: StoredLetter, body: bytes) -> StreamEvent:
+    place = letter.position
+    return StreamEvent(
+        body=body,
+        partition=str(place.get("partition", "")),
+        offset=str(place.get("offset", "")),
+        sequence_number=int(place.get("sequenceNumber", 0)),
     )
 
 

@@ -1,5 +1,6 @@
 """Blobs that another service writes into a container of ours: listed, read, and deleted once they are dealt with."""
 
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from azure.core.exceptions import ResourceNotFoundError
@@ -17,17 +18,13 @@ class ForeignBlobs:
         self._container = container
         self._timeout = timeout
 
-    async def names(self, most: int) -> list[str]:
-        """The first names, in the order of the alphabet; none where there is no container."""
-        found: list[str] = []
+    async def names(self) -> AsyncIterator[str]:
+        """The names, in the order of the alphabet; none where there is no container."""
         try:
-            async for page in self._container.list_blob_names(timeout=self._timeout, results_per_page=most).by_page():
-                found += [name async for name in page]
-                if len(found) >= most:
-                    break
+            async for name in self._container.list_blob_names(timeout=self._timeout):
+                yield name
         except ResourceNotFoundError:
-            return []
-        return found[:most]
+            return
 
     async def read(self, name: str, *, largest: int) -> bytes | None:
         """The bytes of a blob; None where it has more than the largest that is wanted."""

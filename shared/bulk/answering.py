@@ -55,14 +55,29 @@ class Answering:
         Where is asked how far it came.
     keep:
         Keeps that; never raises.
+    completed:
+        Called once all of it was read and sent; never raises. What was read isn't needed any more.
     free:
         Called when nothing more is sent of it.
+    ends:
+        The loop's time from which on it waits for its reader no more: its source has ended too, and little is left.
     """
 
-    def __init__(self, bulk: Bulk, location: str, keep: Keep, free: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        bulk: Bulk,
+        location: str,
+        keep: Keep,
+        completed: Callable[[], Awaitable[None]],
+        free: Callable[[], None],
+        *,
+        ends: float,
+    ) -> None:
         self.bulk = bulk
         self.location = location
         self._keep = keep
+        self._completed = completed
+        self._ends = ends
         self._pieces: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._unread = asyncio.Semaphore(_BUFFERED_WINDOWS)
         self._buffered: list[bytes] = []
@@ -75,8 +90,7 @@ class Answering:
         try:
             async with aclosing(self.bulk.answers()) as answers:
                 async for piece in answers:
-                    async with asyncio.timeout(UNREAD_SECONDS):
-                        await self._unread.acquire()
+                    await self._until_read()
                     self._pieces.put_nowait(piece)
         except TimeoutError:
             self.bulk.interrupt()
@@ -85,9 +99,25 @@ class Answering:
             self.bulk.stop(CannotGoOn(ErrorCode.INTERNAL_ERROR, "Something went wrong here."))
         self._noting.cancel()
         await asyncio.gather(self._noting, return_exceptions=True)
-        await self._keep(self.bulk.progress)
+        await self._close()
         self._pieces.put_nowait(self._summary())
         self._pieces.put_nowait(None)
+
+    async def _until_read(self) -> None:
+        """Wait until few pieces are unread; raise TimeoutError where nobody reads."""
+        now = asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout_at(min(now + UNREAD_SECONDS, max(now, self._ends))):
+                await self._unread.acquire()
+        except TimeoutError:
+            if asyncio.get_running_loop().time() < self._ends:
+                raise
+
+    async def _close(self) -> None:
+        """Keep the last word."""
+        await self._keep(self.bulk.progress)
+        if self.bulk.progress.status is Status.COMPLETED:
+            await self._completed()
 
     async def _note(self) -> None:
         """Keep how far it came, again and again: what writes nothing any more has died."""
@@ -151,7 +181,7 @@ class Answering:
 
     async def _last(self) -> None:
         await asyncio.gather(self._sending, self._noting, return_exceptions=True)
-        await self._keep(self.bulk.progress)
+        await self._close()
 
 
 _LEFT: set[asyncio.Task[None]] = set()

@@ -51,6 +51,8 @@ class Source:
         The body, as it came; its errors are CannotGoOn.
     after:
         Lines up to this number are passed over.
+    ends:
+        The loop's time from which on nothing more is read.
     """
 
     pieces: AsyncIterator[bytes]
@@ -61,6 +63,7 @@ class Source:
     client: str | None
     correlation_id: str
     id_of: Callable[[int], UUID]
+    ends: float
     after: int = 0
     most: int | None = None
 
@@ -218,15 +221,40 @@ class Bulk:
             raise CannotGoOn(ErrorCode.BAD_REQUEST, f"after: the bulk ends with message {last}.")
 
     async def _all_lines(self) -> AsyncGenerator[Line, None]:
-        source = self._source
-        async for piece in source.pieces:
-            for expanded in source.expander.feed(piece):
-                for line in source.splitter.feed(expanded):
-                    yield line
-                await asyncio.sleep(0)
+        source, number = self._source, 0
+        try:
+            async with aclosing(self._pieces()) as pieces:
+                async for piece in pieces:
+                    for expanded in source.expander.feed(piece):
+                        for line in source.splitter.feed(expanded):
+                            self._check_time()
+                            yield line
+                            number = line.number
+                        await asyncio.sleep(0)
+        except TimeoutError:
+            if number > source.after:
+                message = "The time of one request is over. Send the rest again, from the line after `through`."
+                raise CannotGoOn(ErrorCode.UNAVAILABLE, message, retry_after=0) from None
+            message = "Not one message was reached in the time of one request; send it in parts."
+            raise CannotGoOn(ErrorCode.PAYLOAD_TOO_LARGE, message) from None
         source.expander.finish()
         for line in source.splitter.finish():
             yield line
+
+    async def _pieces(self) -> AsyncGenerator[bytes, None]:
+        """The body's, as long as there is time; TimeoutError then."""
+        pieces = aiter(self._source.pieces)
+        while True:
+            async with asyncio.timeout_at(self._source.ends):
+                piece = await anext(pieces, None)
+            if piece is None:
+                return
+            self._check_time()  # a piece that is there at once is no wait, which no time-out ends
+            yield piece
+
+    def _check_time(self) -> None:
+        if asyncio.get_running_loop().time() >= self._source.ends:
+            raise TimeoutError
 
     async def _taken(self, line: Line, window: _Window) -> _Answered:
         """Validate a line, and put its command into the window."""

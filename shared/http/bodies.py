@@ -133,7 +133,7 @@ def named_upload(body: bytes, *, largest: int, encodings: Collection[str] = ()) 
         return None
     try:
         parsed = json.loads(body)
-    except ValueError:  # whoever reads it as a message says what is wrong
+    except (ValueError, RecursionError):  # whoever reads it as a message says what is wrong
         return None
     if not isinstance(parsed, dict) or parsed.keys() != {"upload"}:
         return None

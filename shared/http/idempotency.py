@@ -2,6 +2,7 @@
 
 Source: draft-ietf-httpapi-idempotency-key-header-07. The draft writes keys as structured strings (RFC 8941, 3.3.3);
 most clients write them bare, so both are read. A bare UUID is more: the message id itself, as other answers name it.
+As a structured string it is a key like any other, since the draft's keys are a client's own.
 """
 
 import json
@@ -20,6 +21,8 @@ LONGEST_KEY = 255
 _NAMESPACE = UUID("b1d3e0a2-6f0c-5d58-9a57-2f9d7f6a4c33")
 """Own namespace for ids that are derived from keys; fixed for good."""
 _QUOTED = re.compile(r'"((?:[\x20-\x21\x23-\x5b\x5d-\x7e]|\\["\\])*)"')
+_UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+"""As RFC 9562 writes it, and nothing else that Python reads as one: a digest of 32 hex digits is no message id."""
 _BARE = re.compile(r"[\x21\x23-\x2b\x2d-\x7e]+")
 """Without a quotation mark, and without a comma: two headers may have been joined by one."""
 
@@ -47,17 +50,22 @@ def idempotency_key(values: Sequence[str]) -> str | None:
     return f'"{key}' if quoted else key
 
 
-def id_under(key: str, client: str) -> UUID:
-    """The message id that a client's key stands for; a bare UUID is the id, whoever sends it."""
-    try:
+def id_under(key: str, client: str, command: str) -> UUID:
+    """The message id that a client's key stands for, for one command; a bare UUID is the id, whoever sends it.
+
+    Parameters
+    ----------
+    command:
+        Its event type; empty where the path takes any.
+    """
+    if _UUID.fullmatch(key):
         return UUID(key)
-    except ValueError:
-        return uuid5(_NAMESPACE, json.dumps([client, key.removeprefix('"')]))
+    return uuid5(_NAMESPACE, json.dumps([client, command, key.removeprefix('"')]))
 
 
-def id_of_line(key: str, client: str, line: int) -> UUID:
+def id_of_line(key: str, client: str, command: str, line: int) -> UUID:
     """The message id of a line of a bulk that names none: the same line under the same key is the same message.
 
-    Lines are numbered from 1; 0 stands for the bulk itself.
+    Lines are numbered from 1; 0 stands for the bulk itself. `command` is as for `id_under`.
     """
-    return uuid5(_NAMESPACE, json.dumps([client, key.removeprefix('"'), line]))
+    return uuid5(_NAMESPACE, json.dumps([client, command, key.removeprefix('"'), line]))

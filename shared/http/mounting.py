@@ -30,6 +30,8 @@ _PASSED_ON = (
     "server",
 )
 _BUFFERED = 8
+_LONGEST_SECONDS = 280.0
+"""Of an answer, whoever reads it: the host restarts the process of a call that lasts 5 minutes (`functionTimeout`)."""
 
 
 async def answer_with(app: ASGIApp, request: Request) -> Response:
@@ -39,6 +41,7 @@ async def answer_with(app: ASGIApp, request: Request) -> Response:
     """
     scope: dict[str, Any] = {name: request.scope[name] for name in _PASSED_ON if name in request.scope}
     scope["root_path"] = ""
+    ends = asyncio.get_running_loop().time() + _LONGEST_SECONDS
     messages: asyncio.Queue[Message] = asyncio.Queue(_BUFFERED)
     running = asyncio.create_task(_run(app, scope, request, messages), name="http-answer")
     try:
@@ -52,21 +55,25 @@ async def answer_with(app: ASGIApp, request: Request) -> Response:
         await running
         answer = Response(first.get("body", b""), status_code=start["status"])
     else:
-        answer = _Streamed(_rest(first, messages, running), running, status_code=start["status"])
+        answer = _Streamed(_rest(first, messages, running), running, ends, status_code=start["status"])
     answer.raw_headers = headers
     return answer
 
 
 class _Streamed(StreamingResponse):
-    """Ends the app's task with the answer, also where the client left before the first byte."""
+    """Ends the app's task with the answer, also where the client left before the first byte, or reads for too long."""
 
-    def __init__(self, body: AsyncIterator[bytes], running: asyncio.Task[None], *, status_code: int) -> None:
+    def __init__(
+        self, body: AsyncIterator[bytes], running: asyncio.Task[None], ends: float, *, status_code: int
+    ) -> None:
         super().__init__(body, status_code=status_code)
         self._running = running
+        self._ends = ends
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await super().__call__(scope, receive, send)
+            async with asyncio.timeout_at(self._ends):
+                await super().__call__(scope, receive, send)
         finally:
             self._running.cancel()
 

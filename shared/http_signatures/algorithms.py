@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import ECDSA
 
-__all__ = ["ALGORITHMS", "Algorithm", "sign", "verified"]
+__all__ = ["ALGORITHMS", "Algorithm", "load", "sign", "verified"]
 
 Algorithm = Literal[
     "ed25519", "ecdsa-p256-sha256", "ecdsa-p384-sha384", "rsa-pss-sha512", "rsa-v1_5-sha256", "hmac-sha256"
@@ -35,6 +35,20 @@ def sign(algorithm: str, secret: str, content: bytes) -> bytes:
         return hmac.digest(_shared(secret), content, "sha256")
     key = _private(algorithm, secret)
     return _SIGN[algorithm](key, content)
+
+
+def load(algorithm: str, secret: str) -> None:
+    """Read a private key, which takes up to half a second: the signatures that follow have it at hand.
+
+    Raises
+    ------
+    ValueError
+        The secret isn't such a key.
+    """
+    if algorithm == "hmac-sha256":
+        _shared(secret)
+    else:
+        _private(algorithm, secret)
 
 
 def verified(algorithm: str, secret: str, signature: bytes, content: bytes) -> bool:
@@ -67,7 +81,9 @@ def _shared(secret: str) -> bytes:
     return key
 
 
+@lru_cache(maxsize=16)
 def _private(algorithm: str, secret: str) -> Any:
+    """Kept once it was read: OpenSSL checks an RSA key for as long as 100 signatures take."""
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import load_pem_private_key

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from .algorithms import ALGORITHMS, sign
+from .algorithms import ALGORITHMS, load, sign
 from .components import SignedRequest, component, signature_base
 from .digests import content_digest
 from .structured_fields import InnerList, Item, serialize
@@ -38,6 +38,16 @@ class Signer:
             raise ValueError(f"the algorithm {self.algorithm!r} is none of {', '.join(ALGORITHMS)}")
         if "content-digest" not in self.covered:
             raise ValueError("what isn't signed with its body proves nothing: cover content-digest")
+
+    def load(self, secret: str) -> None:
+        """Read a key before it is signed with: of RSA that takes up to half a second, so not on an event loop.
+
+        Raises
+        ------
+        ValueError
+            The secret isn't a key of the algorithm.
+        """
+        load(self.algorithm, secret)
 
     def sign(self, request: SignedRequest, secret: str, *, now: datetime, nonce: str = "") -> Mapping[str, str]:
         """The headers to add: `Content-Digest`, `Signature-Input` and `Signature`.

@@ -25,7 +25,7 @@ class NotificationRefused(ValueError):
 
 
 class NotificationsUnavailable(ConnectionError):
-    """The topic can't be reached, or doesn't let the app in: the same events come again."""
+    """The topic can't be reached, or the app can't show it who it is: the same events come again."""
 
 
 class TopicPublisher:
@@ -61,7 +61,11 @@ class TopicPublisher:
 
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=SECONDS))
-        headers = {"Content-Type": _TYPE, **await self._authorize()}
+        try:
+            proofs = await self._authorize()
+        except Exception as error:  # the vault's, the identity's: it tells nothing of the events
+            raise NotificationsUnavailable(f"the app can't show who it is: {type(error).__name__}") from error
+        headers = {"Content-Type": _TYPE, **proofs}
         try:
             async with self._session.post(
                 self._url, params={"api-version": "2018-01-01"}, data=body, headers=headers, allow_redirects=False

@@ -112,6 +112,7 @@ class Authenticators:
         self._base_url = base_url
         self._means = means
         self._secrets: dict[str, _RotatingSecret] = {}
+        self._loaded: dict[MessageSigned, str] = {}
         self._tokens: dict[Authentication, TokenCache] = {}
         self._sessions: list[Session] = []
         self._context: tuple[str, ssl.SSLContext] | None = None
@@ -136,6 +137,8 @@ class Authenticators:
                     values.append(await self._token(one).get())
                 else:
                     values.append(await self._secret(one.secret).get())
+                if isinstance(one, MessageSigned):
+                    await self._load(one, values[-1])
         except PartnerError as error:  # a token endpoint's: whatever became of that request, this one wasn't made
             error.sent = False
             raise
@@ -178,13 +181,22 @@ class Authenticators:
             case _:
                 return request
 
+    async def _load(self, one: MessageSigned, secret: str) -> None:
+        if self._loaded.get(one) == secret:
+            return
+        try:
+            await asyncio.to_thread(one.how.load, secret)
+        except ValueError as error:
+            raise _unfit(self._partner, f"{error} (the secret {one.secret})") from None
+        self._loaded[one] = secret
+
     def _message_signed(self, request: Request, one: MessageSigned, secret: str) -> Mapping[str, str]:
         headers = {name.lower(): value for name, value in request.headers.items()}
         signed = SignedRequest(request.method, str(self._address(request)), headers, request.body or b"")
         try:
             return one.how.sign(signed, secret, now=self._means.now())
         except (ValueError, SignatureRefused) as error:
-            raise PartnerError(self._partner, "signature", f"{error} (the secret {one.secret})", sent=False) from None
+            raise _unfit(self._partner, f"{error} (the secret {one.secret})") from None
 
     def _address(self, request: Request) -> "URL":
         from yarl import URL  # what aiohttp makes of an address
@@ -331,15 +343,18 @@ def _with(request: Request, headers: Mapping[str, str]) -> Request:
     return request._replace(headers={**request.headers, **headers})
 
 
+def _unfit(partner: str, reason: str) -> PartnerError:
+    """A secret that can't sign, or a request that can't be signed: nothing was sent, and the partner isn't to blame."""
+    return PartnerError(partner, "signature", reason, sent=False, tells=False)
+
+
 def _key(partner: str, how: HmacSigned, secret: str) -> bytes:
     if how.key == "text":
         return secret.encode()
     try:
         return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
     except ValueError:  # not in Base64, or not even in ASCII
-        raise PartnerError(
-            partner, "signature", f"the secret {how.secret} is no Base64", sent=False, tells=False
-        ) from None
+        raise _unfit(partner, f"the secret {how.secret} is no Base64") from None
 
 
 def _tls(own: Secret, trusted: Secret | None) -> ssl.SSLContext:

@@ -7,6 +7,7 @@ and each handler gets the outcome of its own.
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
+from functools import partial
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from pydantic import BaseModel
@@ -98,7 +99,7 @@ class Batches:
             pending = self._pending[call] = _Pending([], [])
             task = asyncio.create_task(self._after_a_while(call, pending, send), name=f"batch call {call.path}")
             self._sending.add(task)
-            task.add_done_callback(self._sending.discard)
+            task.add_done_callback(partial(self._ended, call, pending))
         future: asyncio.Future[Out] = asyncio.get_running_loop().create_future()
         pending.items.append(item)
         pending.futures.append(future)
@@ -119,10 +120,6 @@ class Batches:
             if len(outcomes) != len(waiting):
                 reason = f"answered {len(waiting)} items with {len(outcomes)} outcomes"
                 raise InvalidAnswer(self._partner, endpoint_of(call.path), reason)
-        except asyncio.CancelledError:
-            for _, future in waiting:
-                future.cancel()
-            raise
         except Exception as error:
             outcomes = [error] * len(waiting)
         for (_, future), outcome in zip(waiting, outcomes, strict=True):
@@ -132,6 +129,14 @@ class Batches:
                 future.set_exception(outcome)
             else:
                 future.set_result(outcome)
+
+    def _ended(self, call: BatchCall[Any, Any], pending: _Pending, task: asyncio.Task[None]) -> None:
+        """Nobody waits for a request that was stopped, be it before it began."""
+        self._sending.discard(task)
+        if self._pending.get(call) is pending:
+            del self._pending[call]
+        for future in pending.futures:
+            future.cancel()
 
     async def close(self) -> None:
         """Stop what is in progress."""

@@ -14,8 +14,8 @@ from shared.telemetry import current_traceparent
 from .answers import EVENTS, NDJSON, Nothing, check_stream, read_answer, read_model
 from .batching import BatchCall, BatchItem
 from .client import Client
-from .errors import InvalidAnswer, PartnerFailed, PartnerRefused, PartnerUnavailable
-from .graphql import GraphQLAnswer, GraphQLRequest, codes_of, only_reads
+from .errors import InvalidAnswer, PartnerFailed, PartnerUnavailable
+from .graphql import GraphQLAnswer, GraphQLReceived, GraphQLRequest, answer_of, only_reads
 from .guard import Caller
 from .kept_answers import KeptAnswers
 from .paging import Page, Pages
@@ -30,7 +30,6 @@ M = TypeVar("M", bound=BaseModel)
 In = TypeVar("In", bound=BaseModel)
 Out = TypeVar("Out")
 MOST_PAGES = 10_000
-_REFUSAL_BYTES = 16 * 1024
 _GRAPHQL = "application/graphql-response+json, application/json;q=0.9"
 Query = Mapping[str, str | int | bool]
 
@@ -60,7 +59,7 @@ class Calls:
     age:
         Seconds since the latest answer was got; 0 for one that isn't stale.
     headers:
-        Of the latest answer, by their names in lower case.
+        Of the latest answer, by their names in lower case; none where `once` or a fallback gave it.
 
     Parameters
     ----------
@@ -113,6 +112,7 @@ class Calls:
     ) -> T:
         """Make any call; the methods named for HTTP's own are short for it."""
         check_path(path)
+        self.age, self.headers = 0.0, {}
         key = self._next_key(f"{method}:{path}")
         kept = self._kept(answer) if once else None
         if kept is not None:
@@ -149,7 +149,8 @@ class Calls:
     ) -> AsyncIterator[T]:
         """Read a list page after page: `async for page in calls.pages("/labels", Labels, LinkPages())`.
 
-        Each page is asked for when the one before has been dealt with.
+        Each page is asked for when the one before has been dealt with. The options are those of `get` but `once` and
+        `fallback`: a page that isn't the partner's answer doesn't say where the next one is.
 
         Parameters
         ----------
@@ -163,6 +164,8 @@ class Calls:
         InvalidAnswer
             The pages go in a circle, are more than `most`, or lead away from the partner.
         """
+        if not options.keys().isdisjoint(("once", "fallback")):
+            raise TypeError("pages are neither kept nor made up: they take no once and no fallback")
         name = options.setdefault("endpoint", endpoint_of(path))
         page = how.first(Page(path, _texts(query)))
         asked: set[Hashable] = set()
@@ -212,10 +215,10 @@ class Calls:
         key = self._next_key(f"GRAPHQL:{path}")
         given = {} if variables is None else variables.model_dump(mode="json", by_alias=True)
         body = GraphQLRequest(query=document, variables=given, operation_name=operation)
-        answer = await self._request(
+        received = await self._request(
             "POST",
             path,
-            GraphQLAnswer[data],  # type: ignore[valid-type]  # a model of this call's data
+            GraphQLReceived[data],  # type: ignore[valid-type]  # a model of this call's data
             body,
             key=key,
             headers={"Accept": _GRAPHQL, **(headers or {})},
@@ -223,13 +226,7 @@ class Calls:
             critical=critical,
             repeatable=only_reads(document),
         )
-        name, endpoint = self._client.partner.name, endpoint or endpoint_of(path)
-        if answer.errors and (answer.data is None or not partial):
-            words = b",".join(one.model_dump_json().encode() for one in answer.errors)[:_REFUSAL_BYTES]
-            raise PartnerRefused(name, endpoint, f"answered with {codes_of(answer.errors)}", status=200, body=words)
-        if answer.data is None:
-            raise InvalidAnswer(name, endpoint, "answered with neither data nor errors")
-        return answer
+        return answer_of(self._client.partner.name, endpoint or endpoint_of(path), received, data, partial=partial)
 
     @asynccontextmanager
     async def lines(
@@ -418,7 +415,7 @@ class Calls:
         request = self._made(method, path, body, key, query, headers, endpoint)
         asked = _asked(request, headers or {}) if stale and method == "GET" else None
         former: tuple[Received, float] | None = None
-        self.age = 0.0
+        self.age, self.headers = 0.0, {}
         try:
             received = await client.call(
                 request,
@@ -435,9 +432,12 @@ class Calls:
                 return fallback(error)
             else:
                 raise
-        self.headers = received.headers
-        self.age = received.age
-        value = read_answer(partner.name, request, received, answer)
+        self.age, self.headers = received.age, received.headers
+        try:
+            value = read_answer(partner.name, request, received, answer)
+        except InvalidAnswer:
+            client.forget(request)
+            raise
         if asked is not None and former is None:
             client.remember(asked, received)
         return value

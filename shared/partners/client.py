@@ -1,8 +1,8 @@
 """One partner in this process: every try of a call, and what each answer means."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Hashable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Hashable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 
 from opentelemetry.trace import SpanKind
@@ -13,6 +13,7 @@ from shared.telemetry import Metrics, span
 from .authenticators import Authenticators, Proofs
 from .batching import Batches
 from .errors import (
+    InvalidAnswer,
     OutcomeUnknown,
     PartnerError,
     PartnerFailed,
@@ -75,7 +76,7 @@ class Client:
         self.partner = partner
         self.base_url = base_url
         self.batches = Batches(partner.name)
-        self._cache = HttpCache(partner.cache) if partner.cache else None
+        self._cache = HttpCache(partner.cache, key_header=partner.idempotency_header) if partner.cache else None
         self._guard = guard
         self._session = session
         self._authenticators = authenticators
@@ -114,9 +115,13 @@ class Client:
             return await self._cached(cache, request, made)
         answer = await made(request)
         if request.method not in _READING:
-            cache.drop(request._replace(query={}))
-            cache.drop(request)
+            cache.drop(request.path)
         return answer
+
+    def forget(self, request: Request) -> None:
+        """An answer turned out to break the contract: it isn't to be used again."""
+        if self._cache is not None:
+            self._cache.drop(request.path)
 
     async def _cached(
         self, cache: HttpCache, request: Request, made: Callable[[Request], Awaitable[Received]]
@@ -146,7 +151,7 @@ class Client:
         if stored is not None:
             cache.put(request, stored)
         elif found is not None:
-            cache.drop(request)
+            cache.drop(request.path)
         return answer
 
     async def _call(
@@ -263,24 +268,44 @@ class Client:
         partner, name, clock = self.partner, self.partner.name, self._around.clock
         proofs, admission = await self._admitted(request, caller, is_first=is_first)
         began = clock()
+        seconds = min(caller.deadline - began, partner.timeouts.total)
         ended: float | None = None
         failure: PartnerError | None = None
+
+        @contextmanager
+        def noting() -> Iterator[None]:
+            """What fails while the stream is used may be another call's: only what is noted here is this one's."""
+            nonlocal failure
+            try:
+                yield
+            except PartnerError as error:
+                failure = error
+                raise
+
+        async def watched(pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
+            with noting():
+                async for piece in pieces:
+                    yield piece
+
         try:
             async with AsyncExitStack() as stack:
-                opened = await self._opened(
-                    stack, request, proofs, min(caller.deadline - began, partner.timeouts.total)
-                )
-                ended = clock()
-                check(name, request.endpoint, opened.head, now=self._around.now())
-                pieces = _timed(opened.pieces, partner, request.endpoint, caller.deadline, clock)
+                with noting():
+                    opened = await self._opened(stack, request, proofs, seconds)
+                    ended = clock()
+                    check(name, request.endpoint, opened.head, now=self._around.now())
+                timed = _timed(opened.pieces, partner, request.endpoint, caller.deadline, clock)
+                stack.push_async_callback(timed.aclose)
+                pieces = watched(timed)
                 stack.push_async_callback(pieces.aclose)
                 yield Opened(opened.head, pieces)
-        except PartnerError as error:
-            failure = error
+        except InvalidAnswer as error:  # whoever reads the pieces finds out what they are
+            if failure is None and (error.partner, error.endpoint) == (name, request.endpoint):
+                failure = error
             raise
         finally:
             took = (clock() if ended is None else ended) - began
-            tells = ended is not None if failure is None else failure.tells
+            cut = ended is None and took >= seconds < partner.timeouts.total  # as of a call that isn't streamed
+            tells = ended is not None if failure is None else failure.tells and not cut
             try:
                 outcome = name_of(failure) if failure else "cancelled" if ended is None else "done"
                 Metrics.partner_calls.add(partner=name, endpoint=request.endpoint, outcome=outcome)
@@ -289,14 +314,15 @@ class Client:
                 await self._guard.leave(admission, took=took, error=failure, tells=tells)
 
     async def _opened(self, stack: AsyncExitStack, request: Request, proofs: Proofs, seconds: float) -> Opened:
-        prover, session = self._authenticators, self._session
+        prover, session, clock = self._authenticators, self._session, self._around.clock
+        ends = clock() + seconds
         proven = prover.apply(request, proofs)
         opened = await stack.enter_async_context(session.stream(proven, seconds=seconds, identity=proofs.identity))
         if opened.head.status == 401 and prover.any and await prover.refused(proofs):
             proofs = await prover.collect()
-            await self._guard.again(request, within=seconds)
-            proven = prover.apply(request, proofs)
-            opened = await stack.enter_async_context(session.stream(proven, seconds=seconds, identity=proofs.identity))
+            await self._guard.again(request, within=ends - clock())
+            proven, left = prover.apply(request, proofs), ends - clock()
+            opened = await stack.enter_async_context(session.stream(proven, seconds=left, identity=proofs.identity))
         return opened
 
     async def pause(self, seconds: float) -> None:

@@ -2,15 +2,19 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field, RootModel
+from pydantic_core import to_json
 
+from .answers import read_model
+from .errors import InvalidAnswer, PartnerRefused
 from .partner import PartnerModel
 
-__all__ = ["GraphQLAnswer", "GraphQLError", "codes_of", "only_reads"]
+__all__ = ["GraphQLAnswer", "GraphQLError", "GraphQLReceived", "answer_of", "only_reads"]
 
 D = TypeVar("D", bound=BaseModel)
+_REFUSAL_BYTES = 16 * 1024
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 _READS = re.compile(r"(?:\s|,|#[^\n\r]*)*(?:query\b|\{)")
 _CHANGES = re.compile(r"\b(?:mutation|subscription)\b")
@@ -28,8 +32,10 @@ class GraphQLError(PartnerModel):
     """One error; its path leads to the field that has no value for it."""
 
     message: str = ""
-    path: tuple[str | int, ...] = ()
-    extensions: Mapping[str, Any] = Field(default_factory=dict)
+    path: Annotated[tuple[str | int, ...], BeforeValidator(lambda given: given if given is not None else ())] = ()
+    extensions: Annotated[Mapping[str, Any], BeforeValidator(lambda given: given if given is not None else {})] = Field(
+        default_factory=dict
+    )
 
     @property
     def code(self) -> str:
@@ -43,6 +49,39 @@ class GraphQLAnswer(PartnerModel, Generic[D]):
 
     data: D | None = None
     errors: tuple[GraphQLError, ...] = ()
+
+
+class Other(RootModel[Any]):
+    """Null, or what nobody agreed on."""
+
+
+class GraphQLReceived(PartnerModel, Generic[D]):
+    """As it comes: data that isn't what was agreed doesn't hide the errors that say why."""
+
+    data: D | Other = Field(Other(None), union_mode="left_to_right")
+    errors: Annotated[tuple[GraphQLError, ...], BeforeValidator(lambda given: given if given is not None else ())] = ()
+
+
+def answer_of(
+    partner: str, endpoint: str, received: GraphQLReceived[D], data: type[D], *, partial: bool
+) -> GraphQLAnswer[D]:
+    """Data, and with `partial` the errors beside it.
+
+    Raises
+    ------
+    PartnerRefused
+        There are errors.
+    InvalidAnswer
+    """
+    found, errors = received.data, received.errors
+    if errors and (not partial or isinstance(found, Other)):
+        words = b",".join(one.model_dump_json().encode() for one in errors)[:_REFUSAL_BYTES]
+        raise PartnerRefused(partner, endpoint, f"answered with {codes_of(errors)}", status=200, body=words)
+    if isinstance(found, Other):
+        if found.root is None:
+            raise InvalidAnswer(partner, endpoint, "answered with neither data nor errors")
+        found = read_model(partner, endpoint, to_json(found.root), data)  # which says what is wrong with it
+    return GraphQLAnswer[data](data=found, errors=errors)  # type: ignore[valid-type]  # a model of this call's data
 
 
 def codes_of(errors: tuple[GraphQLError, ...]) -> str:

@@ -1,11 +1,12 @@
 """A cache of GETs by RFC 9111: what may be stored, for how long it is fresh, and what is asked anew. Without I/O.
 
-It is a private cache: the app is the one who asks, with the same proofs each time. Nothing is stored that a partner
-says nothing about: lifetimes aren't guessed (RFC 9111, 4.2.2, allows it, and an integration must not be surprised).
+It is a private cache: the app is the one who asks, with the same proofs each time, and what a handler adds in headers
+of its own is part of what is asked. Nothing is stored that a partner says nothing about: lifetimes aren't guessed
+(RFC 9111, 4.2.2, allows it, and an integration must not be surprised).
 """
 
 import re
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -24,7 +25,8 @@ _UNDERSTOOD = frozenset({200, 203, 204})
 """Other answers are errors to a caller, which aren't stored, or parts."""
 _NOT_UPDATED = frozenset({"content-encoding", "content-length", "content-range", "content-type", "transfer-encoding"})
 _CONDITIONS = frozenset({"if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range", "range"})
-_PROOFS = frozenset({"authorization", "cookie", "x-api-key"})
+_OF_A_CALL = frozenset({"cache-control", "pragma", "traceparent", "tracestate", "x-correlation-id", *_CONDITIONS})
+"""Headers that differ from call to call, and which no answer depends on; all others may be proofs of a customer's."""
 _MOST_VARIANTS = 16
 _DATES = (
     (re.compile(r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT"), "%a, %d %b %Y %H:%M:%S GMT"),
@@ -188,13 +190,21 @@ def _asked(request: Request) -> dict[str, str]:
 
 
 class HttpCache:
-    """The answers of one partner in this process, within a bound of bytes; the least recently used go first."""
+    """The answers of one partner in this process, within a bound of bytes; the least recently used go first.
 
-    def __init__(self, capacity: int) -> None:
+    Parameters
+    ----------
+    key_header:
+        The header with the call's key, which no answer depends on.
+    """
+
+    def __init__(self, capacity: int, *, key_header: str | None = None) -> None:
+        self._aside = _OF_A_CALL | {(key_header or "").lower()}
+
         def size(variants: Sequence[StoredAnswer]) -> float:
             return sum(1_000 + len(one.received.body) + len(str(one.received.headers)) for one in variants)
 
-        self._stored: BoundedCache[Hashable, list[StoredAnswer]] = BoundedCache(capacity, size=size)
+        self._stored: BoundedCache[tuple[Any, ...], list[StoredAnswer]] = BoundedCache(capacity, size=size)
 
     @staticmethod
     def takes(request: Request) -> bool:
@@ -203,20 +213,23 @@ class HttpCache:
 
     def find(self, request: Request) -> StoredAnswer | None:
         """The latest answer to a request, be it fresh or not."""
-        variants = self._stored.get(_key(request)) or []
+        variants = self._stored.get(self._key(request)) or []
         return next((one for one in variants if one.fits(request)), None)
 
     def put(self, request: Request, answer: StoredAnswer) -> None:
         """Store an answer in the place of the one that fits the same requests."""
-        others = [one for one in self._stored.get(_key(request)) or [] if not one.fits(request)]
-        self._stored.put(_key(request), [answer, *others][:_MOST_VARIANTS])
+        key = self._key(request)
+        others = [one for one in self._stored.get(key) or [] if not one.fits(request)]
+        self._stored.put(key, [answer, *others][:_MOST_VARIANTS])
 
-    def drop(self, request: Request) -> None:
-        """Forget the answers to a request, one of which mustn't be stored or was changed (RFC 9111, 4.4)."""
-        self._stored.pop(_key(request))
+    def drop(self, path: str) -> None:
+        """Forget all answers of a path, one of which mustn't be used or was changed (RFC 9111, 4.4), whoever asked."""
+        for key in [one for one in self._stored if one[0] == path]:
+            self._stored.pop(key)
 
-
-def _key(request: Request) -> tuple[Any, ...]:
-    """What is asked, and for whom where the handler gives proofs of its own: not every partner says that it varies."""
-    own = sorted((name.lower(), value) for name, value in request.headers.items() if name.lower() in _PROOFS)
-    return request.path, tuple(sorted(request.query.items())), tuple(own)
+    def _key(self, request: Request) -> tuple[Any, ...]:
+        """What is asked, and with which headers of the handler's: not every partner says what its answers vary with."""
+        own = sorted(
+            (name.lower(), value) for name, value in request.headers.items() if name.lower() not in self._aside
+        )
+        return request.path, tuple(sorted(request.query.items())), tuple(own)

@@ -7,12 +7,13 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
-from urllib.parse import parse_qsl, unquote, urljoin, urlsplit
+from urllib.parse import SplitResult, parse_qsl, urljoin, urlsplit
 
 __all__ = ["CursorPages", "LinkPages", "OffsetPages", "Page", "Pages"]
 
 _LINK = re.compile(r'\s*<([^<>]*)>((?:\s*;\s*[\w!#$&+.^`|~*-]+(?:\s*=\s*(?:"[^"\\]*"|[^\s";,]*))?)*)\s*(?:,|$)')
 _PARAMETER = re.compile(r';\s*([\w!#$&+.^`|~*-]+)(?:\s*=\s*(?:"([^"\\]*)"|([^\s";,]*)))?')
+_PORTS = {"http": 80, "https": 443}
 _LONGEST = 8_192
 """Characters of a Link header that is read."""
 
@@ -136,10 +137,15 @@ def _linked(header: str, relation: str) -> str | None:
 def _beneath(base_url: str, url: str) -> Page:
     base, parts = urlsplit(base_url), urlsplit(url)
     root = base.path.rstrip("/")
-    if (parts.scheme, parts.netloc) != (base.scheme, base.netloc) or not parts.path.startswith(root + "/"):
+    if _origin(parts) != _origin(base) or not parts.path.startswith(root + "/"):
         raise ValueError("its next page is elsewhere")
     pairs = parse_qsl(parts.query, keep_blank_values=True)
     query = dict(pairs)
     if len(query) < len(pairs):
         raise ValueError("its next page has a parameter twice")
-    return Page(unquote(parts.path.removeprefix(root)), query)
+    return Page(parts.path.removeprefix(root), query)
+
+
+def _origin(parts: SplitResult) -> tuple[object, ...]:
+    """What a URL leads to, with the port that its scheme means; a port that is none raises ValueError."""
+    return parts.scheme, parts.username, parts.password, parts.hostname, parts.port or _PORTS.get(parts.scheme)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, TypeVar
 
-from azure.core.exceptions import HttpResponseError
+from azure.core.exceptions import ClientAuthenticationError, HttpResponseError
 from opentelemetry.trace import Link
 from pydantic import BaseModel, ValidationError
 from pydantic_core import from_json
@@ -198,6 +198,8 @@ def _is_refusal(error: BaseException) -> bool:
     """Whether a store can't take what it was given, whoever asks and whenever; of several errors all must say so."""
     if isinstance(error, BaseExceptionGroup):
         return all(_is_refusal(one) for one in error.exceptions)
+    if isinstance(error, ClientAuthenticationError):
+        return False  # whatever its status: it tells of the app, and may be the identity's and not the store's
     if isinstance(error, HttpResponseError):
         return error.status_code in REFUSED
     return isinstance(error, ArithmeticError | LookupError | TypeError | ValueError)

@@ -5,6 +5,7 @@ from .deliverer import Deliverer
 from .deliveries import Attempt, Deliveries, Delivery, DeliveryPage, DeliveryStatus
 from .endpoint import Endpoints
 from .fan_out import FanOut
+from .overdue import wake_overdue
 from .payload import TEST_EVENT, Payloads, is_protected, public_events
 from .receiving import DeliveryReceiver
 from .sender import Answer, HttpSender, Sender, resolved
@@ -59,4 +60,5 @@ __all__ = [
     "public_events",
     "resolved",
     "signed_headers",
+    "wake_overdue",
 ]

@@ -3,8 +3,8 @@
 At least once: what came of a POST is written after it, so that a process that dies in between sends again. At most
 once: the row says before the POST that it is under way, and nobody sends it again.
 
-The row first, then the message of the next try: who dies in between leaves a message that comes again, finds a row that
-is further on, and sends the next try's message then.
+The row first, then the message of the next try, then what it says of the receiver: who fails or dies in between leaves
+a message that comes again, finds a row that is further on, and sends the next try's message then.
 """
 
 import logging
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import NamedTuple
 from uuid import uuid4
 
 from opentelemetry.trace import SpanKind
@@ -43,6 +44,14 @@ _TURN_TAKEN = 2.0
 _PAGE = 20
 _KEPT_CHARACTERS = 512
 _KNOWN = 2_000
+
+
+class _Sent(NamedTuple):
+    """What one POST came to: attempts that counted by then, and the moment of the next try, if there is one."""
+
+    verdict: Verdict
+    attempts: int
+    next_at: datetime | None
 
 
 class Deliverer:
@@ -106,14 +115,17 @@ class Deliverer:
             due = await self._due(subscription, wake, again=again)
             if due is None:
                 return
-            seconds = await self._send(subscription, *due)
+            sent = await self._send(subscription, *due)
         except PutOff as later:
             await self._queue.send(wake if wake.event else wake.known(), when=self._after(later.after))
             return
         except Conflict:  # another message of the same delivery was faster
             return
-        if seconds is not None:
-            await self._again(wake, *seconds)
+        if sent is None:
+            return
+        if sent.next_at is not None:
+            await self._again(wake, sent.attempts, sent.next_at)
+        await self._judge_receiver(subscription, sent.verdict)
 
     async def _subscription(self, wake: Wake) -> Subscription | None:
         found = self._known.get((wake.owner, wake.subscription))
@@ -124,7 +136,7 @@ class Deliverer:
         return found
 
     def _endpoint(self, subscription: Subscription) -> Endpoint:
-        return self._endpoints.of(subscription.id, subscription.concurrency, subscription.rate)
+        return self._endpoints.of(subscription.owner, subscription.id, subscription.concurrency, subscription.rate)
 
     async def _due(self, subscription: Subscription, wake: Wake, *, again: bool) -> tuple[Delivery, CloudEvent] | None:
         """The delivery of a message and its event, unless there is nothing to be done about it any more."""
@@ -142,21 +154,19 @@ class Deliverer:
         if found.status is DeliveryStatus.SENDING:  # sent at most once, by a process that died: nobody knows
             return None
         if found.attempts != wake.attempt:
-            if again and found.attempts > wake.attempt:
+            if (again or wake.returned) and found.attempts > wake.attempt:
                 await self._again(wake, found.attempts, found.next_at or self._now())
             return None
         return found, _event(found)
 
     async def _again(self, wake: Wake, attempts: int, when: datetime) -> None:
-        await self._queue.send(replace(wake.known(), attempt=attempts, returns=0), when=when)
+        await self._queue.send(replace(wake.known(), attempt=attempts, returns=0, returned=False), when=when)
 
     def _after(self, seconds: float) -> datetime:
         return self._now() + timedelta(seconds=seconds)
 
-    async def _send(
-        self, subscription: Subscription, delivery: Delivery, event: CloudEvent
-    ) -> tuple[int, datetime] | None:
-        """Send once; attempts and moment of the next try, if there is one.
+    async def _send(self, subscription: Subscription, delivery: Delivery, event: CloudEvent) -> _Sent | None:
+        """Send once; None where the event can't be sent any more.
 
         Raises
         ------
@@ -166,7 +176,7 @@ class Deliverer:
             Another message of the same delivery was faster.
         """
         endpoint = self._endpoint(subscription)
-        await endpoint.enter()
+        unproven = await endpoint.enter()
         answer: Answer | None = None
         try:
             try:
@@ -179,7 +189,7 @@ class Deliverer:
                 delivery = replace(delivery, etag=None)
             answer = await self._post(subscription, delivery, event, payload)
         finally:
-            endpoint.exit(answer)
+            endpoint.exit(answer, unproven=unproven)
         return await self._record(subscription, delivery, payload, answer, endpoint)
 
     async def _post(
@@ -215,7 +225,7 @@ class Deliverer:
 
     async def _record(
         self, subscription: Subscription, delivery: Delivery, payload: Payload, answer: Answer, endpoint: Endpoint
-    ) -> tuple[int, datetime] | None:
+    ) -> _Sent:
         now = self._now()
         verdict = judge(answer, attempt=delivery.attempts + 1, now=now, random=self._random)
         Metrics.webhook_deliveries.add(subscription=subscription.id, outcome=verdict.outcome.value)
@@ -238,7 +248,6 @@ class Deliverer:
             next_at=next_at,
         )
         await self._deliveries.put(recorded)
-        await self._judge_receiver(subscription, verdict)
         if recorded.status is DeliveryStatus.FAILED and verdict.outcome is Outcome.FAILED:
             log_event(
                 "webhook given up",
@@ -248,7 +257,7 @@ class Deliverer:
                 eventType=delivery.event_type,
                 attempts=recorded.attempts,
             )
-        return None if next_at is None else (recorded.attempts, next_at)
+        return _Sent(verdict, recorded.attempts, next_at)
 
     async def _end(self, delivery: Delivery, status: DeliveryStatus, problem: str) -> None:
         attempt = Attempt(at=self._now(), status=None, seconds=0.0, problem=problem)
@@ -291,7 +300,11 @@ class Deliverer:
     async def _change(
         self, subscription: Subscription, make: Callable[[Subscription], Subscription]
     ) -> Subscription | None:
-        changed = await self._subscriptions.change(subscription.owner, subscription.id, make)
+        def counted(one: Subscription) -> Subscription:
+            made = make(one)
+            return made if made == one else replace(made, version=one.version + 1)  # its owner sees another one
+
+        changed = await self._subscriptions.change(subscription.owner, subscription.id, counted)
         if changed is not None:
             self._known.put((subscription.owner, subscription.id), changed)
         return changed
@@ -354,12 +367,15 @@ class Deliverer:
             await self._deliveries.put(replace(delivery, status=DeliveryStatus.MISSED, next_at=None))
             return None
         try:
-            again = await self._send(subscription, delivery, _event(delivery))
+            sent = await self._send(subscription, delivery, _event(delivery))
         except PutOff as later:
             return self._after(later.after)
         except Conflict:
             return self._now()
-        return None if again is None else again[1]
+        if sent is None:
+            return None
+        await self._judge_receiver(subscription, sent.verdict)
+        return sent.next_at
 
 
 def _status(verdict: Verdict, *, ended: bool) -> DeliveryStatus:

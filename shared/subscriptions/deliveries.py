@@ -5,7 +5,7 @@ A subscription's rows are one partition, the newest first. Beside them stand tho
 """
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -227,10 +227,11 @@ class Deliveries:
         return DeliveryPage(found=found[:top], after=found[top - 1].id if len(found) > top else None)
 
     async def missed(self, subscription: str, *, since: datetime, most: int) -> list[Delivery]:
-        """Deliveries of events since a moment that never reached their receiver, the newest first."""
+        """Of events since a moment those that never reached their receiver, the newest first, without the events."""
         last = f"{_LATEST - max(0, int(since.timestamp() * 1_000)):014d}-~"
         wanted = [DeliveryStatus.MISSED.value, DeliveryStatus.FAILED.value]
-        query = Query(partition=subscription, end=last, where=[Condition("status", "in", wanted)])
+        where = [Condition("status", "in", wanted)]
+        query = Query(partition=subscription, end=last, where=where, select=("PartitionKey", "RowKey", *_SHORT))
         found: list[Delivery] = []
         async with aclosing(self._table.query(query)) as rows:
             async for row in rows:
@@ -238,6 +239,16 @@ class Deliveries:
                 if len(found) == most:
                     break
         return found
+
+    async def overdue(self, before: datetime) -> AsyncGenerator[Delivery, None]:
+        """Those that were due before a moment and still wait, without their events: reads the whole table."""
+        where = [Condition("status", "eq", DeliveryStatus.PENDING.value), Condition("createdAt", "lt", before)]
+        query = Query(where=where, select=("PartitionKey", "RowKey", *_SHORT))
+        async with aclosing(self._table.query(query)) as rows:
+            async for row in rows:
+                found = _delivery(row)
+                if (found.next_at or found.created_at) < before:
+                    yield found
 
     async def in_order(self, subscription: str, *, most: int) -> list[tuple[str, str]]:
         """Places and ids of deliveries that wait in order, the first one first."""

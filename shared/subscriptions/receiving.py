@@ -71,7 +71,7 @@ class DeliveryReceiver:
         except _OUTAGE as error:
             log_event("webhook put off", level=logging.WARNING, subscription=wake.subscription, error=error)
             try:
-                await self._queue().send(wake.known(), when=self._now() + timedelta(seconds=_LATER))
+                await self._queue().send(wake.again(), when=self._now() + timedelta(seconds=_LATER))
             except NotSent:
                 await self._sleep(_PAUSE)
                 raise error from None
@@ -87,7 +87,7 @@ class DeliveryReceiver:
                 if wake is None or wake.returns >= MOST_RETURNS:
                     await self._keep(message)
                 else:
-                    again = replace(wake, returns=wake.returns + 1)
+                    again = replace(wake.again(), returns=wake.returns + 1)
                     await self._queue().send(again, when=self._now() + timedelta(seconds=_RETURN_SECONDS))
                 await complete(message)
             except Exception as error:

@@ -15,7 +15,7 @@ from pydantic_core import from_json, to_json
 
 from shared.privacy import FieldProtection
 from shared.state import pack, row_safe, unpack
-from shared.tables import Conflict, Create, Delete, Entity, Query, Replace, Table, Upsert, again_on_conflict
+from shared.tables import Create, Delete, Entity, Query, Replace, Table, Upsert, again_on_conflict
 
 from .subscription import Subscription
 
@@ -90,14 +90,31 @@ class SubscriptionStore:
             await self._changed()
         return result[0]
 
-    async def delete(self, owner: str, identity: str) -> bool:
-        """Whether there was one."""
-        try:
-            await self._table.submit([Delete({"PartitionKey": _partition(owner), "RowKey": row_safe(identity)})])
-        except Conflict:
-            return False
-        await self._changed()
-        return True
+    async def delete(
+        self, owner: str, identity: str, check: Callable[[Subscription], None] = lambda _: None
+    ) -> Subscription | None:
+        """What was deleted, as `check` saw it; None where there is none. What `check` raises leaves it there.
+
+        Raises
+        ------
+        TimeoutError
+            It kept changing.
+        """
+
+        async def attempt() -> Subscription | None:
+            row = await self._table.get(_partition(owner), row_safe(identity))
+            if row is None:
+                return None
+            found = await self._read(row)
+            check(found)
+            key = {"PartitionKey": _partition(owner), "RowKey": row_safe(identity)}
+            await self._table.submit([Delete(key, row.etag)])
+            return found
+
+        deleted = await again_on_conflict(attempt, subject=f"the subscription {identity}")
+        if deleted is not None:
+            await self._changed()
+        return deleted
 
     async def every(self) -> tuple[Subscription, ...]:
         """All of them without their secrets, as they are now: one small read while nothing has changed."""

@@ -200,7 +200,7 @@ class Subscription:
     concurrency:
         POSTs side by side in one instance.
     version:
-        Counts its owner's changes: its ETag.
+        Counts its changes, the app's own too: its ETag.
     failing_since:
         When its first failure without a success since was.
     reason:

@@ -33,6 +33,9 @@ class Wake:
         The subscription's next try in order isn't waited for.
     returns:
         How often the broker gave it up.
+    returned:
+        It was sent again after an outage, whose try may have got as far as the row: where the row is further on, the
+        message of the next try may be missing.
     """
 
     owner: str
@@ -42,6 +45,7 @@ class Wake:
     event: bytes = b""
     forced: bool = False
     returns: int = 0
+    returned: bool = False
 
     def properties(self) -> dict[str, Any]:
         """As they travel."""
@@ -52,13 +56,14 @@ class Wake:
             "attempt": self.attempt,
             "forced": int(self.forced),
             "returns": self.returns,
+            "returned": int(self.returned),
         }
 
     @classmethod
     def of(cls, properties: Mapping[str, Any], body: bytes) -> "Wake | None":
         """What a message says; None where it is none of ours."""
         texts = [properties.get(name) for name in ("owner", "subscription", "delivery")]
-        numbers = [properties.get(name, 0) for name in ("attempt", "forced", "returns")]
+        numbers = [properties.get(name, 0) for name in ("attempt", "forced", "returns", "returned")]
         if not all(isinstance(one, str) for one in texts) or not all(isinstance(one, int) for one in numbers):
             return None
         if not texts[1]:
@@ -71,11 +76,16 @@ class Wake:
             event=body,
             forced=bool(numbers[1]),
             returns=numbers[2],
+            returned=bool(numbers[3]),
         )
 
     def known(self) -> "Wake":
         """The same without its event: whoever gets it reads the row."""
         return replace(self, event=b"")
+
+    def again(self) -> "Wake":
+        """What is sent in its place where it wasn't dealt with to the end."""
+        return replace(self, event=b"", returned=True)
 
 
 class WakeQueue(Protocol):

@@ -138,7 +138,7 @@ def failure(status: int, answer: bytes) -> TransactionFailed:
     try:
         error = json.loads(answer[start : end + 1])["odata.error"]
         return TransactionFailed(status, str(error["code"]), str(error["message"]["value"]))
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         return TransactionFailed(status, "", "the service gives no reason that can be read")
 
 

@@ -1,8 +1,8 @@
 """Recorded exchanges with a partner: a file that holds no secret and nobody's data, and replays what happened.
 
 `{"recording": 1, "partner": …, "exchanges": [{"method", "path", "query", "request", "status", "headers", "answer",
-"seconds"}]}`. Bodies are JSON, or text where they are none. Headers of requests aren't kept, and of answers only those
-that say what an answer is and when to come again.
+"seconds"}]}`. Bodies are JSON; forms and lines of JSON are text, and what else there is isn't kept unless asked for.
+Headers of requests aren't kept, and of answers only those that say what an answer is and when to come again.
 """
 
 import json
@@ -10,10 +10,13 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
+from urllib.parse import unquote_plus, urlencode
 
 __all__ = ["Exchange", "Redaction", "read_recording", "write_recording"]
 
 VERSION = 1
+DROPPED = "(a text that was not kept)"
+"""What stands for a body that isn't recorded."""
 KEPT_HEADERS = frozenset(
     {
         *("content-type", "etag", "last-modified", "cache-control", "vary", "expires", "date", "age", "link"),
@@ -22,8 +25,8 @@ KEPT_HEADERS = frozenset(
     }
 )
 _SENSITIVE = re.compile(
-    r"authorization|bearer|cookie|credential|csrf|jwt|key|otp|passw|pin\b|secret|session|signature|token"
-    r"|account|address|birth|card|city|company|contact|customer|cvv|email|gender|iban|latitude|longitude|mail|mobile"
+    r"auth|bearer|cookie|credential|csrf|hash|hmac|jwt|key|otp|passw|pin\b|pwd|secret|session|sig(?![a-z])|signature|token"
+    r"|account|address|birth|card|city|company|contact|customer|cvv|dob(?![a-z])|email|gender|iban|latitude|longitude|mail|mobile"
     r"|name|passport|person|phone|postal|postcode|recipient|sender|ssn|street|tax|user|vat|zip",
     re.IGNORECASE,
 )
@@ -35,9 +38,10 @@ _TELLING = re.compile(
     r"|(?<![\w-])(?P<word>[A-Za-z0-9_-]{15,})"  # a key or an IBAN, perhaps
 )
 _PARAMETER = re.compile(
-    r"([?&][^=&\s<>\"]{0,64}(?:token|key|secret|sig|passw|code)[^=&\s<>\"]{0,64}=)([^&\s<>\"]+)", re.I
+    r"([?&][^=&\s<>\"]{0,64}(?:auth|code|hmac|key|passw|pwd|secret|sig|token)[^=&\s<>\"]{0,64}=)([^&\s<>\"]+)", re.I
 )
 """What a link's parameter opens."""
+_FORM_NAME = re.compile(r"[\w.\[\]-]{1,64}")
 _IBAN = re.compile(r"[A-Z]{2}\d{2}[A-Z0-9]{11,30}")
 _KEY_LENGTH = 32
 _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
@@ -77,9 +81,13 @@ class Redaction:
     ----------
     also:
         More names of fields.
+    texts:
+        Bodies that are neither JSON, lines of it, nor a form are kept, without what looks secret or somebody's; unless
+        it is asked for, they are dropped: no field's name says what they hold.
     """
 
-    def __init__(self, also: Collection[str] = ()) -> None:
+    def __init__(self, also: Collection[str] = (), *, texts: bool = False) -> None:
+        self._texts = texts
         self._also = frozenset(one.lower() for one in also)
         self._known: dict[str, str] = {}
 
@@ -89,16 +97,25 @@ class Redaction:
             method=exchange.method,
             path="/".join(self._text(one) for one in exchange.path.split("/")),
             query={name: self._value(name, text) for name, text in exchange.query.items()},
-            request=self._value("", exchange.request),
+            request=self._body(exchange.request),
             status=exchange.status,
             headers={
                 name.lower(): self._text(text)
                 for name, text in exchange.headers.items()
                 if name.lower() in KEPT_HEADERS
             },
-            answer=self._value("", exchange.answer),
+            answer=self._body(exchange.answer),
             seconds=exchange.seconds,
         )
+
+    def _body(self, body: Any) -> Any:
+        if not isinstance(body, str) or not body.strip():
+            return self._value("", body)
+        if (pairs := _form(body)) is not None:
+            return urlencode([(self._text(name), self._value(name, value)) for name, value in pairs])
+        if (lines := _lines(body)) is not None:
+            return "".join(json.dumps(self._value("", one), ensure_ascii=False) + "\n" for one in lines)
+        return self._text(body) if self._texts else DROPPED
 
     def _value(self, name: str, value: Any, *, inside: bool = False) -> Any:
         """Without what its name hides; `inside` what was hidden everything is."""
@@ -132,6 +149,22 @@ class Redaction:
                 else f"redacted-{number}"
             )
         return self._known.get(value, value)
+
+
+def _form(text: str) -> list[tuple[str, str]] | None:
+    """The fields of a form; None where it is none."""
+    pairs = [pair.partition("=") for pair in text.strip().split("&")]
+    if any(not equals or not _FORM_NAME.fullmatch(unquote_plus(name)) for name, equals, _ in pairs):
+        return None
+    return [(unquote_plus(name), unquote_plus(value)) for name, _, value in pairs]
+
+
+def _lines(text: str) -> list[Any] | None:
+    """What lines of JSON hold; None where they are none."""
+    try:
+        return [json.loads(line) for line in text.splitlines() if line.strip()]
+    except ValueError:
+        return None
 
 
 def _tells(found: re.Match[str]) -> bool:

@@ -1,6 +1,6 @@
 """Events that Event Grid couldn't deliver: brought where they belong after all, or recorded as dead letters."""
 
 from .blob import Undelivered, read_blob
-from .drain import UndeliveredDrain
+from .drain import SOURCE, UndeliveredDrain
 
-__all__ = ["Undelivered", "UndeliveredDrain", "read_blob"]
+__all__ = ["SOURCE", "Undelivered", "UndeliveredDrain", "read_blob"]

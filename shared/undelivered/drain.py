@@ -19,8 +19,6 @@ SOURCE = "event-grid"
 """The road that its dead letters name."""
 LARGEST = 64 * 1024 * 1024
 """Bytes of a blob that is read: Event Grid writes what failed within minutes."""
-MOST = 1_000
-"""Blobs of a run."""
 
 Deliver = Callable[[Mapping[str, Any]], Awaitable[bool]]
 """Brings an event where it belongs; False where nobody here is for it. Whatever it raises, it is tried again."""
@@ -42,19 +40,26 @@ class UndeliveredDrain:
         self._deliver = deliver
         self._store = store
         self._now = now
+        self._last = ""
 
     async def drain(self, time_left: Callable[[], bool]) -> bool:
-        """Whether nothing is left but what can't be dealt with now."""
-        names = await self._blobs.names(MOST)
-        for name in names:
+        """Whether nothing is left but what can't be dealt with now.
+
+        A run that had too little time is gone on with by the next: what can't be dealt with keeps nothing behind it.
+        """
+        async for name in self._blobs.names():
+            if name <= self._last:
+                continue
             if not time_left():
                 return False
+            self._last = name
             try:
                 if await self._dealt_with(name):
                     await self._blobs.delete(name)
             except Exception as error:  # one blob's outage or surprise: the others are dealt with all the same
                 log_event("undelivered events not drained", level=logging.ERROR, blob=name, error=error)
-        return len(names) < MOST
+        self._last = ""
+        return True
 
     async def _dealt_with(self, name: str) -> bool:
         content = await self._blobs.read(name, largest=LARGEST)

@@ -28,7 +28,7 @@ class Incoming:
     url:
         As its sender knows it, with the query.
     headers:
-        By name in lower case; values of the same name joined by a comma.
+        By name in lower case; values of the same name joined by a comma and a space (RFC 9421, 2.1).
     query:
         Parameters, decoded.
     """

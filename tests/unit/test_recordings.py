@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import signal
 import sys
 import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import aiohttp
 import pytest
@@ -89,6 +91,37 @@ def test_what_is_secret_or_somebodys_is_taken_out(name: str, value: Any) -> None
         assert telling not in text
     assert "s3cret" not in text
     assert "application/json" in text
+
+
+@pytest.mark.parametrize("name", ["pwd", "auth", "sig", "requestSig", "hmac", "dob", "pass_hash"])
+def test_short_names_tell_too(name: str) -> None:
+    """In JSON, in forms, and in lines; not where they are a part of another word."""
+    kept = Redaction()(Exchange(method="POST", path="/x", request={name: "hunter2"}, answer={"design": "blue"}))
+    assert kept.request == {name: "redacted-1"}
+    assert kept.answer == {"design": "blue"}
+
+
+def test_forms_and_lines_are_read_by_their_names() -> None:
+    """Escaped or not; what isn't hidden stays as it is."""
+    form = "password=hunter2&name=Jane+Doe&street=High+Street+1&dob=1980-02-03&items%5B0%5D=L-1&empty="
+    lines = '{"lastName": "Doe", "n": 1}\n\n{"id": "L-1", "password": "hunter2"}'
+    kept = Redaction()(Exchange(method="POST", path="/x", request=form, answer=lines))
+    fields = dict(parse_qsl(kept.request, keep_blank_values=True))
+    assert fields.keys() == {"password", "name", "street", "dob", "items[0]", "empty"}
+    assert (fields["items[0]"], fields["empty"], fields["dob"]) == ("L-1", "", "2000-01-01")
+    first, second = map(json.loads, kept.answer.splitlines())
+    assert (first["n"], second["id"], second["password"]) == (1, "L-1", fields["password"])
+    assert not {"hunter2", "Jane", "Doe", "High", "1980"} & set(re.findall(r"\w+", f"{kept.request} {kept.answer}"))
+
+
+@pytest.mark.parametrize(
+    "text", ["<order><name>Jane Doe</name></order>", "--b\r\nJane Doe\r\n--b--", "data: Jane Doe\n\n", "Jane Doe="]
+)
+def test_other_texts_are_kept_where_that_is_asked_for(text: str) -> None:
+    """No name says what they hold."""
+    exchange = Exchange(method="POST", path="/x", request=text, answer=text)
+    assert "Jane" not in write_recording("carrier", [Redaction()(exchange)])
+    assert Redaction(texts=True)(exchange).answer == text
 
 
 def test_a_value_has_one_placeholder() -> None:

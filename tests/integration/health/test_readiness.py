@@ -219,6 +219,7 @@ async def test_every_dependency_is_named_when_it_is_slow_frozen_or_killed(
             "claims",
             "read-models",
             "objectives",
+            "webhooks",
             "issuer",
             "key-vault",
         }

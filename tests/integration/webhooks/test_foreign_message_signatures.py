@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -33,6 +34,12 @@ ALGORITHMS: dict[str, type[foreign.HTTPSignatureAlgorithm]] = {
     "rsa-v1_5-sha256": foreign.algorithms.RSA_V1_5_SHA256,
     "hmac-sha256": foreign.algorithms.HMAC_SHA256,
 }
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The foreign library asks the machine's clock, and this module may have been read minutes ago."""
+    monkeypatch.setattr(sys.modules[__name__], "NOW", datetime.now(UTC).replace(microsecond=0))
 
 
 @pytest.fixture(scope="module")

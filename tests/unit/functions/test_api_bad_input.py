@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from functions.composition.claims import claim_store
 from functions.composition.processing import processor
+from shared.bulk import NDJSON
 from shared.http import bodies
 from shared.messages import CLOUD_EVENT_TYPE, ErrorCode
 from tests.unit.asgi import Answer
@@ -75,6 +76,15 @@ async def test_a_body_that_is_no_message_is_refused(
     expect_error(answer, 400, code)
     assert running.lanes.sent == []
     assert running.claims.payloads == {}
+
+
+@pytest.mark.parametrize("path", ["/api/messages", "/api/orders", "/api/orders/bulk"])
+async def test_what_names_an_upload_may_be_nested_as_it_likes(running: Running, path: str) -> None:
+    """A thousand bytes are enough for the parser's limit, which is no fault of the app."""
+    body = b'{"upload":' + b"[" * 1_000
+    kind = NDJSON if path.endswith("bulk") else "application/json"
+    answer = await running.post(path, body, kind=kind)
+    assert (answer.status, b"MALFORMED_JSON" in answer.body) == (400, True)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 import pytest
 from azure.core.exceptions import ServiceRequestError
@@ -11,10 +12,20 @@ from shared.messages import Registry
 from tests.unit.asgi import ask
 
 from .conftest import Running
-from .samples import MESSAGE_ID, as_bytes, envelope, order
+from .samples import MESSAGE_ID, as_bytes, credit_note, envelope, order
 from .test_api_operations import process, running_as
 
-KEYS = ["x", "536365", "9f0e2c6a-8f8e-4a52-9b5d-3d1a1a4a1b1", "a:b/c?d=e", "k" * 255, f'"{MESSAGE_ID}"']
+KEYS = [
+    UUID(MESSAGE_ID).hex,
+    f"{{{MESSAGE_ID}}}",
+    f"urn:uuid:{MESSAGE_ID}",
+    "x",
+    "536365",
+    "9f0e2c6a-8f8e-4a52-9b5d-3d1a1a4a1b1",
+    "a:b/c?d=e",
+    "k" * 255,
+    f'"{MESSAGE_ID}"',
+]
 
 
 async def post(running: Running, key: str, data: dict[str, Any] | None = None) -> tuple[int, Any]:
@@ -50,6 +61,27 @@ async def test_a_key_is_its_clients_own(registry: Registry) -> None:
     (status, second) = await post(running, "1", order(orderId="7"))
     assert status == 202
     assert first["messageId"] != second["messageId"]
+
+
+@pytest.mark.parametrize("key", [UUID(MESSAGE_ID).hex, f'"{MESSAGE_ID}"'])
+async def test_what_only_looks_like_a_message_id_is_a_clients_own(registry: Registry, key: str) -> None:
+    """A digest of 32 hex digits, or the draft's own example; a bare UUID is the id, in capitals too."""
+    who = {"name": "first"}
+    running = running_as(registry, who)
+    (_, first) = await post(running, key)
+    who["name"] = "second"
+    (_, second) = await post(running, key)
+    assert len({first["messageId"], second["messageId"], MESSAGE_ID}) == 3
+    assert (await post(running, MESSAGE_ID.upper()))[1]["messageId"] == MESSAGE_ID
+
+
+async def test_a_key_is_one_of_its_path(running: Running) -> None:
+    """Two kinds of commands that are numbered alike don't meet; whatever the path's version."""
+    headers = {"Idempotency-Key": "7"}
+    (_, first), other = await post(running, "7"), await running.post("/api/credit-notes", credit_note(), headers)
+    assert (other.status, other.json["messageId"] == first["messageId"]) == (202, False)
+    pinned = await running.post("/api/v1/orders", order(), headers)
+    assert pinned.json["messageId"] == first["messageId"]
 
 
 @pytest.mark.parametrize("key", ["order-7", MESSAGE_ID])

@@ -22,17 +22,26 @@ from tests.unit.asgi import Answer, ask
 from tests.unit.memory import MemoryUploads
 
 from .conftest import ENVIRONMENT, Running
-from .samples import envelope, order
+from .samples import credit_note, envelope, order
 
 
 class Sender:
     """Sends bulks to the app, and reads what is answered."""
 
-    def __init__(self, environment: dict[str, str] | None = None, *, now: Callable[[], datetime] | None = None) -> None:
+    def __init__(
+        self,
+        environment: dict[str, str] | None = None,
+        parts: dict[Any, Any] | None = None,
+        *,
+        now: Callable[[], datetime] | None = None,
+    ) -> None:
         self.kept = MemoryUploads()
         streams = {"PYTHON_ENABLE_INIT_INDEXING": "1"}
         self.running = Running(
-            discover(integrations), ENVIRONMENT | streams | (environment or {}), {uploads: self.kept}, now
+            discover(integrations),
+            ENVIRONMENT | streams | (environment or {}),
+            {uploads: self.kept, **(parts or {})},
+            now,
         )
 
     async def send(
@@ -179,6 +188,14 @@ async def test_the_same_line_under_the_same_key_is_the_same_message(sender: Send
     without = [await sender.send(body) for _ in range(2)]
     assert len(set(sender.ids)) == 16
     assert without[0].headers["location"] != without[1].headers["location"]
+
+
+async def test_the_same_line_of_another_path_is_another_message(sender: Sender) -> None:
+    """Orders and credit notes that come in one night under one key."""
+    first = await sender.send(ndjson(order()), Idempotency_Key="night")
+    other = await sender.send(ndjson(credit_note()), "/api/credit-notes/bulk", Idempotency_Key="night")
+    assert (first.status, other.status, len(set(sender.ids))) == (202, 202, 2)
+    assert first.headers["location"] != other.headers["location"]
 
 
 async def test_what_was_done_already_is_nothing_to_do(sender: Sender) -> None:

@@ -6,26 +6,30 @@ import asyncio
 import hashlib
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from azure.core.exceptions import ServiceRequestError
 from starlette.types import Message, Scope
 
+from functions.composition.encryption import data_keys
 from functions.composition.processing import processor
-from shared.bulk import NDJSON
+from shared.bulk import NDJSON, running
 from shared.messages import Delivery
 from shared.sending import NotSent
 from tests.scale import SCALE
 from tests.unit.asgi import ask, scope_of
+from tests.unit.shared.encryption.vault import World
 from tests.unit.virtual_time import VirtualTime
 
 from .conftest import Running
 from .samples import order
 from .test_bulk import Sender, lines_of, ndjson, orders
 
+LONGEST_CALL = 300
+"""Seconds: `functionTimeout` of host.json."""
 CUTS = max(20, round(20 * SCALE))
 
 
@@ -297,6 +301,101 @@ async def test_a_bulk_by_upload() -> None:
     assert again.status == 202
     assert sender.ids[-2:] == sender.ids[898:900]
     assert len(set(sender.ids)) == 900
+
+
+@pytest.mark.parametrize("lines", [5, 3_000])
+async def test_where_claims_are_encrypted_no_upload_stays(lines: int) -> None:
+    """However long its answer; as long as some of it isn't kept it can be named again."""
+    keys = World().data_keys()
+    vault = {"SLUICE_DATA_KEY": "key:k", "SLUICE_ENCRYPT_CLAIMS": "true", "KeyVault__vaultUri": "https://v.example"}
+    sender = Sender(vault, {data_keys: keys})
+    named = await upload(sender, ndjson(*orders(lines)))
+    sender.running.lanes.failures = [None] * (lines - 2) + [NotSent("away")]
+    stopped = lines_of(await sender.send(named))[-1]["bulk"]
+    assert (stopped["status"], len(sender.kept.blocks)) == ("stopped", 1)
+    sender.running.lanes.failures = []
+    answer = await sender.send(named, f"/api/orders/bulk?after={stopped['through']}")
+    assert (lines_of(answer)[-1]["bulk"]["status"], sender.kept.blocks) == ("completed", {})
+
+
+def test_a_bulk_ends_before_the_host_would_end_it(time: VirtualTime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is on its way is still answered for, and the rest is taken from where it says."""
+    monkeypatch.setattr(running, "WINDOW_LINES", 20)
+    sender = Sender()
+    slow = sender.running.lanes.send
+
+    async def waits(*message: Any) -> None:
+        await asyncio.sleep(0.1)
+        await slow(*message)
+
+    sender.running.lanes.send = waits  # type: ignore[assignment]
+
+    async def story() -> None:
+        body, through, asked = ndjson(*orders(3_000)), 0, 0
+        while True:
+            asked += 1
+            began = time.clock()
+            reader = Reader(body, f"/api/orders/bulk?after={through}", Idempotency_Key="k")
+            await reader.ask(sender.running)
+            assert time.clock() - began < LONGEST_CALL - 20
+            last = reader.lines[-1]["bulk"]
+            assert last["through"] - through == last["accepted"] > 0
+            through = last["through"]
+            if last["status"] == "completed":
+                break
+            assert (last["status"], last["error"]["code"], last["error"]["retryAfter"]) == ("stopped", "UNAVAILABLE", 0)
+            assert time.clock() - began >= 240
+        assert (asked, sender.keys) == (2, [str(number) for number in range(1, 3_001)])
+
+    time.run(story())
+
+
+@pytest.mark.parametrize("each", [1.0, 3_600.0])
+def test_an_upload_that_is_not_read_in_time_says_so(time: VirtualTime, each: float) -> None:
+    """Nothing of it was reached, and nothing would be by the same again."""
+    sender = Sender()
+
+    async def story() -> None:
+        named = await upload(sender, ndjson(*orders(5)))
+
+        async def pieces(*_given: object, **_named: object) -> AsyncGenerator[bytes, None]:
+            for _ in range(400):
+                await asyncio.sleep(each)
+                yield b"{}"
+
+        sender.kept.stream = pieces  # type: ignore[method-assign]
+        reader = Reader(named)
+        await reader.ask(sender.running)
+        assert 240 <= time.clock() < 250
+        last = reader.lines[-1]["bulk"]
+        assert (last["status"], last["error"]["code"], last["error"]["retryAfter"]) == (
+            "stopped",
+            "PAYLOAD_TOO_LARGE",
+            None,
+        )
+
+    time.run(story())
+
+
+def test_who_reads_slowly_learns_in_time_where_to_go_on(time: VirtualTime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody has read yet is no reason to wait on when the time is over."""
+    monkeypatch.setattr(running, "WINDOW_LINES", 100)
+    sender = Sender()
+
+    class Slow(asyncio.Event):
+        async def wait(self) -> Literal[True]:
+            await asyncio.sleep(6)
+            return True
+
+    async def story() -> None:
+        reader = Reader(ndjson(*orders(6_500)), Idempotency_Key="k")
+        reader.may_read = Slow()
+        await reader.ask(sender.running)
+        last = reader.lines[-1]["bulk"]
+        assert (last["status"], 240 < time.clock() < LONGEST_CALL) == ("stopped", True)
+        assert last["through"] == len(sender.running.lanes.sent) == last["accepted"] < 6_500
+
+    time.run(story())
 
 
 @pytest.mark.parametrize("change", [{"size": 5}, {"sha256": "0" * 64}])

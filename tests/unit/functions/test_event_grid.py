@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from aiohttp import web
@@ -20,10 +21,15 @@ from functions.composition.secrets import secret_cache
 from functions.composition.undelivered import undelivered_drain
 from functions.composition.webhooks import webhooks
 from local_azure.testing import EventGrid
-from shared.messages import Registry
+from ops.dead_letters import redrive_of
+from shared.dead_letters import Action, DeadLetter, DeadLetterStore, Decision, Filters, Status
+from shared.messages import Integration, Registry
+from shared.tables.memory import MemoryTable
+from shared.webhooks import EventGrid as EventGridScheme
+from shared.work import Work
 from tests.unit.asgi import ask
 from tests.unit.functions.conftest import ENVIRONMENT, Running
-from tests.unit.functions.test_webhooks import NOW, SECRET, Vault, running, shop
+from tests.unit.functions.test_webhooks import NOW, SECRET, GridEvent, Vault, running, shop
 from tests.unit.memory import MemoryDeadLetters
 
 ATTRIBUTES = [{"name": "x-webhook-key", "type": "Static", "properties": {"value": SECRET, "isSecret": True}}]
@@ -151,3 +157,49 @@ async def test_the_composed_drain_knows_events_of_the_vault_from_others() -> Non
     assert not await deliver({"id": "7", "eventType": "other", "subject": "s", "data": {}})
     assert taken == [vault]
     assert len(app.lanes.sent) == 1
+
+
+async def test_what_several_sources_may_handle_is_nobodys() -> None:
+    """An event doesn't say which of them it was for: a person decides."""
+    two = Integration("two")
+
+    for name in ("grid-eu", "grid-us"):
+        two.receives(name, EventGridScheme())
+
+    @two.webhook("grid-eu", topic="made", key="id")
+    @two.webhook("grid-us", topic="made", key="id")
+    @two.webhook("grid-us", topic="sold", key="id")
+    async def handle(event: GridEvent, work: Work) -> None: ...
+
+    app = Running(Registry([two]), ENVIRONMENT, {secret_cache: Vault()}, lambda: NOW)
+    taking = app.composition.get(webhooks)
+    assert not await taking.take_undelivered({"id": "7", "eventType": "made", "subject": "s", "data": {}})
+    assert not app.lanes.sent
+    assert await taking.take_undelivered({"id": "7", "eventType": "sold", "subject": "s", "data": {}})
+    assert [one.headers.source for one in app.lanes.sent] == ["/webhooks/grid-us"]
+
+
+async def test_a_dead_letter_of_event_grid_is_replayed_once_somebody_handles_it() -> None:
+    """Until then it is open as before, as is one that is no event."""
+    store = DeadLetterStore(MemoryTable("deadletters"), cast("Any", None))
+
+    def letter(body: bytes) -> DeadLetter:
+        return DeadLetter(
+            identity=f"event-grid:{len(body)}", body=body, properties={}, source="event-grid", category="permanent",
+            code="DEAD_LETTERED", reason="", attempts=30, first_failure=NOW, last_failure=NOW,
+        )  # fmt: skip
+
+    event = {"id": "7", "eventType": "made", "subject": "s", "data": {}}
+    for body in (json.dumps(event).encode(), b"[]", b"no JSON"):
+        await store.put(letter(body))
+    done: list[tuple[Action, Status]] = []
+    order = Decision(by="operator", reason="there is a handler now")
+    for registry in (Registry([Integration("none")]), Registry([shop])):
+        app = Running(registry, ENVIRONMENT, {secret_cache: Vault(), dead_letter_store: store}, lambda: NOW)
+        redrive = redrive_of(app.composition)
+        known, _ = await store.newest(Filters(), 10)
+        for one in known:
+            found = await redrive.replay(one, order)
+            done.append((found.action, found.letter.status))
+        assert len(app.lanes.sent) == (registry.webhook("grid", "made") is not None)
+    assert sorted(done) == [*[(Action.FAILED, Status.OPEN)] * 5, (Action.PROJECT, Status.REPLAYED)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,12 +16,13 @@ import integrations
 from functions.composition.subscriptions import deliverer, deliveries, subscription_store, wake_queue
 from shared.authentication import api_key_entry
 from shared.messages import Registry, discover
-from shared.subscriptions import Deliveries, SubscriptionStore
+from shared.sending import NotSent
+from shared.subscriptions import Deliveries, Delivery, DeliveryStatus, SubscriptionStore
 from shared.tables import MemoryTable
 from tests.unit.asgi import Answer, ask
 from tests.unit.functions.conftest import ENVIRONMENT, Running
 from tests.unit.memory import MemoryWakes
-from tests.unit.shared.subscriptions.kit import Receiver, receiving, shop
+from tests.unit.shared.subscriptions.kit import NOW, Receiver, event, receiving, shop
 
 ROLES = {"alice": "reader", "bob": "reader", "carol": "producer", "olga": "operator"}
 KEYS = {name: secrets.token_urlsafe(32) for name in ROLES}
@@ -147,6 +149,108 @@ async def test_changes_meet_their_etag(app: Shop, receiver: Receiver) -> None:
     assert (await app.ask("PATCH", path, {"url": None})).status == 400
 
 
+async def test_a_filter_is_changed_path_by_path(app: Shop, receiver: Receiver) -> None:
+    """RFC 7396: a condition that isn't named stays, or more would leave than before."""
+    wide = {"country": {"in": ["France", "Spain"]}, "item": {"ge": 1, "lt": 9}}
+    made = await app.ask("POST", "subscriptions", asked(receiver.url + "/a", filter=wide))
+    path = f"subscriptions/{made.json['id']}"
+    for patch, left in (
+        ({}, wide),
+        ({"total": 3}, {**wide, "total": 3}),
+        ({"total": None, "item": {"ge": None, "le": 5}}, {**wide, "item": {"lt": 9, "le": 5}}),
+        ({"country": "France", "never": None}, {"country": "France", "item": {"lt": 9, "le": 5}}),
+        ({"country": None, "item": None}, {}),
+    ):
+        changed = await app.ask("PATCH", path, {"filter": patch}, Content_Type="application/merge-patch+json")
+        assert (changed.status, changed.json["filter"]) == (200, left)
+    await app.ask("PATCH", path, {"filter": {"item": {"ge": 1}}})
+    refused: list[Any] = [{"item": {"ge": None}}, {"item": {"like": 1}}, {"a b": 1}, {"a": {"b": {"c": 1}}}, {"a": []}]
+    for wrong in (*refused, None):
+        answer = await app.ask("PATCH", path, {"filter": wrong})
+        assert (answer.status, "filter" in answer.json["error"]["message"]) == (400, True), wrong
+    many = {f"p{number}": number for number in range(16)}
+    assert (await app.ask("PATCH", path, {"filter": many})).status == 400
+    assert (await app.ask("GET", path)).json["filter"] == {"item": {"ge": 1}}
+
+
+async def test_deleting_and_a_new_secret_meet_the_etag_and_so_does_what_the_app_changes(
+    app: Shop, receiver: Receiver
+) -> None:
+    receiver.answers["/a"] = 410
+    made = await app.ask("POST", "subscriptions", asked(receiver.url + "/a"))
+    path, old = f"subscriptions/{made.json['id']}", made.headers["etag"]
+    await app.ask("POST", f"{path}/test")
+    await app.send()
+    disabled = await app.ask("GET", path)
+    assert disabled.json["status"] == "disabled"
+    assert disabled.headers["etag"] != old
+    for method, to, body in (("PATCH", "", {"description": "b"}), ("POST", "/secret", None), ("DELETE", "", None)):
+        assert (await app.ask(method, path + to, body, If_Match=old)).status == 412
+    assert (await app.ask("GET", path)).headers["etag"] == disabled.headers["etag"]
+    rotated = await app.ask("POST", f"{path}/secret", If_Match=disabled.headers["etag"])
+    assert rotated.status == 200
+    assert (await app.ask("DELETE", path, If_Match=disabled.headers["etag"])).status == 412
+    assert (await app.ask("DELETE", path, If_Match=rotated.headers["etag"])).status == 204
+    assert (await app.ask("DELETE", path)).status == 404
+
+
+async def test_a_failure_is_another_version_too(app: Shop, receiver: Receiver) -> None:
+    receiver.answers["/a"] = 500
+    made = await app.ask("POST", "subscriptions", asked(receiver.url + "/a"))
+    path, seen = f"subscriptions/{made.json['id']}", {made.headers["etag"]}
+    for status in (500, 200):
+        receiver.answers["/a"] = status
+        await app.ask("POST", f"{path}/test")
+        await app.send()
+        shown = await app.ask("GET", path)
+        assert (shown.json["failingSince"] is None) is (status == 200)
+        seen.add(shown.headers["etag"])
+    assert len(seen) == 3
+
+
+async def test_what_the_broker_would_not_take_is_replayed_by_the_next_request(app: Shop, receiver: Receiver) -> None:
+    receiver.answers["/a"] = 410
+    path = f"subscriptions/{(await app.ask('POST', 'subscriptions', asked(receiver.url + '/a'))).json['id']}"
+    for _ in range(40):
+        await app.ask("POST", f"{path}/test")
+    await app.send()
+    receiver.answers["/a"] = 200
+    await app.ask("PATCH", path, {"status": "enabled"})
+    app.app.composition.get(deliverer)._known.clear()
+    since = {"since": (datetime.now(UTC) - timedelta(hours=1)).isoformat()}
+    app.queue.failures = [None, None, NotSent("the broker is away")]
+    assert (await app.ask("POST", f"{path}/replay", since)).status == 503
+    await app.send()
+    assert (await app.ask("GET", f"{path}/deliveries?status=pending")).json["count"] == 0
+    again = await app.ask("POST", f"{path}/replay", since)
+    assert again.json["replayed"] > 0
+    await app.send()
+    assert (await app.ask("GET", f"{path}/deliveries?status=delivered&top=200")).json["count"] == 40
+
+
+async def test_a_replay_reads_no_event_before_it_is_its_turn(app: Shop) -> None:
+    """500 of them may be 375 MiB."""
+    kept = app.app.composition.get(deliveries)
+    made = [
+        replace(Delivery.of("sub", event(number), "x", now=datetime.now(UTC)), status=DeliveryStatus.MISSED)
+        for number in range(3)
+    ]
+    await kept.begin(made)
+    found = await kept.missed("sub", since=NOW - timedelta(hours=1), most=10)
+    assert [(one.event, one.status) for one in found] == [(None, DeliveryStatus.MISSED)] * 3
+
+
+async def test_an_event_that_no_row_holds_is_not_sent_again(app: Shop, receiver: Receiver) -> None:
+    identity = (await app.ask("POST", "subscriptions", asked(receiver.url + "/a"))).json["id"]
+    large = Delivery.of(identity, event(1), "x" * 2_000_000, now=datetime.now(UTC))
+    await app.app.composition.get(deliveries).begin([large])
+    path = f"subscriptions/{identity}"
+    assert (await app.ask("GET", f"{path}/deliveries/{large.id}")).json["status"] == "failed"
+    assert (await app.ask("POST", f"{path}/deliveries/{large.id}/resend")).status == 409
+    assert (await app.ask("POST", f"{path}/replay", {"since": "2026-01-01T00:00:00Z"})).json["replayed"] == 0
+    assert app.queue.waiting == []
+
+
 async def test_what_was_missed_is_sent_again_once_it_is_enabled(app: Shop, receiver: Receiver) -> None:
     receiver.answers["/a"] = 410
     identity = (await app.ask("POST", "subscriptions", asked(receiver.url + "/a"))).json["id"]
@@ -175,7 +279,7 @@ async def test_what_was_missed_is_sent_again_once_it_is_enabled(app: Shop, recei
         "http://10.0.0.1/",
         "https://169.254.169.254/metadata",
         "https://168.63.129.16/",
-        "https://user:pass@127.0.0.1/",
+        "https://somebody@127.0.0.1/",
         "https://localhost.localdomain.invalid/",
         "nonsense",
     ],
@@ -258,7 +362,7 @@ async def test_a_payload_is_read_by_its_owner(app: Shop, receiver: Receiver) -> 
     identity = (await app.ask("POST", "subscriptions", asked(receiver.url + "/a"))).json["id"]
     delivery = (await app.ask("POST", f"subscriptions/{identity}/test")).json["id"]
     assert (await app.ask("GET", f"subscriptions/{identity}/deliveries/{delivery}/payload")).json == {"test": True}
-    for wrong in ("~turn", "~next:", "x", "0" * 300):
+    for wrong in ("~turn", "~next:", "x", "0" * 300, "0%00", "0%23", "0%3F", "0%5C", "0A"):
         assert (await app.ask("GET", f"subscriptions/{identity}/deliveries/{wrong}")).status == 404
 
 

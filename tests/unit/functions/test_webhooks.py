@@ -12,12 +12,16 @@ from urllib.parse import urlencode
 
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from starlette.requests import Request
 
 from functions.composition import CAPABILITIES, capabilities_of
 from functions.composition.declarations import declarations
 from functions.composition.secrets import secret_cache
-from functions.composition.webhooks import fetcher
+from functions.composition.webhooks import fetcher, webhooks
 from functions.openapi import document
+from shared.http_signatures import SignedRequest
+from shared.http_signatures.components import component, signature_base
+from shared.http_signatures.structured_fields import InnerList
 from shared.messages import Contract, Integration, Lane, Registry
 from shared.secrets import Secret, VaultUnavailable
 from shared.sending import NotSent
@@ -379,3 +383,13 @@ async def test_the_guide_runs(project: Path) -> None:
     await names["test_an_order_of_the_shop"]()
     assert set(Registry([names["shop"], names["erp"]]).webhook_sources) == {"shopify", "erp"}
     assert all(f"`{name}`" in guide for name in PRESETS)
+
+
+def test_headers_that_come_twice_are_joined_as_they_are_signed() -> None:
+    """By a comma and a space (RFC 9421, 2.1)."""
+    fields = [(b"host", b"app"), (b"x-part", b"1"), (b"x-part", b"2")]
+    scope = {"type": "http", "method": "POST", "path": "/x", "query_string": b"", "headers": fields, "scheme": "https"}
+    taking = running().composition.get(webhooks)
+    headers = taking._incoming(Request({**scope, "server": ("app", 443)}), b"").headers
+    base = signature_base(SignedRequest("POST", "https://app/x", headers, b""), InnerList((component("x-part"),), {}))
+    assert base.startswith(b'"x-part": 1, 2\n')

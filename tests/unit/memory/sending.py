@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from shared.messages import Headers
-from shared.sending import NotSent, OutgoingEvent, Together
+from shared.messages import Headers, Lane
+from shared.sending import BrokerMessage, NotSent, OutgoingEvent, Together
 
 from .edge import Edge
 
@@ -57,6 +57,19 @@ class MemoryLanes(Edge):
                 else:
                     found.append(None)
         return found
+
+    async def forward(self, lane: Lane, message: BrokerMessage) -> None:
+        """Take a message as it is."""
+        self._meet()
+        body = b"".join(bytes(part) for part in message.body)
+        self.sent.append(
+            Sent(
+                Headers.from_properties(
+                    {str(name): value for name, value in (message.application_properties or {}).items()}
+                ),
+                body,
+            )
+        )
 
     async def send_later(self, headers: Headers, body: bytes, when: datetime) -> None:
         """Take a delayed copy."""

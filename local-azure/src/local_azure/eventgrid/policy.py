@@ -60,12 +60,11 @@ _STATUSES: Final = {
     503: Outcome.BUSY,
     504: Outcome.TIMED_OUT,
 }
-_FINAL: Final = frozenset({Outcome.BAD_REQUEST, Outcome.TOO_LARGE})
-_FINAL_OF_WEBHOOKS: Final = frozenset({*_FINAL, Outcome.UNAUTHORIZED, Outcome.FORBIDDEN})
+_FINAL: Final = frozenset({Outcome.BAD_REQUEST, Outcome.TOO_LARGE, Outcome.FORBIDDEN})
+_FINAL_OF_WEBHOOKS: Final = frozenset({*_FINAL, Outcome.UNAUTHORIZED})
 _LEAST: Final = {
     Outcome.UNAUTHORIZED: 300.0,
     Outcome.NOT_FOUND: 300.0,
-    Outcome.FORBIDDEN: 300.0,
     Outcome.TIMED_OUT: 120.0,
     Outcome.BUSY: 30.0,
 }

@@ -63,6 +63,7 @@ def test_a_resource_of_azure_is_tried_again_where_a_webhook_is_not() -> None:
     destination = {"endpointType": "ServiceBusQueue", "properties": {"resourceId": "/x/queues/work"}}
     grid.put_subscription("orders", subscription({"destination": destination}))
     assert waits(grid, Outcome.UNAUTHORIZED)[1] == 300
+    assert waits(grid, Outcome.FORBIDDEN) == [0]
 
 
 def test_tries_and_minutes_are_limits() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from starlette.requests import Request
@@ -12,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from shared.http import answer_with
 from tests.unit.asgi import Answer, ask, scope_of
+from tests.unit.virtual_time import VirtualTime
 
 
 def left_behind() -> list[str]:
@@ -144,6 +147,30 @@ async def test_a_cancelled_invocation_ends_the_app() -> None:
         await running
     await asyncio.sleep(0)
     assert left_behind() == []
+
+
+def test_an_answer_that_nobody_reads_ends_before_the_host_ends_its_call() -> None:
+    """The host restarts the process of a call that lasts too long, and fails its neighbours with it."""
+    host = Path(__file__).parents[4] / "host.json"
+    hours, minutes, seconds = map(int, json.loads(host.read_text())["functionTimeout"].split(":"))
+    time = VirtualTime()
+
+    async def receive() -> Message:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def send(_: Message) -> None:
+        await asyncio.sleep(3_600)
+
+    async def story() -> None:
+        with pytest.raises(TimeoutError):
+            await mounted(endless)(scope_of("GET", "/"), receive, send)
+        assert time.clock() < hours * 3_600 + minutes * 60 + seconds
+        await asyncio.sleep(0)
+        assert left_behind() == []
+
+    time.run(story())
+    time.close()
 
 
 @pytest.mark.parametrize("after", [0, 1, 3])

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from azure.core.exceptions import ClientAuthenticationError
 
 from functions.composition import Composition
 from functions.composition.dead_letters import dead_letter_store
@@ -18,13 +19,16 @@ from functions.composition.platform import platform
 from functions.composition.secrets import secret_cache
 from local_azure.testing import EventGrid, Partner
 from local_azure.testing.event_grid import EventGridTopic
-from shared.dead_letters import DeadLetterStore
+from ops.dead_letters import redrive_of
+from shared.dead_letters import Action, DeadLetterStore, Decision, Filters, Status
 from shared.environment import WrongSettings
-from shared.messages import CloudEvent, Integration, Registry
+from shared.messages import CloudEvent, ErrorCode, Integration, Registry
 from shared.notifications import NotificationsUnavailable, Notifier, TopicPublisher
+from shared.secrets import UnknownSecret
 from shared.settings import Settings
-from shared.streams import StreamEvent
-from tests.unit.functions.conftest import ENVIRONMENT
+from shared.streams import StreamEvent, StreamReader
+from shared.tables.memory import MemoryTable
+from tests.unit.functions.conftest import ENVIRONMENT, Running
 from tests.unit.memory import MemoryDeadLetters
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
@@ -104,6 +108,30 @@ async def test_a_topic_that_does_not_answer_or_let_in_has_the_events_come_again(
     assert {event["id"] for event in await world.got()} == {"e1"}
 
 
+@pytest.mark.parametrize(
+    "failure",
+    [
+        ClientAuthenticationError("no identity", response=cast("Any", SimpleNamespace(status_code=400, reason=""))),
+        UnknownSecret("grid-key", "isn't in the vault"),
+        ValueError("no token"),
+    ],
+    ids=["identity", "vault", "other"],
+)
+async def test_an_app_that_cannot_show_who_it_is_has_the_events_come_again(failure: Exception) -> None:
+    """Whatever the token endpoint's status, or the kind of error: it tells nothing of the events."""
+
+    async def authorize() -> Mapping[str, str]:
+        raise failure
+
+    dead = MemoryDeadLetters()
+    publisher = TopicPublisher("https://topic.example/api/events", authorize)
+    away = Notifier(registry(), publisher, cast("DeadLetterStore", dead), now=lambda: NOW)
+    with pytest.raises(NotificationsUnavailable, match="who it is"):
+        await away.notify([logged(1), logged(2)])
+    await publisher.close()
+    assert not dead.letters
+
+
 async def test_what_the_topic_refuses_is_a_dead_letter_and_the_rest_arrives(world: World) -> None:
     """An event above Event Grid's size among good ones, and one that is none."""
     huge = logged(2, "order.shipped", data=json.dumps("x" * 1_100_000))
@@ -169,6 +197,30 @@ async def test_the_composed_app_publishes_with_a_key_of_the_vault_or_as_itself(w
     nothing = Composition(Settings.load(ENVIRONMENT), Registry([]))
     assert not capability(nothing).functions
     assert nothing.get(topic) is None
+
+
+async def test_a_dead_letter_of_notifications_is_published_when_it_is_replayed(world: World) -> None:
+    """What is refused again is open again; without a topic nothing is done."""
+    store = DeadLetterStore(MemoryTable("deadletters"), cast("Any", None))
+    reader = StreamReader(
+        store, consumer="notifications", source="notifications", failure=ErrorCode.REJECTED, now=lambda: NOW
+    )
+
+    async def refused(_: CloudEvent) -> list[bytes]:
+        raise ValueError("the topic answered 400")
+
+    await reader.read([logged(1)], refused)
+    (letter,), _ = await store.newest(Filters(), 10)
+    order = Decision(by="operator", reason="the topic is mended")
+    actions: list[Action] = []
+    for url in ("", world.topic.endpoint):
+        environment = {**ENVIRONMENT, "SLUICE_NOTIFICATION_URL": url}
+        app = Running(registry(), environment, {dead_letter_store: store, topic: world.publisher if url else None})
+        actions.append((await redrive_of(app.composition).replay(letter, order)).action)
+    assert actions == [Action.FAILED, Action.PROJECT]
+    assert [event["id"] for event in await world.got()] == ["e1"]
+    (letter,), _ = await store.newest(Filters(), 10)
+    assert letter.status is Status.REPLAYED
 
 
 VAULT = {"KeyVault__vaultUri": "https://vault.example"}

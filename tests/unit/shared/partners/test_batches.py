@@ -138,6 +138,20 @@ async def test_a_handler_that_gives_up_takes_nobody_along() -> None:
         assert b'"1"' not in carrier.asked[0].body
 
 
+@pytest.mark.parametrize("most", [1, 50])
+@pytest.mark.parametrize("started", [False, True])
+async def test_items_that_wait_for_others_end_with_the_partner(most: int, started: bool) -> None:
+    """Nobody waits for a request that is never made."""
+    patient = BatchCall("/batch", write=write, answer=Outcomes, read=read, most=most, wait=1)
+    async with world() as carrier:
+        waiting = asyncio.create_task(carrier.calls().together(patient, Parcel(reference="1")))
+        await asyncio.sleep(0.01 if started else 0)
+        await carrier.partners.close()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert not carrier.asked
+
+
 async def test_an_outcome_is_written_down() -> None:
     """A second run finds it, and asks nobody."""
     async with world() as carrier:

@@ -56,6 +56,12 @@ class Data(PartnerModel):
     send: Parcel | None = None
 
 
+class Strict(PartnerModel):
+    """What has no use for null."""
+
+    parcel: Parcel
+
+
 class Which(PartnerModel):
     """The variables."""
 
@@ -124,6 +130,32 @@ async def test_errors_are_a_refusal(document: str, partial: bool, says: str) -> 
         with pytest.raises(PartnerRefused, match=f"^carrier: graphql: {says}$") as raised:
             await carrier.calls().graphql(document, Data, Which(reference="P1"), partial=partial)
         assert b"message" in raised.value.body
+
+
+@pytest.mark.parametrize(
+    "data", [{"parcel": None, "must": None}, {"parcel": {"no": "reference"}}, "none"], ids=["null", "broken", "text"]
+)
+@pytest.mark.parametrize("partial", [False, True])
+async def test_errors_are_told_whatever_became_of_the_data(data: Any, partial: bool) -> None:
+    """A field without a value is null, which its model needn't take; the error says why it has none."""
+    error = {"message": "too often", "path": None, "extensions": {"code": "THROTTLED"}}
+    async with world() as carrier:
+        carrier.says("POST", "/graphql", status=200, json={"data": data, "errors": [error]})
+        with pytest.raises(PartnerRefused, match=r"answered with 1 errors \(THROTTLED\)"):
+            await carrier.calls().graphql(READ, Strict, Which(reference="P1"), partial=partial)
+
+
+@pytest.mark.parametrize("more", [{"errors": None}, {"errors": []}, {"extensions": None}])
+async def test_no_errors_are_written_in_several_ways(more: dict[str, Any]) -> None:
+    """As are the fields of one."""
+    async with world() as carrier:
+        carrier.says("POST", "/graphql", status=200, json={"data": {"parcel": {"reference": "P1"}}, **more})
+        found = await carrier.calls().graphql(READ, Data, Which(reference="P1"))
+        assert found.data == Data(parcel=Parcel(reference="P1"))
+        nothing = {"data": {"parcel": None}, "errors": [{"message": "x", "path": None, "extensions": None}]}
+        carrier.says("POST", "/graphql", status=200, json=nothing)
+        (error,) = (await carrier.calls().graphql(READ, Data, Which(reference="P1"), partial=True)).errors
+        assert (error.path, error.code) == ((), "")
 
 
 async def test_a_query_is_repeated_like_a_get() -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from shared.partners import (
     Caller,
     Calls,
+    InvalidAnswer,
     Nothing,
     Partner,
     PartnerFailed,
@@ -204,7 +205,7 @@ async def test_answers_differ_by_what_they_vary_with() -> None:
     assert bank.asked == 4
 
 
-@pytest.mark.parametrize("header", ["Authorization", "cookie", "X-API-Key"])
+@pytest.mark.parametrize("header", ["Authorization", "cookie", "X-API-Key", "X-Auth-Token", "Ocp-Customer"])
 async def test_nobody_gets_what_another_was_allowed_to_see(header: str) -> None:
     """A handler's own proofs are part of the question, also where the partner forgets to say so."""
     bank = Bank()
@@ -313,6 +314,40 @@ async def test_a_change_makes_what_was_read_old(method: str, status: int, kept: 
     asked = bank.asked
     await bank.rate()
     assert (bank.asked == asked) is kept
+
+
+async def test_a_change_makes_old_what_others_read() -> None:
+    """Whoever made it, and whatever the handlers' own headers and parameters were."""
+    bank = Bank()
+    bank.says(1, cache_control="max-age=600")
+    questions: list[dict[str, Any]] = [{}, {"headers": {"X-Auth-Token": "of one"}}, {"query": {"day": "monday"}}]
+    for question in questions:
+        await bank.rate(**question)
+    bank.api.answers("PATCH", "/rate", status=204)
+    await bank.calls().patch("/rate", Nothing, headers={"Authorization": "of the owner"})
+    bank.says(2)
+    assert [await bank.rate(**question) for question in questions] == [2, 2, 2]
+
+
+async def test_an_answer_that_breaks_the_contract_is_not_used_again() -> None:
+    """Though it says that it is good for an hour."""
+    bank = Bank()
+    bank.api.answers("GET", "/rate", {"no": "value"}, headers={"Cache-Control": "max-age=3600"}, times=1)
+    with pytest.raises(InvalidAnswer):
+        await bank.rate()
+    bank.says(2, cache_control="max-age=3600")
+    assert await bank.rate() == 2
+    assert await bank.rate() == 2
+
+
+@pytest.mark.parametrize("name", ["Idempotency-Key", "X-Correlation-ID", "traceparent", "Pragma"])
+async def test_what_differs_from_call_to_call_is_no_part_of_the_question(name: str) -> None:
+    """No answer depends on it."""
+    bank = Bank(idempotency_header="Idempotency-Key")
+    bank.says(1, cache_control="max-age=600")
+    for number in range(2):
+        await bank.rate(headers={name: str(number)})
+    assert bank.asked == 1
 
 
 @pytest.mark.parametrize("status", [201, 206])

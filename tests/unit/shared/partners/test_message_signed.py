@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+import threading
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from http_message_signatures import HTTPMessageVerifier, MappingKeyResolver, algorithms
 from yarl import URL
 
@@ -52,4 +55,43 @@ async def test_a_key_of_another_algorithm_is_no_fault_of_the_partner() -> None:
             await carrier.calls().post("/labels", Label, PARCEL)
         assert SHARED not in str(raised.value)
         assert not raised.value.sent
+        assert not raised.value.tells
         assert not carrier.asked
+
+
+async def test_what_cannot_be_signed_is_no_good_call_either() -> None:
+    """A breaker that is half open isn't closed by it."""
+    how = MessageSigned(secret="signing", how=Signer(algorithm="hmac-sha256", covered=(*COVERED, "x-absent")))
+    async with guarded(how, Vault(signing=SHARED)) as carrier:
+        with pytest.raises(PartnerError, match="the secret signing") as raised:
+            await carrier.calls().post("/labels", Label, PARCEL)
+        assert not raised.value.tells
+        assert not carrier.asked
+
+
+async def test_a_private_key_is_read_once_and_off_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading one of RSA takes as long as many signatures; a key that was rotated is read anew."""
+    read: list[bool] = []
+    load = serialization.load_pem_private_key
+
+    def counted(data: bytes, password: None) -> Any:
+        read.append(threading.current_thread() is threading.main_thread())
+        return load(data, password)
+
+    def pem() -> str:
+        key = rsa.generate_private_key(65537, 2048)
+        how = serialization.PrivateFormat.PKCS8
+        return key.private_bytes(serialization.Encoding.PEM, how, serialization.NoEncryption()).decode()
+
+    monkeypatch.setattr(serialization, "load_pem_private_key", counted)
+    vault = Vault(signing=pem())
+    how = Signer(algorithm="rsa-pss-sha512", covered=COVERED)
+    async with guarded(MessageSigned(secret="signing", how=how), vault) as carrier:
+        for _ in range(3):
+            await carrier.calls().post("/labels", Label, PARCEL)
+        assert read == [False]
+        vault.rotate("signing", pem())
+        vault.cached.clear()
+        for _ in range(3):
+            await carrier.calls().post("/labels", Label, PARCEL)
+        assert read == [False, False]

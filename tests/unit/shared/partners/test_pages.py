@@ -18,6 +18,7 @@ from shared.partners import (
     PartnerModel,
 )
 from shared.partners.paging import Page
+from shared.partners.paths import check_path
 from shared.resilience import RetryPlan
 from tests.unit.shared.partners.test_auth import served
 from tests.unit.shared.partners.world import Label, World, world
@@ -136,6 +137,28 @@ async def test_pages_of_a_second_run_are_the_same_calls() -> None:
         assert len(set(keys)) == 3
 
 
+@pytest.mark.parametrize(
+    "option", [{"once": True}, {"fallback": lambda _: Labels(labels=())}], ids=["once", "fallback"]
+)
+async def test_pages_are_neither_kept_nor_made_up(option: dict[str, Any]) -> None:
+    """What isn't the partner's answer doesn't lead to the next page: a second run would end after the first."""
+    async with listing(linked) as (carrier, asked):
+        with pytest.raises(TypeError, match="no once and no fallback"):
+            await anext(carrier.calls().pages("/labels", Labels, LinkPages(), **option))
+        assert not asked
+
+
+async def test_what_was_kept_has_no_headers() -> None:
+    """Those of an earlier answer aren't its own."""
+    async with listing(linked) as (carrier, _):
+        for run in range(2):
+            calls = carrier.calls()
+            await calls.get("/other", Labels)
+            assert "link" in calls.headers
+            await calls.get("/labels", Labels, once=True)
+            assert ("link" in calls.headers) is not bool(run)
+
+
 @pytest.mark.parametrize("cursors", [["c"], ["a", "b", "a"]], ids=["itself", "back"])
 async def test_a_cursor_that_jumps_back_is_caught(cursors: list[str]) -> None:
     """Instead of reading without end."""
@@ -225,3 +248,30 @@ def test_a_link_header_is_read_by_its_grammar(header: str, target: str | None) -
     """RFC 8288, 3: names without case, several relations, the first rel; what is malformed or endless says nothing."""
     found = LinkPages().after(Page("/x", {}), None, {"link": header}, "https://carrier")
     assert (found.path if found else None) == (None if target is None else f"/{target}")
+
+
+@pytest.mark.parametrize(
+    ("base", "target", "path"),
+    [
+        ("https://carrier/v2", "/v2/items/a%2Fb?page=2", "/items/a%2Fb"),
+        ("https://carrier/v2", "/v2/items/a%252Fb", "/items/a%252Fb"),
+        ("https://carrier/v2", "https://carrier:443/v2/items", "/items"),
+        ("https://Carrier:443/v2", "https://carrier/v2/items", "/items"),
+        ("http://carrier:8080", "http://carrier:8080/items", "/items"),
+    ],
+)
+def test_a_link_is_asked_for_as_it_is_written(base: str, target: str, path: str) -> None:
+    """An escaped slash stays one, and a port that goes without saying is none of another host."""
+    found = LinkPages().after(Page("/items", {}), None, {"link": f"<{target}>; rel=next"}, base)
+    assert found is not None
+    assert found.path == path
+    check_path(found.path)
+
+
+@pytest.mark.parametrize(
+    "target", ["https://carrier:444/v2/x", "http://carrier/v2/x", "https://me@carrier/v2/x", "https://carrier:x/v2/x"]
+)
+def test_a_link_to_another_port_leads_elsewhere(target: str) -> None:
+    """As one with another scheme or a user does."""
+    with pytest.raises(ValueError, match=r"."):
+        LinkPages().after(Page("/items", {}), None, {"link": f"<{target}>; rel=next"}, "https://carrier/v2")

@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import pairwise
 from typing import Any
 
@@ -246,6 +246,50 @@ async def test_a_stream_ends_with_the_messages_time() -> None:
         with pytest.raises(PartnerFailed, match=r"no time left|nothing more"):
             async with carrier.calls(deadline=soon).lines("/labels", Label) as labels:
                 [one async for one in labels]
+        async with carrier.calls().events("/labels") as events:
+            assert [one async for one in events] == []
+
+
+async def test_what_else_fails_while_a_stream_is_read_is_not_its_partners() -> None:
+    """Another partner's failure opens no breaker here."""
+    options: dict[str, Any] = {"breaker": BreakerPolicy(failures=1)}
+    async with streaming("application/x-ndjson", text(LINES), text(LINES), **options) as (carrier, _):
+        async with AsyncExitStack() as stack:
+            stack.enter_context(pytest.raises(PartnerFailed, match=r"^other: "))
+            labels = await stack.enter_async_context(carrier.calls().lines("/labels", Label))
+            await anext(labels)
+            raise PartnerFailed("other", "labels", "answered 500", status=500)
+        async with carrier.calls().lines("/labels", Label) as labels:
+            assert len([one async for one in labels]) == 5
+
+
+async def test_a_failure_that_is_swallowed_counts_all_the_same() -> None:
+    """The partner failed, whatever the handler makes of it."""
+    options: dict[str, Any] = {"breaker": BreakerPolicy(failures=1)}
+    async with streaming("application/x-ndjson", text(LINES, breaks=True), **options) as (carrier, _):
+        async with carrier.calls().lines("/labels", Label) as labels:
+            with pytest.raises(PartnerFailed):
+                [one async for one in labels]
+        with pytest.raises(PartnerUnavailable, match="its breaker is open"):
+            async with carrier.calls().lines("/labels", Label):
+                pass
+
+
+@pytest.mark.parametrize("seconds", [0.2, 0.05])
+async def test_a_stream_that_had_less_than_its_time_blames_nobody(seconds: float) -> None:
+    """Its message had no more of it, since other calls took theirs."""
+
+    async def late(request: web.Request) -> web.Response:
+        await asyncio.sleep(2 * seconds)
+        return web.Response(status=204)
+
+    options: dict[str, Any] = {"timeouts": Timeouts(total=5), "breaker": BreakerPolicy(failures=1)}
+    async with served(late) as url, world(urls={"carrier": url}, **options) as carrier:
+        calls = carrier.calls(deadline=asyncio.get_running_loop().time() + seconds)
+        calls._numbers["an earlier call"] = 1
+        with pytest.raises(PartnerFailed, match=r"no answer within|nothing more"):
+            async with calls.lines("/labels", Label):
+                pass
         async with carrier.calls().events("/labels") as events:
             assert [one async for one in events] == []
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -63,9 +63,10 @@ class Blobs:
     def __init__(self, **blobs: bytes) -> None:
         self.blobs = dict(blobs)
 
-    async def names(self, most: int) -> list[str]:
-        """The first."""
-        return sorted(self.blobs)[:most]
+    async def names(self) -> AsyncIterator[str]:
+        """In their order."""
+        for name in sorted(self.blobs):
+            yield name
 
     async def read(self, name: str, *, largest: int) -> bytes | None:
         """None where it is larger."""
@@ -145,3 +146,19 @@ async def test_a_drain_ends_with_its_time_and_leaves_what_is_too_large(monkeypat
     monkeypatch.setattr("shared.undelivered.drain.LARGEST", 10)
     assert await world.drain.drain(lambda: True)
     assert len(world.blobs.blobs) == 2
+
+
+async def test_what_stays_keeps_nothing_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Be it much, and every run short: each goes on where the one before ended, and the last of them begins anew."""
+    monkeypatch.setattr("shared.undelivered.drain.LARGEST", 500)
+    large = {f"a{number:04}": b"x" * 1_000 for number in range(1_200)}
+    world = World(**large, b=blob({**CLOUD, "type": "ours"}))
+    for _ in range(3):
+        left = iter([True] * 500)
+        done = await world.drain.drain(lambda left=left: next(left, False))  # type: ignore[misc]
+    assert done
+    assert len(world.delivered) == 1
+    assert world.blobs.blobs == large
+    world.blobs.blobs["a"] = blob({**CLOUD, "type": "ours"})
+    assert await world.drain.drain(lambda: True)
+    assert len(world.delivered) == 2
