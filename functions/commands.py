@@ -23,6 +23,7 @@ from shared.http import (
     caller_of,
     content_encoding,
     correlation_id,
+    count_messages,
     declared_length,
     error,
     id_under,
@@ -132,6 +133,7 @@ class Commands:
                     if message_id == asked_id and await self._is_known_otherwise(operation):
                         raise Refused(_used_before(), str(message_id))
                     await self._intake().accept(command, operation, correlation_id=correlation_id(), client=client)
+                    count_messages(request, 1)
         except MessageError as refused:
             return error(refused.code, refused.message, now=self._now(), details=refused.details)
         except Refused as refused:

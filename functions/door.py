@@ -27,21 +27,31 @@ __all__ = ["Door"]
 _REQUEST_FIELDS = (
     "Accept",
     "Authorization",
+    "Cache-Control",
     "Content-Type",
     "Idempotency-Key",
+    "If-Match",
+    "If-Modified-Since",
     "If-None-Match",
+    "If-Unmodified-Since",
+    "Last-Event-ID",
+    "OData-MaxVersion",
+    "OData-Version",
     "Prefer",
     "X-API-Key",
     "X-Correlation-ID",
     "traceparent",
 )
 _ANSWER_FIELDS = (
+    "Age",
     "Deprecation",
     "ETag",
     "Link",
     "Location",
+    "OData-Version",
     "Operation-Id",
     "Operation-Request",
+    "Preference-Applied",
     "RateLimit",
     "RateLimit-Policy",
     "Retry-After",
@@ -127,6 +137,6 @@ def _limited_by(table: RouteTable) -> Callable[[str, str], str | None]:
         route = table.find(method, path)
         if route is None:
             return None if table.access(method, path) is None else ""
-        return None if route.access is None else route.name
+        return None if route.access is None else route.limit
 
     return name

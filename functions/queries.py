@@ -36,7 +36,7 @@ __all__ = ["AFTER", "Queries"]
 AFTER = "$skiptoken"
 PAGE = 50
 MAX_KEY = 128
-_VARY = ", Accept, Prefer, OData-MaxVersion, OData-Version"
+_VARY = ", Prefer, OData-MaxVersion, OData-Version"
 _PREFERRED = re.compile(r"(?:^|,)\s*(?:odata\.)?maxpagesize\s*=\s*\"?([0-9]{1,6})\"?\s*(?:,|;|$)", re.IGNORECASE)
 
 

@@ -103,6 +103,7 @@ class Views:
                     access=READERS,
                     query=NAMES | {AFTER},
                     described=False,
+                    limited_as=f"GET /{name}",
                 )
             yield Route(
                 method="GET",
@@ -111,6 +112,7 @@ class Views:
                 access=READERS,
                 query=frozenset({"$select", "$expand"}),
                 described=False,
+                limited_as=f"GET /{name}/{{key}}",
             )
         elif fields:
             yield Route(

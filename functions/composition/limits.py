@@ -74,7 +74,7 @@ def limits(composition: Composition) -> tuple[Limiter, UsageMeter] | None:
 
 def wrong_routes(plans: Plans | None, routes: list[Route]) -> list[str]:
     """What plans limit that isn't there, or that everybody may call unlimited."""
-    known = {one.name for one in routes if one.access is not None}
+    known = {one.limit for one in routes if one.access is not None}
     return [
         f"SLUICE_RATE_PLANS: the plan {plan.name} limits {route}, which is no route that callers are checked on"
         for plan in (plans.plans.values() if plans is not None else ())
@@ -89,7 +89,7 @@ def capability(composition: Composition) -> Capability:
     return Capability(
         name="limits",
         routes=[usage_route(lambda: TableUsage(composition.get(limits_table)), plans, now=composition.now)],
-        metrics=[Metrics.requests_limited],
+        metrics=[Metrics.requests_limited, Metrics.limits_failures],
         resources=[LIMITS],
         needs=[
             Need(access=Access.WRITE, to=LIMITS, why="Leases tokens of limits, and counts what was used.", by=[ROUTES])

@@ -78,10 +78,14 @@ var ranges = [for one in allowedRanges: '<address-range from="${one.first}" to="
 var doorFragment = '<fragment><check-header name="X-Azure-FDID" failed-check-httpcode="403" failed-check-error-message="Calls come through Front Door." ignore-case="true"><value>${frontDoorId}</value></check-header></fragment>'
 var addressesFragment = behindFrontDoor ? doorFragment : empty(allowedRanges) ? '<fragment />' : '<fragment><ip-filter action="allow">${join(ranges, '')}</ip-filter></fragment>'
 var declared = loadJsonContent('../declarations.json')
-var openIds = [for one in moreIssuers: '<openid-config url="${one.issuer}/.well-known/openid-configuration" />']
+// Auth0's issuers end with a slash.
+var openIds = [for one in moreIssuers: '<openid-config url="${one.issuer}${endsWith(one.issuer, '/') ? '' : '/'}.well-known/openid-configuration" />']
 var audiences = [for one in moreIssuers: '<audience>${join(one.audiences, '</audience><audience>')}</audience>']
 var issuers = [for one in moreIssuers: '<issuer>${one.issuer}</issuer>']
-var callersTemplate = replace(replace(replace(loadTextContent('../policies/callers.xml'), '__OPENID__', join(openIds, '')), '__AUDIENCES__', join(audiences, '')), '__ISSUERS__', join(issuers, ''))
+var openIdLines = replace(join(openIds, ''), '&', '&amp;')
+var audienceLines = replace(join(audiences, ''), '&', '&amp;')
+var issuerLines = replace(join(issuers, ''), '&', '&amp;')
+var callersTemplate = replace(replace(replace(loadTextContent('../policies/callers.xml'), '__OPENID__', openIdLines), '__AUDIENCES__', audienceLines), '__ISSUERS__', issuerLines)
 // Another issuer's roles may be in another claim: then the app alone asks for one.
 var rolesTemplate = empty(moreIssuers) ? callersTemplate : replace(replace(callersTemplate, '<required-claims>', '<!--'), '</required-claims>', '-->')
 var callersFragment = empty(issuer) ? '<fragment />' : replace(rolesTemplate, '__OPEN__', declared.openRoutes)
@@ -99,7 +103,7 @@ var limitsByTier = {
 var limitsFragment = limitsByTier[sku]
 
 var values = {
-  'sluice-openid-url': empty(issuer) ? 'none' : '${issuer}/.well-known/openid-configuration'
+  'sluice-openid-url': empty(issuer) ? 'none' : '${issuer}${endsWith(issuer, '/') ? '' : '/'}.well-known/openid-configuration'
   'sluice-issuer': empty(issuer) ? 'none' : issuer
   'sluice-audience': empty(audience) ? 'none' : audience
   'sluice-calls-per-minute': string(callsPerMinute)

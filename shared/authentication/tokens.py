@@ -212,11 +212,11 @@ def _caller(claims: Mapping[str, Any], rules: TokenRules) -> Caller:
     given = _claim(claims, rules.roles)
     names = {name for name in given if isinstance(name, str)} if isinstance(given, list) else set()
     scopes = claims.get("scp")
-    delegated = isinstance(scopes, str)
     if isinstance(scopes, str):
         names |= set(scopes.split())
     client = _text(claims, "azp", "appid")
     user = _text(claims, "oid", "sub")
+    delegated = isinstance(scopes, str) or (bool(rules.name) and not _is_of_client(claims, client))
     name = "/".join(part for part in (client, user if delegated or not client else "") if part)
     if not name:
         raise Unauthenticated("The token doesn't say whose it is.")
@@ -225,6 +225,15 @@ def _caller(claims: Mapping[str, Any], rules: TokenRules) -> Caller:
     elif name.startswith(tuple(f"{other}:" for other in rules.others)):
         raise Unauthenticated("The token's client has a name of another issuer's.")
     return Caller(name, frozenset(role for role in Role if role in names))
+
+
+def _is_of_client(claims: Mapping[str, Any], client: str) -> bool:
+    """Whether a token is an app's own. Entra ID tells by `scp` that it is a user's; another issuer by a subject that
+    isn't the client (RFC 9068, section 5). That may be a service account, too: one caller all the same.
+    """
+    subject = _text(claims, "sub")
+    is_app_of_entra = "tid" in claims and subject == _text(claims, "oid")
+    return subject in ("", client, f"{client}@clients") or is_app_of_entra  # the latter two Auth0's and Entra ID's
 
 
 def _claim(claims: Mapping[str, Any], path: str) -> Any:

@@ -1,13 +1,13 @@
 """HTTP: the API's plumbing between FastAPI, the platform and the lanes."""
 
-from .answers import accepted, error, internal_error, status_of, success
+from .answers import accepted, count_messages, error, internal_error, status_of, success
 from .bodies import BadBody, NamedUpload, content_encoding, declared_length, media_type, named_upload, read_body
 from .commands import Refused
 from .conditional import answer_if_changed, max_age_of, precondition, reuse
 from .guarded import Guarded, caller_of
 from .idempotency import LONGEST_KEY, id_of_line, id_under, idempotency_key
 from .intake import Intake
-from .limited import Limited, charge, count_messages
+from .limited import Limited, charge
 from .mounting import ClassicBridge, answer_with, key_in_path
 from .observed import ROUTE, Observed, correlation_id
 from .operations import Operation, OperationSigner, Submission, mark_of

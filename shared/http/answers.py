@@ -5,12 +5,15 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from shared.messages import ErrorCode, rfc3339
 
-__all__ = ["accepted", "error", "internal_error", "status_of", "success"]
+__all__ = ["MESSAGES", "accepted", "count_messages", "error", "internal_error", "status_of", "success"]
 
+MESSAGES = "messages"
+"""In the state of a request: how many accepted messages it brought."""
 _STATUS = {
     ErrorCode.MALFORMED_JSON: 400,
     ErrorCode.VALIDATION_ERROR: 400,
@@ -90,6 +93,11 @@ def success(
         **(more or {}),
     }
     return JSONResponse(body, status_code=code, headers=dict(headers or {}))
+
+
+def count_messages(request: Request, messages: int) -> None:
+    """Tell how many messages a request brought that were accepted; without it none count as its client's usage."""
+    setattr(request.state, MESSAGES, messages)
 
 
 def accepted(message_id: UUID, *, location: str, now: datetime, milliseconds: int) -> Response:

@@ -20,7 +20,7 @@ __all__ = ["answer_if_changed", "etag_of_body", "max_age_of", "precondition", "r
 _TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 _MAX_AGE = re.compile(r'(?:^|[\s,])max-age="?(\d{1,9})"?(?=[\s,]|$)', re.IGNORECASE)
 _NO_CACHE = re.compile(r"(?:^|[\s,])no-(?:cache|store)(?=[\s,]|$)", re.IGNORECASE)
-_CREDENTIALS = "Authorization, X-API-Key"
+_VARY = "Authorization, X-API-Key, Accept, Accept-Encoding"
 
 
 def etag_of_body(body: bytes) -> str:
@@ -54,7 +54,7 @@ def reuse(*, max_age: float, stale: float, private: bool, age: float = 0) -> dic
     else:
         directives = ["private"] if private else [f"s-maxage={max_age:.0f}"]
         directives += [f"max-age={max_age:.0f}", *([f"stale-while-revalidate={stale:.0f}"] if stale > 0 else [])]
-    headers = {"Cache-Control": ", ".join(directives), "Vary": _CREDENTIALS}
+    headers = {"Cache-Control": ", ".join(directives), "Vary": _VARY}
     return headers | ({"Age": f"{int(age + 0.999)}"} if max_age > 0 else {})
 
 

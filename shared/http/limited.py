@@ -10,13 +10,13 @@ from shared.limits import Limiter, UsageMeter, Verdict
 from shared.messages import ErrorCode
 from shared.telemetry import Metrics
 
-from .answers import error
+from .answers import MESSAGES, error
 
-__all__ = ["ANYBODY", "Limited", "charge", "count_messages"]
+__all__ = ["ANYBODY", "Limited", "charge"]
 
 ANYBODY = "anybody"
 """The client where callers aren't checked: they are limited together."""
-_LIMITS, _MESSAGES = "limits", "messages"
+_LIMITS = "limits"
 
 
 class Limited:
@@ -68,7 +68,7 @@ class Limited:
             await answer(scope, receive, send)
             return
         state[_LIMITS] = verdict
-        status = size = 0
+        size = 0
 
         async def receive_counted() -> Message:
             nonlocal size
@@ -77,9 +77,8 @@ class Limited:
             return message
 
         async def send_counted(message: Message) -> None:
-            nonlocal status, size
+            nonlocal size
             if message["type"] == "http.response.start":
-                status = message["status"]
                 message["headers"] = [*message["headers"], *verdict.fields()]
             else:
                 size += len(message.get("body", b""))
@@ -88,7 +87,7 @@ class Limited:
         try:
             await self._app(scope, receive_counted, send_counted)
         finally:
-            messages = state.get(_MESSAGES, 1 if status == 202 else 0)
+            messages = state.get(MESSAGES, 0)
             self._usage.add(client, verdict.plan, messages=messages, size=size)
 
 
@@ -97,8 +96,3 @@ def charge(request: Request, tokens: int) -> None:
     verdict: Verdict | None = getattr(request.state, _LIMITS, None)
     if verdict is not None:
         verdict.charge(tokens - 1)
-
-
-def count_messages(request: Request, messages: int) -> None:
-    """Tell how many messages a request brought that were accepted; without it a 202 counts as one."""
-    setattr(request.state, _MESSAGES, messages)

@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import re
 from urllib.parse import quote
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -16,6 +17,9 @@ SMALLEST = 1_024
 _IN_PLACE = 65_536
 """Bytes that are compressed on the loop, in about a millisecond; more go to a thread."""
 _GZIP_LEVEL, _BROTLI_QUALITY = 5, 4
+_LINKED = "-hal"
+"""Ends the ETag of an answer with links: its bytes are others."""
+_TAG = re.compile(rb'"([^"]*)"')
 _TYPES = ("application/json", "application/hal+json", "application/problem+json", "application/xml", "text/")
 
 
@@ -40,6 +44,8 @@ class Presented:
         headers = Headers(scope=scope)
         encoding = chosen_encoding(headers.get("accept-encoding", ""))
         wants_links = HAL in headers.get("accept", "")
+        if wants_links:
+            scope["headers"] = [(name, _own_tags(name, value)) for name, value in scope["headers"]]
         start: Message | None = None
 
         async def present(message: Message) -> None:
@@ -56,6 +62,8 @@ class Presented:
                 answered = MutableHeaders(scope=began)
                 if wants_links and body and began["status"] < 300:
                     body = self._linked(scope, answered, body)
+                elif wants_links and (began["status"] in (304, 412) or scope["method"] == "HEAD"):
+                    _mark_linked(answered)
                 body = await _compressed(answered, body, encoding if scope["method"] != "HEAD" else "")
                 message = {**message, "body": body}
             await send(began)
@@ -78,7 +86,7 @@ class Presented:
         if "location" in answered:
             links["operation"] = {"href": answered["location"]}
         answered["Content-Type"] = HAL
-        answered.add_vary_header("Accept")
+        _mark_linked(answered)
         opened = b'{"_links":' + json.dumps(links, separators=(",", ":")).encode() + (b"," if content else b"")
         linked = opened + body.lstrip()[1:]  # the rest as it was: a number is not written anew
         if "content-length" in answered:
@@ -86,11 +94,39 @@ class Presented:
         return linked
 
 
+def _mark_linked(answered: MutableHeaders) -> None:
+    _vary(answered, "Accept")
+    if (etag := answered.get("etag", "")).endswith('"'):
+        answered["ETag"] = f'{etag[:-1]}{_LINKED}"'
+
+
+def _own_tags(name: bytes, value: bytes) -> bytes:
+    """The ETags of a condition as they are without links. That of the plain answer names the same version (`If-Match`),
+    but not the same bytes.
+    """
+    if name not in (b"if-none-match", b"if-match"):
+        return value
+    suffix = _LINKED.encode()
+
+    def plain(found: re.Match[bytes]) -> bytes:
+        if found[1].endswith(suffix):
+            return b'"%s"' % found[1].removesuffix(suffix)
+        return found[0] if name == b"if-match" else b'""'
+
+    return _TAG.sub(plain, value)
+
+
+def _vary(answered: MutableHeaders, name: str) -> None:
+    known = answered.get("vary", "")
+    if name.lower() not in [one.strip().lower() for one in known.split(",")]:
+        answered["Vary"] = f"{known}, {name}" if known else name
+
+
 async def _compressed(answered: MutableHeaders, body: bytes, encoding: str) -> bytes:
     kind = answered.get("content-type", "")
     if len(body) < SMALLEST or "content-encoding" in answered or not kind.startswith(_TYPES):
         return body
-    answered.add_vary_header("Accept-Encoding")
+    _vary(answered, "Accept-Encoding")
     if not encoding:
         return body
     shorter = _encode(body, encoding) if len(body) <= _IN_PLACE else await asyncio.to_thread(_encode, body, encoding)

@@ -53,6 +53,8 @@ class Route:
         What a GET may take, where that isn't what all others may.
     direct:
         Goes to its endpoint straight, past FastAPI's middleware; for paths without parameters.
+    limited_as:
+        The name of the route whose limits count for it too: it is the same under another path.
     """
 
     method: str
@@ -66,6 +68,7 @@ class Route:
     described: bool = True
     seconds: float | None = None
     direct: bool = False
+    limited_as: str = ""
 
     def __post_init__(self) -> None:
         if self.path and not all(_PATH.fullmatch(part) for part in self.path.split("/")):
@@ -87,6 +90,11 @@ class Route:
     def name(self) -> str:
         """Method and path without the prefix, as people name it: `POST /orders`."""
         return f"{self.method} /{self.path}"
+
+    @property
+    def limit(self) -> str:
+        """The name under which plans limit it."""
+        return self.limited_as or self.name
 
     @property
     def is_anonymous(self) -> bool:

@@ -92,8 +92,12 @@ class BlockStore(Protocol):
         """So many tokens of a client's bucket, or none."""
         ...
 
-    async def lease_quota(self, client: str, quota: Quota, wanted: int) -> Block:
-        """Up to so many tokens of a client's quota."""
+    async def lease_quota(self, client: str, quota: Quota, wanted: int, *, lease: str = "") -> Block:
+        """Up to so many tokens of a client's quota.
+
+        `lease` names it, `<instance>.<number>`: where the instance's last lease of this quota has that name, it is
+        answered again and nothing more is leased.
+        """
         ...
 
     async def close(self) -> None:

@@ -1,10 +1,13 @@
 """One instance's part of a shared limit: a block of tokens that it spends, and leases anew when it is spent."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from math import ceil, inf
+from uuid import uuid4
 
 from shared.resilience import TokenBucket
+from shared.telemetry import Metrics, log_event
 
 from .blocks import Block, BlockStore, Quota, SharedRate
 
@@ -18,6 +21,8 @@ _JITTER_BLOCKS = 4
 _SPENT_SURELY = 0.7
 """Of what is spent in a block's life at the latest pace: what is leased beyond would be lost."""
 _SOONEST = 0.001
+_MOST_LEASES = 3
+"""Of a quota for one request: one whose outcome was unknown, what is owed since then, and one more."""
 
 
 class Surroundings:
@@ -31,16 +36,32 @@ class Surroundings:
         Seconds, monotonic.
     random:
         Returns 0 … 1.
+    instance:
+        A name of this process that no other has; a random one by default.
     """
 
     def __init__(
-        self, store: BlockStore, *, instances: int, clock: Callable[[], float], random: Callable[[], float]
+        self,
+        store: BlockStore,
+        *,
+        instances: int,
+        clock: Callable[[], float],
+        random: Callable[[], float],
+        instance: str = "",
     ) -> None:
         self.store = store
         self.instances = instances
         self.clock = clock
         self.random = random
         self.away_until = -inf
+        self._is_away = False
+        self._instance = instance or uuid4().hex[:12]
+        self._leases = 0
+
+    def name_lease(self) -> str:
+        """A name that no other lease has."""
+        self._leases += 1
+        return f"{self._instance}.{self._leases}"
 
     async def ask(self, lease: Callable[[], Awaitable[Block]]) -> Block | None:
         """What the store leases; None where it is away."""
@@ -48,10 +69,18 @@ class Surroundings:
             return None
         try:
             async with asyncio.timeout(STORE_SECONDS):
-                return await lease()
-        except Exception:  # whatever a store raises: this instance keeps to its share
+                block = await lease()
+        except Exception as failure:  # whatever a store raises: this instance keeps to its share
             self.away_until = self.clock() + AWAY_SECONDS
+            Metrics.limits_failures.add(1)
+            if not self._is_away:
+                self._is_away = True
+                log_event("limits shared no more", level=logging.WARNING, error=failure)
             return None
+        if self._is_away:
+            self._is_away = False
+            log_event("limits shared again")
+        return block
 
 
 class LeasedRate:
@@ -181,7 +210,18 @@ class LeasedQuota:
         The period's name and the seconds that are left of it, now.
     """
 
-    __slots__ = ("_around", "_client", "_leasing", "_left", "_level", "_of", "_period", "_refused_until", "quota")
+    __slots__ = (
+        "_around",
+        "_asked",
+        "_client",
+        "_leasing",
+        "_left",
+        "_level",
+        "_of",
+        "_period",
+        "_refused_until",
+        "quota",
+    )
 
     def __init__(
         self, client: str, quota: Quota, around: Surroundings, *, period: Callable[[], tuple[str, float]]
@@ -194,6 +234,7 @@ class LeasedQuota:
         self._left = 0
         self._level = float(quota.most)
         self._refused_until = -inf
+        self._asked: tuple[str, int] | None = None
         self._leasing = asyncio.Lock()
 
     def spend(self) -> bool:
@@ -213,22 +254,39 @@ class LeasedQuota:
                 return 0.0
             period, ends_in = self._period()
             if period != self._of:
-                self._of, self._left, self._level = period, 0, float(self.quota.most)
+                self._of, self._left, self._level, self._asked = period, 0, float(self.quota.most), None
             elif self._around.clock() < self._refused_until:
                 return ends_in
-            owed = min(0, self._left)
-            wanted = self.quota.block - owed
-            block = await self._around.ask(lambda: self._around.store.lease_quota(self._client, self.quota, wanted))
-            if block is None:
-                if self._level < 1:  # it was used up before
-                    return ends_in
-                self._left -= 1
-                return 0.0
-            self._left, self._level = owed + block.tokens, block.level
-            if self.spend():
-                return 0.0
+            for _ in range(_MOST_LEASES):
+                was_asked = self._asked is not None
+                wanted, block = await self._lease_block()
+                if block is None:
+                    if self._level < 1:  # it was used up before
+                        return ends_in
+                    self._left -= 1
+                    return 0.0
+                if self.spend():
+                    return 0.0
+                if not block.tokens and block.retry_after < 1:  # the others were always quicker
+                    return block.retry_after
+                if block.tokens < wanted and not was_asked:
+                    break
             self._refused_until = self._around.clock() + AWAY_SECONDS
             return ends_in
+
+    async def _lease_block(self) -> tuple[int, Block | None]:
+        """Pay what is owed and lease a block; what was asked for and not answered is asked for again, under its name,
+        before anything else is.
+        """
+        if self._asked is None:
+            self._asked = self._around.name_lease(), self.quota.block - min(0, self._left)
+        name, wanted = self._asked
+        store = self._around.store
+        block = await self._around.ask(lambda: store.lease_quota(self._client, self.quota, wanted, lease=name))
+        if block is not None:
+            self._asked = None
+            self._left, self._level = self._left + block.tokens, block.level
+        return wanted, block
 
     def give_back(self) -> None:
         """Put a token back that wasn't needed after all."""

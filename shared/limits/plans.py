@@ -23,7 +23,7 @@ __all__ = ["Period", "Plan", "Plans", "Prices", "Rate", "WrongPlans"]
 MOST_PLANS, MOST_CLIENTS, MOST_ROUTES = 50, 10_000, 50
 HIGHEST_RATE, LONGEST_FILL = 100_000, 86_400
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,39}")
-_ROUTE = re.compile(r"(GET|POST|PUT|PATCH|DELETE) (/[A-Za-z0-9._~{}-]+)+")
+_ROUTE = re.compile(r"(GET|POST|PUT|PATCH|DELETE) (/|(/\$?[A-Za-z0-9._~{}-]+)+)")
 _CURRENCY = re.compile(r"[A-Z]{3}")
 _BURST_SHARE = 0.5
 """Of a second's tokens that a burst holds at least: instances lease tokens in blocks, and need some ahead."""

@@ -1,6 +1,7 @@
 """Buckets as rows of a table: a lease is one conditional write, and a read where another instance wrote before."""
 
 import hashlib
+import json
 import random
 from asyncio import sleep
 from collections.abc import Awaitable, Callable
@@ -18,6 +19,8 @@ __all__ = ["TableBlocks", "client_key"]
 _TRIES = 3
 _MOST_KNOWN = 10_000
 _PAUSE = 0.02
+_MOST_LEASES = 500
+"""Instances whose last lease of a quota its row remembers."""
 
 _LONGEST_KEY = 200
 """Characters of a client's name in a key; a longer one stands there as its hash."""
@@ -56,13 +59,23 @@ class TableBlocks(BlockStore):
 
         return await self._change(client, f"rate:{bucket.name}", change)
 
-    async def lease_quota(self, client: str, quota: Quota, wanted: int) -> Block:
+    async def lease_quota(self, client: str, quota: Quota, wanted: int, *, lease: str = "") -> Block:
         """See `BlockStore`."""
+        instance, _, number = lease.rpartition(".")
 
         def change(row: Entity | None) -> Changed:
             found = ("", 0) if row is None else (str(row["period"]), int(row["used"]))
+            leases: dict[str, tuple[str, int]] = {} if row is None else json.loads(row.get("leases") or "{}")
+            last, granted = leases.pop(instance, ("", 0))
+            if lease and last == number:
+                return Block(granted, quota.most - found[1]), None
             block, (period, used) = lease_quota(found, self._now(), quota, wanted)
-            return block, {"period": period, "used": used} if (period, used) != found else None
+            if (period, used) == found:
+                return block, None
+            if lease:
+                leases[instance] = (number, block.tokens)
+            kept = dict(list(leases.items())[-_MOST_LEASES:])
+            return block, {"period": period, "used": used, "leases": json.dumps(kept, separators=(",", ":"))}
 
         return await self._change(client, f"quota:{quota.name}", change)
 

@@ -14,8 +14,9 @@ from .usage import Counts, Usage, UsageStore
 __all__ = ["TableUsage"]
 
 _PARTITIONS = 4
-_MARKS = 40
-"""Flushes whose names a row remembers: one whose outcome was unknown is sent again within seconds."""
+_MARKS = 500
+"""Instances whose last flush a row remembers: one whose outcome was unknown is sent again before the next."""
+_LONGEST_NAME = 1_000
 
 
 class TableUsage(UsageStore):
@@ -34,15 +35,17 @@ class TableUsage(UsageStore):
             if flush in marks:
                 return
             total = counts if row is None else counts + _counts(row)
+            instance = flush.rpartition(".")[0]
+            others = [one for one in marks if one.rpartition(".")[0] != instance]
             changed = {
                 "PartitionKey": partition,
                 "RowKey": row_key,
-                "client": client[:1_000].encode("utf-8", "replace").decode(),
+                "client": _shown(client),
                 "plan": plan,
                 "requests": total.requests,
                 "messages": total.messages,
                 "bytes": total.size,
-                "flushes": json.dumps([*marks, flush][-_MARKS:]),
+                "flushes": json.dumps([*others, flush][-_MARKS:]),
             }
             await self._table.submit([Create(changed) if row is None else Replace(changed, etag_of(row))])
 
@@ -61,8 +64,14 @@ class TableUsage(UsageStore):
                 bounds = {"first": start, "end": start[:-1] + ";"}
             for name in names:
                 async for row in self._table.query(Query(partition=name, **bounds)):
+                    if client is not None and row["client"] != _shown(client):
+                        continue  # `acme:dev` is within the bounds of `acme`
                     yield Usage(day, str(row["client"]), str(row["plan"]), _counts(row))
             day += timedelta(days=1)
+
+
+def _shown(client: str) -> str:
+    return client[:_LONGEST_NAME].encode("utf-8", "replace").decode()
 
 
 def _counts(row: Any) -> Counts:

@@ -154,7 +154,7 @@ def former_id_of(event: Mapping[str, Any]) -> UUID | None:
     """The message id that release 0.1 gave an event whose id is a UUID: that id alone, whatever its source."""
     try:
         return UUID(event["id"])
-    except (KeyError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError):
         return None
 
 

@@ -129,6 +129,11 @@ class Metrics:
         unit="{request}",
         description="Requests that a limit refused, by plan and limit: requests, a route, day or month",
     )
+    limits_failures = Counter(
+        "sluice.limits.failures",
+        unit="{lease}",
+        description="Leases that the limits' store refused or didn't answer in time; limits are divided meanwhile",
+    )
     requests_shed = Counter(
         "sluice.requests.shed",
         unit="{request}",

@@ -141,6 +141,16 @@ def test_what_no_route_has_is_not_open(infra: Path, request_line: str) -> None:
     assert asks_for_a_token(gateway(infra), method, path, set())
 
 
+def test_issuers_that_end_with_a_slash_are_found_and_odd_audiences_are_escaped(infra: Path) -> None:
+    more = [{"name": "auth", "issuer": "https://auth/", "audiences": ["https://api?a=1&b=2"]}]
+    resources = gateway(infra, issuer="https://issuer/", moreIssuers=more)
+    check = fragment(resources, "callers").find(".//validate-jwt")
+    assert check is not None
+    assert check.findall("openid-config")[1].get("url") == "https://auth/.well-known/openid-configuration"
+    assert [one.text for one in check.iterfind("issuers/issuer")][1] == "https://auth/", "as its tokens name it"
+    assert [one.text for one in check.iterfind("audiences/audience")][1] == "https://api?a=1&b=2"
+
+
 def test_without_an_issuer_the_app_alone_checks(infra: Path) -> None:
     """It knows the keys' hashes; nobody needs a subscription besides, but in the tier that counts by nothing else."""
     keyed = gateway(infra, issuer="", audience="")

@@ -13,6 +13,8 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
 from shared.limits import Period, Quota, Rate, RedisBlocks, SharedRate, Surroundings
 from shared.limits.leased import LeasedRate
@@ -104,6 +106,37 @@ async def test_a_quota_gives_its_last_tokens_and_no_more(server: Server) -> None
     granted = [(await store.lease_quota("acme", quota, 10)).tokens for _ in range(4)]
     assert granted == [10, 10, 5, 0]
     assert 0 < (await store.lease_quota("acme", quota, 1)).retry_after <= 86_400
+    await store.close()
+
+
+async def test_a_named_lease_is_leased_once(server: Server) -> None:
+    store = RedisBlocks(server.url, now=now)
+    quota = Quota("day", Period.DAY, 25)
+    names = ["one.1", "one.1", "two.1", "one.1", "one.2", "one.2"]
+    leased = [await store.lease_quota("acme", quota, 10, lease=name) for name in names]
+    assert [one.tokens for one in leased] == [10, 10, 10, 10, 5, 5]
+    assert [one.level for one in leased] == [15, 15, 5, 5, 0, 0]
+    await store.close()
+
+
+async def test_a_password_that_was_changed_is_read_again(server: Server) -> None:
+    password = "first"
+
+    async def url() -> str:
+        return f"{(await server.url()).replace('unix://', 'unix://:' + password + '@')}"
+
+    admin = Redis(unix_socket_path=str(server.socket))
+    await server.url()
+    await admin.config_set("requirepass", "first")
+    store = RedisBlocks(url, now=now)
+    assert (await store.lease_rate("acme", BUCKET, 1)).tokens == 1
+    await admin.config_set("requirepass", "second")
+    await admin.client_kill_filter(_type="normal", skipme=True)
+    password = "second"
+    with pytest.raises(RedisError):
+        await store.lease_rate("acme", BUCKET, 1)
+    assert (await store.lease_rate("acme", BUCKET, 1)).tokens == 1
+    await admin.aclose()
     await store.close()
 
 

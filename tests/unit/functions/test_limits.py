@@ -10,11 +10,14 @@ from typing import Any
 
 import http_sf
 import pytest
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from functions.composition.limits import limits, limits_table
 from shared.authentication import api_key_entry
 from shared.environment import WrongSettings
-from shared.limits import Limiter, Plans, Surroundings, TableBlocks, TableUsage, UsageMeter
+from shared.http import Limited
+from shared.limits import Counts, Limiter, Plans, Surroundings, TableBlocks, TableUsage, UsageMeter
 from shared.messages import Registry
 from shared.settings import Settings
 from shared.tables import MemoryTable
@@ -63,8 +66,8 @@ class Door:
         self.table = MemoryTable("limits")
         self.meter = UsageMeter(TableUsage(self.table), instance="one", now=self.clock.now)
         store = TableBlocks(self.table, now=self.clock.now)
-        around = Surroundings(store, instances=10, clock=self.clock, random=lambda: 0.0)
-        limiter = Limiter(Plans.parse(json.dumps(plans)), around, now=self.clock.now)
+        self.around = Surroundings(store, instances=10, clock=self.clock, random=lambda: 0.0)
+        limiter = Limiter(Plans.parse(json.dumps(plans)), self.around, now=self.clock.now)
         entries = [json.loads(api_key_entry(name, key, ROLES[name])) for name, key in KEYS.items()]
         environment = ENVIRONMENT | {
             "SLUICE_AUTH": "required",
@@ -152,6 +155,30 @@ async def test_who_is_not_known_takes_no_token_and_health_is_never_limited(door:
     assert (await door.get("/api/orders/1", "acme")).status == 404
 
 
+async def test_a_limit_of_a_route_counts_under_its_other_paths(registry: Registry) -> None:
+    routes = {"GET /orders/{key}": {"rate": 1, "burst": 2}, "GET /$metadata": {"rate": 1, "burst": 2}}
+    plans = {"default": "a", "plans": {"a": {"rate": 100, "routes": routes}}}
+    door = Door(registry, plans)
+    paths = ["/api/orders/1", "/api/orders('1')"]
+    limited = [(await door.get(paths[turn % 2], "acme")).headers["ratelimit-policy"] for turn in range(4)]
+    assert all(one.startswith('"GET /orders/{key}"') for one in limited)
+    assert 429 in [(await door.get("/api/orders('1')", "acme")).status for _ in range(3)]
+    assert (await door.get("/api/$metadata", "acme")).headers["ratelimit-policy"].startswith('"GET /$metadata"')
+
+
+async def test_only_accepted_messages_count_as_messages(door: Door) -> None:
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        await Response(status_code=202)(scope, receive, send)
+
+    limiter, table = Limiter(Plans.parse(json.dumps(PLANS)), door.around, now=door.clock.now), MemoryTable()
+    meter = UsageMeter(TableUsage(table), instance="one", now=door.clock.now)
+    app = Limited(answer, limiter=limiter, usage=meter, route_of=lambda *_: "POST /x", now=door.clock.now)
+    assert (await ask(app, "POST", "/api/x")).status == 202
+    await meter.close()
+    (row,) = table.rows.values()
+    assert (row["requests"], row["messages"]) == (1, 0)
+
+
 async def test_a_day_is_a_quota_and_the_next_one_another(door: Door) -> None:
     passed = 0
     for _ in range(80):
@@ -229,6 +256,31 @@ async def test_usage_is_told_to_the_client_and_to_operators(door: Door) -> None:
     assert (await door.get("/api/usage?client=acme", "boss")).json["count"] == 1
     assert (await door.get("/api/usage?client=nobody", "boss")).json["count"] == 0
     assert (await door.get("/api/usage?client=acme", "=evil")).status == 403
+
+
+async def test_nobody_reads_the_usage_of_who_has_a_longer_name(registry: Registry) -> None:
+    door = Door(registry, PLANS)
+    plan = Plans.parse(json.dumps(PLANS)).of("acme")
+    day = door.clock.now().date()
+    names = [f"acme:{number}" for number in range(20)]  # some are in acme's own partition
+    for name in names:
+        door.meter.add(name, plan, messages=0, size=1)
+    await door.order("acme")
+    await door.meter.flush()
+    assert {one["client"] for one in (await door.get("/api/usage", "acme")).json["value"]} == {"acme"}
+    for name in names:
+        assert [one.client async for one in TableUsage(door.table).read(day, day, name)] == [name]
+
+
+async def test_every_instances_last_flush_is_remembered(door: Door) -> None:
+    usage, day = TableUsage(door.table), door.clock.now().date()
+    for flush in range(3):
+        for instance in range(60):
+            await usage.add(day, "acme", "standard", Counts(1), flush=f"{instance}.{flush}")
+    for instance in range(60):
+        await usage.add(day, "acme", "standard", Counts(1), flush=f"{instance}.2")
+    (found,) = [one async for one in usage.read(day, day, "acme")]
+    assert found.counts.requests == 180
 
 
 @pytest.mark.parametrize(
@@ -315,9 +367,13 @@ async def test_pages_of_named_origins_may_call_and_others_may_not(registry: Regi
     preflight = await ask(running.asgi, "OPTIONS", "/api/orders", headers=asked)
     assert preflight.status == 200
     assert preflight.headers["access-control-allow-origin"] == origin
+    for field in ("OData-MaxVersion", "If-Match", "If-Modified-Since", "Cache-Control", "Last-Event-ID"):
+        asked["Access-Control-Request-Headers"] = field.lower()
+        assert (await ask(running.asgi, "OPTIONS", "/api/orders", headers=asked)).status == 200
     answer = await running.get("/api/health", Origin=origin)
     assert answer.headers["access-control-allow-origin"] == origin
-    assert "RateLimit" in answer.headers["access-control-expose-headers"]
+    exposed = answer.headers["access-control-expose-headers"].split(", ")
+    assert {"RateLimit", "ETag", "OData-Version", "Preference-Applied", "Age"} <= set(exposed)
     stranger = await running.get("/api/health", Origin="https://evil.example")
     assert "access-control-allow-origin" not in stranger.headers
     closed = await Running(registry).get("/api/health", Origin=origin)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
+import traceback
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -11,12 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.limits import Block, BlockStore, Period, Quota, Rate, SharedRate, Surroundings, TableBlocks
+from shared.limits import Block, BlockStore, Period, Quota, Rate, RedisBlocks, SharedRate, Surroundings, TableBlocks
 from shared.limits.blocks import lease_quota, lease_rate
 from shared.limits.leased import LeasedQuota, LeasedRate
 from shared.tables import MemoryTable, Operation
+from shared.telemetry import Metrics
+from tests.unit.shared.http.test_shedding import metrics
 from tests.unit.virtual_time import START, VirtualTime
 
+__all__ = ["metrics"]
 LIMIT = Rate(rate=100, burst=100)
 BUCKET = SharedRate.of("requests", LIMIT)
 
@@ -208,7 +213,7 @@ class _OneBlock(BlockStore):
             await asyncio.Event().wait()
         return Block(wanted, 0.0)
 
-    async def lease_quota(self, client: str, quota: Quota, wanted: int) -> Block:
+    async def lease_quota(self, client: str, quota: Quota, wanted: int, *, lease: str = "") -> Block:
         """See `BlockStore`."""
         raise ConnectionError("away")
 
@@ -283,6 +288,92 @@ def test_an_outage_lets_a_quota_pass_that_wasnt_used_up_and_counts_it_after(time
         return passed
 
     assert time.run(run()) == 10
+
+
+class _LateTable(MemoryTable):
+    """Writes, and answers too late while it is slow."""
+
+    is_slow = True
+
+    async def submit(self, operations: list[Operation]) -> list[str | None]:  # type: ignore[override]
+        """See `Table`."""
+        found = await super().submit(operations)
+        if self.is_slow:
+            await asyncio.sleep(5)
+        return found
+
+
+def test_a_lease_whose_answer_came_too_late_is_not_paid_twice(time: VirtualTime) -> None:
+    table = _LateTable("state")
+    quota = Quota("day", Period.DAY, 100_000)
+
+    async def run() -> int:
+        leases = [
+            LeasedQuota("acme", quota, instance(time, table, seed), period=lambda: ("2026-01-05", 50_000.0))
+            for seed in (1, 2)
+        ]
+        passed = 0
+        while time.clock() < 60:
+            table.is_slow = time.clock() < 40
+            for one in leases:
+                passed += one.spend() or await one.lease() == 0
+            await asyncio.sleep(0.1)
+        return passed
+
+    passed = time.run(run())
+    (row,) = table.rows.values()
+    assert passed > 800
+    assert passed <= row["used"] <= passed + 2 * 2 * quota.block
+
+
+def test_what_passed_in_an_outage_after_an_unknown_lease_is_paid_at_once(time: VirtualTime) -> None:
+    table = _LateTable("state")
+    quota = Quota("day", Period.DAY, 50)
+
+    async def run() -> list[float]:
+        lease = LeasedQuota("acme", quota, instance(time, table, 1), period=lambda: ("2026-01-05", 50_000.0))
+        outage = [await lease.lease() for _ in range(8)]
+        table.is_slow = False
+        await asyncio.sleep(6)
+        return outage + [await lease.lease() for _ in range(4)]
+
+    assert time.run(run()) == [0.0] * 12
+    (row,) = table.rows.values()
+    assert row["used"] == 12
+
+
+def test_a_store_that_is_away_is_told_of_once_and_again_when_it_is_back(
+    time: VirtualTime, caplog: pytest.LogCaptureFixture, metrics: None
+) -> None:
+    table = SlowTable(random.Random(9))
+
+    async def run() -> None:
+        lease = LeasedRate("acme", BUCKET, instance(time, table, 1))
+        table.is_away = True
+        for _ in range(5):
+            await lease.lease()
+            await asyncio.sleep(3)
+        table.is_away = False
+        await asyncio.sleep(3)
+        await lease.lease()
+
+    with caplog.at_level(logging.INFO):
+        time.run(run())
+    told = [one.getMessage() for one in caplog.records if "limits shared" in one.getMessage()]
+    assert len(told) == 2
+    assert "no more" in told[0]
+    assert "again" in told[1]
+    assert [one.value for one in Metrics.limits_failures.points()] == [5]
+
+
+async def test_an_address_that_cannot_be_read_is_not_quoted() -> None:
+    async def url() -> str:
+        return "rediss://:s3cr/et@cache:10000/0"
+
+    store = RedisBlocks(url, now=lambda: START)
+    with pytest.raises(ValueError, match="can't be read") as failed:
+        await store.lease_rate("acme", BUCKET, 1)
+    assert "s3cr" not in "".join(traceback.format_exception(failed.value))
 
 
 def test_rows_that_two_instances_create_at_once_are_one(time: VirtualTime) -> None:

@@ -74,6 +74,22 @@ async def test_no_client_of_one_issuer_is_taken_for_one_of_another(tokens: Sever
         await tokens.caller(signed("one", azp="partner:shop"))
 
 
+@pytest.mark.parametrize("scopes", [{}, {"scope": "openid orders"}, {"scp": ["orders"]}, {"scp": "orders"}])
+async def test_users_of_one_front_end_are_clients_of_their_own(tokens: SeveralIssuers, scopes: dict[str, Any]) -> None:
+    names = [(await tokens.caller(token_of(OTHER, "other", sub=one, **scopes))).client for one in ("ann", "bob")]
+    assert names == ["partner:shop/ann", "partner:shop/bob"]
+
+
+@pytest.mark.parametrize("own", [{"sub": "shop"}, {"sub": "shop@clients"}, {"sub": "5", "oid": "5", "tid": "t"}, {}])
+async def test_an_apps_own_token_names_the_app_alone(tokens: SeveralIssuers, own: dict[str, Any]) -> None:
+    assert (await tokens.caller(token_of(OTHER, "other", scope="orders", **own))).client == "partner:shop"
+
+
+async def test_the_first_issuers_callers_keep_their_names(tokens: SeveralIssuers) -> None:
+    assert (await tokens.caller(signed("one", sub="ann", scope="orders"))).client == "shop"
+    assert (await tokens.caller(signed("one", sub="ann", scp="orders"))).client == "shop/ann"
+
+
 @pytest.mark.parametrize("issuer", ["https://evil.example", "", 5, None, ISSUER + "/", [ISSUER]])
 async def test_who_is_not_trusted_is_refused(tokens: SeveralIssuers, issuer: Any) -> None:
     with pytest.raises(Unauthenticated):

@@ -101,11 +101,11 @@ def test_what_caches_are_told() -> None:
     """No shared cache keeps what is protected; every one distinguishes callers."""
     assert reuse(max_age=0, stale=9, private=False) == {
         "Cache-Control": "private, no-cache",
-        "Vary": "Authorization, X-API-Key",
+        "Vary": "Authorization, X-API-Key, Accept, Accept-Encoding",
     }
     assert reuse(max_age=30, stale=60, private=True, age=1.2) == {
         "Cache-Control": "private, max-age=30, stale-while-revalidate=60",
-        "Vary": "Authorization, X-API-Key",
+        "Vary": "Authorization, X-API-Key, Accept, Accept-Encoding",
         "Age": "2",
     }
     assert reuse(max_age=30, stale=0, private=False)["Cache-Control"] == "s-maxage=30, max-age=30"

@@ -10,8 +10,9 @@ import brotli
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from shared.http.presentation import Presented, chosen_encoding
 from tests.unit.asgi import Answer, ask
@@ -84,6 +85,34 @@ async def test_a_stream_passes_piece_by_piece() -> None:
     answer = await presented(StreamingResponse(pieces(), media_type="application/json"), {"Accept-Encoding": "gzip"})
     assert len([one for one in answer.pieces if one]) == 3
     assert "content-encoding" not in answer.headers
+
+
+async def test_an_answer_with_links_has_an_etag_of_its_own() -> None:
+    asked: list[str | None] = []
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope)
+        asked.append(headers.get("if-match"))
+        is_known = headers.get("if-none-match") in ('"abc"', 'W/"abc"', "*")
+        shown = {"ETag": '"abc"', "Vary": "Authorization"}
+        whole = Response(status_code=304, headers=shown) if is_known else JSONResponse({"a": 1}, headers=shown)
+        await whole(scope, receive, send)
+
+    async def etag(accept: str, method: str = "GET", **conditions: str) -> tuple[int, str]:
+        headers = {"Accept": accept, **{name.replace("_", "-"): value for name, value in conditions.items()}}
+        found = await presented(answer, headers, method=method)
+        return found.status, found.headers["etag"]
+
+    hal, plain = "application/hal+json", "application/json"
+    assert await etag(hal) == await etag(hal, "HEAD") == (200, '"abc-hal"')
+    assert await etag(hal, if_none_match='"abc-hal"') == await etag(hal, if_none_match="*") == (304, '"abc-hal"')
+    assert await etag(hal, if_none_match='W/"abc-hal"') == (304, '"abc-hal"')
+    assert await etag(hal, if_none_match='"abc"') == (200, '"abc-hal"')
+    assert await etag(plain) == await etag(plain, if_none_match='"abc-hal"') == (200, '"abc"')
+    assert await etag(plain, if_none_match='"abc"') == (304, '"abc"')
+    await etag(hal, if_match='"abc-hal", "d"')
+    assert asked[-1] == '"abc", "d"', "either names the version that is to be changed"
+    assert (await presented(answer, {"Accept": hal})).headers["vary"] == "Authorization, Accept"
 
 
 async def test_links_are_there_for_who_asks_for_hal() -> None:
