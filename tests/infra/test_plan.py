@@ -15,7 +15,7 @@ from ops.planning import main
     ("load", "units", "hubs", "accounts"),
     [
         (["--rate", "100/s", "--lanes", "high=10%,normal=90%"], ("Standard", 1), ("Standard", 1), 1),
-        (["--rate", "5000/s", "--peak", "3x", "--cores", "2"], ("Premium", 16), ("Premium", 3), 10),
+        (["--rate", "5000/s", "--peak", "3x", "--cores", "2"], ("Premium", 16), ("Premium", 3), 12),
         (["--rate", "1000/s", "--retention", "400d", "--lanes", "ordered=100%"], ("Premium", 2), ("Standard", 1), 1),
     ],
 )
