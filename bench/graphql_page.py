@@ -59,7 +59,14 @@ class _OnePage:
     def __init__(self) -> None:
         self._rows = [_row(number) for number in range(ROWS)]
 
-    async def page(self, view: str, query: PageQuery, *, level: Classification) -> QueryPage:
+    async def page(
+        self,
+        view: str,
+        query: PageQuery,
+        *,
+        level: Classification,
+        charge: Callable[[int], None] = lambda size: None,
+    ) -> QueryPage:
         """It."""
         return QueryPage(list(self._rows), None, None)
 
