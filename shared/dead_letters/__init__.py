@@ -1,6 +1,6 @@
 """Dead letters: what could not be processed, kept whole, with the reason, to be looked at and played again."""
 
-from .drain import Fate, QueueDrain, failure_of
+from .drain import Fate, QueueDrain, dead_letter_of
 from .earlier import GivenUpEarlier
 from .editing import EditOutcome, EditRefused, EditResult, OpenedPayload, PayloadEditor
 from .given_up import MAX_RETURNS, RETURNS, BodyKind, GivenUp
@@ -54,8 +54,8 @@ __all__ = [
     "Status",
     "StoredLetter",
     "Suspects",
+    "dead_letter_of",
     "drained",
-    "failure_of",
     "headers_of",
     "preview",
     "replay_message",

@@ -16,11 +16,11 @@ from shared.telemetry import log_event
 
 from .given_up import MAX_RETURNS, BodyKind, GivenUp, Place
 from .inbox import InboxRecords
-from .record import DeadLetter
+from .record import DeadLetter, unread_identity
 from .store import DeadLetterStore
 from .suspects import MOST_DEATHS, Suspects, headers_of
 
-__all__ = ["Fate", "QueueDrain", "failure_of"]
+__all__ = ["Fate", "QueueDrain", "dead_letter_of"]
 
 _TOO_OFTEN = "MaxDeliveryCountExceeded"
 _SPREAD_SECONDS = 60.0
@@ -206,3 +206,24 @@ def failure_of(message: GivenUp) -> Failure:
         if message.reason == _TOO_OFTEN:
             category, code = Category.INVALID, ErrorCode.DEAD_LETTERED
     return Failure(category, code, why)
+
+
+def dead_letter_of(message: GivenUp, source: str, *, now: datetime) -> DeadLetter:
+    """The dead letter of a message of a queue that is no lane, as it lies in the queue.
+
+    Parameters
+    ----------
+    source:
+        The road that the dead letter names.
+    """
+    delivery = replace(message.delivery, properties=message.properties)
+    found = DeadLetter.of(
+        delivery,
+        None,
+        failure_of(message),
+        identity=unread_identity(source, delivery.message_id, delivery.sequence_number),
+        source=source,
+        position={"deadLetterQueue": delivery.sequence_number},
+        now=now,
+    )
+    return replace(found, body_kind=message.kind.value)

@@ -2,10 +2,9 @@
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 from datetime import datetime
 
-from shared.dead_letters import BodyKind, DeadLetter, DeadLetterStore, GivenUp, failure_of, unread_identity
+from shared.dead_letters import BodyKind, DeadLetterStore, GivenUp, dead_letter_of
 from shared.telemetry import log_event
 
 from .handler import SecretEvents
@@ -65,17 +64,8 @@ class GivenUpEvents:
         return True
 
     async def _keep(self, message: GivenUp) -> None:
-        delivery = replace(message.delivery, properties=message.properties)
-        dead_letter = DeadLetter.of(
-            delivery,
-            None,
-            failure_of(message),
-            identity=unread_identity(SOURCE, delivery.message_id, delivery.sequence_number),
-            source=SOURCE,
-            position={"deadLetterQueue": delivery.sequence_number},
-            now=self._now(),
-        )
-        await self._store.put(replace(dead_letter, body_kind=message.kind.value))
+        dead_letter = dead_letter_of(message, SOURCE, now=self._now())
+        await self._store.put(dead_letter)
         log_event(
             "dead letter",
             level=logging.ERROR,

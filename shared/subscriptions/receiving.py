@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from azure.core.exceptions import AzureError
 
-from shared.dead_letters import DeadLetter, DeadLetterStore, GivenUp, failure_of, unread_identity
+from shared.dead_letters import DeadLetterStore, GivenUp, dead_letter_of
 from shared.encryption import KeysUnavailable
 from shared.messages import Delivery
 from shared.sending import NotSent
@@ -96,15 +96,6 @@ class DeliveryReceiver:
         return failed
 
     async def _keep(self, message: GivenUp) -> None:
-        delivery = replace(message.delivery, properties=message.properties)
-        dead_letter = DeadLetter.of(
-            delivery,
-            None,
-            failure_of(message),
-            identity=unread_identity(SOURCE, delivery.message_id, delivery.sequence_number),
-            source=SOURCE,
-            position={"deadLetterQueue": delivery.sequence_number},
-            now=self._now(),
-        )
-        await self._dead_letters().put(replace(dead_letter, body_kind=message.kind.value))
+        dead_letter = dead_letter_of(message, SOURCE, now=self._now())
+        await self._dead_letters().put(dead_letter)
         log_event("dead letter", level=logging.ERROR, source=SOURCE, code=dead_letter.code, reason=dead_letter.reason)
