@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import shutil
@@ -22,11 +23,13 @@ def installed(project: Path, source: Path, name: str) -> tuple[str, Path]:
         pytest.skip("node and npm not installed")
     digest = hashlib.sha256((source / "package-lock.json").read_bytes()).hexdigest()[:16]
     folder = project / ".sluice" / "foreign" / f"{name}-{digest}"
-    if not (folder / ".whole").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        for file in ("package.json", "package-lock.json"):
-            shutil.copy(source / file, folder)
-        options = ["--no-audit", "--no-fund", "--ignore-scripts"]
-        subprocess.run([npm, "ci", *options], cwd=folder, check=True, capture_output=True, timeout=300)
-        (folder / ".whole").touch()
+    folder.mkdir(parents=True, exist_ok=True)
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another process of the suite may need the same
+        if not (folder / ".whole").exists():
+            for file in ("package.json", "package-lock.json"):
+                shutil.copy(source / file, folder)
+            options = ["--no-audit", "--no-fund", "--ignore-scripts"]
+            subprocess.run([npm, "ci", *options], cwd=folder, check=True, capture_output=True, timeout=300)
+            (folder / ".whole").touch()
     return node, folder
