@@ -1,4 +1,4 @@
-"""Two views of one log, live instances that project it, and a rebuild beside them: all in memory, time moved by hand."""
+"""Two views of one log, live instances, and a rebuild beside them: all in memory, time moved by hand."""
 
 from __future__ import annotations
 
@@ -263,9 +263,7 @@ class World:
             return place_of(view, version)
 
         replayer = Replayer(self.registry, view, ReadModels(table, self.indexes, place_of=place), None)
-        return VersionFeed(
-            replayer.apply, self.version_positions(view, version), self.log, clock=lambda: self.seconds
-        )
+        return VersionFeed(replayer.apply, self.version_positions(view, version), self.log, clock=lambda: self.seconds)
 
     def version_positions(self, view: str, version: int) -> Positions:
         """Where a version is."""
