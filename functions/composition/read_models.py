@@ -24,13 +24,15 @@ from shared.query import (
 from shared.query.settings import ReadingSettings
 from shared.streams import Positions, StreamEvent
 from shared.synthetic import VIEW
+from shared.tables import Table
 from shared.telemetry import Metrics, log_event
-from shared.views import Mask, Rebuilder, VersionFeed, ViewVersions, place_of
+from shared.views import Mask, Rebuilder, RememberingTable, VersionFeed, ViewVersions, place_of
 
 from .capability import Capability
 from .composition import Composition
 from .dead_letters import DEAD_LETTER_BODIES, DEAD_LETTERS, dead_letter_store
-from .declaring import ROUTES, Access, Need, Table
+from .declaring import ROUTES, Access, Need
+from .declaring import Table as DeclaredTable
 from .encryption import KEY_NEEDS, SUBJECT_KEYS, fields
 from .operations import operation_keys
 from .platform import platform
@@ -87,20 +89,9 @@ class VersionFeeds:
     def of(self, view: str, version: int) -> VersionFeed:
         """The feed of a version."""
         if (view, version) not in self._feeds:
-            self._feeds[view, version] = self._made(view, version)
+            table = self._composition.get(platform).table(VIEWS_TABLE)
+            self._feeds[view, version] = version_feed(self._composition, view, version, table)
         return self._feeds[view, version]
-
-    def _made(self, view: str, version: int) -> VersionFeed:
-        composition = self._composition
-
-        async def place(_: str) -> str:
-            return place_of(view, version)
-
-        table = composition.get(platform).table(VIEWS_TABLE)
-        rows = composition.closing(ReadModels(table, composition.get(declared_indexes), place_of=place))
-        replayer = Replayer(composition.registry, view, rows, composition.get(fields))
-        positions = composition.closing(version_positions(composition, view, version))
-        return VersionFeed(replayer.apply, positions, event_log(composition, EVENTS))
 
     async def project(self, events: Sequence[StreamEvent]) -> None:
         """Apply events to every version that follows, then to what is served: none is behind what anybody reads."""
@@ -109,6 +100,18 @@ class VersionFeeds:
                 if found.followed is not None:
                     await self.of(view, found.followed).deliver(events)
             await self._composition.get(projector).project(events)
+
+
+def version_feed(composition: Composition, view: str, version: int, table: Table) -> VersionFeed:
+    """What applies events to one version of a view."""
+
+    async def place(_: str) -> str:
+        return place_of(view, version)
+
+    rows = composition.closing(ReadModels(table, composition.get(declared_indexes), place_of=place))
+    replayer = Replayer(composition.registry, view, rows, composition.get(fields))
+    positions = composition.closing(version_positions(composition, view, version))
+    return VersionFeed(replayer.apply, positions, event_log(composition, EVENTS))
 
 
 def version_positions(composition: Composition, view: str, version: int) -> Positions:
@@ -127,6 +130,11 @@ def rebuilder(composition: Composition) -> Rebuilder:
 
         return one
 
+    def feed(view: str, version: int) -> VersionFeed:
+        table = composition.get(platform).table(VIEWS_TABLE)
+        remembers = RememberingTable(table, folded=view in composition.registry.folded)
+        return version_feed(composition, view, version, remembers)
+
     return Rebuilder(
         composition.closing(composition.get(platform).table(VIEWS_TABLE)),
         versions,
@@ -134,7 +142,7 @@ def rebuilder(composition: Composition) -> Rebuilder:
         log=event_log(composition, EVENTS),
         live=composition.closing(stream_positions(composition, EVENTS, group)),
         positions=partial(version_positions, composition),
-        feeds=composition.get(VersionFeeds).of,
+        feeds=feed,
         mask=mask,
         folded=composition.registry.folded,
         now=composition.now,
@@ -222,7 +230,7 @@ def capability(composition: Composition) -> Capability:
         public_path=composition.settings.public_path,
         now=composition.now,
     )
-    rows = Table(name=VIEWS_TABLE)
+    rows = DeclaredTable(name=VIEWS_TABLE)
 
     async def project(events: Sequence[StreamEvent]) -> None:
         await composition.get(VersionFeeds).project(events)

@@ -153,22 +153,16 @@ class ReadModels:
             await self._change(partition, changes[start : start + _CHANGED])
 
     async def _change(self, partition: str, changes: Sequence[list[ViewChange]]) -> None:
-        """Change some keys' rows; a key's first event needs no look, unless it turns out that it does."""
-        try:
-            await self._apply(partition, changes, [own for own in changes if own[0].sequence > 1])
-        except Conflict:
+        """Change some keys' rows; even a key's first event may have been followed by one that deleted the row."""
 
-            async def change() -> None:
-                await self._apply(partition, changes, changes)
+        async def change() -> None:
+            await self._apply(partition, changes)
 
-            first = changes[0][0]
-            subject = f"the row {first.view}/{first.key}, or one beside it,"
-            await again_on_conflict(change, subject=subject, tries=_TRIES)
+        first = changes[0][0]
+        await again_on_conflict(change, subject=f"the row {first.view}/{first.key}, or one beside it,", tries=_TRIES)
 
-    async def _apply(
-        self, partition: str, changes: Sequence[list[ViewChange]], stored: Sequence[list[ViewChange]]
-    ) -> None:
-        keys = [own[0].key for own in stored]
+    async def _apply(self, partition: str, changes: Sequence[list[ViewChange]]) -> None:
+        keys = [own[0].key for own in changes]
         known = await self._read([(partition, of(key)) for key in keys for of in (row_safe, tombstone_key)], ())
         written = [
             one

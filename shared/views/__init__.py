@@ -3,6 +3,7 @@
 from .comparing import Comparison, Mask, compare
 from .feed import Applied, History, VersionFeed
 from .rebuilder import CannotRebuild, Rebuilder, Step
+from .remembering import RememberingTable
 from .versions import Stage, VersionChanged, ViewVersion, ViewVersions, place_of
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "History",
     "Mask",
     "Rebuilder",
+    "RememberingTable",
     "Stage",
     "Step",
     "VersionChanged",

@@ -55,7 +55,7 @@ class Step(StrEnum):
 
 
 Feeds = Callable[[str, int], VersionFeed]
-"""The feed of a version of a view."""
+"""Makes the feed of a version of a view."""
 VersionPositions = Callable[[str, int], Positions]
 """The positions of a version's feed."""
 
@@ -99,7 +99,8 @@ class Rebuilder:
         self._log = log
         self._live = live
         self._positions = positions
-        self._feeds = feeds
+        self._make_feed = feeds
+        self._feeds: dict[tuple[str, int], VersionFeed] = {}
         self._mask = mask
         self._folded = folded
         self._now = now
@@ -276,7 +277,8 @@ class Rebuilder:
         """Apply what each partition holds now; returns how many events are left, of those or of later ones."""
         if known.other is None:
             return known, 0
-        feed, extents = self._feeds(known.view, known.other), await self._log.extents()
+        place, extents = (known.view, known.other), await self._log.extents()
+        feed = self._feeds.get(place) or self._feeds.setdefault(place, self._make_feed(*place))
         places = asyncio.Semaphore(AT_ONCE)
 
         async def one(partition: str) -> int:
@@ -314,6 +316,7 @@ class Rebuilder:
         flipped = await self._versions.change(
             known, live=known.other, other=known.live, stage=Stage.KEPT, since=self._now(), accepts=False
         )
+        self._feeds.clear()  # with what they remember
         log_event("view flipped", view=known.view, live=flipped.live, kept=flipped.other)
         return flipped
 

@@ -14,9 +14,9 @@ from shared.dead_letters import DeadLetterStore
 from shared.messages import CloudEvent, Contract, Integration, Registry
 from shared.query import Projector, ReadModels, Replayer, ViewReader, indexes_of
 from shared.streams import Positions, StreamConsumer, StreamEvent
-from shared.tables import Entity, Operation, Query, Rows
+from shared.tables import Entity, Operation, Query, Rows, Table
 from shared.tables.memory import MemoryTable
-from shared.views import Mask, Rebuilder, Step, VersionFeed, ViewVersions, place_of
+from shared.views import Mask, Rebuilder, RememberingTable, Step, VersionFeed, ViewVersions, place_of
 from tests.unit.memory import MemoryDeadLetters, MemoryLog
 
 __all__ = ["Killed", "World", "warehouse"]
@@ -256,7 +256,7 @@ class World:
             await self.live()
             self.seconds += 1.0
 
-    def feed(self, table: MemoryTable, view: str, version: int) -> VersionFeed:
+    def feed(self, table: Table, view: str, version: int) -> VersionFeed:
         """What applies events to one version."""
 
         async def place(_: str) -> str:
@@ -272,7 +272,6 @@ class World:
     def rebuilder(self, door: MemoryTable | None = None) -> Rebuilder:
         """A process that rebuilds."""
         table = door or self.table
-        feeds: dict[tuple[str, int], VersionFeed] = {}
 
         def mask(view: str) -> Mask:
             reader = ViewReader(self.registry, ReadModels(table), None)
@@ -289,7 +288,9 @@ class World:
             log=self.log,
             live=Positions(self.positions, hub="events", group="live"),
             positions=self.version_positions,
-            feeds=lambda view, version: feeds.setdefault((view, version), self.feed(table, view, version)),
+            feeds=lambda view, version: self.feed(
+                RememberingTable(table, folded=view in self.registry.folded), view, version
+            ),
             mask=mask,
             folded=self.registry.folded,
             now=lambda: self.now,
