@@ -142,23 +142,23 @@ class VersionFeed:
         kept_from: int | None = None,
     ) -> Applied:
         """Apply what a source has; one with a gap is left where the log, from `kept_from` on, has what it lacks."""
-        held: list[StreamEvent] = []
+        waiting: list[StreamEvent] = []
         size = 0
         async with aclosing(source.read(partition, after=found.sequence)) as chunks:
             async for chunk in chunks:
                 for event in chunk:
-                    last = held[-1].sequence_number if held else found.sequence
+                    last = waiting[-1].sequence_number if waiting else found.sequence
                     if kept_from is not None and kept_from <= last + 1 < event.sequence_number:
-                        return await self._applied(partition, held, found)
+                        return await self._applied(partition, waiting, found)
                     if last < event.sequence_number <= until:
-                        held.append(event)
+                        waiting.append(event)
                         size += len(event.body)
                 is_end = bool(chunk) and chunk[-1].sequence_number >= until
-                if len(held) >= BATCH or size >= BATCH_BYTES or is_end:
-                    found, held, size = await self._applied(partition, held, found), [], 0
+                if len(waiting) >= BATCH or size >= BATCH_BYTES or is_end:
+                    found, waiting, size = await self._applied(partition, waiting, found), [], 0
                     if is_end or time_left() <= 0:
                         return found
-        return await self._applied(partition, held, found)
+        return await self._applied(partition, waiting, found)
 
     async def _applied(self, partition: str, events: Sequence[StreamEvent], found: Applied) -> Applied:
         if not events:
