@@ -24,10 +24,7 @@ async def test_a_link_serves_one_look_at_a_time(emulator: BrokerProcess, caplog:
         receivers = {lane: partial(client.get_queue_receiver, name) for lane, name in LANES.items()}
         backlog = Backlog(receivers, now=lambda: datetime.now(UTC))
         looks = [asyncio.create_task(backlog.ages()) for _ in range(2)]
-        while not backlog._open:
-            await asyncio.sleep(0)
-        for _ in range(20):  # the links are being opened
-            await asyncio.sleep(0)
+        await asyncio.sleep(0.002)  # the links are being opened
         await backlog.close()
         assert await asyncio.gather(*looks) == [dict.fromkeys(LANES, 0.0)] * 2
         await backlog.close()
