@@ -328,9 +328,7 @@ class Lanes:
         for number, (headers, _) in enumerate(commands):
             by_lane.setdefault(headers.lane, []).append(number)
         waiting = {
-            lane: self._senders[lane].enqueue(
-                [_encoded_command(*commands[number]) for number in numbers], together
-            )
+            lane: self._senders[lane].enqueue([_encoded_command(*commands[number]) for number in numbers], together)
             for lane, numbers in by_lane.items()
         }
         found: list[NotSent | None] = [None] * len(commands)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -40,8 +41,8 @@ def test_the_bytes_are_the_sdks(message: dict[str, Any]) -> None:
     """The message, the batch's properties and the batch's size."""
     try:
         expected = of_the_sdk(message)
-    except ValueError:
-        with pytest.raises(ValueError):
+    except ValueError as refused:
+        with pytest.raises(type(refused), match=r"id|surrogate"):
             encoded(**message)
         return
     batch = ServiceBusMessageBatch(300_000)
@@ -58,10 +59,10 @@ def test_a_batch_ends_where_the_sdks_does() -> None:
     for size in (10, 150, 300):
         message: dict[str, Any] = {"body": bytes(size), "message_id": "m", "session_id": None, "properties": {}}
         ours, sdks = ServiceBusMessageBatch(10_000), ServiceBusMessageBatch(10_000)
-        with pytest.raises(MessageSizeExceededError):
+        with suppress(MessageSizeExceededError):
             while True:
                 add_encoded(ours, encoded(**message))
-        with pytest.raises(MessageSizeExceededError):
+        with suppress(MessageSizeExceededError):
             while True:
                 sdks.add_message(broker_message(bytes(size), broker_id="m", properties={}))
         assert (len(ours), ours.size_in_bytes) == (len(sdks), sdks.size_in_bytes)
@@ -70,12 +71,12 @@ def test_a_batch_ends_where_the_sdks_does() -> None:
 @pytest.mark.parametrize("value", [None, 1.5, b"x", 2**31, ["a"], "\ud800"])
 def test_other_values_are_the_sdks(value: object) -> None:
     """Or nobody's."""
-    with pytest.raises((TypeError, ValueError)):
+    with pytest.raises((TypeError, ValueError), match=r"text|bits|surrogate"):
         encoded(b"", message_id="m", session_id=None, properties={"a": value})
 
 
 @pytest.mark.parametrize(("message_id", "session_id"), [(None, None), ("", None), ("m" * 129, None), ("m", "s" * 129)])
 def test_ids_that_are_missing_or_too_long_are_the_sdks(message_id: str | None, session_id: str | None) -> None:
     """It makes an id where there is none."""
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="1 to 128 characters"):
         encoded(b"", message_id=message_id, session_id=session_id, properties={})
