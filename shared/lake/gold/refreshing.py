@@ -39,7 +39,7 @@ class Place(Protocol):
 
     @property
     def storage_options(self) -> dict[str, str]:
-        """What the Delta library is told of the store."""
+        """The Delta library's options for the store."""
 
     def uri(self, path: str) -> str:
         """The address of a table, such as `silver/order_accepted`."""

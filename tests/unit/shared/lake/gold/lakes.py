@@ -73,7 +73,7 @@ def sales(sql: str = SQL, **changes: Any) -> Gold:
 
 @dataclass(frozen=True)
 class Folder:
-    """A lake on this disk, or wherever the Delta library is told that it is."""
+    """A lake on this disk, or wherever the Delta library finds it."""
 
     root: str
     storage_options: dict[str, str]
