@@ -1,0 +1,1 @@
+"""The lakehouse: every event kept as it came (bronze), typed tables of it (silver), and aggregates (gold)."""
