@@ -34,6 +34,7 @@ from .outgoing import OutgoingCommand, address
 from .registry import Declaration, Declared, Handler, Projection, Registry, discover
 from .strict_json import (
     EVERY_INTEGER,
+    MAX_DEPTH,
     PayloadHash,
     check_depth,
     parse_rfc3339,
@@ -50,6 +51,7 @@ __all__ = [
     "EDIT_OF",
     "ERASED_PROPERTY",
     "EVERY_INTEGER",
+    "MAX_DEPTH",
     "Category",
     "CloudEvent",
     "Contract",
