@@ -27,7 +27,7 @@ class Retention:
         Files that no version has any more are kept for so long: above what the longest reader takes, and a shared link
         is valid; below the time within which an erasure has to be done.
     log:
-        Versions that can be read, and changes that can be told, reach back so far.
+        Versions that can be read, and changes between them, reach back so far.
     """
 
     files: timedelta = timedelta(days=7)

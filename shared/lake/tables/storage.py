@@ -16,7 +16,7 @@ StorageOptions = Callable[[], Awaitable[dict[str, str]]]
 
 _SCOPE = "https://storage.azure.com/.default"
 _PATIENCE = {"timeout": "30s", "connect_timeout": "5s", "max_retries": "3", "retry_timeout": "20s"}
-"""Bounds of one request; a store that is down is told within 20 s (the library's own bounds: 180 s)."""
+"""Bounds of one request; a store that is down is given up within 20 s (the library: 180 s)."""
 
 
 def storage_options(connection: Connection, credentials: Credentials) -> StorageOptions:
