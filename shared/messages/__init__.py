@@ -29,6 +29,7 @@ from .errors import (
     UnknownEventType,
     UnknownVersion,
 )
+from .gold import Gold, Source
 from .integration import Integration
 from .outgoing import OutgoingCommand, address
 from .registry import Declaration, Declared, Handler, Projection, Registry, discover
@@ -61,6 +62,7 @@ __all__ = [
     "Envelope",
     "ErrorCode",
     "Failure",
+    "Gold",
     "Handler",
     "Headers",
     "Integration",
@@ -76,6 +78,7 @@ __all__ = [
     "Registry",
     "Reject",
     "Retry",
+    "Source",
     "Timestamp",
     "UnknownEventType",
     "UnknownVersion",
