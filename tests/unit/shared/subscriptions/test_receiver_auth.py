@@ -15,7 +15,8 @@ from shared.privacy import FieldProtection
 from shared.subscriptions import ReceiverAuth, ReceiverAuthKind, SubscriptionStore
 from shared.tables import MemoryTable, Query
 from tests.unit.shared.encryption.vault import World as Keys
-from tests.unit.shared.partners.test_auth import authority, certificate, pem, served
+from tests.unit.shared.partners.certificates import authority, certificate, pem
+from tests.unit.shared.partners.test_auth import served
 from tests.unit.shared.subscriptions.kit import Receiver, World, event, receiving, subscription
 
 API_KEY = ReceiverAuth(kind=ReceiverAuthKind.API_KEY, secret="an example key", header="X-Key")
