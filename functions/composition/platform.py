@@ -58,6 +58,18 @@ class Platform:
             lambda uri, who: ContainerClient(uri, name, credential=who, use_env_settings=proxied()),
         )
 
+    def lake_container(self, name: str) -> "ContainerClient":
+        """A client of a container of the lake; LookupError where there is no lake."""
+        from azure.storage.blob.aio import ContainerClient
+
+        if self._settings.lake is None:
+            raise LookupError("no lake is set")
+        return self._connect(
+            self._settings.lake,
+            lambda text: ContainerClient.from_connection_string(text, name, use_env_settings=proxied()),
+            lambda uri, who: ContainerClient(uri, name, credential=who, use_env_settings=proxied()),
+        )
+
     def blob_service(self) -> "BlobServiceClient":
         """A client of the account that the containers are in, by identity; LookupError with a connection string."""
         from azure.storage.blob.aio import BlobServiceClient
