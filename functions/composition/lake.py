@@ -1,39 +1,44 @@
-"""The lake: its account and containers, which bronze, silver and gold share."""
+"""The lake: its containers, and the store of its tables, which bronze, silver and gold share."""
 
 from shared.environment import WrongSettings
-from shared.lake import LakeAccount
 from shared.lake.settings import LakeSettings
+from shared.lake.tables import LakeStore
 
 from .capability import Capability
 from .composition import Composition
 from .declaring import LakeContainer
+from .platform import platform
 
-__all__ = ["BRONZE", "TABLES", "capability", "lake_account"]
+__all__ = ["BRONZE", "TABLES", "capability", "lake_store"]
 
 BRONZE = LakeContainer(name="%SLUICE_BRONZE_CONTAINER%")
 TABLES = LakeContainer(name="%SLUICE_LAKE_CONTAINER%")
 
 
-def lake_account(composition: Composition) -> LakeAccount:
-    """Where the Delta tables are.
+def lake_store(composition: Composition) -> LakeStore:
+    """The Delta tables.
 
     Raises
     ------
     WrongSettings
         There is no lake, or its connection string can't be read.
     """
-    settings = composition.settings
-    if settings.lake is None:
-        raise WrongSettings("Wrong settings: Lake: is missing")
     try:
-        return LakeAccount.of(settings.lake, settings.lake_container)
-    except ValueError as error:
+        options = composition.get(platform).lake_options()
+    except (LookupError, ValueError) as error:
         raise WrongSettings(f"Wrong settings: Lake: {error}") from None
+    store = LakeStore(f"az://{composition.settings.lake_container}", options)
+
+    async def close() -> None:
+        store.close()
+
+    composition.on_close(close)
+    return store
 
 
 def capability(composition: Composition) -> Capability:
     """The containers; who writes and reads them says so itself, where the settings name a lake."""
     if composition.settings.lake is None:
         return Capability(name="lake", settings=LakeSettings.variables())
-    composition.get(lake_account)  # a connection that can't be read stops the start
+    composition.get(lake_store)  # a connection that can't be read stops the start
     return Capability(name="lake", resources=[BRONZE, TABLES], settings=LakeSettings.variables())
