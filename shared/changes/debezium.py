@@ -135,7 +135,7 @@ def _message(payload: Mapping[str, Any], source: Mapping[str, Any], origin: Orig
 def _flattened(
     payload: Mapping[str, Any], schema: Mapping[str, Any], properties: Mapping[str, Any], types: DeclaredTypes
 ) -> CapturedChange:
-    """A row alone, with what the connector was told to add to it: `add.fields=op,table,lsn,source.ts_ms`."""
+    """A row alone, with what the connector adds to it: `add.fields=op,table,lsn,source.ts_ms`."""
     added = {name[2:]: value for name, value in (*properties.items(), *payload.items()) if name.startswith("__")}
     source = {name.removeprefix("source_"): value for name, value in added.items()}
     if not source.get("table"):
