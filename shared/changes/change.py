@@ -26,7 +26,7 @@ class UnreadableChange(ValueError):
 
 
 class Operation(StrEnum):
-    """What happened to the row; the letters are Debezium's.
+    """What happened to the row, in Debezium's abbreviations.
 
     READ is a row that a snapshot found; TRUNCATE is about the whole table; MESSAGE is no row at all but what an
     application wrote into the log of its database.
