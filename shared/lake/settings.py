@@ -24,5 +24,5 @@ class LakeSettings(SettingsSlice):
 
     @field_validator("lake")
     @classmethod
-    def _blobs(cls, connection: Connection | None) -> Connection | None:
+    def _blobs_of_the_lake(cls, connection: Connection | None) -> Connection | None:
         return None if connection is None else connection.addressed_by("blobServiceUri")
