@@ -72,7 +72,7 @@ class Platform:
         )
 
     def lake_options(self) -> StorageOptions:
-        """How the Delta library reaches the lake; LookupError where there is none, ValueError for a string without key."""
+        """How the Delta library reaches the lake; LookupError without one, ValueError without a key."""
         if self._settings.lake is None:
             raise LookupError("no lake is set")
         return storage_options(self._settings.lake, self._credentials)
