@@ -45,7 +45,7 @@ def read_event(received: StreamEvent) -> ReadEvent:
 def arrow_table(rows: Sequence[str], schema: "Schema") -> "Table":
     """JSON objects as an Arrow table of a schema; every value has the exact form of its column already.
 
-    Nothing in them may be escaped as a pair of surrogates, which arrow-json (arro3-io 0.9.1) reads as another character.
+    Nothing in them may be escaped as a pair of surrogates: arro3-io 0.9.1 reads another character.
     """
     from arro3.core import Table
     from arro3.io import read_json
