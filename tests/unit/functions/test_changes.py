@@ -109,5 +109,5 @@ async def test_the_guide_runs(project: Path) -> None:
     guide = (project / "docs" / "changes.md").read_text(encoding="utf-8")
     names: dict[str, Any] = {}
     for snippet in re.findall(r"^```python\n(.*?)^```", guide, re.MULTILINE | re.DOTALL):
-        exec(compile(snippet, "changes.md", "exec"), names)
+        exec(compile(snippet, "changes.md", "exec", dont_inherit=True), names)
     await names["test_a_customer_is_known"]()
