@@ -1,25 +1,23 @@
 """What a team writes: an Integration with a handler per event type, and projections for what is read."""
 
 import inspect
-import logging
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import wraps
 from typing import Any, TypeVar, get_type_hints
 
 from pydantic import BaseModel
 
-from shared.changes import Applied, Change, Feed, Late, Operation, change_event_type, is_late
+from shared.changes import Feed, Late, change_event_type
 from shared.classification import WrongMarkers, plan_of
 from shared.environment import is_secret_name
 from shared.jobs import Scheduled, WrongSchedule, parse_schedule
 from shared.resilience import RetryPlan
-from shared.telemetry import BusinessCounter, business_counter, log_event
+from shared.telemetry import BusinessCounter, business_counter
 from shared.webhooks import ANY_TOPIC, Scheme, WebhookSource, webhook_event_type
 
 from .envelope import Lane
-from .errors import Reject
+from .feeds import feed_of, in_order, row_of
 from .gold import Gold, Source
 from .registry import Declared, Handler, Notification, Priority, Projection, Rotation, fields_to
 from .silver import Silver
@@ -136,7 +134,7 @@ class Integration(Declared):
                     webhook=webhook,
                     internal=internal,
                     feed=feed,
-                    call=call if feed is None else _in_order(call, feed),
+                    call=call if feed is None else in_order(call, feed),
                 )
             )
             return call
@@ -221,28 +219,9 @@ class Integration(Declared):
         """
 
         def register(call: Call) -> Call:
-            if not re.fullmatch(r"[\x21-\x7e]{1,120}", table):
-                raise ValueError(f"{self.name}: the table {table!r}: use 1 to 120 printable characters without spaces")
-            model = _model_of(call, self.name)
-            known = model.__pydantic_generic_metadata__
-            row = known["args"][0] if known["origin"] is Change else None
-            if not (isinstance(row, type) and issubclass(row, BaseModel)):
-                raise TypeError(f"{self.name}.{call.__name__}: annotate the first parameter as Change[...] of a model")
-            try:
-                ((_, name),) = fields_to(row, key)
-            except (LookupError, ValueError):
-                raise TypeError(
-                    f"{self.name}.{call.__name__}: {row.__name__} has no field {key!r} for the key"
-                ) from None
+            row = row_of(_model_of(call, self.name), f"{self.name}.{call.__name__}")
             _check_key(row, key)
-            feed = Feed(
-                table=table,
-                key=tuple(dict.fromkeys((key, name, row.model_fields[name].alias or name))),
-                row=row,
-                types=dict(types or {}),
-                late=Late(late),
-                truncates=truncates,
-            )
+            feed = feed_of(row, table, key, late=late, types=types or {}, truncates=truncates)
             return self._handles(
                 change_event_type(table),
                 "1.0",
@@ -466,28 +445,6 @@ class Integration(Declared):
             return call
 
         return register
-
-
-def _in_order(call: Callable[[Any, Any], Awaitable[None]], feed: Feed) -> Callable[[Any, Any], Awaitable[None]]:
-    """The handler of a table's changes, which is never given one that is older than what it was given before."""
-    kind = change_event_type(feed.table)
-
-    @wraps(call)
-    async def handle(change: Change[Any], work: Any) -> None:
-        if change.operation is Operation.TRUNCATE and not feed.truncates:
-            raise Reject(f"{feed.table} was truncated, which its handler doesn't take: declare truncates=True")
-        last = await work.load(kind, change.key, Applied)
-        if is_late(change, last):
-            if feed.late is Late.DEAD_LETTER:
-                raise Reject(f"a later change of this key of {feed.table} was handled before")
-            log_event("change late", level=logging.WARNING, table=feed.table, position=change.position)
-            return
-        await call(change, work)
-        if change.position:
-            applied = Applied(origin=change.origin, position=change.position, time=change.time)
-            await work.save(kind, change.key, applied)
-
-    return handle
 
 
 def _model_of(call: Callable[..., Any], owner: str) -> type[BaseModel]:
