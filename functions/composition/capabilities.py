@@ -36,9 +36,11 @@ _MODULES = (
     "metrics",
     "synthetic",
     "polling",
+    "changes",
     "subscriptions",
     "notifications",
     "undelivered",
+    "lake",
 )
 
 _LOADED = [import_module(f"{__package__}.{name}") for name in _MODULES]

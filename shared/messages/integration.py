@@ -2,13 +2,14 @@
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
 
+from shared.changes import Feed, Late, change_event_type
 from shared.classification import WrongMarkers, plan_of
 from shared.environment import is_secret_name
 from shared.jobs import Scheduled, WrongSchedule, parse_schedule
@@ -17,7 +18,10 @@ from shared.telemetry import BusinessCounter, business_counter
 from shared.webhooks import ANY_TOPIC, Scheme, WebhookSource, webhook_event_type
 
 from .envelope import Lane
+from .feeds import feed_of, in_order, row_of
+from .gold import Gold, Source
 from .registry import Declared, Handler, Notification, Priority, Projection, Rotation, fields_to
+from .silver import Silver
 
 __all__ = ["Integration"]
 
@@ -97,6 +101,7 @@ class Integration(Declared):
         owned: bool,
         webhook: str | None,
         internal: bool = False,
+        feed: Feed | None = None,
     ) -> Callable[[Call], Call]:
         def register(call: Call) -> Call:
             model = _model_of(call, self.name)
@@ -129,7 +134,8 @@ class Integration(Declared):
                     owned=owned,
                     webhook=webhook,
                     internal=internal,
-                    call=call,
+                    feed=feed,
+                    call=call if feed is None else in_order(call, feed),
                 )
             )
             return call
@@ -176,6 +182,61 @@ class Integration(Declared):
         lane = Lane.ORDERED if ordered else priority
         event_type = webhook_event_type(source, topic)
         return self._handles(event_type, "1.0", key, lane, route=None, retry=retry, owned=False, webhook=source)
+
+    def changes(
+        self,
+        table: str,
+        *,
+        key: str,
+        late: Late = Late.SKIP,
+        types: Mapping[str, str] | None = None,
+        truncates: bool = False,
+        retry: RetryPlan | None = None,
+    ) -> Callable[[Call], Call]:
+        """Register an async function `(change, work)` for the changes of a table; `change` is a `Change` of its row.
+
+        Those of one key are handled one after the other, each once.
+
+        Parameters
+        ----------
+        table:
+            `public.customers`; `outbox.OrderCreated` for events of an outbox router, the prefix for messages in the
+            log, the container for documents of Cosmos DB.
+        key:
+            The row's field (by its JSON name) that names the aggregate.
+        late:
+            What becomes of a change that comes after a later one of its key.
+        types:
+            Column → Debezium's type, where events come without their schema.
+        truncates:
+            Truncations of the whole table come too, under the table's name as their key; else each is a dead letter.
+        retry:
+            When a failed change is tried again; the app's own plan without.
+
+        Raises
+        ------
+        TypeError
+            The function isn't async, or its first parameter isn't annotated as a `Change` of a model.
+        """
+
+        def register(call: Call) -> Call:
+            row = row_of(_model_of(call, self.name), f"{self.name}.{call.__name__}")
+            _check_key(row, key)
+            feed = feed_of(row, table, key, late=late, types=types or {}, truncates=truncates)
+            return self._handles(
+                change_event_type(table),
+                "1.0",
+                "key",
+                Lane.ORDERED,
+                route=None,
+                retry=retry,
+                owned=False,
+                webhook=None,
+                internal=True,
+                feed=feed,
+            )(call)
+
+        return register
 
     def projects(
         self,
@@ -309,6 +370,74 @@ class Integration(Declared):
             if not inspect.iscoroutinefunction(call):
                 raise TypeError(f"{self.name}: what runs as {name} must be `async def`")
             self.scheduled.append(Scheduled(name=f"{self.name}.{name}", schedule=parsed, call=call, catch_up=catch_up))
+            return call
+
+        return register
+
+    def silver(
+        self, event_type: str, model: type[BaseModel], *, version: str = "1.0", tables: Sequence[str] = ()
+    ) -> None:
+        """Have a published event kept as rows of the lake's table `silver.<event type>`, typed from its model.
+
+        Parameters
+        ----------
+        version:
+            Of the event. Versions of one line (1.0, 1.1) share a table; a new line is a new one.
+        tables:
+            Fields that are lists of models, and get a table of their own: `lines` of `order.accepted` is
+            `silver.order_accepted_lines`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            The declaration can't be followed; the message names it.
+        """
+        _check_name(event_type)
+        self.silvers.append(Silver(event_type, version, model, (*tables,)))
+
+    def gold(
+        self, name: str, *, every: str, keys: Sequence[str], row: type[BaseModel], reads: Sequence[Source]
+    ) -> Callable[[Call], Call]:
+        """Register the function that makes the rows of the lake's table `gold.<name>` from silver tables.
+
+        Without parameters it returns SQL, one SELECT over the sources' names in DuckDB's dialect; with parameters it
+        takes the Arrow tables (arro3) of the sources that they name, and returns one. What changed in silver is
+        computed again and replaced.
+
+        Parameters
+        ----------
+        every:
+            How often, as the method `every` has its schedule.
+        keys:
+            The columns that name a row. Where the first is a date, and each source has a `day`, only days that changed
+            are computed; what is returned for a day may depend on the rows of that day alone.
+        row:
+            The model of a row: its fields are the columns. A `Decimal` states its digits and places.
+        reads:
+            The silver tables, and what of them.
+
+        Raises
+        ------
+        TypeError, ValueError, WrongSchedule
+            The declaration can't be followed; the message names it.
+        """
+        try:
+            schedule = parse_schedule(every)
+        except WrongSchedule as error:
+            raise WrongSchedule(f"{self.name}.{name}: {error}") from None
+
+        def register(call: Call) -> Call:
+            self.golds.append(
+                Gold(
+                    integration=self.name,
+                    name=name,
+                    schedule=schedule,
+                    keys=(*keys,),
+                    row=row,
+                    sources=(*reads,),
+                    call=call,
+                )
+            )
             return call
 
         return register

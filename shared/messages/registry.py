@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, TypeAdapter
 from pydantic import ValidationError as PydanticError
 
+from shared.changes import Feed, change_event_type
 from shared.classification import Plan, Scrubber, plan_of, redacted_finding, secrets_in
 from shared.jobs import Scheduled
 from shared.resilience import RetryPlan
@@ -21,6 +22,8 @@ from shared.webhooks import ANY_TOPIC, WebhookSource, webhook_event_type
 
 from .envelope import Envelope, Lane, Redact, describe
 from .errors import InvalidMessage, MessageError, UnknownEventType, UnknownVersion
+from .gold import Gold
+from .silver import Silver
 from .strict_json import validate_json
 
 __all__ = [
@@ -56,6 +59,8 @@ class Handler:
         The source whose webhooks it handles: it takes no commands of producers then.
     internal:
         Only handlers, polls and operators send it.
+    feed:
+        The table whose changes it handles.
     """
 
     integration: str
@@ -69,6 +74,7 @@ class Handler:
     owned: bool = False
     webhook: str | None = None
     internal: bool = False
+    feed: Feed | None = None
     call: Callable[[Any, Any], Awaitable[None]]
 
     @cached_property
@@ -246,6 +252,8 @@ class Declared:
     scheduled: list[Scheduled] = field(default_factory=list)
     webhook_sources: list[WebhookSource] = field(default_factory=list)
     notifications: list[Notification] = field(default_factory=list)
+    golds: list[Gold] = field(default_factory=list)
+    silvers: list[Silver] = field(default_factory=list)
 
 
 class Declaration:
@@ -297,6 +305,9 @@ class Registry:
                     f"the read model {view}: a projection takes the row so far or deletes it, so all of them say that "
                     "they return the same model"
                 )
+        names = [gold.name for gold in self.golds]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"gold.{twice[0]} is declared twice")
 
     def beside(self, *integrations: Declared) -> "Registry":
         """These integrations and more, checked for clashes anew."""
@@ -334,10 +345,33 @@ class Registry:
                 return handler
         return None
 
+    def changes(self, tables: Iterable[str]) -> Handler | None:
+        """Who handles changes of a table, known by several names, the most exact first; None where nobody does."""
+        for table in tables:
+            for handler in self._handlers.get(change_event_type(table), {}).values():
+                return handler
+        return None
+
+    @property
+    def feeds(self) -> tuple[Feed, ...]:
+        """The tables whose changes are handled."""
+        handlers = (one for integration in self.integrations for one in integration.handlers)
+        return tuple(one.feed for one in handlers if one.feed is not None)
+
     @property
     def scheduled(self) -> tuple[Scheduled, ...]:
         """What integrations have run by the clock."""
         return tuple(one for integration in self.integrations for one in integration.scheduled)
+
+    @property
+    def silvers(self) -> tuple[Silver, ...]:
+        """What is kept of published events in the lake's silver layer."""
+        return tuple(one for integration in self.integrations for one in integration.silvers)
+
+    @cached_property
+    def golds(self) -> tuple[Gold, ...]:
+        """The tables of the lake's gold layer."""
+        return tuple(one for integration in self.integrations for one in integration.golds)
 
     @property
     def routes(self) -> dict[str, Handler]:

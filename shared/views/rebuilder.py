@@ -361,7 +361,7 @@ class Rebuilder:
 
 
 async def _hold(lease: ViewLease) -> None:
-    """What it is held for is safe to do twice, so a lease that was lost meanwhile stops nothing."""
+    """What it is taken for is safe to do twice, so a lease that was lost meanwhile stops nothing."""
     while True:
         await asyncio.sleep(LEASE_SECONDS / 3)
         with suppress(AzureError):
