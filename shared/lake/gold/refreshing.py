@@ -14,13 +14,15 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
+from shared.lake.tables import Layer
+from shared.lake.tables.errors import named_errors
 from shared.messages.gold import Gold, Source
 
 from .changes import changes_since
 from .computing import MEMORY_MB, NEWEST, Computing, quoted
-from .errors import GoldConflict, WrongGold
+from .errors import WrongGold
 
 if TYPE_CHECKING:
     from arro3.core import Table
@@ -34,15 +36,16 @@ _OWN = "gold"
 _DECLARATION = "declaration"
 
 
-class Place(Protocol):
-    """Where Delta tables are."""
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where Delta tables are: a container as `az://<container>`, or a folder; and the library's options for it."""
 
-    @property
-    def storage_options(self) -> dict[str, str]:
-        """The Delta library's options for the store."""
+    root: str
+    storage_options: dict[str, str] = field(repr=False)
 
-    def uri(self, path: str) -> str:
-        """The address of a table, such as `silver/order_accepted`."""
+    def uri(self, layer: Layer, name: str) -> str:
+        """The address of a table."""
+        return f"{self.root}/{layer}/{name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +97,18 @@ class GoldTable:
         ------
         WrongGold
             The declaration doesn't fit.
-        GoldConflict
-            Somebody else has written the table at the same moment.
+        CommitConflict
+            Somebody else has written the table at the same moment: the next refresh sees what.
+        LakeUnavailable
         """
-        sources = {one.table: _open(self.place, f"silver/{one.table}") for one in self.gold.sources}
+        with named_errors(self.gold.table):
+            return self._refresh(whole)
+
+    def _refresh(self, whole: bool) -> Refreshed:
+        sources = {one.table: _open(self.place, Layer.SILVER, one.table) for one in self.gold.sources}
         if not any(sources.values()):
             return Refreshed(None)
-        target = _open(self.place, f"gold/{self.gold.name}")
+        target = _open(self.place, Layer.GOLD, self.gold.name)
         known = {} if target is None else {name: target.transaction_version(name) for name in self._names()}
         marks = self._marks(sources)
         intact = target is not None and _untouched(target, self.place, known.get(_OWN))
@@ -111,7 +119,7 @@ class GoldTable:
             return Refreshed(target.version())  # nothing but maintenance: the watermark may stay
         rows = self._compute(sources, days)
         if self._stopped:
-            raise WrongGold(f"gold.{self.gold.name}: took too long")
+            raise WrongGold(self.gold.table, "took too long")
         version = self._write(target, rows, days, marks)
         return Refreshed(version, rows.num_rows, None if days is None else len(days))
 
@@ -162,7 +170,7 @@ class GoldTable:
             tables = {
                 one.table: self._empty(one, computing)
                 if (table := sources[one.table]) is None
-                else _read(table, one, days, self.gold.name)
+                else _read(table, one, days, self.gold.table)
                 for one in self.gold.sources
             }
             return computing.rows(tables)
@@ -184,27 +192,20 @@ class GoldTable:
     ) -> int:
         """One commit: the rows in place of the former ones, and the watermark."""
         from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
-        from deltalake.exceptions import CommitFailedError, DeltaError
 
-        uri, options = self.place.uri(f"gold/{self.gold.name}"), self.place.storage_options
-        try:
-            if target is None:
-                target = DeltaTable.create(uri, rows.schema, storage_options=options, name=self.gold.name)
-        except DeltaError:  # somebody else has made it at this moment
-            raise GoldConflict(f"gold.{self.gold.name}: is being made") from None
+        if target is None:
+            uri, options = self.place.uri(Layer.GOLD, self.gold.name), self.place.storage_options
+            target = DeltaTable.create(uri, rows.schema, storage_options=options, name=self.gold.name)
         version = target.version() + 1
         transactions = [Transaction(name, mark) for name, mark in {_OWN: version, **marks}.items()]
         # Tried once: it follows the version that was read, or somebody else has written and all is looked at anew.
         commit = CommitProperties(app_transactions=transactions, max_commit_retries=0)
-        try:
-            if days is None:
-                write_deltalake(target, rows, mode="overwrite", schema_mode="overwrite", commit_properties=commit)
-            else:
-                listed = ", ".join(f"'{day.isoformat()}'" for day in sorted(days))
-                where = f"{quoted(self.gold.keys[0])} IN ({listed})"
-                write_deltalake(target, rows, mode="overwrite", predicate=where, commit_properties=commit)
-        except CommitFailedError:
-            raise GoldConflict(f"gold.{self.gold.name}: was written by somebody else") from None
+        if days is None:
+            write_deltalake(target, rows, mode="overwrite", schema_mode="overwrite", commit_properties=commit)
+        else:
+            listed = ", ".join(f"'{day.isoformat()}'" for day in sorted(days))
+            where = f"{quoted(self.gold.keys[0])} IN ({listed})"
+            write_deltalake(target, rows, mode="overwrite", predicate=where, commit_properties=commit)
         return version
 
 
@@ -218,12 +219,12 @@ def _number(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
 
 
-def _open(place: Place, path: str) -> DeltaTable | None:
+def _open(place: Place, layer: Layer, name: str) -> DeltaTable | None:
     from deltalake import DeltaTable
     from deltalake.exceptions import TableNotFoundError
 
     try:
-        return DeltaTable(place.uri(path), storage_options=place.storage_options)
+        return DeltaTable(place.uri(layer, name), storage_options=place.storage_options)
     except TableNotFoundError:
         return None
 
@@ -266,7 +267,7 @@ def _read(table: DeltaTable, source: Source, days: Iterable[date] | None, gold: 
     present = {one.name for one in table.schema().fields}
     names = dict.fromkeys((*source.stored, *(NEWEST if source.latest is not None else ())))
     if missing := [name for name in names if name not in present]:
-        raise WrongGold(f"gold.{gold}: silver.{source.table} has no column {missing[0]}")
+        raise WrongGold(gold, f"silver.{source.table} has no column {missing[0]}")
     where = ""
     if days is not None and source.day is not None:
         column = quoted(source.day)

@@ -15,7 +15,7 @@ from deltalake import DeltaTable, write_deltalake
 from pydantic import Field
 
 from shared.jobs import parse_schedule
-from shared.lake.gold import GoldTable
+from shared.lake.gold import GoldTable, Place
 from shared.messages import Contract, Gold, Source
 
 Money = Annotated[Decimal, Field(max_digits=38, decimal_places=6)]
@@ -73,19 +73,23 @@ def sales(sql: str = SQL, **changes: Any) -> Gold:
 
 @dataclass(frozen=True)
 class Folder:
-    """A lake on this disk, or wherever the Delta library finds it."""
+    """A lake, on this disk unless the Delta library has options for another store."""
 
-    root: str
-    storage_options: dict[str, str]
+    place: Place
 
     @classmethod
     def at(cls, path: Path) -> Folder:
         """A lake in a folder."""
-        return cls(str(path), {})
+        return cls(Place(str(path), {}))
+
+    @property
+    def storage_options(self) -> dict[str, str]:
+        """The Delta library's options."""
+        return self.place.storage_options
 
     def uri(self, path: str) -> str:
         """The address of a table."""
-        return f"{self.root}/{path}"
+        return f"{self.place.root}/{path}"
 
     def table(self, path: str) -> DeltaTable:
         """A handle of a table."""
@@ -103,7 +107,7 @@ class Folder:
 
     def gold(self, gold: Gold | None = None) -> GoldTable:
         """The sales, with the types of what isn't there yet."""
-        return GoldTable(gold or sales(), self, columns_of=lambda _: COLUMNS)
+        return GoldTable(gold or sales(), self.place, columns_of=lambda _: COLUMNS)
 
 
 @dataclass(frozen=True)

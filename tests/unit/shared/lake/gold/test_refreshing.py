@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from deltalake import DeltaTable
 
-from shared.lake.gold import GoldConflict
+from shared.lake.tables import CommitConflict
 from tests.unit.shared.lake.gold.lakes import CREDITS, SQL, Folder, Silver, arrow, sales
 
 FIRST, SECOND = date(2010, 12, 1), date(2010, 12, 2)
@@ -237,7 +237,7 @@ def test_the_slower_of_two_at_once_gives_way(lake: Folder, monkeypatch: pytest.M
         return rows
 
     monkeypatch.setattr(type(slow), "_compute", overtaken)
-    with pytest.raises(GoldConflict, match="written by somebody else"):
+    with pytest.raises(CommitConflict, match=r"gold\.daily_sales"):
         slow.refresh()
     assert [row[2] for row in lake.rows()] == [1, 1, 1]
 
