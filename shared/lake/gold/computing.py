@@ -6,9 +6,11 @@ or setting is in its reach, memory and threads are bounded, and nothing spills t
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from shared.messages.gold import DAY, Gold, Source
@@ -48,9 +50,10 @@ class Computing:
     gold: Gold
     days: frozenset[date] | None
     connection: DuckDBPyConnection
+    stopped: Event = field(default_factory=Event)
 
     @classmethod
-    def begin(cls, gold: Gold, days: Iterable[date] | None, *, memory_mb: int = MEMORY_MB) -> Computing:
+    def begin(cls, gold: Gold, days: Iterable[date] | None, memory_mb: int = MEMORY_MB) -> Computing:
         """A connection of its own, which reaches nothing outside."""
         import duckdb
 
@@ -63,8 +66,12 @@ class Computing:
         return cls(gold, None if days is None else frozenset(days), connection)
 
     def stop(self) -> None:
-        """Have the computation fail at once."""
-        self.connection.interrupt()
+        """Have the computation fail at once, or at its next step; one that has ended isn't touched."""
+        import duckdb
+
+        self.stopped.set()
+        with contextlib.suppress(duckdb.ConnectionException):  # closed
+            self.connection.interrupt()
 
     def close(self) -> None:
         """Free what it holds."""
@@ -126,6 +133,8 @@ class Computing:
     def _compute(self) -> None:
         """Put what the SQL or the function returns into a table."""
         gold = self.gold
+        if self.stopped.is_set():
+            raise WrongGold(gold.table, "took too long")
         if names := gold.parameters:
             from arro3.core import Table
 

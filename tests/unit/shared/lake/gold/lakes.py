@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import Annotated, Any
 
 import duckdb
@@ -15,7 +15,8 @@ from deltalake import DeltaTable, write_deltalake
 from pydantic import Field
 
 from shared.jobs import parse_schedule
-from shared.lake.gold import GoldTable, Place
+from shared.lake.gold import GoldTable, Refreshed
+from shared.lake.tables import LakeStore
 from shared.messages import Contract, Gold, Source
 
 Money = Annotated[Decimal, Field(max_digits=38, decimal_places=6)]
@@ -75,21 +76,24 @@ def sales(sql: str = SQL, **changes: Any) -> Gold:
 class Folder:
     """A lake, on this disk unless the Delta library has options for another store."""
 
-    place: Place
-
-    @classmethod
-    def at(cls, path: Path) -> Folder:
-        """A lake in a folder."""
-        return cls(Place(str(path), {}))
-
-    @property
-    def storage_options(self) -> dict[str, str]:
-        """The Delta library's options."""
-        return self.place.storage_options
+    root: str
+    storage_options: dict[str, str] = field(default_factory=dict)
 
     def uri(self, path: str) -> str:
         """The address of a table."""
-        return f"{self.place.root}/{path}"
+        return f"{self.root}/{path}"
+
+    def refresh(self, gold: Gold | None = None, **how: Any) -> Refreshed:
+        """Bring the sales up to silver."""
+
+        async def options() -> dict[str, str]:
+            return self.storage_options
+
+        store = LakeStore(self.root, options)
+        try:
+            return asyncio.run(GoldTable(gold or sales(), store, columns_of=lambda _: COLUMNS).refresh(**how))
+        finally:
+            store.close()
 
     def table(self, path: str) -> DeltaTable:
         """A handle of a table."""
@@ -104,10 +108,6 @@ class Folder:
         con.execute("SET TimeZone = 'UTC'")
         con.register("found", found)
         return sorted(con.execute("select * from found").fetchall())
-
-    def gold(self, gold: Gold | None = None) -> GoldTable:
-        """The sales, with the types of what isn't there yet."""
-        return GoldTable(gold or sales(), self.place, columns_of=lambda _: COLUMNS)
 
 
 @dataclass(frozen=True)
