@@ -25,8 +25,8 @@ __all__ = ["MEMORY_MB", "Computing", "quoted"]
 
 MEMORY_MB = 512
 """Of DuckDB; the silver rows that are read come on top."""
-NEWEST = ("sequence",)
-"""The columns of a silver row by which the newest is found."""
+NEWEST = ("sequence", "log_sequence")
+"""The columns of a silver row by which the newest is found: it counts the events of its key."""
 _LONGEST = 300
 
 

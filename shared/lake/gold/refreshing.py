@@ -24,7 +24,7 @@ from .computing import MEMORY_MB, NEWEST, Computing, quoted
 from .errors import WrongGold
 
 if TYPE_CHECKING:
-    from arro3.core import Table
+    from arro3.core import Schema, Table
     from deltalake import DeltaTable
 
 __all__ = ["MOST_DAYS", "GoldTable", "Refreshed"]
@@ -34,6 +34,8 @@ T = TypeVar("T")
 MOST_DAYS = 366
 """That are computed by themselves; of more, the whole table is."""
 _OWN = "gold"
+_NEW = "log_sequence"
+"""The column of silver that grows with what a partition of the hub brings."""
 _DECLARATION = "declaration"
 
 
@@ -61,8 +63,8 @@ class GoldTable:
 
     Parameters
     ----------
-    columns_of:
-        By silver table its columns, each a name and SQL type, where the table needn't be there yet.
+    schema_of:
+        By silver table its Arrow schema: that of a table which isn't there yet.
     configuration:
         Table properties of a new table.
     """
@@ -72,13 +74,13 @@ class GoldTable:
         gold: Gold,
         store: LakeStore,
         *,
-        columns_of: Callable[[str], Mapping[str, str]] = lambda _: {},
+        schema_of: Callable[[str], Schema],
         configuration: Mapping[str, str] | None = None,
         memory_mb: int = MEMORY_MB,
     ) -> None:
         self.gold = gold
         self._store = store
-        self._columns_of = columns_of
+        self._schema_of = schema_of
         self._configuration = configuration
         self._memory_mb = memory_mb
 
@@ -158,7 +160,7 @@ class GoldTable:
                 return None
             if table is None or before == marks[version]:
                 continue
-            changes = changes_since(table, before, NEWEST[0])
+            changes = changes_since(table, before, _NEW)
             if changes is None:
                 return None
             if changes.least is not None:
@@ -178,7 +180,7 @@ class GoldTable:
     def _rows(self, computing: Computing, sources: Mapping[str, DeltaTable | None], days: set[date] | None) -> Table:
         try:
             tables = {
-                one.table: self._empty(one, computing)
+                one.table: self._empty(one)
                 if (table := sources[one.table]) is None
                 else _read(table, one, days, self.gold.table)
                 for one in self.gold.sources
@@ -187,14 +189,12 @@ class GoldTable:
         finally:
             computing.close()
 
-    def _empty(self, source: Source, computing: Computing) -> Table:
+    def _empty(self, source: Source) -> Table:
         """A source that isn't there yet: no rows of its columns."""
         from arro3.core import Table
 
-        kinds = self._columns_of(source.table)
-        names = dict.fromkeys((*source.stored, *NEWEST))
-        columns = ", ".join(f"CAST(NULL AS {kinds.get(name, 'VARCHAR')}) AS {quoted(name)}" for name in names)
-        return Table.from_arrow(computing.connection.sql(f"SELECT {columns} WHERE false"))
+        table = Table.from_batches([], schema=self._schema_of(source.table))
+        return table.select(_read_columns(source, table.column_names, self.gold.table))
 
 
 def _write(target: DeltaTable, rows: Table, key: str, days: Iterable[date] | None, marks: Mapping[str, int]) -> int:
@@ -237,7 +237,7 @@ def _days_since(table: DeltaTable, source: Source, least: int) -> set[date] | No
     from arro3.core import Table
     from deltalake import QueryBuilder
 
-    day, new = quoted(source.day or ""), f"{quoted(NEWEST[0])} >= {least}"
+    day, new = quoted(source.day or ""), f"{quoted(_NEW)} >= {least}"
     where = new
     if source.latest is not None:
         latest = quoted(source.latest)
@@ -259,10 +259,7 @@ def _read(table: DeltaTable, source: Source, days: Iterable[date] | None, gold: 
     from arro3.core import Table
     from deltalake import QueryBuilder
 
-    present = {one.name for one in table.schema().fields}
-    names = dict.fromkeys((*source.stored, *(NEWEST if source.latest is not None else ())))
-    if missing := [name for name in names if name not in present]:
-        raise WrongGold(gold, f"silver.{source.table} has no column {missing[0]}")
+    names = _read_columns(source, [one.name for one in table.schema().fields], gold)
     where = ""
     if days is not None and source.day is not None:
         column = quoted(source.day)
@@ -273,6 +270,13 @@ def _read(table: DeltaTable, source: Source, days: Iterable[date] | None, gold: 
             where = f" WHERE {latest} IN (SELECT {latest} FROM source{where})"
     columns = ", ".join(map(quoted, names))
     return Table.from_arrow(QueryBuilder().register("source", table).execute(f"SELECT {columns} FROM source{where}"))
+
+
+def _read_columns(source: Source, present: Sequence[str], gold: str) -> list[str]:
+    names = dict.fromkeys((*source.stored, *(NEWEST if source.latest is not None else ())))
+    if missing := [name for name in names if name not in present]:
+        raise WrongGold(gold, f"silver.{source.table} has no column {missing[0]}")
+    return list(names)
 
 
 def _ranges(days: Sequence[date]) -> list[tuple[date, date]]:

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Annotated, Any
 
 import duckdb
-from arro3.core import Table
+from arro3.core import Schema, Table
 from deltalake import DeltaTable, write_deltalake
 from pydantic import Field
 
@@ -21,6 +21,7 @@ from shared.messages import Contract, Gold, Source
 
 Money = Annotated[Decimal, Field(max_digits=38, decimal_places=6)]
 ORDERS, CREDITS = "order_accepted", "order_credit_accepted"
+NAMES = {ORDERS: ("order_id", "placed_at"), CREDITS: ("credit_note_id", "credited_at")}
 SQL = """
     select day, country, sum(orders) as orders, sum(units) as units, sum(total) as revenue
     from (
@@ -31,19 +32,9 @@ SQL = """
     group by all
 """
 SOURCES = (
-    Source(ORDERS, ["country", "units", "total"], day="placedAt", latest="orderId"),
-    Source(CREDITS, ["country", "units", "total"], day="creditedAt", latest="creditNoteId"),
+    Source(ORDERS, ["country", "units", "total"], day="placed_at", latest="order_id"),
+    Source(CREDITS, ["country", "units", "total"], day="credited_at", latest="credit_note_id"),
 )
-COLUMNS = {
-    "sequence": "BIGINT",
-    "orderId": "VARCHAR",
-    "creditNoteId": "VARCHAR",
-    "placedAt": "TIMESTAMPTZ",
-    "creditedAt": "TIMESTAMPTZ",
-    "country": "VARCHAR",
-    "units": "BIGINT",
-    "total": "DECIMAL(18,6)",
-}
 
 
 class DailySales(Contract):
@@ -91,7 +82,7 @@ class Folder:
 
         store = LakeStore(self.root, options)
         try:
-            return asyncio.run(GoldTable(gold or sales(), store, columns_of=lambda _: COLUMNS).refresh(**how))
+            return asyncio.run(GoldTable(gold or sales(), store, schema_of=schema_of).refresh(**how))
         finally:
             store.close()
 
@@ -119,10 +110,9 @@ class Silver:
 
     def append(self, *rows: tuple[int, str, str, str, int, str], mode: Any = "append") -> None:
         """Rows of sequence, key, time, country, units, total, in one commit."""
-        key, at = ("orderId", "placedAt") if self.name == ORDERS else ("creditNoteId", "creditedAt")
         write_deltalake(
             self.lake.uri(f"silver/{self.name}"),
-            arrow(key, at, rows),
+            arrow(*NAMES[self.name], rows),
             mode=mode,
             storage_options=self.lake.storage_options,
         )
@@ -132,10 +122,15 @@ def arrow(key: str, at: str, rows: Sequence[tuple[int, str, str, str, int, str]]
     """Rows as silver has them."""
     con = duckdb.connect()
     con.execute(
-        f'create table t (sequence bigint, "{key}" varchar, "{at}" timestamptz, country varchar, units bigint, '
-        "total decimal(18,6))"
+        f'create table t (log_sequence bigint, "{key}" varchar, "{at}" timestamptz, country varchar, units bigint, '
+        "total decimal(18,6), sequence bigint)"
     )
     if rows:
-        made = [(a, b, datetime.fromisoformat(c).astimezone(UTC), d, e, Decimal(f)) for a, b, c, d, e, f in rows]
-        con.executemany("insert into t values (?, ?, ?, ?, ?, ?)", made)
+        made = [(a, b, datetime.fromisoformat(c).astimezone(UTC), d, e, Decimal(f), a) for a, b, c, d, e, f in rows]
+        con.executemany("insert into t values (?, ?, ?, ?, ?, ?, ?)", made)
     return Table.from_arrow(con.table("t"))
+
+
+def schema_of(name: str) -> Schema:
+    """The schema of a silver table."""
+    return arrow(*NAMES[name], ()).schema

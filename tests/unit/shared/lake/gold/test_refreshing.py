@@ -13,7 +13,7 @@ from deltalake import DeltaTable
 
 from shared.lake.gold import GoldTable, refreshing
 from shared.lake.tables import CommitConflict, LakeError, LakeStore, LakeUnavailable, Layer
-from tests.unit.shared.lake.gold.lakes import COLUMNS, CREDITS, SQL, Folder, Silver, arrow, sales
+from tests.unit.shared.lake.gold.lakes import CREDITS, SQL, Folder, Silver, arrow, sales, schema_of
 
 FIRST, SECOND = date(2010, 12, 1), date(2010, 12, 2)
 
@@ -109,7 +109,7 @@ def test_maintenance_of_silver_computes_nothing_and_hides_nothing(lake: Folder, 
 
 
 def _deleted(lake: Folder) -> None:
-    lake.table("silver/order_accepted").delete("\"orderId\" = 'b'")
+    lake.table("silver/order_accepted").delete("order_id = 'b'")
 
 
 def _restored(lake: Folder) -> None:
@@ -255,7 +255,7 @@ def test_a_refresh_that_takes_too_long_is_stopped(lake: Folder) -> None:
     async def try_it() -> None:
         store = LakeStore(lake.root, options, seconds=1)
         with pytest.raises(LakeUnavailable, match="no answer"):
-            await GoldTable(endless, store, columns_of=lambda _: COLUMNS).refresh()
+            await GoldTable(endless, store, schema_of=schema_of).refresh()
         await store.run(Layer.GOLD, "daily_sales", Computing.begin, endless, None)  # a thread is free
 
     asyncio.run(try_it())  # returns when the threads have ended
@@ -281,7 +281,7 @@ def test_a_function_of_arrow_tables_gives_the_same(lake: Folder) -> None:
 def test_an_empty_silver_table_makes_an_empty_gold_table(lake: Folder) -> None:
     from deltalake import write_deltalake
 
-    write_deltalake(lake.uri("silver/order_accepted"), arrow("orderId", "placedAt", ()))
+    write_deltalake(lake.uri("silver/order_accepted"), arrow("order_id", "placed_at", ()))
     assert lake.refresh().rows == 0
     assert lake.rows() == []
     Silver(lake).append((0, "a", "2010-12-01T08:00:00Z", "France", 1, "1"))
