@@ -13,8 +13,8 @@ from .models import CreditNoteAccepted, OrderAccepted
 
 __all__ = ["DailySales", "daily_sales"]
 
-# orders.silver("order.accepted", OrderAccepted, tables=["lines"])
-# orders.silver("order.credit-accepted", CreditNoteAccepted, tables=["lines"])
+orders.silver("order.accepted", OrderAccepted, tables=["lines"])
+orders.silver("order.credit-accepted", CreditNoteAccepted, tables=["lines"])
 
 
 class DailySales(Contract):

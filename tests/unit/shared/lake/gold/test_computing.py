@@ -138,8 +138,8 @@ def test_a_time_as_text_has_a_day_too() -> None:
     import duckdb
 
     text = duckdb.connect().sql(
-        "select 0::bigint as sequence, 0::bigint as log_sequence, 'a' as order_id, '2010-12-01T08:00:00Z' as placed_at, 'France' as country, "
-        "1::bigint as units, 2::decimal(18,6) as total"
+        "select 0::bigint as sequence, 0::bigint as log_sequence, 'a' as order_id, "
+        "'2010-12-01T08:00:00Z' as placed_at, 'France' as country, 1::bigint as units, 2::decimal(18,6) as total"
     )
     computing = Computing.begin(sales(), None)
     found = computing.rows({**tables(), ORDERS: Table.from_arrow(text)})
