@@ -1,4 +1,4 @@
-"""Versions of Delta tables, as the library of deltalake reads their logs; its calls block."""
+"""Versions of Delta tables, as the lake's store opens them."""
 
 import json
 import math
@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from shared.lake.tables import LakeError, LakeStore, LakeUnavailable, Layer, TableMissing, VersionMissing
 from shared.query import Kind
 
 from .columns import Column, ColumnLevel, column_of
@@ -31,74 +32,76 @@ class DeltaTables:
 
     Parameters
     ----------
-    location:
-        From a layer and a table's name to its address and the options of its store.
     level:
-        From a layer, a table's name, a column's name and its metadata to how sensitive its values are.
+        From a layer and a table's name to what tells how sensitive a column's values are.
     """
 
-    def __init__(
-        self,
-        location: Callable[[str, str], tuple[str, Mapping[str, str]]],
-        level: Callable[[str, str], ColumnLevel],
-    ) -> None:
-        self._location = location
+    def __init__(self, store: LakeStore, level: Callable[[str, str], ColumnLevel]) -> None:
+        self._store = store
         self._level = level
 
-    def snapshot(self, layer: str, name: str, as_of: int | datetime | None = None) -> Snapshot:
+    async def snapshot(self, layer: Layer, name: str, as_of: int | datetime | None = None) -> Snapshot:
         """The newest version, or the one that was it at a moment.
 
         Raises
         ------
         NoSuchDataset, VersionGone, Unreadable, Unreachable
         """
-        from deltalake import DeltaTable
-        from deltalake.exceptions import DeltaError, TableNotFoundError
-
-        address, options = self._location(layer, name)
         try:
-            table = DeltaTable(address, storage_options=dict(options))
-        except TableNotFoundError:
-            raise NoSuchDataset(f"There is no dataset {layer}/{name}.") from None
-        except (DeltaError, OSError) as failure:
+            table = await self._store.open(layer, name)
+            newest = table.version()
+            if as_of is None or as_of == newest:
+                return _checked(await self._store.run(layer, name, self._read, layer, name, table, None))
+            written: dict[int, int] = {}
+            if isinstance(as_of, datetime):
+                history = await self._store.run(layer, name, table.history)
+                written = {one["version"]: int(one["timestamp"]) for one in history}
+                as_of = _at(as_of, written)
+                if as_of is None:
+                    there = f"{min(written)} to {newest}"
+                    raise VersionGone(f"asOf: the log of {layer}/{name} has only the versions from {there}.")
+            older = await self._store.open(layer, name, version=as_of)
+            return _checked(await self._store.run(layer, name, self._read, layer, name, older, written.get(as_of, 0)))
+        except (TableMissing, ValueError):
+            raise NoSuchDataset(f"There is no dataset {layer}/{name[:64]}.") from None
+        except VersionMissing:
+            raise VersionGone(f"asOf: that version of {layer}/{name} isn't there.") from None
+        except LakeUnavailable as failure:
             raise Unreachable(f"{layer}/{name} can't be read just now.") from failure
-        if as_of is None or as_of == table.version():
-            return self._read(layer, name, table, table.history(1)[0]["timestamp"])
-        newest = table.version()
-        written = {one["version"]: int(one["timestamp"]) for one in table.history()}
-        version = as_of if isinstance(as_of, int) else _at(as_of, written)
-        if version is None or version not in written:
-            reached = f"from {min(written)} to {newest}"
-            raise VersionGone(f"asOf: the log of {layer}/{name} has no version for that; it has those {reached}.")
-        try:
-            table = DeltaTable(address, version=version, storage_options=dict(options))
-        except DeltaError:
-            raise VersionGone(f"asOf: version {version} of {layer}/{name} can't be read any more.") from None
-        return self._read(layer, name, table, written[version])
+        except LakeError as failure:
+            raise Unreadable(f"The dataset {layer}/{name} can't be read.") from failure
 
-    def _read(self, layer: str, name: str, table: "DeltaTable", written: int) -> Snapshot:
+    def _read(self, layer: Layer, name: str, table: "DeltaTable", written: int | None) -> Snapshot | Unreadable:
         metadata, protocol = table.metadata(), table.protocol()
         unknown = set(protocol.reader_features or ()) - _READ_FEATURES
         mapped = metadata.configuration.get("delta.columnMapping.mode", "none") != "none"
         if unknown or mapped:
             features = ", ".join(sorted(unknown)) or "columnMapping"
-            raise Unreadable(f"The dataset {layer}/{name} has features that can't be read here: {features}.")
+            return Unreadable(f"The dataset {layer}/{name} has features that can't be read here: {features}.")
         partitions = set(metadata.partition_columns)
         level = self._level(layer, name)
         columns = [
             column_of(one, level, partition=one["name"] in partitions)
             for one in json.loads(table.schema().to_json())["fields"]
         ]
+        milliseconds = table.history(1)[0]["timestamp"] if written is None else written
         return Snapshot(
-            layer=layer,
+            layer=str(layer),
             name=name,
             version=table.version(),
-            written=datetime.fromtimestamp(written / 1_000, UTC),
+            written=datetime.fromtimestamp(milliseconds / 1_000, UTC) if milliseconds else None,
             columns={one.name: one for one in columns if one is not None},
             files=tuple(sorted(_files(table), key=lambda one: one.path)),
             owner=metadata.configuration.get(OWNER) or "",
             description=metadata.description or "",
         )
+
+
+def _checked(found: Snapshot | Unreadable) -> Snapshot:
+    """What was read; a thread of the store raises errors of the store's alone."""
+    if isinstance(found, Unreadable):
+        raise found
+    return found
 
 
 def _at(moment: datetime, written: Mapping[int, int]) -> int | None:

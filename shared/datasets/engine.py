@@ -20,7 +20,7 @@ _SHUT_IN = {
     "autoinstall_known_extensions": "false",
     "autoload_known_extensions": "false",
     "allow_community_extensions": "false",
-    "python_enable_replacement_scans": "false",
+    "python_enable_replacements": "false",
     "temp_directory": "",
 }
 BATCH_ROWS = 10_000

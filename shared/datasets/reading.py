@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from shared.classification import Classification
+from shared.lake.tables import Layer
 from shared.query import ForbiddenField, Kind
 from shared.query.filters import names_in
 from shared.query.indexes import Field
@@ -36,7 +37,7 @@ LAYERS: Mapping[str, Classification] = {
 }
 """The layers that have tables, and the access level that a caller needs to know of them."""
 MAX_COMMITS = 1_000
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,126}")
 _LOOK_SECONDS = 0.1
 
 
@@ -107,6 +108,11 @@ class Reading:
         self._run = run
         self._executor = executor
         self._limits = limits
+
+    @property
+    def bytes(self) -> int:
+        """Of the files that are read."""
+        return sum(max(file.size, 0) for scan in self._scans for file in scan.files)
 
     async def count(self) -> int:
         """The number of all rows."""
@@ -192,7 +198,7 @@ class Datasets:
         self._files = files
         self._engine = engine
         self._places = asyncio.Semaphore(at_once)
-        self._executor = ThreadPoolExecutor(at_once + 2, thread_name_prefix="dataset")
+        self._executor = ThreadPoolExecutor(at_once, thread_name_prefix="dataset")
 
     async def names(self, level: Classification) -> list[tuple[str, str]]:
         """Layer and name of every table that a caller may know of."""
@@ -215,8 +221,7 @@ class Datasets:
         """
         if layer not in LAYERS or level < LAYERS[layer] or not _NAME.fullmatch(name):
             raise NoSuchDataset(f"There is no dataset {layer[:64]}/{name[:64]}.")
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._executor, self._tables.snapshot, layer, name, as_of)
+        return await self._tables.snapshot(Layer(layer), name, as_of)
 
     @asynccontextmanager
     async def reading(self, question: Question, limits: Limits) -> AsyncIterator[Reading]:

@@ -44,7 +44,7 @@ class Snapshot:
     Attributes
     ----------
     written:
-        When the version was committed.
+        When the version was committed; None where nobody asked by time, and it isn't the newest.
     files:
         By path.
     """
@@ -52,7 +52,7 @@ class Snapshot:
     layer: str
     name: str
     version: int
-    written: datetime
+    written: datetime | None
     columns: Mapping[str, Column]
     files: tuple[DataFile, ...]
     owner: str = ""
