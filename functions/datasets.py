@@ -208,7 +208,7 @@ class DatasetEndpoints:
         headers = {**_told(question), "Content-Disposition": f'inline; filename="{name}"', "Vary": "Accept"}
         async with AsyncExitStack() as stack:
             reading = await stack.enter_async_context(self._datasets().reading(question, limits))
-            charge(request, 1 + reading.bytes // _BYTES_OF_TOKEN)
+            charge(request, 1 + reading.scanned // _BYTES_OF_TOKEN)
             if request.method == "HEAD":
                 return Response(media_type=kind, headers=headers)
             pieces = await reading.whole(kind, top=None if top is None else int(top), skip=options.skip)
@@ -236,16 +236,14 @@ class DatasetEndpoints:
         wanted = preferred(request)
         size = page_size(options, wanted, left, dialect)
         async with self._datasets().reading(question, self._limits(level)) as reading:
-            charge(request, 1 + reading.bytes // _BYTES_OF_TOKEN)
+            charge(request, 1 + reading.scanned // _BYTES_OF_TOKEN)
             total = await reading.count() if options.count else None
             rows = await reading.page(top=size + 1, skip=place.skip) if size else []
         more, rows = len(rows) > size, rows[:size]
         left = None if left is None else left - len(rows)
         following = None
         if more and left != 0:
-            token = await self._continuations().make(
-                Place(str(snapshot.version), place.skip + len(rows)), left, bound
-            )
+            token = await self._continuations().make(Place(str(snapshot.version), place.skip + len(rows)), left, bound)
             base = f"{self._path}/{layer}/" if dialect is None else self._root(layer)
             following = f"{base}{name}?{urlencode({**given, AFTER: token})}"
         headers = _told(question) | ({} if wanted is None else {"Preference-Applied": f"odata.maxpagesize={size}"})
@@ -292,9 +290,7 @@ def _question(snapshot: Snapshot, level: Classification, given: Mapping[str, str
     return asked, options
 
 
-def _bound(
-    layer: str, name: str, given: Mapping[str, str], level: Classification, dialect: Dialect | None
-) -> str:
+def _bound(layer: str, name: str, given: Mapping[str, str], level: Classification, dialect: Dialect | None) -> str:
     """What a continuation is good for: everything but the size of a page."""
     rest = sorted((option, text) for option, text in given.items() if option not in (AFTER, "$top"))
     return repr(("datasets", layer, name, rest, int(level), dialect is not None))

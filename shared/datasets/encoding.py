@@ -35,7 +35,7 @@ _END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 
 def json_rows(batch: "RecordBatch", columns: Mapping[str, Column]) -> Iterator[dict[str, Any]]:
     """Rows as JSON has them: decimals and times are texts, what isn't a number is null, bytes are base64."""
-    values = [_column(batch.column(name).to_pylist(), one.kind) for name, one in columns.items()]
+    values = [_column(list(batch.column(name).to_pylist()), one.kind) for name, one in columns.items()]
     names = list(columns)
     for row in zip(*values, strict=True):
         yield dict(zip(names, row, strict=True))

@@ -51,7 +51,9 @@ class Run:
     def types(self, paths: Sequence[Path]) -> dict[str, str]:
         """The columns in some files, and their types."""
         found = self._all(
-            Statement("DESCRIBE SELECT * FROM read_parquet($files, union_by_name = true)", {"files": [*map(str, paths)]})
+            Statement(
+                "DESCRIBE SELECT * FROM read_parquet($files, union_by_name = true)", {"files": [*map(str, paths)]}
+            )
         )
         return {name: kind for name, kind, *_ in found}
 

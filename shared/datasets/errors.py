@@ -13,7 +13,16 @@ DatasetError
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["Busy", "CannotCompute", "DatasetError", "NoSuchDataset", "TooMuch", "Unreachable", "Unreadable", "VersionGone"]
+__all__ = [
+    "Busy",
+    "CannotCompute",
+    "DatasetError",
+    "NoSuchDataset",
+    "TooMuch",
+    "Unreachable",
+    "Unreadable",
+    "VersionGone",
+]
 
 
 class DatasetError(Exception):

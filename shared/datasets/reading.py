@@ -110,16 +110,14 @@ class Reading:
         self._limits = limits
 
     @property
-    def bytes(self) -> int:
+    def scanned(self) -> int:
         """Of the files that are read."""
         return sum(max(file.size, 0) for scan in self._scans for file in scan.files)
 
     async def count(self) -> int:
         """The number of all rows."""
         question = self._question
-        return await self._in_thread(
-            lambda: self._run.number(counting(self._scans, question.columns, question.steps))
-        )
+        return await self._in_thread(lambda: self._run.number(counting(self._scans, question.columns, question.steps)))
 
     async def page(self, *, top: int, skip: int) -> list[dict[str, Any]]:
         """Some rows as JSON has them."""
@@ -190,9 +188,7 @@ class Datasets:
         Questions that are answered side by side; beyond that callers are told to come again.
     """
 
-    def __init__(
-        self, tables: DeltaTables, source: Source, files: FileCache, engine: Engine, *, at_once: int
-    ) -> None:
+    def __init__(self, tables: DeltaTables, source: Source, files: FileCache, engine: Engine, *, at_once: int) -> None:
         self._tables = tables
         self._source = source
         self._files = files
@@ -210,9 +206,7 @@ class Datasets:
             if _NAME.fullmatch(name)
         ]
 
-    async def open(
-        self, layer: str, name: str, level: Classification, as_of: int | datetime | None = None
-    ) -> Snapshot:
+    async def open(self, layer: str, name: str, level: Classification, as_of: int | datetime | None = None) -> Snapshot:
         """A version of a table.
 
         Raises
@@ -238,9 +232,7 @@ class Datasets:
             await stack.enter_async_context(self._places)
             files = [chosen(question, found, limits) for found in await self._sets(question)]
             loop = asyncio.get_running_loop()
-            held = [
-                await stack.enter_async_context(self._files.held(question.snapshot.path, one)) for one in files
-            ]
+            held = [await stack.enter_async_context(self._files.held(question.snapshot.path, one)) for one in files]
             paths = [path for one in held for path in one]
             run = await loop.run_in_executor(self._executor, self._engine.open, paths)
             stack.callback(run.close)
@@ -350,5 +342,3 @@ async def _watched(run: Run, seconds: float) -> None:
             help="Filter more, or aggregate less.",
         )
     )
-
-

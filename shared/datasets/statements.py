@@ -137,9 +137,7 @@ def _steps(
     return "WITH " + ", ".join(f"{name} AS ({sql})" for name, sql in tables), f"t{len(steps)}", tie
 
 
-def _base(
-    building: _Building, scans: Sequence[Scan], columns: Mapping[str, Column]
-) -> Iterator[tuple[str, str]]:
+def _base(building: _Building, scans: Sequence[Scan], columns: Mapping[str, Column]) -> Iterator[tuple[str, str]]:
     if len(scans) == 1:
         yield "t0", _scanned(building, scans[0], columns)
         return
@@ -148,9 +146,12 @@ def _base(
     for name, scan in zip(("came", "went"), scans, strict=True):
         yield name, f"SELECT {names} FROM ({_scanned(building, scan, bare)})"
     came, went = "SELECT * FROM came EXCEPT ALL SELECT * FROM went", "SELECT * FROM went EXCEPT ALL SELECT * FROM came"
-    yield "t0", (
-        f"SELECT *, 'insert' AS {_quoted(CHANGE)} FROM ({came})"
-        f" UNION ALL SELECT *, 'delete' AS {_quoted(CHANGE)} FROM ({went})"
+    yield (
+        "t0",
+        (
+            f"SELECT *, 'insert' AS {_quoted(CHANGE)} FROM ({came})"
+            f" UNION ALL SELECT *, 'delete' AS {_quoted(CHANGE)} FROM ({went})"
+        ),
     )
 
 
@@ -182,9 +183,7 @@ def _null(column: Column) -> str:
     return f"CAST(NULL AS {column.type or 'VARCHAR'}) AS {_quoted(column.name)}"
 
 
-def _grouped(
-    before: str, keys: Sequence[str], aggregates: Sequence[Aggregated], columns: Mapping[str, Column]
-) -> str:
+def _grouped(before: str, keys: Sequence[str], aggregates: Sequence[Aggregated], columns: Mapping[str, Column]) -> str:
     names = [_quoted(name) for name in keys]
     results = result_columns([GroupStep(tuple(keys), tuple(aggregates))], columns)
     values = list(names)

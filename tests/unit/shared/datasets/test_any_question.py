@@ -71,8 +71,10 @@ def comparisons(draw: st.DrawFn) -> str:
 
 filters = st.recursive(
     comparisons(),
-    lambda inner: st.tuples(inner, st.sampled_from(["and", "or"]), inner).map(lambda one: f"({' '.join(one)})")
-    | inner.map(lambda one: f"not ({one})"),
+    lambda inner: (
+        st.tuples(inner, st.sampled_from(["and", "or"]), inner).map(lambda one: f"({' '.join(one)})")
+        | inner.map(lambda one: f"not ({one})")
+    ),
     max_leaves=5,
 )
 
@@ -140,7 +142,7 @@ def key(row: Row) -> str:
     return repr(sorted(row.items()))
 
 
-@settings(max_examples=15 * SCALE, deadline=None)
+@settings(max_examples=int(15 * SCALE), deadline=None)
 @given(st.lists(rows, min_size=1, max_size=6), st.lists(filters, min_size=1, max_size=4), st.booleans())
 def test_a_filter_lets_through_what_it_is_true_of(found: list[Row], texts: list[str], partitioned: bool) -> None:
     """Also where files are left out by the log's statistics, and where a partition's values are in the log alone."""
@@ -172,7 +174,7 @@ def aggregate(method: str, values: list[Any]) -> Any:
     return max(known)
 
 
-@settings(max_examples=15 * SCALE, deadline=None)
+@settings(max_examples=int(15 * SCALE), deadline=None)
 @given(
     st.lists(rows, min_size=1, max_size=8),
     st.lists(st.sampled_from(["name", "guest", "day"]), max_size=2, unique=True),
