@@ -18,6 +18,7 @@ from shared.webhooks import ANY_TOPIC, Scheme, WebhookSource, webhook_event_type
 from .envelope import Lane
 from .gold import Gold, Source
 from .registry import Declared, Handler, Notification, Priority, Projection, Rotation, fields_to
+from .silver import Silver
 
 __all__ = ["Integration"]
 
@@ -300,6 +301,27 @@ class Integration(Declared):
             return call
 
         return register
+
+    def silver(
+        self, event_type: str, model: type[BaseModel], *, version: str = "1.0", tables: Sequence[str] = ()
+    ) -> None:
+        """Have a published event kept as rows of the lake's table `silver.<event type>`, typed from its model.
+
+        Parameters
+        ----------
+        version:
+            Of the event. Versions of one line (1.0, 1.1) share a table; a new line is a new one.
+        tables:
+            Fields that are lists of models, and get a table of their own: `lines` of `order.accepted` is
+            `silver.order_accepted_lines`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            The declaration can't be followed; the message names it.
+        """
+        _check_name(event_type)
+        self.silvers.append(Silver(event_type, version, model, (*tables,)))
 
     def gold(
         self, name: str, *, every: str, keys: Sequence[str], row: type[BaseModel], reads: Sequence[Source]

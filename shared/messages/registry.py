@@ -22,6 +22,7 @@ from shared.webhooks import ANY_TOPIC, WebhookSource, webhook_event_type
 from .envelope import Envelope, Lane, Redact, describe
 from .errors import InvalidMessage, MessageError, UnknownEventType, UnknownVersion
 from .gold import Gold
+from .silver import Silver
 from .strict_json import validate_json
 
 __all__ = [
@@ -242,6 +243,7 @@ class Declared:
     webhook_sources: list[WebhookSource] = field(default_factory=list)
     notifications: list[Notification] = field(default_factory=list)
     golds: list[Gold] = field(default_factory=list)
+    silvers: list[Silver] = field(default_factory=list)
 
 
 class Declaration:
@@ -332,6 +334,11 @@ class Registry:
     def scheduled(self) -> tuple[Scheduled, ...]:
         """What integrations have run by the clock."""
         return tuple(one for integration in self.integrations for one in integration.scheduled)
+
+    @property
+    def silvers(self) -> tuple[Silver, ...]:
+        """What is kept of published events in the lake's silver layer."""
+        return tuple(one for integration in self.integrations for one in integration.silvers)
 
     @cached_property
     def golds(self) -> tuple[Gold, ...]:
