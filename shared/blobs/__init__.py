@@ -1,5 +1,6 @@
 """Payloads of any size in Blob storage: uploaded once, read back checked, swept when nobody refers to them."""
 
+from .files import BlobFiles
 from .foreign import ForeignBlobs
 from .reference import BlobChanged, BlobMissing, BlobReference
 from .staging import Links, StagedBlobs
@@ -10,6 +11,7 @@ from .values import BodyStore, ValueStore
 __all__ = [
     "MAX_PAYLOAD",
     "BlobChanged",
+    "BlobFiles",
     "BlobMissing",
     "BlobReference",
     "BlobStore",

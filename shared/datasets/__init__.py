@@ -5,7 +5,7 @@ from .delta import OWNER, DeltaTables
 from .encoding import ARROW, CSV, FORMATS, NDJSON, PARQUET
 from .engine import Engine
 from .errors import Busy, CannotCompute, DatasetError, NoSuchDataset, TooMuch, Unreachable, Unreadable, VersionGone
-from .files import BlobSource, FileCache, FolderSource, Source
+from .files import FileCache, FolderSource, Source
 from .pipeline import FilterStep, parse_apply, result_columns
 from .reading import LAYERS, Datasets, Limits, Question, Reading, columns_of
 from .snapshots import DataFile, Snapshot
@@ -19,7 +19,6 @@ __all__ = [
     "NDJSON",
     "OWNER",
     "PARQUET",
-    "BlobSource",
     "Busy",
     "CannotCompute",
     "Column",

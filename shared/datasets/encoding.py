@@ -1,8 +1,8 @@
 """Rows of an answer in the formats that callers may ask for.
 
-Each is written piece by piece, and each shows when it isn't whole: the connection breaks before the end that HTTP knows;
-NDJSON has a last line `{"$error": …}` too, an Arrow stream lacks its end marker, a Parquet file isn't begun before it is
-whole.
+Each is written piece by piece, and each shows when it isn't whole: the connection breaks before the end that HTTP
+knows; NDJSON has a last line `{"$error": …}` too, an Arrow stream lacks its end marker, and a Parquet file isn't begun
+before it is whole.
 """
 
 import base64

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from arro3.core import RecordBatch, Schema
     from duckdb import DuckDBPyConnection
 
-__all__ = ["Engine", "Run", "Rows"]
+__all__ = ["Engine", "Rows", "Run"]
 
 _SHUT_IN = {
     "autoinstall_known_extensions": "false",

@@ -14,23 +14,19 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from .errors import Unreadable, VersionGone
 from .snapshots import DataFile
 
-if TYPE_CHECKING:
-    from azure.storage.blob.aio import ContainerClient
-
-__all__ = ["BlobSource", "FileCache", "FolderSource", "Source"]
+__all__ = ["FileCache", "FolderSource", "Source"]
 
 _TRUSTED_SECONDS = 60.0
 _FETCHES_AT_ONCE = 8
-_MOST_OF_LOG = 16_777_216
 
 
 class Source(Protocol):
-    """Where the lake is; paths are below it."""
+    """Where the lake is, such as `BlobFiles`; paths are below it."""
 
     async def size(self, path: str) -> int | None:
         """Bytes of a file; None where there is none."""
@@ -73,60 +69,6 @@ class FolderSource:
         """See `Source`."""
         folder = self._root / path
         return sorted(one.name for one in folder.iterdir() if one.is_dir()) if folder.is_dir() else []
-
-
-class BlobSource:
-    """A lake in a container."""
-
-    def __init__(self, container: "ContainerClient") -> None:
-        self._container = container
-
-    async def size(self, path: str) -> int | None:
-        """See `Source`."""
-        from azure.core.exceptions import ResourceNotFoundError
-
-        try:
-            return (await self._container.get_blob_client(path).get_blob_properties()).size
-        except ResourceNotFoundError:
-            return None
-
-    async def fetch(self, path: str, target: Path) -> None:
-        """See `Source`."""
-        from azure.core.exceptions import ResourceNotFoundError
-
-        try:
-            download = await self._container.download_blob(path)
-            with target.open("wb") as file:
-                await download.readinto(file)
-        except ResourceNotFoundError:
-            raise FileNotFoundError(path) from None
-
-    async def read(self, path: str) -> bytes | None:
-        """See `Source`."""
-        from azure.core.exceptions import ResourceNotFoundError
-
-        try:
-            download = await self._container.download_blob(path)
-            if download.size > _MOST_OF_LOG:
-                raise Unreadable("A version of this dataset has too long a log.")
-            return await download.readall()
-        except ResourceNotFoundError:
-            return None
-
-    async def folders(self, path: str) -> list[str]:
-        """See `Source`."""
-        from azure.core.exceptions import ResourceNotFoundError
-
-        found = self._container.walk_blobs(name_starts_with=f"{path}/", delimiter="/")
-        try:
-            names = [one.name async for one in found]
-        except ResourceNotFoundError:
-            return []
-        return sorted(name.removeprefix(f"{path}/").rstrip("/") for name in names if name.endswith("/"))
-
-    async def close(self) -> None:
-        """Close the client."""
-        await self._container.close()
 
 
 @dataclass

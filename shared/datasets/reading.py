@@ -1,4 +1,4 @@
-"""Answers questions to datasets: what may be asked is checked, the files it needs are chosen and fetched, DuckDB reads."""
+"""Answers questions to datasets: what may be asked is checked, its files are chosen and fetched, DuckDB reads them."""
 
 import asyncio
 import re
@@ -332,7 +332,7 @@ def chosen(question: Question, files: Sequence[DataFile], limits: Limits) -> tup
 
 async def _watched(run: Run, seconds: float) -> None:
     """Stop what has computed for too long."""
-    while run.busy_seconds() <= seconds:
+    while run.busy_seconds() <= seconds:  # no event tells it: the time counts while it computes alone
         await asyncio.sleep(_LOOK_SECONDS)
     run.stop(
         TooMuch(

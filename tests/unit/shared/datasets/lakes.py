@@ -59,7 +59,7 @@ def written(folder: Path, name: str, sql: str, *, layer: str = "gold", **options
 def question(
     snapshot: Snapshot,
     *,
-    filter: str | None = None,  # noqa: A002  # as the option is called
+    filter: str | None = None,  # as the option is called
     apply: str | None = None,
     select: str | None = None,
     orderby: str | None = None,
