@@ -22,7 +22,7 @@ from .read_models import continuations
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["capability", "column_levels", "dataset_limits", "datasets"]
+__all__ = ["capability", "column_levels", "dataset_limits", "datasets", "table_owners"]
 
 
 def column_levels(composition: Composition) -> "Callable[[str, str], ColumnLevel]":
@@ -44,6 +44,19 @@ def column_levels(composition: Composition) -> "Callable[[str, str], ColumnLevel
     return of_table
 
 
+def table_owners(composition: Composition) -> Mapping[tuple[str, str], str]:
+    """By layer and table the integration that declares it."""
+    from shared.lake.silver import lines_of
+
+    found: dict[tuple[str, str], str] = {}
+    for one in composition.registry.integrations:
+        found |= {(Layer.GOLD, gold.name): one.name for gold in one.golds}
+        for line in lines_of(one.silvers):
+            found |= {(Layer.SILVER, table.name): one.name for table in line.tables}
+            found[Layer.QUARANTINE, line.quarantine] = one.name
+    return found
+
+
 def datasets(composition: Composition) -> Datasets:
     """The tables of the lake, for questions."""
     settings = composition.settings
@@ -51,7 +64,11 @@ def datasets(composition: Composition) -> Datasets:
     folder = Path(tempfile.mkdtemp(prefix="datasets-"))
     return composition.closing(
         Datasets(
-            DeltaTables(composition.get(lake_store), composition.get(column_levels)),
+            DeltaTables(
+                composition.get(lake_store),
+                composition.get(column_levels),
+                lambda layer, name: composition.get(table_owners).get((layer, name), ""),
+            ),
             source,
             FileCache(source, folder, capacity=settings.datasets_cache_bytes),
             Engine(memory=settings.datasets_memory_bytes),

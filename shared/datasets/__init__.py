@@ -1,7 +1,7 @@
 """Datasets: the lake's tables by API, by OData's options, shut off from everything else."""
 
 from .columns import CLASSIFICATION, Column, ColumnLevel, declared_level
-from .delta import OWNER, DeltaTables
+from .delta import DeltaTables
 from .encoding import ARROW, CSV, FORMATS, NDJSON, PARQUET
 from .engine import Engine
 from .errors import Busy, CannotCompute, DatasetError, NoSuchDataset, TooMuch, Unreachable, Unreadable, VersionGone
@@ -17,7 +17,6 @@ __all__ = [
     "FORMATS",
     "LAYERS",
     "NDJSON",
-    "OWNER",
     "PARQUET",
     "Busy",
     "CannotCompute",

@@ -18,10 +18,8 @@ from .snapshots import Changes, DataFile, Snapshot
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
-__all__ = ["OWNER", "DeltaTables", "commit_path", "parse_changes"]
+__all__ = ["DeltaTables", "commit_path", "parse_changes"]
 
-OWNER = "sluice.owner"
-"""In the configuration of a table: whose it is."""
 _READ_FEATURES = frozenset({"timestampNtz", "v2Checkpoint", "vacuumProtocolCheck"})
 """Of the protocol's reader features those that change nothing in how a file's rows are read."""
 _LOG_NAME = "{:020d}.json"
@@ -32,13 +30,16 @@ class DeltaTables:
 
     Parameters
     ----------
-    level:
-        From a layer and a table's name to what tells how sensitive a column's values are.
+    level, owner:
+        From a layer and a table's name to what tells how sensitive a column's values are, and to whose it is.
     """
 
-    def __init__(self, store: LakeStore, level: Callable[[str, str], ColumnLevel]) -> None:
+    def __init__(
+        self, store: LakeStore, level: Callable[[str, str], ColumnLevel], owner: Callable[[str, str], str]
+    ) -> None:
         self._store = store
         self._level = level
+        self._owner = owner
 
     async def snapshot(self, layer: Layer, name: str, as_of: int | datetime | None = None) -> Snapshot:
         """The newest version, or the one that was it at a moment.
@@ -89,10 +90,11 @@ class DeltaTables:
             layer=str(layer),
             name=name,
             version=table.version(),
+            newest=written is None,
             written=datetime.fromtimestamp(milliseconds / 1_000, UTC) if milliseconds else None,
             columns={one.name: one for one in columns if one is not None},
             files=tuple(sorted(_files(table), key=lambda one: one.path)),
-            owner=metadata.configuration.get(OWNER) or "",
+            owner=self._owner(layer, name),
             description=metadata.description or "",
         )
 

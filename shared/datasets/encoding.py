@@ -140,7 +140,7 @@ def _parquet(rows: Rows, columns: Mapping[str, Column]) -> Iterator[bytes]:
 
     failed: list[Exception] = []
 
-    def batches() -> Iterator[RecordBatch]:
+    def batches() -> "Iterator[RecordBatch]":
         try:
             yield from rows
         except Exception as failure:  # the library would tell it in its own words

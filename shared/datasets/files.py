@@ -1,16 +1,16 @@
 """The lake's files on this machine's own disk: fetched once, kept while there is room.
 
 A file of a Delta table never changes, so that what was fetched stays right. It may go, though, when the table is
-vacuumed, for example since a person was erased: a copy is used without a look at the store for a minute only.
+vacuumed, for example since a person was erased: a copy of a file that no newest version needs is used only after a look
+at the store.
 """
 
 import asyncio
 import hashlib
 import os
 import shutil
-import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +21,6 @@ from .snapshots import DataFile
 
 __all__ = ["FileCache", "FolderSource", "Source"]
 
-_TRUSTED_SECONDS = 60.0
 _FETCHES_AT_ONCE = 8
 
 
@@ -76,7 +75,7 @@ class _Entry:
     local: Path
     size: int = 0
     users: int = 0
-    seen: float = -1.0
+    whole: bool = False
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
@@ -87,23 +86,23 @@ class FileCache:
     ----------
     capacity:
         Bytes that are kept; files in use are kept beyond it.
-    clock:
-        Seconds of any beginning.
     """
 
-    def __init__(
-        self, source: Source, folder: Path, *, capacity: int, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, source: Source, folder: Path, *, capacity: int) -> None:
         self._source = source
         self._folder = folder
         self._capacity = capacity
-        self._clock = clock
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._fetching = asyncio.Semaphore(_FETCHES_AT_ONCE)
 
     @asynccontextmanager
-    async def held(self, table: str, files: Sequence[DataFile]) -> AsyncIterator[list[Path]]:
+    async def held(self, table: str, files: Sequence[DataFile], *, newest: bool) -> AsyncIterator[list[Path]]:
         """The local paths of a table's files, which stay until the context ends.
+
+        Parameters
+        ----------
+        newest:
+            They are of the newest version, so that none of them is gone.
 
         Raises
         ------
@@ -119,7 +118,7 @@ class FileCache:
             try:
                 async with asyncio.TaskGroup() as group:
                     for entry, file in zip(entries, files, strict=True):
-                        group.create_task(self._ensure(entry, f"{table}/{file.path}", file.size))
+                        group.create_task(self._ensure(entry, f"{table}/{file.path}", file.size, newest))
             except BaseExceptionGroup as failures:
                 raise _first(failures) from None
             yield [entry.local for entry in entries]
@@ -136,18 +135,15 @@ class FileCache:
         self._entries.move_to_end(path)
         return entry
 
-    async def _ensure(self, entry: _Entry, path: str, size: int) -> None:
+    async def _ensure(self, entry: _Entry, path: str, size: int, newest: bool) -> None:
         async with entry.lock, self._fetching:
-            if entry.seen >= 0 and self._clock() - entry.seen <= _TRUSTED_SECONDS:
-                return
-            if entry.seen >= 0:
-                if await self._source.size(path) is None:
-                    entry.seen = -1.0
-                    entry.local.unlink(missing_ok=True)
-                    raise _gone()
-            else:
+            if not entry.whole:
                 await self._fetch(entry, path, size)
-            entry.seen = self._clock()
+                entry.whole = True
+            elif not newest and await self._source.size(path) is None:
+                entry.whole = False
+                entry.local.unlink(missing_ok=True)
+                raise _gone()
 
     async def _fetch(self, entry: _Entry, path: str, size: int) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -168,7 +164,7 @@ class FileCache:
         total = sum(entry.size for entry in self._entries.values())
         for path, entry in list(self._entries.items()):
             unused = entry.users == 0
-            if unused and (total > self._capacity or entry.seen < 0):
+            if unused and (total > self._capacity or not entry.whole):
                 total -= entry.size
                 entry.local.unlink(missing_ok=True)
                 del self._entries[path]

@@ -232,7 +232,11 @@ class Datasets:
             await stack.enter_async_context(self._places)
             files = [chosen(question, found, limits) for found in await self._sets(question)]
             loop = asyncio.get_running_loop()
-            held = [await stack.enter_async_context(self._files.held(question.snapshot.path, one)) for one in files]
+            newest = question.snapshot.newest and question.since is None
+            held = [
+                await stack.enter_async_context(self._files.held(question.snapshot.path, one, newest=newest))
+                for one in files
+            ]
             paths = [path for one in held for path in one]
             run = await loop.run_in_executor(self._executor, self._engine.open, paths)
             stack.callback(run.close)

@@ -45,6 +45,8 @@ class Snapshot:
     ----------
     written:
         When the version was committed; None where nobody asked by time, and it isn't the newest.
+    newest:
+        It was when it was read.
     files:
         By path.
     """
@@ -52,6 +54,7 @@ class Snapshot:
     layer: str
     name: str
     version: int
+    newest: bool
     written: datetime | None
     columns: Mapping[str, Column]
     files: tuple[DataFile, ...]

@@ -40,7 +40,9 @@ async def _no_options() -> dict[str, str]:
 
 def lake_in(folder: Path, *, at_once: int = 2, memory: int = 1 << 28, capacity: int = 1 << 30) -> Datasets:
     """The datasets of a lake in a folder; close them."""
-    tables = DeltaTables(LakeStore(str(folder / "lake"), _no_options), lambda layer, name: declared_level)
+    tables = DeltaTables(
+        LakeStore(str(folder / "lake"), _no_options), lambda layer, name: declared_level, lambda layer, name: "orders"
+    )
     source = FolderSource(folder / "lake")
     cache = FileCache(source, folder / "copies", capacity=capacity)
     return Datasets(tables, source, cache, Engine(memory=memory), at_once=at_once)
