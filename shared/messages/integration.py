@@ -2,12 +2,13 @@
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar, get_type_hints
 
 from pydantic import BaseModel
 
+from shared.changes import Feed, Late, change_event_type
 from shared.classification import WrongMarkers, plan_of
 from shared.environment import is_secret_name
 from shared.jobs import Scheduled, WrongSchedule, parse_schedule
@@ -16,6 +17,7 @@ from shared.telemetry import BusinessCounter, business_counter
 from shared.webhooks import ANY_TOPIC, Scheme, WebhookSource, webhook_event_type
 
 from .envelope import Lane
+from .feeds import feed_of, in_order, row_of
 from .gold import Gold, Source
 from .registry import Declared, Handler, Notification, Priority, Projection, Rotation, fields_to
 from .silver import Silver
@@ -98,6 +100,7 @@ class Integration(Declared):
         owned: bool,
         webhook: str | None,
         internal: bool = False,
+        feed: Feed | None = None,
     ) -> Callable[[Call], Call]:
         def register(call: Call) -> Call:
             model = _model_of(call, self.name)
@@ -130,7 +133,8 @@ class Integration(Declared):
                     owned=owned,
                     webhook=webhook,
                     internal=internal,
-                    call=call,
+                    feed=feed,
+                    call=call if feed is None else in_order(call, feed),
                 )
             )
             return call
@@ -177,6 +181,61 @@ class Integration(Declared):
         lane = Lane.ORDERED if ordered else priority
         event_type = webhook_event_type(source, topic)
         return self._handles(event_type, "1.0", key, lane, route=None, retry=retry, owned=False, webhook=source)
+
+    def changes(
+        self,
+        table: str,
+        *,
+        key: str,
+        late: Late = Late.SKIP,
+        types: Mapping[str, str] | None = None,
+        truncates: bool = False,
+        retry: RetryPlan | None = None,
+    ) -> Callable[[Call], Call]:
+        """Register an async function `(change, work)` for the changes of a table; `change` is a `Change` of its row.
+
+        Those of one key are handled one after the other, each once.
+
+        Parameters
+        ----------
+        table:
+            `public.customers`; `outbox.OrderCreated` for events of an outbox router, the prefix for messages in the
+            log, the container for documents of Cosmos DB.
+        key:
+            The row's field (by its JSON name) that names the aggregate.
+        late:
+            What becomes of a change that comes after a later one of its key.
+        types:
+            Column → Debezium's type, where events come without their schema.
+        truncates:
+            Truncations of the whole table come too, under the table's name as their key; else each is a dead letter.
+        retry:
+            When a failed change is tried again; the app's own plan without.
+
+        Raises
+        ------
+        TypeError
+            The function isn't async, or its first parameter isn't annotated as a `Change` of a model.
+        """
+
+        def register(call: Call) -> Call:
+            row = row_of(_model_of(call, self.name), f"{self.name}.{call.__name__}")
+            _check_key(row, key)
+            feed = feed_of(row, table, key, late=late, types=types or {}, truncates=truncates)
+            return self._handles(
+                change_event_type(table),
+                "1.0",
+                "key",
+                Lane.ORDERED,
+                route=None,
+                retry=retry,
+                owned=False,
+                webhook=None,
+                internal=True,
+                feed=feed,
+            )(call)
+
+        return register
 
     def projects(
         self,

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, TypeAdapter
 from pydantic import ValidationError as PydanticError
 
+from shared.changes import Feed, change_event_type
 from shared.classification import Plan, Scrubber, plan_of, redacted_finding, secrets_in
 from shared.jobs import Scheduled
 from shared.resilience import RetryPlan
@@ -58,6 +59,8 @@ class Handler:
         The source whose webhooks it handles: it takes no commands of producers then.
     internal:
         Only handlers, polls and operators send it.
+    feed:
+        The table whose changes it handles.
     """
 
     integration: str
@@ -71,6 +74,7 @@ class Handler:
     owned: bool = False
     webhook: str | None = None
     internal: bool = False
+    feed: Feed | None = None
     call: Callable[[Any, Any], Awaitable[None]]
 
     @cached_property
@@ -329,6 +333,19 @@ class Registry:
             for handler in self._handlers.get(webhook_event_type(source, wanted), {}).values():
                 return handler
         return None
+
+    def changes(self, tables: Iterable[str]) -> Handler | None:
+        """Who handles changes of a table, known by several names, the most exact first; None where nobody does."""
+        for table in tables:
+            for handler in self._handlers.get(change_event_type(table), {}).values():
+                return handler
+        return None
+
+    @property
+    def feeds(self) -> tuple[Feed, ...]:
+        """The tables whose changes are handled."""
+        handlers = (one for integration in self.integrations for one in integration.handlers)
+        return tuple(one.feed for one in handlers if one.feed is not None)
 
     @property
     def scheduled(self) -> tuple[Scheduled, ...]:
