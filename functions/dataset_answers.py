@@ -92,13 +92,13 @@ class DatasetAnswer(Response):
                         await send({"type": "http.response.body", "body": piece, "more_body": True})
             except Exception as failure:
                 if self._kind == NDJSON and not isinstance(failure, (OSError, asyncio.TimeoutError)):
-                    line = to_json({"$error": _told(failure)}) + b"\n"
+                    line = to_json({"$error": _failure(failure)}) + b"\n"
                     await send({"type": "http.response.body", "body": line, "more_body": True})
                 raise
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def _told(failure: Exception) -> dict[str, Any]:
+def _failure(failure: Exception) -> dict[str, Any]:
     if isinstance(failure, DatasetError):
         return {"code": ErrorCode.UNREADABLE if isinstance(failure, Unreadable) else ErrorCode.BAD_REQUEST}
     return {"code": ErrorCode.INTERNAL_ERROR}

@@ -205,7 +205,7 @@ class DatasetEndpoints:
             snapshot, level, {option: text for option, text in given.items() if option != "$top"}
         )
         limits = self._limits(level)
-        headers = {**_told(question), "Content-Disposition": f'inline; filename="{name}"', "Vary": "Accept"}
+        headers = {**_version_header(question), "Content-Disposition": f'inline; filename="{name}"', "Vary": "Accept"}
         async with AsyncExitStack() as stack:
             reading = await stack.enter_async_context(self._datasets().reading(question, limits))
             charge(request, 1 + reading.scanned // _BYTES_OF_TOKEN)
@@ -246,7 +246,9 @@ class DatasetEndpoints:
             token = await self._continuations().make(Place(str(snapshot.version), place.skip + len(rows)), left, bound)
             base = f"{self._path}/{layer}/" if dialect is None else self._root(layer)
             following = f"{base}{name}?{urlencode({**given, AFTER: token})}"
-        headers = _told(question) | ({} if wanted is None else {"Preference-Applied": f"odata.maxpagesize={size}"})
+        headers = _version_header(question) | (
+            {} if wanted is None else {"Preference-Applied": f"odata.maxpagesize={size}"}
+        )
         if dialect is None:
             own: dict[str, Any] = {"value": rows, "count": len(rows), "version": snapshot.version}
             own |= {"$masked": sorted(question.hidden)} if question.hidden else {}
@@ -269,7 +271,7 @@ class DatasetEndpoints:
         return answer_if_changed(request, body, now=self._now(), headers={**reused, **headers}, media_type=kind)
 
 
-def _told(question: Question) -> dict[str, str]:
+def _version_header(question: Question) -> dict[str, str]:
     """The version that an answer is of, by the name that Delta Sharing has for it."""
     return {"Delta-Table-Version": str(question.snapshot.version)}
 

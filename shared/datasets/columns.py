@@ -60,10 +60,10 @@ class Column:
 
 def declared_level(name: str, metadata: Mapping[str, Any]) -> Classification:
     """The level that the field's own metadata tells; a word that isn't known hides the column from readers."""
-    told = metadata.get(CLASSIFICATION)
-    if told is None:
+    declared = metadata.get(CLASSIFICATION)
+    if declared is None:
         return Classification.INTERNAL
-    return Classification.__members__.get(str(told).upper(), Classification.RESTRICTED)
+    return Classification.__members__.get(str(declared).upper(), Classification.RESTRICTED)
 
 
 def column_of(field: Mapping[str, Any], level: ColumnLevel, *, partition: bool) -> Column | None:

@@ -121,11 +121,11 @@ def _files(table: "DeltaTable") -> Iterable[DataFile]:
     actions = Table.from_arrow(table.get_add_actions(flatten=True))
     names = actions.schema.names
     values = {name: actions[name].to_pylist() for name in names}
-    told = {kind: _below(kind, names) for kind in ("partition", "min", "max", "null_count")}
+    noted = {kind: _below(kind, names) for kind in ("partition", "min", "max", "null_count")}
     for row, path in enumerate(values["path"]):
 
         def of(kind: str, row: int = row) -> dict[str, Any]:
-            found = {name: values[full][row] for full, name in told[kind].items()}
+            found = {name: values[full][row] for full, name in noted[kind].items()}
             return found if kind == "partition" else {name: one for name, one in found.items() if _is_bound(one)}
 
         yield DataFile(
@@ -187,8 +187,8 @@ def _by_path(files: Mapping[str, DataFile]) -> tuple[DataFile, ...]:
 def _data_file(action: Mapping[str, Any], columns: Mapping[str, Column]) -> DataFile:
     if action.get("deletionVector") is not None:
         raise ValueError("deletion vectors")
-    told = action.get("partitionValues") or {}
-    partition = {name: _typed(text, columns[name].kind) for name, text in told.items() if name in columns}
+    noted = action.get("partitionValues") or {}
+    partition = {name: _typed(text, columns[name].kind) for name, text in noted.items() if name in columns}
     size = action.get("size")
     statistics = json.loads(action.get("stats") or "{}")
     return DataFile(

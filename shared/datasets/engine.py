@@ -95,7 +95,7 @@ class Run:
         except Exception as failure:
             if self._stopped_for is not None:
                 raise self._stopped_for from None
-            raise _told(failure) from failure
+            raise _named(failure) from failure
         finally:
             with self._lock:
                 self._used += self._clock() - self._since
@@ -133,7 +133,7 @@ class Engine:
         self._clock = clock
 
     def open(self, paths: Sequence[Path]) -> Run:
-        """A connection that can open these files alone, and can't be told otherwise any more."""
+        """A connection that can open these files alone, which nothing changes any more."""
         import duckdb
 
         connection = duckdb.connect(config={**_SHUT_IN, **self._settings})
@@ -145,7 +145,7 @@ class Engine:
         return Run(connection, self._clock)
 
 
-def _told(failure: Exception) -> Exception:
+def _named(failure: Exception) -> Exception:
     """The engine's failure as one of ours: its own words have paths and SQL in them."""
     import duckdb
 

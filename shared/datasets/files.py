@@ -96,7 +96,7 @@ class FileCache:
         self._fetching = asyncio.Semaphore(_FETCHES_AT_ONCE)
 
     @asynccontextmanager
-    async def held(self, table: str, files: Sequence[DataFile], *, newest: bool) -> AsyncIterator[list[Path]]:
+    async def copies(self, table: str, files: Sequence[DataFile], *, newest: bool) -> AsyncIterator[list[Path]]:
         """The local paths of a table's files, which stay until the context ends.
 
         Parameters

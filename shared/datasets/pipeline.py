@@ -184,15 +184,15 @@ def result_columns(steps: Collection[Step], columns: Mapping[str, Column]) -> Ma
 
 def _result(one: Aggregated, columns: Mapping[str, Column]) -> Column:
     """Sums of whole numbers stay whole, those of decimals keep their places; an average is a double."""
-    facts: dict[str, Any] = {"name": one.alias, "nullable": bool(one.of) and one.method != "countdistinct"}
+    common: dict[str, Any] = {"name": one.alias, "nullable": bool(one.of) and one.method != "countdistinct"}
     if not one.of or one.method == "countdistinct":
-        return Column(kind=Kind.INTEGER, type="BIGINT", **facts)
+        return Column(kind=Kind.INTEGER, type="BIGINT", **common)
     of = columns[one.of]
-    facts["level"] = of.level
+    common["level"] = of.level
     if one.method == "average" or (one.method == "sum" and of.kind is Kind.DOUBLE):
-        return Column(kind=Kind.DOUBLE, type="DOUBLE", **facts)
+        return Column(kind=Kind.DOUBLE, type="DOUBLE", **common)
     if one.method == "sum" and of.kind is Kind.INTEGER:
-        return Column(kind=Kind.INTEGER, type="BIGINT", **facts)
+        return Column(kind=Kind.INTEGER, type="BIGINT", **common)
     if one.method == "sum":
-        return Column(kind=Kind.DECIMAL, type=re.sub(r"\(\d+", "(38", of.type), **facts)
-    return Column(kind=of.kind, type=of.type, **facts)
+        return Column(kind=Kind.DECIMAL, type=re.sub(r"\(\d+", "(38", of.type), **common)
+    return Column(kind=of.kind, type=of.type, **common)

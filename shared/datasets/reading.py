@@ -88,8 +88,8 @@ class Question:
 
 def columns_of(snapshot: Snapshot, *, changes: bool) -> Mapping[str, Column]:
     """The columns that a question begins with: those of changes have one more."""
-    told = {CHANGE: Column(name=CHANGE, kind=Kind.TEXT, type="VARCHAR", nullable=False)} if changes else {}
-    return {**told, **snapshot.columns}
+    more = {CHANGE: Column(name=CHANGE, kind=Kind.TEXT, type="VARCHAR", nullable=False)} if changes else {}
+    return {**more, **snapshot.columns}
 
 
 class Reading:
@@ -185,7 +185,7 @@ class Datasets:
     Parameters
     ----------
     at_once:
-        Questions that are answered side by side; beyond that callers are told to come again.
+        Questions that are answered side by side; beyond that callers are asked to come again.
     """
 
     def __init__(self, tables: DeltaTables, source: Source, files: FileCache, engine: Engine, *, at_once: int) -> None:
@@ -233,11 +233,11 @@ class Datasets:
             files = [chosen(question, found, limits) for found in await self._sets(question)]
             loop = asyncio.get_running_loop()
             newest = question.snapshot.newest and question.since is None
-            held = [
-                await stack.enter_async_context(self._files.held(question.snapshot.path, one, newest=newest))
+            local = [
+                await stack.enter_async_context(self._files.copies(question.snapshot.path, one, newest=newest))
                 for one in files
             ]
-            paths = [path for one in held for path in one]
+            paths = [path for one in local for path in one]
             run = await loop.run_in_executor(self._executor, self._engine.open, paths)
             stack.callback(run.close)
             watching = asyncio.create_task(_watched(run, limits.seconds), name="dataset's time")
@@ -248,7 +248,7 @@ class Datasets:
                     paths=here,
                     types=await loop.run_in_executor(self._executor, run.types, here) if here else {},
                 )
-                for one, here in zip(files, held, strict=True)
+                for one, here in zip(files, local, strict=True)
             ]
             yield Reading(question, scans, run, self._executor, limits)
 
@@ -336,7 +336,7 @@ def chosen(question: Question, files: Sequence[DataFile], limits: Limits) -> tup
 
 async def _watched(run: Run, seconds: float) -> None:
     """Stop what has computed for too long."""
-    while run.busy_seconds() <= seconds:  # no event tells it: the time counts while it computes alone
+    while run.busy_seconds() <= seconds:  # noqa: ASYNC110  # no event says it: only computing counts
         await asyncio.sleep(_LOOK_SECONDS)
     run.stop(
         TooMuch(

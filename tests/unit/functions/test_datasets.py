@@ -142,7 +142,8 @@ async def test_a_continuation_is_good_for_its_question_and_its_reader(reading: R
 
 async def test_rows_are_grouped_and_filtered_before_and_after(reading: Running) -> None:
     """Decimals keep their places."""
-    apply = "filter(orders le 9)/groupby((country),aggregate(revenue with sum as revenue,$count as n,orders with max as top))"
+    aggregates = "revenue with sum as revenue,$count as n,orders with max as top"
+    apply = f"filter(orders le 9)/groupby((country),aggregate({aggregates}))"
     answer = await ask(reading, d_apply=apply, d_filter="top gt 7", d_orderby="country")
     assert answer.json["value"] == [
         {"country": "France", "revenue": "22.50", "n": 3, "top": 9},
