@@ -41,6 +41,7 @@ _MODULES = (
     "notifications",
     "undelivered",
     "lake",
+    "gold",
 )
 
 _LOADED = [import_module(f"{__package__}.{name}") for name in _MODULES]
