@@ -124,9 +124,7 @@ class Capturing:
                 "far it was advanced here: somebody else moved it or made it anew, and changes are missing. Reset the "
                 "capture, which reads the tables anew"
             )
-        self._described = Database(
-            source=self.source, name=self.database, keys=keys, types=await session.types()
-        )
+        self._described = Database(source=self.source, name=self.database, keys=keys, types=await session.types())
 
     async def _read_tables(self, session: Session) -> bool:
         """Read the tables that weren't yet; True where the time was over before the end."""
@@ -136,8 +134,9 @@ class Capturing:
                 continue
             page = await session.page(self.publication, table, self._described.keys[table])
             async with session.snapshot() as taken:
-                if read is None:
+                if read is None:  # known before a row is sent: what goes from then on is told by the stream
                     read = TableRead(snapshot=taken.text, lsn=taken.lsn, at=taken.at)
+                    await self._write(self._progress.with_table(table, read))
                 if await self._read_table(session, page, read):
                     return True
         return False
@@ -184,9 +183,9 @@ class Capturing:
                 if sent or self._now() - advanced >= IDLE_ADVANCE or not self.follow:
                     await self._advance(session)
                     advanced = self._now()
-                if self._at_end:
-                    looked = flushed
-                continue
+                if not self._at_end:
+                    continue
+                looked = flushed
             if not self.follow:
                 return False
             await self.sleep(LOOK_AGAIN)
@@ -211,7 +210,7 @@ class Capturing:
                             return True, True
         if waiting:
             await self._sent(waiting)
-        self._tell_unknown(stream.unknown)
+        self._tell_unknown(stream.unread)
         self._at_end = messages < PEEK_CHANGES
         upto = max(self._progress.upto, flushed if self._at_end else stream.committed)
         self._progress = replace(self._progress, upto=upto)

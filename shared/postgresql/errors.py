@@ -1,13 +1,13 @@
 """What goes wrong when changes are captured from PostgreSQL.
 
-    CaptureError
-    ├── MalformedOutput        bytes that pgoutput doesn't write
-    ├── SourceUnavailable      the server doesn't answer, or ended the session: the next run goes on
-    ├── SlotInUse              another instance reads the slot at this moment
-    ├── SlotLost               the slot was dropped, or its log removed: changes are missing
-    ├── SlotMoved              somebody else advanced the slot, or made it anew: changes are missing
-    ├── PublicationMissing     dropped, renamed, or made after the slot
-    └── UnfitSource            the server or a table can't be captured as it is
+CaptureError
+├── MalformedOutput        bytes that pgoutput doesn't write
+├── SourceUnavailable      the server doesn't answer, or ended the session: the next run goes on
+├── SlotInUse              another instance reads the slot at this moment
+├── SlotLost               the slot was dropped, or its log removed: changes are missing
+├── SlotMoved              somebody else advanced the slot, or made it anew: changes are missing
+├── PublicationMissing     dropped, renamed, or made after the slot
+└── UnfitSource            the server or a table can't be captured as it is
 """
 
 __all__ = [

@@ -4,10 +4,10 @@ Sans-I/O: bytes of one message in, a value out. Source: PostgreSQL documentation
 Values are the text that the type's output function writes.
 """
 
+import struct
 from collections.abc import Callable, Mapping
 from enum import Enum
 from struct import Struct
-from struct import error as StructError
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from .errors import MalformedOutput
@@ -38,7 +38,7 @@ class Unchanged(Enum):
 
 
 UNCHANGED: Final = Unchanged.UNCHANGED
-Row: TypeAlias = list[str | None | Literal[Unchanged.UNCHANGED]]
+Row: TypeAlias = list[str | Literal[Unchanged.UNCHANGED] | None]
 """The values of a row, in the order of the relation's columns."""
 
 
@@ -161,9 +161,7 @@ class LogicalMessage(NamedTuple):
     content: bytes
 
 
-Message: TypeAlias = (
-    Begin | Commit | Origin | Relation | Type | Insert | Update | Delete | Truncate | LogicalMessage
-)
+Message: TypeAlias = Begin | Commit | Origin | Relation | Type | Insert | Update | Delete | Truncate | LogicalMessage
 
 _U16 = Struct(">H")
 _U32 = Struct(">I")
@@ -188,7 +186,7 @@ def decode(data: bytes) -> Message:
         raise MalformedOutput(f"pgoutput: no message begins with {data[:1]!r}")
     try:
         message, end = reader(data)
-    except (StructError, IndexError, UnicodeDecodeError) as error:
+    except (struct.error, IndexError, UnicodeDecodeError) as error:
         raise MalformedOutput(f"pgoutput: a message {data[:1]!r} of {len(data)} bytes: {error}") from None
     if end != len(data):
         raise MalformedOutput(f"pgoutput: a message {data[:1]!r} has {len(data)} bytes where {end} were expected")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
-from .stream import Position, Visibility
+from .stream import BEGINNING, Position, Visibility
 
 __all__ = ["Progress", "TableRead", "lsn_of", "lsn_text"]
 
@@ -53,7 +53,7 @@ class Progress:
     """
 
     begun: int = 0
-    position: Position = Position()
+    position: Position = BEGINNING
     upto: int = 0
     tables: Mapping[str, TableRead] = field(default_factory=dict)
 
@@ -94,7 +94,7 @@ class Progress:
         return {
             "begun": lsn_text(self.begun),
             "lsn": lsn_text(self.position.lsn),
-            "index": self.position.index,
+            "index": self.position.number,
             "upto": lsn_text(self.upto),
             "tables": json.dumps(tables, separators=(",", ":")),
         }

@@ -1,7 +1,7 @@
 """The server's side: one session with PostgreSQL, 15 or later, by asyncpg, which is loaded with the first of them."""
 
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -93,7 +93,7 @@ class Session:
 
     async def flushed(self) -> int:
         """The end of the log that is safe on the server's disk."""
-        return await self._value("select pg_current_wal_flush_lsn()")
+        return int(await self._value("select pg_current_wal_flush_lsn()"))
 
     async def keys(self, tables: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """The tables' keys, once server and tables are fit to be captured.
@@ -105,7 +105,10 @@ class Session:
         """
         rows = await self._rows(_TABLES, list(tables))
         found = {row["name"]: row for row in rows}
-        wrong = [*await self._unfit_server(), *(f"{name}: there is no such table" for name in tables if name not in found)]
+        wrong = [
+            *await self._unfit_server(),
+            *(f"{name}: there is no such table" for name in tables if name not in found),
+        ]
         for name, row in found.items():
             wrong += [f"{name}: {reason}" for reason in _unfit_table(row)]
         if wrong:
@@ -158,10 +161,11 @@ class Session:
     async def _define(self, statement: str) -> None:
         from asyncpg import InsufficientPrivilegeError
 
-        try:
-            await self._execute(statement)
-        except InsufficientPrivilegeError:
-            raise UnfitSource(f"the user may not do this, so have the owner of the tables do it: {statement};") from None
+        with _named("the server"):
+            try:
+                await self._connection.execute(statement)
+            except InsufficientPrivilegeError:
+                raise UnfitSource(f"the user may not do this, so have the tables' owner do this: {statement}") from None
 
     async def slot(self, name: str) -> SlotState | None:
         """The slot; None where there is none.
@@ -208,7 +212,7 @@ class Session:
             lsn,
         )
 
-    async def peek(self, slot: str, publication: str) -> AsyncIterator[list[tuple[int, bytes]]]:
+    async def peek(self, slot: str, publication: str) -> AsyncGenerator[list[tuple[int, bytes]], None]:
         """What the slot has, in portions of a few megabytes: pairs of LSN and message. Nothing is taken from it.
 
         It ends behind the transaction with the `PEEK_CHANGES`th message, or at the end of the log.
@@ -250,7 +254,7 @@ class Session:
                 )
                 yield SnapshotTaken(text=text, lsn=lsn, at=at)
 
-    async def rows(self, page: Page, after: Sequence[str] | None) -> AsyncIterator[list[list[str | None]]]:
+    async def rows(self, page: Page, after: Sequence[str] | None) -> AsyncGenerator[list[list[str | None]], None]:
         """Rows behind a key, each the texts of the page's columns and then those of the key; within a `snapshot`."""
         # `::text` is another thing than the output function for some types, and that is what the stream has
         listed = [_output(name) for name, _ in page.columns] + [_output(name) for name, _ in page.key]

@@ -25,7 +25,16 @@ from .pgoutput import (
 )
 from .values import Convert, converter
 
-__all__ = ["UNAVAILABLE", "ChangeRecord", "ChangeStream", "Database", "Position", "Visibility", "row_change"]
+__all__ = [
+    "BEGINNING",
+    "UNAVAILABLE",
+    "ChangeRecord",
+    "ChangeStream",
+    "Database",
+    "Position",
+    "Visibility",
+    "row_change",
+]
 
 UNAVAILABLE = "__debezium_unavailable_value"
 """Stands for a large value that an update left alone, and that nothing else tells."""
@@ -42,12 +51,15 @@ class Position(NamedTuple):
     ----------
     lsn:
         Of the commit record of its transaction; of the message itself where it is outside of any.
-    index:
+    number:
         Its number in the transaction, from 1; 0 outside of any.
     """
 
     lsn: int = 0
-    index: int = 0
+    number: int = 0
+
+
+BEGINNING = Position()
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,13 +151,13 @@ class _Table:
         self.columns = [one.name for one in relation.columns]
         self.identity = [one.name for one in relation.columns if one.key]
         self.convert: list[Convert | None] = []
-        self.unknown: list[str] = []
+        self.unread: set[str] = set()
         for column in relation.columns:
             try:
                 self.convert.append(converter(column.type_oid, database.types))
             except LookupError:
                 self.convert.append(None)
-                self.unknown.append(column.name)
+                self.unread.add(column.name)
 
     def values(self, row: Row, old: Row | None = None) -> dict[str, Any]:
         """Column → value; what an update left alone is taken from the old row, where it is known."""
@@ -159,7 +171,14 @@ class _Table:
                     found[name] = UNAVAILABLE
                     continue
                 value = before
-            found[name] = value if value is None or convert is None else convert(value)
+            if value is None or convert is None:
+                found[name] = value
+                continue
+            try:
+                found[name] = convert(value)
+            except ValueError:  # a type of somebody's own, written as no other: its text is what there is
+                found[name] = value
+                self.unread.add(name)
         return found
 
     def key_of(self, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -175,7 +194,7 @@ class ChangeStream:
         Up to where, itself included, changes were captured before.
     """
 
-    def __init__(self, database: Database, after: Position = Position()) -> None:
+    def __init__(self, database: Database, after: Position = BEGINNING) -> None:
         self._database = database
         self._after = after
         self._tables: dict[int, _Table] = {}
@@ -186,8 +205,12 @@ class ChangeStream:
         self._meta: dict[str, Any] = {}
         self.committed = 0
         """The end of the last whole transaction: the slot may be advanced to it once that is sent."""
-        self.unknown: set[str] = set()
-        """Columns, as `schema.table.column`, of types that aren't known."""
+
+    @property
+    def unread(self) -> set[str]:
+        """Columns, as `schema.table.column`, that stayed text since their type isn't known."""
+        tables = [table for table in self._tables.values() if table.captured]
+        return {f"{table.name}.{name}" for table in tables for name in table.unread}
 
     def feed(self, lsn: int, data: bytes) -> Iterator[ChangeRecord]:
         """The changes of one message of the slot, none for most kinds.
@@ -212,8 +235,6 @@ class ChangeStream:
                 self.committed = commit.end_lsn
             case Relation() as relation:
                 table = self._tables[relation.oid] = _Table(relation, self._database)
-                if table.captured:
-                    self.unknown.update(f"{table.name}.{name}" for name in table.unknown)
             case Insert(oid, new):
                 table = self._table(oid)
                 if table.captured:
@@ -306,9 +327,12 @@ class ChangeStream:
             self._index += 1
             position = Position(begin.commit_lsn, self._index)
             source = {**self._meta, "sequence": f'["{begin.commit_lsn}","{message.lsn}"]'}
-            transaction = {"id": f"{begin.xid}:{begin.commit_lsn}", "total_order": self._index}
+            transaction: dict[str, Any] | None = {
+                "id": f"{begin.xid}:{begin.commit_lsn}",
+                "total_order": self._index,
+            }
         else:
-            position, transaction = Position(message.lsn), None  # type: ignore[assignment]
+            position, transaction = Position(message.lsn), None
             source = {**_source(self._database, None, None), "sequence": f'["{message.lsn}","{message.lsn}"]'}
         if position <= self._after:
             return
@@ -345,7 +369,14 @@ def row_change(
         "sequence": f'["{lsn}","{lsn}"]',
     }
     key = {column: values[column] for column in database.keys[table]}
-    value = {"before": None, "after": values, "source": source, "op": "r", "ts_ms": source["ts_ms"], "transaction": None}
+    value = {
+        "before": None,
+        "after": values,
+        "source": source,
+        "op": "r",
+        "ts_ms": source["ts_ms"],
+        "transaction": None,
+    }
     return ChangeRecord(Position(0, number), table, key, value)
 
 

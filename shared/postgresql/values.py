@@ -56,6 +56,13 @@ def array(text: str, convert: Convert) -> Any:
     ValueError
         It is no array.
     """
+    try:
+        return _array(text, convert)
+    except (IndexError, TypeError) as error:
+        raise ValueError(f"an array of {len(text)} characters isn't whole: {error}") from None
+
+
+def _array(text: str, convert: Convert) -> Any:
     at = text.index("{")
     stack: list[list[Any]] = []
     while at < len(text):
@@ -110,7 +117,9 @@ _SCALARS: Mapping[int, Convert] = {
     1184: _timestamp_with_zone,
     1266: _time_with_zone,
 }
-_TEXTS = frozenset({18, 19, 25, 114, 142, 650, 790, 829, 869, 1042, 1043, 1082, 1083, 1186, 1560, 1562, 1700, 2950, 3220, 3802})
+_TEXTS = frozenset(
+    {18, 19, 25, 114, 142, 650, 790, 829, 869, 1042, 1043, 1082, 1083, 1186, 1560, 1562, 1700, 2950, 3220, 3802}
+)
 """Types whose text is their JSON value: characters, documents, addresses, dates, times, intervals, numerics, UUIDs."""
 _ARRAYS: Mapping[int, int] = {
     1000: 16, 1001: 17, 1016: 20, 1005: 21, 1007: 23, 1028: 26, 1021: 700, 1022: 701,

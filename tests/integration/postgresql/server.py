@@ -59,6 +59,11 @@ class Server:
         """A connection of whoever uses the database."""
         return await asyncpg.connect(host=str(self.folder), user="postgres", database="postgres", **options)
 
+    def version(self) -> str:
+        """The server's own words."""
+        done = subprocess.run([str(self._binaries / "postgres"), "--version"], capture_output=True, check=True)
+        return done.stdout.decode().strip()
+
     async def start(self, **settings: str) -> None:
         """Start it, and wait until it answers."""
         chosen = {
@@ -72,7 +77,7 @@ class Server:
         }
         options = [part for name, value in chosen.items() for part in ("-c", f"{name}={value}")]
         with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: ASYNC220  it returns at once
                 [str(self._binaries / "postgres"), "-D", f"{self.folder}/data", "-k", str(self.folder), *options],
                 cwd=self.folder,
                 stderr=log,
