@@ -134,7 +134,7 @@ class Capturing:
                 continue
             page = await session.page(self.publication, table, self._described.keys[table])
             async with session.snapshot() as taken:
-                if read is None:  # known before a row is sent: what goes from then on is told by the stream
+                if read is None:  # known before a row is sent: what goes from then on comes with the stream
                     read = TableRead(snapshot=taken.text, lsn=taken.lsn, at=taken.at)
                     await self._write(self._progress.with_table(table, read))
                 if await self._read_table(session, page, read):

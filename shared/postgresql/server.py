@@ -51,7 +51,7 @@ class SlotState:
     Attributes
     ----------
     confirmed:
-        Up to where it was advanced: what was committed before isn't told any more.
+        Up to where it was advanced: what was committed before doesn't come any more.
     lag:
         Bytes of log from there to its end.
     kept:

@@ -86,7 +86,7 @@ class ChangeRecord:
 
 @dataclass(frozen=True, slots=True)
 class Visibility:
-    """What a snapshot sees (`pg_snapshot`), to be told of transactions that the log has as well.
+    """What a snapshot sees (`pg_snapshot`), against transactions that the log has as well.
 
     Attributes
     ----------
@@ -321,7 +321,7 @@ class ChangeStream:
         yield ChangeRecord(position, table.name, {} if row is None else table.key_of(row), value)
 
     def _message(self, message: LogicalMessage) -> Iterator[ChangeRecord]:
-        """What was said to the log itself. A snapshot has none of it, so that visibility doesn't matter."""
+        """What was written to the log itself. A snapshot has none of it, so that visibility doesn't matter."""
         begin = self._transaction
         if begin is not None and message.transactional:
             self._index += 1
@@ -397,5 +397,5 @@ def _source(database: Database, micros: int | None, xid: int | None) -> dict[str
 
 
 def _differ(names: tuple[str, ...], one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether a key changed; one that was left alone, and is large, isn't told again."""
+    """Whether a key changed; one that was left alone, and is large, has no other text."""
     return any(other[name] != UNAVAILABLE and one[name] != other[name] for name in names if name in other)
