@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from shared.telemetry import log_event
 
-from .errors import CommitConflict, LakeUnavailable, WatermarkMoved
+from .errors import CommitConflict, LakeUnavailable, VersionMissing, WatermarkMoved
 from .store import LakeStore, Layer
 
 if TYPE_CHECKING:
@@ -107,7 +107,19 @@ class Committer:
         return self._table
 
     async def watermarks(self, app_ids: Sequence[str]) -> dict[str, int | None]:
-        """Up to where the table holds everything, at the version of its handle."""
+        """Up to where the table holds everything, at the version of its handle.
+
+        Raises
+        ------
+        IncompatibleSchema, LakeUnavailable
+        """
+        try:
+            return await self._read_watermarks(app_ids)
+        except VersionMissing:  # the log doesn't reach back to the handle any more
+            self._table = None
+            return await self._read_watermarks(app_ids)
+
+    async def _read_watermarks(self, app_ids: Sequence[str]) -> dict[str, int | None]:
         return await self._store.run(self._layer, self._name, _watermarks, await self.table(), app_ids)
 
     async def append(self, rows: "Table", advances: Sequence[Advance]) -> int:
@@ -119,7 +131,7 @@ class Committer:
         ------
         WatermarkMoved
             Somebody else has committed: the rows are to be made anew, from where the watermarks stand now.
-        IncompatibleSchema, LakeUnavailable, CommitConflict
+        IncompatibleSchema, LakeUnavailable, CommitConflict, VersionMissing
             Nothing was committed, unless the store's answer was lost to the end. Either way the next call finds out.
         """
         if not advances:
@@ -127,7 +139,7 @@ class Committer:
         for attempt in range(_TRIES):
             try:
                 return await self._try(rows, advances)
-            except (LakeUnavailable, CommitConflict) as error:
+            except (LakeUnavailable, CommitConflict, VersionMissing) as error:
                 self._table = None  # what it holds is old, or unknown
                 if attempt + 1 == _TRIES:
                     raise
@@ -139,8 +151,8 @@ class Committer:
         raise AssertionError("unreachable")
 
     async def _try(self, rows: "Table", advances: Sequence[Advance]) -> int:
-        table = await self.table()
         stored = await self.watermarks([COUNT, *(one.app_id for one in advances)])
+        table = await self.table()
         count = stored.pop(COUNT)
         if all(stored[one.app_id] == one.upto for one in advances):
             return table.version()

@@ -54,7 +54,7 @@ class Writer:
                 env={"PYTHONPATH": paths, "PATH": "/usr/bin:/bin"},
                 text=True,
                 stdout=subprocess.PIPE,
-            )  # fmt: skip
+            )
         )
         threading.Thread(target=writer._listen, daemon=True).start()
         return writer
@@ -97,7 +97,7 @@ async def test_no_row_is_lost_or_doubled_by_writers_that_compete_and_die(
     expected = sorted((partition, number) for partition in PARTITIONS for number in range(1, EVENTS + 1))
     assert await stored(store) == expected
     commits = _commits([*running, *gone])
-    print(f"{WRITERS} writers, {commits} commits, {KILLS} kills, {2 * EVENTS} rows: none lost, none doubled")
+    sys.stdout.write(f"{WRITERS} writers, {commits} commits, {KILLS} kills, {2 * EVENTS} rows: none lost or doubled\n")
 
 
 def _commits(writers: Sequence[Writer]) -> int:

@@ -18,6 +18,7 @@ from shared.lake.tables import (
     LakeUnavailable,
     Layer,
     Retention,
+    VersionMissing,
     WatermarkMoved,
     storage_options,
 )
@@ -44,7 +45,7 @@ async def write(store: LakeStore, target: int, dice: random.Random) -> int:
     """Commit until each partition has its events up to a number; returns how many commits were ours."""
     committer, commits = committer_of(store), 0
     while True:
-        with suppress(WatermarkMoved, CommitConflict, LakeUnavailable):
+        with suppress(WatermarkMoved, CommitConflict, LakeUnavailable, VersionMissing):
             marks = await committer.watermarks(PARTITIONS)
             left = [one for one in PARTITIONS if (marks[one] or 0) < target]
             if not left:
@@ -59,10 +60,10 @@ async def write(store: LakeStore, target: int, dice: random.Random) -> int:
             await asyncio.sleep(dice.random() * 0.05)  # others come in between
             await committer.append(rows_of(events), advances)
             commits += 1
-            print("committed", flush=True)
+            sys.stdout.write("committed\n")
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":
     _, connection, container, target, seed = sys.argv
     asyncio.run(write(store_of(connection, container), int(target), random.Random(seed)))
-    print("done", flush=True)
