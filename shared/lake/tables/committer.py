@@ -20,7 +20,8 @@ from .store import LakeStore, Layer
 
 if TYPE_CHECKING:
     from arro3.core import Schema, Table
-    from deltalake import DeltaTable
+    from arro3.core.types import ArrowStreamExportable
+    from deltalake import CommitProperties, DeltaTable
 
 __all__ = ["Advance", "Committer"]
 
@@ -150,6 +151,43 @@ class Committer:
                 raise
         raise AssertionError("unreachable")
 
+    async def replace(
+        self,
+        rows: Callable[[], "ArrowStreamExportable"],
+        watermarks: Mapping[str, int],
+        *,
+        after: Mapping[str, int | None],
+    ) -> int:
+        """Put other rows, and watermarks, in the place of all that are there, in one commit; returns the version.
+
+        Parameters
+        ----------
+        rows:
+            Gives all rows, once for each try; what it gives may be read as it is written.
+        watermarks:
+            Where those of the rows stand; they may be lower than what is stored.
+        after:
+            Where the stored ones have to stand.
+
+        Raises
+        ------
+        WatermarkMoved
+            They don't: somebody else has committed. Nothing was replaced.
+        IncompatibleSchema, LakeUnavailable, CommitConflict
+        """
+        stored = await self.watermarks([COUNT, *after])
+        count = stored.pop(COUNT)
+        if stored != dict(after):
+            raise WatermarkMoved(f"{self._layer}.{self._name}", stored)
+        table = await self.table()
+        try:
+            transactions = {COUNT: (count or 0) + 1, **watermarks}
+            await self._store.run(self._layer, self._name, _overwrite, table, rows, transactions)
+        except BaseException:
+            self._table = None
+            raise
+        return table.version()
+
     async def _try(self, rows: "Table", advances: Sequence[Advance]) -> int:
         stored = await self.watermarks([COUNT, *(one.app_id for one in advances)])
         table = await self.table()
@@ -168,14 +206,20 @@ def _watermarks(table: "DeltaTable", app_ids: Sequence[str]) -> dict[str, int | 
 
 
 def _write(table: "DeltaTable", rows: "Table", transactions: Mapping[str, int]) -> None:
-    from deltalake import CommitProperties, Transaction, write_deltalake
+    from deltalake import write_deltalake
 
-    write_deltalake(
-        table,
-        rows,
-        mode="append",
-        schema_mode="merge",
-        commit_properties=CommitProperties(
-            app_transactions=[Transaction(app_id, version) for app_id, version in transactions.items()]
-        ),
-    )
+    write_deltalake(table, rows, mode="append", schema_mode="merge", commit_properties=_with(transactions))
+
+
+def _overwrite(
+    table: "DeltaTable", rows: Callable[[], "ArrowStreamExportable"], transactions: Mapping[str, int]
+) -> None:
+    from deltalake import write_deltalake
+
+    write_deltalake(table, rows(), mode="overwrite", schema_mode="overwrite", commit_properties=_with(transactions))
+
+
+def _with(transactions: Mapping[str, int]) -> "CommitProperties":
+    from deltalake import CommitProperties, Transaction
+
+    return CommitProperties(app_transactions=[Transaction(*one) for one in transactions.items()])

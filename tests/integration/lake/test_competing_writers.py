@@ -65,6 +65,7 @@ class Writer:
             self.said.append(line.strip())
 
 
+@pytest.mark.timeout(3_600 if FULL else 120)
 async def test_no_row_is_lost_or_doubled_by_writers_that_compete_and_die(
     azurite: AzuriteEndpoints, container: str, project: Path
 ) -> None:
