@@ -36,10 +36,12 @@ _MODULES = (
     "metrics",
     "synthetic",
     "polling",
+    "changes",
     "subscriptions",
     "notifications",
     "undelivered",
     "lake",
+    "gold",
 )
 
 _LOADED = [import_module(f"{__package__}.{name}") for name in _MODULES]
