@@ -43,7 +43,7 @@ async def reading(registry: Registry, tmp_path: Path) -> AsyncIterator[Running]:
         Field(one.name, one.type, nullable=True, metadata={"sluice.classification": "restricted"})
         if one.name == "customer"
         else one
-        for one in rows.schema
+        for one in map(rows.schema.field, rows.schema.names)
     ]
     path = str(tmp_path / "lake" / "gold" / "sales")
     typed = Table.from_batches(rows.to_batches(), schema=Schema(fields))
