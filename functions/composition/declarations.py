@@ -13,7 +13,7 @@ from typing import Any
 from functions.triggers import AppName, Function, HubTrigger, QueueTrigger, TimerTrigger
 from shared.environment import SettingsSlice
 from shared.health import Check
-from shared.http import Route
+from shared.http import RECIPIENTS, Route
 from shared.messages import Declared, Lane, Registry
 from shared.partners import Partner
 from shared.settings import Settings
@@ -204,7 +204,7 @@ def declarations(
         "integrations": [_integration(one) for one in registry.integrations],
     }
     routes = [route for capability in capabilities for route in capability.routes]
-    document["openRoutes"] = _pattern(one for one in [*routes, *_headed(routes)] if one.access is None)
+    document["openRoutes"] = _pattern(one for one in [*routes, *_headed(routes)] if one.access in (None, RECIPIENTS))
     document["streamingRoutes"] = _pattern(route for route in routes if route.streams)
     document["operations"] = [
         {"name": _operation(route), "method": route.method, "path": route.full_path, "parameters": _template(route)}
