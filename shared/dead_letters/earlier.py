@@ -55,6 +55,7 @@ class GivenUpEarlier:
             return any(one.key in keys or one.session_id in keys for one in await places(self._eye))
 
     async def close(self) -> None:
-        """Close what looks."""
-        if self._eye is not None:
-            await self._eye.close()
+        """Close what looks, when it has looked."""
+        async with self._looking:
+            if self._eye is not None:
+                await self._eye.close()

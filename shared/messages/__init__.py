@@ -29,11 +29,13 @@ from .errors import (
     UnknownEventType,
     UnknownVersion,
 )
+from .gold import Gold, Source
 from .integration import Integration
 from .outgoing import OutgoingCommand, address
 from .registry import Declaration, Declared, Handler, Projection, Registry, discover
 from .strict_json import (
     EVERY_INTEGER,
+    MAX_DEPTH,
     PayloadHash,
     check_depth,
     parse_rfc3339,
@@ -50,6 +52,7 @@ __all__ = [
     "EDIT_OF",
     "ERASED_PROPERTY",
     "EVERY_INTEGER",
+    "MAX_DEPTH",
     "Category",
     "CloudEvent",
     "Contract",
@@ -59,6 +62,7 @@ __all__ = [
     "Envelope",
     "ErrorCode",
     "Failure",
+    "Gold",
     "Handler",
     "Headers",
     "Integration",
@@ -74,6 +78,7 @@ __all__ = [
     "Registry",
     "Reject",
     "Retry",
+    "Source",
     "Timestamp",
     "UnknownEventType",
     "UnknownVersion",

@@ -16,6 +16,7 @@ from shared.telemetry import BusinessCounter, business_counter
 from shared.webhooks import ANY_TOPIC, Scheme, WebhookSource, webhook_event_type
 
 from .envelope import Lane
+from .gold import Gold, Source
 from .registry import Declared, Handler, Notification, Priority, Projection, Rotation, fields_to
 
 __all__ = ["Integration"]
@@ -296,6 +297,53 @@ class Integration(Declared):
             if not inspect.iscoroutinefunction(call):
                 raise TypeError(f"{self.name}: what runs as {name} must be `async def`")
             self.scheduled.append(Scheduled(name=f"{self.name}.{name}", schedule=parsed, call=call, catch_up=catch_up))
+            return call
+
+        return register
+
+    def gold(
+        self, name: str, *, every: str, keys: Sequence[str], row: type[BaseModel], reads: Sequence[Source]
+    ) -> Callable[[Call], Call]:
+        """Register the function that makes the rows of the lake's table `gold.<name>` from silver tables.
+
+        Without parameters it returns SQL, one SELECT over the sources' names in DuckDB's dialect; with parameters it
+        takes the Arrow tables (arro3) of the sources that they name, and returns one. What changed in silver is
+        computed again and replaced.
+
+        Parameters
+        ----------
+        every:
+            How often, as the method `every` has its schedule.
+        keys:
+            The columns that name a row. Where the first is a date, and each source has a `day`, only days that changed
+            are computed; what is returned for a day may depend on the rows of that day alone.
+        row:
+            The model of a row: its fields are the columns. A `Decimal` states its digits and places.
+        reads:
+            The silver tables, and what of them.
+
+        Raises
+        ------
+        TypeError, ValueError, WrongSchedule
+            The declaration can't be followed; the message names it.
+        """
+        try:
+            schedule = parse_schedule(every)
+        except WrongSchedule as error:
+            raise WrongSchedule(f"{self.name}.{name}: {error}") from None
+
+        def register(call: Call) -> Call:
+            self.golds.append(
+                Gold(
+                    integration=self.name,
+                    name=name,
+                    schedule=schedule,
+                    keys=(*keys,),
+                    row=row,
+                    sources=(*reads,),
+                    call=call,
+                )
+            )
             return call
 
         return register

@@ -21,6 +21,7 @@ from shared.webhooks import ANY_TOPIC, WebhookSource, webhook_event_type
 
 from .envelope import Envelope, Lane, Redact, describe
 from .errors import InvalidMessage, MessageError, UnknownEventType, UnknownVersion
+from .gold import Gold
 from .strict_json import validate_json
 
 __all__ = [
@@ -240,6 +241,7 @@ class Declared:
     scheduled: list[Scheduled] = field(default_factory=list)
     webhook_sources: list[WebhookSource] = field(default_factory=list)
     notifications: list[Notification] = field(default_factory=list)
+    golds: list[Gold] = field(default_factory=list)
 
 
 class Declaration:
@@ -286,6 +288,9 @@ class Registry:
                 if rotation.secret.lower() in self._rotations:
                     raise ValueError(f"the secret {rotation.secret} is rotated twice")
                 self._rotations[rotation.secret.lower()] = rotation
+        names = [gold.name for gold in self.golds]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"gold.{twice[0]} is declared twice")
 
     def beside(self, *integrations: Declared) -> "Registry":
         """These integrations and more, checked for clashes anew."""
@@ -327,6 +332,11 @@ class Registry:
     def scheduled(self) -> tuple[Scheduled, ...]:
         """What integrations have run by the clock."""
         return tuple(one for integration in self.integrations for one in integration.scheduled)
+
+    @cached_property
+    def golds(self) -> tuple[Gold, ...]:
+        """The tables of the lake's gold layer."""
+        return tuple(one for integration in self.integrations for one in integration.golds)
 
     @property
     def routes(self) -> dict[str, Handler]:

@@ -34,6 +34,7 @@ class Backlog:
         self._receivers = dict(receivers)
         self._now = now
         self._open: dict[Lane, ServiceBusReceiver] = {}
+        self._looking = {lane: asyncio.Lock() for lane in receivers}  # a link serves one task at a time
 
     async def ages(self) -> dict[Lane, float]:
         """Seconds for which the oldest message of each lane has waited; 0 where none does."""
@@ -42,6 +43,10 @@ class Backlog:
         return dict(zip(lanes, found, strict=True))
 
     async def _age(self, lane: Lane) -> float:
+        async with self._looking[lane]:
+            return await self._look(lane)
+
+    async def _look(self, lane: Lane) -> float:
         receiver = self._open.get(lane)
         if receiver is None:
             receiver = self._open[lane] = self._receivers[lane]()
@@ -67,9 +72,10 @@ class Backlog:
                     await receiver.close()
 
     async def close(self) -> None:
-        """Close the links."""
-        for lane in list(self._open):
-            await self._drop(lane)
+        """Close the links, each when nobody looks through it any more."""
+        for lane, looking in self._looking.items():
+            async with looking:
+                await self._drop(lane)
 
 
 def _in_utc(moment: datetime) -> datetime:

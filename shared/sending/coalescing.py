@@ -21,6 +21,8 @@ from shared.encryption import MessageEncryption
 from shared.messages import Headers, Lane
 from shared.telemetry import Metrics
 
+from .encoding import EncodedMessage, add_encoded, encoded
+
 __all__ = ["BrokerMessage", "CoalescingSender", "Lanes", "NotSent", "Together", "broker_message", "command"]
 
 _CLOSING_SECONDS = 2.0
@@ -39,7 +41,7 @@ class Together:
 
 @dataclass(slots=True)
 class _Waiting:
-    message: ServiceBusMessage
+    message: "BrokerMessage | EncodedMessage"
     taken: asyncio.Future[None]
     together: Together | None = None
 
@@ -74,7 +76,7 @@ class CoalescingSender:
             self._sender = self._open_sender()
         return self._sender
 
-    async def send(self, message: ServiceBusMessage) -> None:
+    async def send(self, message: "BrokerMessage | EncodedMessage") -> None:
         """Return when the broker has taken the message.
 
         Raises
@@ -89,7 +91,9 @@ class CoalescingSender:
         except TimeoutError:
             raise self._unconfirmed() from None
 
-    def enqueue(self, messages: Sequence[ServiceBusMessage], together: Together) -> "list[_Waiting | NotSent]":
+    def enqueue(
+        self, messages: "Sequence[BrokerMessage | EncodedMessage]", together: Together
+    ) -> "list[_Waiting | NotSent]":
         """Have messages sent in their order; each waits, or was refused since too many wait already.
 
         Parameters
@@ -126,7 +130,7 @@ class CoalescingSender:
         error = waiting.taken.exception()
         return error if error is None or isinstance(error, NotSent) else _not_sent(error)  # type: ignore[arg-type]
 
-    def _enqueue(self, message: ServiceBusMessage, together: Together | None = None) -> _Waiting:
+    def _enqueue(self, message: "BrokerMessage | EncodedMessage", together: Together | None = None) -> _Waiting:
         if len(self._waiting) >= self._max_waiting:
             raise NotSent(f"{self._max_waiting} messages wait for the broker already")
         waiting = _Waiting(message, asyncio.get_running_loop().create_future(), together)
@@ -204,7 +208,10 @@ class CoalescingSender:
                 self._fail([self._waiting.popleft()], NotSent("one before it wasn't taken"))
                 continue
             try:
-                batch.add_message(waiting.message)
+                if isinstance(waiting.message, EncodedMessage):
+                    add_encoded(batch, waiting.message)
+                else:
+                    batch.add_message(waiting.message)
             except MessageSizeExceededError:
                 if taken:
                     return
@@ -270,9 +277,21 @@ def broker_message(
 
 def command(headers: Headers, body: bytes) -> BrokerMessage:
     """The message of a command; an empty body goes with a claim."""
-    session_id = headers.key if headers.lane is Lane.ORDERED else None
-    properties = headers.to_properties()
+    properties, session_id = headers.to_properties(), _session_of(headers)
     return broker_message(body, broker_id=headers.broker_id, properties=properties, session_id=session_id)
+
+
+def _encoded_command(headers: Headers, body: bytes) -> BrokerMessage | EncodedMessage:
+    """The same as bytes; what can't be encoded is the SDK's to refuse."""
+    properties, session_id = headers.to_properties(), _session_of(headers)
+    try:
+        return encoded(body, message_id=headers.broker_id, session_id=session_id, properties=properties)
+    except (TypeError, ValueError):
+        return command(headers, body)
+
+
+def _session_of(headers: Headers) -> str | None:
+    return headers.key if headers.lane is Lane.ORDERED else None
 
 
 class Lanes:
@@ -294,7 +313,7 @@ class Lanes:
         """Return when the lane's queue has taken the command; raises NotSent, or KeysUnavailable."""
         if self._encryption is not None:
             headers, body = await self._encryption.encrypt(headers, body)
-        await self._senders[headers.lane].send(command(headers, body))
+        await self._senders[headers.lane].send(_encoded_command(headers, body))
 
     async def encrypted(self, headers: Headers, body: bytes) -> tuple[Headers, bytes]:
         """A command as `send_all` takes it; raises KeysUnavailable."""
@@ -309,7 +328,7 @@ class Lanes:
         for number, (headers, _) in enumerate(commands):
             by_lane.setdefault(headers.lane, []).append(number)
         waiting = {
-            lane: self._senders[lane].enqueue([command(*commands[number]) for number in numbers], together)
+            lane: self._senders[lane].enqueue([_encoded_command(*commands[number]) for number in numbers], together)
             for lane, numbers in by_lane.items()
         }
         found: list[NotSent | None] = [None] * len(commands)

