@@ -1,21 +1,26 @@
 """The lake's files in Blob storage: tables by the Delta library, their log and links by the storage's own client."""
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from azure.core.exceptions import ResourceNotFoundError
 
 from shared.blobs import ReadLinks
+from shared.lake.tables import LakeError, LakeStore, LakeUnavailable, Layer, TableMissing, VersionMissing
+from shared.telemetry import log_event
 
 from .changes import LogReader
-from .errors import BadQuestion, NotShared
+from .errors import BadQuestion, LakeAway, NotReadable, NotShared
 
 if TYPE_CHECKING:
     from azure.storage.blob.aio import ContainerClient
     from deltalake import DeltaTable
 
 __all__ = ["AzureLakeFiles"]
+
+T = TypeVar("T")
 
 _LARGEST_COMMIT = 64 * 1024 * 1024
 
@@ -25,38 +30,33 @@ class AzureLakeFiles:
 
     Parameters
     ----------
-    uri:
-        From a path in the container to what the Delta library calls it.
-    options:
-        How that library reaches the storage.
     links:
         Makes links to the container's blobs.
     """
 
     def __init__(
-        self,
-        container: "ContainerClient",
-        *,
-        uri: Callable[[str], str],
-        options: Mapping[str, str],
-        links: ReadLinks,
-        now: Callable[[], datetime],
+        self, store: LakeStore, container: "ContainerClient", links: ReadLinks, *, now: Callable[[], datetime]
     ) -> None:
+        self._store = store
         self._container = container
-        self._uri = uri
-        self._options = dict(options)
         self._links = links
         self._now = now
 
-    def open(self, layer: str, name: str) -> "DeltaTable":
-        """The table at its last version; blocks. Raises NotShared where there is none yet."""
-        from deltalake import DeltaTable
-        from deltalake.exceptions import TableNotFoundError
-
+    async def read(self, layer: str, name: str, call: Callable[["DeltaTable"], T]) -> T:
+        """What a blocking call returns of a table that was opened at its last version; raises SharingError."""
         try:
-            return DeltaTable(self._uri(f"{layer}/{name}"), storage_options=self._options)
-        except TableNotFoundError:
+            table = await self._store.open(Layer(layer), name)
+            return await self._store.run(Layer(layer), name, call, table)
+        except TableMissing:
             raise NotShared("The table isn't there yet.") from None
+        except VersionMissing:
+            raise BadQuestion("The table has no such version, or its log doesn't reach back so far.") from None
+        except LakeUnavailable as error:
+            log_event("lake not read", level=logging.WARNING, reason=error.reason)
+            raise LakeAway("The lake can't be read just now. Ask again.") from None
+        except LakeError as error:
+            log_event("table not read", level=logging.ERROR, table=error.table, reason=error.reason)
+            raise NotReadable("The table's log can't be read.") from None
 
     def log(self, layer: str, name: str) -> LogReader:
         """What reads a table's log."""

@@ -9,7 +9,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from shared.classification import Classification
 
@@ -17,15 +17,16 @@ from .changes import Commit, LogReader, commits, version_at
 from .errors import BadQuestion
 from .predicates import Predicate, json_predicate, sql_predicate
 from .shares import SharedTable
-from .snapshots import SharedFile, Snapshot, check_schema, read_snapshot
+from .snapshots import SharedFile, Snapshot, check_schema, read_snapshot, require_shareable
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
 __all__ = ["Answer", "ChangesAsked", "LakeFiles", "SharingServer", "TableQuery"]
 
+T = TypeVar("T")
+
 _READING_SECONDS = 30.0
-_TABLES_AT_ONCE = 4
 MOST_FILES = 50_000
 """Of one answer: a table of more is to be compacted, or asked for in pages."""
 _LINES_AT_ONCE = 200
@@ -34,8 +35,8 @@ _LINES_AT_ONCE = 200
 class LakeFiles(Protocol):
     """The lake as a server sees it: tables by layer and name, their log, and links to their files."""
 
-    def open(self, layer: str, name: str) -> "DeltaTable":
-        """The table at its last version; blocks. Raises LookupError where there is none."""
+    async def read(self, layer: str, name: str, call: Callable[["DeltaTable"], T]) -> T:
+        """What a blocking call returns of a table that was opened at its last version; raises SharingError."""
         ...
 
     def log(self, layer: str, name: str) -> LogReader:
@@ -126,7 +127,6 @@ class SharingServer:
         self._lake = lake
         self._lives = timedelta(seconds=link_seconds)
         self._now = now
-        self._slots = asyncio.Semaphore(_TABLES_AT_ONCE)
 
     async def version(self, table: SharedTable, level: Classification, *, since: datetime | None = None) -> int:
         """The table's last version, or the first at a time or later; raises SharingError."""
@@ -185,13 +185,12 @@ class SharingServer:
             log = self._lake.log(table.schema, table.name)
             version = await version_at(log, timestamp, last.version, after=False)
 
-        def read() -> Snapshot:
-            return read_snapshot(
-                lambda: self._lake.open(table.schema, table.name), level, version=version, files=files
+        async with asyncio.timeout(_READING_SECONDS):
+            snapshot = await self._lake.read(
+                table.schema, table.name, lambda opened: read_snapshot(opened, version, files=files)
             )
-
-        async with asyncio.timeout(_READING_SECONDS), self._slots:
-            return await asyncio.to_thread(read)
+        require_shareable(snapshot, level)
+        return snapshot
 
     async def _links(self, table: SharedTable, snapshot: Snapshot) -> tuple[Callable[[str], str], datetime]:
         ends = self._now() + min(self._lives, max(snapshot.retained / 2, timedelta(seconds=1)))

@@ -4,10 +4,8 @@ Everything here blocks: it is called in a thread.
 """
 
 import json
-import logging
-import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -15,15 +13,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from shared.classification import Classification
-from shared.telemetry import log_event
 
-from .errors import BadQuestion, LakeAway, NotAllowed, NotReadable
+from .errors import NotAllowed, NotReadable
 from .predicates import ColumnRange
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
-__all__ = ["CLASSIFICATION", "SharedFile", "Snapshot", "check_schema", "read_snapshot"]
+__all__ = ["CLASSIFICATION", "SharedFile", "Snapshot", "check_schema", "read_snapshot", "require_shareable"]
 
 CLASSIFICATION = "sluice.classification"
 """Under this name the metadata of a column says how sensitive it is, as `Classification` has it."""
@@ -59,16 +56,24 @@ class SharedFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """A table at a version; `files` is empty where only the metadata was asked for."""
+    """A table at a version; `files` is empty where only the metadata was asked for.
+
+    Attributes
+    ----------
+    schemas:
+        As the table is now, and last as it was then: what is withheld now isn't shown as it was before either.
+    unreadable:
+        Features without which nobody can read it from its files.
+    """
 
     version: int
     id: str
     name: str | None
     description: str | None
-    schema: str
+    schemas: tuple[str, ...]
     partitions: Sequence[str]
-    created: int | None
     configuration: Mapping[str, str]
+    unreadable: tuple[str, ...]
     files: Sequence[SharedFile]
     size: int
     count: int
@@ -86,86 +91,48 @@ class Snapshot:
             return _RETAINED
         return timedelta(seconds=int(words[0]) * _UNITS[words[1].rstrip("s")])
 
+    @property
+    def schema(self) -> str:
+        """The columns at this version, as the log has them: Delta's JSON."""
+        return self.schemas[-1]
+
     def types(self) -> dict[str, str]:
         """The types of the columns that have a simple one, by names in lower case."""
         fields = json.loads(self.schema)["fields"]
         return {one["name"].lower(): one["type"] for one in fields if isinstance(one["type"], str)}
 
 
-def read_snapshot(
-    open_table: Callable[[], "DeltaTable"],
-    level: Classification,
-    *,
-    version: int | None = None,
-    files: bool = True,
-) -> Snapshot:
-    """The table as it was.
-
-    Raises
-    ------
-    BadQuestion
-        There is no such version any more.
-    NotAllowed
-        A column is more sensitive than what the level may see.
-    NotReadable
-        Its files alone don't say what the table holds, or its log can't be read.
-    LakeAway
-        The storage doesn't answer.
-    """
-    from deltalake.exceptions import DeltaError
-
-    try:
-        table = open_table()
-        _check(table, level)  # what is withheld now isn't shown as it was before either
-        if version is not None and version != table.version():
-            _load(table, version)
-            _check(table, level)
-        about, actions = table.metadata(), _actions(table)
-    except OSError as error:
-        log_event("lake not read", level=logging.WARNING, reason=_plain(error))
-        raise LakeAway("The lake can't be read just now. Ask again.") from error
-    except DeltaError as error:
-        log_event("table not read", level=logging.ERROR, reason=_plain(error))
-        raise NotReadable("The table's log can't be read.") from error
+def read_snapshot(table: "DeltaTable", version: int | None = None, *, files: bool = True) -> Snapshot:
+    """An opened table as it is, or as it was at a version; the handle is at that version then."""
+    schemas = [table.schema().to_json()]
+    if version is not None and version != table.version():
+        table.load_as_version(version)
+        schemas.append(table.schema().to_json())
+    about, actions = table.metadata(), _actions(table)
+    unreadable = set(table.protocol().reader_features or ()) - _READABLE
+    if about.configuration.get("delta.columnMapping.mode", "none") != "none":
+        unreadable.add("columnMapping")
     return Snapshot(
         version=table.version(),
         id=str(about.id),
         name=about.name,
         description=about.description,
-        schema=table.schema().to_json(),
+        schemas=tuple(schemas),
         partitions=list(about.partition_columns),
-        created=about.created_time,
         configuration=dict(about.configuration),
+        unreadable=tuple(sorted(unreadable)),
         files=[_file(one, about.partition_columns) for one in sorted(actions, key=_path)] if files else [],
         size=sum(one["size_bytes"] for one in actions),
         count=len(actions),
     )
 
 
-def _load(table: "DeltaTable", version: int) -> None:
-    from deltalake.exceptions import DeltaError
-
-    if version > table.version():
-        raise BadQuestion(f"The table's version is {table.version()}.")
-    try:
-        table.load_as_version(version)
-    except DeltaError as error:
-        raise BadQuestion("The table's log doesn't reach back so far.") from error
-
-
-def _plain(error: Exception) -> str:
-    """The first line of what the library says, whose texts have colours and traces."""
-    return re.sub(r"\x1b\[[0-9;]*m", "", str(error)).partition("\n")[0][:300]
-
-
-def _check(table: "DeltaTable", level: Classification) -> None:
-    protocol, configuration = table.protocol(), table.metadata().configuration
-    unread = sorted(set(protocol.reader_features or ()) - _READABLE)
-    if configuration.get("delta.columnMapping.mode", "none") != "none" and "columnMapping" not in unread:
-        unread.append("columnMapping")
-    if unread:
-        raise NotReadable(f"The table has {', '.join(unread)}: it can't be shared as Parquet files.")
-    check_schema(table.schema().to_json(), level)
+def require_shareable(snapshot: Snapshot, level: Classification) -> None:
+    """Raise NotReadable or NotAllowed unless the files of a table can be handed out for this level."""
+    if snapshot.unreadable:
+        raise NotReadable(f"The table has {', '.join(snapshot.unreadable)}: it can't be shared as Parquet files.")
+    for schema in snapshot.schemas:
+        check_schema(schema, level)
 
 
 def check_schema(schema: str, level: Classification) -> None:
