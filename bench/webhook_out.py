@@ -16,6 +16,7 @@ from shared.messages import CloudEvent, Contract, Integration, Registry
 from shared.subscriptions import (
     AddressPolicy,
     Answer,
+    Credentials,
     Deliverer,
     Deliveries,
     Delivery,
@@ -110,6 +111,7 @@ def _deliverer(store: SubscriptionStore, sender: Sender, queue: _Queue) -> Deliv
         Payloads(Registry([shop]), None, largest=65_536),
         sender,
         Endpoints(lambda *_: None, clock=time.monotonic),  # type: ignore[arg-type]
+        Credentials(sender, None, clock=time.monotonic),
         now=now,
         clock=time.monotonic,
         random=random.random,
@@ -169,7 +171,7 @@ class _Scripted:
     def __init__(self) -> None:
         self.got: dict[str, list[float]] = {}
 
-    async def post(self, url: str, body: bytes, headers: object) -> Answer:
+    async def post(self, url: str, body: bytes, headers: object, **_: object) -> Answer:
         """An answer of its kind."""
         kind = url.rpartition("/")[2].partition("-")[0]
         wait, status = {"fast": (0.01, 200), "slow": (5.0, 200), "dead": (0.001, None), "silent": (10.0, None)}[kind]

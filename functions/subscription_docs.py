@@ -10,7 +10,12 @@ from shared.subscriptions import DeliveryStatus
 from shared.subscriptions.subscription import LONGEST_TEXT, MOST_PATHS, MOST_VALUES, PATH
 
 from .schemas import ANSWERS, Named, reference
-from .subscription_models import ChangedSubscription
+from .subscription_models import (
+    ApiKeyAuthentication,
+    ChangedSubscription,
+    MutualTlsAuthentication,
+    OAuth2Authentication,
+)
 
 __all__ = ["subscription_docs"]
 
@@ -97,6 +102,10 @@ _SUBSCRIPTION = Named(
             "payloadFormat": _TEXT,
             "rate": {"type": ["number", "null"]},
             "concurrency": _COUNT,
+            "authentication": {
+                "type": ["object", "null"],
+                "description": "What the receiver sees beside the signature, without what proves it.",
+            },
             "status": {"type": "string", "enum": ["enabled", "disabled"]},
             "reason": {"type": ["string", "null"], "description": "Why it is disabled."},
             "failingSince": _MAYBE_TIME,
@@ -217,6 +226,7 @@ def _asked(model: type[BaseModel], event_types: Sequence[str]) -> dict[str, Any]
     schema = model.model_json_schema(by_alias=True)
     defined = schema.get("$defs", {})
     properties: dict[str, Any] = {}
+    authenticates = schema["properties"].pop("authentication", None) is not None
     for name, one in schema["properties"].items():
         of = defined.get(str(one.get("$ref", "")).rpartition("/")[2])
         properties[name] = {"type": "string", "enum": of["enum"]} if of else dict(one)
@@ -225,6 +235,8 @@ def _asked(model: type[BaseModel], event_types: Sequence[str]) -> dict[str, Any]
             properties[name] |= {**number, "type": [number["type"], null["type"]]}
         for word in ("title", "default"):
             properties[name].pop(word, None)
+    if authenticates:
+        properties["authentication"] = {"anyOf": [*_AUTHENTICATIONS, {"type": "null"}]}
     if "eventTypes" in properties:
         properties["eventTypes"]["items"] = {"type": "string", "pattern": _pattern(event_types)}
         properties["filter"] = _FILTER_CHANGE if model is ChangedSubscription else _FILTER
@@ -234,6 +246,21 @@ def _asked(model: type[BaseModel], event_types: Sequence[str]) -> dict[str, Any]
         "required": schema.get("required", []),
         "properties": properties,
     }
+
+
+def _authentication(model: type[BaseModel]) -> dict[str, Any]:
+    """One of the ways in which a receiver is shown who sends; `type` tells which."""
+    schema = model.model_json_schema(by_alias=True)
+    for one in schema["properties"].values():
+        one.pop("title", None)
+    wanted = {"type": "object", "additionalProperties": False, "description": schema["description"]}
+    return {**wanted, "required": schema["required"], "properties": schema["properties"]}
+
+
+_AUTHENTICATIONS = [
+    Named(model.__name__, _authentication(model))
+    for model in (ApiKeyAuthentication, OAuth2Authentication, MutualTlsAuthentication)
+]
 
 
 def _pattern(event_types: Sequence[str]) -> str:

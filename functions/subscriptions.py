@@ -29,6 +29,7 @@ from shared.subscriptions import (
     Delivery,
     DeliveryStatus,
     Payloads,
+    ReceiverAuth,
     RefusedAddress,
     Status,
     Subscription,
@@ -43,10 +44,19 @@ from shared.subscriptions import (
     new_secret,
 )
 from shared.tables import Conflict
-from shared.telemetry import log_event
+from shared.telemetry import hide, log_event
 
 from .subscription_docs import subscription_docs
-from .subscription_models import ChangedSubscription, NewSubscription, Replay, delivery_view, subscription_view
+from .subscription_models import (
+    ApiKeyAuthentication,
+    ChangedSubscription,
+    MutualTlsAuthentication,
+    NewSubscription,
+    OAuth2Authentication,
+    Replay,
+    delivery_view,
+    subscription_view,
+)
 from .unavailable import FAILURES, failed
 
 __all__ = ["Subscriptions"]
@@ -84,6 +94,8 @@ class Subscriptions:
         For how long bodies are signed with the secret before the current one too.
     source:
         Of test events.
+    has_certificate:
+        Whether there is one to show to receivers.
     """
 
     def __init__(
@@ -99,6 +111,7 @@ class Subscriptions:
         overlap: timedelta,
         source: str,
         public_path: str = "",
+        has_certificate: bool = False,
         now: Callable[[], datetime],
     ) -> None:
         self._store = store
@@ -111,6 +124,7 @@ class Subscriptions:
         self._overlap = overlap
         self._source = source
         self._path = f"{public_path}/api/subscriptions"
+        self._has_certificate = has_certificate
         self._now = now
 
     def routes(self) -> list[Route]:
@@ -179,6 +193,7 @@ class Subscriptions:
         """Make one; its secret is shown now, and never again."""
         asked = await self._body(request, NewSubscription)
         await self._check_url(asked.url)
+        authentication = await self._authentication(asked.authentication)
         self._check_types(asked.event_types)
         self._check_filter(asked.filter)
         owner, now = _owner(request), self._now()
@@ -196,6 +211,7 @@ class Subscriptions:
             payload_format=asked.payload_format,
             rate=asked.rate,
             concurrency=asked.concurrency,
+            authentication=authentication,
             level=_level(request),
             secrets=(new_secret(secrets.token_bytes),),
             created_at=now,
@@ -222,6 +238,7 @@ class Subscriptions:
         given = asked.model_fields_set
         if "url" in given:
             await self._check_url(asked.url)
+        authentication = await self._authentication(asked.authentication)
         self._check_types(asked.event_types)
         now = self._now()
         level = _level(request)
@@ -231,6 +248,8 @@ class Subscriptions:
             values: dict[str, Any] = {name: getattr(asked, name) for name in given}
             if "filter" in values:
                 values["filters"] = self._merged(one.filters, values.pop("filter"))
+            if "authentication" in values:
+                values["authentication"] = authentication
             if "event_types" in values:
                 values["event_types"] = tuple(values["event_types"])
             changed = replace(one, **values, version=one.version + 1, changed_at=now, level=level)
@@ -430,6 +449,20 @@ class Subscriptions:
             raise RefusedAddress("the host's name can't be resolved") from None
         for address in addresses:
             self._policy.check(address)
+
+    async def _authentication(
+        self, asked: ApiKeyAuthentication | OAuth2Authentication | MutualTlsAuthentication | None
+    ) -> ReceiverAuth | None:
+        """As it is kept; refuses a token endpoint that isn't called, and a certificate that isn't there."""
+        if asked is None:
+            return None
+        if isinstance(asked, OAuth2Authentication):
+            await self._check_url(asked.token_url)
+        if isinstance(asked, MutualTlsAuthentication) and not self._has_certificate:
+            raise InvalidMessage("authentication: this app has no certificate of its own to show")
+        found = asked.value()
+        hide(found.secret)
+        return found
 
     def _check_types(self, patterns: list[str]) -> None:
         for one in patterns:

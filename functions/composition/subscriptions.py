@@ -1,6 +1,7 @@
 """Subscriptions: webhooks to others, from the event log through a queue of their own."""
 
 import random
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
@@ -13,12 +14,13 @@ from functions.triggers import AppName
 from shared.environment import WrongSettings
 from shared.jobs import Job, JobRun, parse_schedule
 from shared.messages import Delivery as Message
-from shared.partners import StateRow
+from shared.partners import Certificates, StateRow
 from shared.resilience import Limit, SharedPace
 from shared.sending import CoalescingSender
 from shared.streams import StreamEvent
 from shared.subscriptions import (
     BrokerQueue,
+    Credentials,
     Deliverer,
     Deliveries,
     DeliveryReceiver,
@@ -40,9 +42,10 @@ from shared.telemetry import Metrics
 from .capability import Capability
 from .composition import Composition
 from .dead_letters import DEAD_LETTER_BODIES, DEAD_LETTERS, DRAIN_SECONDS, LAST_SECONDS, dead_letter_store
-from .declaring import ROUTES, Access, Need, Queue, Table
+from .declaring import ROUTES, Access, Need, Queue, Table, Vault
 from .encryption import KEY_NEEDS, SUBJECT_KEYS, fields
 from .platform import platform
+from .secrets import secret_cache
 from .sending import EVENTS
 from .state import STATE, state_store
 from .streams import stream_consumer
@@ -120,11 +123,25 @@ def deliverer(composition: Composition) -> Deliverer:
         composition.get(payloads),
         composition.get(http_sender),
         Endpoints(pace, clock=time.monotonic),
+        composition.get(credentials),
         now=composition.now,
         clock=time.monotonic,
         random=random.random,
         turn_seconds=settings.webhook_timeout_seconds + 15,
     )
+
+
+def credentials(composition: Composition) -> Credentials:
+    """How the app shows receivers who it is."""
+    name = composition.settings.webhook_certificate
+
+    async def certificate() -> ssl.SSLContext:
+        return await certificates.get(name)
+
+    if not name or composition.settings.key_vault is None:
+        return Credentials(composition.get(http_sender), None, clock=time.monotonic)
+    certificates = Certificates(composition.get(secret_cache))
+    return Credentials(composition.get(http_sender), certificate, clock=time.monotonic)
 
 
 def fan_out(composition: Composition) -> FanOut:
@@ -173,6 +190,7 @@ def capability(composition: Composition) -> Capability:
         overlap=timedelta(seconds=settings.webhook_secret_overlap_seconds),
         source=settings.event_source,
         public_path=settings.public_path,
+        has_certificate=bool(settings.webhook_certificate),
         now=composition.now,
     )
 
@@ -264,6 +282,13 @@ def capability(composition: Composition) -> Capability:
                 why="Decrypts protected fields for subscribers who may see them.",
                 when="SLUICE_DATA_KEY",
                 by=[_DELIVER, ROUTES],
+            ),
+            Need(
+                access=Access.SECRETS,
+                to=Vault(),
+                why="Reads the certificate that receivers ask for.",
+                when="SLUICE_WEBHOOK_CERTIFICATE",
+                by=[_DELIVER],
             ),
             *KEY_NEEDS,
         ],

@@ -12,6 +12,7 @@ from .auth import (
     MutualTls,
     RefreshToken,
 )
+from .authenticators import Certificates
 from .batching import BatchCall, BatchItem
 from .calls import Calls
 from .errors import (
@@ -43,6 +44,7 @@ __all__ = [
     "BatchItem",
     "Caller",
     "Calls",
+    "Certificates",
     "ClientCredentials",
     "Connection",
     "CursorPages",

@@ -36,7 +36,7 @@ from .tokens import Token, TokenCache, read_token, refusals, token_request
 if TYPE_CHECKING:
     from yarl import URL
 
-__all__ = ["Authenticators", "Means", "Proofs", "Secrets"]
+__all__ = ["Authenticators", "Certificates", "Means", "Proofs", "Secrets"]
 
 
 class Proofs(NamedTuple):
@@ -115,7 +115,7 @@ class Authenticators:
         self._loaded: dict[MessageSigned, str] = {}
         self._tokens: dict[Authentication, TokenCache] = {}
         self._sessions: list[Session] = []
-        self._context: tuple[str, ssl.SSLContext] | None = None
+        self._certificates = None if means.secrets is None else Certificates(means.secrets)
         self._certificate = next((one for one in declared if isinstance(one, MutualTls)), None)
         signed = HmacSigned | MessageSigned
         others = tuple(one for one in declared if not isinstance(one, MutualTls | signed))
@@ -284,14 +284,9 @@ class Authenticators:
         wanted = self._certificate
         if wanted is None:
             return None
-        if self._means.secrets is None:
+        if self._certificates is None:
             raise UnknownSecret(wanted.secret, "the app has no key vault: set KeyVault__vaultUri")
-        own = await self._means.secrets.get(wanted.secret)
-        trusted = await self._means.secrets.get(wanted.authorities) if wanted.authorities else None
-        version = f"{own.version}/{trusted.version if trusted else ''}"
-        if self._context is None or self._context[0] != version:
-            self._context = version, _tls(own, trusted)
-        return self._context[1]
+        return await self._certificates.get(wanted.secret, wanted.authorities)
 
     async def close(self) -> None:
         """Close the connections to token endpoints."""
@@ -355,6 +350,29 @@ def _key(partner: str, how: HmacSigned, secret: str) -> bytes:
         return base64.b64decode(secret.removeprefix("whsec_"), validate=True)
     except ValueError:  # not in Base64, or not even in ASCII
         raise _unfit(partner, f"the secret {how.secret} is no Base64") from None
+
+
+class Certificates:
+    """TLS contexts with a certificate of the vault; another one as soon as the vault has another certificate."""
+
+    def __init__(self, secrets: Secrets) -> None:
+        self._secrets = secrets
+        self._contexts: dict[tuple[str, str], tuple[str, ssl.SSLContext]] = {}
+
+    async def get(self, name: str, authorities: str = "") -> ssl.SSLContext:
+        """The context of a certificate, and of the authorities that the other side's is checked by.
+
+        Raises
+        ------
+        UnknownSecret, SecretError
+        """
+        own = await self._secrets.get(name)
+        trusted = await self._secrets.get(authorities) if authorities else None
+        version = f"{own.version}/{trusted.version if trusted else ''}"
+        found = self._contexts.get((name, authorities))
+        if found is None or found[0] != version:
+            found = self._contexts[name, authorities] = version, _tls(own, trusted)
+        return found[1]
 
 
 def _tls(own: Secret, trusted: Secret | None) -> ssl.SSLContext:

@@ -7,6 +7,7 @@ from .endpoint import Endpoints
 from .fan_out import FanOut
 from .overdue import wake_overdue
 from .payload import TEST_EVENT, Payloads, is_protected, public_events
+from .receiver_auth import Credentials, NoCredential
 from .receiving import DeliveryReceiver
 from .sender import Answer, HttpSender, Sender, resolved
 from .signing import new_secret, signed_headers
@@ -15,6 +16,8 @@ from .subscription import (
     Condition,
     Mode,
     PayloadFormat,
+    ReceiverAuth,
+    ReceiverAuthKind,
     Status,
     Subscription,
     check_pattern,
@@ -31,6 +34,7 @@ __all__ = [
     "Attempt",
     "BrokerQueue",
     "Condition",
+    "Credentials",
     "Deliverer",
     "Deliveries",
     "Delivery",
@@ -41,8 +45,11 @@ __all__ = [
     "FanOut",
     "HttpSender",
     "Mode",
+    "NoCredential",
     "PayloadFormat",
     "Payloads",
+    "ReceiverAuth",
+    "ReceiverAuthKind",
     "RefusedAddress",
     "Sender",
     "Status",

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
+from http import HTTPStatus
 from typing import NamedTuple
 from uuid import uuid4
 
@@ -27,6 +28,7 @@ from shared.telemetry import Metrics, Name, log_event, span
 from .deliveries import Attempt, Deliveries, Delivery, DeliveryStatus, Turn
 from .endpoint import Endpoint, Endpoints, PutOff
 from .payload import Payload, Payloads
+from .receiver_auth import Credentials, NoCredential
 from .schedule import DISABLED_AFTER, Outcome, Verdict, judge
 from .sender import Answer, Sender
 from .signing import signed_headers
@@ -76,6 +78,7 @@ class Deliverer:
         payloads: Payloads,
         sender: Sender,
         endpoints: Endpoints,
+        credentials: Credentials,
         *,
         now: Callable[[], datetime],
         clock: Callable[[], float],
@@ -88,6 +91,7 @@ class Deliverer:
         self._payloads = payloads
         self._sender = sender
         self._endpoints = endpoints
+        self._credentials = credentials
         self._now = now
         self._clock = clock
         self._random = random
@@ -204,11 +208,18 @@ class Deliverer:
         }
         with span("send webhook", kind=SpanKind.CLIENT, parent=event.traceparent, attributes=attributes) as current:
             body = payload.body
-            headers = {
-                "Content-Type": payload.content_type,
-                **signed_headers(delivery.message_id, body, subscription.signing_secrets(self._now()), now=self._now()),
-            }
-            answer = await self._sender.post(subscription.url, body, headers)
+            signed = signed_headers(
+                delivery.message_id, body, subscription.signing_secrets(self._now()), now=self._now()
+            )
+            try:
+                proof = await self._credentials.proof(subscription)
+            except NoCredential as missing:
+                answer = Answer(status=None, seconds=0.0, headers={}, problem=str(missing))
+            else:
+                headers = {**proof.headers, "Content-Type": payload.content_type, **signed}
+                answer = await self._sender.post(subscription.url, body, headers, identity=proof.identity)
+                if answer.status == HTTPStatus.UNAUTHORIZED:
+                    self._credentials.refused(subscription, proof)
             current.set_attribute("http.response.status_code", answer.status or 0)
             if not answer.good:
                 current.set_attribute("sluice.outcome", answer.problem or "refused")

@@ -7,6 +7,7 @@ in the URL too, to the socket factory: a name that resolves to another address a
 
 import asyncio
 import socket
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -67,7 +68,15 @@ class Answer:
 class Sender(Protocol):
     """The way to receivers: `HttpSender`, or what a test puts in its place."""
 
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+    async def post(
+        self,
+        url: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        *,
+        identity: ssl.SSLContext | None = None,
+        most: int = KEPT_BYTES,
+    ) -> Answer:
         """See `HttpSender.post`."""
         ...
 
@@ -101,8 +110,24 @@ class HttpSender:
         self._clock = clock
         self._session: ClientSession | None = None
 
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-        """Send a body; whatever goes wrong is in the answer."""
+    async def post(
+        self,
+        url: str,
+        body: bytes,
+        headers: Mapping[str, str],
+        *,
+        identity: ssl.SSLContext | None = None,
+        most: int = KEPT_BYTES,
+    ) -> Answer:
+        """Send a body; whatever goes wrong is in the answer.
+
+        Parameters
+        ----------
+        identity:
+            A TLS context with the app's own certificate, for a receiver that asks for one.
+        most:
+            Bytes of the answer that are kept.
+        """
         import aiohttp  # loaded with the first webhook
 
         began = self._clock()
@@ -115,8 +140,10 @@ class HttpSender:
 
         try:
             check_url(url, self._policy)
-            async with self._opened().post(url, data=body, headers=headers, allow_redirects=False) as answer:
-                kept = await _beginning(answer)
+            async with self._opened().post(
+                url, data=body, headers=headers, allow_redirects=False, ssl=identity or True
+            ) as answer:
+                kept = await _beginning(answer, most)
                 return Answer(
                     status=answer.status,
                     seconds=self._clock() - began,
@@ -173,20 +200,20 @@ class HttpSender:
             self._session = None
 
 
-async def _beginning(answer: "ClientResponse") -> bytes:
+async def _beginning(answer: "ClientResponse", most: int) -> bytes:
     """The first bytes; of an endless answer no more is read, and leaving it closes its connection.
 
     The status says all that counts: an answer that breaks off afterwards is an answer.
     """
     if 0 < (answer.content_length or 0) <= _DRAINED_BYTES:
         with suppress(Exception):
-            return (await answer.read())[:KEPT_BYTES]
+            return (await answer.read())[:most]
     kept = b""
     size = 0
     with suppress(Exception):
         async for piece in answer.content.iter_any():
             size += len(piece)
-            kept += piece[: max(0, KEPT_BYTES - len(kept))]
+            kept += piece[: max(0, most - len(kept))]
             if size > _DRAINED_BYTES:
                 answer.close()
                 break

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from pydantic import Field
 
-from shared.environment import QueueName, SettingsSlice, contradiction, listed
+from shared.environment import QueueName, SettingsSlice, contradiction, is_secret_name, listed
 
 from .addresses import AddressPolicy
 
@@ -24,10 +24,17 @@ class SubscriptionSettings(SettingsSlice):
     )
     webhook_allow_local: bool = Field(False, alias="SLUICE_WEBHOOK_ALLOW_LOCAL")
     webhook_refused_networks: str = Field("", alias="SLUICE_WEBHOOK_REFUSED_NETWORKS")
+    webhook_certificate: str = Field("", alias="SLUICE_WEBHOOK_CERTIFICATE")
+    """The vault's name of the certificate that receivers may ask for."""
 
     def webhook_addresses(self) -> AddressPolicy:
         """Whom webhooks may reach."""
         return AddressPolicy.of(local=self.webhook_allow_local, networks=listed(self.webhook_refused_networks))
+
+    @contradiction("webhook_certificate")
+    def _certificate(self) -> Iterator[str]:
+        if self.webhook_certificate and not is_secret_name(self.webhook_certificate):
+            yield "SLUICE_WEBHOOK_CERTIFICATE: a certificate is named by letters, digits and hyphens, as in the vault"
 
     @contradiction("webhook_refused_networks")
     def _networks(self) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """Keeps subscriptions: a row each, in the partition of its owner.
 
-Signing secrets are encrypted under the app's data key, where the app has one. They aren't secrets of the key vault:
+Signing secrets, and what shows a receiver who the app is, are encrypted under the app's data key, where the app has
+one. They aren't secrets of the key vault:
 every delivery needs one, and a vault answers 4,000 requests in 10 s.
 """
 
@@ -133,7 +134,12 @@ class SubscriptionStore:
 
     async def _row(self, one: Subscription) -> dict[str, Any]:
         columns = _ADAPTER.dump_python(one, mode="json")
-        hidden = to_json({"secrets": columns.pop("secrets")}).decode()
+        proofs = {"secrets": columns.pop("secrets")}
+        if columns["authentication"] is None:
+            del columns["authentication"]  # the release before has no such column
+        else:
+            proofs["credential"] = columns["authentication"].pop("secret")
+        hidden = to_json(proofs).decode()
         if self._fields is not None:
             hidden = await self._fields.encrypt_whole(hidden, ("subscription", one.id))
         return {
@@ -148,7 +154,10 @@ class SubscriptionStore:
         hidden = str(row["proof"])
         if self._fields is not None:
             hidden = await self._fields.decrypt_whole(hidden, ("subscription", _public(row).id))
-        return _ADAPTER.validate_python(from_json(unpack(row)) | from_json(hidden))
+        columns, proofs = from_json(unpack(row)), from_json(hidden)
+        if "credential" in proofs and "authentication" in columns:
+            columns["authentication"]["secret"] = proofs.pop("credential")
+        return _ADAPTER.validate_python(columns | proofs)
 
     async def close(self) -> None:
         """Close the table's HTTP sessions."""

@@ -15,6 +15,8 @@ __all__ = [
     "Condition",
     "Mode",
     "PayloadFormat",
+    "ReceiverAuth",
+    "ReceiverAuthKind",
     "Status",
     "Subscription",
     "check_pattern",
@@ -52,6 +54,36 @@ class PayloadFormat(StrEnum):
     """`{"type", "timestamp", "version", "data"}`, as Standard Webhooks has it."""
     CLOUD_EVENTS = "cloudevents"
     """A CloudEvent 1.0 in JSON."""
+
+
+class ReceiverAuthKind(StrEnum):
+    """What a receiver wants to see beside the signature."""
+
+    API_KEY = "apiKey"
+    OAUTH2 = "oauth2"
+    MUTUAL_TLS = "mutualTls"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReceiverAuth:
+    """How the app shows a receiver who it is.
+
+    Attributes
+    ----------
+    secret:
+        The API key, or the client's secret (RFC 6749, 2.3.1).
+    header:
+        Where the API key goes.
+    token_url, client_id, scope:
+        Of the client credentials grant (RFC 6749, 4.4).
+    """
+
+    kind: ReceiverAuthKind
+    secret: str = field(default="", repr=False)
+    header: str = ""
+    token_url: str = ""
+    client_id: str = ""
+    scope: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +250,7 @@ class Subscription:
     payload_format: PayloadFormat = PayloadFormat.STANDARD
     rate: float | None = None
     concurrency: int = 8
+    authentication: ReceiverAuth | None = None
     level: Classification = Classification.CONFIDENTIAL
     secrets: tuple[str, ...] = ()
     previous_until: datetime | None = None

@@ -138,6 +138,51 @@ async def test_everybody_sees_their_own_alone(app: Shop, receiver: Receiver) -> 
     assert (await app.ask("POST", "subscriptions", asked(receiver.url), by="carol")).status == 403
 
 
+async def test_a_receiver_that_wants_a_key_gets_it_and_nobody_reads_it(app: Shop, receiver: Receiver) -> None:
+    """Nor a client's secret; null takes it away again."""
+    key = {"type": "apiKey", "key": "an example key", "header": "X-Key"}
+    made = await app.ask("POST", "subscriptions", asked(receiver.url + "/a", authentication=key))
+    one = f"subscriptions/{made.json['id']}"
+    assert made.json["authentication"] == {"type": "apiKey", "header": "X-Key"}
+    await app.ask("POST", one + "/test")
+    await app.send()
+    assert receiver.at("/a")[0].headers["X-Key"] == "an example key"
+    token = {"type": "oauth2", "tokenUrl": receiver.url + "/token", "clientId": "c", "clientSecret": "a secret"}
+    changed = await app.ask("PATCH", one, {"authentication": token})
+    assert changed.json["authentication"] == {"type": "oauth2", "tokenUrl": receiver.url + "/token", "clientId": "c"}
+    assert (await app.ask("PATCH", one, {"description": "d"})).json["authentication"]["type"] == "oauth2"
+    gone = await app.ask("PATCH", one, {"authentication": None})
+    assert gone.json["authentication"] is None
+    shown = [made, changed, gone, await app.ask("GET", one), await app.ask("GET", "subscriptions")]
+    assert not any(word in answer.body.decode() for answer in shown for word in ("an example key", "a secret"))
+
+
+@pytest.mark.parametrize(
+    ("given", "word"),
+    [
+        ({"type": "apiKey", "key": ""}, "authentication"),
+        ({"type": "apiKey", "key": "a\r\nb: c"}, "authentication"),
+        ({"type": "apiKey", "key": "k", "header": "Webhook-Signature"}, "meaning of its own"),
+        ({"type": "apiKey", "key": "k", "header": "a b"}, "authentication"),
+        ({"type": "basic", "key": "k"}, "authentication"),
+        ({"type": "mutualTls"}, "no certificate of its own"),
+        ({"type": "oauth2", "tokenUrl": "https://a.example/t?a=1", "clientId": "c", "clientSecret": "s"}, "no query"),
+    ],
+)
+async def test_an_authentication_that_is_none_is_refused(app: Shop, given: dict[str, Any], word: str) -> None:
+    """By its name."""
+    answer = await app.ask("POST", "subscriptions", asked("http://127.0.0.1:9/a", authentication=given))
+    assert answer.status == 400
+    assert word in answer.body.decode()
+
+
+async def test_a_token_endpoint_inside_is_refused(app: Shop, receiver: Receiver) -> None:
+    """As a receiver there is."""
+    given = {"type": "oauth2", "tokenUrl": "https://169.254.169.254/token", "clientId": "c", "clientSecret": "s"}
+    answer = await app.ask("POST", "subscriptions", asked(receiver.url, authentication=given))
+    assert answer.status == 403
+
+
 async def test_changes_meet_their_etag(app: Shop, receiver: Receiver) -> None:
     made = await app.ask("POST", "subscriptions", asked(receiver.url + "/a"))
     path, etag = f"subscriptions/{made.json['id']}", made.headers["etag"]

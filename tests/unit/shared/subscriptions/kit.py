@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -16,6 +17,7 @@ from shared.messages import CloudEvent, Contract, Integration, Registry
 from shared.streams import StreamEvent
 from shared.subscriptions import (
     AddressPolicy,
+    Credentials,
     Deliverer,
     Deliveries,
     Delivery,
@@ -146,6 +148,8 @@ class World:
         """Seconds, as the moved time has them."""
         return self.now.timestamp()
 
+    certificate: Callable[[], Awaitable[ssl.SSLContext]] | None = None
+
     def instance(self) -> Deliverer:
         """An instance that has just started."""
         return Deliverer(
@@ -155,6 +159,7 @@ class World:
             self.payloads,
             self.sender,
             Endpoints(lambda *_: None, clock=self.clock),  # type: ignore[arg-type]
+            Credentials(self.sender, self.certificate, clock=self.clock),
             now=lambda: self.now,
             clock=self.clock,
             random=lambda: 0.5,

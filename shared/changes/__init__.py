@@ -1,0 +1,21 @@
+"""Changes of rows in other databases, as their own logs tell them: read from every common form, without I/O."""
+
+from .change import CapturedChange, Change, Operation, Origin, UnreadableChange, position_text
+from .debezium import DeclaredTypes, read_debezium
+from .reading import is_tombstone, read_changes
+from .sql_server import ChangesLost, read_change_table
+
+__all__ = [
+    "CapturedChange",
+    "Change",
+    "ChangesLost",
+    "DeclaredTypes",
+    "Operation",
+    "Origin",
+    "UnreadableChange",
+    "is_tombstone",
+    "position_text",
+    "read_change_table",
+    "read_changes",
+    "read_debezium",
+]
