@@ -39,6 +39,7 @@ _MODULES = (
     "subscriptions",
     "notifications",
     "undelivered",
+    "sharing",
 )
 
 _LOADED = [import_module(f"{__package__}.{name}") for name in _MODULES]

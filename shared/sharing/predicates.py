@@ -71,7 +71,7 @@ def json_predicate(text: str) -> Predicate | None:
     """A `jsonPredicateHints`; None where it isn't one."""
     try:
         return Predicate(_node(json.loads(text), 0)) if len(text) <= _LONGEST else None
-    except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError, OverflowError):
         return None
 
 

@@ -136,7 +136,12 @@ class SharingServer:
         return await version_at(self._lake.log(table.schema, table.name), since, snapshot.version, after=True)
 
     async def metadata(
-        self, table: SharedTable, level: Classification, *, version: int | None = None, timestamp: datetime | None = None
+        self,
+        table: SharedTable,
+        level: Classification,
+        *,
+        version: int | None = None,
+        timestamp: datetime | None = None,
     ) -> Answer:
         """Protocol and metadata; raises SharingError."""
         snapshot = await self._snapshot(table, level, version=version, timestamp=timestamp)

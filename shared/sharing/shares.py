@@ -5,12 +5,17 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
+from shared.lake.tables import Layer
+
 from .errors import NotShared
 
 __all__ = ["SharedTable", "Shares"]
 
 MOST_SHARES, MOST_TABLES = 100, 1_000
+LAYERS = frozenset({Layer.SILVER, Layer.GOLD})
+"""Those whose tables may be shared: quarantine has what nobody has understood."""
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,79}")
+_TABLE = re.compile(r"[a-z][a-z0-9_]{0,126}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +44,14 @@ class Shares:
     def __init__(self, tables: Mapping[str, Mapping[str, Collection[str]]]) -> None:
         self._tables: dict[str, dict[str, dict[str, SharedTable]]] = {}
         for share, schemas in tables.items():
-            by_schema = _put(self._tables, share, "share")
+            _checked(share, "share", self._tables)
+            by_schema = self._tables[share.lower()] = {}
             for schema, names in schemas.items():
-                by_name = _put(by_schema, schema, f"schema of {share}")
+                if schema not in LAYERS:
+                    raise ValueError(f"{share} shares {schema[:80]!r}: only tables of silver and gold can be shared")
+                by_name = by_schema[schema.lower()] = {}
                 for name in names:
-                    _checked(name, f"table of {share}.{schema}", by_name)
+                    _checked(name, f"table of {share}.{schema}", by_name, _TABLE)
                     by_name[name.lower()] = SharedTable(share, schema, name)
         self.names = list(tables)
 
@@ -56,7 +64,9 @@ class Shares:
             raise ValueError("is not valid JSON") from None
         if not isinstance(found, dict) or not all(
             isinstance(schemas, dict)
-            and all(isinstance(tables, list) and all(isinstance(one, str) for one in tables) for tables in schemas.values())
+            and all(
+                isinstance(tables, list) and all(isinstance(one, str) for one in tables) for tables in schemas.values()
+            )
             for schemas in found.values()
         ):
             raise ValueError('must be a JSON object like {"sales": {"gold": ["daily_sales"]}}')
@@ -96,17 +106,8 @@ class Shares:
         raise NotShared("There is no such table.")
 
 
-def _put(
-    among: dict[str, dict[str, "dict[str, SharedTable]"]] | dict[str, "dict[str, SharedTable]"], name: str, what: str
-) -> "dict[str, dict[str, SharedTable]]":
-    _checked(name, what, among)
-    made: dict[str, dict[str, SharedTable]] = {}
-    among[name.lower()] = made  # type: ignore[assignment]
-    return made
-
-
-def _checked(name: str, what: str, known: Collection[str]) -> None:
-    if _NAME.fullmatch(name) is None:
-        raise ValueError(f"no {what} can be called {name[:80]!r}: use 1 to 80 letters, digits, _ and -")
+def _checked(name: str, what: str, known: Collection[str], allowed: re.Pattern[str] = _NAME) -> None:
+    if allowed.fullmatch(name) is None:
+        raise ValueError(f"no {what} can be called {name[:80]!r}")
     if name.lower() in known:
         raise ValueError(f"the {what} {name} is there twice")

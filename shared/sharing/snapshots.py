@@ -224,4 +224,3 @@ def _text(value: Any) -> str | None:
             return value.decode("utf-8", "replace")
         case _:
             return str(value)
-
