@@ -1,4 +1,4 @@
-"""Delta Sharing over HTTP: what a recipient reads of the lake, by the protocol that pandas, Spark and Power BI speak."""
+"""Delta Sharing over HTTP: what recipients read of the lake, by the protocol that pandas, Spark and Power BI speak."""
 
 import base64
 import binascii
@@ -79,7 +79,7 @@ class SharingEndpoints:
         self._now = now
 
     def routes(self) -> list[Route]:
-        """Those of the protocol; none where nothing is shared."""
+        """Those of the protocol."""
         paged = frozenset({"maxResults", "pageToken"})
         changes = {"startingVersion", "startingTimestamp", "endingVersion", "endingTimestamp"}
         found: list[tuple[str, str, Any, Collection[str]]] = [
@@ -103,7 +103,7 @@ class SharingEndpoints:
                 docs=sharing_docs(path.rpartition("/")[2]),
                 seconds=_SECONDS,
             )
-            for method, path, endpoint, query in (found if self._shares else ())
+            for method, path, endpoint, query in found
         ]
 
     def _answering(self, endpoint: Any) -> Any:

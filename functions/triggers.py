@@ -20,6 +20,7 @@ class AppName(StrEnum):
     BULK = "bulk"
     ORDERED = "ordered"
     STREAMS = "streams"
+    LAKE = "lake"
 
 
 class Trigger(Protocol):

@@ -131,6 +131,9 @@ param authIssuer string = ''
 @description('Audience of those tokens.')
 param authAudience string = ''
 
+@description('The lake: an app of its own that writes what happened as files and tables. Its account is there without it.')
+param lakehouse bool = false
+
 @description('Further settings of all apps, name to value: addresses of partners, plans, what is off by default.')
 param appSettings AppSettings = {}
 
@@ -148,7 +151,7 @@ var declared = loadJsonContent('declarations.json')
 var poolless = !gateway.enabled || gateway.sku == 'Consumption'
 var networkless = gateway.enabled && gateway.sku != 'StandardV2'
 var zonal = contains(storageSku, 'ZRS')
-var zoned = sizes.api.zones || sizes.high.zones || sizes.bulk.zones || sizes.ordered.zones || sizes.streams.zones
+var zoned = sizes.api.zones || sizes.high.zones || sizes.bulk.zones || sizes.ordered.zones || sizes.streams.zones || (lakehouse && sizes.lake.zones)
 var standardBus = serviceBus.sku == 'Standard'
 var broughtNetwork = !empty(landingZone.functionsSubnetId) || !empty(landingZone.endpointsSubnetId) || !empty(landingZone.gatewaySubnetId) || !empty(landingZone.dnsZonesGroupId)
 var broughtIds = [
@@ -252,8 +255,8 @@ var storageSuffix = environment().suffixes.storage
 var stateUris = [for name in stateNames: 'https://${name}.table.${storageSuffix}']
 var blueNames = [for one in apps: 'func-${environmentName}-${one.key}-${short}']
 var greenNames = [for one in apps: 'func-${environmentName}-${one.key}-g${take(token, 5)}']
-var blueContainers = [for one in apps: 'app-${one.key}']
-var greenContainers = [for one in apps: 'app-${one.key}-green']
+var blueContainers = [for key in declared.apps: 'app-${key}']
+var greenContainers = [for key in declared.apps: 'app-${key}-green']
 var packageContainers = twoColours ? concat(blueContainers, greenContainers) : blueContainers
 var watchedAccounts = [for name in concat(stateNames, [accounts.claims]): {
   name: name
@@ -295,22 +298,24 @@ var appEndpoints = [for name in concat(blueNames, twoColours ? greenNames : []):
 }]
 
 // The API's app first: a rollout takes it last, so that a new kind of message finds its worker.
-var apps = [
+var apps = concat([
   { key: 'api', size: sizes.api, own: apiSettings }
   { key: 'high', size: sizes.high, own: highSettings }
   { key: 'bulk', size: sizes.bulk, own: noSettings }
   { key: 'ordered', size: sizes.ordered, own: noSettings }
   { key: 'streams', size: sizes.streams, own: noSettings }
-]
+], lakehouse ? [
+  { key: 'lake', size: sizes.lake, own: lakeSettings }
+] : [])
 
-var connections = [
+var connections = concat([
   'AzureWebJobsStorage'
   'ServiceBus'
   'EventHubs'
   'State'
   'Claims'
   'KeyVault'
-]
+], lakehouse ? ['Lake'] : [])
 
 // Bytes of the largest body, the same at the gateway, in the host and in the app: the host reads a body of a known
 // length whole, in four times its size, before the app can ask who sent it.
@@ -346,7 +351,10 @@ var settings = union(declared.entitySettings, {
   SLUICE_INBOX_RETENTION_DAYS: string(retention.inboxDays)
   SLUICE_DEAD_LETTER_RETENTION_DAYS: string(retention.deadLetterDays)
   SLUICE_QUEUE_TTL_DAYS: string(retention.queueTtlDays)
-})
+}, lakehouse ? {
+  Lake__blobServiceUri: 'https://${accounts.lake}.blob.${storageSuffix}'
+  SLUICE_BRONZE_CAPTURE: string(eventHubs.capture)
+} : {})
 
 // Where callers reach the API: what Location says.
 var publicSettings = {
@@ -364,6 +372,13 @@ var highSettings = {
 // While the limits' store is away each instance admits its share of a limit.
 var apiSettings = {
   SLUICE_RATE_INSTANCES: string(sizes.api.maximumInstances)
+}
+
+// Few files of many events: a batch waits for its minute, since nobody waits for what is written here.
+var lakeSettings = {
+  AzureFunctionsJobHost__extensions__eventHubs__maxEventBatchSize: '1000'
+  AzureFunctionsJobHost__extensions__eventHubs__minEventBatchSize: '500'
+  AzureFunctionsJobHost__extensions__eventHubs__maxWaitTime: '00:01:00'
 }
 
 var noSettings = {}
@@ -418,7 +433,7 @@ var lakeRules = [
     definition: {
       filters: {
         blobTypes: ['blockBlob']
-        prefixMatch: ['lake/bronze', 'capture/']
+        prefixMatch: ['${declared.entitySettings.SLUICE_BRONZE_CONTAINER}/']
       }
       actions: {
         baseBlob: {
@@ -509,11 +524,11 @@ module dns 'modules/private-dns.bicep' = {
   }
 }
 
-module identities 'modules/identity.bicep' = [for one in apps: {
+module identities 'modules/identity.bicep' = [for key in declared.apps: {
   scope: group
-  name: 'identity-${one.key}'
+  name: 'identity-${key}'
   params: {
-    name: 'id-sluice-${environmentName}-${one.key}'
+    name: 'id-sluice-${environmentName}-${key}'
     location: location
     tags: tags
   }
@@ -552,7 +567,7 @@ module hubs 'modules/eventhubs.bicep' = {
     capture: eventHubs.capture
     captureAccountId: lake.outputs.id
     captureAccountName: lake.outputs.name
-    captureContainer: 'capture'
+    captureContainer: declared.entitySettings.SLUICE_BRONZE_CONTAINER
     isolated: isolated
     locked: locked
     workspaceId: monitoring.outputs.workspaceId
@@ -615,7 +630,7 @@ module lake 'modules/storage.bicep' = {
     customerKey: customerKey
     purpose: 'lake'
     sku: storageSku
-    containers: ['lake', 'capture']
+    containers: declared.lakeContainers
     tables: []
     hierarchical: true
     versioning: false
@@ -690,6 +705,7 @@ module vault 'modules/keyvault.bicep' = {
   }
 }
 
+var lakeGrants = [for one in declared.grants.lakeContainers: union(one, { account: 'lake' })]
 var claimGrants = [for one in declared.grants.containers: union(one, { account: 'claims' })]
 
 // Links into the storage are for callers who can reach it.
@@ -704,6 +720,7 @@ var principals = {
   bulk: identities[2].outputs.principalId
   ordered: identities[3].outputs.principalId
   streams: identities[4].outputs.principalId
+  lake: identities[5].outputs.principalId
 }
 
 module roles 'modules/rbac.bicep' = {
@@ -715,6 +732,7 @@ module roles 'modules/rbac.bicep' = {
     eventHubsName: hubs.outputs.name
     accounts: {
       claims: claims.outputs.name
+      lake: lake.outputs.name
       host: host.outputs.name
       deploy: packages.outputs.name
     }
@@ -723,7 +741,7 @@ module roles 'modules/rbac.bicep' = {
     queueGrants: declared.grants.queues
     topicGrants: declared.grants.topics
     hubGrants: declared.grants.hubs
-    containerGrants: concat(claimGrants, packageGrants, twoColours ? greenGrants : [])
+    containerGrants: concat(claimGrants, lakeGrants, packageGrants, twoColours ? greenGrants : [])
     accountGrants: concat(accountGrants, isolated ? [] : linkGrants)
     vaultGrants: declared.grants.vault
     keyGrants: keyGrants

@@ -40,6 +40,7 @@ var stages = {
       bulk: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1, zones: false }
       ordered: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1, zones: false }
       streams: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1, zones: false }
+      lake: { memoryMb: 2048, maximumInstances: 10, alwaysReady: [], httpConcurrency: 1, zones: false }
     }
     retention: {
       claimDays: 60
@@ -106,6 +107,7 @@ var stages = {
       bulk: { memoryMb: 2048, maximumInstances: 60, alwaysReady: [], httpConcurrency: 1, zones: true }
       ordered: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1, zones: true }
       streams: { memoryMb: 2048, maximumInstances: 10, alwaysReady: [], httpConcurrency: 1, zones: true }
+      lake: { memoryMb: 2048, maximumInstances: 10, alwaysReady: [], httpConcurrency: 1, zones: true }
     }
     retention: {
       claimDays: 60
@@ -172,6 +174,7 @@ var stages = {
       bulk: { memoryMb: 2048, maximumInstances: 60, alwaysReady: [], httpConcurrency: 1, zones: true }
       ordered: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1, zones: true }
       streams: { memoryMb: 2048, maximumInstances: 10, alwaysReady: [], httpConcurrency: 1, zones: true }
+      lake: { memoryMb: 2048, maximumInstances: 10, alwaysReady: [], httpConcurrency: 1, zones: true }
     }
     retention: {
       claimDays: 60
@@ -238,6 +241,7 @@ var stages = {
       bulk: { memoryMb: 2048, maximumInstances: 50, alwaysReady: [], httpConcurrency: 1, zones: false }
       ordered: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1, zones: false }
       streams: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1, zones: false }
+      lake: { memoryMb: 2048, maximumInstances: 10, alwaysReady: [], httpConcurrency: 1, zones: false }
     }
     retention: {
       claimDays: 60
@@ -275,6 +279,7 @@ param location = readEnvironmentVariable('AZURE_LOCATION', 'westeurope')
 param deployerPrincipalId = readEnvironmentVariable('AZURE_PRINCIPAL_ID', '')
 param deployerPrincipalType = readEnvironmentVariable('AZURE_PRINCIPAL_TYPE', 'User') == 'User' ? 'User' : 'ServicePrincipal'
 param rollingUpdates = readEnvironmentVariable('SLUICE_ROLLING_UPDATES', 'true') != 'false'
+param lakehouse = readEnvironmentVariable('SLUICE_LAKE', 'false') == 'true'
 param authIssuer = readEnvironmentVariable('SLUICE_AUTH_ISSUER', '')
 param authAudience = readEnvironmentVariable('SLUICE_AUTH_AUDIENCE', '')
 param appSettings = json(readEnvironmentVariable('SLUICE_APP_SETTINGS', '{}'))

@@ -92,6 +92,9 @@ type AppSizes = {
   bulk: AppSize
   ordered: AppSize
   streams: AppSize
+
+  @description('The lake\'s app, where there is one.')
+  lake: AppSize
 }
 
 @export()

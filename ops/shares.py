@@ -8,8 +8,7 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from azure.core.exceptions import AzureError
@@ -44,8 +43,6 @@ def main(arguments: list[str] | None = None, environment: Mapping[str, str] | No
         return int(ending.code or 0)
     except (WrongSettings, WrongSettingsFile, WrongToken) as error:
         return _say(str(error), WRONG)
-    except FileExistsError as error:
-        return _say(f"{error.filename} is there already: a token isn't written over another", WRONG)
     except (AzureError, OSError, TimeoutError) as error:
         return _say(f"the state's store doesn't answer ({cause_of(error)}). Is the stack running?", UNREACHABLE)
 
@@ -118,6 +115,7 @@ def _text(report: Mapping[str, Any]) -> str:
 
 
 async def _make(known: argparse.Namespace, composition: Composition) -> int:
+    """The file is opened first, for nobody else on the machine: a token that can't be kept isn't made."""
     settings, token = composition.settings, PREFIX + secrets.token_urlsafe(_BYTES)
     endpoint = (known.endpoint or (settings.public_url and settings.public_url + ENDPOINT) or "").rstrip("/")
     if not endpoint.startswith(("https://", "http://127.0.0.1:", "http://localhost:")):
@@ -127,9 +125,24 @@ async def _make(known: argparse.Namespace, composition: Composition) -> int:
     except NotShared:
         raise WrongToken(f"--shares: there are {', '.join(settings.shares.names) or 'none'}") from None
     about = {"recipient": known.recipient, "shares": shares, "role": known.role, "days": known.days}
-    file = Path(known.out)
-    if file.exists():
-        raise FileExistsError(17, "there already", str(file))
+    try:
+        file = os.open(known.out, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise WrongToken(f"{known.out} can't be made: {error.strerror}") from None
+    with os.fdopen(file, "w", encoding="utf-8") as opened:
+        try:
+            made = await _recorded(known, composition, token, shares, about)
+        except BaseException:
+            os.unlink(known.out)
+            raise
+        opened.write(_profile(endpoint, token, made))
+    sys.stdout.write(f"{PROGRAM}: {known.out} opens {', '.join(shares)} until {rfc3339(made.ends)} (token {made.id})\n")
+    return DONE
+
+
+async def _recorded(
+    known: argparse.Namespace, composition: Composition, token: str, shares: Sequence[str], about: Mapping[str, Any]
+) -> ShareToken:
     async with audited(composition, "shares token", by=known.by, reason=known.reason, **about) as result:
         made = await composition.get(share_tokens).add(
             token,
@@ -141,21 +154,18 @@ async def _make(known: argparse.Namespace, composition: Composition) -> int:
             reason=known.reason,
         )
         result["token"] = made.id
-        _write(file, endpoint, token, made)
-    sys.stdout.write(f"{PROGRAM}: {known.out} opens {', '.join(shares)} until {rfc3339(made.ends)} (token {made.id})\n")
-    return DONE
+    return made
 
 
-def _write(file: Path, endpoint: str, token: str, made: ShareToken) -> None:
-    """A profile file (Delta Sharing protocol, "Profile File Format"), which nobody else on the machine can read."""
+def _profile(endpoint: str, token: str, made: ShareToken) -> str:
+    """A profile file (Delta Sharing protocol, "Profile File Format")."""
     profile = {
         "shareCredentialsVersion": 1,
         "endpoint": endpoint,
         "bearerToken": token,
         "expirationTime": rfc3339(made.ends),
     }
-    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as opened:
-        opened.write(json.dumps(profile, indent=2) + "\n")
+    return json.dumps(profile, indent=2) + "\n"
 
 
 async def _withdraw(known: argparse.Namespace, composition: Composition) -> int:

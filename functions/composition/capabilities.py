@@ -39,6 +39,7 @@ _MODULES = (
     "subscriptions",
     "notifications",
     "undelivered",
+    "lake",
     "sharing",
 )
 

@@ -12,7 +12,7 @@ from shared.environment import WrongSettings
 from . import api, health, jobs
 from .capability import Capability
 from .composition import Composition
-from .declaring import ROUTES, Container, Hub, Queue, Table, Topic
+from .declaring import ROUTES, Container, Hub, LakeContainer, Queue, Table, Topic
 
 __all__ = ["WrongComposition", "capabilities_of", "compose", "contradictions"]
 
@@ -70,8 +70,9 @@ def contradictions(capabilities: Sequence[Capability], *, known_settings: frozen
     hubs = {one.name for capability in capabilities for one in capability.resources if isinstance(one, Hub)}
     tables = {one.name for capability in capabilities for one in capability.resources if isinstance(one, Table)}
     containers = {one.name for capability in capabilities for one in capability.resources if isinstance(one, Container)}
+    lake = {one.name for capability in capabilities for one in capability.resources if isinstance(one, LakeContainer)}
     drained = {name for capability in capabilities for name in capability.drained}
-    entities = {Queue: queues, Topic: set(topics), Hub: hubs, Table: tables, Container: containers}
+    entities = {Queue: queues, Topic: set(topics), Hub: hubs, Table: tables, Container: containers, LakeContainer: lake}
     for topic in topics.values():
         for subscription in topic.subscriptions:
             if (target := subscription.forward_to) not in queues:

@@ -27,6 +27,8 @@ from .declaring import (
     GridTopic,
     Hub,
     Key,
+    LakeAccount,
+    LakeContainer,
     Need,
     Queue,
     Resource,
@@ -52,7 +54,10 @@ _ROLES: Mapping[tuple[type[Resource], frozenset[Access]], tuple[str, ...]] = {
     (Table, frozenset({Access.WRITE})): ("Storage Table Data Contributor",),
     (Container, frozenset({Access.READ})): ("Storage Blob Data Reader",),
     (Container, frozenset({Access.WRITE})): ("Storage Blob Data Contributor",),
+    (LakeContainer, frozenset({Access.READ})): ("Storage Blob Data Reader",),
+    (LakeContainer, frozenset({Access.WRITE})): ("Storage Blob Data Contributor",),
     (ClaimAccount, frozenset({Access.DELEGATE})): ("Storage Blob Delegator",),
+    (LakeAccount, frozenset({Access.DELEGATE})): ("Storage Blob Delegator",),
     (Vault, frozenset({Access.SECRETS})): ("Key Vault Secrets User",),
     (Vault, frozenset({Access.SET_SECRETS})): ("Key Vault Secrets Officer",),
     (Key, frozenset({Access.WRAP})): ("Key Vault Crypto Service Encryption User",),
@@ -66,7 +71,9 @@ _KINDS: Mapping[type[Resource], str] = {
     Hub: "hub",
     Table: "table",
     Container: "container",
+    LakeContainer: "container",
     ClaimAccount: "account",
+    LakeAccount: "account",
     Vault: "vault",
     Key: "key",
     GridTopic: "gridtopic",
@@ -144,6 +151,7 @@ def declarations(
             "firstAccount": [one.name for one in tables if not one.every_account],
         },
         "containers": [names.of(one.name) for _, one in _resources(capabilities, Container)],
+        "lakeContainers": [names.of(one.name) for _, one in _resources(capabilities, LakeContainer)],
         "grants": _grants(capabilities, names),
         "needs": [
             {
@@ -310,7 +318,9 @@ def _grants(capabilities: Sequence[Capability], names: _Names) -> dict[str, list
             "topics",
             "hubs",
             "containers",
+            "lakeContainers",
             "claimAccount",
+            "lakeAccount",
             "tablesOfEveryAccount",
             "tablesOfFirstAccount",
             "vault",
@@ -324,13 +334,15 @@ def _grants(capabilities: Sequence[Capability], names: _Names) -> dict[str, list
             Topic: "topics",
             Hub: "hubs",
             Container: "containers",
+            LakeContainer: "lakeContainers",
             ClaimAccount: "claimAccount",
+            LakeAccount: "lakeAccount",
             Table: "tablesOfEveryAccount" if name in every_account else "tablesOfFirstAccount",
             Vault: "vault",
             Key: "keys",
             GridTopic: "gridTopic",
         }[kind]
-        subject = {} if kind in (Vault, ClaimAccount, GridTopic) else {_KINDS[kind]: name}
+        subject = {} if kind in (Vault, ClaimAccount, LakeAccount, GridTopic) else {_KINDS[kind]: name}
         for role, covered in _roles(kind, accesses):
             why = " ".join(dict.fromkeys(reason for access in covered for reason in accesses[access]))
             grants[where].append({"app": app.value, **subject, "role": role, "why": why})

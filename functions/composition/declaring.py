@@ -16,6 +16,8 @@ __all__ = [
     "GridTopic",
     "Hub",
     "Key",
+    "LakeAccount",
+    "LakeContainer",
     "Need",
     "Queue",
     "Resource",
@@ -162,11 +164,28 @@ class Container:
         _check_name("container", self.name, _CONTAINER)
 
 
+@dataclass(frozen=True, kw_only=True)
+class LakeContainer:
+    """A blob container by its name or `%SETTING%`, in the lake's account."""
+
+    name: str
+
+    def __post_init__(self) -> None:
+        _check_name("container", self.name, _CONTAINER)
+
+
 @dataclass(frozen=True)
 class ClaimAccount:
     """The account that claims are in, whose key for links is lent by the account alone."""
 
     name: str = "%Claims__blobServiceUri%"
+
+
+@dataclass(frozen=True)
+class LakeAccount:
+    """The lake's account, whose key for links is lent by the account alone."""
+
+    name: str = "%Lake__blobServiceUri%"
 
 
 @dataclass(frozen=True)
@@ -190,14 +209,18 @@ class GridTopic:
     name: str = ""
 
 
-Resource = Queue | Topic | Hub | Table | Container | ClaimAccount | Vault | Key | GridTopic
+Resource = (
+    Queue | Topic | Hub | Table | Container | LakeContainer | ClaimAccount | LakeAccount | Vault | Key | GridTopic
+)
 _POSSIBLE: Mapping[type[Resource], frozenset[Access]] = {
     Queue: frozenset({Access.SEND, Access.RECEIVE}),
     Topic: frozenset({Access.SEND}),
     Hub: frozenset({Access.SEND, Access.RECEIVE}),
     Table: frozenset({Access.READ, Access.WRITE}),
     Container: frozenset({Access.READ, Access.WRITE}),
+    LakeContainer: frozenset({Access.READ, Access.WRITE}),
     ClaimAccount: frozenset({Access.DELEGATE}),
+    LakeAccount: frozenset({Access.DELEGATE}),
     Vault: frozenset({Access.SECRETS, Access.SET_SECRETS}),
     Key: frozenset({Access.WRAP}),
     GridTopic: frozenset({Access.SEND}),

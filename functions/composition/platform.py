@@ -9,6 +9,7 @@ from azure.servicebus.aio import ServiceBusClient, ServiceBusReceiver, ServiceBu
 
 from shared.azure_clients import Credentials, proxied
 from shared.environment import Connection
+from shared.lake.tables import StorageOptions, storage_options
 from shared.settings import Settings
 from shared.tables import Table
 from shared.tables.azure import AzureTable
@@ -57,6 +58,33 @@ class Platform:
             lambda text: ContainerClient.from_connection_string(text, name, use_env_settings=proxied()),
             lambda uri, who: ContainerClient(uri, name, credential=who, use_env_settings=proxied()),
         )
+
+    def lake_container(self, name: str) -> "ContainerClient":
+        """A client of a container of the lake; LookupError where there is no lake."""
+        from azure.storage.blob.aio import ContainerClient
+
+        if self._settings.lake is None:
+            raise LookupError("no lake is set")
+        return self._connect(
+            self._settings.lake,
+            lambda text: ContainerClient.from_connection_string(text, name, use_env_settings=proxied()),
+            lambda uri, who: ContainerClient(uri, name, credential=who, use_env_settings=proxied()),
+        )
+
+    def lake_service(self) -> "BlobServiceClient":
+        """A client of the lake's account, by identity; LookupError without a lake, or with a connection string."""
+        from azure.storage.blob.aio import BlobServiceClient
+
+        lake = self._settings.lake
+        if lake is None or lake.address is None:
+            raise LookupError("links need an identity")
+        return BlobServiceClient(lake.address, credential=self._credentials.get(lake), use_env_settings=proxied())
+
+    def lake_options(self) -> StorageOptions:
+        """How the Delta library reaches the lake; LookupError without one, ValueError without a key."""
+        if self._settings.lake is None:
+            raise LookupError("no lake is set")
+        return storage_options(self._settings.lake, self._credentials)
 
     def blob_service(self) -> "BlobServiceClient":
         """A client of the account that the containers are in, by identity; LookupError with a connection string."""

@@ -1,4 +1,4 @@
-"""Sharing: tables of the lake by the Delta Sharing protocol, where settings name shares, and the tokens that open them."""
+"""Sharing: tables of the lake by the Delta Sharing protocol, and the tokens of recipients that open them."""
 
 from functions.sharing import SharingEndpoints
 from shared.blobs import LentKey, ReadLinks
@@ -40,7 +40,7 @@ def sharing_server(composition: Composition) -> SharingServer:
 
 
 def capability(composition: Composition) -> Capability:
-    """Routes, of which there are none without shares, and the operator's command."""
+    """Routes, which no token opens where nothing is shared, and the operator's command."""
     shares = composition.settings.shares
     endpoints = SharingEndpoints(shares, lambda: composition.get(sharing_server), now=composition.now)
     needs = [
@@ -60,6 +60,6 @@ def capability(composition: Composition) -> Capability:
         commands=[
             Command(name="shares", summary="list what is shared, make and withdraw share tokens", module="ops.shares")
         ],
-        needs=needs if shares else [],
+        needs=needs if composition.settings.lake is not None else [],
         settings=SharingSettings.variables(),
     )

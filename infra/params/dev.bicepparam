@@ -47,6 +47,7 @@ param sizes = {
   bulk: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1, zones: false }
   ordered: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1, zones: false }
   streams: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1, zones: false }
+  lake: { memoryMb: 2048, maximumInstances: 10, alwaysReady: [], httpConcurrency: 1, zones: false }
 }
 
 // The same as everywhere: what depends on retention should fail here first. Only logs are kept shorter.
@@ -93,6 +94,9 @@ param deployerPrincipalType = readEnvironmentVariable('AZURE_PRINCIPAL_TYPE', 'U
 
 // Some regions have no rolling updates yet: `azd env set SLUICE_ROLLING_UPDATES false` there.
 param rollingUpdates = readEnvironmentVariable('SLUICE_ROLLING_UPDATES', 'true') != 'false'
+
+// The lake's app: `azd env set SLUICE_LAKE true`, which azure.yaml asks for too.
+param lakehouse = readEnvironmentVariable('SLUICE_LAKE', 'false') == 'true'
 
 param authIssuer = readEnvironmentVariable('SLUICE_AUTH_ISSUER', '')
 param authAudience = readEnvironmentVariable('SLUICE_AUTH_AUDIENCE', '')

@@ -50,6 +50,7 @@ param sizes = {
   bulk: { memoryMb: 2048, maximumInstances: 60, alwaysReady: [], httpConcurrency: 1, zones: true }
   ordered: { memoryMb: 2048, maximumInstances: 40, alwaysReady: [], httpConcurrency: 1, zones: true }
   streams: { memoryMb: 2048, maximumInstances: 10, alwaysReady: [], httpConcurrency: 1, zones: true }
+  lake: { memoryMb: 2048, maximumInstances: 10, alwaysReady: [], httpConcurrency: 1, zones: true }
 }
 
 // Claims: 14 days on a queue and 30 as a dead letter are 44; the rest is for a replay that takes its time.
@@ -96,6 +97,9 @@ param deployerPrincipalType = readEnvironmentVariable('AZURE_PRINCIPAL_TYPE', 'U
 
 // Some regions have no rolling updates yet: `azd env set SLUICE_ROLLING_UPDATES false` there.
 param rollingUpdates = readEnvironmentVariable('SLUICE_ROLLING_UPDATES', 'true') != 'false'
+
+// The lake's app: `azd env set SLUICE_LAKE true`, which azure.yaml asks for too.
+param lakehouse = readEnvironmentVariable('SLUICE_LAKE', 'false') == 'true'
 
 param authIssuer = readEnvironmentVariable('SLUICE_AUTH_ISSUER', '')
 param authAudience = readEnvironmentVariable('SLUICE_AUTH_AUDIENCE', '')

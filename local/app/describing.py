@@ -22,6 +22,7 @@ _NOWHERE = {
     "EventHubs": "Endpoint=sb://localhost;UseDevelopmentEmulator=true",
     "State": "UseDevelopmentStorage=true",
     "Claims": "UseDevelopmentStorage=true",
+    "Lake": "AccountName=none;AccountKey=none;BlobEndpoint=http://127.0.0.1:1/none",
     "SLUICE_AUTH": "none",
     "SLUICE_OPERATION_KEY": "only-for-listing-the-functions-of-this-app",
 }

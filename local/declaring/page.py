@@ -37,7 +37,12 @@ def _sections(declared: Mapping[str, Any]) -> Iterator[str]:
         for name in declared["tables"][key]
     ]
     yield from _table("Tables", ("name", "where"), tables)
-    yield from _table("Containers", ("name",), [{"name": name} for name in declared["containers"]])
+    containers = [
+        {"name": name, "account": account}
+        for account, key in (("claims", "containers"), ("lake", "lakeContainers"))
+        for name in declared[key]
+    ]
+    yield from _table("Containers", ("name", "account"), containers)
     grants = [{**one, "on": _subject(one)} for rows in declared["grants"].values() for one in rows]
     yield from _table("Grants", ("app", "on", "role", "why"), grants)
     yield from _table(

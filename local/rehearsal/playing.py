@@ -172,6 +172,8 @@ def _packages(plan: Plan) -> Iterator[Row]:
         sites = [
             one for one in plan.resources("Microsoft.Web/sites") if one.resource.get("tags.azd-service-name") == name
         ]
+        if not sites and service.resource.get("condition"):
+            continue  # azd leaves it out by the same variable by which the template does
         if len(sites) != 1:
             problem = f"unable to find a resource tagged with 'azd-service-name: {name}'"
             yield _failed(step, name, problem, "Give the app of this service that tag.")

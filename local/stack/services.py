@@ -45,7 +45,7 @@ _SECRETS = ("operation-key", "token-key", "data-key", "hmac-key", "api-keys=[]")
 VAULT_SEEDS = (*(part for name in _SECRETS for part in ("--secret", name)), "--key", "data-key-wrap")
 """What a new vault holds for the app."""
 
-_CONNECTIONS = ("ServiceBus", "EventHubs", "AzureWebJobsStorage", "State", "Claims")
+_CONNECTIONS = ("ServiceBus", "EventHubs", "AzureWebJobsStorage", "State", "Claims", "Lake")
 
 
 class MissingTool(Exception):

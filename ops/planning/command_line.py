@@ -182,6 +182,7 @@ def _parameters(plan: Plan) -> str:
         "bulk": bulk,
         "ordered": instances.get("ordered", 0),
         "streams": plan.value("streams instances"),
+        "lake": plan.value("streams instances"),
     }
     memory = {0.25: 512, 1.0: 2_048, 2.0: 4_096}[load.cores]
     sku = "Premium" if plan.premium else "Standard"

@@ -11,6 +11,7 @@ from shared.environment import SecretReference, contradiction
 from shared.health.settings import HealthSettings
 from shared.http.settings import HttpSettings
 from shared.jobs.settings import JobSettings
+from shared.lake.settings import LakeSettings
 from shared.limits.settings import LimitSettings
 from shared.notifications.settings import NotificationSettings
 from shared.partners.settings import PartnerSettings
@@ -32,6 +33,7 @@ class Settings(
     SendingSettings,
     StateSettings,
     ClaimSettings,
+    LakeSettings,
     HttpSettings,
     LimitSettings,
     ReadingSettings,

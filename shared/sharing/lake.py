@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from azure.core.exceptions import ResourceNotFoundError
 
-from shared.blobs import ReadLinks
+from shared.blobs import Container, ReadLinks
 from shared.lake.tables import LakeError, LakeStore, LakeUnavailable, Layer, TableMissing, VersionMissing
 from shared.telemetry import log_event
 
@@ -15,7 +15,6 @@ from .changes import LogReader
 from .errors import BadQuestion, LakeAway, NotReadable, NotShared
 
 if TYPE_CHECKING:
-    from azure.storage.blob.aio import ContainerClient
     from deltalake import DeltaTable
 
 __all__ = ["AzureLakeFiles"]
@@ -35,7 +34,7 @@ class AzureLakeFiles:
     """
 
     def __init__(
-        self, store: LakeStore, container: "ContainerClient", links: ReadLinks, *, now: Callable[[], datetime]
+        self, store: LakeStore, container: Container, links: ReadLinks, *, now: Callable[[], datetime]
     ) -> None:
         self._store = store
         self._container = container
@@ -44,12 +43,13 @@ class AzureLakeFiles:
 
     async def read(self, layer: str, name: str, call: Callable[["DeltaTable"], T]) -> T:
         """What a blocking call returns of a table that was opened at its last version; raises SharingError."""
+        table: DeltaTable | None = None
         try:
             table = await self._store.open(Layer(layer), name)
             return await self._store.run(Layer(layer), name, call, table)
-        except TableMissing:
-            raise NotShared("The table isn't there yet.") from None
-        except VersionMissing:
+        except (TableMissing, VersionMissing):
+            if table is None:
+                raise NotShared("The table isn't there yet.") from None
             raise BadQuestion("The table has no such version, or its log doesn't reach back so far.") from None
         except LakeUnavailable as error:
             log_event("lake not read", level=logging.WARNING, reason=error.reason)

@@ -146,7 +146,7 @@ def check_schema(schema: str, level: Classification) -> None:
 
 
 def _classified(schema: Any, path: str = "") -> Iterator[tuple[str, Classification]]:
-    """Every column that says how sensitive it is, within structs, lists and maps too; what isn't known is Restricted."""
+    """Every column that says how sensitive it is, within structs, lists and maps too; an unknown word is Restricted."""
     if not isinstance(schema, dict):
         return
     for one in schema.get("fields", ()):

@@ -189,11 +189,16 @@ def test_a_parameter_that_one_stage_lacks_is_named(infra: Path, tmp_path: Path) 
         parameters_of_all_stages(tmp_path)
 
 
-def test_azd_deploys_to_every_app(project: Path, environment: Deployment) -> None:
-    """Each app's tag is the name of a service, and the other way round."""
-    services = re.findall(r"^  (\w+):\n    project: \.", (project / "azure.yaml").read_text(), re.MULTILINE)
-    tags = [site.get("tags.azd-service-name") for site in environment.of_type("Microsoft.Web/sites")]
-    assert sorted(services) == sorted(tags)
+@pytest.mark.parametrize("stage", ["dev", "prod"])
+def test_azd_deploys_to_every_app(project: Path, environments: dict[str, Deployment], stage: str) -> None:
+    """Each app's tag is the name of a service, and the other way round; what may be left out is so in both."""
+    _, *services = re.split(r"^  (?=\w+:\n    project: \.)", (project / "azure.yaml").read_text(), flags=re.MULTILINE)
+    names = {one.partition(":")[0]: "condition: ${SLUICE_LAKE}" in one for one in services}
+    tags = [site.get("tags.azd-service-name") for site in environments[stage].of_type("Microsoft.Web/sites")]
+    assert sorted(name for name, conditional in names.items() if not conditional) == sorted(tags)
+    parameters = read_parameters(project / "infra" / "params" / f"{stage}.bicepparam", {})
+    whole = deploy(project / "infra" / "main.bicep", {**parameters, "lakehouse": True})
+    assert sorted(names) == sorted(site.get("tags.azd-service-name") for site in whole.of_type("Microsoft.Web/sites"))
 
 
 def test_azd_deploys_what_was_built_here(project: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ NOTHING = dict.fromkeys(
 EDGE = {"enabled": False, "mode": "Prevention", "allowedNetworks": [], "requestsPerMinute": 6000}
 WITHOUT_ZONES = {
     app: {"memoryMb": 2048, "maximumInstances": 10, "alwaysReady": [], "httpConcurrency": 16, "zones": False}
-    for app in ("api", "high", "bulk", "ordered", "streams")
+    for app in ("api", "high", "bulk", "ordered", "streams", "lake")
 }
 
 
@@ -120,6 +120,8 @@ def test_several_mistakes_are_told_together(infra: Path) -> None:
     [
         {"twoColours": True},
         {"notifications": True},
+        {"lakehouse": True},
+        {"lakehouse": True, "twoColours": True},
         {"edge": {"enabled": True, "allowedNetworks": ["203.0.113.0/24"]}},
         {"sizes": WITHOUT_ZONES, "storageSku": "Standard_LRS"},
         {"isolated": False, "gateway": {"sku": "BasicV2"}},
@@ -132,6 +134,19 @@ def test_what_goes_together_is_deployed(infra: Path, changes: dict[str, Any]) ->
     """A guard that refuses too much would be an outage of its own."""
     parameters = changed(read_parameters(infra / "params/prod.bicepparam", {}), changes)
     assert len(deploy(infra / "main.bicep", parameters).resources) > 150
+
+
+def test_the_lake_has_an_app_where_it_is_asked_for(infra: Path) -> None:
+    """Every app knows its account, as itself; Capture and the app never both write the events of one hub."""
+    for asked in (False, True):
+        parameters = changed(read_parameters(infra / "params/prod.bicepparam", {}), {"lakehouse": asked})
+        sites = deploy(infra / "main.bicep", parameters).of_type("Microsoft.Web/sites")
+        assert len(sites) == (6 if asked else 5)
+        for site in sites:
+            settings = {one["name"]: str(one["value"]) for one in site.get("properties.siteConfig.appSettings")}
+            assert ("Lake__blobServiceUri" in settings) is asked
+            assert ("Lake__clientId" in settings) is asked
+            assert settings.get("SLUICE_BRONZE_CAPTURE", "none") == ("True" if asked else "none")
 
 
 def test_behind_front_door_its_host_is_the_address(infra: Path) -> None:

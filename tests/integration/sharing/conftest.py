@@ -6,14 +6,15 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
+import pyarrow
 import pytest
 import uvicorn
-from arro3.core import Array, DataType, Field, Schema, Table
+from azure.storage.blob import BlobServiceClient
 from azure.storage.blob.aio import ContainerClient
 from deltalake import DeltaTable, write_deltalake
 
@@ -62,13 +63,14 @@ class Lake:
     clock: Clock
     root: str
     options: dict[str, str]
+    container: ContainerClient
     keys: dict[str, str]
 
     def table(self, path: str) -> DeltaTable:
         """A table by layer and name."""
         return DeltaTable(f"{self.root}/{path}", storage_options=self.options)
 
-    def write(self, path: str, rows: Table, **options: Any) -> None:
+    def write(self, path: str, rows: pyarrow.Table, **options: Any) -> None:
         """Append rows to a table."""
         write_deltalake(f"{self.root}/{path}", rows, mode="append", storage_options=self.options, **options)
 
@@ -87,44 +89,49 @@ class Lake:
         return {"shareCredentialsVersion": 1, "endpoint": endpoint, "bearerToken": await self.token(*shares, **about)}
 
 
-def sales(first: int = 0, days: int = 3) -> Table:
+def sales(first: int = 0) -> pyarrow.Table:
     """A row for each of some days and each country."""
-    rows = [(day, country) for day in DAYS[:days] for country in COUNTRIES]
-    fields = [
-        Field("day", DataType.date32()),
-        Field("country", DataType.string()),
-        Field("orders", DataType.int64()),
-        Field("revenue", DataType.decimal128(12, 2)),
-        Field("until", DataType.timestamp("us", tz="UTC")),
-    ]
-    columns: list[list[Any]] = [
-        [day for day, _ in rows],
-        [country for _, country in rows],
-        [first + number for number in range(len(rows))],
-        [Decimal(first + number) + Decimal("0.10") for number in range(len(rows))],
-        [datetime(day.year, day.month, day.day, 23, 59, 59, 999_999, UTC) for day, _ in rows],
-    ]
-    arrays = [Array(values, field) for values, field in zip(columns, fields, strict=True)]
-    return Table.from_arrays(arrays, schema=Schema(fields))
+    rows = [(day, country) for day in DAYS for country in COUNTRIES]
+    numbers = range(first, first + len(rows))
+    ends = [datetime.combine(day, time.max, UTC) for day, _ in rows]
+    columns = {
+        "day": pyarrow.array([day for day, _ in rows], pyarrow.date32()),
+        "country": pyarrow.array([country for _, country in rows], pyarrow.string()),
+        "orders": pyarrow.array(numbers, pyarrow.int64()),
+        "revenue": pyarrow.array([number + Decimal("0.10") for number in numbers], pyarrow.decimal128(12, 2)),
+        "until": pyarrow.array(ends, pyarrow.timestamp("us", "UTC")),
+    }
+    return pyarrow.table(columns)
 
 
-def people() -> Table:
-    """A table with a column that readers may not see, within a struct."""
-    email = Field("email", DataType.string(), metadata={CLASSIFICATION: "restricted"})
-    return Table.from_arrays(
-        [Array([1, 2], DataType.int64()), Array(["a@x", "b@x"], email)],
-        schema=Schema([Field("number", DataType.int64()), email]),
-    )
+def people() -> pyarrow.Table:
+    """A table with a column that readers may not see."""
+    email = pyarrow.field("email", pyarrow.string(), metadata={CLASSIFICATION: "restricted"})
+    schema = pyarrow.schema([pyarrow.field("number", pyarrow.int64()), email])
+    return pyarrow.table({"number": [1, 2], "email": ["a@x", "b@x"]}, schema=schema)
 
 
 @pytest.fixture(scope="module")
-async def lake_root(azurite: AzuriteEndpoints) -> tuple[str, dict[str, str], str]:
-    """An empty container: its name for the Delta library, how that reaches it, and its name."""
+def lake_root(azurite: AzuriteEndpoints) -> tuple[str, dict[str, str], str]:
+    """A container of its own: its name for the Delta library, how that reaches it, and its name.
+
+    `gold.daily_sales` has nine rows in its first version and nine more in its second.
+    """
     name = f"lake-{uuid4().hex}"
-    async with ContainerClient.from_connection_string(azurite.connection_string, name) as container:
-        await container.create_container()
-    options = storage_options(Connection(connection_string=azurite.connection_string), Credentials())
-    return f"az://{name}", await options(), name
+    with BlobServiceClient.from_connection_string(azurite.connection_string) as service:
+        service.create_container(name)
+    give = storage_options(Connection(connection_string=azurite.connection_string), Credentials())
+    root, options = f"az://{name}", asyncio.run(give())
+    for first in (0, 9):
+        write_deltalake(
+            f"{root}/gold/daily_sales",
+            sales(first),
+            mode="append",
+            partition_by=["country", "day"],
+            storage_options=options,
+        )
+    write_deltalake(f"{root}/silver/people", people(), storage_options=options)
+    return root, options, name
 
 
 @pytest.fixture
@@ -158,7 +165,7 @@ async def lake(azurite: AzuriteEndpoints, lake_root: tuple[str, dict[str, str], 
     while not serving.started:  # noqa: ASYNC110 - it tells nobody
         await asyncio.sleep(0.01)
     port = serving.servers[0].sockets[0].getsockname()[1]
-    yield Lake(f"http://127.0.0.1:{port}", running, tokens, clock, root, options, keys)
+    yield Lake(f"http://127.0.0.1:{port}", running, tokens, clock, root, options, container, keys)
     serving.should_exit = True
     await task
     await files.close()
