@@ -55,7 +55,8 @@ _TAKEN = {
         "includeHistoricalMetadata",
     ),
 }
-_ITEM = {"type": "object", "required": ["name"], "properties": {"name": _TEXT, "schema": _TEXT, "share": _TEXT}}
+_NAMES = {"type": "object", "required": ["name"], "properties": {"name": _TEXT, "schema": _TEXT, "share": _TEXT}}
+_ITEM = Named("SharedItem", _NAMES)
 _PAGE = {
     "type": "object",
     "required": ["items"],
