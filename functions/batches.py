@@ -48,15 +48,18 @@ def message_function(name: str, take: Callable[[Delivery], Awaitable[None]], *, 
 
 
 def stream_events(events: List[func.EventHubEvent]) -> list[StreamEvent]:  # noqa: UP006
-    """Bodies with their place in the log."""
+    """Bodies with their place in the log, and what their senders put beside them."""
+    beside = (events[0].metadata or {}).get("PropertiesArray") if events else None
+    properties = beside if isinstance(beside, list) and len(beside) == len(events) else [{}] * len(events)
     return [
         StreamEvent(
             body=event.get_body(),
             partition=_partition(event),
             offset=str(event.offset or ""),
             sequence_number=int(event.sequence_number or 0),
+            properties=own or {},
         )
-        for event in events
+        for event, own in zip(events, properties, strict=True)
     ]
 
 

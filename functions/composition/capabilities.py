@@ -36,10 +36,12 @@ _MODULES = (
     "metrics",
     "synthetic",
     "polling",
+    "changes",
     "subscriptions",
     "notifications",
     "undelivered",
     "lake",
+    "gold",
     "sharing",
 )
 

@@ -1,7 +1,7 @@
 """The event log: an event as it is delivered, and the seam to the log itself, for what its trigger passed over."""
 
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 __all__ = ["EventLog", "Extent", "LogUnavailable", "StreamEvent"]
@@ -13,6 +13,8 @@ class StreamEvent:
 
     Attributes
     ----------
+    properties:
+        What its sender put beside the body; bytes are base64, as the host hands them over.
     unreadable:
         Why nobody can decode it; its body is then what could be kept of it.
     """
@@ -22,6 +24,7 @@ class StreamEvent:
     offset: str
     sequence_number: int
     unreadable: str = ""
+    properties: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @property
     def position(self) -> dict[str, Any]:
