@@ -85,14 +85,14 @@ async def _list(known: argparse.Namespace, composition: Composition) -> int:
     report: dict[str, Any] = {
         "shares": {name: [f"{one.schema}.{one.name}" for one in shares.tables(name)] for name in shares.names},
         "tokens": [
-            _told(one, "withdrawn" if one.withdrawn else "ended" if one.ends <= now else "open") for one in tokens
+            _listed(one, "withdrawn" if one.withdrawn else "ended" if one.ends <= now else "open") for one in tokens
         ],
     }
     sys.stdout.write((json.dumps(report, indent=2) if known.json else _text(report)) + "\n")
     return DONE
 
 
-def _told(token: ShareToken, state: str) -> dict[str, Any]:
+def _listed(token: ShareToken, state: str) -> dict[str, Any]:
     return {
         "id": token.id,
         "recipient": token.recipient,

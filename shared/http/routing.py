@@ -10,7 +10,17 @@ from starlette.responses import Response
 
 from shared.authentication import GRANTED, Role
 
-__all__ = ["ANONYMOUS", "EVERY_ROLE", "PRODUCERS", "READERS", "RECIPIENTS", "Access", "Route", "RouteTable", "WrongRoute"]
+__all__ = [
+    "ANONYMOUS",
+    "EVERY_ROLE",
+    "PRODUCERS",
+    "READERS",
+    "RECIPIENTS",
+    "Access",
+    "Route",
+    "RouteTable",
+    "WrongRoute",
+]
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 Access = frozenset[Role] | None

@@ -66,7 +66,7 @@ class AzureLakeFiles:
             try:
                 found = await blob.download_blob()
                 if found.size > _LARGEST_COMMIT:
-                    raise BadQuestion(f"Version {version} of the table is too large to be told.")
+                    raise BadQuestion(f"Version {version} of the table is too large to be read.")
                 return bytes(await found.readall())
             except ResourceNotFoundError:
                 return None

@@ -1,4 +1,4 @@
-"""Predicate hints: whether a file may have a row that a reader asks for, told from what the table's log says of it.
+"""Predicate hints: whether a file may have a row that a reader asks for, found in what the table's log says of it.
 
 Hints are best effort (Delta Sharing protocol, "JSON predicates for filtering"): what can't be understood or decided
 keeps the file. A file is left out only where no row of it can be true.

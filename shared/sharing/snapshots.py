@@ -151,9 +151,9 @@ def _classified(schema: Any, path: str = "") -> Iterator[tuple[str, Classificati
         return
     for one in schema.get("fields", ()):
         name = f"{path}{one['name']}"
-        if (said := one.get("metadata", {}).get(CLASSIFICATION)) is not None:
+        if (marked := one.get("metadata", {}).get(CLASSIFICATION)) is not None:
             known = {level.name.lower(): level for level in Classification}
-            yield name, known.get(str(said).lower(), Classification.RESTRICTED)
+            yield name, known.get(str(marked).lower(), Classification.RESTRICTED)
         yield from _classified(one["type"], f"{name}.")
     for inner in ("elementType", "keyType", "valueType"):
         yield from _classified(schema.get(inner), path)

@@ -34,7 +34,7 @@ READING_SECONDS = 5.0
 BELIEVED_SECONDS = 300.0
 """So long what was read is believed while the store is away."""
 _KEPT = timedelta(days=90)
-"""A token is told to have ended for so long; then it is unknown."""
+"""So long a token is known to have ended; then it is unknown."""
 
 
 class WrongToken(ValueError):

@@ -121,7 +121,11 @@ def lake_root(azurite: AzuriteEndpoints) -> tuple[str, dict[str, str], str]:
     with BlobServiceClient.from_connection_string(azurite.connection_string) as service:
         service.create_container(name)
     give = storage_options(Connection(connection_string=azurite.connection_string), Credentials())
-    root, options = f"az://{name}", asyncio.run(give())
+
+    async def given() -> dict[str, str]:
+        return await give()
+
+    root, options = f"az://{name}", asyncio.run(given())
     for first in (0, 9):
         write_deltalake(
             f"{root}/gold/daily_sales",
