@@ -42,6 +42,7 @@ _MODULES = (
     "undelivered",
     "lake",
     "gold",
+    "sharing",
 )
 
 _LOADED = [import_module(f"{__package__}.{name}") for name in _MODULES]
