@@ -40,6 +40,7 @@ _MODULES = (
     "notifications",
     "undelivered",
     "lake",
+    "bronze",
 )
 
 _LOADED = [import_module(f"{__package__}.{name}") for name in _MODULES]

@@ -1,5 +1,6 @@
 """Payloads of any size in Blob storage: uploaded once, read back checked, swept when nobody refers to them."""
 
+from .files import BlobFiles, StoredFile
 from .foreign import ForeignBlobs
 from .reference import BlobChanged, BlobMissing, BlobReference
 from .staging import Links, StagedBlobs
@@ -10,6 +11,7 @@ from .values import BodyStore, ValueStore
 __all__ = [
     "MAX_PAYLOAD",
     "BlobChanged",
+    "BlobFiles",
     "BlobMissing",
     "BlobReference",
     "BlobStore",
@@ -20,6 +22,7 @@ __all__ = [
     "InUse",
     "Links",
     "StagedBlobs",
+    "StoredFile",
     "Sweep",
     "ValueStore",
 ]

@@ -2,9 +2,9 @@
 aside."""
 
 from .consumer import StreamConsumer
-from .event_log import StreamEvent
+from .event_log import NEVER, Annotations, StreamEvent
 from .lag import Lag, LagWatch
 from .positions import Positions
 from .reader import StreamReader
 
-__all__ = ["Lag", "LagWatch", "Positions", "StreamConsumer", "StreamEvent", "StreamReader"]
+__all__ = ["NEVER", "Annotations", "Lag", "LagWatch", "Positions", "StreamConsumer", "StreamEvent", "StreamReader"]

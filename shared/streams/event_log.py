@@ -1,10 +1,33 @@
 """The event log: an event as it is delivered, and the seam to the log itself, for what its trigger passed over."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
-__all__ = ["EventLog", "Extent", "LogUnavailable", "StreamEvent"]
+__all__ = ["NEVER", "Annotations", "EventLog", "Extent", "LogUnavailable", "StreamEvent"]
+
+
+NEVER = datetime.min.replace(tzinfo=UTC)
+"""When an event was enqueued that never was in a log."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Annotations:
+    """What an event has beside its body.
+
+    Attributes
+    ----------
+    enqueued:
+        When the log took it.
+    properties, system:
+        What its sender set, and what the broker and the AMQP message say of it, as the Functions host spells them: as
+        JSON has it, and bytes where they are no text.
+    """
+
+    enqueued: datetime
+    properties: Mapping[str, Any]
+    system: Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -15,6 +38,8 @@ class StreamEvent:
     ----------
     unreadable:
         Why nobody can decode it; its body is then what could be kept of it.
+    annotations:
+        For consumers that keep whole events; None for the others, which need the body alone.
     """
 
     body: bytes
@@ -22,6 +47,7 @@ class StreamEvent:
     offset: str
     sequence_number: int
     unreadable: str = ""
+    annotations: Annotations | None = None
 
     @property
     def position(self) -> dict[str, Any]:

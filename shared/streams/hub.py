@@ -8,7 +8,7 @@ from contextlib import aclosing, suppress
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .event_log import Extent, LogUnavailable, StreamEvent
+from .event_log import NEVER, Annotations, Extent, LogUnavailable, StreamEvent
 
 if TYPE_CHECKING:
     from azure.eventhub import EventData
@@ -159,7 +159,26 @@ def _event(event: "EventData", partition: str) -> StreamEvent:
         offset=str(event.offset or ""),
         sequence_number=event.sequence_number or 0,
         unreadable="" if is_data else f"The body is an AMQP {event.body_type.name.lower()}, not data.",
+        annotations=Annotations(
+            enqueued=event.enqueued_time or NEVER,
+            properties=_named(event.properties or {}),
+            system=_named(event.system_properties or {}),
+        ),
     )
+
+
+def _named(found: Mapping[Any, Any]) -> dict[str, Any]:
+    """Properties by their names as texts; the client has texts as bytes."""
+    return {str(_text(name)): _text(value) for name, value in found.items()}
+
+
+def _text(value: Any) -> Any:
+    if not isinstance(value, bytes):
+        return _readable(value)
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value
 
 
 def _kept(body: Any) -> bytes:
