@@ -38,7 +38,7 @@ class BlobFiles:
 
     async def folders(self, prefix: str) -> AsyncIterator[str]:
         """The names of the folders right below a prefix, which ends with a slash."""
-        from azure.storage.blob import BlobPrefix
+        from azure.storage.blob.aio import BlobPrefix
 
         try:
             async for one in self._container.walk_blobs(name_starts_with=prefix, delimiter="/", timeout=_TIMEOUT):

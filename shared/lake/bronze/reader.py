@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from functools import partial
 from itertools import pairwise
 
@@ -190,10 +190,13 @@ class BronzeReader:
             return sorted(files, key=lambda file: (file.range.first, file.range.last) if file.range else (0, 0))
         if len(silent) == len(files):
             return files[await self._before(files, partition, after) :]
-        for file in silent:
-            if self._known(file) is None:
-                await self.checked(file, partition)
-        placed = [(known.first, known.last, file) for file in files if (known := self._known(file)) is not None]
+        placed: list[tuple[int, int, BronzeFile]] = []
+        for file in files:
+            with suppress(CorruptFile):  # it stays where its name puts it, and is an error when its turn comes
+                if self._known(file) is None:
+                    await self.checked(file, partition)
+            known, before = self._known(file), placed[-1] if placed else (-1, -1, file)
+            placed.append((before[0], before[1], file) if known is None else (known.first, known.last, file))
         return [file for _, _, file in sorted(placed, key=lambda one: one[:2])]
 
     async def _before(self, files: Sequence[BronzeFile], partition: str, after: int) -> int:
