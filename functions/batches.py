@@ -53,13 +53,15 @@ def message_function(name: str, take: Callable[[Delivery], Awaitable[None]], *, 
 
 
 def stream_events(events: List[func.EventHubEvent], *, annotated: bool = False) -> list[StreamEvent]:  # noqa: UP006
-    """Bodies with their place in the log; `annotated` with all that the host says of them."""
+    """Bodies with their place in the log, and what their senders put beside them; `annotated` with the rest too."""
     if not events:
         return []
     # Every event has the metadata of the whole batch, and decodes them for itself: asking one of them is enough.
     metadata: Mapping[str, Any] = events[0].metadata or {}
     context = metadata.get("PartitionContext") or {}
     partition = str(context.get("PartitionId", "")) if isinstance(context, dict) else ""
+    beside = metadata.get("PropertiesArray")
+    properties = beside if isinstance(beside, list) and len(beside) == len(events) else [{}] * len(events)
     annotations = _annotations(metadata, events) if annotated else [None] * len(events)
     return [
         StreamEvent(
@@ -67,22 +69,21 @@ def stream_events(events: List[func.EventHubEvent], *, annotated: bool = False) 
             partition=partition,
             offset=str(event.offset or ""),
             sequence_number=int(event.sequence_number or 0),
-            annotations=beside,
+            properties=own or {},
+            annotations=more,
         )
-        for event, beside in zip(events, annotations, strict=True)
+        for event, own, more in zip(events, properties, annotations, strict=True)
     ]
 
 
 def _annotations(metadata: Mapping[str, Any], events: Sequence[func.EventHubEvent]) -> list[Annotations]:
-    properties = metadata.get("PropertiesArray") or [{}] * len(events)
     system = metadata.get("SystemPropertiesArray") or [{}] * len(events)
     return [
         Annotations(
             enqueued=event.enqueued_time.replace(tzinfo=UTC) if event.enqueued_time else NEVER,
-            properties=own or {},
             system={name: value for name, value in (told or {}).items() if name not in _OF_THE_HOST},
         )
-        for event, own, told in zip(events, properties, system, strict=True)
+        for event, told in zip(events, system, strict=True)
     ]
 
 

@@ -36,11 +36,13 @@ _MODULES = (
     "metrics",
     "synthetic",
     "polling",
+    "changes",
     "subscriptions",
     "notifications",
     "undelivered",
     "lake",
     "bronze",
+    "gold",
 )
 
 _LOADED = [import_module(f"{__package__}.{name}") for name in _MODULES]

@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,9 @@ from typing import Any
 from azure.core.exceptions import AzureError, HttpResponseError
 from azure.servicebus.exceptions import ServiceBusError
 
+from functions.changes import SOURCE as CHANGES
 from functions.composition import Composition
+from functions.composition.changes import change_consumer
 from functions.composition.claims import claim_store, decoder
 from functions.composition.dead_letters import dead_letter_store, run_book
 from functions.composition.encryption import fields
@@ -100,6 +103,10 @@ def redrive_of(composition: Composition) -> Redrive:
             raise LookupError("there is no topic: set SLUICE_NOTIFICATION_URL")
         await composition.get(notifier).notify([_logged(letter, body)])
 
+    async def change(letter: StoredLetter, body: bytes) -> None:
+        event = replace(_logged(letter, body), properties=letter.properties)
+        await composition.get(change_consumer).take_again(event)
+
     async def bring(letter: StoredLetter, body: bytes) -> None:
         event = parse_strict(body)
         if not isinstance(event, dict) or not await deliver(composition, event):
@@ -121,7 +128,7 @@ def redrive_of(composition: Composition) -> Redrive:
         composition.get(dead_letter_store),
         InboxRecords(composition.get(state_store)),
         send=composition.get(lane_senders).forward,
-        events={"events": project, "notifications": notify, SOURCE: bring},
+        events={"events": project, "notifications": notify, CHANGES: change, SOURCE: bring},
         renew=renew,
         now=composition.now,
         resolved=resolved,

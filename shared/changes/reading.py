@@ -1,5 +1,6 @@
 """From the body of an event to the changes in it, whichever of the known forms it has."""
 
+import base64
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,7 +31,7 @@ def read_changes(document: Any, properties: Mapping[str, Any], types: DeclaredTy
     document:
         The body as parsed JSON.
     properties:
-        Of the event; values that came by the Kafka protocol are bytes.
+        Of the event; values that came by the Kafka protocol are bytes, or base64 of them.
     types:
         Column types of tables, for events that don't bring their schema.
 
@@ -81,4 +82,13 @@ def _flags(attributes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _text(value: Any) -> Any:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    """A property as text. The Kafka protocol makes all of them bytes, which the host hands over as base64."""
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, str) and value and len(value) % 4 == 0:
+        try:
+            text = base64.b64decode(value, validate=True).decode("ascii")
+        except ValueError:
+            return value
+        return text if text.isprintable() else value
+    return value

@@ -33,6 +33,7 @@ from .gold import Gold, Source
 from .integration import Integration
 from .outgoing import OutgoingCommand, address
 from .registry import Declaration, Declared, Handler, Projection, Registry, discover
+from .silver import Silver
 from .strict_json import (
     EVERY_INTEGER,
     MAX_DEPTH,
@@ -78,6 +79,7 @@ __all__ = [
     "Registry",
     "Reject",
     "Retry",
+    "Silver",
     "Source",
     "Timestamp",
     "UnknownEventType",

@@ -2,12 +2,14 @@
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
 
+from shared.changes import Feed, Late, change_event_type
 from shared.classification import WrongMarkers, plan_of
 from shared.environment import is_secret_name
 from shared.jobs import Scheduled, WrongSchedule, parse_schedule
@@ -16,8 +18,10 @@ from shared.telemetry import BusinessCounter, business_counter
 from shared.webhooks import ANY_TOPIC, Scheme, WebhookSource, webhook_event_type
 
 from .envelope import Lane
+from .feeds import feed_of, in_order, row_of
 from .gold import Gold, Source
 from .registry import Declared, Handler, Notification, Priority, Projection, Rotation, fields_to
+from .silver import Silver
 
 __all__ = ["Integration"]
 
@@ -97,6 +101,7 @@ class Integration(Declared):
         owned: bool,
         webhook: str | None,
         internal: bool = False,
+        feed: Feed | None = None,
     ) -> Callable[[Call], Call]:
         def register(call: Call) -> Call:
             model = _model_of(call, self.name)
@@ -129,7 +134,8 @@ class Integration(Declared):
                     owned=owned,
                     webhook=webhook,
                     internal=internal,
-                    call=call,
+                    feed=feed,
+                    call=call if feed is None else in_order(call, feed),
                 )
             )
             return call
@@ -177,6 +183,61 @@ class Integration(Declared):
         event_type = webhook_event_type(source, topic)
         return self._handles(event_type, "1.0", key, lane, route=None, retry=retry, owned=False, webhook=source)
 
+    def changes(
+        self,
+        table: str,
+        *,
+        key: str,
+        late: Late = Late.SKIP,
+        types: Mapping[str, str] | None = None,
+        truncates: bool = False,
+        retry: RetryPlan | None = None,
+    ) -> Callable[[Call], Call]:
+        """Register an async function `(change, work)` for the changes of a table; `change` is a `Change` of its row.
+
+        Those of one key are handled one after the other, each once.
+
+        Parameters
+        ----------
+        table:
+            `public.customers`; `outbox.OrderCreated` for events of an outbox router, the prefix for messages in the
+            log, the container for documents of Cosmos DB.
+        key:
+            The row's field (by its JSON name) that names the aggregate.
+        late:
+            What becomes of a change that comes after a later one of its key.
+        types:
+            Column → Debezium's type, where events come without their schema.
+        truncates:
+            Truncations of the whole table come too, under the table's name as their key; else each is a dead letter.
+        retry:
+            When a failed change is tried again; the app's own plan without.
+
+        Raises
+        ------
+        TypeError
+            The function isn't async, or its first parameter isn't annotated as a `Change` of a model.
+        """
+
+        def register(call: Call) -> Call:
+            row = row_of(_model_of(call, self.name), f"{self.name}.{call.__name__}")
+            _check_key(row, key)
+            feed = feed_of(row, table, key, late=late, types=types or {}, truncates=truncates)
+            return self._handles(
+                change_event_type(table),
+                "1.0",
+                "key",
+                Lane.ORDERED,
+                route=None,
+                retry=retry,
+                owned=False,
+                webhook=None,
+                internal=True,
+                feed=feed,
+            )(call)
+
+        return register
+
     def projects(
         self,
         event_type: str,
@@ -189,6 +250,10 @@ class Integration(Declared):
 
         `GET /api/<into>/{key}` answers with the newest row; the row replaces the one before, so that a
         event delivered twice changes nothing.
+
+        With a second parameter, the row so far or None, events of several types make one row together: each event of a
+        key is applied once, in the order in which the key's events were published. A function that may return None
+        deletes the row by it.
 
         Parameters
         ----------
@@ -206,8 +271,14 @@ class Integration(Declared):
             model = _model_of(call, self.name)
             if inspect.iscoroutinefunction(call):
                 raise TypeError(f"{self.name}.{call.__name__} must be a plain function: a projection does no I/O")
-            returned = get_type_hints(call).get("return")
-            shown = returned if isinstance(returned, type) and issubclass(returned, BaseModel) else None
+            hints, parameters = get_type_hints(call), list(inspect.signature(call).parameters)
+            shown, deletes = _row_of(hints.get("return"))
+            folds = len(parameters) == 2
+            if folds and (shown is None or _row_of(hints.get(parameters[1])) != (shown, True)):
+                raise TypeError(
+                    f"{self.name}.{call.__name__}: annotate its second parameter, the row so far, and what it returns: "
+                    "both with the row's model, the parameter with `| None`"
+                )
             for checked in (model, shown):
                 if checked is not None:
                     _check_erasable(checked)
@@ -221,6 +292,8 @@ class Integration(Declared):
                     if find_by is None
                     else tuple(one if isinstance(one, str) else (*one,) for one in find_by),
                     key=key,
+                    folds=folds,
+                    deletes=deletes,
                     call=call,
                 )
             )
@@ -301,6 +374,27 @@ class Integration(Declared):
 
         return register
 
+    def silver(
+        self, event_type: str, model: type[BaseModel], *, version: str = "1.0", tables: Sequence[str] = ()
+    ) -> None:
+        """Have a published event kept as rows of the lake's table `silver.<event type>`, typed from its model.
+
+        Parameters
+        ----------
+        version:
+            Of the event. Versions of one line (1.0, 1.1) share a table; a new line is a new one.
+        tables:
+            Fields that are lists of models, and get a table of their own: `lines` of `order.accepted` is
+            `silver.order_accepted_lines`.
+
+        Raises
+        ------
+        TypeError, ValueError
+            The declaration can't be followed; the message names it.
+        """
+        _check_name(event_type)
+        self.silvers.append(Silver(event_type, version, model, (*tables,)))
+
     def gold(
         self, name: str, *, every: str, keys: Sequence[str], row: type[BaseModel], reads: Sequence[Source]
     ) -> Callable[[Call], Call]:
@@ -377,6 +471,13 @@ def _model_of(call: Callable[..., Any], owner: str) -> type[BaseModel]:
     if not (isinstance(model, type) and issubclass(model, BaseModel)):
         raise TypeError(f"{owner}.{name}: annotate the first parameter with a pydantic model")
     return model
+
+
+def _row_of(annotation: Any) -> tuple[type[BaseModel] | None, bool]:
+    """The model that an annotation names, if it does, and whether it says that there may be none."""
+    options = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    models = [one for one in options if isinstance(one, type) and issubclass(one, BaseModel)]
+    return (models[0] if len(models) == 1 else None), NoneType in options
 
 
 def _check_key(model: type[BaseModel], key: str) -> None:

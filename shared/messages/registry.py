@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, TypeAdapter
 from pydantic import ValidationError as PydanticError
 
+from shared.changes import Feed, change_event_type
 from shared.classification import Plan, Scrubber, plan_of, redacted_finding, secrets_in
 from shared.jobs import Scheduled
 from shared.resilience import RetryPlan
@@ -22,6 +23,7 @@ from shared.webhooks import ANY_TOPIC, WebhookSource, webhook_event_type
 from .envelope import Envelope, Lane, Redact, describe
 from .errors import InvalidMessage, MessageError, UnknownEventType, UnknownVersion
 from .gold import Gold
+from .silver import Silver
 from .strict_json import validate_json
 
 __all__ = [
@@ -57,6 +59,8 @@ class Handler:
         The source whose webhooks it handles: it takes no commands of producers then.
     internal:
         Only handlers, polls and operators send it.
+    feed:
+        The table whose changes it handles.
     """
 
     integration: str
@@ -70,6 +74,7 @@ class Handler:
     owned: bool = False
     webhook: str | None = None
     internal: bool = False
+    feed: Feed | None = None
     call: Callable[[Any, Any], Awaitable[None]]
 
     @cached_property
@@ -198,6 +203,10 @@ class Projection:
         The indexes by which the view is queried, each a field or several; None where it isn't.
     key:
         The row's field (by its JSON name) that holds its key, where it is declared.
+    folds:
+        The function takes the row so far too.
+    deletes:
+        It may return None, which deletes the row.
     """
 
     event_type: str
@@ -206,7 +215,9 @@ class Projection:
     shown: type[BaseModel] | None = None
     find_by: tuple[str | tuple[str, ...], ...] | None = None
     key: str | None = None
-    call: Callable[[Any], BaseModel]
+    folds: bool = False
+    deletes: bool = False
+    call: Callable[..., BaseModel | None]
 
     @cached_property
     def plan(self) -> Plan:
@@ -242,6 +253,7 @@ class Declared:
     webhook_sources: list[WebhookSource] = field(default_factory=list)
     notifications: list[Notification] = field(default_factory=list)
     golds: list[Gold] = field(default_factory=list)
+    silvers: list[Silver] = field(default_factory=list)
 
 
 class Declaration:
@@ -283,11 +295,16 @@ class Registry:
             for projection in integration.projections:
                 _check_path(projection.view)
                 self._projections.setdefault(projection.event_type, []).append(projection)
-
             for rotation in integration.rotations:
                 if rotation.secret.lower() in self._rotations:
                     raise ValueError(f"the secret {rotation.secret} is rotated twice")
                 self._rotations[rotation.secret.lower()] = rotation
+        for view in self.folded:
+            if len(self.shown(view)) != 1 or any(one.shown is None for one in self.projections_into(view)):
+                raise ValueError(
+                    f"the read model {view}: a projection takes the row so far or deletes it, so all of them say that "
+                    "they return the same model"
+                )
         names = [gold.name for gold in self.golds]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"gold.{twice[0]} is declared twice")
@@ -328,10 +345,28 @@ class Registry:
                 return handler
         return None
 
+    def changes(self, tables: Iterable[str]) -> Handler | None:
+        """Who handles changes of a table, known by several names, the most exact first; None where nobody does."""
+        for table in tables:
+            for handler in self._handlers.get(change_event_type(table), {}).values():
+                return handler
+        return None
+
+    @property
+    def feeds(self) -> tuple[Feed, ...]:
+        """The tables whose changes are handled."""
+        handlers = (one for integration in self.integrations for one in integration.handlers)
+        return tuple(one.feed for one in handlers if one.feed is not None)
+
     @property
     def scheduled(self) -> tuple[Scheduled, ...]:
         """What integrations have run by the clock."""
         return tuple(one for integration in self.integrations for one in integration.scheduled)
+
+    @property
+    def silvers(self) -> tuple[Silver, ...]:
+        """What is kept of published events in the lake's silver layer."""
+        return tuple(one for integration in self.integrations for one in integration.silvers)
 
     @cached_property
     def golds(self) -> tuple[Gold, ...]:
@@ -351,6 +386,12 @@ class Registry:
     def projections_into(self, view: str) -> list[Projection]:
         """What makes the rows of a read model."""
         return [one for found in self._projections.values() for one in found if one.view == view]
+
+    @cached_property
+    def folded(self) -> frozenset[str]:
+        """The read models whose rows depend on what they were: each event is applied to them once, in its turn."""
+        every = (one for found in self._projections.values() for one in found)
+        return frozenset(one.view for one in every if one.folds or one.deletes)
 
     @cached_property
     def protects(self) -> bool:

@@ -1,7 +1,7 @@
 """Privacy: how protected fields are stored, what a reader sees of them, and the proof of an erasure."""
 
 from .fields import EncryptedModel, FieldProtection, clear_text, token_name
-from .forgetting import Person, StoreSurvey, survey
+from .forgetting import Person, StoreSurvey, encrypted_key_ids, survey
 from .masking import MaskedRow, access_level_of, masked
 
 __all__ = [
@@ -12,6 +12,7 @@ __all__ = [
     "StoreSurvey",
     "access_level_of",
     "clear_text",
+    "encrypted_key_ids",
     "masked",
     "survey",
     "token_name",

@@ -2,9 +2,24 @@
 aside."""
 
 from .consumer import StreamConsumer
-from .event_log import NEVER, Annotations, StreamEvent
+from .event_log import NEVER, Annotations, EventLog, Extent, LogUnavailable, StreamEvent
 from .lag import Lag, LagWatch
-from .positions import Positions
-from .reader import StreamReader
+from .positions import Position, Positions
+from .reader import StreamReader, decrypted, is_refusal
 
-__all__ = ["NEVER", "Annotations", "Lag", "LagWatch", "Positions", "StreamConsumer", "StreamEvent", "StreamReader"]
+__all__ = [
+    "NEVER",
+    "Annotations",
+    "EventLog",
+    "Extent",
+    "Lag",
+    "LagWatch",
+    "LogUnavailable",
+    "Position",
+    "Positions",
+    "StreamConsumer",
+    "StreamEvent",
+    "StreamReader",
+    "decrypted",
+    "is_refusal",
+]

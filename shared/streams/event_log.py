@@ -1,7 +1,7 @@
 """The event log: an event as it is delivered, and the seam to the log itself, for what its trigger passed over."""
 
 from collections.abc import AsyncGenerator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -14,19 +14,17 @@ NEVER = datetime.min.replace(tzinfo=UTC)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Annotations:
-    """What an event has beside its body.
+    """What is known of an event besides what its sender gave it.
 
     Attributes
     ----------
     enqueued:
         When the log took it.
-    properties, system:
-        What its sender set, and what the broker and the AMQP message say of it, as the Functions host spells them: as
-        JSON has it, and bytes where they are no text.
+    system:
+        What the broker and the AMQP message say of it, as the Functions host spells it.
     """
 
     enqueued: datetime
-    properties: Mapping[str, Any]
     system: Mapping[str, Any]
 
 
@@ -36,6 +34,8 @@ class StreamEvent:
 
     Attributes
     ----------
+    properties:
+        What its sender put beside the body; bytes are base64, as the host hands them over.
     unreadable:
         Why nobody can decode it; its body is then what could be kept of it.
     annotations:
@@ -47,6 +47,7 @@ class StreamEvent:
     offset: str
     sequence_number: int
     unreadable: str = ""
+    properties: Mapping[str, Any] = field(default_factory=dict, compare=False)
     annotations: Annotations | None = None
 
     @property

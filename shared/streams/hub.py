@@ -1,6 +1,7 @@
 """The event log as an event hub: the one place here that knows the SDK."""
 
 import asyncio
+import base64
 import json
 import struct
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
@@ -158,27 +159,20 @@ def _event(event: "EventData", partition: str) -> StreamEvent:
         partition=partition,
         offset=str(event.offset or ""),
         sequence_number=event.sequence_number or 0,
+        properties=_beside(event.properties or {}),
         unreadable="" if is_data else f"The body is an AMQP {event.body_type.name.lower()}, not data.",
         annotations=Annotations(
             enqueued=event.enqueued_time or NEVER,
-            properties=_named(event.properties or {}),
-            system=_named(event.system_properties or {}),
+            system=_beside({name: _readable(one) for name, one in (event.system_properties or {}).items()}),
         ),
     )
 
 
-def _named(found: Mapping[Any, Any]) -> dict[str, Any]:
-    """Properties by their names as texts; the client has texts as bytes."""
-    return {str(_text(name)): _text(value) for name, value in found.items()}
-
-
-def _text(value: Any) -> Any:
-    if not isinstance(value, bytes):
-        return _readable(value)
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value
+def _beside(properties: Mapping[Any, Any]) -> dict[str, Any]:
+    """What stands beside a body as the host hands it over: names are text, and bytes base64."""
+    values = (base64.b64encode(one).decode() if isinstance(one, bytes) else one for one in properties.values())
+    names = (name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in properties)
+    return dict(zip(names, values, strict=True))
 
 
 def _kept(body: Any) -> bytes:

@@ -147,7 +147,7 @@ class Metrics:
     stream_events = Counter(
         "sluice.stream.events",
         unit="{event}",
-        description="Events read from a hub, by consumer and outcome: consumed, duplicate, poison or expired",
+        description="Events read from a hub, by consumer and outcome: consumed, duplicate, ignored, poison or expired",
     )
     stream_delay = Histogram(
         "sluice.stream.delay",

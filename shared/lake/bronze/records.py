@@ -37,8 +37,8 @@ _LONG = 2**63
 
 def record_of(event: StreamEvent) -> dict[str, Any]:
     """The record of an event; without annotations it is one that was never enqueued."""
-    beside = event.annotations or Annotations(enqueued=NEVER, properties={}, system={})
-    properties, own = _plain(beside.properties, nulls=True)
+    beside = event.annotations or Annotations(enqueued=NEVER, system={})
+    properties, own = _plain(event.properties, nulls=True)
     told = {name: value for name, value in beside.system.items() if name != _ENQUEUED}
     system, others = _plain(told, nulls=False)
     if own or others:
@@ -79,11 +79,8 @@ def event_of(record: Mapping[str, Any], partition: str) -> StreamEvent:
         offset=record["Offset"],
         sequence_number=record["SequenceNumber"],
         unreadable=unreadable,
-        annotations=Annotations(
-            enqueued=enqueued,
-            properties=_restored(record["Properties"], as_json.get("properties", ())),
-            system=_restored(system, as_json.get("system", ())),
-        ),
+        properties=_restored(record["Properties"], as_json.get("properties", ())),
+        annotations=Annotations(enqueued=enqueued, system=_restored(system, as_json.get("system", ()))),
     )
 
 

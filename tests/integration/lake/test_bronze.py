@@ -34,9 +34,7 @@ NOON = datetime(2026, 11, 30, 12, tzinfo=UTC)
 
 def event(number: int, *, seconds: float | None = None, body: bytes = b"") -> StreamEvent:
     """An event of partition 0, one a second unless it says when."""
-    beside = Annotations(
-        enqueued=NOON + timedelta(seconds=number if seconds is None else seconds), properties={}, system={}
-    )
+    beside = Annotations(enqueued=NOON + timedelta(seconds=number if seconds is None else seconds), system={})
     return StreamEvent(
         body=body or b"%d" % number,
         partition="0",

@@ -13,6 +13,7 @@ import pytest
 import integrations
 from functions.composition import CAPABILITIES, Composition
 from functions.composition.api import gathered_app
+from functions.composition.capabilities import SETTINGS
 from functions.composition.claims import claim_store
 from functions.composition.dead_letters import dead_letter_store
 from functions.composition.health import reports
@@ -23,7 +24,6 @@ from functions.composition.sending import lane_senders, publisher
 from functions.composition.state import state_store
 from shared.health import Reports
 from shared.messages import Registry, discover
-from shared.settings import Settings
 from shared.tables import MemoryTable
 from tests.unit.asgi import Answer, ask
 from tests.unit.memory import MemoryClaims, MemoryDeadLetters, MemoryLanes, MemoryPublisher, MemoryState, MemoryViews
@@ -89,7 +89,7 @@ class Running:
             dead_letter_store: self.dead_letters,
             publisher: self.publisher,
         }
-        settings = Settings.load(self._environment)
+        settings = SETTINGS.load(self._environment)
         clock = {} if self._now is None else {"now": self._now}
         edges[reports] = Reports(self.reported, now=self._now or utc_now)
         self.composition = Composition(settings, self._registry, parts={**edges, **parts}, **clock)

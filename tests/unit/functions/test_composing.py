@@ -25,6 +25,7 @@ from functions.composition import (
     compose,
 )
 from functions.composition.api import gathered_app
+from functions.composition.capabilities import SETTINGS
 from functions.composition.claims import claim_store
 from functions.composition.health import reports
 from functions.composition.jobs import job_records
@@ -36,7 +37,6 @@ from shared.health import Reports
 from shared.http import Route
 from shared.jobs import Job, JobRecords, parse_schedule
 from shared.messages import Registry
-from shared.settings import Settings
 from shared.tables import MemoryTable
 from shared.telemetry import Metrics
 from shared.telemetry.metrics import instruments
@@ -86,7 +86,7 @@ def reads(queue: str) -> Function:
 @pytest.fixture
 def composition() -> Composition:
     """An app with no integration."""
-    return Composition(Settings.load(ENVIRONMENT), Registry([]))
+    return Composition(SETTINGS.load(ENVIRONMENT), Registry([]))
 
 
 def offering(name: str = "one", **offered: Any) -> Maker:
@@ -238,7 +238,7 @@ async def test_parts_are_made_once_and_closed_the_last_first() -> None:
         composition.on_close(close("top"))
         return found
 
-    composition = Composition(Settings.load(ENVIRONMENT), Registry([]))
+    composition = Composition(SETTINGS.load(ENVIRONMENT), Registry([]))
     assert composition.get(top) is composition.get(top)
     assert composition.get(top)[1] is composition.get(middle)[0] is composition.get(bottom)
     with pytest.raises(RuntimeError, match="middle"):
@@ -300,7 +300,7 @@ async def test_a_new_capability_is_one_module_and_one_line(tmp_path: Path, monke
     entries = [api_key_entry(role, key, [role]) for role, key in keys.items()]
     environment = ENVIRONMENT | {"SLUICE_AUTH": "required", "SLUICE_API_KEYS": f"[{','.join(entries)}]"}
     composition = Composition(
-        Settings.load(environment),
+        SETTINGS.load(environment),
         Registry([]),
         parts={
             job_records: JobRecords(MemoryTable()),

@@ -34,7 +34,6 @@ def event(number: int = 0, body: bytes = b"{}", **beside: Any) -> StreamEvent:
     """An event of partition 3."""
     annotations = Annotations(
         enqueued=beside.pop("enqueued", NOON + timedelta(milliseconds=number % 1_000)),
-        properties=beside.pop("properties", {}),
         system=beside.pop("system", {}),
     )
     return StreamEvent(
@@ -63,7 +62,7 @@ def test_whatever_is_beside_an_event_comes_back(
     (found,) = again(event(7, body, properties=properties, system=system))
     assert found.annotations is not None
     assert found.body == body
-    for here, there in ((found.annotations.properties, properties), (found.annotations.system, system)):
+    for here, there in ((found.properties, properties), (found.annotations.system, system)):
         assert json.dumps(here, sort_keys=True) == json.dumps(there, sort_keys=True)
 
 
@@ -71,6 +70,7 @@ def test_an_event_comes_back_whole() -> None:
     """Place, time to the millisecond, bytes, and why nobody can decode it."""
     sent = event(9, b"\xff\x00", properties={"raw": b"\xff"}, unreadable="The body is an AMQP value, not data.")
     assert again(sent) == [sent]
+    assert again(sent)[0].properties == {"raw": b"\xff"}
     largest = event(2**63 - 1, enqueued=NOON)
     assert again(largest) == [largest]
 
@@ -113,7 +113,7 @@ def test_a_file_of_capture_is_read(text: str, hour: int) -> None:
     assert (found.partition, found.sequence_number, found.body) == ("1", 2400, b"")
     assert found.annotations is not None
     assert found.annotations.enqueued == datetime(2017, 6, 1, hour, 2, 3, tzinfo=UTC)
-    assert found.annotations.properties == {"none": None, "ratio": 0.5}
+    assert found.properties == {"none": None, "ratio": 0.5}
 
 
 @given(st.data())
