@@ -43,6 +43,7 @@ _MODULES = (
     "lake",
     "bronze",
     "gold",
+    "sharing",
 )
 
 _LOADED = [import_module(f"{__package__}.{name}") for name in _MODULES]

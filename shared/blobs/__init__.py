@@ -2,8 +2,9 @@
 
 from .files import BlobFiles, StoredFile
 from .foreign import ForeignBlobs
+from .links import LentKey, Links, ReadLinks
 from .reference import BlobChanged, BlobMissing, BlobReference
-from .staging import Links, StagedBlobs
+from .staging import StagedBlobs
 from .store import MAX_PAYLOAD, BlobStore, Container
 from .sweeping import BlobSweeper, InUse, Sweep
 from .values import BodyStore, ValueStore
@@ -20,7 +21,9 @@ __all__ = [
     "Container",
     "ForeignBlobs",
     "InUse",
+    "LentKey",
     "Links",
+    "ReadLinks",
     "StagedBlobs",
     "StoredFile",
     "Sweep",
