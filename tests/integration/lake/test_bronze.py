@@ -118,8 +118,8 @@ async def test_what_was_written_is_read_in_order(bronze: Bronze) -> None:
     for after in range(-1, 30):
         assert await bronze.numbers(after) == list(range(after + 1, 30))
     assert await bronze.reader().partitions() == ["0"]
-    (first, *_) = [one async for chunk in bronze.reader().read("0") for one in chunk]
-    assert first == event(0)
+    whole = [one async for chunk in bronze.reader().read("0") for one in chunk]
+    assert whole == events(0, 29)
 
 
 async def test_a_batch_that_comes_again_changes_nothing(bronze: Bronze) -> None:
@@ -224,9 +224,9 @@ async def test_nothing_of_a_wrong_file_is_given(bronze: Bronze, by_capture: bool
     for wrong in wrongs:
         await blob.upload_blob(wrong, overwrite=True, metadata=metadata)
         found: list[int] = []
-        with pytest.raises(CorruptFile, match=r"10\.avro") as told:
+        with pytest.raises(CorruptFile, match=r"10\.avro") as refused:
             await bronze.read(found, after=3)
-        assert told.value.name == name
+        assert refused.value.name == name
         assert found == list(range(4, 10))
         (report,) = await completeness(bronze.reader(), bronze.log, verify=True)
         assert [one.name for one in report.corrupt] == [name]
@@ -276,7 +276,7 @@ async def test_who_reads_while_files_are_put_together_misses_nothing(bronze: Bro
 
 
 async def test_old_days_are_swept(bronze: Bronze) -> None:
-    """Whole days, the oldest first; a reader that comes from before is told what is missing."""
+    """Whole days, the oldest first; a reader that comes from before is refused what is missing."""
     for day in range(4):
         await bronze.writer.write([event(number, seconds=86_400 * day) for number in range(10 * day, 10 * day + 10)])
     now = NOON + timedelta(days=3)
