@@ -246,8 +246,14 @@ def _verified(data: bytes, file: BronzeFile, partition: str) -> list[StreamEvent
     numbers = [event.sequence_number for event in events]
     if any(later <= earlier for earlier, later in pairwise(numbers)):
         raise CorruptFile(file.name, "its sequence numbers don't grow")
-    if expected is not None and (len(events), numbers[:1], numbers[-1:]) != (expected.count, [expected.first], [expected.last]):
-        raise CorruptFile(file.name, f"it should have the {expected.count} events from {expected.first} to {expected.last}")
+    if expected is not None and (len(events), numbers[:1], numbers[-1:]) != (
+        expected.count,
+        [expected.first],
+        [expected.last],
+    ):
+        raise CorruptFile(
+            file.name, f"it should have the {expected.count} events from {expected.first} to {expected.last}"
+        )
     return events
 
 
