@@ -44,6 +44,7 @@ _MODULES = (
     "bronze",
     "gold",
     "sharing",
+    "datasets",
 )
 
 _LOADED = [import_module(f"{__package__}.{name}") for name in _MODULES]

@@ -1,6 +1,6 @@
 """Payloads of any size in Blob storage: uploaded once, read back checked, swept when nobody refers to them."""
 
-from .files import BlobFiles, StoredFile
+from .files import BlobFiles
 from .foreign import ForeignBlobs
 from .links import LentKey, Links, ReadLinks
 from .reference import BlobChanged, BlobMissing, BlobReference
@@ -8,6 +8,7 @@ from .staging import StagedBlobs
 from .store import MAX_PAYLOAD, BlobStore, Container
 from .sweeping import BlobSweeper, InUse, Sweep
 from .values import BodyStore, ValueStore
+from .whole import StoredFile, WholeFiles
 
 __all__ = [
     "MAX_PAYLOAD",
@@ -28,4 +29,5 @@ __all__ = [
     "StoredFile",
     "Sweep",
     "ValueStore",
+    "WholeFiles",
 ]

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from azure.core.exceptions import AzureError, ClientAuthenticationError
 
-from shared.blobs import BlobFiles, StoredFile
+from shared.blobs import StoredFile, WholeFiles
 
 from .errors import BronzeUnavailable
 
@@ -62,7 +62,7 @@ class BronzeFiles:
         `{namespace}/{hub}`.
     """
 
-    def __init__(self, files: BlobFiles, root: str) -> None:
+    def __init__(self, files: WholeFiles, root: str) -> None:
         self._files = files
         self.root = root.strip("/")
 

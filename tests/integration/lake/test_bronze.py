@@ -12,7 +12,7 @@ import pytest
 from azure.storage.blob.aio import ContainerClient
 
 from local.azurite import AzuriteEndpoints
-from shared.blobs import BlobFiles
+from shared.blobs import WholeFiles
 from shared.lake.bronze import (
     BronzeFiles,
     BronzeReader,
@@ -54,7 +54,7 @@ class Bronze:
 
     def __init__(self, container: ContainerClient) -> None:
         self.container = container
-        self.files = BronzeFiles(BlobFiles(container), "ns/events")
+        self.files = BronzeFiles(WholeFiles(container), "ns/events")
         self.log = MemoryLog()
         self.writer = self.instance()
         self.now = NOON + timedelta(days=1)
@@ -241,7 +241,7 @@ async def test_small_files_of_an_hour_become_one(bronze: Bronze) -> None:
     before = [one async for chunk in bronze.reader().read("0") for one in chunk]
     assert await bronze.compacted(largest=1) == (0, False)
     soon = datetime.now(UTC) + timedelta(hours=1)
-    dying = Dying(BlobFiles(bronze.container), "ns/events")
+    dying = Dying(WholeFiles(bronze.container), "ns/events")
     with pytest.raises(BronzeUnavailable):
         await compact(dying, BronzeReader(dying), now=lambda: soon, time_left=lambda: 9.0)
     assert len(await bronze.names()) == 8
