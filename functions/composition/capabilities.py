@@ -41,6 +41,8 @@ _MODULES = (
     "notifications",
     "undelivered",
     "lake",
+    "gold",
+    "sharing",
 )
 
 _LOADED = [import_module(f"{__package__}.{name}") for name in _MODULES]

@@ -4,7 +4,7 @@ from shared.messages import Integration, Lane
 from shared.work import Work
 
 from .carriers import ShipOrder, carrier_name
-from .models import CreditNote, CreditNoteView, Order, OrderView
+from .models import CreditNote, CreditNoteAccepted, CreditNoteView, Order, OrderAccepted, OrderView
 
 __all__ = ["orders"]
 
@@ -27,7 +27,7 @@ async def place(order: Order, work: Work) -> None:
     if carrier_name() and await work.load("order", order.order_id, OrderView) is None:
         work.send("order.ship", ShipOrder(order_id=order.order_id))
     await work.save("order", order.order_id, accepted)
-    work.publish("order.accepted", accepted)
+    work.publish("order.accepted", OrderAccepted.of(order))
     work.count(placed, country=order.country)
 
 
@@ -36,7 +36,7 @@ async def credit(note: CreditNote, work: Work) -> None:
     """Keep the credit note and tell the world; it goes first, as it may stop a parcel."""
     accepted = CreditNoteView.of(note)
     await work.save("credit-note", note.credit_note_id, accepted)
-    work.publish("order.credit-accepted", accepted)
+    work.publish("order.credit-accepted", CreditNoteAccepted.of(note))
 
 
 @orders.projects("order.accepted", into="orders", find_by=["country", ("customerId", "-placedAt")])

@@ -1,14 +1,15 @@
 """The contracts of orders and credit notes: what is accepted, stored, published and shown."""
 
+from collections.abc import Sequence
 from decimal import Decimal
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import ConfigDict, Field, StringConstraints, WithJsonSchema
 
 from shared.classification import Restricted, Subject, Tokenized
 from shared.messages import Contract, Timestamp, rfc3339
 
-__all__ = ["CreditNote", "CreditNoteView", "Order", "OrderView"]
+__all__ = ["CreditNote", "CreditNoteAccepted", "CreditNoteView", "Order", "OrderAccepted", "OrderView"]
 
 Reference = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 CustomerId = Annotated[Reference | None, Restricted, Tokenized("customer"), Subject("customer")]
@@ -33,6 +34,8 @@ Price = Annotated[
 Moment = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"})]
 """A time as text, in UTC."""
 Lines = Field(min_length=1, max_length=50_000)
+Amount = Annotated[Decimal, Field(max_digits=38, decimal_places=6)]
+"""What lines come to: as exact as their prices."""
 
 MOST = 1_000_000_000
 """Units of one line; beyond it somebody has typed a bar code."""
@@ -54,6 +57,9 @@ class CreditLine(_Line):
     """One article that is credited: its quantity is negative."""
 
     quantity: Annotated[int, Field(lt=0, ge=-MOST)]
+
+
+L = TypeVar("L", OrderLine, CreditLine)
 
 
 class _Person(Contract):
@@ -120,6 +126,18 @@ class CreditNote(_Person):
         return sum((line.quantity * line.unit_price for line in self.lines), Decimal(0))
 
 
+LARGEST_LINES = 600_000
+"""Bytes of lines in an event, at most: an event takes 768 KiB (`shared.state.MAX_VALUE_BYTES`)."""
+
+
+def published(lines: Sequence[L]) -> list[L] | None:
+    """The lines as an event has them; None where they are too many for one."""
+    longest = sum(100 + 6 * (len(line.sku) + len(line.description or "")) for line in lines)
+    if longest > LARGEST_LINES:  # perhaps: a character takes one byte to six
+        longest = sum(len(line.model_dump_json(by_alias=True)) + 1 for line in lines)
+    return None if longest > LARGEST_LINES else list(lines)
+
+
 class OrderView(_Person):
     """An order as it is stored, published and shown."""
 
@@ -133,7 +151,7 @@ class OrderView(_Person):
     total: Decimal
 
     @classmethod
-    def of(cls, order: Order) -> Self:
+    def of(cls, order: Order, **more: Any) -> Self:
         """The summary of an order."""
         return cls(
             order_id=order.order_id,
@@ -147,6 +165,7 @@ class OrderView(_Person):
             line_count=len(order.lines),
             units=sum(line.quantity for line in order.lines),
             total=order.total,
+            **more,
         )
 
 
@@ -162,7 +181,7 @@ class CreditNoteView(_Person):
     total: Decimal
 
     @classmethod
-    def of(cls, note: CreditNote) -> Self:
+    def of(cls, note: CreditNote, **more: Any) -> Self:
         """The summary of a credit note."""
         return cls(
             credit_note_id=note.credit_note_id,
@@ -175,4 +194,29 @@ class CreditNoteView(_Person):
             line_count=len(note.lines),
             units=sum(line.quantity for line in note.lines),
             total=note.total,
+            **more,
         )
+
+
+class OrderAccepted(OrderView):
+    """An order as it is published: with its lines, unless they are too many for an event."""
+
+    total: Amount
+    lines: list[OrderLine] | None = None
+
+    @classmethod
+    def of(cls, order: Order, **more: Any) -> Self:
+        """The order."""
+        return super().of(order, lines=published(order.lines), **more)
+
+
+class CreditNoteAccepted(CreditNoteView):
+    """A credit note as it is published, likewise."""
+
+    total: Amount
+    lines: list[CreditLine] | None = None
+
+    @classmethod
+    def of(cls, note: CreditNote, **more: Any) -> Self:
+        """The credit note."""
+        return super().of(note, lines=published(note.lines), **more)

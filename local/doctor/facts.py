@@ -74,11 +74,15 @@ class Hub:
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """A function by its trigger; `binding` is as in function.json, `retry` the platform's policy or None."""
+    """A function by its trigger; `binding` is as in function.json, `retry` the platform's policy or None.
+
+    `app` is the one that runs it.
+    """
 
     function: str
     binding: Mapping[str, Any]
     retry: Mapping[str, Any] | None = None
+    app: str = ""
 
     @property
     def type(self) -> str:
@@ -187,6 +191,11 @@ class Deployment:
     apps: Sequence[App]
     grants: Sequence[Grant] = ()
     accounts: Sequence[Account] = ()
+
+    @property
+    def has_lake(self) -> bool:
+        """Whether its settings name a lake: without, nothing of it runs."""
+        return any(name.partition("__")[0] == "Lake" for app in self.apps for name in app.settings)
 
     def at(self, app: App) -> str:
         """How findings name one of its apps."""

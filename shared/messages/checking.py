@@ -3,13 +3,22 @@
 import inspect
 import re
 from collections.abc import Callable
-from typing import Any, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
 
 from shared.classification import WrongMarkers, plan_of
 
-__all__ = ["check_erasable", "check_key", "check_name", "check_version", "checked_route", "model_of"]
+__all__ = [
+    "check_erasable",
+    "check_key",
+    "check_name",
+    "check_version",
+    "checked_route",
+    "model_of",
+    "row_and_absence",
+]
 
 
 def model_of(call: Callable[..., Any], owner: str) -> type[BaseModel]:
@@ -23,6 +32,13 @@ def model_of(call: Callable[..., Any], owner: str) -> type[BaseModel]:
     if not (isinstance(model, type) and issubclass(model, BaseModel)):
         raise TypeError(f"{owner}.{name}: annotate the first parameter with a pydantic model")
     return model
+
+
+def row_and_absence(annotation: Any) -> tuple[type[BaseModel] | None, bool]:
+    """The model that an annotation names, if it does, and whether it says that there may be none."""
+    options = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    models = [one for one in options if isinstance(one, type) and issubclass(one, BaseModel)]
+    return (models[0] if len(models) == 1 else None), NoneType in options
 
 
 def check_key(model: type[BaseModel], key: str) -> None:

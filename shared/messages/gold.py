@@ -99,6 +99,11 @@ class Gold:
             raise TypeError(f"gold.{self.name}: {self.call.__name__} takes {unknown[0]!r}, which isn't read")
 
     @property
+    def table(self) -> str:
+        """Layer and name."""
+        return f"gold.{self.name}"
+
+    @property
     def job(self) -> str:
         """The name of the job that keeps it."""
         return f"{self.integration}.gold-{self.name.replace('_', '-')}"

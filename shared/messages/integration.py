@@ -15,12 +15,13 @@ from shared.resilience import RetryPlan
 from shared.telemetry import BusinessCounter, business_counter
 from shared.webhooks import ANY_TOPIC, Scheme, WebhookSource, webhook_event_type
 
-from .checking import check_erasable, check_key, check_name, check_version, checked_route, model_of
+from .checking import check_erasable, check_key, check_name, check_version, checked_route, model_of, row_and_absence
 from .declared import Notification, Rotation
 from .envelope import Lane
 from .feeds import feed_of, in_order, row_of
+from .fields import fields_to
 from .gold import Gold, Source
-from .registry import Declared, Handler, Priority, Projection, fields_to
+from .registry import Declared, Handler, Priority, Projection
 from .silver import Silver
 from .versions import Upcaster
 
@@ -278,6 +279,10 @@ class Integration(Declared):
         `GET /api/<into>/{key}` answers with the newest row; the row replaces the one before, so that a
         event delivered twice changes nothing.
 
+        With a second parameter, the row so far or None, events of several types make one row together: each event of a
+        key is applied once, in the order in which the key's events were published. A function that may return None
+        deletes the row by it.
+
         Parameters
         ----------
         find_by:
@@ -294,8 +299,14 @@ class Integration(Declared):
             model = model_of(call, self.name)
             if inspect.iscoroutinefunction(call):
                 raise TypeError(f"{self.name}.{call.__name__} must be a plain function: a projection does no I/O")
-            returned = get_type_hints(call).get("return")
-            shown = returned if isinstance(returned, type) and issubclass(returned, BaseModel) else None
+            hints, parameters = get_type_hints(call), list(inspect.signature(call).parameters)
+            shown, deletes = row_and_absence(hints.get("return"))
+            folds = len(parameters) == 2
+            if folds and (shown is None or row_and_absence(hints.get(parameters[1])) != (shown, True)):
+                raise TypeError(
+                    f"{self.name}.{call.__name__}: annotate its second parameter, the row so far, and what it returns: "
+                    "both with the row's model, the parameter with `| None`"
+                )
             for checked in (model, shown):
                 if checked is not None:
                     check_erasable(checked)
@@ -309,6 +320,8 @@ class Integration(Declared):
                     if find_by is None
                     else tuple(one if isinstance(one, str) else (*one,) for one in find_by),
                     key=key,
+                    folds=folds,
+                    deletes=deletes,
                     call=call,
                 )
             )

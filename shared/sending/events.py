@@ -11,6 +11,8 @@ from opentelemetry.trace import SpanKind
 from shared.messages import CLOUD_EVENT_TYPE
 from shared.telemetry import messaging, span
 
+from .encoding import add_event, encoded_event
+
 if TYPE_CHECKING:
     from azure.eventhub.aio import EventHubProducerClient
 
@@ -53,19 +55,15 @@ class EventPublisher:
                     tasks.create_task(self._publish(partition, group))
 
     async def _publish(self, partition: str, events: list[OutgoingEvent]) -> None:
-        from azure.eventhub import EventData  # loaded with the first event
-
         async with self._in_order[partition]:
             batch = await self._producer.create_batch(partition_id=partition)
             for event in events:
-                data = EventData(event.body)
-                data.content_type = CLOUD_EVENT_TYPE
-                try:
-                    batch.add(data)
-                except ValueError:  # the batch is full
+                wire = encoded_event(event.body, CLOUD_EVENT_TYPE)
+                if not add_event(batch, wire):
                     await self._producer.send_batch(batch)
                     batch = await self._producer.create_batch(partition_id=partition)
-                    batch.add(data)
+                    if not add_event(batch, wire):
+                        raise ValueError("an event is larger than the event hub takes")
             await self._producer.send_batch(batch)
 
     async def probe(self) -> None:

@@ -18,7 +18,10 @@ from uuid import UUID
 
 from azure.core.exceptions import ResourceExistsError
 from azure.data.tables.aio import TableServiceClient
-from azure.servicebus import ServiceBusMessage
+from azure.eventhub import EventData, EventDataBatch
+from azure.eventhub._pyamqp._decode import decode_payload as decode_event
+from azure.servicebus import ServiceBusMessage, ServiceBusMessageBatch, ServiceBusReceivedMessage
+from azure.servicebus._pyamqp._decode import decode_payload as decode_message
 from azure.storage.blob.aio import BlobServiceClient
 
 from shared.classification import Confidential, Restricted, Subject, Tokenized
@@ -134,25 +137,25 @@ class Broker:
     def take(self, message: ServiceBusMessage, when: datetime | None = None) -> None:
         """A message as it would travel."""
         body = b"".join(message.body)
-        properties = {_name(name): value for name, value in (message.application_properties or {}).items()}
+        properties = {_name(name): _plain(value) for name, value in (message.application_properties or {}).items()}
         known = {
-            "messageId": message.message_id,
-            "sessionId": message.session_id,
-            "contentType": message.content_type,
+            "messageId": _plain(message.message_id),
+            "sessionId": _plain(message.session_id),
+            "contentType": _plain(message.content_type),
             "properties": properties,
             "body": _binary(body),
             "when": None if when is None else when.isoformat(),
         }
         self.sent.append({name: value for name, value in known.items() if value is not None})
 
-    async def create_message_batch(self) -> "Batch":
-        """An empty batch."""
-        return Batch()
+    async def create_message_batch(self) -> ServiceBusMessageBatch:
+        """An empty batch of the SDK."""
+        return ServiceBusMessageBatch(1024 * 1024)
 
-    async def send_messages(self, batch: "Batch", **_: Any) -> None:
-        """Take all of a batch."""
-        for message in batch.messages:
-            self.take(message)
+    async def send_messages(self, batch: ServiceBusMessageBatch, **_: Any) -> None:
+        """Take all of a batch, as its receiver reads it."""
+        for wire in batch._message[5]:
+            self.take(ServiceBusReceivedMessage(decode_message(memoryview(bytes(wire))), receiver=None))
 
     async def schedule_messages(self, message: ServiceBusMessage, when: datetime, **_: Any) -> None:
         """Take one for later."""
@@ -160,20 +163,6 @@ class Broker:
 
     async def close(self) -> None:
         """Nothing is open."""
-
-
-@dataclass
-class Batch:
-    """A batch of messages or events."""
-
-    messages: list[Any] = field(default_factory=list)
-    partition: str = ""
-
-    def add_message(self, message: Any) -> None:
-        """There is room."""
-        self.messages.append(message)
-
-    add = add_message
 
 
 class HubAwayError(ConnectionError):
@@ -191,17 +180,18 @@ class Hub:
         """Two."""
         return ["0", "1"]
 
-    async def create_batch(self, *, partition_id: str) -> Batch:
-        """An empty batch for a partition."""
-        return Batch(partition=partition_id)
+    async def create_batch(self, *, partition_id: str) -> EventDataBatch:
+        """An empty batch of the SDK for a partition."""
+        return EventDataBatch(1024 * 1024, partition_id=partition_id)
 
-    async def send_batch(self, batch: Any) -> None:
-        """Take all of it."""
+    async def send_batch(self, batch: EventDataBatch) -> None:
+        """Take all of it, as its reader has it."""
         if self.away:
             raise HubAwayError
-        for event in batch.messages:
+        for wire in batch._message[5]:
+            event = EventData._from_message(decode_event(memoryview(bytes(wire))))
             body = json.loads(event.body_as_str())
-            self.events.append({"partition": batch.partition, "contentType": event.content_type, "body": body})
+            self.events.append({"partition": batch._partition_id, "contentType": event.content_type, "body": body})
 
     close = Broker.close
 
@@ -362,6 +352,10 @@ def _restored(value: Any) -> Any:
 
 def _name(name: Any) -> str:
     return name.decode() if isinstance(name, bytes) else str(name)
+
+
+def _plain(value: Any) -> Any:
+    return value.decode() if isinstance(value, bytes) else value
 
 
 def _binary(content: bytes) -> Any:

@@ -15,11 +15,12 @@ CONSTANTS = ("shared.processing.pipeline:GRACE_SECONDS",)
 
 def triggers_of(app: AppDescription) -> Sequence[Trigger]:
     """Each function by its trigger, sorted by name."""
+    apps = {str(one["name"]): str(one["app"]) for one in app.declarations["functions"]}
     found = []
     for one in app.functions:
         binding = next(each for each in one["bindings"] if str(each["type"]).endswith("Trigger"))
         retry: Mapping[str, Any] | None = one["retry"]
-        found.append(Trigger(str(one["name"]), binding, retry))
+        found.append(Trigger(str(one["name"]), binding, retry, apps.get(str(one["name"]), "")))
     return sorted(found, key=lambda trigger: trigger.function)
 
 

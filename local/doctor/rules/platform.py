@@ -30,7 +30,9 @@ def functions_run_once(facts: Facts) -> Iterator[Problem]:
             trigger.function for app in deployment.apps for trigger in facts.triggers if app.runs(trigger.function)
         )
         for trigger in facts.triggers:
-            none_is_fine = trigger.type == "eventGridTrigger" and deployment.azure  # a queue takes its events
+            by_queue = trigger.type == "eventGridTrigger"  # a queue takes its events
+            switched_off = trigger.app == "lake" and not deployment.has_lake
+            none_is_fine = deployment.azure and (by_queue or switched_off)
             if deployment.apps and count[trigger.function] != 1 and not (none_is_fine and not count[trigger.function]):
                 yield Problem(
                     deployment.name,

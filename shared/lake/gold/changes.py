@@ -32,7 +32,7 @@ class Changes:
     least: int | None = None
 
 
-def changes_since(table: DeltaTable, options: dict[str, str], version: int, column: str) -> Changes | None:
+def changes_since(table: DeltaTable, version: int, column: str) -> Changes | None:
     """The changes after a version, up to that of the handle; None where they are more than appended rows.
 
     That is: rows were removed or rewritten, the table's schema or format changed, an entry of the log is gone, an
@@ -43,7 +43,7 @@ def changes_since(table: DeltaTable, options: dict[str, str], version: int, colu
     latest = table.version()
     if not 0 <= version <= latest or latest - version > MOST_COMMITS:
         return None
-    files = DeltaFileSystemHandler(table.table_uri, options)
+    files = DeltaFileSystemHandler.from_table(table._table)
     least: int | None = None
     for number in range(version + 1, latest + 1):
         try:

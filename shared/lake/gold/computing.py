@@ -6,9 +6,11 @@ or setting is in its reach, memory and threads are bounded, and nothing spills t
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
+from threading import Event
 from typing import TYPE_CHECKING, Any
 
 from shared.messages.gold import DAY, Gold, Source
@@ -23,8 +25,8 @@ __all__ = ["MEMORY_MB", "Computing", "quoted"]
 
 MEMORY_MB = 512
 """Of DuckDB; the silver rows that are read come on top."""
-NEWEST = ("sequence",)
-"""The columns of a silver row by which the newest is found."""
+NEWEST = ("sequence", "log_sequence")
+"""The columns of a silver row by which the newest is found: it counts the events of its key."""
 _LONGEST = 300
 
 
@@ -48,9 +50,10 @@ class Computing:
     gold: Gold
     days: frozenset[date] | None
     connection: DuckDBPyConnection
+    stopped: Event = field(default_factory=Event)
 
     @classmethod
-    def begin(cls, gold: Gold, days: Iterable[date] | None, *, memory_mb: int = MEMORY_MB) -> Computing:
+    def begin(cls, gold: Gold, days: Iterable[date] | None, memory_mb: int = MEMORY_MB) -> Computing:
         """A connection of its own, which reaches nothing outside."""
         import duckdb
 
@@ -63,8 +66,12 @@ class Computing:
         return cls(gold, None if days is None else frozenset(days), connection)
 
     def stop(self) -> None:
-        """Have the computation fail at once."""
-        self.connection.interrupt()
+        """Have the computation fail at once, or at its next step; one that has ended isn't touched."""
+        import duckdb
+
+        self.stopped.set()
+        with contextlib.suppress(duckdb.ConnectionException):  # closed
+            self.connection.interrupt()
 
     def close(self) -> None:
         """Free what it holds."""
@@ -92,7 +99,7 @@ class Computing:
             self._check()
             return self._result()
         except (duckdb.Error, MemoryError) as error:
-            raise WrongGold(f"gold.{self.gold.name}: {_reason(error)}") from None
+            raise WrongGold(self.gold.table, f"{_reason(error)}") from None
 
     def _show(self, source: Source, table: Table) -> None:
         """A view of a source under its own name: the declared columns, and the newest of its rows."""
@@ -100,7 +107,7 @@ class Computing:
         self.connection.register(raw, table)
         present = set(table.column_names)
         if missing := [name for name in source.stored if name not in present]:
-            raise WrongGold(f"gold.{self.gold.name}: silver.{source.table} has no column {missing[0]}")
+            raise WrongGold(self.gold.table, f"silver.{source.table} has no column {missing[0]}")
         columns = [quoted(name) for name in source.columns]
         conditions, newest = "", ""
         if source.day is not None:
@@ -126,6 +133,8 @@ class Computing:
     def _compute(self) -> None:
         """Put what the SQL or the function returns into a table."""
         gold = self.gold
+        if self.stopped.is_set():
+            raise WrongGold(gold.table, "took too long")
         if names := gold.parameters:
             from arro3.core import Table
 
@@ -133,7 +142,7 @@ class Computing:
             try:
                 found = Table.from_arrow(gold.call(**given))
             except Exception as error:  # the team's own code
-                raise WrongGold(f"gold.{gold.name}: its function fails: {_reason(error)}") from error
+                raise WrongGold(gold.table, f"its function fails: {_reason(error)}") from error
             self.connection.register("returned", found)
             select = 'SELECT * FROM "returned"'
         else:
@@ -146,10 +155,10 @@ class Computing:
 
         sql = self.gold.call()
         if not isinstance(sql, str):
-            raise WrongGold(f"gold.{self.gold.name}: its function returns no SQL, but {type(sql).__name__}")
+            raise WrongGold(self.gold.table, f"its function returns no SQL, but {type(sql).__name__}")
         statements = self.connection.extract_statements(sql)
         if [one.type for one in statements] != [duckdb.StatementType.SELECT]:
-            raise WrongGold(f"gold.{self.gold.name}: its SQL isn't one SELECT")
+            raise WrongGold(self.gold.table, "its SQL isn't one SELECT")
         return f"SELECT * FROM (\n{statements[0].query.strip().rstrip(';')}\n)"
 
     def _check(self) -> None:
@@ -157,24 +166,24 @@ class Computing:
         found = dict(self._all("SELECT column_name, column_type FROM (DESCRIBE computed)"))
         declared = dict(gold.columns())
         if missing := [name for name in declared if name not in found]:
-            raise WrongGold(f"gold.{gold.name}: its SQL returns no column {missing[0]}")
+            raise WrongGold(gold.table, f"its SQL returns no column {missing[0]}")
         if extra := [name for name in found if name not in declared]:
-            raise WrongGold(f"gold.{gold.name}: its SQL returns {extra[0]}, which isn't declared")
+            raise WrongGold(gold.table, f"its SQL returns {extra[0]}, which isn't declared")
         for name, kind in declared.items():
             if not _holds(kind, found[name]):
-                raise WrongGold(f"gold.{gold.name}: {name} is {found[name]}, and declared as {kind}")
+                raise WrongGold(gold.table, f"{name} is {found[name]}, and declared as {kind}")
         for key in gold.keys:
             ((empty,),) = self._all(f"SELECT count(*) FROM computed WHERE {quoted(key)} IS NULL")
             if empty:
-                raise WrongGold(f"gold.{gold.name}: {empty} rows have no {key}, which is a key")
+                raise WrongGold(gold.table, f"{empty} rows have no {key}, which is a key")
         keys = ", ".join(map(quoted, gold.keys))
         ((twice,),) = self._all(f"SELECT count(*) FROM (SELECT {keys} FROM computed GROUP BY ALL HAVING count(*) > 1)")
         if twice:
-            raise WrongGold(f"gold.{gold.name}: {twice} keys have more than one row")
+            raise WrongGold(gold.table, f"{twice} keys have more than one row")
         if self.days is not None:
             days = {day for (day,) in self._all(f"SELECT DISTINCT {quoted(gold.keys[0])} FROM computed")}
             if days - self.days:
-                raise WrongGold(f"gold.{gold.name}: its SQL returns days that its sources' rows don't have")
+                raise WrongGold(gold.table, "its SQL returns days that its sources' rows don't have")
 
     def _result(self) -> Table:
         from arro3.core import Table

@@ -1,15 +1,12 @@
-"""What is wrong with a gold table: its declaration, its sources, or what its SQL returns."""
+"""What is wrong with a gold table beside what the Delta library and its store say: its declaration."""
 
-__all__ = ["GoldConflict", "GoldError", "WrongGold"]
+from shared.lake.tables import LakeError
 
-
-class GoldError(Exception):
-    """A gold table can't be computed; the message names it, and holds no data."""
+__all__ = ["WrongGold"]
 
 
-class WrongGold(GoldError):
-    """Its SQL, its function or its sources don't fit what is declared: it fails until somebody changes them."""
+class WrongGold(LakeError):
+    """Its SQL, its function or its sources don't fit what is declared: it fails until somebody changes them.
 
-
-class GoldConflict(GoldError):
-    """Somebody else has written the table at the same time; the next run sees what they wrote."""
+    The text holds no data: an error about a value is only named.
+    """

@@ -12,37 +12,31 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from shared.lake.tables import LakeStore, Layer, TableMissing
 from shared.messages.gold import Gold, Source
 
 from .changes import changes_since
 from .computing import MEMORY_MB, NEWEST, Computing, quoted
-from .errors import GoldConflict, WrongGold
+from .errors import WrongGold
 
 if TYPE_CHECKING:
-    from arro3.core import Table
+    from arro3.core import Schema, Table
     from deltalake import DeltaTable
 
-__all__ = ["MOST_DAYS", "GoldTable", "Place", "Refreshed"]
+__all__ = ["MOST_DAYS", "GoldTable", "Refreshed"]
+
+T = TypeVar("T")
 
 MOST_DAYS = 366
 """That are computed by themselves; of more, the whole table is."""
 _OWN = "gold"
+_NEW = "log_sequence"
+"""The column of silver that grows with what a partition of the hub brings."""
 _DECLARATION = "declaration"
-
-
-class Place(Protocol):
-    """Where Delta tables are."""
-
-    @property
-    def storage_options(self) -> dict[str, str]:
-        """The Delta library's options for the store."""
-
-    def uri(self, path: str) -> str:
-        """The address of a table, such as `silver/order_accepted`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,60 +58,79 @@ class Refreshed:
     days: int | None = 0
 
 
-@dataclass
 class GoldTable:
-    """A gold table in a place. Its methods block: they are for a thread; `stop` is for others.
+    """A gold table in a lake.
 
-    Attributes
+    Parameters
     ----------
-    columns_of:
-        By silver table its columns, each a name and SQL type, where the table needn't be there yet.
+    schema_of:
+        By silver table its Arrow schema: that of a table which isn't there yet.
+    configuration:
+        Table properties of a new table.
     """
 
-    gold: Gold
-    place: Place
-    columns_of: Callable[[str], Mapping[str, str]] = field(default=lambda _: {})
-    memory_mb: int = MEMORY_MB
-    _computing: Computing | None = None
-    _stopped: bool = False
+    def __init__(
+        self,
+        gold: Gold,
+        store: LakeStore,
+        *,
+        schema_of: Callable[[str], Schema],
+        configuration: Mapping[str, str] | None = None,
+        memory_mb: int = MEMORY_MB,
+    ) -> None:
+        self.gold = gold
+        self._store = store
+        self._schema_of = schema_of
+        self._configuration = configuration
+        self._memory_mb = memory_mb
 
-    def stop(self) -> None:
-        """Have a refresh that runs in another thread fail at its next step."""
-        self._stopped = True
-        if (computing := self._computing) is not None:
-            computing.stop()
-
-    def refresh(self, *, whole: bool = False) -> Refreshed:
+    async def refresh(self, *, whole: bool = False) -> Refreshed:
         """Bring the table up to its sources; with `whole` compute everything, whatever is there.
 
         Raises
         ------
         WrongGold
             The declaration doesn't fit.
-        GoldConflict
-            Somebody else has written the table at the same moment.
+        CommitConflict
+            Somebody else has written the table at the same moment: the next refresh sees what.
+        LakeUnavailable
         """
-        sources = {one.table: _open(self.place, f"silver/{one.table}") for one in self.gold.sources}
+        sources = {one.table: await self._open(Layer.SILVER, one.table) for one in self.gold.sources}
         if not any(sources.values()):
             return Refreshed(None)
-        target = _open(self.place, f"gold/{self.gold.name}")
-        known = {} if target is None else {name: target.transaction_version(name) for name in self._names()}
-        marks = self._marks(sources)
-        intact = target is not None and _untouched(target, self.place, known.get(_OWN))
-        if target is not None and intact and not whole and all(known[name] == mark for name, mark in marks.items()):
-            return Refreshed(target.version())
-        days = None if whole or not intact else self._changed_days(sources, known, marks)
+        target = await self._open(Layer.GOLD, self.gold.name)
+        marks, days = await self._run(self._to_compute, sources, target, whole)
         if target is not None and days is not None and not days:
-            return Refreshed(target.version())  # nothing but maintenance: the watermark may stay
-        rows = self._compute(sources, days)
-        if self._stopped:
-            raise WrongGold(f"gold.{self.gold.name}: took too long")
-        version = self._write(target, rows, days, marks)
+            return Refreshed(target.version())
+        rows = await self._compute(sources, days)
+        if target is None:
+            name, schema = self.gold.name, rows.schema
+            target = await self._store.create(Layer.GOLD, name, schema, configuration=self._configuration)
+        version = await self._run(_write, target, rows, self.gold.keys[0], days, marks)
         return Refreshed(version, rows.num_rows, None if days is None else len(days))
 
-    def _names(self) -> list[str]:
-        names = (name for one in self.gold.sources for name in _of_source(one.table))
-        return [_OWN, _DECLARATION, *names]
+    async def _open(self, layer: Layer, name: str) -> DeltaTable | None:
+        try:
+            return await self._store.open(layer, name)
+        except TableMissing:
+            return None
+
+    async def _run(self, call: Callable[..., T], *arguments: Any) -> T:
+        return await self._store.run(Layer.GOLD, self.gold.name, call, *arguments)
+
+    def _to_compute(
+        self, sources: Mapping[str, DeltaTable | None], target: DeltaTable | None, whole: bool
+    ) -> tuple[dict[str, int], set[date] | None]:
+        """The watermark of the sources, and the days to compute up to it: None for all of them."""
+        marks = self._marks(sources)
+        if whole or target is None:
+            return marks, None
+        known = {name: target.transaction_version(name) for name in (_OWN, *marks)}
+        if not _untouched(target, known[_OWN]):
+            return marks, None
+        if all(known[name] == mark for name, mark in marks.items()):
+            return marks, set()
+        return marks, self._changed_days(sources, known, marks)
 
     def _marks(self, sources: Mapping[str, DeltaTable | None]) -> dict[str, int]:
         """The watermark of what is to be computed: all that the rows depend on."""
@@ -147,7 +160,7 @@ class GoldTable:
                 return None
             if table is None or before == marks[version]:
                 continue
-            changes = changes_since(table, self.place.storage_options, before, NEWEST[0])
+            changes = changes_since(table, before, _NEW)
             if changes is None:
                 return None
             if changes.least is not None:
@@ -156,56 +169,49 @@ class GoldTable:
                     return None
         return days
 
-    def _compute(self, sources: Mapping[str, DeltaTable | None], days: Iterable[date] | None) -> Table:
-        computing = self._computing = Computing.begin(self.gold, days, memory_mb=self.memory_mb)
+    async def _compute(self, sources: Mapping[str, DeltaTable | None], days: set[date] | None) -> Table:
+        computing = await self._run(Computing.begin, self.gold, days, self._memory_mb)
+        try:
+            return await self._run(self._rows, computing, sources, days)
+        except BaseException:
+            computing.stop()  # it was given up, and may be at work still
+            raise
+
+    def _rows(self, computing: Computing, sources: Mapping[str, DeltaTable | None], days: set[date] | None) -> Table:
         try:
             tables = {
-                one.table: self._empty(one, computing)
+                one.table: self._empty(one)
                 if (table := sources[one.table]) is None
-                else _read(table, one, days, self.gold.name)
+                else _read(table, one, days, self.gold.table)
                 for one in self.gold.sources
             }
             return computing.rows(tables)
         finally:
-            self._computing = None
             computing.close()
 
-    def _empty(self, source: Source, computing: Computing) -> Table:
+    def _empty(self, source: Source) -> Table:
         """A source that isn't there yet: no rows of its columns."""
         from arro3.core import Table
 
-        kinds = self.columns_of(source.table)
-        names = dict.fromkeys((*source.stored, *NEWEST))
-        columns = ", ".join(f"CAST(NULL AS {kinds.get(name, 'VARCHAR')}) AS {quoted(name)}" for name in names)
-        return Table.from_arrow(computing.connection.sql(f"SELECT {columns} WHERE false"))
+        table = Table.from_batches([], schema=self._schema_of(source.table))
+        return table.select(_read_columns(source, table.column_names, self.gold.table))
 
-    def _write(
-        self, target: DeltaTable | None, rows: Table, days: Iterable[date] | None, marks: Mapping[str, int]
-    ) -> int:
-        """One commit: the rows in place of the former ones, and the watermark."""
-        from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
-        from deltalake.exceptions import CommitFailedError, DeltaError
 
-        uri, options = self.place.uri(f"gold/{self.gold.name}"), self.place.storage_options
-        try:
-            if target is None:
-                target = DeltaTable.create(uri, rows.schema, storage_options=options, name=self.gold.name)
-        except DeltaError:  # somebody else has made it at this moment
-            raise GoldConflict(f"gold.{self.gold.name}: is being made") from None
-        version = target.version() + 1
-        transactions = [Transaction(name, mark) for name, mark in {_OWN: version, **marks}.items()]
-        # Tried once: it follows the version that was read, or somebody else has written and all is looked at anew.
-        commit = CommitProperties(app_transactions=transactions, max_commit_retries=0)
-        try:
-            if days is None:
-                write_deltalake(target, rows, mode="overwrite", schema_mode="overwrite", commit_properties=commit)
-            else:
-                listed = ", ".join(f"'{day.isoformat()}'" for day in sorted(days))
-                where = f"{quoted(self.gold.keys[0])} IN ({listed})"
-                write_deltalake(target, rows, mode="overwrite", predicate=where, commit_properties=commit)
-        except CommitFailedError:
-            raise GoldConflict(f"gold.{self.gold.name}: was written by somebody else") from None
-        return version
+def _write(target: DeltaTable, rows: Table, key: str, days: Iterable[date] | None, marks: Mapping[str, int]) -> int:
+    """One commit: the rows in place of the former ones, and the watermark."""
+    from deltalake import CommitProperties, Transaction, write_deltalake
+
+    version = target.version() + 1
+    transactions = [Transaction(name, mark) for name, mark in {_OWN: version, **marks}.items()]
+    # Tried once: it follows the version that was read, or somebody else has written and all is looked at anew.
+    commit = CommitProperties(app_transactions=transactions, max_commit_retries=0)
+    if days is None:
+        write_deltalake(target, rows, mode="overwrite", schema_mode="overwrite", commit_properties=commit)
+    else:
+        listed = ", ".join(f"'{day.isoformat()}'" for day in sorted(days))
+        where = f"{quoted(key)} IN ({listed})"
+        write_deltalake(target, rows, mode="overwrite", predicate=where, commit_properties=commit)
+    return version
 
 
 def _of_source(table: str) -> tuple[str, str]:
@@ -218,21 +224,11 @@ def _number(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7], "big")
 
 
-def _open(place: Place, path: str) -> DeltaTable | None:
-    from deltalake import DeltaTable
-    from deltalake.exceptions import TableNotFoundError
-
-    try:
-        return DeltaTable(place.uri(path), storage_options=place.storage_options)
-    except TableNotFoundError:
-        return None
-
-
-def _untouched(target: DeltaTable, place: Place, own: int | None) -> bool:
+def _untouched(target: DeltaTable, own: int | None) -> bool:
     """Whether nobody but this code has changed what the table holds."""
     if own is None:
         return False
-    changes = changes_since(target, place.storage_options, own, "")
+    changes = changes_since(target, own, "")
     return changes is not None and not changes.grown
 
 
@@ -241,7 +237,7 @@ def _days_since(table: DeltaTable, source: Source, least: int) -> set[date] | No
     from arro3.core import Table
     from deltalake import QueryBuilder
 
-    day, new = quoted(source.day or ""), f"{quoted(NEWEST[0])} >= {least}"
+    day, new = quoted(source.day or ""), f"{quoted(_NEW)} >= {least}"
     where = new
     if source.latest is not None:
         latest = quoted(source.latest)
@@ -263,10 +259,7 @@ def _read(table: DeltaTable, source: Source, days: Iterable[date] | None, gold: 
     from arro3.core import Table
     from deltalake import QueryBuilder
 
-    present = {one.name for one in table.schema().fields}
-    names = dict.fromkeys((*source.stored, *(NEWEST if source.latest is not None else ())))
-    if missing := [name for name in names if name not in present]:
-        raise WrongGold(f"gold.{gold}: silver.{source.table} has no column {missing[0]}")
+    names = _read_columns(source, [one.name for one in table.schema().fields], gold)
     where = ""
     if days is not None and source.day is not None:
         column = quoted(source.day)
@@ -277,6 +270,13 @@ def _read(table: DeltaTable, source: Source, days: Iterable[date] | None, gold: 
             where = f" WHERE {latest} IN (SELECT {latest} FROM source{where})"
     columns = ", ".join(map(quoted, names))
     return Table.from_arrow(QueryBuilder().register("source", table).execute(f"SELECT {columns} FROM source{where}"))
+
+
+def _read_columns(source: Source, present: Sequence[str], gold: str) -> list[str]:
+    names = dict.fromkeys((*source.stored, *(NEWEST if source.latest is not None else ())))
+    if missing := [name for name in names if name not in present]:
+        raise WrongGold(gold, f"silver.{source.table} has no column {missing[0]}")
+    return list(names)
 
 
 def _ranges(days: Sequence[date]) -> list[tuple[date, date]]:

@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 
 from integrations.orders import orders
-from integrations.orders.models import OrderView
+from integrations.orders.models import OrderAccepted, OrderView
 from shared.messages import (
     Category,
     Contract,
@@ -105,7 +105,11 @@ async def test_what_a_handler_saves_and_publishes_is_there_to_look_at() -> None:
     assert isinstance(view, OrderView)
     assert (view.units, str(view.total)) == (6, "15.30")
     assert outcome.done
-    assert outcome.published == (("order.accepted", view),)
+    ((event_type, event),) = outcome.published
+    assert event_type == "order.accepted"
+    assert isinstance(event, OrderAccepted)
+    assert OrderView.model_validate(event.model_dump(exclude={"lines"})) == view
+    assert [(line.sku, line.quantity, str(line.unit_price)) for line in event.lines or []] == [("85123A", 6, "2.55")]
     assert outcome.events[0].id == f"{outcome.message_id}:0"
     assert outcome.events[0].time == START
     assert (outcome.key, outcome.lane) == ("536365", Lane.NORMAL)

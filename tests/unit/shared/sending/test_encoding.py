@@ -6,13 +6,15 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from azure.eventhub import EventData, EventDataBatch
 from azure.servicebus import ServiceBusMessageBatch
 from azure.servicebus.exceptions import MessageSizeExceededError
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from shared.messages import CLOUD_EVENT_TYPE
 from shared.sending import broker_message
-from shared.sending.encoding import add_encoded, encoded
+from shared.sending.encoding import add_encoded, add_event, encoded, encoded_event
 
 TEXT = st.one_of(st.text(max_size=300), st.text(min_size=250, max_size=260, alphabet="aé"))
 VALUES = st.one_of(TEXT, st.booleans(), st.integers(-(2**31), 2**31 - 1))
@@ -52,6 +54,32 @@ def test_the_bytes_are_the_sdks(message: dict[str, Any]) -> None:
         list(one) if one else one for one in expected._message[:5]
     ]
     assert (batch.size_in_bytes, len(batch)) == (expected.size_in_bytes, 1)
+
+
+@given(st.binary(max_size=300) | st.sampled_from([b"", bytes(255), bytes(256), bytes(70_000)]))
+def test_an_events_bytes_are_the_sdks(body: bytes) -> None:
+    """And the batch's size."""
+    event = EventData(body)
+    event.content_type = CLOUD_EVENT_TYPE
+    expected, batch = EventDataBatch(300_000, partition_id="0"), EventDataBatch(300_000, partition_id="0")
+    expected.add(event)
+    assert add_event(batch, encoded_event(body, CLOUD_EVENT_TYPE))
+    assert [bytes(one) for one in batch._message[5]] == [bytes(one) for one in expected._message[5]]
+    assert batch._message[:5] == expected._message[:5]
+    assert (batch.size_in_bytes, len(batch)) == (expected.size_in_bytes, 1)
+
+
+def test_a_batch_of_events_ends_where_the_sdks_does() -> None:
+    """With the same number."""
+    ours, sdks = EventDataBatch(10_000), EventDataBatch(10_000)
+    event = EventData(bytes(300))
+    event.content_type = CLOUD_EVENT_TYPE
+    while add_event(ours, encoded_event(bytes(300), CLOUD_EVENT_TYPE)):
+        pass
+    with suppress(ValueError):
+        while True:
+            sdks.add(event)
+    assert (len(ours), ours.size_in_bytes) == (len(sdks), sdks.size_in_bytes)
 
 
 def test_a_batch_ends_where_the_sdks_does() -> None:

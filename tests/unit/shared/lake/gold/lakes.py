@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import Annotated, Any
 
 import duckdb
-from arro3.core import Table
+from arro3.core import Schema, Table
 from deltalake import DeltaTable, write_deltalake
 from pydantic import Field
 
 from shared.jobs import parse_schedule
-from shared.lake.gold import GoldTable
+from shared.lake.gold import GoldTable, Refreshed
+from shared.lake.tables import LakeStore
 from shared.messages import Contract, Gold, Source
 
 Money = Annotated[Decimal, Field(max_digits=38, decimal_places=6)]
 ORDERS, CREDITS = "order_accepted", "order_credit_accepted"
+NAMES = {ORDERS: ("order_id", "placed_at"), CREDITS: ("credit_note_id", "credited_at")}
 SQL = """
     select day, country, sum(orders) as orders, sum(units) as units, sum(total) as revenue
     from (
@@ -30,19 +32,9 @@ SQL = """
     group by all
 """
 SOURCES = (
-    Source(ORDERS, ["country", "units", "total"], day="placedAt", latest="orderId"),
-    Source(CREDITS, ["country", "units", "total"], day="creditedAt", latest="creditNoteId"),
+    Source(ORDERS, ["country", "units", "total"], day="placed_at", latest="order_id"),
+    Source(CREDITS, ["country", "units", "total"], day="credited_at", latest="credit_note_id"),
 )
-COLUMNS = {
-    "sequence": "BIGINT",
-    "orderId": "VARCHAR",
-    "creditNoteId": "VARCHAR",
-    "placedAt": "TIMESTAMPTZ",
-    "creditedAt": "TIMESTAMPTZ",
-    "country": "VARCHAR",
-    "units": "BIGINT",
-    "total": "DECIMAL(18,6)",
-}
 
 
 class DailySales(Contract):
@@ -73,19 +65,26 @@ def sales(sql: str = SQL, **changes: Any) -> Gold:
 
 @dataclass(frozen=True)
 class Folder:
-    """A lake on this disk, or wherever the Delta library finds it."""
+    """A lake, on this disk unless the Delta library has options for another store."""
 
     root: str
-    storage_options: dict[str, str]
-
-    @classmethod
-    def at(cls, path: Path) -> Folder:
-        """A lake in a folder."""
-        return cls(str(path), {})
+    storage_options: dict[str, str] = field(default_factory=dict)
 
     def uri(self, path: str) -> str:
         """The address of a table."""
         return f"{self.root}/{path}"
+
+    def refresh(self, gold: Gold | None = None, **how: Any) -> Refreshed:
+        """Bring the sales up to silver."""
+
+        async def options() -> dict[str, str]:
+            return self.storage_options
+
+        store = LakeStore(self.root, options)
+        try:
+            return asyncio.run(GoldTable(gold or sales(), store, schema_of=schema_of).refresh(**how))
+        finally:
+            store.close()
 
     def table(self, path: str) -> DeltaTable:
         """A handle of a table."""
@@ -101,10 +100,6 @@ class Folder:
         con.register("found", found)
         return sorted(con.execute("select * from found").fetchall())
 
-    def gold(self, gold: Gold | None = None) -> GoldTable:
-        """The sales, with the types of what isn't there yet."""
-        return GoldTable(gold or sales(), self, columns_of=lambda _: COLUMNS)
-
 
 @dataclass(frozen=True)
 class Silver:
@@ -115,10 +110,9 @@ class Silver:
 
     def append(self, *rows: tuple[int, str, str, str, int, str], mode: Any = "append") -> None:
         """Rows of sequence, key, time, country, units, total, in one commit."""
-        key, at = ("orderId", "placedAt") if self.name == ORDERS else ("creditNoteId", "creditedAt")
         write_deltalake(
             self.lake.uri(f"silver/{self.name}"),
-            arrow(key, at, rows),
+            arrow(*NAMES[self.name], rows),
             mode=mode,
             storage_options=self.lake.storage_options,
         )
@@ -128,10 +122,15 @@ def arrow(key: str, at: str, rows: Sequence[tuple[int, str, str, str, int, str]]
     """Rows as silver has them."""
     con = duckdb.connect()
     con.execute(
-        f'create table t (sequence bigint, "{key}" varchar, "{at}" timestamptz, country varchar, units bigint, '
-        "total decimal(18,6))"
+        f'create table t (log_sequence bigint, "{key}" varchar, "{at}" timestamptz, country varchar, units bigint, '
+        "total decimal(18,6), sequence bigint)"
     )
     if rows:
-        made = [(a, b, datetime.fromisoformat(c).astimezone(UTC), d, e, Decimal(f)) for a, b, c, d, e, f in rows]
-        con.executemany("insert into t values (?, ?, ?, ?, ?, ?)", made)
+        made = [(a, b, datetime.fromisoformat(c).astimezone(UTC), d, e, Decimal(f), a) for a, b, c, d, e, f in rows]
+        con.executemany("insert into t values (?, ?, ?, ?, ?, ?, ?)", made)
     return Table.from_arrow(con.table("t"))
+
+
+def schema_of(name: str) -> Schema:
+    """The schema of a silver table."""
+    return arrow(*NAMES[name], ()).schema

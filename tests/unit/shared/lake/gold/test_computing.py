@@ -33,7 +33,7 @@ def computed(sql: str = SQL, *, days: Any = None, memory_mb: int = 64, **changes
 
 
 def tables() -> Mapping[str, Table]:
-    return {ORDERS: arrow("orderId", "placedAt", [ONE]), CREDITS: arrow("creditNoteId", "creditedAt", [])}
+    return {ORDERS: arrow("order_id", "placed_at", [ONE]), CREDITS: arrow("credit_note_id", "credited_at", [])}
 
 
 def test_types_are_those_of_the_row() -> None:
@@ -44,7 +44,7 @@ def test_types_are_those_of_the_row() -> None:
     ("sql", "what"),
     [
         ("select * from nowhere", "Table with name nowhere does not exist"),
-        ("select placedAt from order_accepted", "placedAt"),
+        ("select placed_at from order_accepted", "placed_at"),
         ("selec 1", "syntax error"),
         ("select 1; select 2", "isn't one SELECT"),
         ("", "isn't one SELECT"),
@@ -138,8 +138,8 @@ def test_a_time_as_text_has_a_day_too() -> None:
     import duckdb
 
     text = duckdb.connect().sql(
-        "select 0::bigint as sequence, 'a' as orderId, '2010-12-01T08:00:00Z' as placedAt, 'France' as country, "
-        "1::bigint as units, 2::decimal(18,6) as total"
+        "select 0::bigint as sequence, 0::bigint as log_sequence, 'a' as order_id, "
+        "'2010-12-01T08:00:00Z' as placed_at, 'France' as country, 1::bigint as units, 2::decimal(18,6) as total"
     )
     computing = Computing.begin(sales(), None)
     found = computing.rows({**tables(), ORDERS: Table.from_arrow(text)})
