@@ -43,6 +43,7 @@ _MODULES = (
     "lake",
     "gold",
     "sharing",
+    "datasets",
 )
 
 _LOADED = [import_module(f"{__package__}.{name}") for name in _MODULES]

@@ -1,5 +1,6 @@
 """Payloads of any size in Blob storage: uploaded once, read back checked, swept when nobody refers to them."""
 
+from .files import BlobFiles
 from .foreign import ForeignBlobs
 from .links import LentKey, Links, ReadLinks
 from .reference import BlobChanged, BlobMissing, BlobReference
@@ -11,6 +12,7 @@ from .values import BodyStore, ValueStore
 __all__ = [
     "MAX_PAYLOAD",
     "BlobChanged",
+    "BlobFiles",
     "BlobMissing",
     "BlobReference",
     "BlobStore",
