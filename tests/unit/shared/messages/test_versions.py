@@ -89,7 +89,8 @@ async def test_a_step_that_fails_or_gives_no_object_makes_the_message_invalid() 
     def broken(data: dict[str, Any]) -> dict[str, Any]:
         return data["lines"]  # type: ignore[no-any-return]
 
-    for lines in ([], None, {}):
+    empty: tuple[Any, ...] = ([], None, {})
+    for lines in empty:
         outcome = await run(made, "payment.made", {"lines": lines}, version="0.9")
         assert outcome.invalid is not None
 
