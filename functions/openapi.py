@@ -250,6 +250,7 @@ def operation_docs() -> dict[str, Any]:
                 reference("schemas", "Operation"),
                 Retry_After="RetryAfter",
                 Preference_Applied="PreferenceApplied",
+                Sluice_Version="Version",
             ),
             **_errors(s404="NotFound"),
         },
@@ -302,8 +303,21 @@ def row_docs(view: str, models: Sequence[type[BaseModel]]) -> dict[str, Any]:
         "operationId": f"get{singular(view)}",
         "summary": f"Read: {view}",
         "tags": ["read"],
-        "parameters": [_in("path", "key", {"type": "string", "minLength": 1, "maxLength": 128})],
-        "responses": {"200": _answer("Found.", _row(models), ETag="ETag"), **_NOT_READ, **_errors(s404="NotFound")},
+        "parameters": [
+            _in("path", "key", {"type": "string", "minLength": 1, "maxLength": 128}),
+            _in(
+                "header",
+                "Sluice-Min-Version",
+                {"type": "string", "pattern": "^[0-9]{1,18}$"},
+                "The `Sluice-Version` that the row has to have at least, as the operation's answer says it; else 412.",
+            ),
+            _in("header", "Prefer", {"type": "string"}, "`wait=20` waits for that version, 20 s at most."),
+        ],
+        "responses": {
+            "200": _answer("Found.", _row(models), ETag="ETag", Sluice_Version="Version"),
+            **_NOT_READ,
+            **_errors(s404="NotFound"),
+        },
     }
 
 

@@ -193,6 +193,10 @@ HEADERS: dict[str, dict[str, Any]] = {
     "Challenge": {"description": "How to say who is calling (RFC 6750).", "schema": {"type": "string"}},
     "Location": {"description": "Where to ask what became of this request.", "schema": {"type": "string"}},
     "PreferenceApplied": {"description": "How long was waited (RFC 7240).", "schema": {"type": "string"}},
+    "Version": {
+        "description": "The number of the newest event that the row has, or that the operation has published.",
+        "schema": {"type": "string"},
+    },
     "OperationId": {"description": "The operation's id.", "schema": {"type": "string"}},
     "OperationRequest": {"description": "This request under that id.", "schema": {"type": "string"}},
 }
