@@ -262,6 +262,7 @@ def command_schemas(handler: Handler) -> tuple[Named, Named]:
     """A command's envelope, and its CloudEvent, each under the name of its event type."""
     name = pascal(handler.event_type) + ("" if handler.version == "1.0" else f"V{pascal(handler.version)}")
     source = {"type": "string", "minLength": 1, "maxLength": 256}
+    data: Any = _ANYTHING if handler.described is None else Modelled(handler.described)
     envelope = _object(
         {
             "messageId": _MESSAGE_ID,
@@ -269,7 +270,7 @@ def command_schemas(handler: Handler) -> tuple[Named, Named]:
             "source": source,
             "eventType": _constant(handler.event_type),
             "version": _constant(handler.version),
-            "data": Modelled(handler.model),
+            "data": data,
         }
     )
     event = _object(
@@ -278,7 +279,7 @@ def command_schemas(handler: Handler) -> tuple[Named, Named]:
             "id": source,
             "source": source,
             "type": _constant(handler.event_type),
-            "data": Modelled(handler.model),
+            "data": data,
             "time": _TIME,
             "dataschema": _constant(f"urn:sluice:{handler.event_type}:{handler.version}"),
             "datacontenttype": _constant("application/json"),
