@@ -144,7 +144,7 @@ class VersionFeed:
         *,
         kept_from: int | None = None,
     ) -> Applied:
-        """Apply what a source has; it is left at a gap where the log, from `kept_from` on, has some of what it lacks."""
+        """Apply what a source has; it is left at a gap of which the log, from `kept_from` on, has some."""
         waiting: list[StreamEvent] = []
         size = 0
         async with aclosing(source) as chunks:
