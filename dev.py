@@ -49,6 +49,7 @@ usage: python3 dev.py COMMAND [options]
   jobs      show when each scheduled job ran, how that went, and when it runs next: [--json]
   erase     forget a person: SUBJECT [--kind customer] [--dry-run] --by WHO --reason WHY
   polls     show how far each poll of a partner has come; NAME --to POSITION --reason WHY has it begin elsewhere
+  views     make a view anew from its events, or go back: rebuild NAME [--to VERSION] | rollback NAME | drop NAME
   distrust-key  take no token under a signing key from now on, on all instances: KID --reason WHY; alone it lists them
   trust-key     take tokens under it again: KID
   partners  record what a partner answers, replay it, report how it differs: record | replay | contract
@@ -152,6 +153,7 @@ VERBS = {
     "distrust-key": Verb(LOCAL, False, operate("distrust-key"), in_project=True),
     "trace": Verb(LOCAL, False, operate("trace"), in_project=True),
     "trust-key": Verb(LOCAL, False, operate("trust-key"), in_project=True),
+    "views": Verb(LOCAL, False, operate("views"), in_project=True),
     "chaos": Verb(LOCAL, True, module("local.chaos")),
     "fuzz": Verb(LOCAL, True, module("local.fuzz")),
     "partners": Verb(LOCAL, False, partners),

@@ -24,6 +24,7 @@ VERBS = {
     "polls": ("ops.polls:main", "show or set how far each poll of a partner has come"),
     "distrust-key": ("ops.distrusting:distrust", "take no token under a signing key from now on"),
     "trace": ("ops.tracing:main", "show a message's whole way, with its waits"),
+    "views": ("ops.views:main", "make a view anew from its events, serve it, or go back to the version before"),
     "trust-key": ("ops.distrusting:trust", "take tokens under it again"),
 }
 """Each verb's command line, as `module:function`, and what it is for."""

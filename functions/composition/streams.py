@@ -17,7 +17,7 @@ from .composition import Composition
 from .declaring import Access, Hub, Need, Table
 from .platform import platform
 
-__all__ = ["Consumer", "capability", "stream_consumer"]
+__all__ = ["POSITIONS", "Consumer", "capability", "event_log", "stream_consumer", "stream_positions"]
 
 POSITIONS = Table(name="streampositions")
 _EVERY = "1m"
@@ -75,13 +75,10 @@ def stream_consumer(
     """
 
     def positions(composition: Composition) -> Positions:
-        settings = composition.settings
-        table = composition.get(platform).table(POSITIONS.name)
-        return composition.closing(Positions(table, hub=settings.resolved(hub.name), group=settings.resolved(group)))
+        return composition.closing(stream_positions(composition, hub, composition.settings.resolved(group)))
 
     def log(composition: Composition) -> HubLog:
-        clients, hub_name = composition.get(platform), composition.settings.resolved(hub.name)
-        return HubLog(lambda: clients.event_reader(hub_name))
+        return event_log(composition, hub)
 
     def consumer(composition: Composition) -> StreamConsumer:
         return StreamConsumer(name, apply, composition.get(positions), composition.get(log))
@@ -106,6 +103,18 @@ def stream_consumer(
     )
     check = Check(ask=lag, app=AppName.STREAMS, interval=30, timeout=5, threshold=3, weight=0)
     return Consumer(function=function, job=job, lag=check, hub=hub)
+
+
+def stream_positions(composition: Composition, hub: Hub, group: str) -> Positions:
+    """How far a consumer of a hub is; whoever asks closes it."""
+    table = composition.get(platform).table(POSITIONS.name)
+    return Positions(table, hub=composition.settings.resolved(hub.name), group=group)
+
+
+def event_log(composition: Composition, hub: Hub) -> HubLog:
+    """What a hub holds."""
+    clients, name = composition.get(platform), composition.settings.resolved(hub.name)
+    return HubLog(lambda: clients.event_reader(name))
 
 
 def _judged(lag: Lag) -> Mapping[str, Any]:

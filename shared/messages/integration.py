@@ -4,7 +4,8 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
 
@@ -250,6 +251,10 @@ class Integration(Declared):
         `GET /api/<into>/{key}` answers with the newest row; the row replaces the one before, so that a
         event delivered twice changes nothing.
 
+        With a second parameter, the row so far or None, events of several types make one row together: each event of a
+        key is applied once, in the order in which the key's events were published. A function that may return None
+        deletes the row by it.
+
         Parameters
         ----------
         find_by:
@@ -266,8 +271,14 @@ class Integration(Declared):
             model = _model_of(call, self.name)
             if inspect.iscoroutinefunction(call):
                 raise TypeError(f"{self.name}.{call.__name__} must be a plain function: a projection does no I/O")
-            returned = get_type_hints(call).get("return")
-            shown = returned if isinstance(returned, type) and issubclass(returned, BaseModel) else None
+            hints, parameters = get_type_hints(call), list(inspect.signature(call).parameters)
+            shown, deletes = _row_of(hints.get("return"))
+            folds = len(parameters) == 2
+            if folds and (shown is None or _row_of(hints.get(parameters[1])) != (shown, True)):
+                raise TypeError(
+                    f"{self.name}.{call.__name__}: annotate its second parameter, the row so far, and what it returns: "
+                    "both with the row's model, the parameter with `| None`"
+                )
             for checked in (model, shown):
                 if checked is not None:
                     _check_erasable(checked)
@@ -281,6 +292,8 @@ class Integration(Declared):
                     if find_by is None
                     else tuple(one if isinstance(one, str) else (*one,) for one in find_by),
                     key=key,
+                    folds=folds,
+                    deletes=deletes,
                     call=call,
                 )
             )
@@ -458,6 +471,13 @@ def _model_of(call: Callable[..., Any], owner: str) -> type[BaseModel]:
     if not (isinstance(model, type) and issubclass(model, BaseModel)):
         raise TypeError(f"{owner}.{name}: annotate the first parameter with a pydantic model")
     return model
+
+
+def _row_of(annotation: Any) -> tuple[type[BaseModel] | None, bool]:
+    """The model that an annotation names, if it does, and whether it says that there may be none."""
+    options = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+    models = [one for one in options if isinstance(one, type) and issubclass(one, BaseModel)]
+    return (models[0] if len(models) == 1 else None), NoneType in options
 
 
 def _check_key(model: type[BaseModel], key: str) -> None:

@@ -203,6 +203,10 @@ class Projection:
         The indexes by which the view is queried, each a field or several; None where it isn't.
     key:
         The row's field (by its JSON name) that holds its key, where it is declared.
+    folds:
+        The function takes the row so far too.
+    deletes:
+        It may return None, which deletes the row.
     """
 
     event_type: str
@@ -211,7 +215,9 @@ class Projection:
     shown: type[BaseModel] | None = None
     find_by: tuple[str | tuple[str, ...], ...] | None = None
     key: str | None = None
-    call: Callable[[Any], BaseModel]
+    folds: bool = False
+    deletes: bool = False
+    call: Callable[..., BaseModel | None]
 
     @cached_property
     def plan(self) -> Plan:
@@ -289,11 +295,16 @@ class Registry:
             for projection in integration.projections:
                 _check_path(projection.view)
                 self._projections.setdefault(projection.event_type, []).append(projection)
-
             for rotation in integration.rotations:
                 if rotation.secret.lower() in self._rotations:
                     raise ValueError(f"the secret {rotation.secret} is rotated twice")
                 self._rotations[rotation.secret.lower()] = rotation
+        for view in self.folded:
+            if len(self.shown(view)) != 1 or any(one.shown is None for one in self.projections_into(view)):
+                raise ValueError(
+                    f"the read model {view}: a projection takes the row so far or deletes it, so all of them say that "
+                    "they return the same model"
+                )
         names = [gold.name for gold in self.golds]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"gold.{twice[0]} is declared twice")
@@ -375,6 +386,12 @@ class Registry:
     def projections_into(self, view: str) -> list[Projection]:
         """What makes the rows of a read model."""
         return [one for found in self._projections.values() for one in found if one.view == view]
+
+    @cached_property
+    def folded(self) -> frozenset[str]:
+        """The read models whose rows depend on what they were: each event is applied to them once, in its turn."""
+        every = (one for found in self._projections.values() for one in found)
+        return frozenset(one.view for one in every if one.folds or one.deletes)
 
     @cached_property
     def protects(self) -> bool:

@@ -9,7 +9,7 @@ partition's entries are looked through for those that lead to it, and the partit
 """
 
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -18,7 +18,8 @@ from shared.tables import Entity, Query, Table, Upsert
 
 from .indexes import COUNTER, ENTRY, MARKER, ViewIndexes
 from .planning import ALL_ROWS, place_order
-from .views import DECLARATION, ReadModels, partitions_of
+from .row_writes import DECLARATION, partitions_of
+from .views import ReadModels
 
 __all__ = ["Indexed", "Indexer"]
 
@@ -43,21 +44,30 @@ class Indexer:
     ----------
     table:
         The one of `rows`, for the marks.
+    places_of:
+        Under which names the rows of a view lie, all of its versions; without, under its own.
     """
 
     def __init__(
-        self, table: Table, rows: ReadModels, declared: Mapping[str, ViewIndexes], *, now: Callable[[], datetime]
+        self,
+        table: Table,
+        rows: ReadModels,
+        declared: Mapping[str, ViewIndexes],
+        *,
+        now: Callable[[], datetime],
+        places_of: Callable[[str], Awaitable[Sequence[str]]] | None = None,
     ) -> None:
         self._table = table
         self._rows = rows
         self._declared = declared
         self._now = now
+        self._places_of = places_of or _own_name
 
     async def run(self, time_left: Callable[[], float]) -> Indexed:
         """Go on where the last run ended, while there is time (seconds)."""
         seen = changed = 0
         for view, declared in self._declared.items():
-            for partition in partitions_of(view):
+            for partition in [one for place in await self._places_of(view) for one in partitions_of(place)]:
                 if time_left() <= 0:
                     return Indexed(seen, changed, False)
                 done = await self._partition(declared, partition, time_left)
@@ -143,3 +153,7 @@ class Indexer:
         await self._table.submit(
             [Upsert({**mark, "PartitionKey": partition, "RowKey": MARKER, "declaration": declared.declaration})]
         )
+
+
+async def _own_name(view: str) -> Sequence[str]:
+    return (view,)

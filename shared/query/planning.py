@@ -12,7 +12,7 @@ from .filters import All, Compare, Filter, InvalidQuery, Matches, OneOf, Some
 from .indexes import Field, Index, ViewIndexes, counter, encoded
 from .properties import Kind, Value
 
-__all__ = ["MAX_RANGES", "Plan", "Range", "counters_of", "place_order", "plan"]
+__all__ = ["ALL_ROWS", "MAX_RANGES", "Plan", "Range", "counters_of", "place_order", "plan"]
 
 MAX_KEY = 128
 """Characters of the longest key that a row may have."""

@@ -6,15 +6,15 @@ from typing import Any
 
 from opentelemetry.trace import SpanKind
 
-from shared.classification import plan_of
 from shared.dead_letters import DeadLetterStore
-from shared.messages import CloudEvent, ErrorCode, Projection, Registry
-from shared.privacy import EncryptedModel, FieldProtection
-from shared.state import pack
+from shared.messages import CloudEvent, ErrorCode, Registry
+from shared.privacy import FieldProtection
 from shared.streams import StreamEvent, StreamReader
-from shared.telemetry import hiding, messaging, span
+from shared.telemetry import messaging, span
 
-from .views import ReadModels, ViewRow
+from .projecting import projected
+from .row_writes import ViewChange, ViewRow
+from .views import ReadModels
 
 __all__ = ["Projector"]
 
@@ -62,25 +62,8 @@ class Projector:
         with span("process events", kind=SpanKind.CONSUMER, **about, attributes=attributes):
             await self._reader.store(delivered, self._views.put)
 
-    async def _rows(self, event: CloudEvent) -> list[ViewRow]:
-        return [await self._row(event, one) for one in self._registry.projections(event.type)]
-
-    async def _row(self, event: CloudEvent, projection: Projection) -> ViewRow:
-        data = await self._reader.decrypt(event, projection.model)
-        with hiding(data):
-            row = projection.call(data)
-        if projection.shown is None and plan_of(type(row)).protects:
-            raise TypeError(f"the projection into {projection.view} says nothing of its row: annotate what it returns")
-        if self._fields is None:
-            stored = EncryptedModel(row.model_dump_json(by_alias=True), {})
-        else:
-            stored = await self._fields.encrypt(row, ("view", projection.view, event.subject))
-        pack(stored.text)  # a row that no table holds is this event's failure, not the batch's
-        return ViewRow(
-            view=projection.view,
-            key=event.subject,
-            value=stored.text,
-            event_id=event.id,
-            sequence=event.sequence,
-            tokens=stored.tokens,
-        )
+    async def _rows(self, event: CloudEvent) -> list[ViewRow | ViewChange]:
+        return [
+            await projected(event, one, self._registry, self._reader.decrypt, self._fields)
+            for one in self._registry.projections(event.type)
+        ]

@@ -6,18 +6,17 @@ the row lists, and counters. A counter is the sum over the partitions.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from pydantic_core import from_json
 
 from shared.privacy import token_name
-from shared.state import bucket_of, pack, row_safe, unpack
+from shared.state import row_safe, unpack
 from shared.tables import (
-    MAX_OPERATIONS,
     Condition,
     Conflict,
     Create,
@@ -27,46 +26,34 @@ from shared.tables import (
     Query,
     Replace,
     Table,
-    Upsert,
     again_on_conflict,
 )
 
 from .indexes import COUNTER, MARKER, ViewIndexes
 from .merging import Found, merged
 from .planning import ALL_ROWS, Range, place_order
+from .row_writes import (
+    DECLARATION,
+    TOKEN_ENTRY,
+    ViewChange,
+    ViewRow,
+    Written,
+    groups,
+    lines,
+    partition_of,
+    partitions_of,
+    tombstone_key,
+    written_again,
+)
 
-__all__ = ["Page", "ReadModels", "StoredRow", "ViewRow"]
+__all__ = ["Page", "ReadModels", "StoredRow", "is_row"]
 
-_SHARDS = 16
-_GROUP = 50
-_GROUP_BYTES = 1024 * 1024
-"""Characters and bytes of values: three bytes each on the wire still fit the 4 MiB of a transaction."""
 _TRIES, _AT_ONCE = 20, 64
+_CHANGED = 50
+"""Rows that are read at once to be changed: of the largest, 50 MiB."""
 _LOOK = 1_000
 _ENTRIES = 50
 """That are taken from one row at once: they fit a transaction with what it gets."""
-DECLARATION = "declaration"
-"""Column of a row: the declaration by which it is indexed; without it, entries that it doesn't list may lead to it."""
-_INDEX = "%3A"
-"""How the row keys of the index begin: never a row's own, since `row_safe` doesn't encode a colon."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ViewRow:
-    """One row of a view; `value` is its JSON, with protected fields encrypted.
-
-    Attributes
-    ----------
-    tokens:
-        By JSON name the tokens under which the row is found.
-    """
-
-    view: str
-    key: str
-    value: str
-    event_id: str
-    sequence: int
-    tokens: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -92,75 +79,138 @@ class ReadModels:
     ----------
     indexes:
         What is declared, by view.
+    place_of:
+        Under which name the rows of a view lie, where several versions of it are kept; without, under its own.
     """
 
-    def __init__(self, table: Table, indexes: Mapping[str, ViewIndexes] | None = None) -> None:
+    def __init__(
+        self,
+        table: Table,
+        indexes: Mapping[str, ViewIndexes] | None = None,
+        *,
+        place_of: Callable[[str], Awaitable[str]] | None = None,
+    ) -> None:
         self._table = table
         self._indexes = indexes or {}
+        self._place_of = place_of or _own_name
         self._at_once = asyncio.Semaphore(_AT_ONCE)
 
-    async def put(self, rows: Sequence[ViewRow]) -> None:
+    async def put(self, rows: Sequence[ViewRow | ViewChange]) -> None:
         """Have every row hold its newest event: one with a lower sequence than the stored one changes nothing.
 
         So a repeated batch, a replayed event or two instances on one partition for a moment can't turn a row back.
+        Changes are made in their order, each once.
         """
         newest: dict[tuple[str, str], ViewRow] = {}
+        changes: dict[tuple[str, str], list[ViewChange]] = {}
         for row in rows:
             named = (row.view, row.key)
-            if named not in newest or row.sequence >= newest[named].sequence:
+            if isinstance(row, ViewChange):
+                changes.setdefault(named, []).append(row)
+            elif named not in newest or row.sequence >= newest[named].sequence:
                 newest[named] = row
-        partitions: dict[str, list[_Written]] = {}
+        places = {view: await self._place_of(view) for view in {view for view, _ in (*newest, *changes)}}
+        partitions: dict[str, list[Written]] = {}
         for row in newest.values():
-            partitions.setdefault(_partition(row.view, row.key), []).append(self._written(row))
+            one = self._written(row, partition_of(places[row.view], row.key))
+            partitions.setdefault(one.partition, []).append(one)
+        changed: dict[str, list[list[ViewChange]]] = {}
+        for (view, key), own in changes.items():
+            changed.setdefault(partition_of(places[view], key), []).append(own)
         async with asyncio.TaskGroup() as tasks:
             for found in partitions.values():
-                tasks.create_task(self._put_all(_groups(found)))
+                tasks.create_task(self._put_all(groups(found)))
+            for partition, several in changed.items():
+                tasks.create_task(self._change_all(partition, several))
 
-    def _written(self, row: ViewRow) -> "_Written":
+    def _written(self, row: ViewRow, partition: str, *, is_gone: bool = False, graves: int = 0) -> Written:
         declared = self._indexes.get(row.view)
         if declared is None:
-            return _Written(row, [], [], None)
-        return _Written(row, *declared.entries(from_json(row.value), row.key), declared.declaration)
+            return Written(partition, row, [], [], None, graves, is_gone)
+        entries, counters = ([], []) if is_gone else declared.entries(from_json(row.value), row.key)
+        moves = graves + (declared.writes if row.sequence > 1 else 0)
+        return Written(partition, row, entries, counters, declared.declaration, moves, is_gone)
 
-    async def _put_all(self, groups: Sequence[Sequence["_Written"]]) -> None:
+    async def _put_all(self, groups: Sequence[Sequence[Written]]) -> None:
         """One after the other: they share the partition's counters."""
         for group in groups:
             await self._put(group)
 
-    async def _put(self, rows: Sequence["_Written"]) -> None:
+    async def _put(self, rows: Sequence[Written]) -> None:
         """A key's first event is created without a look; only what was stored before is read."""
         try:
-            await self._write(rows, await self._known([one.row for one in rows if one.row.sequence > 1]))
+            await self._write(rows, await self._known([one for one in rows if one.row.sequence > 1]))
         except Conflict:
 
             async def put() -> None:
-                await self._write(rows, await self._known([one.row for one in rows]))
+                await self._write(rows, await self._known(rows))
 
             first = rows[0].row
             await again_on_conflict(put, subject=f"the row {first.view}/{first.key}, or one beside it,", tries=_TRIES)
 
-    async def _known(self, rows: Sequence[ViewRow]) -> dict[str, Entity]:
+    async def _change_all(self, partition: str, changes: Sequence[list[ViewChange]]) -> None:
+        for start in range(0, len(changes), _CHANGED):
+            await self._change(partition, changes[start : start + _CHANGED])
+
+    async def _change(self, partition: str, changes: Sequence[list[ViewChange]]) -> None:
+        """Change some keys' rows; even a key's first event may have been followed by one that deleted the row."""
+
+        async def change() -> None:
+            await self._apply(partition, changes)
+
+        first = changes[0][0]
+        await again_on_conflict(change, subject=f"the row {first.view}/{first.key}, or one beside it,", tries=_TRIES)
+
+    async def _apply(self, partition: str, changes: Sequence[list[ViewChange]]) -> None:
+        keys = [own[0].key for own in changes]
+        known = await self._read([(partition, of(key)) for key in keys for of in (row_safe, tombstone_key)], ())
+        written = [
+            one
+            for own in changes
+            if (one := await self._changed(partition, own, known.get(row_safe(own[0].key)), known)) is not None
+        ]
+        for group in groups(written):
+            await self._write(group, known)
+
+    async def _changed(
+        self, partition: str, own: Sequence[ViewChange], stored: Entity | None, known: Mapping[str, Entity]
+    ) -> Written | None:
+        """A key's row after some events; None where all of them were applied before."""
+        rows = (stored, known.get(tombstone_key(own[0].key)))
+        last = max((int(one.get("sequence", 0)) for one in rows if one is not None), default=-1)
+        text = None if stored is None else unpack(stored)
+        made, newest = None, None
+        for one in own:
+            if one.sequence > last:
+                made, newest, last = await one.apply(text), one, one.sequence
+                text = None if made is None else made.text
+        if newest is None:
+            return None
+        row = ViewRow(
+            view=newest.view,
+            key=newest.key,
+            value=text or "",
+            event_id=newest.event_id,
+            sequence=newest.sequence,
+            tokens={} if made is None else made.tokens,
+        )
+        return self._written(row, partition, is_gone=made is None, graves=1)
+
+    async def _known(self, rows: Sequence[Written]) -> dict[str, Entity]:
         columns = ("PartitionKey", "RowKey", "sequence", "indexed", "counted", DECLARATION)
-        return await self._read([(_partition(row.view, row.key), row_safe(row.key)) for row in rows], columns)
+        return await self._read([(one.partition, row_safe(one.row.key)) for one in rows], columns)
 
     async def _read(self, keys: Sequence[tuple[str, str]], columns: Sequence[str]) -> dict[str, Entity]:
         found = await asyncio.gather(*(self._table.get(*key, select=columns) for key in keys))
         return {key: entity for (_, key), entity in zip(keys, found, strict=True) if entity is not None}
 
-    async def _write(self, rows: Sequence["_Written"], known: Mapping[str, Entity]) -> None:
+    async def _write(self, rows: Sequence[Written], known: Mapping[str, Entity]) -> None:
         """One transaction; a conflict where a row is there already or has changed since it was read."""
         operations: list[Operation] = []
         counted: Counter[str] = Counter()
         for one in rows:
-            stored = known.get(row_safe(one.row.key))
-            if stored is None:
-                operations.append(Create(one.columns()))
-            elif one.row.sequence > int(stored.get("sequence", 0)):
-                operations.append(Replace(one.columns(known=DECLARATION in stored), stored.etag))
-            else:
-                continue
-            operations += [Upsert(entry) for entry in _entries(one.row)]
-            operations += one.moved(stored, counted)
+            key = one.row.key
+            operations += one.operations(known.get(row_safe(key)), known.get(tombstone_key(key)), counted)
         if operations:
             operations += await self._counters(operations[0].row["PartitionKey"], counted)
             await self._table.submit(operations)
@@ -187,7 +237,7 @@ class ReadModels:
             stored = await self._table.get(partition, row_key)
             if stored is None or stored.get(DECLARATION) == declared.declaration:
                 return False
-            one, counted = _again(declared, stored), Counter[str]()
+            one, counted = written_again(declared, stored), Counter[str]()
             columns, moved = one.columns(known=DECLARATION in stored), one.moved(stored, counted)
             counters = await self._counters(partition, counted)
             await self._table.submit([Replace(columns, stored.etag), *moved, *counters])
@@ -209,7 +259,7 @@ class ReadModels:
         stored = await self._table.get(partition, row["RowKey"])
         if stored is None or int(stored["sequence"]) != int(row["sequence"]):
             return stored is None
-        one, counted = _again(declared, stored), Counter[str]()
+        one, counted = written_again(declared, stored), Counter[str]()
         whole = len(entries) <= _ENTRIES
         moved = one.moved(stored, counted, before=entries[:_ENTRIES])
         try:
@@ -231,7 +281,7 @@ class ReadModels:
             query = Query(partition=partition, first=one.first, end=one.end, select=["counted"])
             async with aclosing(self._table.query(query)) as rows:
                 async for row in rows:
-                    counted.update(_lines(row, "counted"))
+                    counted.update(lines(row, "counted"))
                     seen += 1
                     if seen % _LOOK == 0 and time_left() <= 0:
                         return False
@@ -253,30 +303,38 @@ class ReadModels:
 
     async def read(self, view: str, key: str) -> StoredRow | None:
         """A row and its version, or None."""
-        row = await self._table.get(_partition(view, key), row_safe(key))
-        return None if row is None else StoredRow(unpack(row), str(row.etag), row.modified)
+        place = await self._place_of(view)
+        row = await self._table.get(partition_of(place, key), row_safe(key))
+        return None if row is None else StoredRow(unpack(row), f"{place}/{row.etag}", row.modified)
 
     async def version(self, view: str, key: str) -> str | None:
         """The version of a row, without the row; None where there is none."""
-        row = await self._table.get(_partition(view, key), row_safe(key), select=("RowKey",))
-        return None if row is None else str(row.etag)
+        place = await self._place_of(view)
+        row = await self._table.get(partition_of(place, key), row_safe(key), select=("RowKey",))
+        return None if row is None else f"{place}/{row.etag}"
 
-    def found(self, view: str, ranges: Sequence[Range], *, after: str | None, size: int) -> AsyncGenerator[Found, None]:
+    async def found(
+        self, view: str, ranges: Sequence[Range], *, after: str | None, size: int
+    ) -> AsyncGenerator[Found, None]:
         """Index entries, or the rows themselves, in order, from a place on."""
         entries = bool(ranges) and ranges[0].before != ""
-        return merged(
+        rows = merged(
             self._table,
-            partitions_of(view),
+            partitions_of(await self._place_of(view)),
             ranges,
             after=after,
             select=["RowKey", "key"] if entries else [],
             size=size,
             at_once=self._at_once,
         )
+        async with aclosing(rows):
+            async for one in rows:
+                yield one
 
     async def count(self, view: str, counters: Sequence[str]) -> int:
         """The sum of some counters."""
-        places = [(partition, name) for partition in partitions_of(view) for name in counters]
+        partitions = partitions_of(await self._place_of(view))
+        places = [(partition, name) for partition in partitions for name in counters]
 
         async def rows(partition: str, name: str) -> int:
             async with self._at_once:
@@ -290,12 +348,9 @@ class ReadModels:
 
         The index is written with its rows; of entries that an earlier value of a row left behind nothing is returned.
         """
+        partitions = partitions_of(await self._place_of(view))
         found = await asyncio.gather(
-            *(
-                self._indexed(partition, name, token, top, after)
-                for partition in partitions_of(view)
-                for token in tokens
-            )
+            *(self._indexed(partition, name, token, top, after) for partition in partitions for token in tokens)
         )
         keys = sorted({key for group in found for key in group}, key=lambda key: place_order(row_safe(key)))
         page, more = keys[:top], len(keys) > top or any(len(group) == top for group in found)
@@ -310,7 +365,7 @@ class ReadModels:
         )
 
     async def _indexed(self, partition: str, name: str, token: str, top: int, after: str) -> list[str]:
-        prefix = f"{_INDEX}{name}:{token}:"
+        prefix = f"{TOKEN_ENTRY}{name}:{token}:"
         query = Query(
             partition=partition,
             end=f"{prefix[:-1]};",
@@ -336,114 +391,5 @@ def is_row(columns: Mapping[str, Any]) -> bool:
     return "eventId" in columns
 
 
-def partitions_of(view: str) -> list[str]:
-    """The partitions of a view."""
-    return [f"{view}:{shard:02d}" for shard in range(_SHARDS)]
-
-
-def _partition(view: str, key: str) -> str:
-    return f"{view}:{bucket_of(key, _SHARDS):02d}"
-
-
-@dataclass(frozen=True, slots=True)
-class _Written:
-    """A row, and the row keys of its index entries and of the counters that count it."""
-
-    row: ViewRow
-    entries: Sequence[str]
-    counters: Sequence[str]
-    declaration: str | None
-
-    @property
-    def writes(self) -> int:
-        """Operations at most, without those on the counters of `counters`: a later event moves what was there."""
-        later = len(self.entries) + len(self.counters) if self.row.sequence > 1 else 0
-        return 1 + len(self.row.tokens) + len(self.entries) + later
-
-    def columns(self, *, known: bool = True) -> dict[str, Any]:
-        """The row itself; it lists its entries, so that whoever changes it finds them.
-
-        Parameters
-        ----------
-        known:
-            Whether nothing but its entries leads to it. It is unknown behind a release that keeps no indexes.
-        """
-        columns = _entity(self.row)
-        if self.declaration is not None:
-            columns |= {"indexed": "\n".join(self.entries), "counted": "\n".join(self.counters)}
-            columns |= {DECLARATION: self.declaration} if known else {}
-        return columns
-
-    def moved(
-        self, stored: Entity | None, counted: Counter[str], before: Sequence[str] | None = None
-    ) -> list[Operation]:
-        """The index entries to write and to delete, of those that the row had; tells the counters."""
-        before = _lines(stored, "indexed") if before is None else before
-        counters, old = set(self.counters), set(_lines(stored, "counted"))
-        counted.update(counters - old)
-        counted.subtract(old - counters)
-        partition = _partition(self.row.view, self.row.key)
-        own = [{"PartitionKey": partition, "RowKey": one} for one in self.entries if one not in before]
-        gone = [{"PartitionKey": partition, "RowKey": one} for one in sorted(set(before) - set(self.entries))]
-        return [*(Upsert({**one, "key": self.row.key}) for one in own), *(Delete(one) for one in gone)]
-
-
-def _lines(row: Entity | None, column: str) -> list[str]:
-    return [] if row is None else [one for one in str(row.get(column, "")).split("\n") if one]
-
-
-def _again(declared: ViewIndexes, stored: Entity) -> _Written:
-    """A stored row as it is written by what is declared now."""
-    row = ViewRow(
-        view=declared.view,
-        key=stored["key"],
-        value=unpack(stored),
-        event_id=stored["eventId"],
-        sequence=int(stored["sequence"]),
-    )
-    return _Written(row, *declared.entries(from_json(row.value), row.key), declared.declaration)
-
-
-def _groups(rows: Sequence[_Written]) -> list[list[_Written]]:
-    groups: list[list[_Written]] = []
-    size = operations = 0
-    counters: set[str] = set()
-    for one in rows:
-        more = 2 * len(one.row.value)
-        writes = one.writes + len(counters.union(one.counters)) - len(counters)
-        full = groups and (len(groups[-1]) == _GROUP or operations + writes > MAX_OPERATIONS)
-        if not groups or full or size + more > _GROUP_BYTES:
-            groups.append([])
-            size = operations = 0
-            counters = set()
-            writes = one.writes + len(one.counters)
-        groups[-1].append(one)
-        size += more
-        operations += writes
-        counters.update(one.counters)
-    return groups
-
-
-def _entries(row: ViewRow) -> list[dict[str, Any]]:
-    """The index's rows: beside the row itself, so that one transaction writes them."""
-    key = row_safe(row.key)
-    return [
-        {
-            "PartitionKey": _partition(row.view, row.key),
-            "RowKey": f"{_INDEX}{name}:{token}:{key}",
-            "key": row.key,
-            "sequence": row.sequence,
-        }
-        for name, token in row.tokens.items()
-    ]
-
-
-def _entity(row: ViewRow) -> dict[str, Any]:
-    return {
-        "PartitionKey": _partition(row.view, row.key),
-        "RowKey": row_safe(row.key),
-        "key": row.key,
-        "eventId": row.event_id,
-        "sequence": row.sequence,
-        **pack(row.value),
-    }
+async def _own_name(view: str) -> str:
+    return view

@@ -2,9 +2,22 @@
 aside."""
 
 from .consumer import StreamConsumer
-from .event_log import StreamEvent
+from .event_log import EventLog, Extent, LogUnavailable, StreamEvent
 from .lag import Lag, LagWatch
-from .positions import Positions
-from .reader import StreamReader
+from .positions import Position, Positions
+from .reader import StreamReader, decrypted, is_refusal
 
-__all__ = ["Lag", "LagWatch", "Positions", "StreamConsumer", "StreamEvent", "StreamReader"]
+__all__ = [
+    "EventLog",
+    "Extent",
+    "Lag",
+    "LagWatch",
+    "LogUnavailable",
+    "Position",
+    "Positions",
+    "StreamConsumer",
+    "StreamEvent",
+    "StreamReader",
+    "decrypted",
+    "is_refusal",
+]

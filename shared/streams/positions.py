@@ -1,9 +1,11 @@
 """How far a consumer is: the newest event of each partition up to which it has dealt with every one."""
 
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from shared.state import row_safe
-from shared.tables import Conflict, Create, Entity, Replace, Table
+from shared.tables import Conflict, Create, Delete, Entity, Replace, Table
 
 __all__ = ["Position", "Positions"]
 
@@ -61,6 +63,12 @@ class Positions:
                     return stored
                 wanted = replace(wanted, etag=None if stored is None else stored.etag)
         raise TimeoutError(f"the position in partition {partition} keeps changing")
+
+    async def forget(self, partitions: Iterable[str]) -> None:
+        """Have nobody know where the consumer was: it is no more."""
+        for partition in partitions:
+            with suppress(Conflict):  # there is none
+                await self._table.submit([Delete({"PartitionKey": self._consumer, "RowKey": partition})])
 
     def _row(self, partition: str, position: Position) -> dict[str, object]:
         return {

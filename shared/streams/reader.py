@@ -33,7 +33,7 @@ from shared.telemetry import Metrics, link_to, log_event, redacted_error
 
 from .event_log import StreamEvent
 
-__all__ = ["Delivered", "StreamReader"]
+__all__ = ["Delivered", "StreamReader", "decrypted", "is_refusal"]
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -134,13 +134,13 @@ class StreamReader:
         try:
             await put(made)
         except Exception as error:
-            if not _is_refusal(error):
+            if not is_refusal(error):
                 raise
             for received, event, own in delivered.parts:
                 try:
                     await put(own)
                 except Exception as refused:
-                    if not _is_refusal(refused):
+                    if not is_refusal(refused):
                         raise
                     await self._dead_letter(received, event, refused)
 
@@ -151,11 +151,7 @@ class StreamReader:
         ------
         ProtectionError, KeysUnavailable, ValidationError
         """
-        if self._fields is None:
-            text = clear_text(event.data, model)
-        else:
-            text = await self._fields.decrypt(event.data, model, ("event", event.id, event.type))
-        data = validate_json(model.model_validate_json, text.encode())
+        data, text = await decrypted(event, model, self._fields)
         if more := sum(1 for _ in unknown_fields(data, from_json(text))):
             Metrics.unknown_fields.add(more, event_type=event.type, version=event.version)
         return data
@@ -194,10 +190,24 @@ class StreamReader:
         return self._failure, redacted_error(error)
 
 
-def _is_refusal(error: BaseException) -> bool:
+async def decrypted(event: CloudEvent, model: type[M], fields: FieldProtection | None) -> tuple[M, str]:
+    """An event's data, its protected fields in clear, and its text.
+
+    Raises
+    ------
+    ProtectionError, KeysUnavailable, ValidationError
+    """
+    if fields is None:
+        text = clear_text(event.data, model)
+    else:
+        text = await fields.decrypt(event.data, model, ("event", event.id, event.type))
+    return validate_json(model.model_validate_json, text.encode()), text
+
+
+def is_refusal(error: BaseException) -> bool:
     """Whether a store can't take what it was given, whoever asks and whenever; of several errors all must say so."""
     if isinstance(error, BaseExceptionGroup):
-        return all(_is_refusal(one) for one in error.exceptions)
+        return all(is_refusal(one) for one in error.exceptions)
     if isinstance(error, ClientAuthenticationError):
         return False  # whatever its status: it tells of the app, and may be the identity's and not the store's
     if isinstance(error, HttpResponseError):

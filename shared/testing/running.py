@@ -153,8 +153,12 @@ class Memory:
         self._keep(work)
         await self.store.delete(work.bucket, [row["RowKey"] for row in work.outbox_rows()])
         for event in work.events:
-            for view, row in _rows(registry, event.type, event.data.encode()).items():
-                self._views[view, event.subject] = row
+            before = {view: row for (view, key), row in self._views.items() if key == event.subject}
+            for view, row in _rows(registry, event.type, event.data.encode(), before).items():
+                if row is None:
+                    self._views.pop((view, event.subject), None)
+                else:
+                    self._views[view, event.subject] = row
         return replace(
             nothing,
             saved=dict(work.saved),
@@ -232,25 +236,36 @@ def refusal(integration: Integration, event_type: str, data: Data, *, version: s
     return None
 
 
-def project(integration: Integration, event_type: str, data: Data) -> dict[str, BaseModel]:
+def project(
+    integration: Integration, event_type: str, data: Data, *, before: Mapping[str, BaseModel] | None = None
+) -> dict[str, BaseModel | None]:
     """The rows that an event makes, by read model; the event travels as JSON, as it does in the app.
+
+    Parameters
+    ----------
+    before:
+        By read model the row so far, for projections that take it. A row that the event deletes comes back as None.
 
     Raises
     ------
     LookupError
         The integration shows no such event.
     """
-    rows = _rows(Registry([integration]), event_type, _json(data))
+    rows = _rows(Registry([integration]), event_type, _json(data), before or {})
     if not rows:
         raise LookupError(f"{integration.name} has no projection of {event_type!r}")
     return rows
 
 
-def _rows(registry: Registry, event_type: str, data: bytes) -> dict[str, BaseModel]:
-    return {
-        projection.view: projection.call(validate_json(projection.model.model_validate_json, data))
-        for projection in registry.projections(event_type)
-    }
+def _rows(
+    registry: Registry, event_type: str, data: bytes, before: Mapping[str, BaseModel]
+) -> dict[str, BaseModel | None]:
+    rows: dict[str, BaseModel | None] = {}
+    for projection in registry.projections(event_type):
+        event = validate_json(projection.model.model_validate_json, data)
+        so_far = (rows.get(projection.view, before.get(projection.view)),) if projection.folds else ()
+        rows[projection.view] = projection.call(event, *so_far)
+    return rows
 
 
 def _envelope(message_id: UUID, handler: Handler, data: Data, source: str, now: datetime) -> bytes:

@@ -10,8 +10,8 @@ from functools import partial
 
 import pytest
 
-from shared.query import Indexer, ReadModels, ViewRow, indexes_of
-from shared.query.views import _entity
+from shared.query import Indexer, ReadModels, ViewChange, ViewRow, indexes_of
+from shared.query.row_writes import _entity, partition_of
 from shared.tables import Create, MemoryTable, Replace
 
 from .samples import FIND_BY, parcel_registry
@@ -33,10 +33,11 @@ class OlderRelease(ReadModels):
         super().__init__(table)
         self._older = table
 
-    async def put(self, rows: Sequence[ViewRow]) -> None:
+    async def put(self, rows: Sequence[ViewRow | ViewChange]) -> None:
         """See `ReadModels`: the row alone, whatever the stored one lists."""
         for row in rows:
-            entity = _entity(row)
+            assert isinstance(row, ViewRow)
+            entity = _entity(row, partition_of(row.view, row.key))
             known = await self._older.get(entity["PartitionKey"], entity["RowKey"])
             await self._older.submit([Create(entity) if known is None else Replace(entity, known.etag)])
 
