@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from shared.tables import Conflict, Create, Delete, Entity, Operation, Query, Replace, Table
+from shared.tables import Condition, Conflict, Create, Delete, Entity, Operation, Query, Replace, Table
 from shared.telemetry import log_event
 
 from .cipher import KEY_BYTES, DataKey
@@ -79,6 +79,11 @@ class KeyTable:
     async def every(self) -> AsyncIterator[KeyRow]:
         """All rows."""
         async for row in self._table.query(Query()):
+            yield _read(row)
+
+    async def between(self, first: str, end: str, where: Sequence[Condition]) -> AsyncIterator[KeyRow]:
+        """Rows of every partition whose row keys lie between two, and of which all conditions hold."""
+        async for row in self._table.query(Query(first=first, end=end, where=where)):
             yield _read(row)
 
     async def _submit(self, operations: Sequence[Operation]) -> bool:

@@ -4,14 +4,16 @@ A subject is named by a token, never by its plain value. Its rows share a partit
 transaction: the key goes, a tombstone and an audit record come.
 """
 
+import asyncio
 import os
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from shared.resilience import BoundedCache, SingleFlight
+from shared.tables import Condition
 from shared.telemetry import Metrics, log_event
 
 from .cipher import DataKey, decrypt, encrypt, encrypted_bytes, key_id_of
@@ -29,6 +31,7 @@ _TOMBSTONE = "erased:"
 _SUBJECT = re.compile(r"[A-Za-z0-9_.-]{1,80}")
 _GENERATION_BYTES = 4
 _MAX_TRIES = 20
+_READS_AT_ONCE = 32
 _WRAPPED_BY = "data"
 _WRAPPING_AAD = b"subject key"
 
@@ -191,6 +194,36 @@ class SubjectKeys:
                     log_event("subject erased", subject=subject_token, by=by, reason=reason)
                     return Erasure(subject_token, key_id, at)
             raise TimeoutError("the key keeps changing")
+
+    async def erased_since(self, moment: datetime) -> frozenset[str]:
+        """Ids of the keys that were erased at a moment or later.
+
+        Raises
+        ------
+        KeysUnavailable
+        """
+        where = [Condition("erasedAt", "ge", moment)]
+        async with infrastructure("erasures can't be read now", self._timeout):
+            rows = self._rows.between(_TOMBSTONE, f"{_TOMBSTONE[:-1]};", where)
+            return frozenset([f"{row.partition}~{row.row.removeprefix(_TOMBSTONE)}" async for row in rows])
+
+    async def erased_among(self, key_ids: Collection[str]) -> frozenset[str]:
+        """Those of some keys that were erased.
+
+        Raises
+        ------
+        KeysUnavailable
+        """
+        slots = asyncio.Semaphore(_READS_AT_ONCE)
+
+        async def is_erased(key_id: str) -> bool:
+            subject, _, generation = key_id.partition("~")
+            async with slots, infrastructure("erasures can't be read now", self._timeout):
+                return await self._rows.get(subject, f"{_TOMBSTONE}{generation}") is not None
+
+        asked = [one for one in key_ids if _SUBJECT.fullmatch(one.partition("~")[0])]
+        found = await asyncio.gather(*(is_erased(one) for one in asked))
+        return frozenset(one for one, erased in zip(asked, found, strict=True) if erased)
 
     async def note_erasure(self, subject_token: str, *, by: str, reason: str) -> None:
         """Leave the traces of an erasure of a subject that has no key, so that what waits about it isn't done either.

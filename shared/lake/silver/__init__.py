@@ -1,6 +1,8 @@
 """Silver: a typed table for each kind of event, with each event once."""
 
+from .erasure import erase_rows, leading_rows
 from .ingest import Applied, EventSource, SilverIngest
+from .rebuilding import RebuildWouldLose, SilverRebuild
 from .tables import SilverLine, SilverTable, WrongSilver, lines_of
 from .types import Column, Misfit, Type
 
@@ -9,10 +11,14 @@ __all__ = [
     "Column",
     "EventSource",
     "Misfit",
+    "RebuildWouldLose",
     "SilverIngest",
     "SilverLine",
+    "SilverRebuild",
     "SilverTable",
     "Type",
     "WrongSilver",
+    "erase_rows",
+    "leading_rows",
     "lines_of",
 ]

@@ -124,6 +124,7 @@ class SilverIngest:
         self._erased = erased
         self._prefix = prefix
         self._committers: dict[tuple[Layer, str], Committer] = {}
+        self._seen: dict[str, dict[str, int]] = {}
 
     async def catch_up(self, source: EventSource, time_left: Callable[[], float]) -> tuple[Applied, bool]:
         """Apply what the log has after the watermarks; True: there is more, and no time.
@@ -154,12 +155,12 @@ class SilverIngest:
         found: dict[str, list[int | None]] = {one: [] for one in partitions}
         for line in self._lines.values():
             try:
-                marks = await self._committer(line.root).watermarks([self._app_id(one) for one in partitions])
+                marks = [await self._marks(self.committer(table), table.name, partitions) for table in line.tables]
             except IncompatibleSchema as error:
                 applied.failed[line.root.name] = error
                 continue
             for one in partitions:
-                found[one].append(marks[self._app_id(one)])
+                found[one] += [own[self.app_id(one)] for own in marks]
         return {one: _least(marks) for one, marks in found.items()}
 
     async def apply(self, events: Sequence[StreamEvent], applied: Applied) -> None:
@@ -191,10 +192,14 @@ class SilverIngest:
                 misplaced.append(Misplaced.of(one.received, one.event, str(error)))
         if misplaced:
             await self._quarantine(line.quarantine, misplaced, batch, applied)
+        marks = await self._marks(self.committer(line.root), line.root.name, list(batch.upto))
+        if not made and not any(
+            last - _or_less(marks[self.app_id(one)]) > IDLE_EVENTS for one, last in batch.upto.items()
+        ):
+            return
         for number in reversed(range(len(line.tables))):  # the table of events comes last
-            table = line.tables[number]
             rows = [(one, own[number]) for one, own in made if own[number]]
-            await self._commit(table, rows, batch.upto, applied, is_root=number == 0)
+            await self._commit(line.tables[number], rows, batch.upto, applied, is_root=number == 0)
 
     async def _commit(
         self,
@@ -205,12 +210,13 @@ class SilverIngest:
         *,
         is_root: bool,
     ) -> None:
-        committer = self._committer(table)
+        committer = self.committer(table)
         for _ in range(_MOVES):
-            marks = await committer.watermarks([self._app_id(one) for one in upto]) if made or is_root else {}
-            new = [(one, own) for one, own in made if _is_new(one, marks[self._app_id(one.received.partition)])]
-            if not new and not (is_root and self._is_idle(marks, upto)):
+            marks = await self._marks(committer, table.name, list(upto))
+            advances = self._advances(marks, upto)
+            if not advances:
                 return
+            new = [(one, own) for one, own in made if _is_new(one, marks[self.app_id(one.received.partition)])]
             known = await known_ids(self._store, table.name, await committer.table(), [one.event for one, _ in new])
             lines: list[str] = []
             duplicates = 0
@@ -222,9 +228,10 @@ class SilverIngest:
                 envelope = envelope_of(one.event, one.received)
                 lines += [f"{{{envelope},{row}}}" if row else f"{{{envelope}}}" for row in own]
             try:
-                await committer.append(arrow_table(lines, table.schema()), self._advances(marks, upto))
+                await committer.append(arrow_table(lines, table.schema()), advances)
             except WatermarkMoved:
                 continue
+            self._seen[table.name] |= {one.app_id: one.upto for one in advances}
             applied.rows[table.name] = applied.rows.get(table.name, 0) + len(lines)
             if is_root:
                 applied.duplicates += duplicates
@@ -232,10 +239,10 @@ class SilverIngest:
         raise LakeError(f"{Layer.SILVER}.{table.name}", "its watermarks keep moving: somebody else commits to it")
 
     async def _quarantine(self, name: str, misplaced: Sequence[Misplaced], batch: _Batch, applied: Applied) -> None:
-        committer = self._made(Layer.QUARANTINE, name, quarantine_schema(), ())
+        committer = self.quarantine(name)
         for _ in range(_MOVES):
-            marks = await committer.watermarks([self._app_id(one) for one in batch.upto])
-            new = [one for one in misplaced if one.sequence > _or_less(marks[self._app_id(one.partition)])]
+            marks = await self._marks(committer, f"quarantine.{name}", list(batch.upto))
+            new = [one for one in misplaced if one.sequence > _or_less(marks[self.app_id(one.partition)])]
             if not new:
                 return
             try:
@@ -277,16 +284,29 @@ class SilverIngest:
         return await self._erased(keys) if keys else frozenset()
 
     def _advances(self, marks: Mapping[str, int | None], upto: Mapping[str, int]) -> list[Advance]:
-        ids = {self._app_id(partition): last for partition, last in upto.items()}
+        ids = {self.app_id(partition): last for partition, last in upto.items()}
         return [Advance(one, marks[one], last) for one, last in ids.items() if last > _or_less(marks[one])]
 
-    def _is_idle(self, marks: Mapping[str, int | None], upto: Mapping[str, int]) -> bool:
-        return any(last - _or_less(marks[self._app_id(one)]) > IDLE_EVENTS for one, last in upto.items())
+    async def _marks(self, committer: Committer, name: str, partitions: Sequence[str]) -> dict[str, int | None]:
+        """Up to where a table has everything; raises LakeError where that was further a moment ago."""
+        marks = await committer.watermarks([self.app_id(one) for one in partitions])
+        seen = self._seen.setdefault(name, {})
+        for app_id, mark in marks.items():
+            if _or_less(mark) < seen.get(app_id, -1):
+                raise LakeError(name, "its watermarks went back: somebody else rebuilds or restores it")
+            seen[app_id] = _or_less(mark)
+        return marks
 
-    def _app_id(self, partition: str) -> str:
+    def quarantine(self, name: str) -> Committer:
+        """The committer of a quarantine."""
+        return self._made(Layer.QUARANTINE, name, quarantine_schema(), ())
+
+    def app_id(self, partition: str) -> str:
+        """The application id of a partition's watermark."""
         return f"{self._log}/{partition}"
 
-    def _committer(self, table: SilverTable) -> Committer:
+    def committer(self, table: SilverTable) -> Committer:
+        """The committer of a table."""
         return self._made(Layer.SILVER, table.name, table.schema(), (DAY,))
 
     def _made(self, layer: Layer, name: str, schema: "Schema", partition_by: Sequence[str]) -> Committer:

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 
 from shared.telemetry import log_event
 
-from .errors import CommitConflict, LakeUnavailable, WatermarkMoved
+from .errors import CommitConflict, LakeUnavailable, VersionMissing, WatermarkMoved
 from .store import LakeStore, Layer
 
 if TYPE_CHECKING:
     from arro3.core import Schema, Table
-    from deltalake import DeltaTable
+    from arro3.core.types import ArrowStreamExportable
+    from deltalake import CommitProperties, DeltaTable
 
 __all__ = ["Advance", "Committer"]
 
@@ -107,7 +108,19 @@ class Committer:
         return self._table
 
     async def watermarks(self, app_ids: Sequence[str]) -> dict[str, int | None]:
-        """Up to where the table holds everything, at the version of its handle."""
+        """Up to where the table holds everything, at the version of its handle.
+
+        Raises
+        ------
+        IncompatibleSchema, LakeUnavailable
+        """
+        try:
+            return await self._read_watermarks(app_ids)
+        except VersionMissing:  # the log doesn't reach back to the handle any more
+            self._table = None
+            return await self._read_watermarks(app_ids)
+
+    async def _read_watermarks(self, app_ids: Sequence[str]) -> dict[str, int | None]:
         return await self._store.run(self._layer, self._name, _watermarks, await self.table(), app_ids)
 
     async def append(self, rows: "Table", advances: Sequence[Advance]) -> int:
@@ -119,7 +132,7 @@ class Committer:
         ------
         WatermarkMoved
             Somebody else has committed: the rows are to be made anew, from where the watermarks stand now.
-        IncompatibleSchema, LakeUnavailable, CommitConflict
+        IncompatibleSchema, LakeUnavailable, CommitConflict, VersionMissing
             Nothing was committed, unless the store's answer was lost to the end. Either way the next call finds out.
         """
         if not advances:
@@ -127,7 +140,7 @@ class Committer:
         for attempt in range(_TRIES):
             try:
                 return await self._try(rows, advances)
-            except (LakeUnavailable, CommitConflict) as error:
+            except (LakeUnavailable, CommitConflict, VersionMissing) as error:
                 self._table = None  # what it holds is old, or unknown
                 if attempt + 1 == _TRIES:
                     raise
@@ -138,9 +151,46 @@ class Committer:
                 raise
         raise AssertionError("unreachable")
 
-    async def _try(self, rows: "Table", advances: Sequence[Advance]) -> int:
+    async def replace(
+        self,
+        rows: Callable[[], "ArrowStreamExportable"],
+        watermarks: Mapping[str, int],
+        *,
+        after: Mapping[str, int | None],
+    ) -> int:
+        """Put other rows, and watermarks, in the place of all that are there, in one commit; returns the version.
+
+        Parameters
+        ----------
+        rows:
+            Gives all rows, once for each try; what it gives may be read as it is written.
+        watermarks:
+            Where those of the rows stand; they may be lower than what is stored.
+        after:
+            Where the stored ones have to stand.
+
+        Raises
+        ------
+        WatermarkMoved
+            They don't: somebody else has committed. Nothing was replaced.
+        IncompatibleSchema, LakeUnavailable, CommitConflict
+        """
+        stored = await self.watermarks([COUNT, *after])
+        count = stored.pop(COUNT)
+        if stored != dict(after):
+            raise WatermarkMoved(f"{self._layer}.{self._name}", stored)
         table = await self.table()
+        try:
+            transactions = {COUNT: (count or 0) + 1, **watermarks}
+            await self._store.run(self._layer, self._name, _overwrite, table, rows, transactions)
+        except BaseException:
+            self._table = None
+            raise
+        return table.version()
+
+    async def _try(self, rows: "Table", advances: Sequence[Advance]) -> int:
         stored = await self.watermarks([COUNT, *(one.app_id for one in advances)])
+        table = await self.table()
         count = stored.pop(COUNT)
         if all(stored[one.app_id] == one.upto for one in advances):
             return table.version()
@@ -156,14 +206,20 @@ def _watermarks(table: "DeltaTable", app_ids: Sequence[str]) -> dict[str, int | 
 
 
 def _write(table: "DeltaTable", rows: "Table", transactions: Mapping[str, int]) -> None:
-    from deltalake import CommitProperties, Transaction, write_deltalake
+    from deltalake import write_deltalake
 
-    write_deltalake(
-        table,
-        rows,
-        mode="append",
-        schema_mode="merge",
-        commit_properties=CommitProperties(
-            app_transactions=[Transaction(app_id, version) for app_id, version in transactions.items()]
-        ),
-    )
+    write_deltalake(table, rows, mode="append", schema_mode="merge", commit_properties=_with(transactions))
+
+
+def _overwrite(
+    table: "DeltaTable", rows: Callable[[], "ArrowStreamExportable"], transactions: Mapping[str, int]
+) -> None:
+    from deltalake import write_deltalake
+
+    write_deltalake(table, rows(), mode="overwrite", schema_mode="overwrite", commit_properties=_with(transactions))
+
+
+def _with(transactions: Mapping[str, int]) -> "CommitProperties":
+    from deltalake import CommitProperties, Transaction
+
+    return CommitProperties(app_transactions=[Transaction(*one) for one in transactions.items()])

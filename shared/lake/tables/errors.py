@@ -16,6 +16,13 @@ __all__ = [
 ]
 
 _LONGEST = 400
+_NO_VERSION = re.compile(
+    r"not the same as the specified end version|Invalid table version|File not found: \S*_delta_log/|"
+    r"Object at location \S*_delta_log/\S* not found"
+)
+"""How the library says that a version isn't there: it was asked for, or the log doesn't reach back to it any more."""
+_STORE = re.compile(r"Generic \w+ error: Error performing")
+"""How an error of the store begins that comes out of a reader of the log or of files, and isn't an OSError then."""
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _ADDRESS = re.compile(r"\b[a-z][a-z0-9+.-]*://\S+")
 _MARKUP = re.compile(r"<[^>]*>|[↳]")
@@ -88,13 +95,13 @@ def _named(table: str, error: Exception) -> LakeError:
     kind = type(error).__name__
     if kind == "TableNotFoundError" or "ContainerNotFound" in text:
         return TableMissing(table, "there is no such table")
-    if "not the same as the specified end version" in text or "Invalid table version" in text:
+    if _NO_VERSION.search(text):
         return VersionMissing(table, "there is no such version, or its log is gone")
     if kind == "CommitFailedError":
         return CommitConflict(table, text)
     if kind == "SchemaMismatchError":
         return IncompatibleSchema(table, text)
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) or _STORE.search(text):
         return LakeUnavailable(table, text)
     return LakeError(table, text)
 

@@ -60,7 +60,7 @@ class FaultyStore(LakeStore):
         self.faults: list[str] = []
 
     async def run(self, layer: Layer, name: str, call: Callable[..., T], *arguments: Any) -> T:
-        fault = self.faults.pop(0) if self.faults and call.__name__ == "_write" else ""
+        fault = self.faults.pop(0) if self.faults and call.__name__ in ("_write", "_overwrite") else ""
         if fault == "before":
             raise LakeUnavailable(f"{layer}.{name}", "the link broke before")
         found = await super().run(layer, name, call, *arguments)

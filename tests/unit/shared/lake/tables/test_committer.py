@@ -105,6 +105,21 @@ async def test_of_two_at_once_one_is_refused_though_they_have_other_partitions(s
         await store.run(Layer.SILVER, "events", module._write, table, rows_of([]), {module.COUNT: 1, ONE: 1})
 
 
+async def test_a_handle_that_is_older_than_the_log_is_opened_anew(store: FaultyStore, tmp_path: Path) -> None:
+    old, one = committer(store), committer(store)
+    await old.append(*batch(ZERO, None, 1))
+    for number in range(1, 6):
+        await one.append(*batch(ZERO, number, 1))
+    table = await store.open(Layer.SILVER, "events")
+    table.create_checkpoint()
+    for file in sorted((tmp_path / "silver" / "events" / "_delta_log").glob("*.json"))[:-1]:
+        file.unlink()  # as a clean-up does with what is expired
+    with pytest.raises(WatermarkMoved):
+        await old.append(*batch(ZERO, 1, 2))
+    await old.append(*batch(ZERO, 6, 1))
+    assert await stored(store) == [(ZERO, number) for number in range(1, 8)]
+
+
 async def test_maintenance_beside_a_committer_opens_no_way_round_the_fence(store: FaultyStore) -> None:
     one, other = committer(store), committer(store)
     for number in range(4):

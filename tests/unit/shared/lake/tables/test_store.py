@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from arro3.core import DataType, Field, Schema
 from deltalake import QueryBuilder, write_deltalake
+from deltalake.exceptions import DeltaError
 
 from shared.azure_clients import Credentials
 from shared.environment import Connection
@@ -94,6 +95,12 @@ def test_texts_of_errors_are_plain() -> None:
     with pytest.raises(LakeUnavailable) as found, named_errors("silver.x"):
         raise OSError("Kernel error\n   \x1b[31m↳\x1b[0m Error GET http://h:1/a?sig=SECRET in 1ms <Code>Down</Code>")
     assert str(found.value) == "silver.x: Kernel error Error GET (address) in 1ms Down"
+
+
+def test_a_store_that_fails_beneath_a_reader_is_unavailable() -> None:
+    text = "Kernel error: Arrow error: External: Generic MicrosoftAzure error: Error performing GET http://h/x in 413ms"
+    with pytest.raises(LakeUnavailable), named_errors("silver.x"):
+        raise DeltaError(text)
 
 
 def test_a_panic_of_the_library_is_an_error() -> None:
