@@ -254,7 +254,7 @@ class Stack:
         storage = self.azurite.connection_string
         broker = self.emulator.connection_string
         connections = {"ServiceBus": broker, "EventHubs": broker}
-        connections |= dict.fromkeys(("AzureWebJobsStorage", "State", "Claims"), storage)
+        connections |= dict.fromkeys(("AzureWebJobsStorage", "State", "Claims", "Lake"), storage)
         registration = open_registration(self.data.identity)
         identity = identity_settings(self.identity, registration) | vault_settings(self.vault, registration)
         self.partners = await self._resources.enter_async_context(

@@ -15,14 +15,14 @@ from azure.core.exceptions import AzureError
 
 from functions.composition import Composition
 from functions.composition.lake import lake_store
+from ops.failures import cause_of
+from ops.settings_file import WrongSettingsFile, add_settings, load_settings
 from shared.environment import WrongSettings
 from shared.lake.bronze import BronzeError
 from shared.lake.tables import LakeError, LakeUnavailable, Layer, TableMissing
 from shared.messages import discover
 from shared.settings import Settings
 
-from ..failures import cause_of
-from ..settings_file import WrongSettingsFile, add_settings, load_settings
 from .exporting import FORMATS, export
 from .keeping import catch_up, rebuild
 from .querying import WrongQuery, queried, rows_of

@@ -7,6 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from functions.composition.bronze import bronze_reader
+
+from functions.composition import Composition
+from functions.composition.lake import lake_store
+from functions.composition.silver import event_log, silver_ingest, silver_lines
+from shared.lake.bronze import Completeness, completeness
+from shared.lake.silver import UNREADABLE
 from shared.lake.tables import LakeStore, Layer, TableMissing
 
 if TYPE_CHECKING:
@@ -111,12 +118,15 @@ async def lake_status(composition: Composition) -> LakeStatus:
     hub = composition.get(event_log)
     bronze = await completeness(composition.get(bronze_reader), hub)
     store = composition.get(lake_store)
-    silver = [f"{composition.settings.event_hub}/{one.partition}" for one in bronze]
+    ingest = await silver_ingest(composition)
+    silver = [ingest.app_id(one.partition) for one in bronze]
     wanted: list[tuple[Layer, str, Sequence[str]]] = []
-    for line in lines_of(composition.registry.silvers):
+    for line in composition.get(silver_lines):
         wanted += [(Layer.SILVER, table.name, silver) for table in line.tables]
-    wanted += [(Layer.GOLD, one.name, [f"silver/{each.table}" for each in one.sources]) for one in composition.registry.golds]
-    wanted += [(Layer.QUARANTINE, line.quarantine, ()) for line in lines_of(composition.registry.silvers)]
+    wanted += [
+        (Layer.GOLD, one.name, [f"silver/{each.table}" for each in one.sources]) for one in composition.registry.golds
+    ]
+    wanted += [(Layer.QUARANTINE, line.quarantine, ()) for line in composition.get(silver_lines)]
     wanted.append((Layer.QUARANTINE, UNREADABLE, ()))
     return LakeStatus(bronze, [await _status_of(store, *one) for one in wanted])
 
