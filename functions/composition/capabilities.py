@@ -41,7 +41,9 @@ _MODULES = (
     "notifications",
     "undelivered",
     "lake",
+    "bronze",
     "gold",
+    "sharing",
 )
 
 _LOADED = [import_module(f"{__package__}.{name}") for name in _MODULES]

@@ -20,6 +20,7 @@ from shared.query.settings import ReadingSettings
 from shared.rotation.settings import RotationSettings
 from shared.secrets.settings import SecretSettings
 from shared.sending.settings import SendingSettings
+from shared.sharing.settings import SharingSettings
 from shared.state.settings import StateSettings
 from shared.subscriptions.settings import SubscriptionSettings
 from shared.telemetry.settings import TelemetrySettings
@@ -50,6 +51,7 @@ class Settings(
     TelemetrySettings,
     HealthSettings,
     SubscriptionSettings,
+    SharingSettings,
 ):
     """All settings in one model; `load` names everything that is wrong with them at once."""
 
@@ -79,6 +81,11 @@ class Settings(
         secret = None if self.rate_store is None else SecretReference.of(self.rate_store.get_secret_value())
         if secret is not None and self.key_vault is None:
             yield "SLUICE_RATE_STORE names a secret: KeyVault__vaultUri is missing"
+
+    @contradiction("shares_text", "lake")
+    def _lake_for_shares(self) -> Iterator[str]:
+        if self.shares and self.lake is None:
+            yield "SLUICE_SHARES needs Lake: what is shared are its tables"
 
     @contradiction("data_key", "key_vault")
     def _vault_for_keys(self) -> Iterator[str]:
