@@ -42,8 +42,8 @@ def status_table(status: LakeStatus, now: datetime) -> str:
     """Bronze by partition, then every table, then what is wrong."""
     head = ("bronze partition", "events", "files", "first", "last", "behind", "gaps", "overlaps", "corrupt")
     bronze = _table(head, [_partition(one) for one in status.bronze], [False, *[True] * 8])
-    head = ("table", "rows", "files", "size", "version", "written", "watermark")
-    tables = _table(head, [_row(one, now) for one in status.tables], [False, True, True, True, True, False, False])
+    columns = ("table", "rows", "files", "size", "version", "written", "watermark")
+    tables = _table(columns, [_row(one, now) for one in status.tables], [False, True, True, True, True, False, False])
     wrong = "\n".join(status.problems) or "The lake is whole: no gap, nothing corrupt, nothing in quarantine."
     return f"{bronze}\n\n{tables}\n\n{wrong}"
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from functions.composition.bronze import bronze_reader
-
 from functions.composition import Composition
+from functions.composition.bronze import bronze_reader
 from functions.composition.lake import lake_store
 from functions.composition.silver import event_log, silver_ingest, silver_lines
 from shared.lake.bronze import Completeness, completeness
@@ -157,6 +156,6 @@ def _status(table: DeltaTable, layer: Layer, name: str, app_ids: Sequence[str]) 
         files=files.num_rows,
         size=sum(files["size_bytes"].to_pylist()) if files.num_rows else 0,
         version=table.version(),
-        written_at=newest if newest is None or newest.tzinfo else newest.replace(tzinfo=UTC),
+        written_at=None if newest is None else datetime.fromtimestamp(newest / 1_000, UTC),
         watermark={app_id: mark for app_id, mark in marks.items() if mark is not None},
     )
