@@ -45,6 +45,7 @@ _MODULES = (
     "silver",
     "gold",
     "sharing",
+    "datasets",
 )
 
 _LOADED = [import_module(f"{__package__}.{name}") for name in _MODULES]

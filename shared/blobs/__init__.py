@@ -1,6 +1,6 @@
 """Payloads of any size in Blob storage: uploaded once, read back checked, swept when nobody refers to them."""
 
-from .files import BlobFiles, StoredFile
+from .files import BlobFiles
 from .foreign import ForeignBlobs
 from .links import LentKey, Links, ReadLinks
 from .reference import BlobChanged, BlobMissing, BlobReference
@@ -25,7 +25,6 @@ __all__ = [
     "Links",
     "ReadLinks",
     "StagedBlobs",
-    "StoredFile",
     "Sweep",
     "ValueStore",
 ]
