@@ -81,9 +81,9 @@ def _annotations(metadata: Mapping[str, Any], events: Sequence[func.EventHubEven
     return [
         Annotations(
             enqueued=event.enqueued_time.replace(tzinfo=UTC) if event.enqueued_time else NEVER,
-            system={name: value for name, value in (told or {}).items() if name not in _OF_THE_HOST},
+            system={name: value for name, value in (own or {}).items() if name not in _OF_THE_HOST},
         )
-        for event, told in zip(events, system, strict=True)
+        for event, own in zip(events, system, strict=True)
     ]
 
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 from urllib.parse import urlsplit
 
 from functions.triggers import AppName
-from shared.blobs import BlobFiles
+from shared.blobs import WholeFiles
 from shared.environment import Connection
 from shared.jobs import Job, JobRun, parse_schedule
 from shared.lake.bronze import BronzeFiles, BronzeReader, BronzeWriter, compact, sweep
@@ -41,7 +41,7 @@ def bronze_files(composition: Composition) -> BronzeFiles:
     settings = composition.settings
     container = composition.get(platform).lake_container(settings.bronze_container)
     root = f"{namespace_of(settings.event_hubs)}/{settings.event_hub}"
-    return composition.closing(BronzeFiles(BlobFiles(container), root))
+    return composition.closing(BronzeFiles(WholeFiles(container), root))
 
 
 def bronze_reader(composition: Composition) -> BronzeReader:

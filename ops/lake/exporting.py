@@ -28,7 +28,7 @@ async def export(store: LakeStore, layer: Layer, name: str, form: str, file: Pat
     table = await store.open(layer, name)
     part = file.with_name(f"{file.name}.part")
     try:
-        part.touch()  # what is wrong with the place is said before anything is read
+        part.touch()  # what is wrong with the place is known before anything is read
         rows = await store.run(layer, name, _copy, table, part, FORMATS[form])
         part.replace(file)
     finally:

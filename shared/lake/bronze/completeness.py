@@ -72,12 +72,12 @@ async def _partition(
     ranges: list[tuple[int, int]] = []
     corrupt: list[CorruptFile] = []
     files = 0
-    async for _, held in reader.ranges(partition, log, verify=verify):
+    async for _, found in reader.ranges(partition, log, verify=verify):
         files += 1
-        if isinstance(held, CorruptFile):
-            corrupt.append(held)
+        if isinstance(found, CorruptFile):
+            corrupt.append(found)
         else:
-            ranges.append((held.first, held.last))
+            ranges.append((found.first, found.last))
     gaps, overlaps, events = [], 0, 0
     ranges.sort()
     first = ranges[0][0] if ranges else 0

@@ -32,7 +32,7 @@ class Gap:
 
 
 class MissingEvents(BronzeError):
-    """There is a gap, and the reader wasn't told that it may go on behind it."""
+    """There is a gap, and nobody allowed that reading may go on behind it."""
 
     def __init__(self, gap: Gap) -> None:
         super().__init__(f"partition {gap.partition}: no file has the events {gap.first} to {gap.last}")

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from azure.core.exceptions import AzureError, ClientAuthenticationError
 
-from shared.blobs import BlobFiles, StoredFile
+from shared.blobs import StoredFile, WholeFiles
 
 from .errors import BronzeUnavailable
 
@@ -62,7 +62,7 @@ class BronzeFiles:
         `{namespace}/{hub}`.
     """
 
-    def __init__(self, files: BlobFiles, root: str) -> None:
+    def __init__(self, files: WholeFiles, root: str) -> None:
         self._files = files
         self.root = root.strip("/")
 
@@ -95,17 +95,17 @@ class BronzeFiles:
             found = await self._files.find(name)
         return None if found is None else _bronze(found)
 
-    async def write(self, name: str, data: bytes, held: Range, *, etag: str = "") -> bool:
+    async def write(self, name: str, data: bytes, content: Range, *, etag: str = "") -> bool:
         """Write a file whole; False where there is one already, or where it isn't the version `etag` any more."""
         metadata = {
-            "first": str(held.first),
-            "last": str(held.last),
-            "count": str(held.count),
-            "md5": held.md5,
-            "log": held.log,
+            "first": str(content.first),
+            "last": str(content.last),
+            "count": str(content.count),
+            "md5": content.md5,
+            "log": content.log,
         }
         with _available():
-            return await self._files.write(name, data, metadata, md5=bytes.fromhex(held.md5), etag=etag)
+            return await self._files.write(name, data, metadata, md5=bytes.fromhex(content.md5), etag=etag)
 
     async def delete(self, file: BronzeFile) -> bool:
         """Delete a file that is still the version that was listed; False where it isn't."""
@@ -122,7 +122,7 @@ class BronzeFiles:
 
 
 def range_of(first: int, last: int, count: int, data: bytes, log: str) -> Range:
-    """What is said of a file with these bytes."""
+    """The range of a file with these bytes."""
     return Range(first=first, last=last, count=count, md5=hashlib.md5(data, usedforsecurity=False).hexdigest(), log=log)
 
 

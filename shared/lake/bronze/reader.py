@@ -62,7 +62,7 @@ class BronzeReader:
         log:
             Whose numbers these are; None is the newest log's.
         on_gap:
-            Is told of events that no file has, and reading goes on behind them.
+            Is called with events that no file has, and reading goes on behind them.
 
         Raises
         ------
@@ -239,15 +239,21 @@ class BronzeReader:
 
 
 def _verified(data: bytes, file: BronzeFile, partition: str) -> list[StreamEvent]:
-    said = file.range
-    if said is not None and hashlib.md5(data, usedforsecurity=False).hexdigest() != said.md5:
+    expected = file.range
+    if expected is not None and hashlib.md5(data, usedforsecurity=False).hexdigest() != expected.md5:
         raise CorruptFile(file.name, f"its MD5 isn't the one that was written, {len(data)} bytes")
     events = list(decode(data, partition, name=file.name))
     numbers = [event.sequence_number for event in events]
     if any(later <= earlier for earlier, later in pairwise(numbers)):
         raise CorruptFile(file.name, "its sequence numbers don't grow")
-    if said is not None and (len(events), numbers[:1], numbers[-1:]) != (said.count, [said.first], [said.last]):
-        raise CorruptFile(file.name, f"it should have the {said.count} events from {said.first} to {said.last}")
+    if expected is not None and (len(events), numbers[:1], numbers[-1:]) != (
+        expected.count,
+        [expected.first],
+        [expected.last],
+    ):
+        raise CorruptFile(
+            file.name, f"it should have the {expected.count} events from {expected.first} to {expected.last}"
+        )
     return events
 
 

@@ -39,8 +39,8 @@ def record_of(event: StreamEvent) -> dict[str, Any]:
     """The record of an event; without annotations it is one that was never enqueued."""
     beside = event.annotations or Annotations(enqueued=NEVER, system={})
     properties, own = _plain(event.properties, nulls=True)
-    told = {name: value for name, value in beside.system.items() if name != _ENQUEUED}
-    system, others = _plain(told, nulls=False)
+    named = {name: value for name, value in beside.system.items() if name != _ENQUEUED}
+    system, others = _plain(named, nulls=False)
     if own or others:
         system[_AS_JSON] = json.dumps({"properties": own, "system": others})
     if event.unreadable:

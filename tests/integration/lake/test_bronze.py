@@ -12,7 +12,7 @@ import pytest
 from azure.storage.blob.aio import ContainerClient
 
 from local.azurite import AzuriteEndpoints
-from shared.blobs import BlobFiles
+from shared.blobs import WholeFiles
 from shared.lake.bronze import (
     BronzeFiles,
     BronzeReader,
@@ -54,7 +54,7 @@ class Bronze:
 
     def __init__(self, container: ContainerClient) -> None:
         self.container = container
-        self.files = BronzeFiles(BlobFiles(container), "ns/events")
+        self.files = BronzeFiles(WholeFiles(container), "ns/events")
         self.log = MemoryLog()
         self.writer = self.instance()
         self.now = NOON + timedelta(days=1)
@@ -118,8 +118,8 @@ async def test_what_was_written_is_read_in_order(bronze: Bronze) -> None:
     for after in range(-1, 30):
         assert await bronze.numbers(after) == list(range(after + 1, 30))
     assert await bronze.reader().partitions() == ["0"]
-    (first, *_) = [one async for chunk in bronze.reader().read("0") for one in chunk]
-    assert first == event(0)
+    whole = [one async for chunk in bronze.reader().read("0") for one in chunk]
+    assert whole == events(0, 29)
 
 
 async def test_a_batch_that_comes_again_changes_nothing(bronze: Bronze) -> None:
@@ -224,9 +224,9 @@ async def test_nothing_of_a_wrong_file_is_given(bronze: Bronze, by_capture: bool
     for wrong in wrongs:
         await blob.upload_blob(wrong, overwrite=True, metadata=metadata)
         found: list[int] = []
-        with pytest.raises(CorruptFile, match=r"10\.avro") as told:
+        with pytest.raises(CorruptFile, match=r"10\.avro") as refused:
             await bronze.read(found, after=3)
-        assert told.value.name == name
+        assert refused.value.name == name
         assert found == list(range(4, 10))
         (report,) = await completeness(bronze.reader(), bronze.log, verify=True)
         assert [one.name for one in report.corrupt] == [name]
@@ -241,7 +241,7 @@ async def test_small_files_of_an_hour_become_one(bronze: Bronze) -> None:
     before = [one async for chunk in bronze.reader().read("0") for one in chunk]
     assert await bronze.compacted(largest=1) == (0, False)
     soon = datetime.now(UTC) + timedelta(hours=1)
-    dying = Dying(BlobFiles(bronze.container), "ns/events")
+    dying = Dying(WholeFiles(bronze.container), "ns/events")
     with pytest.raises(BronzeUnavailable):
         await compact(dying, BronzeReader(dying), now=lambda: soon, time_left=lambda: 9.0)
     assert len(await bronze.names()) == 8
@@ -276,7 +276,7 @@ async def test_who_reads_while_files_are_put_together_misses_nothing(bronze: Bro
 
 
 async def test_old_days_are_swept(bronze: Bronze) -> None:
-    """Whole days, the oldest first; a reader that comes from before is told what is missing."""
+    """Whole days, the oldest first; a reader that comes from before is refused what is missing."""
     for day in range(4):
         await bronze.writer.write([event(number, seconds=86_400 * day) for number in range(10 * day, 10 * day + 10)])
     now = NOON + timedelta(days=3)

@@ -88,7 +88,7 @@ def test_the_schema_is_that_of_capture() -> None:
     file = fastavro.reader(io.BytesIO(encode([event(4, b"body", properties={"text": "a"})])))
     assert fastavro.parse_schema(json.loads(DOCUMENTED)) == fastavro.parse_schema(file.writer_schema)
     assert file.codec == "deflate"
-    (record,) = file
+    record: Any = next(file)
     assert record["EnqueuedTimeUtc"] == "11/30/2026 12:00:00 PM"
     assert (record["SequenceNumber"], record["Offset"], record["Body"]) == (4, "400", b"body")
     assert record["Properties"] == {"text": "a"}
