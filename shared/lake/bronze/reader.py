@@ -26,7 +26,8 @@ class BronzeReader:
     """Reads what `BronzeWriter` and Event Hubs Capture have written.
 
     Sequence numbers are those of one log. A hub that is made anew has another one, whose numbers begin again: reading
-    is of the log that is named, or else of the newest. Capture's files name none, and are of whichever is read.
+    is of the log that is named, or else of the newest. Capture's files name none, nor do those of them that were
+    written anew for an erasure: they are of whichever is read.
     """
 
     def __init__(self, files: BronzeFiles) -> None:
@@ -216,7 +217,7 @@ class BronzeReader:
 
     async def _of_log(self, partition: str, day: str, log: str) -> list[BronzeFile]:
         files = await self._files.of_day(partition, day)
-        return [file for file in files if file.range is None or file.range.log == log]
+        return [file for file in files if file.range is None or file.range.log in ("", log)]
 
     def _known(self, file: BronzeFile) -> Range | None:
         return file.range or self._ranges.get((file.name, file.etag))
