@@ -25,23 +25,24 @@ async def rewrite(
 ) -> int:
     """Write a file anew with every event as `change` gives it back; returns how many differ.
 
-    A file that somebody else writes at the same time, or that has vanished, is left as it is: 0.
+    The file is taken as it is now; one that somebody else writes at the same time is left as it is: 0.
 
     Raises
     ------
     CorruptFile, BronzeUnavailable
     """
-    events = await reader.checked(file, partition)
-    if not events:
+    there = await files.find(file.name)
+    events = None if there is None else await reader.checked(there, partition)
+    if there is None or not events:
         return 0
     changed = [change(event) for event in events]
     differing = sum(new != old or new.properties != old.properties for new, old in zip(changed, events, strict=True))
     if not differing:
         return 0
     data = await asyncio.to_thread(encode, changed)
-    log = file.range.log if file.range is not None else ""
+    log = there.range.log if there.range is not None else ""
     content = range_of(changed[0].sequence_number, changed[-1].sequence_number, len(changed), data, log)
-    return differing if await files.write(file.name, data, content, etag=file.etag) else 0
+    return differing if await files.write(file.name, data, content, etag=there.etag) else 0
 
 
 def erased_event(event: StreamEvent) -> StreamEvent:

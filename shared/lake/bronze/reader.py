@@ -223,7 +223,7 @@ class BronzeReader:
         return file.range or self._ranges.get((file.name, file.etag))
 
     async def checked(self, file: BronzeFile, partition: str) -> list[StreamEvent] | None:
-        """A file's events, all of them as they were written; None where it has vanished.
+        """A file's events, all of them as they were written; None where it has vanished, or is another one by now.
 
         Raises
         ------
@@ -232,7 +232,13 @@ class BronzeReader:
         data = await self._files.read(file.name)
         if data is None:
             return None
-        events = await asyncio.to_thread(partial(_verified, data, file, partition))
+        try:
+            events = await asyncio.to_thread(partial(_verified, data, file, partition))
+        except CorruptFile:
+            there = await self._files.find(file.name)
+            if there is None or there.etag != file.etag:
+                return None
+            raise
         if events and file.range is None:
             first, last = events[0].sequence_number, events[-1].sequence_number
             self._ranges[file.name, file.etag] = Range(first=first, last=last, count=len(events), md5="", log="")
