@@ -48,6 +48,8 @@ usage: python3 dev.py COMMAND [options]
   audit     list what operators did, or check that nobody changed the list: list | verify [--known NUMBER:HASH] [--json]
   jobs      show when each scheduled job ran, how that went, and when it runs next: [--json]
   erase     forget a person: SUBJECT [--kind customer] [--dry-run] --by WHO --reason WHY
+  export    everything that is known of a person: SUBJECT [--kind customer] --out FOLDER --reason WHY
+  shares    what is shared of the lake: list | token RECIPIENT --shares A,B --out FILE --reason WHY | withdraw ID
   polls     show how far each poll of a partner has come; NAME --to POSITION --reason WHY has it begin elsewhere
   views     make a view anew from its events, or go back: rebuild NAME [--to VERSION] | rollback NAME | drop NAME
   distrust-key  take no token under a signing key from now on, on all instances: KID --reason WHY; alone it lists them
@@ -146,6 +148,8 @@ VERBS = {
     "audit": Verb(LOCAL, False, operate("audit"), in_project=True),
     "jobs": Verb(LOCAL, False, operate("jobs"), in_project=True),
     "erase": Verb(LOCAL, False, operate("erase"), in_project=True),
+    "export": Verb(LOCAL, False, operate("export"), in_project=True),
+    "shares": Verb(LOCAL, False, operate("shares"), in_project=True),
     "pause": Verb(LOCAL, False, operate("pause"), in_project=True),
     "resume": Verb(LOCAL, False, operate("resume"), in_project=True),
     "pauses": Verb(LOCAL, False, operate("pauses"), in_project=True),

@@ -18,6 +18,8 @@ VERBS = {
     "plan": ("ops.planning:main", "what a load needs in Azure, which limit it meets first, and what it costs"),
     "jobs": ("ops.jobs:main", "show when each job ran, and runs next"),
     "erase": ("ops.erasing:main", "forget a person"),
+    "export": ("ops.exporting:main", "everything that is known of a person, as JSON and CSV"),
+    "shares": ("ops.shares:main", "list what is shared of the lake, make and withdraw recipients' tokens"),
     "pause": ("ops.pausing:pause", "stop a lane, an integration or a partner on all instances"),
     "resume": ("ops.pausing:resume", "end a pause; what waited is done"),
     "pauses": ("ops.pausing:pauses", "list what is paused, what waits, and what was paused lately"),
