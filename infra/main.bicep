@@ -705,8 +705,9 @@ module vault 'modules/keyvault.bicep' = {
   }
 }
 
-// The API reads the lake for recipients of shares, and signs links to its files, where something is shared.
+// The API reads the lake where its tables are answered for or shared, and signs links to files of shared ones.
 var sharing = lakehouse && contains(appSettings, 'SLUICE_SHARES')
+var datasets = lakehouse && contains(appSettings, 'SLUICE_DATASETS')
 var lakeGrants = [for one in declared.grants.lakeContainers: union(one, { account: 'lake' })]
 var lakeGrantsOfApi = [for one in declared.grants.lakeContainersOfApi: union(one, { account: 'lake' })]
 var shareGrants = [for one in declared.grants.lakeAccount: union(one, { account: 'lake' })]
@@ -745,7 +746,7 @@ module roles 'modules/rbac.bicep' = {
     queueGrants: declared.grants.queues
     topicGrants: declared.grants.topics
     hubGrants: declared.grants.hubs
-    containerGrants: concat(claimGrants, lakeGrants, sharing ? lakeGrantsOfApi : [], packageGrants, twoColours ? greenGrants : [])
+    containerGrants: concat(claimGrants, lakeGrants, sharing || datasets ? lakeGrantsOfApi : [], packageGrants, twoColours ? greenGrants : [])
     accountGrants: concat(accountGrants, isolated ? [] : linkGrants, sharing ? shareGrants : [])
     vaultGrants: declared.grants.vault
     keyGrants: keyGrants

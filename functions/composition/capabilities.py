@@ -41,8 +41,10 @@ _MODULES = (
     "notifications",
     "undelivered",
     "lake",
+    "bronze",
     "gold",
     "sharing",
+    "datasets",
 )
 
 _LOADED = [import_module(f"{__package__}.{name}") for name in _MODULES]

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from shared.authentication.settings import AuthenticationSettings
 from shared.azure_clients.settings import AzureSettings
 from shared.claim_check.settings import ClaimSettings
+from shared.datasets.settings import DatasetSettings
 from shared.dead_letters.settings import DeadLetterSettings
 from shared.encryption.settings import EncryptionSettings
 from shared.environment import SecretReference, contradiction
@@ -34,6 +35,7 @@ class Settings(
     StateSettings,
     ClaimSettings,
     LakeSettings,
+    DatasetSettings,
     HttpSettings,
     LimitSettings,
     ReadingSettings,
@@ -75,6 +77,11 @@ class Settings(
     def _key_for_tokenized_fields(self) -> Iterator[str]:
         if self.token_key and self.data_key is None:
             yield "SLUICE_TOKEN_KEY needs SLUICE_DATA_KEY"
+
+    @contradiction("datasets", "lake")
+    def _lake_of_datasets(self) -> Iterator[str]:
+        if self.datasets and self.lake is None:
+            yield "SLUICE_DATASETS needs a lake: Lake is missing"
 
     @contradiction("rate_store", "key_vault")
     def _vault_for_rate_store(self) -> Iterator[str]:
