@@ -333,6 +333,7 @@ async def test_what_an_export_finds_an_erasure_removes(
     assert {one["store"] for one in lines} == HELD.keys()
     assert ("silver", "17850@example.com") in {(one["store"], one["value"]) for one in lines}
 
+    assert capsys.readouterr().out.startswith("export: 17 places")
     code, report = await app.erase(capsys, "17850", "--by", "ada", "--reason", "asked for it")
     assert (code, {one["store"]: one["found"] for one in report["before"]}) == (DONE, HELD)
     after = await app.export(tmp_path / "after", "17850")
