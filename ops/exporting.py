@@ -20,6 +20,7 @@ from functions.composition.encryption import data_keys, fresh_subject_keys, toke
 from shared.dead_letters import Note
 from shared.encryption import Keyring, KeysUnavailable
 from shared.environment import WrongSettings
+from shared.lake.bronze import BronzeError
 from shared.lake.tables import LakeError
 from shared.messages import discover, rfc3339
 from shared.privacy import Person, in_clear
@@ -53,7 +54,7 @@ def main(arguments: list[str] | None = None, environment: Mapping[str, str] | No
         return int(ending.code or 0)
     except (_Wrong, WrongSettings, WrongSettingsFile) as error:
         return _say(str(error), WRONG)
-    except (AzureError, KeysUnavailable, SecretError, LakeError, OSError, TimeoutError) as error:
+    except (AzureError, KeysUnavailable, SecretError, LakeError, BronzeError, OSError, TimeoutError) as error:
         return _say(f"a store or the vault doesn't answer ({cause_of(error)}). Is the stack running?", UNREACHABLE)
 
 

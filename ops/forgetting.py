@@ -12,6 +12,7 @@ from uuid import UUID
 from azure.core.exceptions import ResourceNotFoundError
 
 from functions.composition import Composition
+from functions.composition.bronze import bronze_reader
 from functions.composition.claims import claim_store, decoder
 from functions.composition.dead_letters import dead_letter_store
 from functions.composition.encryption import fields
@@ -22,6 +23,7 @@ from functions.composition.subscriptions import DELIVERIES
 from shared.blobs import BlobChanged, BlobMissing, BlobReference
 from shared.claim_check import Claim
 from shared.dead_letters import Filters, Note, Outgoing, StoredLetter
+from shared.lake.bronze import BronzeReader, CorruptFile
 from shared.messages import Delivery, Headers, MessageError
 from shared.ordered import delivery_of, waiting_columns
 from shared.pausing import SetAsideMessage
@@ -36,10 +38,12 @@ if TYPE_CHECKING:
     from azure.eventhub.aio import EventHubConsumerClient
     from azure.storage.blob.aio import ContainerClient
 
-__all__ = ["EVENT_LOG", "HOLDS", "HOLDS_NOTHING", "Place", "stores"]
+__all__ = ["BRONZE", "EVENT_LOG", "HOLDS", "HOLDS_NOTHING", "READ_ONLY", "stores"]
 
 EVENT_LOG = "event log"
-"""The one store in which nothing can be changed."""
+BRONZE = "bronze"
+READ_ONLY = frozenset({EVENT_LOG, BRONZE})
+"""The stores in which nothing is changed: whole events, byte for byte, until their retention ends."""
 _EVENTS_SECONDS = 60.0
 _QUIET_SECONDS = 5.0
 
@@ -53,7 +57,7 @@ HOLDS = {
     "events": EVENT_LOG,
     "webhookdeliveries": "webhook deliveries",
     "lake": "silver",
-    "bronze": EVENT_LOG,
+    "bronze": BRONZE,
 }
 """By resource that the app declares, the store of `stores` in which its content about persons is looked for."""
 HOLDS_NOTHING = {
@@ -81,9 +85,27 @@ def stores(composition: Composition, person: Person, note: Note) -> dict[str, As
         "claims": looking.claims(clients.container(composition.settings.claim_container)),
         "large values": looking.values(clients.container(VALUES.name)),
         "webhook deliveries": looking.deliveries(clients.table(DELIVERIES.name)),
-        **({} if composition.settings.lake is None else {"silver": silver_places(composition, person)}),
+        **({} if composition.settings.lake is None else _of_lake(composition, person)),
         EVENT_LOG: _events(clients.event_reader()),
     }
+
+
+def _of_lake(composition: Composition, person: Person) -> dict[str, AsyncIterator[Place]]:
+    return {"silver": silver_places(composition, person), BRONZE: _bronze(composition.get(bronze_reader))}
+
+
+async def _bronze(reader: BronzeReader) -> AsyncIterator[Place]:
+    """Every event in the files of every log; a partition whose files can't be read ends with a place that can't."""
+    for partition in await reader.partitions():
+        logs = await reader.logs(partition)
+        for log in [one for one in logs if one] or logs:  # files of Capture name none, and are of whichever is read
+            try:
+                async for events in reader.read(partition, log=log, on_gap=lambda _: None):
+                    for event in events:
+                        name = f"{partition}/{event.sequence_number}"
+                        yield Place(name, event.body.decode("utf-8", "replace"), None)
+            except CorruptFile:
+                yield Place(f"{partition}/{log}", None, None)
 
 
 class _Stores:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +17,7 @@ from azure.eventhub import EventData
 from azure.storage.blob.aio import ContainerClient
 
 from functions.composition import Composition
+from functions.composition.bronze import bronze_files
 from functions.composition.claims import claim_store
 from functions.composition.dead_letters import dead_letter_store, queue_drain
 from functions.composition.encryption import SUBJECT_KEYS, token_keys, wrapper
@@ -38,7 +39,8 @@ from ops.exporting import _parse as _exported
 from ops.forgetting import HOLDS, HOLDS_NOTHING
 from shared.classification import Classification, Restricted, Subject, Tokenized
 from shared.dead_letters import Action, DeadLetter, Decision, Fate, Filters, GivenUp, Status, StoredLetter
-from shared.lake.silver import Applied, SilverIngest, lines_of
+from shared.lake.bronze import BronzeWriter
+from shared.lake.silver import SilverIngest, lines_of
 from shared.lake.tables import Retention
 from shared.messages import (
     Category,
@@ -57,7 +59,7 @@ from shared.messages import (
 from shared.pausing import SetAsideMessage
 from shared.sending import BrokerMessage
 from shared.settings import Settings
-from shared.streams import StreamEvent
+from shared.streams import Annotations, StreamEvent
 from shared.subscriptions.deliveries import Delivery as Sent
 from shared.tables import Query, Table
 from shared.tokenization import TokenKeys
@@ -133,7 +135,8 @@ class App:
         }
         self.composition = Composition(settings, Registry([visits]), parts=parts)
         self.clients = self.composition.get(platform)
-        self.brought = 0
+        self.events: list[StreamEvent] = []
+        self.bronze = BronzeWriter(self.composition.get(bronze_files), self.identity)
         self.ingest = SilverIngest(
             self.composition.get(lake_store),
             lines_of([*visits.silvers]),
@@ -172,13 +175,15 @@ class App:
         for message in messages:
             await self.composition.get(processor).process(Lane.NORMAL, [message])
         bodies, self.publisher.facts = [one.body for one in self.publisher.facts], []
+        beside = Annotations(enqueued=datetime.now(UTC), system={})
         events = [
-            StreamEvent(body=body, partition="0", offset=str(number), sequence_number=number)
-            for number, body in enumerate(bodies, start=self.brought)
+            StreamEvent(body=body, partition="0", offset=str(number), sequence_number=number, annotations=beside)
+            for number, body in enumerate(bodies, start=len(self.events))
         ]
         await self.composition.get(projector).project(events)
-        self.brought += len(events)
-        await self.ingest.apply(events, Applied())
+        self.events += events
+        await self.bronze.write(events)
+        await self.ingest.catch_up(self, lambda: 99.0)
         seen = [(CloudEvent.from_json(body), body.decode()) for body in bodies]
         await self.composition.get(deliveries).begin(
             [Sent.of("partner", event, text, now=datetime.now(UTC)) for event, text in seen]
@@ -198,6 +203,20 @@ class App:
     async def letters(self) -> list[StoredLetter]:
         """Every dead letter."""
         return [one async for one in self.composition.get(dead_letter_store).select(Filters())]
+
+    async def identity(self) -> str:
+        """That of the event log."""
+        return "log"
+
+    async def partitions(self) -> list[str]:
+        """Those of the event log."""
+        return ["0"]
+
+    async def read(self, partition: str, *, after: int | None) -> AsyncGenerator[list[StreamEvent], None]:
+        """The event log's events."""
+        assert partition == "0"
+        if found := [one for one in self.events if after is None or one.sequence_number > after]:
+            yield found
 
     async def export(self, folder: Path, customer: str) -> Any:
         """What the command writes."""
@@ -229,10 +248,12 @@ async def app(azurite: AzuriteEndpoints, emulator: BrokerProcess) -> AsyncIterat
             "SLUICE_STATE_BUCKETS": "2",
             "Lake": azurite.connection_string,
             "SLUICE_LAKE_CONTAINER": f"lake-{uuid4().hex}",
+            "SLUICE_BRONZE_CONTAINER": f"bronze-{uuid4().hex}",
         }
     )
-    async with ContainerClient.from_connection_string(azurite.connection_string, settings.lake_container) as container:
-        await container.create_container()
+    for name in (settings.lake_container, settings.bronze_container):
+        async with ContainerClient.from_connection_string(azurite.connection_string, name) as container:
+            await container.create_container()
     made = App(settings)
     await made.composition.get(state_store).open()
     yield made
@@ -298,6 +319,7 @@ HELD = {
     "large values": 1,
     "webhook deliveries": 2,
     "silver": 1,
+    "bronze": 2,
     "event log": 2,
 }
 """Places that lead to each person: two states, what waits twice; two rows with an entry for the person; and so on."""
@@ -333,11 +355,11 @@ async def test_what_an_export_finds_an_erasure_removes(
     assert {one["store"] for one in lines} == HELD.keys()
     assert ("silver", "17850@example.com") in {(one["store"], one["value"]) for one in lines}
 
-    assert capsys.readouterr().out.startswith("export: 17 places")
+    assert capsys.readouterr().out.startswith("export: 19 places")
     code, report = await app.erase(capsys, "17850", "--by", "ada", "--reason", "asked for it")
     assert (code, {one["store"]: one["found"] for one in report["before"]}) == (DONE, HELD)
     after = await app.export(tmp_path / "after", "17850")
-    assert Counter(one["store"] for one in after["found"]) == {"event log": 2}
+    assert Counter(one["store"] for one in after["found"]) == {"event log": 2, "bronze": 2}
     assert all(one["content"]["data"]["mail"] is None for one in after["found"])
     assert "17850" not in json.dumps([one["content"]["data"]["customerId"] for one in after["found"]])
 
@@ -358,11 +380,15 @@ async def test_an_erasure_leaves_nothing_that_leads_to_the_person(app: App, caps
 
     code, report = await app.erase(capsys, "17850", "--by", "ada", "--reason", "asked for it")
     assert {one["store"]: one["found"] for one in report["before"]} == HELD
-    assert {one["store"]: one["found"] for one in report["after"]} == {**dict.fromkeys(HELD, 0), "event log": 2}
+    assert {one["store"]: one["found"] for one in report["after"]} == {
+        **dict.fromkeys(HELD, 0),
+        "event log": 2,
+        "bronze": 2,
+    }
     assert sum(one["openable"] for one in report["before"]) > 0
     assert sum(one["openable"] for one in report["after"]) == 0
     assert (code, report["proven"]) == (DONE, True)
-    assert report["notReached"][0].startswith("2 events keep tokens")
+    assert report["notReached"][0].startswith("2 events in bronze keep tokens")
     assert "17850" not in json.dumps({**report, "before": [], "after": []})
 
     for name, value in (("customerId", "17850"), ("mail", "17850@example.com")):
