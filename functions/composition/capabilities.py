@@ -41,6 +41,7 @@ _MODULES = (
     "notifications",
     "undelivered",
     "lake",
+    "bronze",
     "gold",
     "sharing",
     "datasets",
