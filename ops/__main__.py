@@ -21,6 +21,10 @@ VERBS = {
     "pause": ("ops.pausing:pause", "stop a lane, an integration or a partner on all instances"),
     "resume": ("ops.pausing:resume", "end a pause; what waited is done"),
     "pauses": ("ops.pausing:pauses", "list what is paused, what waits, and what was paused lately"),
+    "captures": (
+        "ops.captures:main",
+        "show how far changes of databases were captured, or have their tables read anew",
+    ),
     "polls": ("ops.polls:main", "show or set how far each poll of a partner has come"),
     "distrust-key": ("ops.distrusting:distrust", "take no token under a signing key from now on"),
     "trace": ("ops.tracing:main", "show a message's whole way, with its waits"),
