@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 from xml.etree.ElementTree import Element, SubElement, tostring
 
 from shared.query import Kind, Options, Property, ViewIndexes
@@ -17,6 +17,7 @@ __all__ = [
     "ODATA_PAGE",
     "PLAIN",
     "Dialect",
+    "EntitySet",
     "context",
     "metadata",
     "odata_json",
@@ -120,25 +121,32 @@ def context(declared: ViewIndexes, options: Options) -> str:
     return f"$metadata#{set_name(declared.view)}" + (f"({','.join(shown)})" if shown else "")
 
 
-def service_document(views: Iterable[ViewIndexes], root: str) -> dict[str, Any]:
+def service_document(names: Iterable[str], root: str) -> dict[str, Any]:
     """What there is to read, below a root."""
-    names = [set_name(one.view) for one in views]
     return {
         "@odata.context": f"{root}$metadata",
         "value": [{"name": name, "kind": "EntitySet", "url": name} for name in names],
     }
 
 
-def metadata(views: Iterable[ViewIndexes]) -> bytes:
+class EntitySet(NamedTuple):
+    """Rows of one shape; without a key they are found by no address of their own."""
+
+    name: str
+    properties: Mapping[str, Property]
+    key: str = ""
+
+
+def metadata(sets: Iterable[EntitySet]) -> bytes:
     """The types of all rows, and the sets of them, as CSDL XML."""
     root = Element("edmx:Edmx", {"Version": "4.0", "xmlns:edmx": _EDMX})
     schema = SubElement(SubElement(root, "edmx:DataServices"), "Schema", {"Namespace": NAMESPACE, "xmlns": _EDM})
     container = Element("EntityContainer", {"Name": "Container"})
-    for one in views:
-        name = set_name(one.view)
+    for name, properties, key in sets:
         entity = SubElement(schema, "EntityType", {"Name": f"{name}_row"})
-        SubElement(SubElement(entity, "Key"), "PropertyRef", {"Name": one.key})
-        _properties(schema, entity, f"{name}_row", one.properties, key=one.key)
+        if key:
+            SubElement(SubElement(entity, "Key"), "PropertyRef", {"Name": key})
+        _properties(schema, entity, f"{name}_row", properties, key=key)
         SubElement(container, "EntitySet", {"Name": name, "EntityType": f"{NAMESPACE}.{name}_row"})
     schema.append(container)
     written: bytes = tostring(root, encoding="utf-8", xml_declaration=True)

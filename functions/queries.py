@@ -28,15 +28,15 @@ from shared.query import (
 )
 
 from .continuation import Continuations
-from .odata import ODATA_PAGE, PLAIN, Dialect, context, metadata, odata_json, service_document
+from .odata import ODATA_PAGE, PLAIN, Dialect, EntitySet, context, metadata, odata_json, service_document, set_name
 from .openapi import ODATA_METADATA_DOCS, ODATA_SERVICE_DOCS
 
-__all__ = ["AFTER", "Queries"]
+__all__ = ["AFTER", "VARY", "Queries", "page_size", "preferred"]
 
 AFTER = "$skiptoken"
 PAGE = 50
 MAX_KEY = 128
-_VARY = ", Prefer, OData-MaxVersion, OData-Version"
+VARY = ", Prefer, OData-MaxVersion, OData-Version"
 _PREFERRED = re.compile(r"(?:^|,)\s*(?:odata\.)?maxpagesize\s*=\s*\"?([0-9]{1,6})\"?\s*(?:,|;|$)", re.IGNORECASE)
 
 
@@ -73,13 +73,13 @@ class Queries:
 
         async def csdl(request: Request) -> Response:
             if not described:
-                described.append(metadata(views))
+                described.append(metadata(EntitySet(set_name(one.view), one.properties, one.key) for one in views))
             dialect = Dialect.of(request.headers) or PLAIN
             return Response(described[0], media_type="application/xml", headers=dialect.headers)
 
         async def service(request: Request) -> Response:
             dialect = Dialect.of(request.headers) or PLAIN
-            body = odata_json(service_document(views, self._root))
+            body = odata_json(service_document((set_name(one.view) for one in views), self._root))
             return Response(body, media_type=dialect.media_type, headers=dialect.headers)
 
         routes = [("", service, ODATA_SERVICE_DOCS), ("$metadata", csdl, ODATA_METADATA_DOCS)]
@@ -128,7 +128,7 @@ class Queries:
         self, request: Request, body: Mapping[str, Any], dialect: Dialect, headers: Mapping[str, str]
     ) -> Response:
         reused = reuse(max_age=0, stale=0, private=True)
-        reused["Vary"] += _VARY
+        reused["Vary"] += VARY
         return answer_if_changed(
             request,
             odata_json(body).encode("utf-8", "surrogatepass"),
@@ -149,8 +149,8 @@ class Queries:
             if read is None:
                 raise InvalidQuery(f"{AFTER}: is no continuation of this query")
             place, left = read
-        preferred = _preferred(request)
-        size = _size(options, preferred, left, dialect)
+        wanted = preferred(request)
+        size = page_size(options, wanted, left, dialect)
         page = await self._page(declared.view, options, place, size, level)
         rows = [options.shape(row.value, declared.properties, whole=dialect is not None) for row in page.rows]
         left = None if left is None else left - len(rows)
@@ -160,10 +160,10 @@ class Queries:
             asked = {**given, AFTER: token}
             root = self._root if dialect is not None else f"{urlsplit(self._public_url).path}/api/"
             following = f"{root}{declared.view}?{urlencode(asked)}"
-        headers = {} if preferred is None else {"Preference-Applied": f"odata.maxpagesize={size}"}
+        headers = {} if wanted is None else {"Preference-Applied": f"odata.maxpagesize={size}"}
         if dialect is None:
             own, reused = to_json(_own(rows, following, page)), reuse(max_age=0, stale=0, private=True)
-            reused["Vary"] += _VARY
+            reused["Vary"] += VARY
             return answer_if_changed(request, own, now=self._now(), headers={**reused, **headers})
         body: dict[str, Any] = {}
         if dialect.annotated:
@@ -195,12 +195,13 @@ def _own(rows: list[dict[str, Any]], following: str | None, page: QueryPage) -> 
     return body
 
 
-def _preferred(request: Request) -> int | None:
+def preferred(request: Request) -> int | None:
+    """Rows of a page, as the reader prefers it (`Prefer: maxpagesize`)."""
     found = _PREFERRED.search(request.headers.get("prefer", ""))
     return int(found[1]) if found is not None and int(found[1]) > 0 else None
 
 
-def _size(options: Options, preferred: int | None, left: int | None, dialect: Dialect | None) -> int:
+def page_size(options: Options, preferred: int | None, left: int | None, dialect: Dialect | None) -> int:
     """Rows of this page: `$top` is a page's size in our format, and the whole answer's in OData's."""
     if dialect is None:
         return min(options.top if options.top is not None else PAGE, preferred or MAX_TOP)

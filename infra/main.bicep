@@ -705,7 +705,12 @@ module vault 'modules/keyvault.bicep' = {
   }
 }
 
+// The API reads the lake where its tables are answered for or shared, and signs links to files of shared ones.
+var sharing = lakehouse && contains(appSettings, 'SLUICE_SHARES')
+var datasets = lakehouse && contains(appSettings, 'SLUICE_DATASETS')
 var lakeGrants = [for one in declared.grants.lakeContainers: union(one, { account: 'lake' })]
+var lakeGrantsOfApi = [for one in declared.grants.lakeContainersOfApi: union(one, { account: 'lake' })]
+var shareGrants = [for one in declared.grants.lakeAccount: union(one, { account: 'lake' })]
 var claimGrants = [for one in declared.grants.containers: union(one, { account: 'claims' })]
 
 // Links into the storage are for callers who can reach it.
@@ -741,8 +746,8 @@ module roles 'modules/rbac.bicep' = {
     queueGrants: declared.grants.queues
     topicGrants: declared.grants.topics
     hubGrants: declared.grants.hubs
-    containerGrants: concat(claimGrants, lakeGrants, packageGrants, twoColours ? greenGrants : [])
-    accountGrants: concat(accountGrants, isolated ? [] : linkGrants)
+    containerGrants: concat(claimGrants, lakeGrants, sharing || datasets ? lakeGrantsOfApi : [], packageGrants, twoColours ? greenGrants : [])
+    accountGrants: concat(accountGrants, isolated ? [] : linkGrants, sharing ? shareGrants : [])
     vaultGrants: declared.grants.vault
     keyGrants: keyGrants
     telemetryGrants: telemetryGrants

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from azure.core.exceptions import AzureError
 
-from shared.authentication import Role, api_key_entry
+from shared.authentication import GRANTED, Role, api_key_entry
 from shared.environment import WrongSettings
 
 from .failures import cause_of
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str]) -> int:
     """Print the key and its entry; return the exit code."""
     parser = argparse.ArgumentParser(prog="dev.py api-key", description="Make an API key for a client.")
     parser.add_argument("client", metavar="CLIENT", help="who will hold it; a client may have several, for rotation")
-    parser.add_argument("--roles", default=Role.PRODUCER.value, help=f"comma list of {', '.join(Role)}")
+    parser.add_argument("--roles", default=Role.PRODUCER.value, help=f"comma list of {', '.join(GRANTED)}")
     parser.add_argument("--by", default=getpass.getuser(), help="who decides (default: your login name)")
     parser.add_argument("--reason", default="", help="why; kept in the audit trail of the app that is named")
     add_settings(parser)

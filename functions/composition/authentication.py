@@ -22,6 +22,7 @@ from .composition import Composition
 from .declaring import ROUTES, Access, Need
 from .platform import platform
 from .secrets import secret_cache
+from .sharing import share_credentials
 from .state import STATE
 
 __all__ = ["authenticator", "capability", "distrusted_keys", "more_signing_keys", "signing_keys"]
@@ -95,7 +96,8 @@ def authenticator(composition: Composition) -> Authenticator | None:
     keys = None
     if settings.api_keys is not None:
         keys = ApiKeySource(settings.api_keys, lambda: composition.get(secret_cache))
-    return composition.closing(Authenticator(tokens, keys))
+    shares = composition.get(share_credentials)
+    return composition.closing(Authenticator(tokens, keys, None if shares is None else (shares[0], shares[1].caller)))
 
 
 def capability(composition: Composition) -> Capability:

@@ -43,6 +43,8 @@ _MODULES = (
     "undelivered",
     "lake",
     "gold",
+    "sharing",
+    "datasets",
 )
 
 _LOADED = [import_module(f"{__package__}.{name}") for name in _MODULES]

@@ -13,7 +13,7 @@ from typing import Any
 from functions.triggers import AppName, Function, HubTrigger, QueueTrigger, TimerTrigger
 from shared.environment import SettingsSlice
 from shared.health import Check
-from shared.http import Route
+from shared.http import RECIPIENTS, Route
 from shared.messages import Declared, Lane, Registry
 from shared.partners import Partner
 from shared.settings import Settings
@@ -27,6 +27,7 @@ from .declaring import (
     GridTopic,
     Hub,
     Key,
+    LakeAccount,
     LakeContainer,
     Need,
     Queue,
@@ -56,6 +57,7 @@ _ROLES: Mapping[tuple[type[Resource], frozenset[Access]], tuple[str, ...]] = {
     (LakeContainer, frozenset({Access.READ})): ("Storage Blob Data Reader",),
     (LakeContainer, frozenset({Access.WRITE})): ("Storage Blob Data Contributor",),
     (ClaimAccount, frozenset({Access.DELEGATE})): ("Storage Blob Delegator",),
+    (LakeAccount, frozenset({Access.DELEGATE})): ("Storage Blob Delegator",),
     (Vault, frozenset({Access.SECRETS})): ("Key Vault Secrets User",),
     (Vault, frozenset({Access.SET_SECRETS})): ("Key Vault Secrets Officer",),
     (Key, frozenset({Access.WRAP})): ("Key Vault Crypto Service Encryption User",),
@@ -71,6 +73,7 @@ _KINDS: Mapping[type[Resource], str] = {
     Container: "container",
     LakeContainer: "container",
     ClaimAccount: "account",
+    LakeAccount: "account",
     Vault: "vault",
     Key: "key",
     GridTopic: "gridtopic",
@@ -209,7 +212,7 @@ def declarations(
         "integrations": [_integration(one) for one in registry.integrations],
     }
     routes = [route for capability in capabilities for route in capability.routes]
-    document["openRoutes"] = _pattern(one for one in [*routes, *_headed(routes)] if one.access is None)
+    document["openRoutes"] = _pattern(one for one in [*routes, *_headed(routes)] if one.access in (None, RECIPIENTS))
     document["streamingRoutes"] = _pattern(route for route in routes if route.streams)
     document["operations"] = [
         {"name": _operation(route), "method": route.method, "path": route.full_path, "parameters": _template(route)}
@@ -316,7 +319,9 @@ def _grants(capabilities: Sequence[Capability], names: _Names) -> dict[str, list
             "hubs",
             "containers",
             "lakeContainers",
+            "lakeContainersOfApi",
             "claimAccount",
+            "lakeAccount",
             "tablesOfEveryAccount",
             "tablesOfFirstAccount",
             "vault",
@@ -330,14 +335,15 @@ def _grants(capabilities: Sequence[Capability], names: _Names) -> dict[str, list
             Topic: "topics",
             Hub: "hubs",
             Container: "containers",
-            LakeContainer: "lakeContainers",
+            LakeContainer: "lakeContainersOfApi" if app is AppName.API else "lakeContainers",
             ClaimAccount: "claimAccount",
+            LakeAccount: "lakeAccount",
             Table: "tablesOfEveryAccount" if name in every_account else "tablesOfFirstAccount",
             Vault: "vault",
             Key: "keys",
             GridTopic: "gridTopic",
         }[kind]
-        subject = {} if kind in (Vault, ClaimAccount, GridTopic) else {_KINDS[kind]: name}
+        subject = {} if kind in (Vault, ClaimAccount, LakeAccount, GridTopic) else {_KINDS[kind]: name}
         for role, covered in _roles(kind, accesses):
             why = " ".join(dict.fromkeys(reason for access in covered for reason in accesses[access]))
             grants[where].append({"app": app.value, **subject, "role": role, "why": why})

@@ -16,6 +16,7 @@ __all__ = [
     "GridTopic",
     "Hub",
     "Key",
+    "LakeAccount",
     "LakeContainer",
     "Need",
     "Queue",
@@ -181,6 +182,13 @@ class ClaimAccount:
 
 
 @dataclass(frozen=True)
+class LakeAccount:
+    """The lake's account, whose key for links is lent by the account alone."""
+
+    name: str = "%Lake__blobServiceUri%"
+
+
+@dataclass(frozen=True)
 class Vault:
     """The key vault's secrets."""
 
@@ -201,7 +209,9 @@ class GridTopic:
     name: str = ""
 
 
-Resource = Queue | Topic | Hub | Table | Container | LakeContainer | ClaimAccount | Vault | Key | GridTopic
+Resource = (
+    Queue | Topic | Hub | Table | Container | LakeContainer | ClaimAccount | LakeAccount | Vault | Key | GridTopic
+)
 _POSSIBLE: Mapping[type[Resource], frozenset[Access]] = {
     Queue: frozenset({Access.SEND, Access.RECEIVE}),
     Topic: frozenset({Access.SEND}),
@@ -210,6 +220,7 @@ _POSSIBLE: Mapping[type[Resource], frozenset[Access]] = {
     Container: frozenset({Access.READ, Access.WRITE}),
     LakeContainer: frozenset({Access.READ, Access.WRITE}),
     ClaimAccount: frozenset({Access.DELEGATE}),
+    LakeAccount: frozenset({Access.DELEGATE}),
     Vault: frozenset({Access.SECRETS, Access.SET_SECRETS}),
     Key: frozenset({Access.WRAP}),
     GridTopic: frozenset({Access.SEND}),

@@ -2,11 +2,14 @@
 
 import random
 import time
+from datetime import timedelta
 from uuid import uuid4
 
+from functions.triggers import AppName
 from functions.usage import usage_route
 from shared.environment import SecretReference
 from shared.http import Route
+from shared.jobs import Job, JobRun, parse_schedule
 from shared.limits import (
     BlockStore,
     Limiter,
@@ -30,6 +33,7 @@ from .secrets import secret_cache
 __all__ = ["block_store", "capability", "limits", "limits_table", "wrong_routes"]
 
 
+_SWEEP, _SCHEDULE = "sweep-usage", "0 47 3 * * *"
 LIMITS = Table(name="limits")
 """Apart from state, which the app of the API only reads."""
 
@@ -86,13 +90,20 @@ def wrong_routes(plans: Plans | None, routes: list[Route]) -> list[str]:
 def capability(composition: Composition) -> Capability:
     """The route that tells of usage, and what it and the limits need."""
     plans = composition.settings.plans or Plans(plans={}, default="")
+
+    async def sweep(run: JobRun) -> bool:
+        before = composition.now().date() - timedelta(days=composition.settings.usage_retention_days)
+        return not await TableUsage(composition.get(limits_table)).sweep(before, time_left=run.time_left)
+
     return Capability(
         name="limits",
         routes=[usage_route(lambda: TableUsage(composition.get(limits_table)), plans, now=composition.now)],
+        jobs=[Job(name=_SWEEP, app=AppName.STREAMS, schedule=parse_schedule(_SCHEDULE), call=sweep)],
         metrics=[Metrics.requests_limited, Metrics.limits_failures],
         resources=[LIMITS],
         needs=[
-            Need(access=Access.WRITE, to=LIMITS, why="Leases tokens of limits, and counts what was used.", by=[ROUTES])
+            Need(access=Access.WRITE, to=LIMITS, why="Leases tokens of limits, and counts what was used.", by=[ROUTES]),
+            Need(access=Access.WRITE, to=LIMITS, why="Deletes usage of long ago.", by=[_SWEEP]),
         ],
         settings=LimitSettings.variables(),
     )

@@ -71,6 +71,15 @@ class Platform:
             lambda uri, who: ContainerClient(uri, name, credential=who, use_env_settings=proxied()),
         )
 
+    def lake_service(self) -> "BlobServiceClient":
+        """A client of the lake's account, by identity; LookupError without a lake, or with a connection string."""
+        from azure.storage.blob.aio import BlobServiceClient
+
+        lake = self._settings.lake
+        if lake is None or lake.address is None:
+            raise LookupError("links need an identity")
+        return BlobServiceClient(lake.address, credential=self._credentials.get(lake), use_env_settings=proxied())
+
     def lake_options(self) -> StorageOptions:
         """How the Delta library reaches the lake; LookupError without one, ValueError without a key."""
         if self._settings.lake is None:

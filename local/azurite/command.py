@@ -18,7 +18,14 @@ def azurite_command(node: Path, project: Path, location: Path, ports: AzuriteEnd
     """The command line; a port of 0 lets Azurite take any free one."""
     services = {"blob": ports.blob, "queue": ports.queue, "table": ports.table}
     script = project / "local" / "azurite" / "node_modules" / "azurite" / "dist" / "src" / "azurite.js"
-    command = [str(node), str(script), "--location", str(location)]
+    command = [
+        str(node),
+        "--require",
+        str(project / "local" / "azurite" / "close_streams.cjs"),
+        str(script),
+        "--location",
+        str(location),
+    ]
     for name, port in services.items():
         command += [f"--{name}Host", "127.0.0.1", f"--{name}Port", str(port)]
         command += [f"--{name}KeepAliveTimeout", str(_KEEP_ALIVE_SECONDS)]

@@ -2,12 +2,13 @@
 
 from .api_keys import ApiKeys, api_key_entry
 from .authenticator import Authenticator
-from .callers import Caller, CannotTell, Forbidden, IdentityError, Role, Unauthenticated
+from .callers import GRANTED, Caller, CannotTell, Forbidden, IdentityError, Role, Unauthenticated
 from .distrust import DistrustedKeys
 from .signing_keys import Fetcher, SigningKeys
 from .tokens import SeveralIssuers, TokenRules, TokenVerifier
 
 __all__ = [
+    "GRANTED",
     "ApiKeys",
     "Authenticator",
     "Caller",

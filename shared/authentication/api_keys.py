@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from .callers import Caller, Role, Unauthenticated
+from .callers import GRANTED, Caller, Role, Unauthenticated
 
 __all__ = ["ApiKeys", "api_key_entry"]
 
@@ -89,9 +89,9 @@ def _entry(entry: Any) -> tuple[bytes, Caller]:
         raise ValueError("client must be a text of 1 to 128 printable characters")
     if not isinstance(digest, str) or _HASH.fullmatch(digest) is None:
         raise ValueError("sha256 must be 64 hexadecimal digits in lower case")
-    known = set(Role)
+    known = set(GRANTED)
     if not isinstance(roles, list) or not roles or not all(isinstance(role, str) and role in known for role in roles):
-        raise ValueError(f"roles must be a list of {', '.join(Role)}")
+        raise ValueError(f"roles must be a list of {', '.join(GRANTED)}")
     return bytes.fromhex(digest), Caller(client, frozenset(Role(role) for role in roles))
 
 

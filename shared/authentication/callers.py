@@ -9,7 +9,7 @@ IdentityError
 from dataclasses import dataclass
 from enum import StrEnum
 
-__all__ = ["Caller", "CannotTell", "Forbidden", "IdentityError", "Role", "Unauthenticated"]
+__all__ = ["GRANTED", "Caller", "CannotTell", "Forbidden", "IdentityError", "Role", "Unauthenticated"]
 
 
 class Role(StrEnum):
@@ -21,6 +21,12 @@ class Role(StrEnum):
     """Reads views and operations; sees Public, Internal and Confidential data."""
     OPERATOR = "operator"
     """Reads what a reader does, and Restricted data too."""
+    RECIPIENT = "recipient"
+    """Reads what is shared with it. Only a share token gives it, never an issuer's token or an API key."""
+
+
+GRANTED = (Role.PRODUCER, Role.READER, Role.OPERATOR)
+"""The roles that tokens of issuers and API keys may give."""
 
 
 @dataclass(frozen=True, slots=True)

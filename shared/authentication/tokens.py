@@ -11,7 +11,7 @@ from typing import Any
 from shared.messages import MessageError, parse_strict
 from shared.resilience import BoundedCache
 
-from .callers import Caller, Role, Unauthenticated
+from .callers import GRANTED, Caller, Unauthenticated
 from .signing_keys import SigningKey, SigningKeys
 
 __all__ = ["SeveralIssuers", "TokenRules", "TokenVerifier", "key_id_of", "verified"]
@@ -224,7 +224,7 @@ def _caller(claims: Mapping[str, Any], rules: TokenRules) -> Caller:
         name = f"{rules.name}:{name}"
     elif name.startswith(tuple(f"{other}:" for other in rules.others)):
         raise Unauthenticated("The token's client has a name of another issuer's.")
-    return Caller(name, frozenset(role for role in Role if role in names))
+    return Caller(name, frozenset(role for role in GRANTED if role in names))
 
 
 def _is_of_client(claims: Mapping[str, Any], client: str) -> bool:

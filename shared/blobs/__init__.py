@@ -1,8 +1,10 @@
 """Payloads of any size in Blob storage: uploaded once, read back checked, swept when nobody refers to them."""
 
+from .files import BlobFiles
 from .foreign import ForeignBlobs
+from .links import LentKey, Links, ReadLinks
 from .reference import BlobChanged, BlobMissing, BlobReference
-from .staging import Links, StagedBlobs
+from .staging import StagedBlobs
 from .store import MAX_PAYLOAD, BlobStore, Container
 from .sweeping import BlobSweeper, InUse, Sweep
 from .values import BodyStore, ValueStore
@@ -10,6 +12,7 @@ from .values import BodyStore, ValueStore
 __all__ = [
     "MAX_PAYLOAD",
     "BlobChanged",
+    "BlobFiles",
     "BlobMissing",
     "BlobReference",
     "BlobStore",
@@ -18,7 +21,9 @@ __all__ = [
     "Container",
     "ForeignBlobs",
     "InUse",
+    "LentKey",
     "Links",
+    "ReadLinks",
     "StagedBlobs",
     "Sweep",
     "ValueStore",

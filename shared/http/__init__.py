@@ -12,7 +12,7 @@ from .mounting import ClassicBridge, answer_with, key_in_path
 from .observed import ROUTE, Observed, correlation_id
 from .operations import Operation, OperationSigner, Submission, mark_of
 from .presentation import Presented
-from .routing import ANONYMOUS, EVERY_ROLE, PRODUCERS, READERS, Route, RouteTable
+from .routing import ANONYMOUS, EVERY_ROLE, PRODUCERS, READERS, RECIPIENTS, Route, RouteTable
 from .shedding import AdaptiveLimit, Importance, OverloadWatch, Shedding, ShedPolicy
 from .versions import Deprecation, Versioned
 
@@ -22,6 +22,7 @@ __all__ = [
     "LONGEST_KEY",
     "PRODUCERS",
     "READERS",
+    "RECIPIENTS",
     "ROUTE",
     "AdaptiveLimit",
     "BadBody",

@@ -8,9 +8,19 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from shared.authentication import Role
+from shared.authentication import GRANTED, Role
 
-__all__ = ["ANONYMOUS", "EVERY_ROLE", "PRODUCERS", "READERS", "Access", "Route", "RouteTable", "WrongRoute"]
+__all__ = [
+    "ANONYMOUS",
+    "EVERY_ROLE",
+    "PRODUCERS",
+    "READERS",
+    "RECIPIENTS",
+    "Access",
+    "Route",
+    "RouteTable",
+    "WrongRoute",
+]
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 Access = frozenset[Role] | None
@@ -19,7 +29,8 @@ Access = frozenset[Role] | None
 ANONYMOUS: Access = None
 PRODUCERS: Access = frozenset({Role.PRODUCER})
 READERS: Access = frozenset({Role.READER, Role.OPERATOR})
-EVERY_ROLE: Access = frozenset(Role)
+EVERY_ROLE: Access = frozenset(GRANTED)
+RECIPIENTS: Access = frozenset({Role.RECIPIENT})
 _PREFIX = "/api/"
 _PATH = re.compile(r"\$?[A-Za-z0-9._~-]+(\('\{[A-Za-z]\w*\}'\))?|\{[A-Za-z]\w*\}")
 

@@ -16,6 +16,8 @@ class LimitSettings(SettingsSlice):
     rate_store: SecretStr | None = Field(None, alias="SLUICE_RATE_STORE")
     rate_instances: int = Field(10, alias="SLUICE_RATE_INSTANCES", ge=1, le=1_000)
 
+    usage_retention_days: int = Field(400, alias="SLUICE_USAGE_RETENTION_DAYS", ge=32, le=3_660)
+
     @property
     def plans(self) -> Plans | None:
         """The plans; None where nobody is limited."""

@@ -1,19 +1,24 @@
 """Usage as rows of a table: one for each client and day, in a few partitions of the day."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import date, timedelta
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 from zlib import crc32
 
-from shared.tables import Create, Query, Replace, Table, again_on_conflict, etag_of
+from shared.tables import Condition, Create, Delete, Query, Replace, Table, again_on_conflict, etag_of
 
 from .rows import client_key
 from .usage import Counts, Usage, UsageStore
 
 __all__ = ["TableUsage"]
 
+_PREFIX = "usage:"
 _PARTITIONS = 4
+_AT_ONCE = 100
+"""Rows of a transaction, at most."""
 _MARKS = 500
 """Instances whose last flush a row remembers: one whose outcome was unknown is sent again before the next."""
 _LONGEST_NAME = 1_000
@@ -69,6 +74,24 @@ class TableUsage(UsageStore):
                     yield Usage(day, str(row["client"]), str(row["plan"]), _counts(row))
             day += timedelta(days=1)
 
+    async def sweep(self, before: date, *, time_left: Callable[[], float]) -> bool:
+        """Delete the rows of days before one; False where time ran out."""
+        keys = (
+            Condition("PartitionKey", "ge", _PREFIX),
+            Condition("PartitionKey", "lt", f"{_PREFIX}{before:%Y-%m-%d}"),
+        )
+        query = Query(where=keys, select=("PartitionKey", "RowKey"), size=_AT_ONCE)
+        start: Mapping[str, str] | None = None
+        while True:
+            found = await self._table.page(query, start)
+            for _, rows in groupby(found.rows, key=itemgetter("PartitionKey")):
+                if time_left() <= 0:
+                    return False
+                await self._table.submit([Delete(row) for row in rows])
+            start = found.next
+            if start is None:
+                return True
+
 
 def _shown(client: str) -> str:
     return client[:_LONGEST_NAME].encode("utf-8", "replace").decode()
@@ -83,4 +106,4 @@ def _partition(day: date, client: str) -> str:
 
 
 def _shard(day: date, number: int) -> str:
-    return f"usage:{day:%Y-%m-%d}:{number}"
+    return f"{_PREFIX}{day:%Y-%m-%d}:{number}"

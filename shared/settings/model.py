@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from shared.authentication.settings import AuthenticationSettings
 from shared.azure_clients.settings import AzureSettings
 from shared.claim_check.settings import ClaimSettings
+from shared.datasets.settings import DatasetSettings
 from shared.dead_letters.settings import DeadLetterSettings
 from shared.encryption.settings import EncryptionSettings
 from shared.environment import SecretReference, contradiction
@@ -20,6 +21,7 @@ from shared.query.settings import ReadingSettings
 from shared.rotation.settings import RotationSettings
 from shared.secrets.settings import SecretSettings
 from shared.sending.settings import SendingSettings
+from shared.sharing.settings import SharingSettings
 from shared.state.settings import StateSettings
 from shared.subscriptions.settings import SubscriptionSettings
 from shared.telemetry.settings import TelemetrySettings
@@ -33,6 +35,7 @@ class Settings(
     StateSettings,
     ClaimSettings,
     LakeSettings,
+    DatasetSettings,
     HttpSettings,
     LimitSettings,
     ReadingSettings,
@@ -50,6 +53,7 @@ class Settings(
     TelemetrySettings,
     HealthSettings,
     SubscriptionSettings,
+    SharingSettings,
 ):
     """All settings in one model; `load` names everything that is wrong with them at once."""
 
@@ -74,11 +78,21 @@ class Settings(
         if self.token_key and self.data_key is None:
             yield "SLUICE_TOKEN_KEY needs SLUICE_DATA_KEY"
 
+    @contradiction("datasets", "lake")
+    def _lake_of_datasets(self) -> Iterator[str]:
+        if self.datasets and self.lake is None:
+            yield "SLUICE_DATASETS needs a lake: Lake is missing"
+
     @contradiction("rate_store", "key_vault")
     def _vault_for_rate_store(self) -> Iterator[str]:
         secret = None if self.rate_store is None else SecretReference.of(self.rate_store.get_secret_value())
         if secret is not None and self.key_vault is None:
             yield "SLUICE_RATE_STORE names a secret: KeyVault__vaultUri is missing"
+
+    @contradiction("shares_text", "lake")
+    def _lake_for_shares(self) -> Iterator[str]:
+        if self.shares and self.lake is None:
+            yield "SLUICE_SHARES needs Lake: what is shared are its tables"
 
     @contradiction("data_key", "key_vault")
     def _vault_for_keys(self) -> Iterator[str]:

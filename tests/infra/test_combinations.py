@@ -149,6 +149,18 @@ def test_the_lake_has_an_app_where_it_is_asked_for(infra: Path) -> None:
             assert settings.get("SLUICE_BRONZE_CAPTURE", "none") == ("True" if asked else "none")
 
 
+def test_the_api_reads_the_lake_where_something_is_shared(infra: Path) -> None:
+    """It signs links to the files as itself; without shares it has no role there at all."""
+    for shares in ({}, {"appSettings": {"SLUICE_SHARES": '{"sales": {"gold": ["daily_sales"]}}'}}):
+        parameters = changed(read_parameters(infra / "params/prod.bicepparam", {}), {"lakehouse": True, **shares})
+        deployment = deploy(infra / "main.bicep", parameters)
+        reasons = {
+            str(one.properties["description"]) for one in deployment.of_type("Microsoft.Authorization/roleAssignments")
+        }
+        assert ("Reads the logs of shared tables." in reasons) is bool(shares)
+        assert ("Signs links with which recipients read the files of shared tables." in reasons) is bool(shares)
+
+
 def test_behind_front_door_its_host_is_the_address(infra: Path) -> None:
     """In `Location`, for the smoke test, and at the gateway, which lets nothing else through."""
     parameters = changed(read_parameters(infra / "params/prod.bicepparam", {}), {"edge": {"enabled": True}})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel, RootModel
 
-from shared.classification import Plan, plan_of
+from shared.classification import Classification, Plan, plan_of
 from shared.encryption import ProtectionError, encrypted_bytes, is_encrypted_text, key_id_of
 from shared.messages import CloudEvent, Silver, rfc3339
 from shared.privacy import token_name
@@ -58,6 +58,8 @@ class SilverTable:
         Names of the columns whose values are encrypted as the event has them, and None for each or its token's column.
     subject:
         The column that names the person, in clear where nothing is encrypted.
+    levels:
+        Of the protected columns, how sensitive each is.
     """
 
     name: str
@@ -65,6 +67,7 @@ class SilverTable:
     columns: tuple[Column, ...]
     protected: tuple[tuple[str, str | None], ...] = ()
     subject: str | None = None
+    levels: tuple[tuple[str, Classification], ...] = ()
 
     @property
     def all_columns(self) -> tuple[Column, ...]:
@@ -225,7 +228,8 @@ def _merged(event_type: str, earlier: SilverTable, later: SilverTable) -> Silver
     both = {one.name for one in earlier.columns} & {one.name for one in later.columns}
     relaxed = [Column(one.name, one.path, one.type, one.required and one.name in both) for one in columns.values()]
     protected = tuple(dict.fromkeys((*earlier.protected, *later.protected)))
-    return SilverTable(later.name, later.path, tuple(relaxed), protected, later.subject or earlier.subject)
+    levels = tuple(sorted(dict(sorted((*earlier.levels, *later.levels))).items()))  # of two levels the higher one
+    return SilverTable(later.name, later.path, tuple(relaxed), protected, later.subject or earlier.subject, levels)
 
 
 def _tables(declared: Silver) -> list[SilverTable]:
@@ -255,6 +259,7 @@ class _Reader:
         self._wrong = wrong
         self._columns: list[Column] = []
         self._protected: list[tuple[str, str | None]] = []
+        self._levels: list[tuple[str, Classification]] = []
         self._subject: str | None = None
         self._models: list[type[BaseModel]] = []
 
@@ -275,6 +280,7 @@ class _Reader:
                 self._add(Column(column, here, Type("text"), required))
                 token = f"{column}_token" if below.leaf.token is not None else None
                 self._protected.append((column, token))
+                self._levels.append((column, below.leaf.level))
                 if plan.subject is not None and plan.subject[0] == json:
                     self._note_subject(column, name)
                 continue
@@ -306,7 +312,7 @@ class _Reader:
         tokens = {token for _, token in self._protected if token is not None}
         if clash := tokens & {one.name for one in self._columns}:
             raise self._wrong(min(clash), "a token's column has that name")
-        return SilverTable(name, path, tuple(self._columns), tuple(self._protected), self._subject)
+        return SilverTable(name, path, tuple(self._columns), tuple(self._protected), self._subject, tuple(self._levels))
 
 
 def _model_of(annotation: Any) -> type[BaseModel] | None:

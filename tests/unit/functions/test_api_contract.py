@@ -18,7 +18,7 @@ from functions.composition.read_models import read_models
 from functions.composition.secrets import secret_cache
 from functions.composition.subscriptions import deliveries, subscription_store, wake_queue
 from functions.composition.uploads import uploads
-from shared.authentication import Role, api_key_entry
+from shared.authentication import GRANTED, api_key_entry
 from shared.messages import discover
 from shared.query import ReadModels, indexes_of
 from shared.secrets import Secret
@@ -70,7 +70,7 @@ def _may_be_refused(check: str, case: Any) -> bool:
 def test_every_answer_is_as_described() -> None:
     """Every check of the tool: status, type, headers and shape of answers, what is refused, and who is; links too."""
     key = secrets.token_urlsafe(32)
-    entry = api_key_entry("contract", key, [role.value for role in Role])
+    entry = api_key_entry("contract", key, [role.value for role in GRANTED])
     environment = ENVIRONMENT | {"SLUICE_AUTH": "required", "SLUICE_API_KEYS": f"[{entry}]"}
     registry = discover(integrations)
     parts = {

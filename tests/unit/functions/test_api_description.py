@@ -54,6 +54,15 @@ VERBS = {
     ("get", "/api/shipments/{key}"): "getShipment",
     ("post", "/api/webhooks/express"): "receiveExpress",
     ("post", "/api/webhooks/post"): "receivePost",
+    ("get", "/api/delta-sharing/shares"): "listShares",
+    ("get", "/api/delta-sharing/shares/{share}"): "getShare",
+    ("get", "/api/delta-sharing/shares/{share}/schemas"): "listSchemas",
+    ("get", "/api/delta-sharing/shares/{share}/all-tables"): "listAllTables",
+    ("get", "/api/delta-sharing/shares/{share}/schemas/{schema}/tables"): "listTables",
+    ("get", "/api/delta-sharing/shares/{share}/schemas/{schema}/tables/{table}/version"): "getTableVersion",
+    ("get", "/api/delta-sharing/shares/{share}/schemas/{schema}/tables/{table}/metadata"): "getTableMetadata",
+    ("post", "/api/delta-sharing/shares/{share}/schemas/{schema}/tables/{table}/query"): "queryTable",
+    ("get", "/api/delta-sharing/shares/{share}/schemas/{schema}/tables/{table}/changes"): "getTableChanges",
 }
 
 

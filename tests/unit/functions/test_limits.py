@@ -283,6 +283,22 @@ async def test_every_instances_last_flush_is_remembered(door: Door) -> None:
     assert found.counts.requests == 180
 
 
+async def test_usage_of_long_ago_is_deleted_and_nothing_else(door: Door) -> None:
+    """Buckets and quotas lie in the same table."""
+    usage, day = TableUsage(door.table), door.clock.now().date()
+    await door.order("acme")
+    for back in (400, 401, 900):
+        for number in range(120):
+            at = day - timedelta(days=back)
+            await usage.add(at, f"client-{number}", "standard", Counts(1), flush=f"{number}.{back}")
+    others = len(door.table.rows) - 360
+    assert not await usage.sweep(day - timedelta(days=400), time_left=lambda: 0.0)
+    assert len(door.table.rows) == others + 360
+    assert await usage.sweep(day - timedelta(days=400), time_left=lambda: 1.0)
+    assert len(door.table.rows) == others + 120
+    assert len([one async for one in usage.read(day - timedelta(days=400), day, None)]) == 120
+
+
 @pytest.mark.parametrize(
     "query",
     [

@@ -1,0 +1,1 @@
+"""Datasets over tables in a folder."""
