@@ -42,6 +42,7 @@ _MODULES = (
     "notifications",
     "undelivered",
     "lake",
+    "bronze",
     "gold",
     "sharing",
     "datasets",
