@@ -193,6 +193,10 @@ HEADERS: dict[str, dict[str, Any]] = {
     "Challenge": {"description": "How to say who is calling (RFC 6750).", "schema": {"type": "string"}},
     "Location": {"description": "Where to ask what became of this request.", "schema": {"type": "string"}},
     "PreferenceApplied": {"description": "How long was waited (RFC 7240).", "schema": {"type": "string"}},
+    "Version": {
+        "description": "The number of the newest event that the row has, or that the operation has published.",
+        "schema": {"type": "string"},
+    },
     "OperationId": {"description": "The operation's id.", "schema": {"type": "string"}},
     "OperationRequest": {"description": "This request under that id.", "schema": {"type": "string"}},
 }
@@ -258,6 +262,7 @@ def command_schemas(handler: Handler) -> tuple[Named, Named]:
     """A command's envelope, and its CloudEvent, each under the name of its event type."""
     name = pascal(handler.event_type) + ("" if handler.version == "1.0" else f"V{pascal(handler.version)}")
     source = {"type": "string", "minLength": 1, "maxLength": 256}
+    data: Any = _ANYTHING if handler.described is None else Modelled(handler.described)
     envelope = _object(
         {
             "messageId": _MESSAGE_ID,
@@ -265,7 +270,7 @@ def command_schemas(handler: Handler) -> tuple[Named, Named]:
             "source": source,
             "eventType": _constant(handler.event_type),
             "version": _constant(handler.version),
-            "data": Modelled(handler.model),
+            "data": data,
         }
     )
     event = _object(
@@ -274,7 +279,7 @@ def command_schemas(handler: Handler) -> tuple[Named, Named]:
             "id": source,
             "source": source,
             "type": _constant(handler.event_type),
-            "data": Modelled(handler.model),
+            "data": data,
             "time": _TIME,
             "dataschema": _constant(f"urn:sluice:{handler.event_type}:{handler.version}"),
             "datacontenttype": _constant("application/json"),
