@@ -43,6 +43,7 @@ _MODULES = (
     "undelivered",
     "lake",
     "bronze",
+    "silver",
     "gold",
     "sharing",
     "datasets",
