@@ -487,7 +487,7 @@ async def test_the_password_is_asked_for(server: Server, database: Database) -> 
 
 async def _refused(address: ServerAddress, password: Callable[[], Awaitable[str]]) -> UnfitSource:
     """How a session is refused, once the server has read its rules."""
-    for _ in range(100):
+    for _ in range(1000):
         try:
             async with opened(address, password):
                 pass
