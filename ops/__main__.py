@@ -16,6 +16,7 @@ VERBS = {
     ),
     "audit": ("ops.auditing:main", "list what operators did, and check that nobody changed the list"),
     "plan": ("ops.planning:main", "what a load needs in Azure, which limit it meets first, and what it costs"),
+    "lake": ("ops.lake:main", "what is in the lake; SQL over it, tables as files, catching up, rebuilding"),
     "jobs": ("ops.jobs:main", "show when each job ran, and runs next"),
     "erase": ("ops.erasing:main", "forget a person"),
     "export": ("ops.exporting:main", "everything that is known of a person, as JSON and CSV"),
@@ -23,6 +24,10 @@ VERBS = {
     "pause": ("ops.pausing:pause", "stop a lane, an integration or a partner on all instances"),
     "resume": ("ops.pausing:resume", "end a pause; what waited is done"),
     "pauses": ("ops.pausing:pauses", "list what is paused, what waits, and what was paused lately"),
+    "captures": (
+        "ops.captures:main",
+        "show how far changes of databases were captured, or have their tables read anew",
+    ),
     "polls": ("ops.polls:main", "show or set how far each poll of a partner has come"),
     "distrust-key": ("ops.distrusting:distrust", "take no token under a signing key from now on"),
     "trace": ("ops.tracing:main", "show a message's whole way, with its waits"),

@@ -26,7 +26,7 @@ from shared.settings import Settings
 
 from .auditing import audited
 from .failures import cause_of
-from .forgetting import READ_ONLY, stores
+from .forgetting import EVENT_LOG, stores
 from .places import Place
 from .settings_file import WrongSettingsFile, add_settings, load_settings
 
@@ -104,7 +104,7 @@ async def _erase(known: argparse.Namespace, composition: Composition) -> int:
             erased = await _erase_keys(keys, subjects, by=known.by, reason=known.reason)
             for _ in range(_PASSES):
                 for name, places in stores(composition, person, note).items():
-                    if name not in READ_ONLY:
+                    if name != EVENT_LOG:
                         await _forget(places, person)
                 after = await _survey(composition, person, note)
                 if not _left(after):
@@ -143,11 +143,11 @@ async def _forget(places: AsyncIterator[Place], person: Person) -> None:
 
 def _left(after: Sequence[StoreSurvey]) -> int:
     """What can still be found or decrypted, but for the events, of which nothing can be decrypted."""
-    return sum(found.openable + (found.found if found.store not in READ_ONLY else 0) for found in after)
+    return sum(found.openable + (found.found if found.store != EVENT_LOG else 0) for found in after)
 
 
 def _not_reached(after: Sequence[StoreSurvey]) -> list[str]:
-    events = {found.store: found.found for found in after if found.store in READ_ONLY and found.found}
+    events = {found.store: found.found for found in after if found.store == EVENT_LOG and found.found}
     unread = {found.store: found.unread for found in after if found.unread}
     return [
         *(

@@ -1,6 +1,7 @@
 """Every store in which an app keeps something about people: what it holds, place by place, and how it is taken out."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
 from dataclasses import replace
@@ -12,7 +13,7 @@ from uuid import UUID
 from azure.core.exceptions import ResourceNotFoundError
 
 from functions.composition import Composition
-from functions.composition.bronze import bronze_reader
+from functions.composition.bronze import bronze_files, bronze_reader
 from functions.composition.claims import claim_store, decoder
 from functions.composition.dead_letters import dead_letter_store
 from functions.composition.encryption import fields
@@ -23,12 +24,13 @@ from functions.composition.subscriptions import DELIVERIES
 from shared.blobs import BlobChanged, BlobMissing, BlobReference
 from shared.claim_check import Claim
 from shared.dead_letters import Filters, Note, Outgoing, StoredLetter
-from shared.lake.bronze import BronzeReader, CorruptFile
+from shared.lake.bronze import CorruptFile, erased_event, rewrite
 from shared.messages import Delivery, Headers, MessageError
 from shared.ordered import delivery_of, waiting_columns
 from shared.pausing import SetAsideMessage
 from shared.privacy import AssociatedData, Person
 from shared.state import pack, unpack
+from shared.streams import StreamEvent
 from shared.tables import Condition, Conflict, Delete, Entity, Query, Replace, Table
 
 from .places import Place
@@ -38,12 +40,10 @@ if TYPE_CHECKING:
     from azure.eventhub.aio import EventHubConsumerClient
     from azure.storage.blob.aio import ContainerClient
 
-__all__ = ["BRONZE", "EVENT_LOG", "HOLDS", "HOLDS_NOTHING", "READ_ONLY", "stores"]
+__all__ = ["EVENT_LOG", "HOLDS", "HOLDS_NOTHING", "stores"]
 
 EVENT_LOG = "event log"
-BRONZE = "bronze"
-READ_ONLY = frozenset({EVENT_LOG, BRONZE})
-"""The stores in which nothing is changed: whole events, byte for byte, until their retention ends."""
+"""The one store in which nothing can be changed."""
 _EVENTS_SECONDS = 60.0
 _QUIET_SECONDS = 5.0
 
@@ -57,7 +57,7 @@ HOLDS = {
     "events": EVENT_LOG,
     "webhookdeliveries": "webhook deliveries",
     "lake": "silver",
-    "bronze": BRONZE,
+    "bronze": "bronze",
 }
 """By resource that the app declares, the store of `stores` in which its content about persons is looked for."""
 HOLDS_NOTHING = {
@@ -78,34 +78,18 @@ def stores(composition: Composition, person: Person, note: Note) -> dict[str, As
     """By name each store's places; messages before the claims that they name."""
     clients = composition.get(platform)
     looking = _Stores(composition, person, note)
-    return {
+    found = {
         "state": looking.tables(clients.tables(STATE.name)),
         "read models": looking.tables([clients.table(VIEWS_TABLE)]),
         "dead letters": looking.dead_letters(),
         "claims": looking.claims(clients.container(composition.settings.claim_container)),
         "large values": looking.values(clients.container(VALUES.name)),
         "webhook deliveries": looking.deliveries(clients.table(DELIVERIES.name)),
-        **({} if composition.settings.lake is None else _of_lake(composition, person)),
-        EVENT_LOG: _events(clients.event_reader()),
     }
-
-
-def _of_lake(composition: Composition, person: Person) -> dict[str, AsyncIterator[Place]]:
-    return {"silver": silver_places(composition, person), BRONZE: _bronze(composition.get(bronze_reader))}
-
-
-async def _bronze(reader: BronzeReader) -> AsyncIterator[Place]:
-    """Every event in the files of every log; a partition whose files can't be read ends with a place that can't."""
-    for partition in await reader.partitions():
-        logs = await reader.logs(partition)
-        for log in [one for one in logs if one] or logs:  # files of Capture name none, and are of whichever is read
-            try:
-                async for events in reader.read(partition, log=log, on_gap=lambda _: None):
-                    for event in events:
-                        name = f"{partition}/{event.sequence_number}"
-                        yield Place(name, event.body.decode("utf-8", "replace"), None)
-            except CorruptFile:
-                yield Place(f"{partition}/{log}", None, None)
+    if composition.settings.lake is not None:
+        found["silver"] = silver_places(composition, person)
+        found["bronze"] = _bronze(composition, person)
+    return {**found, EVENT_LOG: _events(clients.event_reader())}
 
 
 class _Stores:
@@ -291,6 +275,42 @@ async def _replace(table: Table, row: Entity, new: Mapping[str, Any]) -> None:
 async def _delete(table: Table, row: Entity) -> None:
     with suppress(Conflict):
         await table.submit([Delete(row, row.etag)])
+
+
+async def _bronze(composition: Composition, person: Person) -> AsyncIterator[Place]:
+    """Every event of every file of the lake's first layer; a file that isn't what was written can't be read."""
+    files, reader = composition.get(bronze_files), composition.get(bronze_reader)
+    forget = partial(_forgotten_event, person)
+    for partition in await files.partitions():
+        for day in await files.days(partition):
+            for file in await files.of_day(partition, day):
+                try:
+                    events = await reader.checked(file, partition) or []
+                except CorruptFile:
+                    yield Place(file.name, None, None)
+                    continue
+                anew = partial(rewrite, files, reader, partition, file, forget)  # of all its events at once
+                for event in events:
+                    yield Place(f"{file.name}#{event.sequence_number}", _event_text(event), anew)
+
+
+def _event_text(event: StreamEvent) -> str:
+    """All of an event as one JSON text, where its body is one."""
+    system = {} if event.annotations is None else event.annotations.system
+    beside = (json.dumps(one, default=str) for one in (event.properties, system))
+    return f"[{event.body.decode('utf-8', 'replace')}, {', '.join(beside)}]"
+
+
+def _forgotten_event(person: Person, event: StreamEvent) -> StreamEvent:
+    """The event with nothing in it that leads to the person; emptied where that can't be had otherwise."""
+    if not person.is_in(_event_text(event)):
+        return event
+    with suppress(ValueError, RecursionError):
+        text = person.taken_out_of(event.body.decode())
+        kept = replace(event, body=text.encode())
+        if not person.is_in(_event_text(kept)):
+            return kept
+    return erased_event(event)
 
 
 async def _events(client: "EventHubConsumerClient") -> AsyncIterator[Place]:
