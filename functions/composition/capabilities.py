@@ -43,6 +43,7 @@ _MODULES = (
     "lake",
     "bronze",
     "gold",
+    "lake_tables",
     "sharing",
     "datasets",
 )

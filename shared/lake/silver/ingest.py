@@ -35,7 +35,7 @@ from .types import Misfit
 if TYPE_CHECKING:
     from arro3.core import Schema
 
-__all__ = ["Applied", "EventSource", "SilverIngest"]
+__all__ = ["UNREADABLE", "Applied", "EventSource", "SilverIngest"]
 
 UNREADABLE = "unreadable"
 """The quarantine of what is no event at all."""
