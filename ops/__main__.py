@@ -16,6 +16,7 @@ VERBS = {
     ),
     "audit": ("ops.auditing:main", "list what operators did, and check that nobody changed the list"),
     "plan": ("ops.planning:main", "what a load needs in Azure, which limit it meets first, and what it costs"),
+    "lake": ("ops.lake:main", "what is in the lake; SQL over it, tables as files, catching up, rebuilding"),
     "jobs": ("ops.jobs:main", "show when each job ran, and runs next"),
     "erase": ("ops.erasing:main", "forget a person"),
     "pause": ("ops.pausing:pause", "stop a lane, an integration or a partner on all instances"),

@@ -42,6 +42,7 @@ _MODULES = (
     "undelivered",
     "lake",
     "bronze",
+    "silver",
     "gold",
     "lake_tables",
     "sharing",

@@ -128,7 +128,7 @@ def _stored(found: Any) -> StoredFile:
     return StoredFile(
         name=found.name,
         size=found.size,
-        etag=found.etag,
+        etag='"' + found.etag.strip('"') + '"',  # a listing has it without the quotes of the header
         modified=found.last_modified,
         metadata=found.metadata or {},
     )

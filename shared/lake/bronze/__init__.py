@@ -1,6 +1,7 @@
 """Bronze: every event of the hub as it came, in files as Event Hubs Capture writes them."""
 
 from .completeness import Completeness, completeness
+from .erasing import erased_event, rewrite
 from .errors import BronzeError, BronzeUnavailable, CorruptFile, Gap, MissingEvents
 from .files import BronzeFiles
 from .maintenance import compact, sweep
@@ -19,5 +20,7 @@ __all__ = [
     "MissingEvents",
     "compact",
     "completeness",
+    "erased_event",
+    "rewrite",
     "sweep",
 ]

@@ -32,7 +32,7 @@ class Range:
     md5:
         Of its bytes, in hexadecimal.
     log:
-        The identity of the log that the numbers are of, as `EventLog` has it.
+        The identity of the log that the numbers are of, as `EventLog` has it; "" where nobody knows.
     """
 
     first: int
@@ -102,7 +102,7 @@ class BronzeFiles:
             "last": str(content.last),
             "count": str(content.count),
             "md5": content.md5,
-            "log": content.log,
+            **({"log": content.log} if content.log else {}),
         }
         with _available():
             return await self._files.write(name, data, metadata, md5=bytes.fromhex(content.md5), etag=etag)
@@ -149,7 +149,7 @@ def _range(metadata: Mapping[str, str]) -> Range | None:
             last=int(metadata["last"]),
             count=int(metadata["count"]),
             md5=metadata["md5"],
-            log=metadata["log"],
+            log=metadata.get("log") or "",
         )
     except (KeyError, ValueError):
         return None

@@ -26,7 +26,8 @@ class BronzeReader:
     """Reads what `BronzeWriter` and Event Hubs Capture have written.
 
     Sequence numbers are those of one log. A hub that is made anew has another one, whose numbers begin again: reading
-    is of the log that is named, or else of the newest. Capture's files name none, and are of whichever is read.
+    is of the log that is named, or else of the newest. Capture's files name none, nor do those of them that were
+    written anew for an erasure: they are of whichever is read.
     """
 
     def __init__(self, files: BronzeFiles) -> None:
@@ -216,13 +217,13 @@ class BronzeReader:
 
     async def _of_log(self, partition: str, day: str, log: str) -> list[BronzeFile]:
         files = await self._files.of_day(partition, day)
-        return [file for file in files if file.range is None or file.range.log == log]
+        return [file for file in files if file.range is None or file.range.log in ("", log)]
 
     def _known(self, file: BronzeFile) -> Range | None:
         return file.range or self._ranges.get((file.name, file.etag))
 
     async def checked(self, file: BronzeFile, partition: str) -> list[StreamEvent] | None:
-        """A file's events, all of them as they were written; None where it has vanished.
+        """A file's events, all of them as they were written; None where it has vanished, or is another one by now.
 
         Raises
         ------
@@ -231,7 +232,13 @@ class BronzeReader:
         data = await self._files.read(file.name)
         if data is None:
             return None
-        events = await asyncio.to_thread(partial(_verified, data, file, partition))
+        try:
+            events = await asyncio.to_thread(partial(_verified, data, file, partition))
+        except CorruptFile:
+            there = await self._files.find(file.name)
+            if there is None or there.etag != file.etag:
+                return None
+            raise
         if events and file.range is None:
             first, last = events[0].sequence_number, events[-1].sequence_number
             self._ranges[file.name, file.etag] = Range(first=first, last=last, count=len(events), md5="", log="")

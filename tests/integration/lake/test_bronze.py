@@ -23,6 +23,8 @@ from shared.lake.bronze import (
     MissingEvents,
     compact,
     completeness,
+    erased_event,
+    rewrite,
     sweep,
 )
 from shared.lake.bronze.encoding import encode
@@ -273,6 +275,36 @@ async def test_who_reads_while_files_are_put_together_misses_nothing(bronze: Bro
         if len(found) == 10:
             assert await bronze.compacted() == (7, False)
     assert found == list(range(40))
+
+
+async def test_a_file_that_is_written_anew_under_a_reader_is_no_wrong_one(bronze: Bronze) -> None:
+    """What was listed is another version, with another MD5."""
+    await bronze.writer.write(events(0, 4))
+    await bronze.writer.write(events(5, 9))
+    found: list[int] = []
+    async for chunk in bronze.reader().read("0"):
+        found += [one.sequence_number for one in chunk]
+        if found == list(range(5)):
+            await bronze.instance().write(events(5, 14))
+    assert found == list(range(15))
+
+
+async def test_an_event_is_erased_where_it_lies(bronze: Bronze) -> None:
+    """Its number stays, so that nothing is missing; the others, and a file of Capture's, are as they were."""
+    await bronze.writer.write(events(0, 4))
+    await bronze.capture(events(5, 9))
+    for day in await bronze.files.days("0"):
+        for file in await bronze.files.of_day("0", day):
+
+            def change(one: StreamEvent) -> StreamEvent:
+                return erased_event(one) if one.sequence_number in (3, 7) else one
+
+            assert await rewrite(bronze.files, bronze.reader(), "0", file, change) == 1
+            assert await rewrite(bronze.files, bronze.reader(), "0", file, change) == 0
+    after = [one async for chunk in bronze.reader().read("0") for one in chunk]
+    assert [one.sequence_number for one in after] == list(range(10))
+    assert [one.sequence_number for one in after if one.unreadable] == [3, 7]
+    assert [one for one in after if not one.unreadable] == [one for one in events(0, 9) if one.sequence_number % 4 != 3]
 
 
 async def test_old_days_are_swept(bronze: Bronze) -> None:
