@@ -39,7 +39,7 @@ def test_the_declarations_are_those_of_the_sample(project: Path) -> None:
     snippets = re.findall(r"```python\n(.*?)```", page(project), re.DOTALL)
     assert len(snippets) == 2
     for snippet in snippets:
-        exec(compile(snippet, "lake.md", "exec"), names)
+        exec(compile(snippet, "lake.md", "exec", dont_inherit=True), names)
     assert shown.silvers[0] == orders.silvers[0]
     ((gold,), (own,)) = shown.golds, orders.golds
     assert (gold.name, gold.keys, gold.sources, [*gold.columns()]) == (
