@@ -20,6 +20,7 @@ __all__ = [
     "Named",
     "command_schemas",
     "pascal",
+    "published_schema",
     "reference",
     "singular",
 ]
@@ -288,6 +289,30 @@ def command_schemas(handler: Handler) -> tuple[Named, Named]:
         description="A CloudEvent 1.0; its `dataschema` ends with the version.",
     )
     return Named(name, envelope), Named(f"{name}CloudEvent", event)
+
+
+def published_schema(event_type: str, version: str, model: type[BaseModel]) -> Named:
+    """An event as the hub carries it."""
+    text = {"type": "string", "minLength": 1}
+    event = _object(
+        {
+            "specversion": _constant("1.0"),
+            "id": text,
+            "type": _constant(event_type),
+            "source": text,
+            "subject": text,
+            "time": _TIME,
+            "datacontenttype": _constant("application/json"),
+            "dataschema": _constant(f"urn:sluice:{event_type}:{version}"),
+            "correlationid": _TEXT,
+            "sequence": _TEXT,
+            "traceparent": _TEXT,
+            "data": Modelled(model),
+        },
+        optional=("traceparent",),
+        description="A CloudEvent 1.0; `sequence` counts the events of its subject without a gap.",
+    )
+    return Named(pascal(event_type) + ("" if version == "1.0" else f"V{pascal(version)}") + "Event", event)
 
 
 class Components:

@@ -36,6 +36,7 @@ _MODULES = (
     "metrics",
     "synthetic",
     "polling",
+    "capturing",
     "changes",
     "subscriptions",
     "notifications",
