@@ -36,6 +36,7 @@ _MODULES = (
     "metrics",
     "synthetic",
     "polling",
+    "capturing",
     "changes",
     "subscriptions",
     "notifications",
@@ -44,6 +45,7 @@ _MODULES = (
     "bronze",
     "silver",
     "gold",
+    "lake_tables",
     "sharing",
     "datasets",
 )
