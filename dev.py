@@ -47,7 +47,9 @@ usage: python3 dev.py COMMAND [options]
   plan      what a load needs in Azure and what it costs: [--rate 5000/s --size 2KB --peak 3x --json …]
   audit     list what operators did, or check that nobody changed the list: list | verify [--known NUMBER:HASH] [--json]
   jobs      show when each scheduled job ran, how that went, and when it runs next: [--json]
+  lake      look into the lake: status | query SQL | export TABLE | catch-up | rebuild [TABLE]; [--json FILE]
   erase     forget a person: SUBJECT [--kind customer] [--dry-run] --by WHO --reason WHY
+  captures  show how far changes of databases were captured; NAME --reset --reason WHY reads its tables anew
   polls     show how far each poll of a partner has come; NAME --to POSITION --reason WHY has it begin elsewhere
   views     make a view anew from its events, or go back: rebuild NAME [--to VERSION] | rollback NAME | drop NAME
   distrust-key  take no token under a signing key from now on, on all instances: KID --reason WHY; alone it lists them
@@ -145,10 +147,12 @@ VERBS = {
     "plan": Verb(LOCAL, False, lambda arguments: ["-m", "ops", "plan", *arguments]),
     "audit": Verb(LOCAL, False, operate("audit"), in_project=True),
     "jobs": Verb(LOCAL, False, operate("jobs"), in_project=True),
+    "lake": Verb(LOCAL, True, lambda arguments: ["-m", "local.lake", *operate("lake")(arguments)[3:]]),
     "erase": Verb(LOCAL, False, operate("erase"), in_project=True),
     "pause": Verb(LOCAL, False, operate("pause"), in_project=True),
     "resume": Verb(LOCAL, False, operate("resume"), in_project=True),
     "pauses": Verb(LOCAL, False, operate("pauses"), in_project=True),
+    "captures": Verb(LOCAL, False, operate("captures"), in_project=True),
     "polls": Verb(LOCAL, False, operate("polls"), in_project=True),
     "distrust-key": Verb(LOCAL, False, operate("distrust-key"), in_project=True),
     "trace": Verb(LOCAL, False, operate("trace"), in_project=True),

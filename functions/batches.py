@@ -1,17 +1,22 @@
 """The batch triggers: messages of a lane, and events of the hub, as their consumers take them."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC
 from typing import Any, List  # noqa: UP035 - the worker refuses list[...] in a trigger's annotation
 
 import azure.functions as func
 
 from shared.messages import Delivery, Lane
 from shared.processing import BatchProcessor
-from shared.streams import StreamConsumer, StreamEvent
+from shared.streams import NEVER, Annotations, StreamConsumer, StreamEvent
 
 from .triggers import AppName, Function, HubTrigger, QueueTrigger
 
 __all__ = ["delivery_of", "lane_function", "message_function", "stream_function"]
+
+
+_OF_THE_HOST = frozenset({"SequenceNumber", "Offset", "OffsetString", "PartitionKey", "EnqueuedTimeUtc"})
+"""What the host adds to the system properties: the same again, in other words."""
 
 
 def delivery_of(message: func.ServiceBusMessage) -> Delivery:
@@ -47,33 +52,54 @@ def message_function(name: str, take: Callable[[Delivery], Awaitable[None]], *, 
     return Function(call=process, trigger=QueueTrigger(queue=queue, many=False), app=app)
 
 
-def stream_events(events: List[func.EventHubEvent]) -> list[StreamEvent]:  # noqa: UP006
-    """Bodies with their place in the log, and what their senders put beside them."""
-    beside = (events[0].metadata or {}).get("PropertiesArray") if events else None
+def stream_events(events: List[func.EventHubEvent], *, annotated: bool = False) -> list[StreamEvent]:  # noqa: UP006
+    """Bodies with their place in the log, and what their senders put beside them; `annotated` with the rest too."""
+    if not events:
+        return []
+    # Every event has the metadata of the whole batch, and decodes them for itself: asking one of them is enough.
+    metadata: Mapping[str, Any] = events[0].metadata or {}
+    context = metadata.get("PartitionContext") or {}
+    partition = str(context.get("PartitionId", "")) if isinstance(context, dict) else ""
+    beside = metadata.get("PropertiesArray")
     properties = beside if isinstance(beside, list) and len(beside) == len(events) else [{}] * len(events)
+    annotations = _annotations(metadata, events) if annotated else [None] * len(events)
     return [
         StreamEvent(
             body=event.get_body(),
-            partition=_partition(event),
+            partition=partition,
             offset=str(event.offset or ""),
             sequence_number=int(event.sequence_number or 0),
             properties=own or {},
+            annotations=more,
         )
-        for event, own in zip(events, properties, strict=True)
+        for event, own, more in zip(events, properties, annotations, strict=True)
     ]
 
 
-def _partition(event: func.EventHubEvent) -> str:
-    metadata: Mapping[str, Any] = event.metadata or {}
-    context = metadata.get("PartitionContext") or {}
-    return str(context.get("PartitionId", "")) if isinstance(context, dict) else ""
+def _annotations(metadata: Mapping[str, Any], events: Sequence[func.EventHubEvent]) -> list[Annotations]:
+    system = metadata.get("SystemPropertiesArray") or [{}] * len(events)
+    return [
+        Annotations(
+            enqueued=event.enqueued_time.replace(tzinfo=UTC) if event.enqueued_time else NEVER,
+            system={name: value for name, value in (own or {}).items() if name not in _OF_THE_HOST},
+        )
+        for event, own in zip(events, system, strict=True)
+    ]
 
 
-def stream_function(name: str, consumer: Callable[[], StreamConsumer], *, hub: str, group: str) -> Function:
+def stream_function(
+    name: str,
+    consumer: Callable[[], StreamConsumer],
+    *,
+    hub: str,
+    group: str,
+    app: AppName = AppName.STREAMS,
+    annotated: bool = False,
+) -> Function:
     """The function of a consumer group; `consumer` is called when the first events come."""
 
     async def consume(events: List[func.EventHubEvent]) -> None:  # noqa: UP006
-        await consumer().deliver(stream_events(events))
+        await consumer().deliver(stream_events(events, annotated=annotated))
 
     consume.__name__ = name
-    return Function(call=consume, trigger=HubTrigger(hub=hub, group=group), app=AppName.STREAMS)
+    return Function(call=consume, trigger=HubTrigger(hub=hub, group=group), app=app)

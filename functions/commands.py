@@ -22,6 +22,7 @@ from shared.http import (
     accepted,
     caller_of,
     content_encoding,
+    contract_version,
     correlation_id,
     count_messages,
     declared_length,
@@ -120,14 +121,18 @@ class Commands:
             event_type = "" if route is None else route.event_type
             asked_id = message_id = None if key is None else id_under(key, client or "", event_type)
             operations = await self._signer.ids()  # what can't be signed isn't accepted
-            kind = media_type(request)
+            kind, given = media_type(request), request.headers
+            is_named = "message-version" in given or ";" in given["content-type"]
+            version = contract_version(request) if is_named else None
             content_encoding(request)
             # Few at once: a large body costs many times its size in memory.
             async with nullcontext() if _is_small(request) else self._intake().large:
                 body = await read_body(request, limit=self._max_body)
                 named = named_upload(body, largest=LARGEST_UPLOAD)
                 async with nullcontext(body) if named is None else self._uploads.taken(named, client or "") as whole:
-                    command = await self._intake().read(whole, kind=kind, route=route, asked_id=asked_id)
+                    command = await self._intake().read(
+                        whole, kind=kind, route=route, asked_id=asked_id, version=version
+                    )
                     message_id = command.message_id
                     operation = self._intake().operation_of(command, client=client)
                     if message_id == asked_id and await self._is_known_otherwise(operation):

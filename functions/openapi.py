@@ -112,14 +112,14 @@ def webhook_docs(source: str, method: str) -> dict[str, Any]:
 def command_docs(handler: Handler | None, handlers: Sequence[Handler]) -> dict[str, Any]:
     """The endpoint that takes a command: a handler's, whose bare data is a form too, or any of some handlers'."""
     upload = reference("schemas", "UploadReference")
-    described = [command_schemas(one) for one in ([handler] if handler else handlers)]
+    described = [command_schemas(one) for one in _versions(handler, handlers)]
     envelopes, events = [one for one, _ in described], [one for _, one in described]
     if handler is None:
         forms: list[Any] = [Named("Message", {"anyOf": envelopes or [{"type": "object"}]}), upload]
         event: Any = Named("MessageCloudEvent", {"anyOf": events or [{"type": "object"}]})
         name, what = "sendMessage", "any command that an integration handles"
     else:
-        forms, event = [*envelopes, Modelled(handler.model), upload], events[0]
+        forms, event = [*envelopes, Modelled(handler.model), upload], _any_of(events)
         version = "" if handler.version == "1.0" else f"V{pascal(handler.version)}"
         name, what = f"create{handler.model.__name__}{version}", f"`{handler.event_type}` {handler.version}"
     json: dict[str, Any] = {"schema": {"anyOf": forms}}
@@ -150,6 +150,17 @@ def command_docs(handler: Handler | None, handlers: Sequence[Handler]) -> dict[s
     }
 
 
+def _versions(handler: Handler | None, handlers: Sequence[Handler]) -> Sequence[Handler]:
+    """The handler of a path, and the earlier versions that are brought up to it; all handlers without one."""
+    if handler is None:
+        return handlers
+    return [handler, *(one for one in handlers if one.upcasters and one.event_type == handler.event_type)]
+
+
+def _any_of(schemas: Sequence[Named]) -> Any:
+    return schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
+
+
 _LINES = {
     "type": "string",
     "description": "One JSON object a line, each what the path without `/bulk` takes as a body; or a single line, an "
@@ -164,8 +175,8 @@ _ANSWERED = {
 
 def bulk_docs(handler: Handler | None, handlers: Sequence[Handler]) -> dict[str, Any]:
     """The endpoint that takes many commands: a handler's, or any of some handlers'."""
-    events = [command_schemas(one)[1] for one in ([handler] if handler else handlers)]
-    event: Any = events[0] if handler else Named("MessageCloudEvent", {"anyOf": events or [{"type": "object"}]})
+    events = [command_schemas(one)[1] for one in _versions(handler, handlers)]
+    event: Any = _any_of(events) if handler else Named("MessageCloudEvent", {"anyOf": events or [{"type": "object"}]})
     version = "" if handler is None or handler.version == "1.0" else f"V{pascal(handler.version)}"
     answer = _answer("", _ANSWERED, Location="Location", Operation_Id="OperationId")
     answer["content"] = {NDJSON: {"schema": _ANSWERED}}
@@ -239,6 +250,7 @@ def operation_docs() -> dict[str, Any]:
                 reference("schemas", "Operation"),
                 Retry_After="RetryAfter",
                 Preference_Applied="PreferenceApplied",
+                Sluice_Version="Version",
             ),
             **_errors(s404="NotFound"),
         },
@@ -291,8 +303,21 @@ def row_docs(view: str, models: Sequence[type[BaseModel]]) -> dict[str, Any]:
         "operationId": f"get{singular(view)}",
         "summary": f"Read: {view}",
         "tags": ["read"],
-        "parameters": [_in("path", "key", {"type": "string", "minLength": 1, "maxLength": 128})],
-        "responses": {"200": _answer("Found.", _row(models), ETag="ETag"), **_NOT_READ, **_errors(s404="NotFound")},
+        "parameters": [
+            _in("path", "key", {"type": "string", "minLength": 1, "maxLength": 128}),
+            _in(
+                "header",
+                "Sluice-Min-Version",
+                {"type": "string", "pattern": "^[0-9]{1,18}$"},
+                "The `Sluice-Version` that the row has to have at least, as the operation's answer says it; else 412.",
+            ),
+            _in("header", "Prefer", {"type": "string"}, "`wait=20` waits for that version, 20 s at most."),
+        ],
+        "responses": {
+            "200": _answer("Found.", _row(models), ETag="ETag", Sluice_Version="Version"),
+            **_NOT_READ,
+            **_errors(s404="NotFound"),
+        },
     }
 
 

@@ -9,9 +9,10 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
+from pydantic_core import from_json
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -32,7 +33,21 @@ from shared.state import StateStore, inbox_key, retry_key
 
 from .openapi import operation_docs
 
-__all__ = ["ACCEPTED", "CONFLICT", "Became", "Operations", "became", "confined_to"]
+__all__ = [
+    "ACCEPTED",
+    "CONFLICT",
+    "LONGEST_WAIT",
+    "MIN_VERSION",
+    "VERSION",
+    "Became",
+    "Operations",
+    "became",
+    "confined_to",
+    "until",
+    "wanted_wait",
+]
+
+T = TypeVar("T")
 
 LONGEST_WAIT = 20
 """Seconds for which a caller may wait for an end: well below what gateways and clients allow."""
@@ -41,6 +56,8 @@ _WAITING_AT_ONCE = 32
 _FIRST_LOOK, _SLOWEST_LOOK = 0.1, 1.0
 """Seconds between two looks: a quick end is seen quickly, a slow one costs a read a second."""
 RETRY_AFTER = "1"
+VERSION, MIN_VERSION = "Sluice-Version", "Sluice-Min-Version"
+"""Header of an answer: the number of the newest event that it has. Header of a read: the least one that will do."""
 _STATUS = {"done": "succeeded", "dead": "failed"}
 """Inbox status → what an operation says; not there, or open again for a replay, is accepted."""
 
@@ -53,6 +70,9 @@ class Became:
     ----------
     results:
         Where what was made is read.
+    version:
+        From which version on the result has what this message changed: the greatest number of its events there; 0
+        where nobody knows.
     attempt, next_try:
         The attempt that comes, and when, of a message that was tried before; `now` tells whether that is to come.
     """
@@ -62,6 +82,7 @@ class Became:
     reason: str = ""
     duplicate: bool = False
     results: Sequence[str] = ()
+    version: int = 0
     attempt: int = 1
     next_try: datetime | None = None
     now: datetime | None = None
@@ -184,6 +205,8 @@ class Operations:
             return self._no_operation()
         if not found.is_final:
             headers["Retry-After"] = RETRY_AFTER
+        if found.version:
+            headers[VERSION] = str(found.version)
         return success(
             found.status,
             message_id=operation.message_id,
@@ -196,15 +219,7 @@ class Operations:
 
     async def _waited(self, operation: Operation, caller: Caller | None, seconds: float) -> Became | None:
         """What became of it as soon as it is final, or what it is after some seconds."""
-        loop = asyncio.get_running_loop()
-        ends, pause = loop.time() + seconds, _FIRST_LOOK
-        while True:
-            found = await self.look(operation, caller)
-            left = ends - loop.time()
-            if found is None or found.is_final or left <= 0:
-                return found
-            await asyncio.sleep(min(pause, left))
-            pause = min(2 * pause, _SLOWEST_LOOK)
+        return await until(lambda found: found is None or found.is_final, lambda: self.look(operation, caller), seconds)
 
     async def look(self, operation: Operation, caller: Caller | None) -> Became | None:
         """What became of it by now; None where the caller may not know of it."""
@@ -218,7 +233,9 @@ class Operations:
         found = became(row, operation.submission, await self._hashes(operation, row), own=own)
         if found.status != "succeeded":
             return found
-        return Became(status=found.status, duplicate=found.duplicate, results=self._results(row))
+        results = self._results(row)
+        version = self._version(row) if results else 0
+        return Became(status=found.status, duplicate=found.duplicate, results=results, version=version)
 
     async def _not_yet(self, operation: Operation) -> Became:
         """Accepted; or tried before, and waiting for the next attempt or in the middle of it."""
@@ -246,6 +263,13 @@ class Operations:
             return []
         return [f"{self.public_path}/api/{handler.route}/{quote(str(row['key']), safe='')}"]
 
+    def _version(self, row: Mapping[str, Any]) -> int:
+        """The version of the result's row that has everything that the message published."""
+        view = self.registry.handler(str(row["eventType"]), str(row["version"])).route
+        published: dict[str, int] = from_json(row.get("published") or "{}")
+        shown = {one.event_type for one in self.registry.projections_into(view or "")}
+        return max((number for event_type, number in published.items() if event_type in shown), default=0)
+
     async def _hashes(self, operation: Operation, row: Mapping[str, Any]) -> tuple[PayloadHash, ...]:
         """The hash of what a request submitted in every form; keys are asked only where the plain one doesn't fit."""
         if operation.submission is None:
@@ -260,6 +284,19 @@ class Operations:
 
 
 _WAIT = re.compile(r"\s*wait\s*=\s*\"?(\d{1,4})\"?\s*", re.IGNORECASE)
+
+
+async def until(holds: Callable[[T], bool], look: Callable[[], Awaitable[T]], seconds: float) -> T:
+    """What is found when it is as it should be, or after some seconds."""
+    loop = asyncio.get_running_loop()
+    ends, pause = loop.time() + seconds, _FIRST_LOOK
+    while True:
+        found = await look()
+        left = ends - loop.time()
+        if holds(found) or left <= 0:
+            return found
+        await asyncio.sleep(min(pause, left))
+        pause = min(2 * pause, _SLOWEST_LOOK)
 
 
 def wanted_wait(preferences: Sequence[str]) -> int:

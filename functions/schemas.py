@@ -20,6 +20,7 @@ __all__ = [
     "Named",
     "command_schemas",
     "pascal",
+    "published_schema",
     "reference",
     "singular",
 ]
@@ -193,6 +194,10 @@ HEADERS: dict[str, dict[str, Any]] = {
     "Challenge": {"description": "How to say who is calling (RFC 6750).", "schema": {"type": "string"}},
     "Location": {"description": "Where to ask what became of this request.", "schema": {"type": "string"}},
     "PreferenceApplied": {"description": "How long was waited (RFC 7240).", "schema": {"type": "string"}},
+    "Version": {
+        "description": "The number of the newest event that the row has, or that the operation has published.",
+        "schema": {"type": "string"},
+    },
     "OperationId": {"description": "The operation's id.", "schema": {"type": "string"}},
     "OperationRequest": {"description": "This request under that id.", "schema": {"type": "string"}},
 }
@@ -258,6 +263,7 @@ def command_schemas(handler: Handler) -> tuple[Named, Named]:
     """A command's envelope, and its CloudEvent, each under the name of its event type."""
     name = pascal(handler.event_type) + ("" if handler.version == "1.0" else f"V{pascal(handler.version)}")
     source = {"type": "string", "minLength": 1, "maxLength": 256}
+    data: Any = _ANYTHING if handler.described is None else Modelled(handler.described)
     envelope = _object(
         {
             "messageId": _MESSAGE_ID,
@@ -265,7 +271,7 @@ def command_schemas(handler: Handler) -> tuple[Named, Named]:
             "source": source,
             "eventType": _constant(handler.event_type),
             "version": _constant(handler.version),
-            "data": Modelled(handler.model),
+            "data": data,
         }
     )
     event = _object(
@@ -274,7 +280,7 @@ def command_schemas(handler: Handler) -> tuple[Named, Named]:
             "id": source,
             "source": source,
             "type": _constant(handler.event_type),
-            "data": Modelled(handler.model),
+            "data": data,
             "time": _TIME,
             "dataschema": _constant(f"urn:sluice:{handler.event_type}:{handler.version}"),
             "datacontenttype": _constant("application/json"),
@@ -283,6 +289,30 @@ def command_schemas(handler: Handler) -> tuple[Named, Named]:
         description="A CloudEvent 1.0; its `dataschema` ends with the version.",
     )
     return Named(name, envelope), Named(f"{name}CloudEvent", event)
+
+
+def published_schema(event_type: str, version: str, model: type[BaseModel]) -> Named:
+    """An event as the hub carries it."""
+    text = {"type": "string", "minLength": 1}
+    event = _object(
+        {
+            "specversion": _constant("1.0"),
+            "id": text,
+            "type": _constant(event_type),
+            "source": text,
+            "subject": text,
+            "time": _TIME,
+            "datacontenttype": _constant("application/json"),
+            "dataschema": _constant(f"urn:sluice:{event_type}:{version}"),
+            "correlationid": _TEXT,
+            "sequence": _TEXT,
+            "traceparent": _TEXT,
+            "data": Modelled(model),
+        },
+        optional=("traceparent",),
+        description="A CloudEvent 1.0; `sequence` counts the events of its subject without a gap.",
+    )
+    return Named(pascal(event_type) + ("" if version == "1.0" else f"V{pascal(version)}") + "Event", event)
 
 
 class Components:

@@ -1,5 +1,6 @@
 """The read models over HTTP: one row by its key, or the rows of a person by token, as far as the caller may see."""
 
+import asyncio
 import re
 from collections.abc import Callable, Collection, Container, Iterator
 from datetime import datetime
@@ -19,6 +20,7 @@ from shared.query import NAMES, Freshness, RowCache, ViewReader, findable
 
 from .odata import set_name
 from .openapi import find_docs, query_docs, row_docs
+from .operations import LONGEST_WAIT, MIN_VERSION, VERSION, until, wanted_wait
 from .queries import AFTER, Queries
 
 __all__ = ["Views", "access_level"]
@@ -26,6 +28,9 @@ __all__ = ["Views", "access_level"]
 PAGE, MAX_PAGE = 50, 200
 MAX_KEY = 128
 MAX_VALUE = 256
+MAX_DIGITS = 18
+WAITING_AT_ONCE = 32
+"""Readers of an instance that wait for a row; whoever comes then is answered at once."""
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
@@ -69,6 +74,7 @@ class Views:
         self._freshness = freshness
         self._protected = {view for view in registry.views if any(plan.protects for plan in registry.plans(view))}
         self._now = now
+        self._waiting = asyncio.Semaphore(WAITING_AT_ONCE)
 
     def routes(self) -> list[Route]:
         """For each read model: a row by its key and, where it has fields to find by, rows by a value."""
@@ -83,7 +89,14 @@ class Views:
 
         models = self._registry.shown(name)
         docs = row_docs(name, models)
-        yield Route(method="GET", path=f"{name}/{{key}}", endpoint=show, access=READERS, docs=docs)
+        yield Route(
+            method="GET",
+            path=f"{name}/{{key}}",
+            endpoint=show,
+            access=READERS,
+            docs=docs,
+            seconds=LONGEST_WAIT + 10,
+        )
         fields = findable(self._registry, name)
         by_value = frozenset(fields) | {"top", "after"} if fields else frozenset()
         if self._queries is not None and name in self._queried:
@@ -144,8 +157,16 @@ class Views:
     async def one(self, view: str, key: str, request: Request) -> Response:
         """One row of a read model."""
         level, max_age = access_level(request), max_age_of(request.headers)
+        found = 1 <= len(key) <= MAX_KEY
+        waited: dict[str, str] = {}
+        if (given := request.headers.get(MIN_VERSION)) is not None:
+            if not (given.isascii() and given.isdecimal() and len(given) <= MAX_DIGITS):
+                return error(ErrorCode.BAD_REQUEST, f"{MIN_VERSION}: must be a whole number.", now=self._now())
+            if found and not await self._reaches(view, key, int(given), request, waited):
+                message = f"{view}/{key} isn't at version {given} yet."
+                return error(ErrorCode.PRECONDITION_FAILED, message, now=self._now(), retry_after=1, headers=waited)
+            max_age = 0
         try:
-            found = 1 <= len(key) <= MAX_KEY
             row = await self._cache().one(view, key, level=level, max_age=max_age) if found else None
         except ProtectionError as failure:
             return error(failure.code, "This row can't be decrypted.", now=self._now(), status=500)
@@ -157,7 +178,21 @@ class Views:
             private=view in self._protected,
             age=row.age,
         )
+        headers |= {VERSION: str(row.sequence)} | waited
         return answer_if_changed(request, row.body, now=self._now(), modified=row.modified, headers=headers)
+
+    async def _reaches(self, view: str, key: str, least: int, request: Request, waited: dict[str, str]) -> bool:
+        """Whether a row has an event, at once or as soon as the caller wants to wait for it; says how long that is."""
+
+        async def look() -> int:
+            return await self._reader().sequence(view, key)
+
+        seconds = wanted_wait(request.headers.getlist("prefer"))
+        if not seconds or self._waiting.locked():
+            return await look() >= least
+        async with self._waiting:
+            waited["Preference-Applied"] = f"wait={seconds}"
+            return await until(lambda found: found >= least, look, seconds) >= least
 
     async def find(self, view: str, request: Request) -> Response:
         """The rows of a read model with one value in a tokenized field; for who may see such a field only."""

@@ -17,6 +17,7 @@ from functions.composition.encryption import data_keys, fresh_subject_keys, subj
 from shared.dead_letters import Note
 from shared.encryption import Erasure, Keyring, KeysUnavailable, SubjectKeys
 from shared.environment import WrongSettings
+from shared.lake.bronze import BronzeUnavailable
 from shared.messages import discover
 from shared.privacy import Person, StoreSurvey, survey
 from shared.secrets import SecretError
@@ -53,7 +54,7 @@ def main(arguments: list[str] | None = None, environment: Mapping[str, str] | No
         return _say("stopped; run it again to see what is left.", 130)
     except (_Wrong, WrongSettings, WrongSettingsFile) as error:
         return _say(str(error), WRONG)
-    except (AzureError, KeysUnavailable, SecretError, OSError, TimeoutError) as error:
+    except (AzureError, BronzeUnavailable, KeysUnavailable, SecretError, OSError, TimeoutError) as error:
         return _say(
             f"a store or the vault doesn't answer ({cause_of(error)}); nothing more was done. Is the stack running?",
             UNREACHABLE,

@@ -1,6 +1,7 @@
 """Every store in which an app keeps something about people: what it holds, place by place, and how it is taken out."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from uuid import UUID
 from azure.core.exceptions import ResourceNotFoundError
 
 from functions.composition import Composition
+from functions.composition.bronze import bronze_files, bronze_reader
 from functions.composition.claims import claim_store, decoder
 from functions.composition.dead_letters import dead_letter_store
 from functions.composition.encryption import fields
@@ -20,11 +22,13 @@ from functions.composition.state import STATE, VALUES, large_values
 from shared.blobs import BlobChanged, BlobMissing, BlobReference
 from shared.claim_check import Claim
 from shared.dead_letters import Filters, Note, Outgoing, StoredLetter
+from shared.lake.bronze import CorruptFile, erased_event, rewrite
 from shared.messages import Delivery, Headers, MessageError
 from shared.ordered import delivery_of, waiting_columns
 from shared.pausing import SetAsideMessage
 from shared.privacy import Person
 from shared.state import pack, unpack
+from shared.streams import StreamEvent
 from shared.tables import Condition, Conflict, Delete, Entity, Query, Replace, Table
 
 if TYPE_CHECKING:
@@ -63,14 +67,16 @@ def stores(composition: Composition, person: Person, note: Note) -> dict[str, As
     """By name each store's places; messages before the claims that they name."""
     clients = composition.get(platform)
     looking = _Stores(composition, person, note)
-    return {
+    found = {
         "state": looking.tables(clients.tables(STATE.name)),
         "read models": looking.tables([clients.table(VIEWS_TABLE)]),
         "dead letters": looking.dead_letters(),
         "claims": looking.claims(clients.container(composition.settings.claim_container)),
         "large values": looking.values(clients.container(VALUES.name)),
-        EVENT_LOG: _events(clients.event_reader()),
     }
+    if composition.settings.lake is not None:
+        found["bronze"] = _bronze(composition, person)
+    return {**found, EVENT_LOG: _events(clients.event_reader())}
 
 
 class _Stores:
@@ -227,6 +233,42 @@ async def _replace(table: Table, row: Entity, new: Mapping[str, Any]) -> None:
 async def _delete(table: Table, row: Entity) -> None:
     with suppress(Conflict):
         await table.submit([Delete(row, row.etag)])
+
+
+async def _bronze(composition: Composition, person: Person) -> AsyncIterator[Place]:
+    """Every event of every file of the lake's first layer; a file that isn't what was written can't be read."""
+    files, reader = composition.get(bronze_files), composition.get(bronze_reader)
+    forget = partial(_forgotten_event, person)
+    for partition in await files.partitions():
+        for day in await files.days(partition):
+            for file in await files.of_day(partition, day):
+                try:
+                    events = await reader.checked(file, partition) or []
+                except CorruptFile:
+                    yield Place(file.name, None, None)
+                    continue
+                anew = partial(rewrite, files, reader, partition, file, forget)  # of all its events at once
+                for event in events:
+                    yield Place(f"{file.name}#{event.sequence_number}", _event_text(event), anew)
+
+
+def _event_text(event: StreamEvent) -> str:
+    """All of an event as one JSON text, where its body is one."""
+    system = {} if event.annotations is None else event.annotations.system
+    beside = (json.dumps(one, default=str) for one in (event.properties, system))
+    return f"[{event.body.decode('utf-8', 'replace')}, {', '.join(beside)}]"
+
+
+def _forgotten_event(person: Person, event: StreamEvent) -> StreamEvent:
+    """The event with nothing in it that leads to the person; emptied where that can't be had otherwise."""
+    if not person.is_in(_event_text(event)):
+        return event
+    with suppress(ValueError, RecursionError):
+        text = person.taken_out_of(event.body.decode())
+        kept = replace(event, body=text.encode())
+        if not person.is_in(_event_text(kept)):
+            return kept
+    return erased_event(event)
 
 
 async def _events(client: "EventHubConsumerClient") -> AsyncIterator[Place]:

@@ -20,8 +20,8 @@ __all__ = ["capability"]
 def capability(composition: Composition) -> Capability:
     """A route for any commands, one for each handler that has its own, and one that tells how far a bulk came."""
     settings = composition.settings
-    every = (one for integration in composition.registry.integrations for one in integration.handlers)
-    handled = [one for one in every if one.webhook is None and one.event_type != EVENT_TYPE]
+    taken = (one for one in composition.registry.accepted if one.webhook is None and not one.internal)
+    handled = [one for one in taken if one.event_type != EVENT_TYPE]
     bulks = Bulks(
         lambda: composition.get(intake),
         lambda: composition.get(uploads),

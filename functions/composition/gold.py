@@ -9,7 +9,7 @@ from shared.lake.silver import lines_of
 from shared.lake.tables import CommitConflict
 from shared.telemetry import log_event
 
-from .capability import Capability
+from .capability import Capability, Command
 from .composition import Composition
 from .declaring import Access, Need
 from .lake import TABLES, lake_store
@@ -39,13 +39,15 @@ def capability(composition: Composition) -> Capability:
     for gold in composition.registry.golds:
         if unknown := [one.table for one in gold.sources if one.table not in known]:
             raise ValueError(f"{gold.table} reads silver.{unknown[0]}, which nobody declares")
+    command = Command(name="lake", summary="what is in the lake, SQL over it, tables as files", module="ops.lake")
     if composition.settings.lake is None or not composition.registry.golds:
-        return Capability(name="gold")
+        return Capability(name="gold", commands=[command])
     jobs = [_job(composition, gold.name) for gold in composition.registry.golds]
     why = "Computes gold tables from silver ones."
     return Capability(
         name="gold",
         jobs=jobs,
+        commands=[command],
         needs=[Need(access=Access.WRITE, to=TABLES, why=why, by=[job.name for job in jobs])],
     )
 

@@ -39,8 +39,8 @@ def intake(composition: Composition) -> Intake:
 def capability(composition: Composition) -> Capability:
     """A route for any command, one for each handler that has its own, and one for operations."""
     protection = composition.get(fields)
-    every = (one for integration in composition.registry.integrations for one in integration.handlers)
-    handled = [one for one in every if one.webhook is None and not one.internal and one.event_type != EVENT_TYPE]
+    taken = (one for one in composition.registry.accepted if one.webhook is None and not one.internal)
+    handled = [one for one in taken if one.event_type != EVENT_TYPE]
     operations = Operations(
         state=lambda: composition.get(state_store),
         signer=composition.get(operation_signer),

@@ -61,6 +61,8 @@ def stream_consumer(
     *,
     hub: Hub,
     group: str,
+    app: AppName = AppName.STREAMS,
+    annotated: bool = False,
 ) -> Consumer:
     """A consumer group whose events are applied without a gap.
 
@@ -72,6 +74,10 @@ def stream_consumer(
         As `StreamConsumer` has it.
     hub, group:
         Those of the settings, as the trigger names them.
+    app:
+        Which runs it, its job and its probe.
+    annotated:
+        Whether the events come with all that is beside their bodies.
     """
 
     def positions(composition: Composition) -> Positions:
@@ -94,14 +100,16 @@ def stream_consumer(
     async def close_gaps(run: JobRun) -> bool:
         return await composition.get(consumer).close_gaps(run.time_left)
 
-    function = stream_function(name, lambda: composition.get(consumer), hub=hub.name, group=group)
+    function = stream_function(
+        name, lambda: composition.get(consumer), hub=hub.name, group=group, app=app, annotated=annotated
+    )
     job = Job(
         name=f"close-gaps-{name.replace('_', '-')}",
-        app=AppName.STREAMS,
+        app=app,
         schedule=parse_schedule(_EVERY),
         call=close_gaps,
     )
-    check = Check(ask=lag, app=AppName.STREAMS, interval=30, timeout=5, threshold=3, weight=0)
+    check = Check(ask=lag, app=app, interval=30, timeout=5, threshold=3, weight=0)
     return Consumer(function=function, job=job, lag=check, hub=hub)
 
 

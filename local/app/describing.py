@@ -55,7 +55,8 @@ class AppDescription:
 
     `functions` are dictionaries with `name`, `bindings` as in function.json, and `retry`; `seconds` is the time that
     the import of `function_app` took. `declarations` is what the app says of itself, `openapi` how it describes its
-    API, `graph` the schema of its graph; all are there only where they were asked for.
+    API, `asyncapi` the contracts of its messages, `graph` the schema of its graph; all are there only where they were
+    asked for.
     """
 
     seconds: float
@@ -64,6 +65,7 @@ class AppDescription:
     constants: Mapping[str, float]
     declarations: Mapping[str, Any] = field(default_factory=dict)
     openapi: Mapping[str, Any] = field(default_factory=dict)
+    asyncapi: Mapping[str, Any] = field(default_factory=dict)
     graph: str = ""
 
 
@@ -144,5 +146,6 @@ def describe(
         constants=found["constants"],
         declarations=found.get("declarations", {}),
         openapi=found.get("openapi", {}),
+        asyncapi=found.get("asyncapi", {}),
         graph=found.get("graph", ""),
     )

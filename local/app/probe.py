@@ -50,8 +50,15 @@ def _declared(module: Any) -> dict[str, Any]:
     return {
         "declarations": composing.declarations(module.capabilities, module.composition.registry, type(module.settings)),
         "openapi": json.loads(asyncio.run(_got(app, "/api/openapi.json"))),
+        "asyncapi": _contracts(module.composition),
         "graph": _graph(module.composition),
     }
+
+
+def _contracts(composition: Any) -> Any:
+    """The contracts of messages."""
+    described = importlib.import_module("functions.contracts").contracts
+    return described(composition.registry, hub=composition.settings.event_hub)
 
 
 def _graph(composition: Any) -> str:

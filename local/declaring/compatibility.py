@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-__all__ = ["Breaking", "breaking"]
+__all__ = ["Breaking", "breaking", "breaking_messages"]
 
 Schema = Mapping[str, Any]
 _METHODS = ("get", "head", "post", "put", "patch", "delete")
@@ -30,6 +30,14 @@ class Breaking(NamedTuple):
 def breaking(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Breaking]:
     """What clients of the old description can't rely on any more, in the order of its paths."""
     return list(dict.fromkeys(_Comparison(old, new).findings()))
+
+
+def breaking_messages(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Breaking]:
+    """What senders of commands and readers of events can't rely on any more, of two AsyncAPI documents.
+
+    A command that is brought up by a step needs no model of its own: any object is wider than what was taken.
+    """
+    return list(dict.fromkeys(_Comparison(old, new).messages()))
 
 
 class _Comparison:
@@ -52,6 +60,16 @@ class _Comparison:
                     yield Breaking("api-removed-without-deprecation", where)
                 else:
                     yield from self._operation(item[method], other[method], where)
+
+    def messages(self) -> Iterator[Breaking]:
+        """What breaks who sends or reads messages."""
+        after = self._new["components"]["messages"]
+        for name, message in self._old["components"]["messages"].items():
+            if name not in after:
+                yield Breaking("message-removed", name)
+            else:
+                is_taken = name.startswith("command-")
+                yield from self._schema(message["payload"], after[name]["payload"], name, "message", is_taken)
 
     def _operation(self, old: Schema, new: Schema, where: str) -> Iterator[Breaking]:
         yield from self._parameters(old, new, where)

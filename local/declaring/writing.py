@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from local.app import AppDescription
-from local.declaring.compatibility import breaking
+from local.declaring.compatibility import breaking, breaking_messages
 from local.declaring.emulator import event_hubs_config, service_bus_config
 from local.declaring.page import page
 from local.declaring.parameters import parameters_of_all_stages
@@ -17,6 +17,7 @@ __all__ = ["Written", "broken_by", "declared_files", "stale"]
 
 
 _OPENAPI = "infra/openapi.json"
+_ASYNCAPI = "infra/asyncapi.json"
 _SAMPLE = "local.settings.sample.json"
 
 
@@ -39,6 +40,7 @@ def declared_files(app: AppDescription, project: Path) -> Sequence[Written]:
         Written("local/config/eventhubs.json", json.dumps(event_hubs_config(declared), indent=2) + "\n"),
         Written("infra/main.bicepparam", parameters_of_all_stages(project / "infra")),
         Written(_OPENAPI, json.dumps(app.openapi, indent=1) + "\n"),
+        Written(_ASYNCAPI, json.dumps(app.asyncapi, indent=1) + "\n"),
         Written("docs/schema.graphql", app.graph + "\n"),
         Written("docs/what-the-app-consists-of.md", page(declared)),
     )
@@ -50,12 +52,15 @@ def stale(project: Path, files: Sequence[Written]) -> list[str]:
 
 
 def broken_by(files: Sequence[Written], project: Path) -> list[str]:
-    """What clients of the API's description as the project has it couldn't rely on any more, a short text each."""
-    (described,) = [one for one in files if one.path == _OPENAPI]
-    kept = _content(project / _OPENAPI)
-    if kept is None or kept == described.text:
-        return []
-    return [f"{one.where}: {one.rule}" for one in breaking(json.loads(kept), json.loads(described.text))]
+    """What clients of the descriptions as the project has them couldn't rely on any more, a short text each."""
+    found: list[str] = []
+    for path, compare in ((_OPENAPI, breaking), (_ASYNCAPI, breaking_messages)):
+        (described,) = [one for one in files if one.path == path]
+        kept = _content(project / path)
+        if kept is not None and kept != described.text:
+            broken = compare(json.loads(kept), json.loads(described.text))
+            found += [f"{one.where}: {one.rule}" for one in broken]
+    return found
 
 
 def _content(path: Path) -> str | None:

@@ -15,6 +15,7 @@ from rich.progress import Progress as Bars
 
 from local.demo.carrier import Parcels
 from local.demo.invoices import Invoice, compose, group_invoices, read_invoices
+from local.demo.lake import LakeFailed, caught_up
 from local.demo.reconciliation import Figures, Heard, Progress, progress, reconcile
 from local.demo.replay import Refusal, Replay, replay
 from local.demo.rows import InvoiceFileError, parse_rows
@@ -91,15 +92,17 @@ async def run_demo(options: DemoOptions, invoices: Sequence[Invoice], target: Ta
         try:
             kept, parcels, stalled = await _follow(posting, answers, len(messages), stores, customer, before, console)
             elapsed = time.monotonic() - began
-            claims, events = await asyncio.gather(stores.claims(), stores.events())
+            claims, events, lake = await asyncio.gather(stores.claims(), stores.events(), caught_up(target))
             heard = await _heard(customer, parcels, before)
+        except LakeFailed as error:
+            raise DemoFailed(f"At the end, {error}.") from error
         except StoreUnreachable as error:
             raise DemoFailed(f"A store of the stack cannot be read: {type(error).__name__}: {error}") from error
         finally:
             posting.cancel()
             await asyncio.gather(posting, return_exceptions=True)
     figures = reconcile(
-        answers, refused, kept, claims, events, logs.duplicates(), elapsed, stalled, parcels, heard, earlier
+        answers, refused, kept, claims, events, logs.duplicates(), elapsed, stalled, parcels, heard, earlier, lake
     )
     show(figures, console)
     _write(figures, options.json)

@@ -12,6 +12,7 @@ from math import ceil
 
 from local.demo.carrier import Parcels
 from local.demo.invoices import Message
+from local.demo.lake import Lake
 from local.demo.replay import Refusal, Replay
 from local.demo.stores import Kept
 
@@ -54,6 +55,7 @@ class Figures:
     webhooks_received: int = 0
     webhooks_delivered: int = 0
     webhooks_pending: int = 0
+    lake: Lake | None = None
     refusals: Sequence[Refusal] = field(default=())
     problems: Sequence[str] = field(default=())
 
@@ -106,11 +108,12 @@ def reconcile(
     parcels: Parcels | None = None,
     heard: Heard | None = None,
     earlier: Collection[str] = (),
+    lake: Lake | None = None,
 ) -> Figures:
     """The figures of a run, and every way in which they do not fit.
 
     `stalled` says where it came to a halt. `earlier` are the messages that an earlier run has had processed: where that
-    had no carrier, its orders have no labels.
+    had no carrier, its orders have no labels. `lake` is None where there is none.
     """
     accepted = replay.accepted
     dead = _dead(accepted, kept)
@@ -145,12 +148,15 @@ def reconcile(
         webhooks_received=len(orders & told),
         webhooks_delivered=heard.delivered,
         webhooks_pending=heard.pending,
+        lake=lake,
         refusals=refusals,
     )
     silent = done - {event.rpartition(":")[0] for event in of_accepted}
     problems = [stalled] if stalled is not None else []
     problems += _problems(replay, dead, lost, silent, expected_views - kept.views)
     problems += _parcel_problems(parcels, orders, {accepted[key].number for key in done.difference(earlier)}, told)
+    if lake is not None:
+        problems += _lake_problems(lake, len(of_accepted))
     if heard.missing:
         problems.append(f"{len(heard.missing)} shipments weren't delivered, such as that of order {min(heard.missing)}")
     return replace(figures, problems=tuple(problems))
@@ -189,6 +195,13 @@ def _parcel_problems(parcels: Parcels, orders: set[str], new: set[str], told: se
         yield f"{twice} labels were made for orders that have one already"
     if unheard := (orders & parcels.labels.keys()) - told if parcels.expected else set():
         yield f"{len(unheard)} webhooks of the carrier didn't arrive, such as that of order {min(unheard)}"
+
+
+def _lake_problems(lake: Lake, published: int) -> Iterator[str]:
+    """Each event of an accepted order or credit note is a row of silver, beside those of earlier runs."""
+    yield from lake.problems
+    if lake.accepted < published:
+        yield f"the lake has {lake.accepted} orders and credit notes of the {published} that were published"
 
 
 def _dead(accepted: Mapping[str, Message], kept: Kept) -> set[str]:

@@ -40,6 +40,8 @@ def as_json(figures: Figures) -> str:
         "webhooksReceived": figures.webhooks_received,
         "webhooksDelivered": figures.webhooks_delivered,
         "webhooksPending": figures.webhooks_pending,
+        "lakeRows": 0 if figures.lake is None else figures.lake.total,
+        "lakeTables": {} if figures.lake is None else dict(figures.lake.rows),
         "lanes": {
             name: {"count": lane.count, "p50Ms": lane.p50_ms, "p99Ms": lane.p99_ms}
             for name, lane in figures.lanes.items()
@@ -91,6 +93,9 @@ def _counts(figures: Figures) -> Table:
         table.add_row("labels", f"{figures.labels:,}", f"at the carrier, by {figures.label_calls:,} calls")
         table.add_row("webhooks received", f"{figures.webhooks_received:,}", "of the carrier")
         table.add_row("webhooks delivered", f"{figures.webhooks_delivered:,}", "to a customer who subscribed")
+    if figures.lake is not None:
+        tables = sum(1 for count in figures.lake.rows.values() if count)
+        table.add_row("lake rows", f"{figures.lake.total:,}", f"in {tables} tables of silver and gold")
     table.add_row("took", f"{figures.elapsed_seconds:.1f} s", "")
     return table
 

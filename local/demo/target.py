@@ -13,7 +13,8 @@ __all__ = ["Target"]
 class Target:
     """Addresses of a stack: its functions hosts, its stores, its brokers, its partners, and the logs of its hosts.
 
-    `token` is of somebody who may send and read; `carrier` ships the orders, and is empty where nobody does.
+    `token` is of somebody who may send and read; `carrier` ships the orders, and is empty where nobody does. `settings`
+    is the file by which operators' commands find the stack; the lake is read by one.
     """
 
     urls: tuple[str, ...]
@@ -25,3 +26,4 @@ class Target:
     partners: Mapping[str, str] = field(default_factory=dict)
     carrier: str = ""
     event_hub: str = "events"
+    settings: Path | None = None

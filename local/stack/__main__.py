@@ -126,6 +126,7 @@ async def _target(stack: Stack) -> Target:
         logs=tuple(stack.host_logs),
         partners={name: one.url for name, one in stack.partners.items()},
         carrier=stack.settings.get("ORDERS_CARRIER", ""),
+        settings=stack.data.settings if stack.settings.get("Lake") else None,
     )
 
 

@@ -102,6 +102,11 @@ class DataDirectory:
             self._processes[name] = pid
         self._write_processes()
 
+    @property
+    def settings(self) -> Path:
+        """The file with the app's settings, by which operators' commands find its stores."""
+        return self.path / "app-settings.json"
+
     def keep_settings(self, settings: Mapping[str, str]) -> None:
         """Keep the app's settings for tools that work on its stores; only the owner may read them."""
         partial = self.path / "app-settings.json.partial"
@@ -109,7 +114,7 @@ class DataDirectory:
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as sink:
             json.dump({"IsEncrypted": False, "Values": dict(settings)}, sink, indent=1)
-        os.replace(partial, self.path / "app-settings.json")
+        os.replace(partial, self.settings)
 
     def _write_processes(self) -> None:
         path = self.path / "processes.json"

@@ -17,6 +17,7 @@ from local.azurite import AzuriteEndpoints, parse_endpoints
 from local.setup import Environment, find_node
 from local.stack.child import Child, Service
 from local.stack.data_directory import DataDirectory, DataDirectoryInUse
+from local.stack.lake import make_lake
 from local.stack.partners import PartnerScripts, running_partners
 from local.stack.ports import InternalPorts, any_free, is_free, settle
 from local.stack.reload import watch_source
@@ -254,9 +255,10 @@ class Stack:
         storage = self.azurite.connection_string
         broker = self.emulator.connection_string
         connections = {"ServiceBus": broker, "EventHubs": broker}
-        connections |= dict.fromkeys(("AzureWebJobsStorage", "State", "Claims"), storage)
+        connections |= dict.fromkeys(("AzureWebJobsStorage", "State", "Claims", "Lake"), storage)
         registration = open_registration(self.data.identity)
         identity = identity_settings(self.identity, registration) | vault_settings(self.vault, registration)
+        await make_lake(storage)
         self.partners = await self._resources.enter_async_context(
             running_partners(self._scripts, self.data.partners, self.urls, first=self._options.ports.partners)
         )

@@ -8,6 +8,7 @@ from .staging import StagedBlobs
 from .store import MAX_PAYLOAD, BlobStore, Container
 from .sweeping import BlobSweeper, InUse, Sweep
 from .values import BodyStore, ValueStore
+from .whole import StoredFile, WholeFiles
 
 __all__ = [
     "MAX_PAYLOAD",
@@ -25,6 +26,8 @@ __all__ = [
     "Links",
     "ReadLinks",
     "StagedBlobs",
+    "StoredFile",
     "Sweep",
     "ValueStore",
+    "WholeFiles",
 ]

@@ -1,7 +1,16 @@
 """HTTP: the API's plumbing between FastAPI, the platform and the lanes."""
 
 from .answers import accepted, count_messages, error, internal_error, status_of, success
-from .bodies import BadBody, NamedUpload, content_encoding, declared_length, media_type, named_upload, read_body
+from .bodies import (
+    BadBody,
+    NamedUpload,
+    content_encoding,
+    contract_version,
+    declared_length,
+    media_type,
+    named_upload,
+    read_body,
+)
 from .commands import Refused
 from .conditional import answer_if_changed, max_age_of, precondition, reuse
 from .guarded import Guarded, caller_of
@@ -51,6 +60,7 @@ __all__ = [
     "caller_of",
     "charge",
     "content_encoding",
+    "contract_version",
     "correlation_id",
     "count_messages",
     "declared_length",

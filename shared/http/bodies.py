@@ -13,10 +13,20 @@ from starlette.requests import ClientDisconnect, Request
 
 from shared.messages import CLOUD_EVENT_TYPE, ErrorCode, InvalidMessage, MessageError
 
-__all__ = ["BadBody", "NamedUpload", "content_encoding", "declared_length", "media_type", "named_upload", "read_body"]
+__all__ = [
+    "BadBody",
+    "NamedUpload",
+    "content_encoding",
+    "contract_version",
+    "declared_length",
+    "media_type",
+    "named_upload",
+    "read_body",
+]
 
 LONGEST_CONTENT_TYPE = 256
 """The standard library's parser of parameters is quadratic: a long header would hold up the event loop."""
+LONGEST_VERSION = 64
 PATIENCE_SECONDS = 15.0
 SLOWEST = 64 * 1024
 """Bytes a second: a slower sender would keep the places of large bodies from everybody else."""
@@ -48,6 +58,17 @@ def media_type(request: Request, kinds: Sequence[str] = ("application/json", CLO
     if charset not in ("utf-8", "utf8"):
         raise BadBody(ErrorCode.UNSUPPORTED_MEDIA_TYPE, "Send the body in UTF-8.")
     return found
+
+
+def contract_version(request: Request) -> str | None:
+    """The version of bare data as its sender names it: the header `Message-Version`, or `version` in the media type."""
+    given = request.headers.get("message-version")
+    if given is None:
+        header = Message()
+        header["content-type"] = request.headers.get("content-type", "").strip()[:LONGEST_CONTENT_TYPE]
+        found = header.get_param("version")
+        given = found if isinstance(found, str) else None
+    return None if given is None else given.strip()[:LONGEST_VERSION]
 
 
 def content_encoding(request: Request, known: Collection[str] = ("identity",)) -> str:

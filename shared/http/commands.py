@@ -68,6 +68,7 @@ def read_command(
     fallback_id: UUID,
     now: datetime,
     refuse: bool = False,
+    version: str | None = None,
 ) -> Command:
     """Read a command.
 
@@ -79,6 +80,8 @@ def read_command(
         The handler whose path was posted to; then the bare data is taken too, under `fallback_id`.
     refuse:
         Whether fields that no contract has are refused for every handler, not only where a handler says so itself.
+    version:
+        That of bare data, where the sender says one; else it is of the route's own.
 
     Raises
     ------
@@ -96,15 +99,17 @@ def read_command(
             parsed = envelope_from(parsed, now=now)
             body = write_json(parsed).encode()
         elif route is not None and parsed.keys().isdisjoint(("eventType", "messageId", "data")):
-            body, parsed = wrapped(body, parsed, route, message_id=fallback_id, source=f"/{route.route}", now=now)
+            bare = route if version is None else registry.handler(route.event_type, version)
+            body, parsed = wrapped(body, parsed, bare, message_id=fallback_id, source=f"/{route.route}", now=now)
         if isinstance(parsed.get("messageId"), str):
             message_id = parsed["messageId"][:64]
         handler = _handler(parsed, registry, route)
         body, envelope = _decoded(handler, body, parsed)
-        if handler.may_be_named_twice(body):
-            refuse_named_twice(envelope, parsed)
-        if refuse or handler.refuses_unknown_fields:
-            refuse_unknown(list(unknown_fields(envelope, parsed)))
+        sent = handler.as_sent(body) if handler.upcasters else envelope
+        if sent is not None and handler.may_be_named_twice(body):
+            refuse_named_twice(sent, parsed)
+        if sent is not None and (refuse or handler.refuses_unknown_fields):
+            refuse_unknown(list(unknown_fields(sent, parsed)))
         handler.new_key_of(envelope.data)
         payload = payload_hash(handler.event_type, handler.version, parsed["data"])
         return Command(handler, envelope.message_id, envelope.source, envelope.data, body, payload, former_id)

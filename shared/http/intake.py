@@ -53,8 +53,10 @@ class Intake:
         self._refuse = refuse_unknown_fields
         self.large = asyncio.Semaphore(_LARGE_AT_ONCE)
 
-    async def read(self, body: bytes, *, kind: str, route: Handler | None, asked_id: UUID | None) -> Command:
-        """Validate a body; raises Refused."""
+    async def read(
+        self, body: bytes, *, kind: str, route: Handler | None, asked_id: UUID | None, version: str | None = None
+    ) -> Command:
+        """Validate a body; raises Refused. `version` is that of bare data, where its sender says one."""
         fallback, now = asked_id or self._new_id(), self._now()
 
         def read() -> Command:
@@ -66,6 +68,7 @@ class Intake:
                 fallback_id=fallback,
                 now=now,
                 refuse=self._refuse,
+                version=version,
             )
 
         return read() if len(body) <= _IN_THREAD else await asyncio.to_thread(read)

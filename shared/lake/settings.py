@@ -21,6 +21,8 @@ class LakeSettings(SettingsSlice):
 
     bronze_capture: bool = Field(False, alias="SLUICE_BRONZE_CAPTURE")
     """Event Hubs Capture writes the files of events: the app doesn't."""
+    bronze_retention_days: int = Field(0, alias="SLUICE_BRONZE_RETENTION_DAYS", ge=0, le=36_500)
+    """Files of older days are deleted; 0 keeps them."""
 
     @field_validator("lake")
     @classmethod

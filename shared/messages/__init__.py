@@ -1,6 +1,8 @@
 """Messages: the envelope, CloudEvents, the error codes, and the integrations that handle them."""
 
 from .cloud_events import CLOUD_EVENT_TYPE, CloudEvent, envelope_from, former_id_of, in_attributes
+from .declared import Declaration
+from .discovery import discover
 from .envelope import (
     EDIT_OF,
     ERASED_PROPERTY,
@@ -32,7 +34,7 @@ from .errors import (
 from .gold import Gold, Source
 from .integration import Integration
 from .outgoing import OutgoingCommand, address
-from .registry import Declaration, Declared, Handler, Projection, Registry, discover
+from .registry import Declared, Handler, Projection, Registry
 from .silver import Silver
 from .strict_json import (
     EVERY_INTEGER,

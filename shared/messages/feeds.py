@@ -12,7 +12,7 @@ from shared.changes import Applied, Change, Feed, Late, Operation, change_event_
 from shared.telemetry import log_event
 
 from .errors import Reject
-from .registry import fields_to
+from .fields import fields_to
 
 __all__ = ["feed_of", "in_order", "row_of"]
 

@@ -4,24 +4,26 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from types import NoneType, UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 from pydantic import BaseModel
 
 from shared.changes import Feed, Late, change_event_type
-from shared.classification import WrongMarkers, plan_of
 from shared.environment import is_secret_name
 from shared.jobs import Scheduled, WrongSchedule, parse_schedule
 from shared.resilience import RetryPlan
 from shared.telemetry import BusinessCounter, business_counter
 from shared.webhooks import ANY_TOPIC, Scheme, WebhookSource, webhook_event_type
 
+from .checking import check_erasable, check_key, check_name, check_version, checked_route, model_of, row_and_absence
+from .declared import Notification, Rotation
 from .envelope import Lane
 from .feeds import feed_of, in_order, row_of
+from .fields import fields_to
 from .gold import Gold, Source
-from .registry import Declared, Handler, Notification, Priority, Projection, Rotation, fields_to
+from .registry import Declared, Handler, Priority, Projection
 from .silver import Silver
+from .versions import Upcaster
 
 __all__ = ["Integration"]
 
@@ -104,23 +106,23 @@ class Integration(Declared):
         feed: Feed | None = None,
     ) -> Callable[[Call], Call]:
         def register(call: Call) -> Call:
-            model = _model_of(call, self.name)
+            model = model_of(call, self.name)
             if not inspect.iscoroutinefunction(call):
                 raise TypeError(f"{self.name}.{call.__name__} must be `async def`")
-            _check_name(event_type)
-            _check_version(version)
+            check_name(event_type)
+            check_version(version)
             if not (isinstance(priority, Lane) or callable(priority)):
                 raise TypeError(f"{self.name}.{call.__name__}: the priority {priority!r} is no Lane, nor tells one")
             if internal and route is not None:
                 raise TypeError(f"{self.name}.{call.__name__}: what producers can't send has no route")
-            path = None if route is None else _checked_route(route)
+            path = None if route is None else checked_route(route)
             try:
                 *_, (last, _) = fields_to(model, key)
             except LookupError:
                 raise TypeError(
                     f"{self.name}.{call.__name__}: {model.__name__} has no field {key!r} for the key"
                 ) from None
-            _check_key(last, key.rpartition(".")[2])
+            check_key(last, key.rpartition(".")[2])
             self.handlers.append(
                 Handler(
                     integration=self.name,
@@ -138,6 +140,32 @@ class Integration(Declared):
                     call=call if feed is None else in_order(call, feed),
                 )
             )
+            return call
+
+        return register
+
+    def upcasts(
+        self, event_type: str, version: str, *, to: str, model: type[BaseModel] | None = None
+    ) -> Callable[[Call], Call]:
+        """Register a pure function from the data of an earlier version, as a dict, to that of a later one.
+
+        Messages of the earlier version are taken and read as ever, and reach the handler of the later one. Steps are
+        chained: 1.0 to 1.1, 1.1 to 2.0. What is stored stays as it was sent.
+
+        Parameters
+        ----------
+        model:
+            The contract of the earlier version, by which its messages are checked and described; needed where the
+            later one has protected fields. Without it the function's own look-ups are the check.
+        """
+
+        def register(call: Call) -> Call:
+            check_name(event_type)
+            for one in (version, to):
+                check_version(one)
+            if inspect.iscoroutinefunction(call):
+                raise TypeError(f"{self.name}.{call.__name__} must be a plain function: it does no I/O")
+            self.upcasters.append(Upcaster(event_type=event_type, version=version, to=to, model=model, call=call))
             return call
 
         return register
@@ -220,8 +248,8 @@ class Integration(Declared):
         """
 
         def register(call: Call) -> Call:
-            row = row_of(_model_of(call, self.name), f"{self.name}.{call.__name__}")
-            _check_key(row, key)
+            row = row_of(model_of(call, self.name), f"{self.name}.{call.__name__}")
+            check_key(row, key)
             feed = feed_of(row, table, key, late=late, types=types or {}, truncates=truncates)
             return self._handles(
                 change_event_type(table),
@@ -265,23 +293,23 @@ class Integration(Declared):
         """
 
         def register(call: Call) -> Call:
-            _check_name(event_type)
+            check_name(event_type)
             if not re.fullmatch(r"[a-z][a-z0-9-]{0,62}", into):
                 raise ValueError(f"read model {into!r}: use lower-case letters, digits and hyphens")
-            model = _model_of(call, self.name)
+            model = model_of(call, self.name)
             if inspect.iscoroutinefunction(call):
                 raise TypeError(f"{self.name}.{call.__name__} must be a plain function: a projection does no I/O")
             hints, parameters = get_type_hints(call), list(inspect.signature(call).parameters)
-            shown, deletes = _row_of(hints.get("return"))
+            shown, deletes = row_and_absence(hints.get("return"))
             folds = len(parameters) == 2
-            if folds and (shown is None or _row_of(hints.get(parameters[1])) != (shown, True)):
+            if folds and (shown is None or row_and_absence(hints.get(parameters[1])) != (shown, True)):
                 raise TypeError(
                     f"{self.name}.{call.__name__}: annotate its second parameter, the row so far, and what it returns: "
                     "both with the row's model, the parameter with `| None`"
                 )
             for checked in (model, shown):
                 if checked is not None:
-                    _check_erasable(checked)
+                    check_erasable(checked)
             self.projections.append(
                 Projection(
                     event_type=event_type,
@@ -310,7 +338,7 @@ class Integration(Declared):
             Its data too, as the event log has it: protected fields stay encrypted. Without, subscribers learn the type,
             the key and the time.
         """
-        _check_name(event_type)
+        check_name(event_type)
         self.notifications.append(Notification(event_type=event_type, with_data=with_data))
 
     def counts(
@@ -392,7 +420,7 @@ class Integration(Declared):
         TypeError, ValueError
             The declaration can't be followed; the message names it.
         """
-        _check_name(event_type)
+        check_name(event_type)
         self.silvers.append(Silver(event_type, version, model, (*tables,)))
 
     def gold(
@@ -458,57 +486,3 @@ class Integration(Declared):
             return call
 
         return register
-
-
-def _model_of(call: Callable[..., Any], owner: str) -> type[BaseModel]:
-    parameters = list(inspect.signature(call).parameters)
-    name = getattr(call, "__name__", "handler")
-    try:
-        hints = get_type_hints(call)
-    except NameError as error:
-        raise TypeError(f"{owner}.{name}: its annotations: {error}") from None
-    model = hints.get(parameters[0]) if parameters else None
-    if not (isinstance(model, type) and issubclass(model, BaseModel)):
-        raise TypeError(f"{owner}.{name}: annotate the first parameter with a pydantic model")
-    return model
-
-
-def _row_of(annotation: Any) -> tuple[type[BaseModel] | None, bool]:
-    """The model that an annotation names, if it does, and whether it says that there may be none."""
-    options = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
-    models = [one for one in options if isinstance(one, type) and issubclass(one, BaseModel)]
-    return (models[0] if len(models) == 1 else None), NoneType in options
-
-
-def _check_key(model: type[BaseModel], key: str) -> None:
-    """A key names rows, partitions and sessions in clear."""
-    plan = plan_of(model)
-    if key in plan.fields or key in plan.spellings:
-        raise WrongMarkers(
-            f"{model.__name__}.{key}: a protected field can't be the key, which stands in clear in rows and headers"
-        )
-
-
-def _check_erasable(model: type[BaseModel]) -> None:
-    if lasting := plan_of(model).lasting():
-        raise WrongMarkers(
-            f"{model.__name__}.{lasting[0]}: a protected field about a person is None once that person is erased; "
-            "let it take None"
-        )
-
-
-def _check_version(version: str) -> None:
-    if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", version):
-        raise ValueError(f"version {version!r}: use 1 to 64 letters, digits, dots, hyphens and underscores")
-
-
-def _checked_route(route: str) -> str:
-    path = route.strip("/")
-    if not re.fullmatch(r"[a-z][a-z0-9-]*(/[a-z0-9-]+)*", path):
-        raise ValueError(f"route {route!r}: use lower-case letters, digits and hyphens, with / between segments")
-    return path
-
-
-def _check_name(event_type: str) -> None:
-    if not re.fullmatch(r"[\x21-\x7e]{1,128}", event_type):
-        raise ValueError(f"event type {event_type!r}: use 1 to 128 printable characters without spaces")

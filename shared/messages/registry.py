@@ -1,14 +1,10 @@
 """What integrations declare, each as a value, and which of it a message belongs to."""
 
-import importlib
 import json
-import pkgutil
-import sys
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cached_property, partial
-from types import ModuleType
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter
@@ -20,23 +16,21 @@ from shared.jobs import Scheduled
 from shared.resilience import RetryPlan
 from shared.webhooks import ANY_TOPIC, WebhookSource, webhook_event_type
 
+from .declared import Declaration, Notification, Rotation
 from .envelope import Envelope, Lane, Redact, describe
 from .errors import InvalidMessage, MessageError, UnknownEventType, UnknownVersion
+from .fields import fields_to, second_names
 from .gold import Gold
 from .silver import Silver
-from .strict_json import validate_json
+from .strict_json import parse_strict, validate_json, write_json
+from .versions import Upcaster, brought_up, chains_to
 
 __all__ = [
-    "Declaration",
     "Declared",
     "Handler",
-    "Notification",
     "Priority",
     "Projection",
     "Registry",
-    "Rotation",
-    "discover",
-    "fields_to",
 ]
 
 MAX_KEY = 128
@@ -45,6 +39,7 @@ FIRST_VERSION = "1.0"
 _IN_NO_PATH = frozenset("/\\%?#")
 OWN_PATHS = frozenset({"messages", "operations", "health", "docs", "webhooks"})
 """First segments of the API's own paths: a route or read model there could never be reached."""
+
 
 Priority = Lane | Callable[[Any], Lane]
 
@@ -61,6 +56,8 @@ class Handler:
         Only handlers, polls and operators send it.
     feed:
         The table whose changes it handles.
+    upcasters:
+        The steps from this version to the one whose model and function these are; none where they are its own.
     """
 
     integration: str
@@ -75,6 +72,7 @@ class Handler:
     webhook: str | None = None
     internal: bool = False
     feed: Feed | None = None
+    upcasters: tuple[Upcaster, ...] = ()
     call: Callable[[Any, Any], Awaitable[None]]
 
     @cached_property
@@ -91,13 +89,19 @@ class Handler:
         return tuple(name for _, name in fields_to(self.model, self.key))
 
     def decode(self, body: bytes) -> Envelope[Any]:
-        """Validate an envelope with this handler's data.
+        """Validate an envelope with this handler's data; that of an earlier version is brought up before.
 
         Raises
         ------
         InvalidMessage, MalformedJson
             Every field that is wrong, by its JSON name; an element of a list by its number, from 1.
         """
+        if self.upcasters:
+            self.as_sent(body)
+            parsed = parse_strict(body)
+            if not isinstance(parsed, dict):
+                raise InvalidMessage("The body must be a JSON object.")
+            body = write_json({**parsed, "data": brought_up(parsed.get("data"), self.upcasters)}).encode()
         try:
             envelope = validate_json(self._validate, body)
         except MessageError:
@@ -106,11 +110,33 @@ class Handler:
             raise describe(error, self._redact(body)) from None
         except Exception as error:  # a model's own validators may raise anything; the message is still this one's
             raise InvalidMessage(f"data: {self.model.__name__} can't read it ({type(error).__name__})") from error
-        self.key_of(envelope.data)
+        if self.key:
+            self.key_of(envelope.data)
         return envelope
+
+    def as_sent(self, body: bytes) -> Envelope[Any] | None:
+        """The envelope of an earlier version by the contract that its sender knows; None where that isn't declared.
+
+        Raises
+        ------
+        InvalidMessage, MalformedJson
+        """
+        return None if self._earlier is None else self._earlier.decode(body)
+
+    @cached_property
+    def described(self) -> type[BaseModel] | None:
+        """The model that senders of this version go by; None where nobody declares it any more."""
+        return self.upcasters[0].model if self.upcasters else self.model
+
+    @cached_property
+    def _earlier(self) -> "Handler | None":
+        model = self.upcasters[0].model if self.upcasters else None
+        return None if model is None else replace(self, model=model, upcasters=(), key="")
 
     def may_be_named_twice(self, body: bytes) -> bool:
         """Whether a body may have a field under both of its names; hardly any needs a closer look."""
+        if self.upcasters and self._earlier is not None:
+            return self._earlier.may_be_named_twice(body)
         if b"_" not in body and not self._plain_second_names:
             return False
         return b"\\u" in body or any(name in body for name in self._second_names)
@@ -118,7 +144,7 @@ class Handler:
     @cached_property
     def _second_names(self) -> frozenset[bytes]:
         """The Python names of all fields that JSON spells otherwise, in quotes."""
-        return frozenset(f'"{name}"'.encode() for name in _second_names(self.envelope.core_schema))
+        return frozenset(f'"{name}"'.encode() for name in second_names(self.envelope.core_schema))
 
     @cached_property
     def _plain_second_names(self) -> bool:
@@ -126,16 +152,17 @@ class Handler:
 
     @cached_property
     def plan(self) -> Plan:
-        """What the markers of its model ask for."""
-        return plan_of(self.model)
+        """What the markers of the model that a message was sent by ask for."""
+        return plan_of((self.described or self.model) if self.upcasters else self.model)
 
     def _redact(self, body: bytes) -> Redact | None:
         """How findings of validation are redacted, where the model has protected fields."""
-        if not self.plan.protects:
+        plan = plan_of(self.model)  # of what was brought up
+        if not plan.protects:
             return None
         try:
-            secrets = secrets_in(self.plan, json.loads(body)["data"])
-            secrets |= secrets_in(self.plan, json.loads(body, parse_float=Decimal)["data"])  # as they were written
+            secrets = secrets_in(plan, json.loads(body)["data"])
+            secrets |= secrets_in(plan, json.loads(body, parse_float=Decimal)["data"])  # as they were written
         except (ValueError, LookupError, TypeError, ArithmeticError, RecursionError):
             secrets = set()  # not even JSON with data: validation quotes none of it
         scrub = Scrubber(secrets)
@@ -143,7 +170,7 @@ class Handler:
         def tell(location: Sequence[str | int], kind: str, message: str) -> tuple[Sequence[str | int], str]:
             if location[:1] != ("data",):
                 return location, scrub(message)
-            below, message = redacted_finding(self.plan, scrub, location[1:], kind, message)
+            below, message = redacted_finding(plan, scrub, location[1:], kind, message)
             return ("data", *below), message
 
         return tell
@@ -225,22 +252,6 @@ class Projection:
         return plan_of(self.model)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Rotation:
-    """Makes the next value of a secret, before the current version expires."""
-
-    secret: str
-    call: Callable[[Any], Awaitable[str]]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Notification:
-    """An event type that goes to the topic for notifications, with its data or without."""
-
-    event_type: str
-    with_data: bool = False
-
-
 @dataclass
 class Declared:
     """What an integration declares, in order."""
@@ -252,12 +263,9 @@ class Declared:
     scheduled: list[Scheduled] = field(default_factory=list)
     webhook_sources: list[WebhookSource] = field(default_factory=list)
     notifications: list[Notification] = field(default_factory=list)
+    upcasters: list[Upcaster] = field(default_factory=list)
     golds: list[Gold] = field(default_factory=list)
     silvers: list[Silver] = field(default_factory=list)
-
-
-class Declaration:
-    """Base of what a module of an integration declares at its top level beside its `Integration`: a partner."""
 
 
 D = TypeVar("D", bound=Declaration)
@@ -308,6 +316,24 @@ class Registry:
         names = [gold.name for gold in self.golds]
         if twice := sorted({name for name in names if names.count(name) > 1}):
             raise ValueError(f"gold.{twice[0]} is declared twice")
+        self._bring_up()
+
+    def _bring_up(self) -> None:
+        """Have earlier versions read by who handles the version that they are brought to."""
+        every = [one for integration in self.integrations for one in integration.upcasters]
+        for event_type in dict.fromkeys(one.event_type for one in every):
+            versions = self._handlers.get(event_type, {})
+            own = [one for one in every if one.event_type == event_type]
+            chains = chains_to(event_type, {name: one.model for name, one in versions.items()}, own)
+            for version, (to, chain) in chains.items():
+                versions[version] = replace(versions[to], version=version, upcasters=chain)
+
+    @property
+    def accepted(self) -> tuple[Handler, ...]:
+        """Every handler, once for each version that it takes: its own first, then those that are brought up to it."""
+        every = [one for integration in self.integrations for one in integration.handlers]
+        earlier = [one for versions in self._handlers.values() for one in versions.values() if one.upcasters]
+        return (*every, *earlier)
 
     def beside(self, *integrations: Declared) -> "Registry":
         """These integrations and more, checked for clashes anew."""
@@ -448,56 +474,6 @@ class Registry:
         return self._projections.get(event_type, [])
 
 
-def fields_to(model: type[BaseModel], path: str) -> Iterator[tuple[type[BaseModel], str]]:
-    """Each model on the way to a field, with the Python name of its field; raises LookupError where there is none."""
-    whole = next((name for name, info in model.model_fields.items() if path in (name, info.alias)), None)
-    if whole is not None:
-        yield model, whole
-        return
-    first, _, rest = path.partition(".")
-    name = next((name for name, info in model.model_fields.items() if first in (name, info.alias)), None)
-    below = None if name is None or not rest else model.model_fields[name].annotation
-    if name is None or not (isinstance(below, type) and issubclass(below, BaseModel)):
-        raise LookupError(path)
-    yield model, name
-    yield from fields_to(below, rest)
-
-
 def _check_path(path: str) -> None:
     if path.partition("/")[0] in OWN_PATHS:
         raise ValueError(f"/api/{path} belongs to the API itself; choose another name")
-
-
-def discover(package: ModuleType) -> Registry:
-    """Import every module of a package, and gather what they have at their top level.
-
-    That is the `Integration` objects of the modules themselves; what is declared beside them may stand deeper.
-    """
-    found: dict[int, Declared] = {}
-    beside: dict[int, Declaration] = {}
-    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
-        imported = importlib.import_module(module.name)
-        for value in vars(imported).values():
-            if isinstance(value, Declared):
-                found.setdefault(id(value), value)
-        for part in _parts(module.name):
-            beside.update((id(value), value) for value in vars(part).values() if isinstance(value, Declaration))
-    return Registry(found.values(), beside=beside.values())
-
-
-def _parts(name: str) -> Iterator[ModuleType]:
-    """A module, and what was imported beneath it."""
-    beneath = f"{name}."
-    return (part for key, part in sorted(sys.modules.items()) if key == name or key.startswith(beneath))
-
-
-def _second_names(schema: Any) -> Iterator[str]:
-    """Of each field in pydantic's schema that has an alias as well: its name."""
-    if isinstance(schema, Mapping):
-        for name, one in schema.items():
-            if isinstance(one, Mapping) and one.get("validation_alias", name) != name:
-                yield str(name)
-            yield from _second_names(one)
-    elif isinstance(schema, list | tuple):
-        for one in schema:
-            yield from _second_names(one)

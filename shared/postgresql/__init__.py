@@ -14,6 +14,7 @@ from .errors import (
 )
 from .progress import Progress, lsn_text
 from .server import Session, SlotState, opened
+from .source import Postgresql
 from .stream import UNAVAILABLE, ChangeRecord, ChangeStream, Database, Position, Visibility
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Database",
     "MalformedOutput",
     "Position",
+    "Postgresql",
     "Progress",
     "PublicationMissing",
     "Send",

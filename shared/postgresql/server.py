@@ -116,10 +116,13 @@ class Session:
         return {name: tuple(row["key"]) for name, row in found.items()}
 
     async def _unfit_server(self) -> list[str]:
-        level, version = await self._row(
-            "select current_setting('wal_level'), current_setting('server_version_num')::int"
+        level, version, encoding = await self._row(
+            "select current_setting('wal_level'), current_setting('server_version_num')::int, "
+            "current_setting('server_encoding')"
         )
         wrong = [] if level == "logical" else [f"wal_level is {level}: set it to logical and restart the server"]
+        if encoding == "SQL_ASCII":
+            wrong.append("the database's encoding is SQL_ASCII, so that nobody knows which characters a text has")
         return wrong if version >= 150_000 else [*wrong, f"PostgreSQL {version // 10_000}: 15 or later is needed"]
 
     async def types(self) -> dict[int, tuple[str, int]]:
@@ -217,19 +220,14 @@ class Session:
 
         It ends behind the transaction with the `PEEK_CHANGES`th message, or at the end of the log.
         """
-        query = (
-            "select lsn, data from pg_logical_slot_peek_binary_changes("
-            "$1, null, $2, 'proto_version', '1', 'publication_names', $3, 'messages', 'true')"
-        )
         with _named(slot):
             async with self._connection.transaction():
-                cursor = await self._connection.cursor(query, slot, PEEK_CHANGES, publication)
-                count = 100
+                cursor = await self._connection.cursor(_PEEK, slot, PEEK_CHANGES, publication)
+                count = 1
                 while rows := await cursor.fetch(count):
                     portion = [(row[0], row[1]) for row in rows]
                     yield portion
-                    mean = sum(len(data) for _, data in portion) // len(portion) + 1
-                    count = max(1, min(_FETCH_ROWS, _FETCH_BYTES // mean))
+                    count = _next(count, sum(len(data) for _, data in portion))
 
     async def page(self, publication: str, table: str, key: Sequence[str]) -> Page:
         """How a table is read: the columns and rows that the publication has, in the order of its key."""
@@ -264,11 +262,10 @@ class Session:
         query = f"select {', '.join(listed)} from {_quoted(page.table)} where {where} order by {names}"  # noqa: S608
         with _named(page.table):
             cursor = await self._connection.cursor(query, *(after or ()))
-            count = 100
+            count = 1
             while found := await cursor.fetch(count):
                 yield [list(row.values()) for row in found]
-                size = sum(len(value) for row in found for value in row.values() if value is not None)
-                count = max(1, min(_FETCH_ROWS, _FETCH_BYTES // (size // len(found) + 1)))
+                count = _next(count, sum(len(value) for row in found for value in row.values() if value is not None))
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator[None]:
@@ -313,7 +310,7 @@ async def opened(address: ServerAddress, password: Password) -> AsyncIterator[Se
             ssl=False if address.local else ssl.create_default_context(),
             timeout=_CONNECT_SECONDS,
             server_settings=_SESSION,
-            statement_cache_size=0,  # a pooler in between may give each transaction another session
+            statement_cache_size=0,  # of few statements each is run once or twice
         )
     try:
         yield Session(connection)
@@ -354,6 +351,11 @@ def _named(what: str) -> Iterator[None]:
         raise SourceUnavailable(f"{what}: {type(error).__name__}: {error}") from error
 
 
+def _next(count: int, size: int) -> int:
+    """How many rows come next, after so many of so many bytes: small rows by many, large ones by few."""
+    return max(1, min(2 * count, _FETCH_ROWS, _FETCH_BYTES * count // (size + 1)))
+
+
 def _lost(what: str, error: Exception) -> str:
     return f"{what}: {error}: changes are missing. Reset the capture, which makes a slot and reads the tables anew"
 
@@ -391,6 +393,11 @@ def _unfit_table(row: Mapping[str, Any]) -> list[str]:
     return wrong
 
 
+_PEEK = """
+select lsn, data from pg_logical_slot_peek_binary_changes(
+    $1, null, $2, 'proto_version', '1', 'publication_names', $3, 'messages', 'true'
+)
+"""
 _TABLES = """
 select n.nspname || '.' || c.relname as name, c.relkind::text, c.relpersistence::text,
     c.relreplident = 'n' or exists (

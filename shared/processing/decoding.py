@@ -111,7 +111,8 @@ class Decoder:
         if key != headers.key:
             raise InvalidMessage("key: differs from the one in the application properties")
         data = parse_strict(body)["data"]
-        if more := sum(1 for _ in unknown_fields(envelope.data, data)):
+        sent = handler.as_sent(body) if handler.upcasters else envelope
+        if sent is not None and (more := sum(1 for _ in unknown_fields(sent.data, data))):
             Metrics.unknown_fields.add(more, event_type=headers.event_type, version=headers.version)
         return Message(
             delivery=delivery,

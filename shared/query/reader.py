@@ -53,6 +53,10 @@ class ViewReader:
         text = unpack(stored) if is_row(stored) else await self._rows.get(view, key)
         return None if text is None else (await self.mask(view, key, text, level)).body
 
+    async def sequence(self, view: str, key: str) -> int:
+        """The number of the newest event by which a row was changed or deleted; 0 where there was none."""
+        return await self._rows.sequence(view, key)
+
     async def find(
         self, view: str, name: str, value: str, *, level: Classification, top: int, after: str = ""
     ) -> MaskedPage | None:

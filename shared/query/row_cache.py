@@ -51,11 +51,14 @@ class CachedRow(NamedTuple):
         When it was written; None where that isn't known, or where it doesn't tell since a person was erased.
     age:
         Seconds since the store was asked.
+    sequence:
+        The number of its newest event.
     """
 
     body: bytes
     modified: datetime | None
     age: float
+    sequence: int = 0
 
 
 class _Entry(NamedTuple):
@@ -63,6 +66,7 @@ class _Entry(NamedTuple):
     modified: datetime | None
     version: str
     keys: frozenset[str]
+    sequence: int
     read: float
     """When the store was about to be asked, by the clock."""
 
@@ -121,13 +125,15 @@ class RowCache:
                 if await self._reader.still_readable(entry.keys):
                     if age >= fresh:
                         self._reading.start(place, lambda: self._read(place))
-                    return CachedRow(entry.body, entry.modified, age)
+                    return CachedRow(entry.body, entry.modified, age, entry.sequence)
                 self._entries.pop(place)
         if fresh > 0:
             entry = await self._reading.call(place, lambda: self._read(place))
         else:  # a read that began before this one may not know what its caller has seen done
             entry = await self._read(place)
-        return None if entry is None else CachedRow(entry.body, entry.modified, max(0.0, self._clock() - entry.read))
+        if entry is None:
+            return None
+        return CachedRow(entry.body, entry.modified, max(0.0, self._clock() - entry.read), entry.sequence)
 
     async def _read(self, place: Place) -> _Entry | None:
         view, key, level = place
@@ -143,7 +149,7 @@ class RowCache:
             return None
         masked = await self._reader.mask(view, key, row.text, level)
         modified = None if masked.erased else row.modified
-        return self._put(place, _Entry(masked.body, modified, row.version, masked.keys, began))
+        return self._put(place, _Entry(masked.body, modified, row.version, masked.keys, row.sequence, began))
 
     def _put(self, place: Place, entry: _Entry) -> _Entry:
         """Keep an entry, unless a read that began later has brought another."""

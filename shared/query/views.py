@@ -65,11 +65,18 @@ class Page:
 
 
 class StoredRow(NamedTuple):
-    """A row as it was read: its JSON, the version that the store gave it, and when it was written by its clock."""
+    """A row as it was read: its JSON, the version that the store gave it, and when it was written by its clock.
+
+    Attributes
+    ----------
+    sequence:
+        The number of its newest event among those of its key.
+    """
 
     text: str
     version: str
     modified: datetime | None
+    sequence: int = 0
 
 
 class ReadModels:
@@ -305,7 +312,17 @@ class ReadModels:
         """A row and its version, or None."""
         place = await self._place_of(view)
         row = await self._table.get(partition_of(place, key), row_safe(key))
-        return None if row is None else StoredRow(unpack(row), f"{place}/{row.etag}", row.modified)
+        if row is None:
+            return None
+        return StoredRow(unpack(row), f"{place}/{row.etag}", row.modified, int(row.get("sequence", 0)))
+
+    async def sequence(self, view: str, key: str) -> int:
+        """The number of the newest event by which a row was changed or deleted; 0 where there was none."""
+        partition = partition_of(await self._place_of(view), key)
+        for name in (row_safe(key), tombstone_key(key)):
+            if (row := await self._table.get(partition, name, select=("RowKey", "sequence"))) is not None:
+                return int(row.get("sequence", 0))
+        return 0
 
     async def version(self, view: str, key: str) -> str | None:
         """The version of a row, without the row; None where there is none."""

@@ -2,12 +2,14 @@
 aside."""
 
 from .consumer import StreamConsumer
-from .event_log import EventLog, Extent, LogUnavailable, StreamEvent
+from .event_log import NEVER, Annotations, EventLog, Extent, LogUnavailable, StreamEvent
 from .lag import Lag, LagWatch
 from .positions import Position, Positions
 from .reader import StreamReader, decrypted, is_refusal
 
 __all__ = [
+    "NEVER",
+    "Annotations",
     "EventLog",
     "Extent",
     "Lag",

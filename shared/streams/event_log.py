@@ -2,9 +2,30 @@
 
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
-__all__ = ["EventLog", "Extent", "LogUnavailable", "StreamEvent"]
+__all__ = ["NEVER", "Annotations", "EventLog", "Extent", "LogUnavailable", "StreamEvent"]
+
+
+NEVER = datetime.min.replace(tzinfo=UTC)
+"""When an event was enqueued that never was in a log."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Annotations:
+    """What is known of an event besides what its sender gave it.
+
+    Attributes
+    ----------
+    enqueued:
+        When the log took it.
+    system:
+        What the broker and the AMQP message say of it, as the Functions host spells it.
+    """
+
+    enqueued: datetime
+    system: Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -17,6 +38,8 @@ class StreamEvent:
         What its sender put beside the body; bytes are base64, as the host hands them over.
     unreadable:
         Why nobody can decode it; its body is then what could be kept of it.
+    annotations:
+        For consumers that keep whole events; None for the others, which need the body alone.
     """
 
     body: bytes
@@ -25,6 +48,7 @@ class StreamEvent:
     sequence_number: int
     unreadable: str = ""
     properties: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    annotations: Annotations | None = None
 
     @property
     def position(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from contextlib import aclosing, suppress
 from datetime import UTC
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .event_log import Extent, LogUnavailable, StreamEvent
+from .event_log import NEVER, Annotations, Extent, LogUnavailable, StreamEvent
 
 if TYPE_CHECKING:
     from azure.eventhub import EventData
@@ -161,6 +161,10 @@ def _event(event: "EventData", partition: str) -> StreamEvent:
         sequence_number=event.sequence_number or 0,
         properties=_beside(event.properties or {}),
         unreadable="" if is_data else f"The body is an AMQP {event.body_type.name.lower()}, not data.",
+        annotations=Annotations(
+            enqueued=event.enqueued_time or NEVER,
+            system=_beside({name: _readable(one) for name, one in (event.system_properties or {}).items()}),
+        ),
     )
 
 

@@ -159,6 +159,11 @@ class Metrics:
         unit="{event}",
         description="Events of the hub that a consumer hasn't dealt with yet, by consumer",
     )
+    capture_lag = Gauge(
+        "sluice.capture.lag",
+        unit="By",
+        description="Log of a database that isn't captured yet, by source",
+    )
     unknown_fields = Counter(
         "sluice.messages.unknown",
         unit="{field}",

@@ -28,8 +28,8 @@ Apply = Callable[[Sequence[StreamEvent]], Awaitable[int]]
 class History(Protocol):
     """Events that are kept beyond the log."""
 
-    def read(self, partition: str, *, after: int) -> AsyncGenerator[list[StreamEvent], None]:
-        """The events of a partition after a sequence number, in order, some at a time; ends where it has no more."""
+    def read(self, partition: str, *, after: int, log: str) -> AsyncGenerator[list[StreamEvent], None]:
+        """The events after a number of a log's partition, in order, some at a time; ends where it has no more."""
         ...
 
 
@@ -111,10 +111,13 @@ class VersionFeed:
         extent = await self._log.extent(partition)
         until = min(until, extent.last)
         if self._history is not None and (found.sequence + FAR < until or found.sequence + 1 < extent.first):
-            found = await self._take(partition, self._history, found, until, time_left, kept_from=extent.first)
+            kept = self._history.read(partition, after=found.sequence, log=position.log)
+            found = await self._take(partition, kept, found, until, time_left, kept_from=extent.first)
         if found.sequence < until and time_left() > 0:
             found = await self._skip(partition, found, extent, until)
-            found = await self._take(partition, self._log, found, until, time_left)
+            found = await self._take(
+                partition, self._log.read(partition, after=found.sequence), found, until, time_left
+            )
         return found
 
     async def _position(self, partition: str) -> Position:
@@ -134,7 +137,7 @@ class VersionFeed:
     async def _take(
         self,
         partition: str,
-        source: History,
+        source: AsyncGenerator[list[StreamEvent], None],
         found: Applied,
         until: int,
         time_left: Callable[[], float],
@@ -144,7 +147,7 @@ class VersionFeed:
         """Apply what a source has; one with a gap is left where the log, from `kept_from` on, has what it lacks."""
         waiting: list[StreamEvent] = []
         size = 0
-        async with aclosing(source.read(partition, after=found.sequence)) as chunks:
+        async with aclosing(source) as chunks:
             async for chunk in chunks:
                 for event in chunk:
                     last = waiting[-1].sequence_number if waiting else found.sequence

@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -408,6 +409,8 @@ class Work:
 
     def _inbox_operations(self) -> list[Operation]:
         row = inbox_row(self.headers, "done", buckets=self._buckets, payload_hash=self._payload_hash, now=self._clock())
+        if self.events:  # by which a reader knows that a view has them
+            row["published"] = json.dumps({event.type: event.sequence for event in self.events})
         operations: list[Operation] = [
             Create(row) if self.aggregate.replayed is None else Replace(row, self.aggregate.replayed)
         ]

@@ -144,7 +144,7 @@ class Broker:
             "contentType": _plain(message.content_type),
             "properties": properties,
             "body": _binary(body),
-            "when": None if when is None else when.isoformat(),
+            "when": None if when is None else _as_sent(when).isoformat(),
         }
         self.sent.append({name: value for name, value in known.items() if value is not None})
 
@@ -155,7 +155,8 @@ class Broker:
     async def send_messages(self, batch: ServiceBusMessageBatch, **_: Any) -> None:
         """Take all of a batch, as its receiver reads it."""
         for wire in batch._message[5]:
-            self.take(ServiceBusReceivedMessage(decode_message(memoryview(bytes(wire))), receiver=None))
+            message = ServiceBusReceivedMessage(decode_message(memoryview(bytes(wire))), receiver=None)
+            self.take(message, message.scheduled_enqueue_time_utc)
 
     async def schedule_messages(self, message: ServiceBusMessage, when: datetime, **_: Any) -> None:
         """Take one for later."""
@@ -352,6 +353,11 @@ def _restored(value: Any) -> Any:
 
 def _name(name: Any) -> str:
     return name.decode() if isinstance(name, bytes) else str(name)
+
+
+def _as_sent(when: datetime) -> datetime:
+    """A timestamp has milliseconds (AMQP 1.0, 1.6.17)."""
+    return when.replace(microsecond=when.microsecond // 1_000 * 1_000)
 
 
 def _plain(value: Any) -> Any:

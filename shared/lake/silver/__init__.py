@@ -1,12 +1,13 @@
 """Silver: a typed table for each kind of event, with each event once."""
 
 from .erasure import erase_rows, leading_rows
-from .ingest import Applied, EventSource, SilverIngest
+from .ingest import UNREADABLE, Applied, EventSource, SilverIngest
 from .rebuilding import RebuildWouldLose, SilverRebuild
 from .tables import SilverLine, SilverTable, WrongSilver, lines_of
 from .types import Column, Misfit, Type
 
 __all__ = [
+    "UNREADABLE",
     "Applied",
     "Column",
     "EventSource",

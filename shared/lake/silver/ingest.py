@@ -5,6 +5,7 @@ quarantine first, then the tables of nested lists, last the table with a row for
 between, the last one's watermark says what is to be read again, and each of the others what of it it has already.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -34,7 +35,7 @@ from .types import Misfit
 if TYPE_CHECKING:
     from arro3.core import Schema
 
-__all__ = ["Applied", "EventSource", "SilverIngest"]
+__all__ = ["UNREADABLE", "Applied", "EventSource", "SilverIngest"]
 
 UNREADABLE = "unreadable"
 """The quarantine of what is no event at all."""
@@ -72,22 +73,28 @@ class Applied:
     duplicates, quarantined:
         Events that were there already, and events that don't fit.
     failed:
-        By table: why nothing of them could be committed to it.
+        By table, or as `log/<partition>`: why nothing more could be committed to it, or read.
     """
 
     events: int = 0
     rows: dict[str, int] = field(default_factory=dict)
     duplicates: int = 0
     quarantined: int = 0
-    failed: dict[str, LakeError] = field(default_factory=dict)
+    failed: dict[str, Exception] = field(default_factory=dict)
+
+
+_Made = tuple[ReadEvent, list[list[bytes]]]
+"""An event and its rows in each table of its line."""
 
 
 @dataclass(slots=True)
 class _Batch:
     """A batch, sorted by line; `upto` has the last sequence number of each partition."""
 
-    upto: dict[str, int]
+    events: int
+    upto: dict[str, int] = field(default_factory=dict)
     of_line: dict[tuple[str, str], list[ReadEvent]] = field(default_factory=dict)
+    rows: dict[tuple[str, str], list[_Made]] = field(default_factory=dict)
     misplaced: dict[str, list[Misplaced]] = field(default_factory=dict)
 
 
@@ -132,22 +139,27 @@ class SilverIngest:
         Raises
         ------
         LakeUnavailable, CommitConflict
-            And whatever the log raises. What was committed until then stays.
+            What was committed until then stays.
         """
         applied = Applied()
         partitions = list(await source.partitions())
         positions = await self.positions(partitions, applied)
         streams = {one: source.read(one, after=positions[one]) for one in partitions}
+        committing: asyncio.Task[None] | None = None
         try:
             while streams:
                 if time_left() < SECONDS_LEFT:
                     return applied, True
-                events = await _next_batch(streams)
-                if events:
-                    await self.apply(events, applied)
+                events = await _next_batch(streams, applied)
+                batch = await self._prepared(events)
+                if committing is not None:
+                    await committing
+                committing = asyncio.create_task(self._commit_batch(batch, applied))
         finally:
             for stream in streams.values():
                 await stream.aclose()
+            if committing is not None:
+                await committing
         return applied, False
 
     async def positions(self, partitions: Sequence[str], applied: Applied) -> dict[str, int | None]:
@@ -163,34 +175,29 @@ class SilverIngest:
                 found[one] += [own[self.app_id(one)] for own in marks]
         return {one: _least(marks) for one, marks in found.items()}
 
-    async def apply(self, events: Sequence[StreamEvent], applied: Applied) -> None:
-        """Commit a batch: of each partition it has everything after its table's watermark up to its last event."""
-        batch = self._sort(events)
-        applied.events += len(events)
+    async def _prepared(self, events: Sequence[StreamEvent]) -> _Batch:
+        """Events as rows; in a thread, while the batch before is committed."""
+        batch = await asyncio.to_thread(self._sort, events)
         erased = await self._erased_keys(batch)
-        for name, misplaced in sorted(batch.misplaced.items()):
-            if name == UNREADABLE:
-                await self._quarantine(name, misplaced, batch, applied)
+        await asyncio.to_thread(self._make_rows, batch, erased)
+        return batch
+
+    async def _commit_batch(self, batch: _Batch, applied: Applied) -> None:
+        """Of each partition the batch has everything after its tables' watermarks up to its last event."""
+        applied.events += batch.events
+        if misplaced := batch.misplaced.get(UNREADABLE):
+            await self._quarantine(UNREADABLE, misplaced, batch, applied)
         for key, line in self._lines.items():
             if line.root.name in applied.failed:
                 continue
             try:
-                await self._apply_line(line, batch.of_line.get(key, []), batch, erased, applied)
+                await self._commit_line(line, batch.rows.get(key, []), batch, applied)
             except IncompatibleSchema as error:
                 applied.failed[line.root.name] = error
                 log_event("a silver table can't be written", level=40, table=error.table, reason=error.reason)
 
-    async def _apply_line(
-        self, line: SilverLine, read: Sequence[ReadEvent], batch: _Batch, erased: frozenset[str], applied: Applied
-    ) -> None:
-        made: list[tuple[ReadEvent, list[list[str]]]] = []
-        misplaced = list(batch.misplaced.get(line.quarantine, ()))
-        for one in read:
-            try:
-                made.append((one, [list(table.rows(one.data, erased)) for table in line.tables]))
-            except Misfit as error:
-                misplaced.append(Misplaced.of(one.received, one.event, str(error)))
-        if misplaced:
+    async def _commit_line(self, line: SilverLine, made: Sequence[_Made], batch: _Batch, applied: Applied) -> None:
+        if misplaced := batch.misplaced.get(line.quarantine):
             await self._quarantine(line.quarantine, misplaced, batch, applied)
         marks = await self._marks(self.committer(line.root), line.root.name, list(batch.upto))
         if not made and not any(
@@ -201,10 +208,21 @@ class SilverIngest:
             rows = [(one, own[number]) for one, own in made if own[number]]
             await self._commit(line.tables[number], rows, batch.upto, applied, is_root=number == 0)
 
+    def _make_rows(self, batch: _Batch, erased: frozenset[str]) -> None:
+        for key, read in batch.of_line.items():
+            line = self._lines[key]
+            made = batch.rows[key] = []
+            for one in read:
+                try:
+                    made.append((one, [list(table.rows(one.data, erased)) for table in line.tables]))
+                except Misfit as error:
+                    place = Misplaced.of(one.received, one.event, str(error))
+                    batch.misplaced.setdefault(line.quarantine, []).append(place)
+
     async def _commit(
         self,
         table: SilverTable,
-        made: Sequence[tuple[ReadEvent, Sequence[str]]],
+        made: Sequence[tuple[ReadEvent, Sequence[bytes]]],
         upto: Mapping[str, int],
         applied: Applied,
         *,
@@ -218,7 +236,7 @@ class SilverIngest:
                 return
             new = [(one, own) for one, own in made if _is_new(one, marks[self.app_id(one.received.partition)])]
             known = await known_ids(self._store, table.name, await committer.table(), [one.event for one, _ in new])
-            lines: list[str] = []
+            lines: list[bytes] = []
             duplicates = 0
             for one, own in new:
                 if one.event.id in known:
@@ -226,7 +244,7 @@ class SilverIngest:
                     continue
                 known.add(one.event.id)
                 envelope = envelope_of(one.event, one.received)
-                lines += [f"{{{envelope},{row}}}" if row else f"{{{envelope}}}" for row in own]
+                lines += [b"{%b,%b}" % (envelope, row) if row else b"{%b}" % envelope for row in own]
             try:
                 await committer.append(arrow_table(lines, table.schema()), advances)
             except WatermarkMoved:
@@ -255,7 +273,7 @@ class SilverIngest:
             return
 
     def _sort(self, events: Sequence[StreamEvent]) -> _Batch:
-        batch = _Batch({})
+        batch = _Batch(len(events))
         for received in events:
             batch.upto[received.partition] = received.sequence_number
             try:
@@ -322,14 +340,21 @@ class SilverIngest:
         return self._committers[layer, name]
 
 
-async def _next_batch(streams: dict[str, AsyncGenerator[Sequence[StreamEvent], None]]) -> list[StreamEvent]:
-    """Some events of each partition; a stream that has no more is taken away."""
+async def _next_batch(
+    streams: dict[str, AsyncGenerator[Sequence[StreamEvent], None]], applied: Applied
+) -> list[StreamEvent]:
+    """Some events of each partition; a stream that has no more, or can't be read on, is taken away."""
     events: list[StreamEvent] = []
     size, share = 0, BATCH_EVENTS // len(streams)
     for partition in list(streams):
         begun = len(events)
         while len(events) - begun < share and size < BATCH_BYTES:
-            more = await anext(streams[partition], None)
+            try:
+                more = await anext(streams[partition], None)
+            except Exception as error:  # the other partitions go on
+                applied.failed[f"log/{partition}"] = error
+                log_event("a partition of the lake's log can't be read", level=40, partition=partition, error=error)
+                more = None
             if more is None:
                 await streams.pop(partition).aclose()
                 break

@@ -1,9 +1,10 @@
 """Events that don't fit their table: why, and where they are in the log, so that they come back once they fit."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
+
+from pydantic_core import to_json
 
 from shared.messages import CloudEvent, rfc3339
 from shared.streams import StreamEvent
@@ -82,4 +83,4 @@ def quarantined(events: Sequence[Misplaced]) -> "Table":
         }
         for one in events
     ]
-    return arrow_table([json.dumps(row, ensure_ascii=False) for row in rows], quarantine_schema())
+    return arrow_table([to_json(row) for row in rows], quarantine_schema())

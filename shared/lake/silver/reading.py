@@ -42,7 +42,7 @@ def read_event(received: StreamEvent) -> ReadEvent:
     return ReadEvent(received, CloudEvent.from_parsed(parsed, write=lambda _: ""), parsed["data"])
 
 
-def arrow_table(rows: Sequence[str], schema: "Schema") -> "Table":
+def arrow_table(rows: Sequence[bytes], schema: "Schema") -> "Table":
     """JSON objects as an Arrow table of a schema; every value has the exact form of its column already.
 
     Nothing in them may be escaped as a pair of surrogates: arro3-io 0.9.1 reads another character.
@@ -52,4 +52,4 @@ def arrow_table(rows: Sequence[str], schema: "Schema") -> "Table":
 
     if not rows:
         return Table.from_batches([], schema=schema)
-    return read_json(io.BytesIO("\n".join(rows).encode()), schema, batch_size=_ROWS).read_all()
+    return read_json(io.BytesIO(b"\n".join(rows)), schema, batch_size=_ROWS).read_all()

@@ -1,12 +1,13 @@
 """The silver tables of a version line: their columns, and the rows that an event becomes."""
 
-import json
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import BaseModel, RootModel
+from pydantic_core import to_json
 
 from shared.classification import Classification, Plan, plan_of
 from shared.encryption import ProtectionError, encrypted_bytes, is_encrypted_text, key_id_of
@@ -44,7 +45,7 @@ class WrongSilver(TypeError):
     """A declaration that can't be followed; the message names the event type and the field."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SilverTable:
     """A table.
 
@@ -83,7 +84,7 @@ class SilverTable:
 
         return Schema([Field(one.name, one.type.arrow(), nullable=True) for one in self.all_columns])
 
-    def rows(self, data: Any, erased: Collection[str] = ()) -> Iterator[str]:
+    def rows(self, data: Any, erased: Collection[str] = ()) -> Iterator[bytes]:
         """The own columns of each row of an event's data as JSON members, `"sku":"x",…`.
 
         Parameters
@@ -104,28 +105,32 @@ class SilverTable:
         if not isinstance(elements, list):
             raise Misfit(f"{'.'.join(self.path)} is no list")
         for number, element in enumerate(elements, 1):
-            yield f'"number":{number},{self._row(element, f"{self.path[-1]} {number}: ", erased)}'
+            yield b'"number":%d,%b' % (number, self._row(element, f"{self.path[-1]} {number}: ", erased))
 
-    def _row(self, value: Any, where: str, erased: Collection[str]) -> str:
+    def _row(self, value: Any, where: str, erased: Collection[str]) -> bytes:
         if not isinstance(value, dict):
             raise Misfit(f"{where or 'the data '}is no object")
         found: dict[str, Any] = {}
-        for column in self.columns:
-            given = value.get(column.path[0]) if len(column.path) == 1 else _at(value, column.path)
+        for name, path, first, read, required in self._readers:
+            given = value.get(first) if len(path) == 1 else _at(value, path)
             if given is None:
-                if column.required:
-                    raise Misfit(f"{where}{'.'.join(column.path)} is missing")
+                if required:
+                    raise Misfit(f"{where}{'.'.join(path)} is missing")
                 continue
             try:
-                found[column.name] = column.type.fit(given)
+                found[name] = read(given)
             except Misfit as error:
-                raise Misfit(f"{where}{'.'.join(column.path)} {error}") from None
+                raise Misfit(f"{where}{'.'.join(path)} {error}") from None
         if self.protected:
             self._add_protection(value, found)
             if found.get(SUBJECT_KEY) in erased:
-                for name in (*(name for pair in self.protected for name in pair), SUBJECT_KEY):
-                    found.pop(str(name), None)
-        return json.dumps(found, ensure_ascii=False, separators=(",", ":"))[1:-1]
+                for column in (*(one for pair in self.protected for one in pair), SUBJECT_KEY):
+                    found.pop(str(column), None)
+        return to_json(found)[1:-1]
+
+    @cached_property
+    def _readers(self) -> list[tuple[str, tuple[str, ...], str, Callable[[Any], Any], bool]]:
+        return [(one.name, one.path, one.path[0], one.type.read, one.required) for one in self.columns]
 
     def _add_protection(self, value: Any, found: dict[str, Any]) -> None:
         paths = {column.name: column.path for column in self.columns}
@@ -163,7 +168,7 @@ class SilverLine:
         return self.root.name
 
 
-def envelope_of(event: CloudEvent, received: StreamEvent) -> str:
+def envelope_of(event: CloudEvent, received: StreamEvent) -> bytes:
     """The envelope's columns of a row as JSON members."""
     moment = rfc3339(event.time)
     found = {
@@ -176,7 +181,7 @@ def envelope_of(event: CloudEvent, received: StreamEvent) -> str:
         "log_partition": received.partition,
         "log_sequence": received.sequence_number,
     }
-    return json.dumps(found, ensure_ascii=False, separators=(",", ":"))[1:-1]
+    return to_json(found)[1:-1]
 
 
 def lines_of(declared: Sequence[Silver]) -> list[SilverLine]:

@@ -9,8 +9,9 @@ import types
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from enum import Enum
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from uuid import UUID
 
@@ -36,13 +37,15 @@ DIGITS, PLACES = 38, 9
 """Of a decimal whose model states no precision: all that an Arrow decimal has, and 9 of them behind the point."""
 _LONGEST = 64
 """Characters of a number as text."""
+_FAR = 200
+"""No decimal of a column is so large or so small."""
 
 
 class Misfit(ValueError):
     """A value doesn't fit its column; the message says why, and doesn't repeat the value."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Type:
     """A column type.
 
@@ -94,7 +97,17 @@ class Type:
         ------
         Misfit
         """
-        return None if value is None else _FITS[self.name](self, value)
+        return None if value is None else self.read(value)
+
+    @cached_property
+    def read(self) -> Callable[[Any], Any]:
+        """`fit` for what isn't None."""
+        return partial(_FITS[self.name], self)
+
+    @cached_property
+    def plain(self) -> re.Pattern[str]:
+        """A decimal that fits as it is written."""
+        return re.compile(rf"-?0*[0-9]{{0,{self.precision - self.scale}}}(\.[0-9]{{0,{self.scale}}}0*)?")
 
 
 TEXT = Type("string")
@@ -235,27 +248,25 @@ def _boolean(_: Type, value: Any) -> bool:
 
 
 def _decimal(kind: Type, value: Any) -> str:
-    text = (
-        repr(value) if type(value) is float else str(value)
-    )  # strict JSON gives a float where its text means the same
+    text = repr(value) if type(value) is float else str(value)  # a float of strict JSON means what its text says
     if type(value) not in (str, int, float, Decimal) or len(text) > _LONGEST or not _NUMBER.fullmatch(text):
         raise Misfit("is no decimal number")
-    try:
-        number = Decimal(text)
-    except InvalidOperation:
-        raise Misfit("is no decimal number") from None
-    if number and (number.adjusted() >= kind.precision or number.adjusted() < -kind.scale - _LONGEST):
-        raise Misfit(f"has more than {kind.precision - kind.scale} digits before the point, or too many behind it")
-    plain = f"{number:f}"
-    whole, _, fraction = plain.partition(".")
-    if len(fraction.rstrip("0")) > kind.scale or len(whole.lstrip("-0")) > kind.precision - kind.scale:
+    if kind.plain.fullmatch(text):
+        return text
+    number = Decimal(text)
+    whole, _, fraction = f"{number:f}".partition(".") if -_FAR < number.adjusted() < _FAR else (text, "", "")
+    fraction = fraction.rstrip("0")
+    plain = f"{whole}.{fraction}" if fraction else whole
+    if not kind.plain.fullmatch(plain):
         raise Misfit(f"has more than {kind.precision - kind.scale} digits before the point or {kind.scale} behind it")
-    return f"{whole}.{fraction.rstrip('0')}" if fraction.rstrip("0") else whole
+    return plain
 
 
 def _timestamp(_: Type, value: Any) -> str:
     try:
         moment = datetime.fromisoformat(_text(TEXT, value))
+        if _IN_UTC.fullmatch(value):
+            return str(value)
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=UTC)
         return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ").rjust(27, "0")
@@ -281,7 +292,8 @@ def _as_text(kind: Type, value: Any) -> str:
 def _list(kind: Type, value: Any) -> list[Any]:
     if not isinstance(value, list) or kind.element is None:
         raise Misfit("is no list")
-    return [kind.element.fit(one) for one in value]
+    read = kind.element.read
+    return [None if one is None else read(one) for one in value]
 
 
 def _struct(kind: Type, value: Any) -> dict[str, Any]:
@@ -289,14 +301,16 @@ def _struct(kind: Type, value: Any) -> dict[str, Any]:
         raise Misfit("is no object")
     found = {}
     for column in kind.fields:
+        given = value.get(column.path[0])
         try:
-            found[column.name] = column.type.fit(value.get(column.path[0]))
+            found[column.name] = None if given is None else column.type.read(given)
         except Misfit as error:
             raise Misfit(f"{column.name} {error}") from None
     return found
 
 
 _NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
+_IN_UTC = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?Z")
 _UNIONS = (Union, types.UnionType)
 _CLASSES: dict[type, str] = {
     **dict.fromkeys((AwareDatetime, NaiveDatetime, FutureDatetime, PastDatetime), "timestamp"),

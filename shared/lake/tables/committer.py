@@ -89,6 +89,8 @@ class Committer:
         self._sleep = sleep
         self._random = random
         self._table: DeltaTable | None = None
+        self._known: dict[str, int | None] = {}
+        self._known_at = -1
 
     async def table(self) -> "DeltaTable":
         """The handle, to be read from alone; it is at the version to which the next commit is added.
@@ -121,7 +123,12 @@ class Committer:
             return await self._read_watermarks(app_ids)
 
     async def _read_watermarks(self, app_ids: Sequence[str]) -> dict[str, int | None]:
-        return await self._store.run(self._layer, self._name, _watermarks, await self.table(), app_ids)
+        table = await self.table()
+        known = self._known if self._known_at == table.version() else {}
+        if unknown := [one for one in (COUNT, *app_ids) if one not in known]:
+            known |= await self._store.run(self._layer, self._name, _watermarks, table, unknown)
+            self._known, self._known_at = known, table.version()
+        return {one: known[one] for one in app_ids}
 
     async def append(self, rows: "Table", advances: Sequence[Advance]) -> int:
         """Add rows and move watermarks, in one commit; returns the version of the table.
@@ -183,10 +190,10 @@ class Committer:
         try:
             transactions = {COUNT: (count or 0) + 1, **watermarks}
             await self._store.run(self._layer, self._name, _overwrite, table, rows, transactions)
+            return await self._committed(table, stored | transactions)
         except BaseException:
             self._table = None
             raise
-        return table.version()
 
     async def _try(self, rows: "Table", advances: Sequence[Advance]) -> int:
         stored = await self.watermarks([COUNT, *(one.app_id for one in advances)])
@@ -198,6 +205,18 @@ class Committer:
             raise WatermarkMoved(f"{self._layer}.{self._name}", stored)
         transactions = {COUNT: (count or 0) + 1, **{one.app_id: one.upto for one in advances}}
         await self._store.run(self._layer, self._name, _write, table, rows, transactions)
+        return await self._committed(table, stored | transactions)
+
+    async def _committed(self, table: "DeltaTable", marks: Mapping[str, int | None]) -> int:
+        """The version of the handle, which the commit has moved: every watermark is looked at again at that version.
+
+        The number of our commit is stored there: then no other committer's is, and theirs can't have moved either.
+        """
+        counted = await self._store.run(self._layer, self._name, _watermarks, table, [COUNT])
+        if counted[COUNT] == marks[COUNT]:
+            self._known, self._known_at = {**self._known, **marks}, table.version()
+        else:
+            self._table = None
         return table.version()
 
 

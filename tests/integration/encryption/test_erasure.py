@@ -14,6 +14,7 @@ from azure.eventhub import EventData
 from azure.storage.blob.aio import ContainerClient
 
 from functions.composition import Composition
+from functions.composition.bronze import bronze_reader, bronze_writer
 from functions.composition.claims import claim_store
 from functions.composition.dead_letters import dead_letter_store, queue_drain
 from functions.composition.encryption import SUBJECT_KEYS, token_keys, wrapper
@@ -45,7 +46,7 @@ from shared.messages import (
 from shared.pausing import SetAsideMessage
 from shared.sending import BrokerMessage
 from shared.settings import Settings
-from shared.streams import StreamEvent
+from shared.streams import Annotations, StreamEvent
 from shared.tables import Query, Table
 from shared.tokenization import TokenKeys
 from shared.work import Work
@@ -68,6 +69,10 @@ class OwnStores(Platform):
     def container(self, name: str) -> ContainerClient:
         """A container of this test."""
         return super().container(f"{name}-{self._suffix}")
+
+    def lake_container(self, name: str) -> ContainerClient:
+        """A container of this test."""
+        return super().lake_container(f"{name}-{self._suffix}")
 
 
 class Visit(Contract):
@@ -93,6 +98,7 @@ class App:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.closed = True
+        self.written = 0
         self.lanes = Forwarding()
         self.publisher = MemoryPublisher()
         visits = Integration("visits")
@@ -154,6 +160,11 @@ class App:
             for number, body in enumerate(bodies)
         ]
         await self.composition.get(projector).project(events)
+        beside = Annotations(enqueued=datetime.now(UTC), system={})
+        first, self.written = self.written, self.written + len(events)
+        await self.composition.get(bronze_writer).write(
+            [replace(one, sequence_number=first + place, annotations=beside) for place, one in enumerate(events)]
+        )
         producer = self.clients.producer()
         async with producer:
             if bodies:
@@ -186,6 +197,7 @@ async def app(azurite: AzuriteEndpoints, emulator: BrokerProcess) -> AsyncIterat
             "EventHubs": str(emulator),
             "State": azurite.connection_string,
             "Claims": azurite.connection_string,
+            "Lake": azurite.connection_string,
             "KeyVault__vaultUri": "https://vault.example",
             "SLUICE_DATA_KEY": "secret:data-key",
             "SLUICE_TOKEN_KEY": "secret:token-key",
@@ -251,7 +263,7 @@ def unread(customer: str) -> DeadLetter:
     )
 
 
-HELD = {"state": 4, "read models": 4, "dead letters": 2, "claims": 1, "large values": 1, "event log": 2}
+HELD = {"state": 4, "read models": 4, "dead letters": 2, "claims": 1, "large values": 1, "bronze": 2, "event log": 2}
 """Places that lead to each person: two states, what waits twice; two rows with an entry for the person; and so on."""
 
 
@@ -285,6 +297,11 @@ async def test_an_erasure_leaves_nothing_that_leads_to_the_person(app: App, caps
     assert shown is not None
     row = json.loads(shown.body)
     assert (row["customerId"], row["mail"], row["$erased"]) == (None, None, ["/customerId", "/mail"])
+
+    kept = [one async for chunk in app.composition.get(bronze_reader).read("0") for one in chunk]
+    assert [one.sequence_number for one in kept] == list(range(app.written))
+    assert not any(one.unreadable for one in kept)
+    assert [json.loads(one.body)["data"].get("customerId$token") is None for one in kept] == [True] * 2 + [False] * 2
 
     _, other = await app.erase(capsys, "13047", "--dry-run")
     assert {one["store"]: one["found"] for one in other["before"]} == HELD

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-__all__ = ["Engine", "class_path", "started"]
+__all__ = ["Engine", "class_path", "properties", "started"]
 
 _SOURCE = Path(__file__).parent / "debezium"
 _SECONDS = 120
@@ -76,13 +76,9 @@ class Engine:
         return found
 
 
-@asynccontextmanager
-async def started(
-    paths: tuple[str, str], folder: Path, port: int, options: Mapping[str, str], *, lines: bool = True
-) -> AsyncIterator[Engine]:
-    """An engine that captures as the options say; its memory is bounded as a small container's is."""
-    java, path = paths
-    properties = {
+def properties(folder: Path, port: int, options: Mapping[str, str]) -> Path:
+    """A file that says how the engine captures; what the options don't say is as ours does it."""
+    chosen = {
         "name": "crm",
         "connector.class": "io.debezium.connector.postgresql.PostgresConnector",
         "offset.storage": "org.apache.kafka.connect.storage.FileOffsetBackingStore",
@@ -111,10 +107,17 @@ async def started(
         **options,
     }
     file = folder / "engine.properties"
-    file.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
-    out = folder / "lines"
+    file.write_text("".join(f"{name}={value}\n" for name, value in chosen.items()))
+    return file
+
+
+@asynccontextmanager
+async def started(paths: tuple[str, str], folder: Path, port: int, options: Mapping[str, str]) -> AsyncIterator[Engine]:
+    """An engine that captures as the options say."""
+    java, path = paths
+    file, out = properties(folder, port, options), folder / "lines"
     process = await asyncio.create_subprocess_exec(
-        java, "-cp", path, "Capture", str(file), str(out) if lines else "-", stdin=subprocess.PIPE
+        java, "-cp", path, "Capture", str(file), str(out), stdin=subprocess.PIPE
     )
     assert process.stdin is not None
     try:

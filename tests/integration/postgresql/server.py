@@ -103,7 +103,7 @@ class Server:
 
 
 @asynccontextmanager
-async def over_tcp(server: Server) -> AsyncIterator[int]:
+async def over_tcp(server: Server, host: str = "127.0.0.1") -> AsyncIterator[int]:
     """A port that leads to the server's socket, for those who can't use that."""
 
     async def forward(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
@@ -121,7 +121,7 @@ async def over_tcp(server: Server) -> AsyncIterator[int]:
             return
         await asyncio.gather(forward(reader, questions), forward(answers, writer))
 
-    listening = await asyncio.start_server(accept, "127.0.0.1", 0)
+    listening = await asyncio.start_server(accept, host, 0)
     try:
         yield listening.sockets[0].getsockname()[1]
     finally:

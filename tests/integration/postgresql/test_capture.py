@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any, TypeAlias
@@ -16,14 +16,16 @@ from shared.postgresql import (
     UNAVAILABLE,
     ChangeRecord,
     PublicationMissing,
+    ServerAddress,
     Session,
     SlotLost,
     SlotMoved,
     SourceUnavailable,
     UnfitSource,
+    opened,
 )
 from tests.integration.postgresql.memory import Captured, MemoryRow
-from tests.integration.postgresql.server import Server
+from tests.integration.postgresql.server import Server, over_tcp
 
 Database: TypeAlias = asyncpg.Connection
 
@@ -428,3 +430,67 @@ async def test_a_server_that_is_away_loses_nothing(server: Server, database: Dat
     await server.start()
     await captured.run()
     assert [one.key["id"] for one in captured.sent] == list(range(1, 5001))
+
+
+async def test_texts_come_in_their_database_s_encoding(server: Server, database: Database) -> None:
+    """Whatever that is; one that says nothing about its characters is refused."""
+    for encoding in ("latin1", "sql_ascii"):
+        await database.execute(f"drop database if exists {encoding}")
+        await database.execute(f"create database {encoding} encoding '{encoding}' template template0")
+    other = await asyncpg.connect(host=str(server.folder), user="postgres", database="latin1")
+    await other.execute("create table customers (id int primary key, name text)")
+    captured = Captured(replace(server.address, database="latin1"), "public.customers", source="latin")
+    await captured.run()
+    await other.execute("insert into customers values (1, 'Grüße')")
+    assert [one.value["after"]["name"] for one in await captured.run()] == ["Grüße"]
+    await other.execute("select pg_drop_replication_slot('sluice_latin')")
+    await other.close()
+    with pytest.raises(UnfitSource, match="SQL_ASCII"):
+        await Captured(replace(server.address, database="sql_ascii"), "public.customers").run()
+
+
+async def test_a_server_without_tls_is_not_spoken_to(server: Server, database: Database) -> None:
+    """Unless it is on this machine: another address of the loopback network stands for one that isn't."""
+    async with over_tcp(server, "127.0.0.2") as port:
+        far = ServerAddress.of(f"postgresql://postgres@127.0.0.2:{port}/postgres")
+        with pytest.raises(SourceUnavailable, match="SSL"):
+            await Captured(far, "public.customers").run()
+        near = replace(far, host="127.0.0.1")
+    assert (far.local, near.local) == (False, True)
+
+
+async def test_the_password_is_asked_for(server: Server, database: Database) -> None:
+    """When a session begins; a wrong one is named, and not repeated in the message."""
+    rules = server.folder / "data" / "pg_hba.conf"
+    former = rules.read_text()
+    await database.execute("drop role if exists secretive; create role secretive superuser login password 'right'")
+    rules.write_text("local all secretive scram-sha-256\n" + former)
+    await database.execute("select pg_reload_conf()")
+    address = replace(server.address, user="secretive")
+
+    async def right() -> str:
+        return "right"
+
+    async def wrong() -> str:
+        return "wrong-password"
+
+    try:
+        refused = await _refused(address, wrong)
+        assert "password authentication failed" in str(refused)
+        assert "wrong-password" not in str(refused)
+        async with opened(address, right) as session:
+            assert await session.flushed() > 0
+    finally:
+        rules.write_text(former)
+        await database.execute("select pg_reload_conf()")
+
+
+async def _refused(address: ServerAddress, password: Callable[[], Awaitable[str]]) -> UnfitSource:
+    """How a session is refused, once the server has read its rules."""
+    for _ in range(1000):
+        try:
+            async with opened(address, password):
+                pass
+        except UnfitSource as error:
+            return error
+    raise AssertionError

@@ -279,7 +279,7 @@ def test_a_probe(grown: Grown) -> None:
 def test_an_event_consumer(grown: Grown) -> None:
     """Its consumer group is there on a laptop and in Azure."""
     groups = grown.production.of_type("Microsoft.EventHub/namespaces/eventhubs/consumergroups")
-    expected = {"read-models", "webhooks", "parcels", "notifications"}
+    expected = {"read-models", "webhooks", "bronze", "parcels", "notifications"}
     assert {one.name.rsplit("/", 1)[-1] for one in groups} == expected
     assert {group.name for hub in grown.emulator.event_hubs for group in hub.consumer_groups} >= {"parcels"}
     assert grown.runs_in("follow_consumer") == {"streams"}

@@ -38,7 +38,13 @@ class MemoryViews(Edge):
     async def read(self, view: str, key: str) -> StoredRow | None:
         """A row; its version is the number of its event."""
         text = await self.get(view, key)
-        return None if text is None else StoredRow(text, str(self.sequences.get((view, key), 0)), None)
+        number = self.sequences.get((view, key), 0)
+        return None if text is None else StoredRow(text, str(number), None, number)
+
+    async def sequence(self, view: str, key: str) -> int:
+        """The number of a row's event."""
+        self._meet()
+        return self.sequences.get((view, key), 0)
 
     async def version(self, view: str, key: str) -> str | None:
         """The number of a row's event."""

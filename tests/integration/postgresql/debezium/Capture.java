@@ -1,6 +1,7 @@
 // The Debezium Engine beside ours: writes each change as a line of JSON, until its standard input ends.
 //
-// Arguments: a file of properties, and where the lines go, or "-" to count them alone.
+// Arguments: a file of properties, and where the lines go, or "-" to make them and write them to nowhere; then numbers:
+// when so many changes have come, it says so, and when that was.
 
 import io.debezium.engine.ChangeEvent;
 import io.debezium.engine.DebeziumEngine;
@@ -11,15 +12,22 @@ import java.io.UncheckedIOException;
 import java.io.Writer;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayDeque;
 import java.util.List;
 import java.util.Properties;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 
 public final class Capture {
+    private static final ArrayDeque<Long> marks = new ArrayDeque<>();
+    private static long counted = 0;
+
     private Capture() {}
 
     public static void main(String[] arguments) throws Exception {
+        for (int number = 2; number < arguments.length; number++) {
+            marks.add(Long.parseLong(arguments[number]));
+        }
         Properties properties = new Properties();
         try (FileReader reader = new FileReader(arguments[0])) {
             properties.load(reader);
@@ -59,9 +67,16 @@ public final class Capture {
 
     private static void write(List<ChangeEvent<String, String>> records, Writer out) throws IOException {
         for (ChangeEvent<String, String> record : records) {
+            if (!record.destination().endsWith(".transaction")) {
+                counted++;
+            }
             out.write("{\"destination\":\"" + record.destination() + "\",\"key\":" + record.key() + ",\"value\":"
                 + record.value() + "}\n");
         }
         out.flush();
+        while (!marks.isEmpty() && counted >= marks.peek()) {
+            System.out.println(marks.remove() + " " + System.currentTimeMillis() / 1000.0);
+            System.out.flush();
+        }
     }
 }

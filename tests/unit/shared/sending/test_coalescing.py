@@ -39,7 +39,6 @@ class Link:
 
     def __init__(self) -> None:
         self.batches: list[list[str]] = []
-        self.scheduled: list[tuple[str, datetime]] = []
         self.failures: list[Exception] = []
         self.closed = False
         self.before_opening: Callable[[], Awaitable[Any]] | None = None
@@ -60,12 +59,6 @@ class Link:
         if self.failures:
             raise self.failures.pop(0)
         self.batches.append(batch.bodies)
-
-    async def schedule_messages(self, message: ServiceBusMessage, when: datetime, **options: float) -> None:
-        """Return when the broker has it."""
-        if self.failures:
-            raise self.failures.pop(0)
-        self.scheduled.append((str(message), when))
 
     async def close(self) -> None:
         """Close the link."""
@@ -227,10 +220,12 @@ async def test_a_delayed_copy_is_scheduled_or_not_sent() -> None:
     """Nothing is swallowed."""
     link, when = Link(), datetime(2026, 1, 1, tzinfo=UTC)
     to = sender(link)
-    await to.schedule(ServiceBusMessage("later"), when)
-    assert link.scheduled == [("later", when)]
+    message = ServiceBusMessage("later")
+    await to.schedule(message, when)
+    assert link.batches == [["later"]]
+    assert message.scheduled_enqueue_time_utc == when
     link.failures = [ServiceBusError("x")]
-    with pytest.raises(NotSent, match="wasn't scheduled"):
+    with pytest.raises(NotSent, match="didn't take it"):
         await to.schedule(ServiceBusMessage("later"), when)
 
 

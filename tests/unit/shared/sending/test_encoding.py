@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -18,12 +19,14 @@ from shared.sending.encoding import add_encoded, add_event, encoded, encoded_eve
 
 TEXT = st.one_of(st.text(max_size=300), st.text(min_size=250, max_size=260, alphabet="aé"))
 VALUES = st.one_of(TEXT, st.booleans(), st.integers(-(2**31), 2**31 - 1))
+START = datetime(1970, 1, 1, tzinfo=UTC)
 MESSAGES = st.fixed_dictionaries(
     {
         "body": st.one_of(st.binary(max_size=400), st.sampled_from([b"", bytes(255), bytes(256), bytes(70_000)])),
         "message_id": st.text(min_size=1, max_size=128),
         "session_id": st.none() | TEXT.filter(lambda text: len(text) <= 128),
         "properties": st.dictionaries(TEXT, VALUES, max_size=140),
+        "when": st.none() | st.timedeltas(timedelta(), timedelta(days=2_900_000)).map(START.__add__),
     }
 )
 
@@ -32,7 +35,10 @@ def of_the_sdk(message: dict[str, Any]) -> ServiceBusMessageBatch:
     """A batch with it alone."""
     batch = ServiceBusMessageBatch(300_000)
     given = {"broker_id": message["message_id"], "session_id": message["session_id"]}
-    batch.add_message(broker_message(message["body"], properties=message["properties"], **given))
+    made = broker_message(message["body"], properties=message["properties"], **given)
+    if message.get("when") is not None:
+        made.scheduled_enqueue_time_utc = message["when"]
+    batch.add_message(made)
     return batch
 
 
