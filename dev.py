@@ -49,6 +49,8 @@ usage: python3 dev.py COMMAND [options]
   jobs      show when each scheduled job ran, how that went, and when it runs next: [--json]
   lake      look into the lake: status | query SQL | export TABLE | catch-up | rebuild [TABLE]; [--json FILE]
   erase     forget a person: SUBJECT [--kind customer] [--dry-run] --by WHO --reason WHY
+  export    everything that is known of a person: SUBJECT [--kind customer] --out FOLDER --reason WHY
+  shares    what is shared of the lake: list | token RECIPIENT --shares A,B --out FILE --reason WHY | withdraw ID
   captures  show how far changes of databases were captured; NAME --reset --reason WHY reads its tables anew
   polls     show how far each poll of a partner has come; NAME --to POSITION --reason WHY has it begin elsewhere
   views     make a view anew from its events, or go back: rebuild NAME [--to VERSION] | rollback NAME | drop NAME
@@ -149,6 +151,8 @@ VERBS = {
     "jobs": Verb(LOCAL, False, operate("jobs"), in_project=True),
     "lake": Verb(LOCAL, True, lambda arguments: ["-m", "local.lake", *operate("lake")(arguments)[3:]]),
     "erase": Verb(LOCAL, False, operate("erase"), in_project=True),
+    "export": Verb(LOCAL, False, operate("export"), in_project=True),
+    "shares": Verb(LOCAL, False, operate("shares"), in_project=True),
     "pause": Verb(LOCAL, False, operate("pause"), in_project=True),
     "resume": Verb(LOCAL, False, operate("resume"), in_project=True),
     "pauses": Verb(LOCAL, False, operate("pauses"), in_project=True),

@@ -19,6 +19,8 @@ VERBS = {
     "lake": ("ops.lake:main", "what is in the lake; SQL over it, tables as files, catching up, rebuilding"),
     "jobs": ("ops.jobs:main", "show when each job ran, and runs next"),
     "erase": ("ops.erasing:main", "forget a person"),
+    "export": ("ops.exporting:main", "everything that is known of a person, as JSON and CSV"),
+    "shares": ("ops.shares:main", "list what is shared of the lake, make and withdraw recipients' tokens"),
     "pause": ("ops.pausing:pause", "stop a lane, an integration or a partner on all instances"),
     "resume": ("ops.pausing:resume", "end a pause; what waited is done"),
     "pauses": ("ops.pausing:pauses", "list what is paused, what waits, and what was paused lately"),

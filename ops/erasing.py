@@ -17,7 +17,8 @@ from functions.composition.encryption import data_keys, fresh_subject_keys, subj
 from shared.dead_letters import Note
 from shared.encryption import Erasure, Keyring, KeysUnavailable, SubjectKeys
 from shared.environment import WrongSettings
-from shared.lake.bronze import BronzeUnavailable
+from shared.lake.bronze import BronzeError
+from shared.lake.tables import LakeError
 from shared.messages import discover
 from shared.privacy import Person, StoreSurvey, survey
 from shared.secrets import SecretError
@@ -25,7 +26,8 @@ from shared.settings import Settings
 
 from .auditing import audited
 from .failures import cause_of
-from .forgetting import EVENT_LOG, Place, stores
+from .forgetting import EVENT_LOG, stores
+from .places import Place
 from .settings_file import WrongSettingsFile, add_settings, load_settings
 
 __all__ = ["main"]
@@ -54,7 +56,7 @@ def main(arguments: list[str] | None = None, environment: Mapping[str, str] | No
         return _say("stopped; run it again to see what is left.", 130)
     except (_Wrong, WrongSettings, WrongSettingsFile) as error:
         return _say(str(error), WRONG)
-    except (AzureError, BronzeUnavailable, KeysUnavailable, SecretError, OSError, TimeoutError) as error:
+    except (AzureError, KeysUnavailable, SecretError, LakeError, BronzeError, OSError, TimeoutError) as error:
         return _say(
             f"a store or the vault doesn't answer ({cause_of(error)}); nothing more was done. Is the stack running?",
             UNREACHABLE,
@@ -145,12 +147,12 @@ def _left(after: Sequence[StoreSurvey]) -> int:
 
 
 def _not_reached(after: Sequence[StoreSurvey]) -> list[str]:
-    events = next(found.found for found in after if found.store == EVENT_LOG)
+    events = {found.store: found.found for found in after if found.store == EVENT_LOG and found.found}
     unread = {found.store: found.unread for found in after if found.unread}
     return [
         *(
-            [f"{events} events keep tokens and values that nobody can decrypt, until their retention ends"]
-            * bool(events)
+            f"{count} events in {store} keep tokens and values that nobody can decrypt, until their retention ends"
+            for store, count in events.items()
         ),
         *(
             f"{count} places in {store} can't be read, so that nobody knows whom they are about"

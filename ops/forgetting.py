@@ -3,10 +3,11 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from contextlib import aclosing, suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 from uuid import UUID
 
 from azure.core.exceptions import ResourceNotFoundError
@@ -19,6 +20,7 @@ from functions.composition.encryption import fields
 from functions.composition.platform import platform
 from functions.composition.read_models import VIEWS_TABLE
 from functions.composition.state import STATE, VALUES, large_values
+from functions.composition.subscriptions import DELIVERIES
 from shared.blobs import BlobChanged, BlobMissing, BlobReference
 from shared.claim_check import Claim
 from shared.dead_letters import Filters, Note, Outgoing, StoredLetter
@@ -26,41 +28,50 @@ from shared.lake.bronze import CorruptFile, erased_event, rewrite
 from shared.messages import Delivery, Headers, MessageError
 from shared.ordered import delivery_of, waiting_columns
 from shared.pausing import SetAsideMessage
-from shared.privacy import Person
+from shared.privacy import AssociatedData, Person
 from shared.state import pack, unpack
 from shared.streams import StreamEvent
 from shared.tables import Condition, Conflict, Delete, Entity, Query, Replace, Table
+
+from .places import Place
+from .silver import silver_places
 
 if TYPE_CHECKING:
     from azure.eventhub.aio import EventHubConsumerClient
     from azure.storage.blob.aio import ContainerClient
 
-__all__ = ["EVENT_LOG", "Place", "stores"]
+__all__ = ["EVENT_LOG", "HOLDS", "HOLDS_NOTHING", "stores"]
 
 EVENT_LOG = "event log"
 """The one store in which nothing can be changed."""
 _EVENTS_SECONDS = 60.0
 _QUIET_SECONDS = 5.0
 
-Forget = Callable[[], Awaitable[object]]
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Something that is stored.
-
-    Attributes
-    ----------
-    text:
-        All of it, decrypted but for single fields; None where that can't be had.
-    forget:
-        Takes the person out of it, or deletes it; None where nothing can be changed. A place that changes at the same
-        time is left as it is, and found again.
-    """
-
-    name: str
-    text: str | None
-    forget: Forget | None
+HOLDS = {
+    "state": "state",
+    "readmodels": "read models",
+    "deadletters": "dead letters",
+    "dead-letters": "dead letters",
+    "claims": "claims",
+    "state-values": "large values",
+    "events": EVENT_LOG,
+    "webhookdeliveries": "webhook deliveries",
+    "lake": "silver",
+    "bronze": "bronze",
+}
+"""By resource that the app declares, the store of `stores` in which its content about persons is looked for."""
+HOLDS_NOTHING = {
+    "streampositions": "how far each partition was read",
+    "datakeys": "wrapped keys of the app",
+    "subjectkeys": "wrapped keys by token, which an erasure deletes, and the record of it",
+    "audit": "what operators did, which names a person by the token",
+    "limits": "clients' buckets and usage",
+    "subscriptions": "who wants which events",
+    "health": "states of components",
+    "jobs": "when each job ran",
+    "undelivered-events": "what Event Grid gave back, until the job that takes it has run",
+}
+"""The others, and why nothing in them is about a person, or not for long."""
 
 
 def stores(composition: Composition, person: Person, note: Note) -> dict[str, AsyncIterator[Place]]:
@@ -73,8 +84,10 @@ def stores(composition: Composition, person: Person, note: Note) -> dict[str, As
         "dead letters": looking.dead_letters(),
         "claims": looking.claims(clients.container(composition.settings.claim_container)),
         "large values": looking.values(clients.container(VALUES.name)),
+        "webhook deliveries": looking.deliveries(clients.table(DELIVERIES.name)),
     }
     if composition.settings.lake is not None:
+        found["silver"] = silver_places(composition, person)
         found["bronze"] = _bronze(composition, person)
     return {**found, EVENT_LOG: _events(clients.event_reader())}
 
@@ -118,16 +131,35 @@ class _Stores:
             text = unpack(row)
             rest = " ".join(str(value) for column, value in row.items() if not column.startswith("value"))
             whole = text if not any(token in rest for token in self._person.tokens) else f"{rest} {text}"
-            return Place(name, whole, partial(self._rewrite, table, row, text))
+            return Place(name, whole, partial(self._rewrite, table, row, text), text, self._bound_to(row))
         try:
             large = await self._composition.get(large_values).get_value(reference)
         except (BlobMissing, BlobChanged):
             return Place(name, None, None)
-        return Place(name, large, partial(self._rewrite_large, table, row, large))
+        return Place(name, large, partial(self._rewrite_large, table, row, large), large, self._bound_to(row))
+
+    def _bound_to(self, row: Entity) -> tuple[AssociatedData, ...]:
+        """What the encrypted fields of a row may be bound to."""
+        views = self._composition.registry.views
+        if (own := _of_key(str(row["RowKey"]))) is not None:
+            return (own,)
+        return tuple(("view", view, str(row["key"])) for view in views) if "key" in row else ()
+
+    async def deliveries(self, table: Table) -> AsyncIterator[Place]:
+        """Events on their way to subscribers, with what their receivers answered."""
+        async with aclosing(table.query(Query())) as rows:
+            async for row in rows:
+                if not any(column.startswith("value") for column in row):
+                    continue
+                text = unpack(row)
+                yield Place(
+                    f"{row['PartitionKey']}/{row['RowKey']}", text, partial(self._rewrite, table, row, text), text
+                )
+        await table.close()
 
     async def _rewrite(self, table: Table, row: Entity, text: str) -> None:
         await _replace(table, row, {**_others(row, "value"), **pack(self._person.taken_out_of(text))})
-        if "eventId" in row:  # of a view: no entry leads to it any more, by whatever field or earlier value
+        if "eventId" in row and "key" in row:  # of a view: no entry leads to it any more, by whatever field
             of_row = Query(partition=row["PartitionKey"], where=[Condition("key", "eq", row["key"])])
             async for entry in table.query(of_row):
                 if entry["RowKey"] != row["RowKey"]:
@@ -198,7 +230,8 @@ class _Stores:
     async def values(self, container: "ContainerClient") -> AsyncIterator[Place]:
         """Large values; those of rows were rewritten before, so that what is left of them is nobody's any more."""
         async for place in _blobs(container, self._composition.get(large_values).get_value):
-            yield place
+            own = _of_key(place.name.partition("/")[2].rpartition(":")[0])
+            yield place if own is None else replace(place, bound_to=(own,))
 
 
 async def _blobs(container: "ContainerClient", read: Callable[[BlobReference], Awaitable[str]]) -> AsyncIterator[Place]:
@@ -219,6 +252,15 @@ async def _blobs(container: "ContainerClient", read: Callable[[BlobReference], A
 async def _delete_blob(container: "ContainerClient", name: str) -> None:
     with suppress(ResourceNotFoundError):
         await container.delete_blob(name)
+
+
+def _of_key(row_key: str) -> AssociatedData | None:
+    """What the encrypted fields of a state, or of a partner's answer, are bound to, by the row's key."""
+    kind, _, rest = row_key.partition(":")
+    if kind == "call":
+        return ("call", row_key)
+    named, _, key = rest.partition(":")
+    return ("state", unquote(named), unquote(key)) if kind == "state" else None
 
 
 def _others(row: Entity, *columns: str) -> dict[str, Any]:

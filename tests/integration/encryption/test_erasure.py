@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import json
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Annotated, Any
 from uuid import uuid4
 
@@ -18,20 +21,29 @@ from functions.composition.bronze import bronze_reader, bronze_writer
 from functions.composition.claims import claim_store
 from functions.composition.dead_letters import dead_letter_store, queue_drain
 from functions.composition.encryption import SUBJECT_KEYS, token_keys, wrapper
+from functions.composition.lake import lake_store
 from functions.composition.pausing import set_aside
 from functions.composition.platform import Platform, platform
 from functions.composition.processing import processor
 from functions.composition.read_models import VIEWS_TABLE, projector, row_cache, view_reader
 from functions.composition.sending import lane_senders, publisher
 from functions.composition.state import parking, state_store
+from functions.composition.subscriptions import deliveries
 from local.azurite import AzuriteEndpoints
 from local_azure.testing.processes import BrokerProcess
 from ops.dead_letters import redrive_of
 from ops.erasing import DONE, WRONG, _erase, _parse, main
+from ops.exporting import DONE as EXPORTED
+from ops.exporting import _export
+from ops.exporting import _parse as _exported
+from ops.forgetting import HOLDS, HOLDS_NOTHING
 from shared.classification import Classification, Restricted, Subject, Tokenized
 from shared.dead_letters import Action, DeadLetter, Decision, Fate, Filters, GivenUp, Status, StoredLetter
+from shared.lake.silver import SilverIngest, lines_of
+from shared.lake.tables import Retention
 from shared.messages import (
     Category,
+    CloudEvent,
     Contract,
     Delivery,
     Envelope,
@@ -47,6 +59,7 @@ from shared.pausing import SetAsideMessage
 from shared.sending import BrokerMessage
 from shared.settings import Settings
 from shared.streams import Annotations, StreamEvent
+from shared.subscriptions.deliveries import Delivery as Sent
 from shared.tables import Query, Table
 from shared.tokenization import TokenKeys
 from shared.work import Work
@@ -98,7 +111,6 @@ class App:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.closed = True
-        self.written = 0
         self.lanes = Forwarding()
         self.publisher = MemoryPublisher()
         visits = Integration("visits")
@@ -115,6 +127,8 @@ class App:
         def show(visit: Visit) -> Visit:
             return visit
 
+        visits.silver("visit.seen", Visit)
+
         parts: dict[Any, Any] = {
             platform: OwnStores(settings),
             wrapper: secret_wrapper(),
@@ -124,6 +138,14 @@ class App:
         }
         self.composition = Composition(settings, Registry([visits]), parts=parts)
         self.clients = self.composition.get(platform)
+        self.events: list[StreamEvent] = []
+        self.ingest = SilverIngest(
+            self.composition.get(lake_store),
+            lines_of([*visits.silvers]),
+            log="events",
+            retention=Retention(),
+            now=lambda: datetime.now(UTC),
+        )
 
     def message(self, visit: str, customer: str, *, accepted: datetime | None = None, **data: str) -> Delivery:
         """A message as its lane delivers it."""
@@ -155,15 +177,18 @@ class App:
         for message in messages:
             await self.composition.get(processor).process(Lane.NORMAL, [message])
         bodies, self.publisher.facts = [one.body for one in self.publisher.facts], []
+        beside = Annotations(enqueued=datetime.now(UTC), system={})
         events = [
-            StreamEvent(body=body, partition="0", offset=str(number), sequence_number=number)
-            for number, body in enumerate(bodies)
+            StreamEvent(body=body, partition="0", offset=str(number), sequence_number=number, annotations=beside)
+            for number, body in enumerate(bodies, start=len(self.events))
         ]
         await self.composition.get(projector).project(events)
-        beside = Annotations(enqueued=datetime.now(UTC), system={})
-        first, self.written = self.written, self.written + len(events)
-        await self.composition.get(bronze_writer).write(
-            [replace(one, sequence_number=first + place, annotations=beside) for place, one in enumerate(events)]
+        self.events += events
+        await self.composition.get(bronze_writer).write(events)
+        await self.ingest.catch_up(self, lambda: 99.0)
+        seen = [(CloudEvent.from_json(body), body.decode()) for body in bodies]
+        await self.composition.get(deliveries).begin(
+            [Sent.of("partner", event, text, now=datetime.now(UTC)) for event, text in seen]
         )
         producer = self.clients.producer()
         async with producer:
@@ -180,6 +205,22 @@ class App:
     async def letters(self) -> list[StoredLetter]:
         """Every dead letter."""
         return [one async for one in self.composition.get(dead_letter_store).select(Filters())]
+
+    async def partitions(self) -> list[str]:
+        """Those of the event log."""
+        return ["0"]
+
+    async def read(self, partition: str, *, after: int | None) -> AsyncGenerator[list[StreamEvent], None]:
+        """The event log's events."""
+        assert partition == "0"
+        if found := [one for one in self.events if after is None or one.sequence_number > after]:
+            yield found
+
+    async def export(self, folder: Path, customer: str) -> Any:
+        """What the command writes."""
+        known = _exported([customer, "--out", str(folder), "--by", "ada", "--reason", "asked for it"])
+        assert await _export(known, self.composition) == EXPORTED
+        return json.loads((folder / "export.json").read_text(encoding="utf-8"))
 
     async def erase(self, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, Any]]:
         """The command's exit code and report."""
@@ -204,8 +245,13 @@ async def app(azurite: AzuriteEndpoints, emulator: BrokerProcess) -> AsyncIterat
             "SLUICE_OPERATION_KEY": "k" * 40,
             "SLUICE_ENCRYPT_CLAIMS": "true",
             "SLUICE_STATE_BUCKETS": "2",
+            "SLUICE_LAKE_CONTAINER": f"lake-{uuid4().hex}",
+            "SLUICE_BRONZE_CONTAINER": f"bronze-{uuid4().hex}",
         }
     )
+    for name in (settings.lake_container, settings.bronze_container):
+        async with ContainerClient.from_connection_string(azurite.connection_string, name) as container:
+            await container.create_container()
     made = App(settings)
     await made.composition.get(state_store).open()
     yield made
@@ -263,8 +309,57 @@ def unread(customer: str) -> DeadLetter:
     )
 
 
-HELD = {"state": 4, "read models": 4, "dead letters": 2, "claims": 1, "large values": 1, "bronze": 2, "event log": 2}
+HELD = {
+    "state": 4,
+    "read models": 4,
+    "dead letters": 2,
+    "claims": 1,
+    "large values": 1,
+    "webhook deliveries": 2,
+    "silver": 1,
+    "bronze": 2,
+    "event log": 2,
+}
 """Places that lead to each person: two states, what waits twice; two rows with an entry for the person; and so on."""
+
+
+def test_nothing_is_stored_where_nobody_looks(project: Path) -> None:
+    """Each table, container and hub that the app declares is looked into, or says why it has nothing of a person."""
+    declared = json.loads((project / "infra" / "declarations.json").read_text(encoding="utf-8"))
+    tables = [name for of in declared["tables"].values() for name in of]
+    hubs = [one["name"] for one in declared["hubs"]]
+    stored = {*tables, *hubs, *declared["containers"], *declared["lakeContainers"]}
+    assert stored == HOLDS.keys() | HOLDS_NOTHING.keys()
+    assert not HOLDS.keys() & HOLDS_NOTHING.keys()
+    assert set(HOLDS.values()) == HELD.keys()
+
+
+async def test_what_an_export_finds_an_erasure_removes(
+    app: App, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The same places of the same stores, in clear before; afterwards nothing but events that nobody can decrypt."""
+    await fill(app)
+    before = await app.export(tmp_path / "before", "17850")
+    assert Counter(one["store"] for one in before["found"]) == HELD
+    assert before["unread"] == {}
+    told = json.dumps(before["found"])
+    assert "slp1." not in told
+    assert "13047" not in told
+    for store in HELD:
+        assert any("17850" in json.dumps(one["content"]) for one in before["found"] if one["store"] == store), store
+    csv.field_size_limit(2_000_000)
+    with (tmp_path / "before" / "export.csv").open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert {one["store"] for one in lines} == HELD.keys()
+    assert ("silver", "17850@example.com") in {(one["store"], one["value"]) for one in lines}
+
+    assert capsys.readouterr().out.startswith("export: 19 places")
+    code, report = await app.erase(capsys, "17850", "--by", "ada", "--reason", "asked for it")
+    assert (code, {one["store"]: one["found"] for one in report["before"]}) == (DONE, HELD)
+    after = await app.export(tmp_path / "after", "17850")
+    assert Counter(one["store"] for one in after["found"]) == {"event log": 2}
+    assert all(one["content"]["data"]["mail"] is None for one in after["found"])
+    assert "17850" not in json.dumps([one["content"]["data"]["customerId"] for one in after["found"]])
 
 
 async def entries(app: App) -> list[str]:
@@ -283,11 +378,14 @@ async def test_an_erasure_leaves_nothing_that_leads_to_the_person(app: App, caps
 
     code, report = await app.erase(capsys, "17850", "--by", "ada", "--reason", "asked for it")
     assert {one["store"]: one["found"] for one in report["before"]} == HELD
-    assert {one["store"]: one["found"] for one in report["after"]} == {**dict.fromkeys(HELD, 0), "event log": 2}
+    assert {one["store"]: one["found"] for one in report["after"]} == {
+        **dict.fromkeys(HELD, 0),
+        "event log": 2,
+    }
     assert sum(one["openable"] for one in report["before"]) > 0
     assert sum(one["openable"] for one in report["after"]) == 0
     assert (code, report["proven"]) == (DONE, True)
-    assert report["notReached"][0].startswith("2 events keep tokens")
+    assert report["notReached"][0].startswith("2 events in event log keep tokens")
     assert "17850" not in json.dumps({**report, "before": [], "after": []})
 
     for name, value in (("customerId", "17850"), ("mail", "17850@example.com")):
@@ -299,7 +397,7 @@ async def test_an_erasure_leaves_nothing_that_leads_to_the_person(app: App, caps
     assert (row["customerId"], row["mail"], row["$erased"]) == (None, None, ["/customerId", "/mail"])
 
     kept = [one async for chunk in app.composition.get(bronze_reader).read("0") for one in chunk]
-    assert [one.sequence_number for one in kept] == list(range(app.written))
+    assert [one.sequence_number for one in kept] == list(range(len(app.events)))
     assert not any(one.unreadable for one in kept)
     assert [json.loads(one.body)["data"].get("customerId$token") is None for one in kept] == [True] * 2 + [False] * 2
 
