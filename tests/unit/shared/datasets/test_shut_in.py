@@ -18,7 +18,7 @@ def run(tmp_path: Path) -> Iterator[Run]:
     import duckdb
 
     for name in ("mine", "other"):
-        duckdb.sql("SELECT 1 AS x").write_parquet(str(tmp_path / f"{name}.parquet"))
+        duckdb.execute(f"COPY (SELECT 1 AS x) TO '{tmp_path}/{name}.parquet'")
     found = Engine(memory=1 << 26).open([tmp_path / "mine.parquet"])
     yield found
     found.close()
