@@ -29,7 +29,7 @@ from .querying import WrongQuery, queried, rows_of
 from .rendering import answer_json, answer_table, status_table
 from .status import lake_status
 
-__all__ = ["main"]
+__all__ = ["VERBS", "main"]
 
 PROGRAM = "lake"
 OK, FAILING, WRONG, UNREACHABLE = 0, 1, 2, 3
@@ -84,7 +84,7 @@ async def _run(settings: Settings, known: argparse.Namespace) -> int:
         raise _Wrong("the settings name no lake: set Lake, as docs/lake.md tells")
     composition = Composition(settings, discover(integrations))
     try:
-        code: int = await _VERBS[known.verb](composition, known)
+        code: int = await VERBS[known.verb](composition, known)
         return code
     finally:
         with contextlib.suppress(Exception):
@@ -131,7 +131,7 @@ async def _rebuild(composition: Composition, known: argparse.Namespace) -> int:
     return await _status(composition, known)
 
 
-_VERBS = {
+VERBS = {
     "status": _status,
     "query": _query,
     "export": _export,

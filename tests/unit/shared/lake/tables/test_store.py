@@ -22,6 +22,7 @@ from shared.lake.tables import (
     Retention,
     TableMissing,
     VersionMissing,
+    maintain_all,
     storage_options,
 )
 from shared.lake.tables.errors import named_errors
@@ -129,3 +130,29 @@ async def test_options_of_a_connection_string() -> None:
 def test_files_are_kept_for_whole_hours(wrong: timedelta) -> None:
     with pytest.raises(ValueError, match="whole hours"):
         Retention(files=wrong)
+
+
+# Maintenance of several tables.
+
+
+async def test_every_table_that_is_there_is_maintained(store: LakeStore) -> None:
+    one = committer(store)
+    for number in range(3):
+        await one.append(*batch("events/0", number or None, 1))
+    tables = [(Layer.GOLD, "missing"), (Layer.SILVER, "events")]
+    assert not await maintain_all(store, tables, Retention(), time_left=lambda: 200.0)
+    assert len((await store.open(Layer.SILVER, "events")).file_uris()) == 1
+    assert await maintain_all(store, tables, Retention(), time_left=lambda: 10.0)
+
+
+async def test_a_table_that_is_broken_holds_up_no_other(store: LakeStore, tmp_path: Path) -> None:
+    for name in ("a_broken", "events"):
+        one = committer(store, name)
+        for number in range(2):
+            await one.append(*batch("events/0", number or None, 1))
+    (tmp_path / "silver" / "a_broken" / "_delta_log" / f"{1:020d}.json").write_text("no log")
+    with pytest.raises(ExceptionGroup, match="of the lake's maintenance failed"):
+        await maintain_all(
+            store, [(Layer.SILVER, "a_broken"), (Layer.SILVER, "events")], Retention(), time_left=lambda: 200.0
+        )
+    assert len((await store.open(Layer.SILVER, "events")).file_uris()) == 1
