@@ -157,9 +157,9 @@ class DurableJournal:
         """Delete a partition's events before a number."""
         self._trims[partition] = first_kept
 
-    def put_entity(self, entity: int, kind: str, path: str, description: str) -> None:
-        """Write an entity's description."""
-        self._entities[entity] = (entity, kind, path, description, self._now())
+    def put_entity(self, entity: int, kind: str, path: str, description: str, created_at: int) -> None:
+        """Write an entity's description, and when it was made."""
+        self._entities[entity] = (entity, kind, path, description, created_at)
 
     def delete_entity(self, entity: int) -> None:
         """Delete an entity and all that belongs to it."""
