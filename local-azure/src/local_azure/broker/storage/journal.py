@@ -42,14 +42,12 @@ class DurableJournal:
         *,
         run_in_loop: Callable[[Callable[[], None]], None],
         on_failure: Callable[[StorageError], None],
-        now: Callable[[], int],
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._database = database
         self._clock = clock
         self._run_in_loop = run_in_loop
         self._on_failure = on_failure
-        self._now = now
         self._row = database.last_message_row()
         self._is_writing = False
         self._is_closed = False
