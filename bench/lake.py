@@ -27,9 +27,9 @@ from .storage import azurite
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
-EVENTS = 2_000
-"""Of a micro-batch: what a busy minute brings."""
-BATCHES = 8
+EVENTS = 500
+"""Of a micro-batch."""
+BATCHES = 12
 """Of each side in a round."""
 BEGIN = datetime(2026, 1, 5, tzinfo=UTC)
 

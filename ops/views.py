@@ -20,6 +20,7 @@ from functions.composition import Composition
 from functions.composition.read_models import rebuilder, view_versions
 from shared.encryption import KeysUnavailable
 from shared.environment import WrongSettings
+from shared.lake.bronze import BronzeError, BronzeUnavailable
 from shared.messages import discover
 from shared.settings import Settings
 from shared.streams import LogUnavailable
@@ -33,7 +34,7 @@ __all__ = ["main", "table"]
 
 PROGRAM = "views"
 OK, DIFFERS, WRONG, UNREACHABLE = 0, 1, 2, 3
-_OUTAGES = (AzureError, KeysUnavailable, LogUnavailable, OSError, TimeoutError)
+_OUTAGES = (AzureError, BronzeUnavailable, KeysUnavailable, LogUnavailable, OSError, TimeoutError)
 _LOOK = 1.0
 """Seconds between two looks at how far it is."""
 
@@ -53,10 +54,14 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
         return _say(str(error), WRONG)
     except _OUTAGES as error:
         return _say(_outage(error), UNREACHABLE)
+    except BronzeError as error:  # a file isn't what was written
+        return _say(str(error), WRONG)
     except BaseExceptionGroup as several:  # of partitions that are read side by side
         first = several
         while isinstance(first, BaseExceptionGroup):
             first = first.exceptions[0]
+        if isinstance(first, BronzeError) and not isinstance(first, BronzeUnavailable):
+            return _say(str(first), WRONG)
         if not isinstance(first, _OUTAGES):
             raise
         return _say(_outage(first), UNREACHABLE)

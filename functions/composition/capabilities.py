@@ -45,6 +45,7 @@ _MODULES = (
     "bronze",
     "silver",
     "gold",
+    "lake_tables",
     "sharing",
     "datasets",
 )

@@ -1,6 +1,6 @@
 """Read models: events become rows, and rows are read over HTTP."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from functools import partial
 
 from functions.continuation import Continuations
@@ -9,6 +9,7 @@ from functions.triggers import AppName
 from functions.views import Views
 from shared.classification import Classification
 from shared.jobs import Job, JobRun, parse_schedule
+from shared.lake.bronze import BronzeReader
 from shared.query import (
     Freshness,
     Indexer,
@@ -26,14 +27,16 @@ from shared.streams import Positions, StreamEvent
 from shared.synthetic import VIEW
 from shared.tables import Table
 from shared.telemetry import Metrics, log_event
-from shared.views import Mask, Rebuilder, RememberingTable, VersionFeed, ViewVersions, place_of
+from shared.views import History, Mask, Rebuilder, RememberingTable, VersionFeed, ViewVersions, place_of
 
+from .bronze import bronze_reader
 from .capability import Capability
 from .composition import Composition
 from .dead_letters import DEAD_LETTER_BODIES, DEAD_LETTERS, dead_letter_store
 from .declaring import ROUTES, Access, Need
 from .declaring import Table as DeclaredTable
 from .encryption import KEY_NEEDS, SUBJECT_KEYS, fields
+from .lake import BRONZE
 from .operations import operation_keys
 from .platform import platform
 from .sending import EVENTS
@@ -102,7 +105,21 @@ class VersionFeeds:
             await self._composition.get(projector).project(events)
 
 
-def version_feed(composition: Composition, view: str, version: int, table: Table) -> VersionFeed:
+class BronzeHistory:
+    """Implements `History`: the events that the lake's files hold."""
+
+    def __init__(self, reader: BronzeReader) -> None:
+        self._reader = reader
+
+    async def read(self, partition: str, *, after: int, log: str) -> AsyncGenerator[list[StreamEvent], None]:
+        """See `History`; what no file has is seen by whoever reads."""
+        async for chunk in self._reader.read(partition, after=after, log=log, on_gap=lambda _: None):
+            yield chunk
+
+
+def version_feed(
+    composition: Composition, view: str, version: int, table: Table, history: History | None = None
+) -> VersionFeed:
     """What applies events to one version of a view."""
 
     async def place(_: str) -> str:
@@ -111,7 +128,7 @@ def version_feed(composition: Composition, view: str, version: int, table: Table
     rows = composition.closing(ReadModels(table, composition.get(declared_indexes), place_of=place))
     replayer = Replayer(composition.registry, view, rows, composition.get(fields))
     positions = composition.closing(version_positions(composition, view, version))
-    return VersionFeed(replayer.apply, positions, event_log(composition, EVENTS))
+    return VersionFeed(replayer.apply, positions, event_log(composition, EVENTS), history)
 
 
 def version_positions(composition: Composition, view: str, version: int) -> Positions:
@@ -130,10 +147,12 @@ def rebuilder(composition: Composition) -> Rebuilder:
 
         return one
 
+    history = None if composition.settings.lake is None else BronzeHistory(composition.get(bronze_reader))
+
     def feed(view: str, version: int) -> VersionFeed:
         table = composition.get(platform).table(VIEWS_TABLE)
         remembers = RememberingTable(table, folded=view in composition.registry.folded)
-        return version_feed(composition, view, version, remembers)
+        return version_feed(composition, view, version, remembers, history)
 
     return Rebuilder(
         composition.closing(composition.get(platform).table(VIEWS_TABLE)),
@@ -266,6 +285,18 @@ def capability(composition: Composition) -> Capability:
                 by=[rebuilding.name],
             ),
             Need(access=Access.RECEIVE, to=EVENTS, why="Makes a new version of a view.", by=[rebuilding.name]),
+            *(
+                [
+                    Need(
+                        access=Access.READ,
+                        to=BRONZE,
+                        why="Makes a new version of a view of the events that the hub doesn't hold any more.",
+                        by=[rebuilding.name],
+                    )
+                ]
+                if composition.settings.lake is not None
+                else []
+            ),
             Need(access=Access.WRITE, to=rows, why="Keeps the read models.", by=keeps),
             Need(access=Access.READ, to=rows, why="Answers from the read models.", by=[ROUTES]),
             Need(access=Access.WRITE, to=DEAD_LETTERS, why="Records events that could not be projected.", by=keeps),

@@ -7,6 +7,7 @@ from shared.sharing.settings import SharingSettings
 
 from .capability import Capability, Command
 from .composition import Composition
+from .datasets import column_levels
 from .declaring import ROUTES, Access, LakeAccount, Need
 from .lake import TABLES, lake_store
 from .platform import platform
@@ -36,7 +37,12 @@ def sharing_server(composition: Composition) -> SharingServer:
     links = ReadLinks(container, LentKey(clients.lake_service) if by_identity else None)
     lake = AzureLakeFiles(composition.get(lake_store), container, links, now=composition.now)
     composition.on_close(lake.close)
-    return SharingServer(lake, link_seconds=settings.share_link_seconds, now=composition.now)
+    return SharingServer(
+        lake,
+        levels=composition.get(column_levels),
+        link_seconds=settings.share_link_seconds,
+        now=composition.now,
+    )
 
 
 def capability(composition: Composition) -> Capability:

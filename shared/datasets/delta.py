@@ -129,7 +129,7 @@ def _files(table: "DeltaTable") -> Iterable[DataFile]:
             return found if kind == "partition" else {name: one for name, one in found.items() if _is_bound(one)}
 
         yield DataFile(
-            path=path,
+            path=unquote(path),
             size=values["size_bytes"][row],
             rows=values["num_records"][row] if "num_records" in values else None,
             partition=of("partition"),

@@ -138,6 +138,7 @@ class Engine:
 
         connection = duckdb.connect(config={**_SHUT_IN, **self._settings})
         connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET enable_progress_bar = false")  # it would be written to the process's output
         allowed = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
         connection.execute(f"SET allowed_paths = [{allowed}]")
         connection.execute("SET enable_external_access = false")

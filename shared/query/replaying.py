@@ -13,7 +13,7 @@ from shared.privacy import FieldProtection
 from shared.streams import StreamEvent, decrypted, is_refusal
 from shared.telemetry import log_event
 
-from .projecting import projected
+from .projector import projected
 from .row_writes import ViewChange, ViewRow
 from .views import ReadModels
 

@@ -4,11 +4,9 @@ from .errors import BadQuestion, LakeAway, NotAllowed, NotReadable, NotShared, S
 from .lake import AzureLakeFiles
 from .server import Answer, ChangesAsked, LakeFiles, SharingServer, TableQuery
 from .shares import SharedTable, Shares
-from .snapshots import CLASSIFICATION
 from .tokens import PREFIX, Recipient, ShareToken, ShareTokens, WrongToken
 
 __all__ = [
-    "CLASSIFICATION",
     "PREFIX",
     "Answer",
     "AzureLakeFiles",

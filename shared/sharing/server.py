@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from shared.classification import Classification
+from shared.datasets import ColumnLevel
 
 from .changes import Commit, LogReader, commits, version_at
 from .errors import BadQuestion
@@ -119,12 +120,22 @@ class SharingServer:
 
     Parameters
     ----------
+    levels:
+        From layer and name of a table to how sensitive its columns are.
     link_seconds:
         How long a link lives; never longer than half of the time for which the table keeps what it removed.
     """
 
-    def __init__(self, lake: LakeFiles, *, link_seconds: int, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        lake: LakeFiles,
+        *,
+        levels: Callable[[str, str], ColumnLevel],
+        link_seconds: int,
+        now: Callable[[], datetime],
+    ) -> None:
         self._lake = lake
+        self._levels = levels
         self._lives = timedelta(seconds=link_seconds)
         self._now = now
 
@@ -170,7 +181,7 @@ class SharingServer:
             if files > MOST_FILES:
                 raise BadQuestion(f"That is more than {MOST_FILES} files: ask for fewer versions.")
             if commit.metadata is not None:
-                check_schema(commit.metadata["schemaString"], level)
+                check_schema(commit.metadata["schemaString"], level, self._levels(table.schema, table.name))
                 if asked.history and commit.version > first:
                     found.append({"metaData": _historical(commit)})
             found += [_changed(one, commit, link, ends) for one in commit.changes]
@@ -194,7 +205,7 @@ class SharingServer:
             snapshot = await self._lake.read(
                 table.schema, table.name, lambda opened: read_snapshot(opened, version, files=files)
             )
-        require_shareable(snapshot, level)
+        require_shareable(snapshot, level, self._levels(table.schema, table.name))
         return snapshot
 
     async def _links(self, table: SharedTable, snapshot: Snapshot) -> tuple[Callable[[str], str], datetime]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from shared.classification import Classification
+from shared.datasets import ColumnLevel, declared_level
 
 from .errors import NotAllowed, NotReadable
 from .predicates import ColumnRange
@@ -20,10 +21,8 @@ from .predicates import ColumnRange
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
-__all__ = ["CLASSIFICATION", "SharedFile", "Snapshot", "check_schema", "read_snapshot", "require_shareable"]
+__all__ = ["SharedFile", "Snapshot", "check_schema", "read_snapshot", "require_shareable"]
 
-CLASSIFICATION = "sluice.classification"
-"""Under this name the metadata of a column says how sensitive it is, as `Classification` has it."""
 _READABLE = frozenset({"timestampNtz", "v2Checkpoint", "vacuumProtocolCheck", "checkConstraints", "invariants"})
 """Features that change nothing for who reads the files alone."""
 _CHANGES = "delta.enableChangeDataFeed"
@@ -127,17 +126,23 @@ def read_snapshot(table: "DeltaTable", version: int | None = None, *, files: boo
     )
 
 
-def require_shareable(snapshot: Snapshot, level: Classification) -> None:
-    """Raise NotReadable or NotAllowed unless the files of a table can be handed out for this level."""
+def require_shareable(snapshot: Snapshot, level: Classification, of_column: ColumnLevel = declared_level) -> None:
+    """Raise NotReadable or NotAllowed unless the files of a table can be handed out for this level.
+
+    Parameters
+    ----------
+    of_column:
+        How sensitive a column of the table is; those within a column say it in their metadata alone.
+    """
     if snapshot.unreadable:
         raise NotReadable(f"The table has {', '.join(snapshot.unreadable)}: it can't be shared as Parquet files.")
     for schema in snapshot.schemas:
-        check_schema(schema, level)
+        check_schema(schema, level, of_column)
 
 
-def check_schema(schema: str, level: Classification) -> None:
+def check_schema(schema: str, level: Classification, of_column: ColumnLevel = declared_level) -> None:
     """Raise NotAllowed where a schema has columns above a level: a file is read whole or not at all."""
-    hidden = sorted({path for path, found in _classified(json.loads(schema)) if found > level})
+    hidden = sorted({path for path, found in _classified(json.loads(schema), of_column) if found > level})
     if hidden:
         raise NotAllowed(
             f"The table holds columns that this recipient's role may not see: {', '.join(hidden[:20])}. "
@@ -145,18 +150,16 @@ def check_schema(schema: str, level: Classification) -> None:
         )
 
 
-def _classified(schema: Any, path: str = "") -> Iterator[tuple[str, Classification]]:
-    """Every column that says how sensitive it is, within structs, lists and maps too; an unknown word is Restricted."""
+def _classified(schema: Any, of_column: ColumnLevel, path: str = "") -> Iterator[tuple[str, Classification]]:
+    """How sensitive every column is, within structs, lists and maps too."""
     if not isinstance(schema, dict):
         return
     for one in schema.get("fields", ()):
         name = f"{path}{one['name']}"
-        if (marked := one.get("metadata", {}).get(CLASSIFICATION)) is not None:
-            known = {level.name.lower(): level for level in Classification}
-            yield name, known.get(str(marked).lower(), Classification.RESTRICTED)
-        yield from _classified(one["type"], f"{name}.")
+        yield name, of_column(one["name"], one.get("metadata", {}))
+        yield from _classified(one["type"], declared_level, f"{name}.")
     for inner in ("elementType", "keyType", "valueType"):
-        yield from _classified(schema.get(inner), path)
+        yield from _classified(schema.get(inner), declared_level, path)
 
 
 def _actions(table: "DeltaTable") -> list[dict[str, Any]]:

@@ -144,14 +144,14 @@ class VersionFeed:
         *,
         kept_from: int | None = None,
     ) -> Applied:
-        """Apply what a source has; one with a gap is left where the log, from `kept_from` on, has what it lacks."""
+        """Apply what a source has; it is left at a gap of which the log, from `kept_from` on, has some."""
         waiting: list[StreamEvent] = []
         size = 0
         async with aclosing(source) as chunks:
             async for chunk in chunks:
                 for event in chunk:
                     last = waiting[-1].sequence_number if waiting else found.sequence
-                    if kept_from is not None and kept_from <= last + 1 < event.sequence_number:
+                    if kept_from is not None and max(last + 1, kept_from) < event.sequence_number:
                         return await self._applied(partition, waiting, found)
                     if last < event.sequence_number <= until:
                         waiting.append(event)

@@ -2,11 +2,12 @@
 
 from .erasure import erase_rows, leading_rows
 from .ingest import UNREADABLE, Applied, EventSource, SilverIngest
-from .rebuilding import RebuildWouldLose, SilverRebuild
+from .rebuilding import STAGED, RebuildWouldLose, SilverRebuild
 from .tables import SilverLine, SilverTable, WrongSilver, lines_of
 from .types import Column, Misfit, Type
 
 __all__ = [
+    "STAGED",
     "UNREADABLE",
     "Applied",
     "Column",

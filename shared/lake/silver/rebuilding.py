@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from arro3.core import RecordBatchReader, Schema
     from deltalake import DeltaTable
 
-__all__ = ["RebuildWouldLose", "SilverRebuild"]
+__all__ = ["STAGED", "RebuildWouldLose", "SilverRebuild"]
 
 STAGED = "rebuilt_"
 """What the names of the tables begin with that are built beside the others."""

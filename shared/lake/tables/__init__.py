@@ -10,7 +10,7 @@ from .errors import (
     VersionMissing,
     WatermarkMoved,
 )
-from .maintenance import Maintained, Retention, maintain
+from .maintenance import Maintained, Retention, maintain, maintain_all
 from .storage import StorageOptions, storage_options
 from .store import LakeStore, Layer
 
@@ -30,5 +30,6 @@ __all__ = [
     "VersionMissing",
     "WatermarkMoved",
     "maintain",
+    "maintain_all",
     "storage_options",
 ]

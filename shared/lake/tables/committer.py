@@ -190,7 +190,7 @@ class Committer:
         try:
             transactions = {COUNT: (count or 0) + 1, **watermarks}
             await self._store.run(self._layer, self._name, _overwrite, table, rows, transactions)
-            return await self._committed(table, stored | transactions)
+            return self._committed(table, stored | transactions)
         except BaseException:
             self._table = None
             raise
@@ -205,19 +205,15 @@ class Committer:
             raise WatermarkMoved(f"{self._layer}.{self._name}", stored)
         transactions = {COUNT: (count or 0) + 1, **{one.app_id: one.upto for one in advances}}
         await self._store.run(self._layer, self._name, _write, table, rows, transactions)
-        return await self._committed(table, stored | transactions)
+        return self._committed(table, stored | transactions)
 
-    async def _committed(self, table: "DeltaTable", marks: Mapping[str, int | None]) -> int:
-        """The version of the handle, which the commit has moved: every watermark is looked at again at that version.
+    def _committed(self, table: "DeltaTable", marks: Mapping[str, int | None]) -> int:
+        """The version of the handle, which the commit has moved; the watermarks there are known without a look.
 
-        The number of our commit is stored there: then no other committer's is, and theirs can't have moved either.
+        No other committer's commit lies between: it would have had the same number as ours.
         """
-        counted = await self._store.run(self._layer, self._name, _watermarks, table, [COUNT])
-        if counted[COUNT] == marks[COUNT]:
-            self._known, self._known_at = {**self._known, **marks}, table.version()
-        else:
-            self._table = None
-        return table.version()
+        self._known, self._known_at = {**self._known, **marks}, table.version()
+        return self._known_at
 
 
 def _watermarks(table: "DeltaTable", app_ids: Sequence[str]) -> dict[str, int | None]:

@@ -1,20 +1,23 @@
 """Keeps tables fast and small: compacts files, checkpoints and shortens the log, deletes what nobody reads any more."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from shared.telemetry import log_event
 
-from .errors import LakeError
+from .errors import LakeError, TableMissing
 from .store import LakeStore, Layer
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
-__all__ = ["Maintained", "Retention", "maintain"]
+__all__ = ["Maintained", "Retention", "maintain", "maintain_all"]
 
 _TARGET_BYTES = 128 * 1024 * 1024
+_SECONDS_LEFT = 60.0
+"""A table isn't begun with less time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +91,39 @@ async def maintain(store: LakeStore, layer: Layer, name: str, retention: Retenti
             failed.append(step.__name__.lstrip("_"))
             log_event("a step of a table's maintenance failed", level=30, table=error.table, reason=error.reason)
     return Maintained(**done, failed=tuple(failed))
+
+
+async def maintain_all(
+    store: LakeStore,
+    tables: Sequence[tuple[Layer, str]],
+    retention: Retention,
+    *,
+    time_left: Callable[[], float],
+) -> bool:
+    """Maintain each table that is there; True: the time was over before the last one. What is done is soon done again.
+
+    Raises
+    ------
+    ExceptionGroup
+        Some couldn't be opened, or a step of theirs failed; the others were maintained.
+    """
+    failures: list[Exception] = []
+    for layer, name in tables:
+        if time_left() < _SECONDS_LEFT:
+            return True
+        try:
+            done = await maintain(store, layer, name, retention)
+        except TableMissing:
+            continue
+        except LakeError as error:
+            failures.append(error)
+            continue
+        failures += [LakeError(f"{layer}.{name}", f"{step} failed") for step in done.failed]
+        if done.removed or done.deleted:
+            log_event("lake table maintained", table=f"{layer}.{name}", removed=done.removed, deleted=done.deleted)
+    if failures:
+        raise ExceptionGroup(f"{len(failures)} steps of the lake's maintenance failed", failures)
+    return False
 
 
 def _compact(table: "DeltaTable", _: Retention) -> dict[str, int]:

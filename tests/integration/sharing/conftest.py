@@ -19,22 +19,24 @@ from azure.storage.blob.aio import ContainerClient
 from deltalake import DeltaTable, write_deltalake
 
 import integrations
+from functions.composition.datasets import column_levels
 from functions.composition.sharing import share_tokens, sharing_server
 from local.azurite import AzuriteEndpoints
 from shared.authentication import Role, api_key_entry
 from shared.azure_clients import Credentials
 from shared.blobs import ReadLinks
+from shared.datasets import CLASSIFICATION
 from shared.environment import Connection
 from shared.lake.tables import LakeStore, storage_options
 from shared.messages import discover
-from shared.sharing import CLASSIFICATION, PREFIX, AzureLakeFiles, ShareTokens, SharingServer
+from shared.sharing import PREFIX, AzureLakeFiles, ShareTokens, SharingServer
 from shared.tables import MemoryTable
 from tests.unit.functions.conftest import ENVIRONMENT, Running
 
 DAYS = [date(2010, 12, 1), date(2010, 12, 2), date(2010, 12, 3)]
 COUNTRIES = ["United Kingdom", "50% off/EU", "Österreich"]
 SHARES = (
-    '{"Sales": {"gold": ["daily_sales", "late"], "silver": ["people", "mapped", "broken"]},'
+    '{"Sales": {"gold": ["daily_sales", "late"], "silver": ["people", "mapped", "broken", "order_accepted"]},'
     ' "other": {"gold": ["daily_sales"]}}'
 )
 
@@ -147,10 +149,11 @@ async def lake(azurite: AzuriteEndpoints, lake_root: tuple[str, dict[str, str], 
     async def give() -> dict[str, str]:
         return options
 
+    levels = Running(discover(integrations)).composition.get(column_levels)
     container = ContainerClient.from_connection_string(azurite.connection_string, name)
     store = LakeStore(root, give)
     files = AzureLakeFiles(store, container, ReadLinks(container, None), now=clock)
-    server = SharingServer(files, link_seconds=600, now=clock)
+    server = SharingServer(files, levels=levels, link_seconds=600, now=clock)
     tokens = ShareTokens(MemoryTable("state"), now=clock, clock=clock.seconds)
     keys = {str(role): secrets.token_urlsafe(32) for role in (Role.PRODUCER, Role.READER, Role.OPERATOR)}
     entries = ",".join(api_key_entry(role, key, [role]) for role, key in keys.items())

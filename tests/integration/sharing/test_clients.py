@@ -76,6 +76,7 @@ async def test_the_client_finds_its_way(client: Client, lake: Lake) -> None:
         "Sales.gold.late",
         "Sales.silver.broken",
         "Sales.silver.mapped",
+        "Sales.silver.order_accepted",
         "Sales.silver.people",
     ]
     address = f"{client.file}#sales.gold.daily_sales"

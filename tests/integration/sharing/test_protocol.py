@@ -11,9 +11,14 @@ from typing import Any
 
 import pyarrow
 import pytest
+from deltalake import DeltaTable as LakeTable
 from deltalake import write_deltalake
 
+import integrations
+from shared.authentication import Role
 from shared.blobs import Container
+from shared.lake.silver import lines_of
+from shared.messages import discover
 from tests.integration.sharing.conftest import Lake
 from tests.unit.asgi import Answer, ask
 
@@ -112,7 +117,7 @@ async def test_lists_come_in_pages(lake: Lake) -> None:
         answer = (await call(lake, token, "shares/sales/all-tables", query=f"maxResults=2&pageToken={page}")).json
         found += [one["name"] for one in answer["items"]]
         page = answer.get("nextPageToken", "")
-    assert found == ["daily_sales", "late", "people", "mapped", "broken"]
+    assert found == ["daily_sales", "late", "people", "mapped", "broken", "order_accepted"]
     for wrong in ("maxResults=-1", "pageToken=x", "maxResults=1e3", "limit=1"):
         assert (await call(lake, token, "shares", query=wrong)).status == 400
     assert (await call(lake, token, "shares", query="pageToken=99")).json == {"items": []}
@@ -299,3 +304,14 @@ async def test_a_log_that_forgot_is_said(lake: Lake) -> None:
         ).status == 200
     finally:
         await container.upload_blob("gold/daily_sales/_delta_log/00000000000000000000.json", content)
+
+
+async def test_columns_of_silver_are_as_sensitive_as_their_fields(lake: Lake) -> None:
+    """As the model declares them, whatever the table's own metadata says: a reader has nothing of it."""
+    declared = next(table for line in lines_of(discover(integrations).silvers) for table in line.tables)
+    table = f"shares/sales/schemas/silver/tables/{declared.name}"
+    LakeTable.create(f"{lake.root}/silver/{declared.name}", declared.schema(), storage_options=lake.options)
+    refused = await call(lake, await lake.token("sales"), f"{table}/query")
+    assert (refused.status, "may not see" in refused.json["message"]) == (403, True)
+    seen = await call(lake, await lake.token("sales", sees=Role.OPERATOR, recipient="auditor"), f"{table}/query")
+    assert (seen.status, len(lines(seen))) == (200, 2)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator
+
 import pytest
 
-from shared.views import CannotRebuild, Stage, Step
+from shared.streams import StreamEvent
+from shared.views import CannotRebuild, Stage, Step, feed
 
 from .world import POISON, Door, Killed, World, beside
 
@@ -74,6 +77,55 @@ async def test_events_that_are_gone_keep_it_from_being_served_unless_that_is_acc
     assert (found.live, found.stage, found.missing) == (1, Stage.DIFFERS, {"0": 10})
     assert await world.rebuild("tally", accept=True) is Step.DONE
     assert (await world.instances[0].versions.now("tally")).live == 2
+
+
+class Files:
+    """Bronze: what the log held at some moment, but for some numbers."""
+
+    def __init__(self, world: World, *, without: range = range(0)) -> None:
+        self.events = {name: list(events) for name, events in world.log.events.items()}
+        self.without = without
+
+    async def read(self, partition: str, *, after: int, log: str) -> AsyncGenerator[list[StreamEvent], None]:
+        """See `History`."""
+        assert log == "001"
+        numbers = [one for one in self.events[partition] if one.sequence_number not in self.without]
+        for event in numbers:
+            if event.sequence_number > after:
+                yield [event]
+
+
+@pytest.mark.parametrize(
+    ("without", "expired", "missing"),
+    [
+        (range(0), 40, {}),
+        (range(50, 60), 40, {}),
+        (range(30, 35), 40, {"0": 35, "1": 35}),
+        (range(30, 45), 40, {"0": 40, "1": 40}),
+    ],
+)
+async def test_bronze_is_read_first_then_the_log_from_where_bronze_ends_or_lacks_some(
+    without: range, expired: int, missing: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By number and partition; what neither has is told."""
+    monkeypatch.setattr(feed, "FAR", 0)
+    world = World()
+    world.quiet = True
+    for _ in range(160):
+        world.append()
+    world.history = Files(world, without=without)
+    for _ in range(20):
+        world.append()
+    await world.deliver_all()
+    for partition in ("0", "1"):
+        world.log.expire(expired, partition=partition)
+    assert await world.rebuild("tally") is (Step.DIFFERS if missing else Step.DONE)
+    found = await world.instances[0].versions.now("tally")
+    assert found.missing == missing
+    assert found.events == 180 - (5 * 2 if missing else 0) - (5 * 2 if missing.get("0") == 40 else 0)
+    if not missing:
+        world.seconds += 20
+        await world.check()
 
 
 async def test_a_row_that_only_the_live_version_has_is_named() -> None:

@@ -16,7 +16,7 @@ from shared.query import Projector, ReadModels, Replayer, ViewReader, indexes_of
 from shared.streams import Positions, StreamConsumer, StreamEvent
 from shared.tables import Entity, Operation, Query, Rows, Table
 from shared.tables.memory import MemoryTable
-from shared.views import Mask, Rebuilder, RememberingTable, Step, VersionFeed, ViewVersions, place_of
+from shared.views import History, Mask, Rebuilder, RememberingTable, Step, VersionFeed, ViewVersions, place_of
 from tests.unit.memory import MemoryDeadLetters, MemoryLog
 
 __all__ = ["Killed", "World", "warehouse"]
@@ -167,6 +167,7 @@ class World:
         self.tally: dict[str, tuple[int, int]] = {}
         self.instances = [Instance(self), Instance(self)]
         self.busy = self.quiet = False
+        self.history: History | None = None
 
     @property
     def now(self) -> datetime:
@@ -263,7 +264,8 @@ class World:
             return place_of(view, version)
 
         replayer = Replayer(self.registry, view, ReadModels(table, self.indexes, place_of=place), None)
-        return VersionFeed(replayer.apply, self.version_positions(view, version), self.log, clock=lambda: self.seconds)
+        positions = self.version_positions(view, version)
+        return VersionFeed(replayer.apply, positions, self.log, self.history, clock=lambda: self.seconds)
 
     def version_positions(self, view: str, version: int) -> Positions:
         """Where a version is."""

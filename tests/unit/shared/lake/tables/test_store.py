@@ -5,9 +5,13 @@ from __future__ import annotations
 import time
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from arro3.core import DataType, Field, Schema
+from azure.core.credentials import AccessToken
 from deltalake import QueryBuilder, write_deltalake
 from deltalake.exceptions import DeltaError
 
@@ -22,6 +26,7 @@ from shared.lake.tables import (
     Retention,
     TableMissing,
     VersionMissing,
+    maintain_all,
     storage_options,
 )
 from shared.lake.tables.errors import named_errors
@@ -125,7 +130,63 @@ async def test_options_of_a_connection_string() -> None:
         storage_options(Connection(connection_string="SharedAccessSignature=x"), Credentials())
 
 
+async def test_an_identity_is_asked_for_a_token_for_each_handle() -> None:
+    """The library sends it as it is; a store that doesn't take it is named."""
+    asked: list[str] = []
+
+    async def refuse(request: web.Request) -> web.Response:
+        asked.append(request.headers["Authorization"])
+        return web.Response(status=403)
+
+    class Identity(Credentials):
+        tokens = 0
+
+        def get(self, connection: object) -> Any:
+            return self
+
+        async def get_token(self, *scopes: str) -> AccessToken:
+            assert scopes == ("https://storage.azure.com/.default",)
+            self.tokens += 1
+            return AccessToken(f"token-{self.tokens}", 0)
+
+    app = web.Application()
+    app.router.add_route("*", "/{any:.*}", refuse)
+    async with TestServer(app) as server:
+        connection = Connection(blob_service_uri=f"http://127.0.0.1:{server.port}/account")
+        store = LakeStore("az://lake", storage_options(connection, Identity()))
+        for _ in range(2):
+            with pytest.raises(LakeUnavailable, match="403"):
+                await store.open(Layer.SILVER, "events")
+    assert set(asked) == {"Bearer token-1", "Bearer token-2"}
+
+
 @pytest.mark.parametrize("wrong", [timedelta(0), timedelta(minutes=90)])
 def test_files_are_kept_for_whole_hours(wrong: timedelta) -> None:
     with pytest.raises(ValueError, match="whole hours"):
         Retention(files=wrong)
+
+
+# Maintenance of several tables.
+
+
+async def test_every_table_that_is_there_is_maintained(store: LakeStore) -> None:
+    one = committer(store)
+    for number in range(3):
+        await one.append(*batch("events/0", number or None, 1))
+    tables = [(Layer.GOLD, "missing"), (Layer.SILVER, "events")]
+    assert not await maintain_all(store, tables, Retention(), time_left=lambda: 200.0)
+    assert len((await store.open(Layer.SILVER, "events")).file_uris()) == 1
+    assert await maintain_all(store, tables, Retention(), time_left=lambda: 10.0)
+
+
+async def test_a_table_that_is_broken_holds_up_no_other(store: LakeStore, tmp_path: Path) -> None:
+    for name in ("a_broken", "events"):
+        one = committer(store, name)
+        for number in range(2):
+            await one.append(*batch("events/0", number or None, 1))
+    (tmp_path / "silver" / "a_broken" / "_delta_log" / f"{1:020d}.json").write_text("no log")
+    with pytest.raises(ExceptionGroup, match="of the lake's maintenance failed"):
+        await maintain_all(
+            store, [(Layer.SILVER, "a_broken"), (Layer.SILVER, "events")], Retention(), time_left=lambda: 200.0
+        )
+    assert len((await store.open(Layer.SILVER, "events")).file_uris()) == 1
