@@ -15,8 +15,10 @@ from .triggers import AppName, Function, HubTrigger, QueueTrigger
 __all__ = ["delivery_of", "lane_function", "message_function", "stream_function"]
 
 
-_OF_THE_HOST = frozenset({"SequenceNumber", "Offset", "OffsetString", "PartitionKey", "EnqueuedTimeUtc"})
-"""What the host adds to the system properties: the same again, in other words."""
+_ELSEWHERE = frozenset(
+    {"SequenceNumber", "Offset", "OffsetString", "PartitionKey", "EnqueuedTimeUtc", "x-opt-enqueued-time"}
+)
+"""System properties that say again what an event has elsewhere."""
 
 
 def delivery_of(message: func.ServiceBusMessage) -> Delivery:
@@ -81,7 +83,7 @@ def _annotations(metadata: Mapping[str, Any], events: Sequence[func.EventHubEven
     return [
         Annotations(
             enqueued=event.enqueued_time.replace(tzinfo=UTC) if event.enqueued_time else NEVER,
-            system={name: value for name, value in (own or {}).items() if name not in _OF_THE_HOST},
+            system={name: value for name, value in (own or {}).items() if name not in _ELSEWHERE},
         )
         for event, own in zip(events, system, strict=True)
     ]

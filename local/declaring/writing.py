@@ -18,6 +18,7 @@ __all__ = ["Written", "broken_by", "declared_files", "stale"]
 
 _OPENAPI = "infra/openapi.json"
 _ASYNCAPI = "infra/asyncapi.json"
+_COMPARED = {_OPENAPI: breaking, _ASYNCAPI: breaking_messages}
 _SAMPLE = "local.settings.sample.json"
 
 
@@ -54,12 +55,11 @@ def stale(project: Path, files: Sequence[Written]) -> list[str]:
 def broken_by(files: Sequence[Written], project: Path) -> list[str]:
     """What clients of the descriptions as the project has them couldn't rely on any more, a short text each."""
     found: list[str] = []
-    for path, compare in ((_OPENAPI, breaking), (_ASYNCAPI, breaking_messages)):
-        (described,) = [one for one in files if one.path == path]
-        kept = _content(project / path)
-        if kept is not None and kept != described.text:
-            broken = compare(json.loads(kept), json.loads(described.text))
-            found += [f"{one.where}: {one.rule}" for one in broken]
+    for one in files:
+        compare, kept = _COMPARED.get(one.path), _content(project / one.path)
+        if compare is not None and kept is not None and kept != one.text:
+            broken = compare(json.loads(kept), json.loads(one.text))
+            found += [f"{other.where}: {other.rule}" for other in broken]
     return found
 
 

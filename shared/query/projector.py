@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from opentelemetry.trace import SpanKind
@@ -42,9 +43,7 @@ class Projector:
         now: Callable[[], datetime],
         fields: FieldProtection | None = None,
     ) -> None:
-        self._registry = registry
         self._views = views
-        self._fields = fields
         self._reader = StreamReader(
             dead_letters,
             consumer="read models",
@@ -53,10 +52,11 @@ class Projector:
             now=now,
             fields=fields,
         )
+        self._projected = partial(projected, registry=registry, decrypt=self._reader.decrypt, fields=fields)
 
     async def project(self, events: Sequence[StreamEvent]) -> None:
         """Return when every event is in the read models or dead-lettered."""
-        delivered = await self._reader.read(events, self._rows)
+        delivered = await self._reader.read(events, self._projected)
         attributes = messaging(
             "process", "events", system="eventhubs", CONSUMER_GROUP="read models", ROWS=len(delivered.made)
         )
@@ -67,41 +67,48 @@ class Projector:
         with span("process events", kind=SpanKind.CONSUMER, **about, attributes=attributes):
             await self._reader.store(delivered, self._views.put)
 
-    async def _rows(self, event: CloudEvent) -> list[ViewRow | ViewChange]:
-        return [
-            await projected(event, one, self._registry, self._reader.decrypt, self._fields)
-            for one in self._registry.projections(event.type)
-        ]
-
 
 class CannotChange(ValueError):
     """An event can't be applied to its row as it is: the event's fault, and not an outage."""
 
 
 async def projected(
-    event: CloudEvent, projection: Projection, registry: Registry, decrypt: Decrypt, fields: FieldProtection | None
-) -> ViewRow | ViewChange:
-    """The row that an event makes, or the change where rows of its view depend on what they were.
+    event: CloudEvent,
+    *,
+    registry: Registry,
+    decrypt: Decrypt,
+    fields: FieldProtection | None,
+    view: str | None = None,
+) -> list[ViewRow | ViewChange]:
+    """The rows that an event makes, of one view or of all; changes where rows depend on what they were.
 
     Raises
     ------
     ProtectionError, KeysUnavailable, ValidationError
-        And whatever the projection raises.
+        And whatever the projections raise.
     """
-    data = await decrypt(event, projection.model)
-    if projection.view in registry.folded:
-        return _change(event, projection, data, fields)
-    with hiding(data):
-        row = projection.call(data)
-    stored = await _encrypted(row, projection, event.subject, fields)
-    return ViewRow(
-        view=projection.view,
-        key=event.subject,
-        value=stored.text,
-        event_id=event.id,
-        sequence=event.sequence,
-        tokens=stored.tokens,
-    )
+    made: list[ViewRow | ViewChange] = []
+    for projection in registry.projections(event.type):
+        if view not in (None, projection.view):
+            continue
+        data = await decrypt(event, projection.model)
+        if projection.view in registry.folded:
+            made.append(_change(event, projection, data, fields))
+            continue
+        with hiding(data):
+            row = projection.call(data)
+        stored = await _encrypted(row, projection, event.subject, fields)
+        made.append(
+            ViewRow(
+                view=projection.view,
+                key=event.subject,
+                value=stored.text,
+                event_id=event.id,
+                sequence=event.sequence,
+                tokens=stored.tokens,
+            )
+        )
+    return made
 
 
 def _change(event: CloudEvent, projection: Projection, data: BaseModel, fields: FieldProtection | None) -> ViewChange:

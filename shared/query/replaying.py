@@ -4,13 +4,14 @@ Where a row is what its newest event says, earlier ones aren't looked into, unle
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 from pydantic import BaseModel
 
 from shared.encryption import KeysUnavailable
-from shared.messages import CloudEvent, MessageError, Projection, Registry
-from shared.privacy import FieldProtection
-from shared.streams import StreamEvent, decrypted, is_refusal
+from shared.messages import CloudEvent, MessageError, Registry, validate_json
+from shared.privacy import FieldProtection, clear_text
+from shared.streams import StreamEvent, is_refusal
 from shared.telemetry import log_event
 
 from .projector import projected
@@ -34,6 +35,7 @@ class Replayer:
         self._view = view
         self._rows = rows
         self._fields = fields
+        self._projected = partial(projected, registry=registry, decrypt=self._decrypt, fields=fields, view=view)
 
     async def apply(self, events: Sequence[StreamEvent]) -> int:
         """Have the view hold what some events of one partition make of it; returns how many nobody can project.
@@ -44,7 +46,7 @@ class Replayer:
             And whatever the table raises: an outage; the same events may be applied again.
         """
         skipped = 0
-        by_key: dict[str, list[tuple[CloudEvent, Projection]]] = {}
+        by_key: dict[str, list[CloudEvent]] = {}
         for received in events:
             if received.unreadable:
                 skipped += 1
@@ -54,9 +56,8 @@ class Replayer:
             except MessageError:
                 skipped += 1
                 continue
-            for projection in self._registry.projections(event.type):
-                if projection.view == self._view:
-                    by_key.setdefault(event.subject, []).append((event, projection))
+            if any(one.view == self._view for one in self._registry.projections(event.type)):
+                by_key.setdefault(event.subject, []).append(event)
         made: list[ViewRow | ViewChange] = []
         for own in by_key.values():
             found, failed = await self._made(own)
@@ -64,14 +65,14 @@ class Replayer:
             skipped += failed
         return skipped + await self._put(made)
 
-    async def _made(self, own: list[tuple[CloudEvent, Projection]]) -> tuple[list[ViewRow | ViewChange], int]:
+    async def _made(self, own: list[CloudEvent]) -> tuple[list[ViewRow | ViewChange], int]:
         """What the events of one key come to, and how many of those that were looked into failed."""
         found: list[ViewRow | ViewChange] = []
         failed = 0
         folds = self._view in self._registry.folded
-        for event, projection in own if folds else sorted(own, key=lambda one: -one[0].sequence):
+        for event in own if folds else sorted(own, key=lambda one: -one.sequence):
             try:
-                found.append(await projected(event, projection, self._registry, self._decrypt, self._fields))
+                found += await self._projected(event)
             except KeysUnavailable:
                 raise
             except Exception as error:  # a user's code; the live projection has parked it
@@ -83,7 +84,11 @@ class Replayer:
         return found, failed
 
     async def _decrypt(self, event: CloudEvent, model: type[BaseModel]) -> BaseModel:
-        return (await decrypted(event, model, self._fields))[0]
+        if self._fields is None:
+            text = clear_text(event.data, model)
+        else:
+            text = await self._fields.decrypt(event.data, model, ("event", event.id, event.type))
+        return validate_json(model.model_validate_json, text.encode())
 
     async def _put(self, made: Sequence[ViewRow | ViewChange]) -> int:
         """Store it all at once, or one by one where the store refuses some of it; returns how many it refuses."""

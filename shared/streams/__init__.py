@@ -5,7 +5,7 @@ from .consumer import StreamConsumer
 from .event_log import NEVER, Annotations, EventLog, Extent, LogUnavailable, StreamEvent
 from .lag import Lag, LagWatch
 from .positions import Position, Positions
-from .reader import StreamReader, decrypted, is_refusal
+from .reader import StreamReader, is_refusal
 
 __all__ = [
     "NEVER",
@@ -20,6 +20,5 @@ __all__ = [
     "StreamConsumer",
     "StreamEvent",
     "StreamReader",
-    "decrypted",
     "is_refusal",
 ]

@@ -21,7 +21,7 @@ class Annotations:
     enqueued:
         When the log took it.
     system:
-        What the broker and the AMQP message say of it, as the Functions host spells it.
+        What the broker and the AMQP message say of it else, as the Functions host spells it.
     """
 
     enqueued: datetime

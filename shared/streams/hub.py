@@ -163,16 +163,30 @@ def _event(event: "EventData", partition: str) -> StreamEvent:
         unreadable="" if is_data else f"The body is an AMQP {event.body_type.name.lower()}, not data.",
         annotations=Annotations(
             enqueued=event.enqueued_time or NEVER,
-            system=_beside({name: _readable(one) for name, one in (event.system_properties or {}).items()}),
+            system={
+                name: _readable(one)
+                for name, one in _beside(event.system_properties or {}).items()
+                if name != "x-opt-enqueued-time"
+            },
         ),
     )
 
 
 def _beside(properties: Mapping[Any, Any]) -> dict[str, Any]:
-    """What stands beside a body as the host hands it over: names are text, and bytes base64."""
-    values = (base64.b64encode(one).decode() if isinstance(one, bytes) else one for one in properties.values())
-    names = (name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name) for name in properties)
-    return dict(zip(names, values, strict=True))
+    """What stands beside a body as the host hands it over: names are text, and bytes base64.
+
+    The client has texts as bytes: what is UTF-8 is taken for one.
+    """
+    return {_text(name): _text(one) if isinstance(one, bytes) else one for name, one in properties.items()}
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, bytes):
+        return str(value)
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return base64.b64encode(value).decode()
 
 
 def _kept(body: Any) -> bytes:

@@ -33,7 +33,7 @@ from shared.telemetry import Metrics, link_to, log_event, redacted_error
 
 from .event_log import StreamEvent
 
-__all__ = ["Delivered", "StreamReader", "decrypted", "is_refusal"]
+__all__ = ["Delivered", "StreamReader", "is_refusal"]
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -151,7 +151,11 @@ class StreamReader:
         ------
         ProtectionError, KeysUnavailable, ValidationError
         """
-        data, text = await decrypted(event, model, self._fields)
+        if self._fields is None:
+            text = clear_text(event.data, model)
+        else:
+            text = await self._fields.decrypt(event.data, model, ("event", event.id, event.type))
+        data = validate_json(model.model_validate_json, text.encode())
         if more := sum(1 for _ in unknown_fields(data, from_json(text))):
             Metrics.unknown_fields.add(more, event_type=event.type, version=event.version)
         return data
@@ -188,20 +192,6 @@ class StreamReader:
         if isinstance(error, ValidationError):
             return ErrorCode.VALIDATION_ERROR, f"{error.error_count()} fields of the event are wrong"
         return self._failure, redacted_error(error)
-
-
-async def decrypted(event: CloudEvent, model: type[M], fields: FieldProtection | None) -> tuple[M, str]:
-    """An event's data, its protected fields in clear, and its text.
-
-    Raises
-    ------
-    ProtectionError, KeysUnavailable, ValidationError
-    """
-    if fields is None:
-        text = clear_text(event.data, model)
-    else:
-        text = await fields.decrypt(event.data, model, ("event", event.id, event.type))
-    return validate_json(model.model_validate_json, text.encode()), text
 
 
 def is_refusal(error: BaseException) -> bool:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import time
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from arro3.core import DataType, Field, Schema
+from azure.core.credentials import AccessToken
 from deltalake import QueryBuilder, write_deltalake
 from deltalake.exceptions import DeltaError
 
@@ -124,6 +128,36 @@ async def test_options_of_a_connection_string() -> None:
     assert "allow_http" not in options
     with pytest.raises(ValueError, match="AccountName and AccountKey"):
         storage_options(Connection(connection_string="SharedAccessSignature=x"), Credentials())
+
+
+async def test_an_identity_is_asked_for_a_token_for_each_handle() -> None:
+    """The library sends it as it is; a store that doesn't take it is named."""
+    asked: list[str] = []
+
+    async def refuse(request: web.Request) -> web.Response:
+        asked.append(request.headers["Authorization"])
+        return web.Response(status=403)
+
+    class Identity(Credentials):
+        tokens = 0
+
+        def get(self, connection: object) -> Any:
+            return self
+
+        async def get_token(self, *scopes: str) -> AccessToken:
+            assert scopes == ("https://storage.azure.com/.default",)
+            self.tokens += 1
+            return AccessToken(f"token-{self.tokens}", 0)
+
+    app = web.Application()
+    app.router.add_route("*", "/{any:.*}", refuse)
+    async with TestServer(app) as server:
+        connection = Connection(blob_service_uri=f"http://127.0.0.1:{server.port}/account")
+        store = LakeStore("az://lake", storage_options(connection, Identity()))
+        for _ in range(2):
+            with pytest.raises(LakeUnavailable, match="403"):
+                await store.open(Layer.SILVER, "events")
+    assert set(asked) == {"Bearer token-1", "Bearer token-2"}
 
 
 @pytest.mark.parametrize("wrong", [timedelta(0), timedelta(minutes=90)])
