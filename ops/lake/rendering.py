@@ -58,7 +58,7 @@ def _row(one: TableStatus, now: datetime) -> Sequence[str]:
     if one.rows is None:
         return (name, "-", "-", "-", "-", "isn't there yet", "")
     age = "" if one.written_at is None else f"{_span((now - one.written_at).total_seconds())} ago"
-    marks = " ".join(f"{app_id}:{mark}" for app_id, mark in (one.watermark or {}).items())
+    marks = " ".join(f"{app_id.rpartition('/')[2]}:{mark}" for app_id, mark in (one.watermark or {}).items())
     return (name, f"{one.rows:,}", f"{one.files:,}", _size(one.size or 0), str(one.version), age, marks)
 
 

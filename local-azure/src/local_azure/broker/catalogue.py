@@ -197,7 +197,8 @@ class Catalogue:
 
     def _keep(self, identity: int, description: Description) -> None:
         kind = _KINDS[type(description)]
-        self._journal.put_entity(identity, kind, description.path, dump_description(description))
+        created_at, _ = self._times[identity]
+        self._journal.put_entity(identity, kind, description.path, dump_description(description), created_at)
 
     def _note_use(self, queue: Queue) -> None:
         """Creating, changing and restoring an entity are uses of it, as far as `AutoDeleteOnIdle` goes."""

@@ -96,7 +96,7 @@ async def running_broker(
 
     journal: Journal = VolatileJournal()
     if database is not None:
-        journal = DurableJournal(database, run_in_loop=in_thread, on_failure=on_failure, now=_now)
+        journal = DurableJournal(database, run_in_loop=in_thread, on_failure=on_failure)
     broker = Broker(journal=journal, now=_now)
     catalogue = Catalogue(broker)
     if database is not None:

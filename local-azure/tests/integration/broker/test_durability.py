@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from azure.eventhub import EventData
+from azure.eventhub import EventData, EventHubConsumerClient
 from azure.eventhub.aio import EventHubProducerClient
 from azure.servicebus import ServiceBusClient as SyncClient
 from azure.servicebus import ServiceBusMessage, ServiceBusMessageState
@@ -150,6 +150,23 @@ async def _collect(receiver: ServiceBusReceiver, count: int) -> list[Any]:
         assert batch, f"only {len(got)} came"
         got += batch
     return got
+
+
+def test_an_event_hub_was_made_once_however_often_the_emulator_starts(emulator: EmulatorProcess) -> None:
+    """Consumers know a hub that was made anew by the time at which it was."""
+
+    def created() -> datetime:
+        with EventHubConsumerClient.from_connection_string(
+            emulator.connection_string, "$Default", eventhub_name="single"
+        ) as client:
+            made: datetime = client.get_eventhub_properties()["created_at"]
+            return made
+
+    first = created()
+    for _ in range(2):
+        emulator.kill()
+        emulator.start()
+        assert created() == first
 
 
 def test_two_emulators_cannot_share_a_directory(emulator: EmulatorProcess, tmp_path: Path) -> None:

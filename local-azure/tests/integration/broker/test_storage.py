@@ -35,9 +35,7 @@ class _Store:
         def in_loop(action: Callable[[], None]) -> None:
             loop.call_soon_threadsafe(action)
 
-        self.journal = DurableJournal(
-            self.database, run_in_loop=in_loop, on_failure=self.failures.append, now=lambda: 1, clock=clock
-        )
+        self.journal = DurableJournal(self.database, run_in_loop=in_loop, on_failure=self.failures.append, clock=clock)
 
     def put(self, body: bytes, queue: int = 64) -> Message:
         message = Message(body)

@@ -42,14 +42,12 @@ class DurableJournal:
         *,
         run_in_loop: Callable[[Callable[[], None]], None],
         on_failure: Callable[[StorageError], None],
-        now: Callable[[], int],
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._database = database
         self._clock = clock
         self._run_in_loop = run_in_loop
         self._on_failure = on_failure
-        self._now = now
         self._row = database.last_message_row()
         self._is_writing = False
         self._is_closed = False
@@ -157,9 +155,9 @@ class DurableJournal:
         """Delete a partition's events before a number."""
         self._trims[partition] = first_kept
 
-    def put_entity(self, entity: int, kind: str, path: str, description: str) -> None:
-        """Write an entity's description."""
-        self._entities[entity] = (entity, kind, path, description, self._now())
+    def put_entity(self, entity: int, kind: str, path: str, description: str, created_at: int) -> None:
+        """Write an entity's description, and when it was made."""
+        self._entities[entity] = (entity, kind, path, description, created_at)
 
     def delete_entity(self, entity: int) -> None:
         """Delete an entity and all that belongs to it."""
