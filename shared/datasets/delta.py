@@ -53,6 +53,8 @@ class DeltaTables:
             newest = table.version()
             if as_of is None or as_of == newest:
                 return _checked(await self._store.run(layer, name, self._read, layer, name, table, None))
+            if isinstance(as_of, int) and as_of > newest:  # the library looks for it for very long
+                raise VersionGone(f"asOf: there is no version {as_of} of {layer}/{name} yet; the newest is {newest}.")
             written: dict[int, int] = {}
             if isinstance(as_of, datetime):
                 history = await self._store.run(layer, name, table.history)

@@ -20,6 +20,7 @@ ENVIRONMENT = {
     "SLUICE_AUTH_AUDIENCE": "api",
     "KeyVault__vaultUri": "https://vault.example",
     "SLUICE_SYNTHETIC": "true",
+    "Lake": "AccountName=none;AccountKey=none;BlobEndpoint=http://127.0.0.1:1/none",
 }
 _ROW = re.compile(r"^\| `([a-z-]+)` \| .* \| (.*) \| (\S+) s \| (\S+) s \| (\S+) s \| (\S+) \|$", re.MULTILINE)
 

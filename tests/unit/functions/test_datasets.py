@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -15,8 +16,11 @@ import polars
 import pytest
 from arro3.core import Field, Schema, Table
 from deltalake import DeltaTable, write_deltalake
+from starlette.types import Message
 
 from functions.composition.datasets import datasets
+from functions.dataset_answers import DatasetAnswer
+from shared.datasets import TooMuch
 from shared.messages import Registry
 from tests.unit.asgi import Answer
 from tests.unit.shared.datasets.lakes import lake_in, written
@@ -381,3 +385,38 @@ async def test_without_the_setting_there_are_none(registry: Registry) -> None:
     assert (await running.get("/api/datasets")).status == 404
     assert (await running.get("/api/datasets/gold/sales")).status == 404
     assert not any("datasets" in path for path in (await running.get("/api/openapi.json")).json["paths"])
+
+
+@pytest.mark.parametrize("kind", ["application/x-ndjson", "text/csv"])
+async def test_an_answer_that_fails_midway_never_ends(kind: str) -> None:
+    """NDJSON has a last line that tells why; what the answer read from is let go of."""
+    gone: list[str] = []
+
+    async def rest() -> AsyncGenerator[bytes, None]:
+        yield b"2\n"
+        raise TooMuch("too long", limit="seconds")
+
+    stack = AsyncExitStack()
+    stack.callback(gone.append, "gone")
+    answer = DatasetAnswer(b"1\n", rest(), stack, kind=kind, headers={})
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    with pytest.raises(TooMuch):
+        await answer({"type": "http"}, receive, send)
+    body = b"".join(one.get("body", b"") for one in sent[1:])
+    trailer = b'{"$error":{"code":"BAD_REQUEST"}}\n' if "ndjson" in kind else b""
+    assert (body, gone) == (b"1\n2\n" + trailer, ["gone"])
+    assert all(one["more_body"] for one in sent[1:])
+
+
+@pytest.mark.parametrize("version", ["999999999999999999", "2", "000000000000000009"])
+async def test_a_version_that_never_was_is_gone(reading: Running, version: str) -> None:
+    """Also a very large one."""
+    assert (await ask(reading, asOf=version)).status == 410
+    assert (await ask(reading, changesSince=version)).status == 410

@@ -15,6 +15,7 @@ from functions.composition.encryption import rewrapping
 from functions.composition.jobs import job_records
 from functions.composition.pausing import pause_book, pause_watch
 from functions.composition.processing import parking_drain, processor
+from functions.composition.read_models import rebuilder
 from functions.composition.retention import claim_sweeper, value_sweeper
 from functions.composition.sending import outbox
 from functions.composition.state import inbox_sweeper
@@ -185,10 +186,14 @@ async def test_sweeps_drain_and_pass_are_done_by_one_instance_at_a_time(world: W
             await may_end.wait()
             return SimpleNamespace(complete=True)
 
+        async def nothing_to_rebuild(_: object) -> bool:
+            return False
+
         parts: dict[Any, Any] = dict.fromkeys(
             (outbox, inbox_sweeper, rewrapping, parking_drain, claim_sweeper, value_sweeper),
             SimpleNamespace(sweep=work, run=work, drain=work),
         )
+        parts[rebuilder] = SimpleNamespace(run_all=nothing_to_rebuild)
         app = Running(
             Registry([]), ENVIRONMENT | KEYS, {job_records: JobRecords(world.table), **parts}, lambda: world.now
         )
