@@ -15,7 +15,8 @@ __all__ = ["Lake", "LakeFailed", "caught_up"]
 
 _PROJECT = Path(__file__).resolve().parents[2]
 _SECONDS = 180.0
-_WITH_PROBLEMS = 1
+_TRIES = 3
+_WITH_PROBLEMS, _UNREACHABLE = 1, 3
 _EVENTS = ("silver.order_accepted", "silver.order_credit_accepted")
 """The tables that have a row for each order and credit note that was accepted."""
 
@@ -51,7 +52,22 @@ async def caught_up(target: Target) -> Lake | None:
     """
     if target.settings is None:
         return None
-    command = [sys.executable, "-m", "ops", "lake", "--settings", str(target.settings), "catch-up", "--json", "-"]
+    code, output, errors = await _run(target.settings)
+    for _ in range(_TRIES - 1):
+        if code != _UNREACHABLE:
+            break
+        code, output, errors = await _run(target.settings)  # a store that is started again answers in a moment
+    if code not in (0, _WITH_PROBLEMS) or not output.strip():
+        lines = errors.decode(errors="replace").strip().splitlines() or ["no reason given"]
+        raise LakeFailed(f"the lake can't be caught up: {lines[-1][:300]}")
+    status = json.loads(output)
+    rows = {f"{one['layer']}.{one['table']}": one["rows"] or 0 for one in status["tables"]}
+    kept = {name: count for name, count in rows.items() if name.partition(".")[0] in ("silver", "gold")}
+    return Lake(kept, tuple(status["problems"]))
+
+
+async def _run(settings: Path) -> tuple[int | None, bytes, bytes]:
+    command = [sys.executable, "-m", "ops", "lake", "--settings", str(settings), "catch-up", "--json", "-"]
     process = await asyncio.create_subprocess_exec(
         *command, cwd=_PROJECT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )
@@ -64,10 +80,4 @@ async def caught_up(target: Target) -> Lake | None:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    if process.returncode not in (0, _WITH_PROBLEMS) or not output.strip():
-        lines = errors.decode(errors="replace").strip().splitlines() or ["no reason given"]
-        raise LakeFailed(f"the lake can't be caught up: {lines[-1][:300]}")
-    status = json.loads(output)
-    rows = {f"{one['layer']}.{one['table']}": one["rows"] or 0 for one in status["tables"]}
-    kept = {name: count for name, count in rows.items() if name.partition(".")[0] in ("silver", "gold")}
-    return Lake(kept, tuple(status["problems"]))
+    return process.returncode, output, errors

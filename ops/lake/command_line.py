@@ -18,10 +18,11 @@ from functions.composition.lake import lake_store
 from ops.failures import cause_of
 from ops.settings_file import WrongSettingsFile, add_settings, load_settings
 from shared.environment import WrongSettings
-from shared.lake.bronze import BronzeError
+from shared.lake.bronze import BronzeError, BronzeUnavailable
 from shared.lake.tables import LakeError, LakeUnavailable, Layer, TableMissing
 from shared.messages import discover
 from shared.settings import Settings
+from shared.streams import LogUnavailable
 
 from .exporting import FORMATS, export
 from .keeping import catch_up, rebuild
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None, environment: Mapping[str, str] 
         return _say(str(error), WRONG)
     except TableMissing as error:
         return _say(f"{error}; `lake status` lists those that there are", WRONG)
-    except LakeUnavailable as error:
+    except (LakeUnavailable, BronzeUnavailable, LogUnavailable) as error:
         return _say(f"the lake doesn't answer ({error}). Is the stack running?", UNREACHABLE)
     except (LakeError, BronzeError) as error:
         return _say(str(error), FAILING)
