@@ -14,6 +14,7 @@ from tests.integration.postgresql.server import Server, over_tcp
 from tests.scale import SCALE
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.skipif(SCALE <= 1, reason="resolving a Maven project takes a minute; what the engine wrote is recorded")
 async def test_debezium_tells_the_same_changes_in_the_same_order(
     server: Server, database: asyncpg.Connection, tmp_path: Path, request: pytest.FixtureRequest
