@@ -40,12 +40,12 @@ async def credit(note: CreditNote, work: Work) -> None:
 
 
 @orders.projects("order.accepted", into="orders", find_by=["country", ("customerId", "-placedAt")])
-def order_row(accepted: OrderView) -> OrderView:
-    """An order's row is what was published of it."""
-    return accepted
+def order_row(accepted: OrderAccepted) -> OrderView:
+    """An order's row is what was published of it, without its lines."""
+    return OrderView.model_validate(accepted.model_dump(exclude={"lines"}))
 
 
 @orders.projects("order.credit-accepted", into="credit-notes")
-def credit_note_row(accepted: CreditNoteView) -> CreditNoteView:
-    """A credit note's row is what was published of it."""
-    return accepted
+def credit_note_row(accepted: CreditNoteAccepted) -> CreditNoteView:
+    """A credit note's row is what was published of it, without its lines."""
+    return CreditNoteView.model_validate(accepted.model_dump(exclude={"lines"}))

@@ -86,6 +86,8 @@ async def test_the_same_names_are_written_byte_for_byte(azurite: AzuriteEndpoint
             assert said == f"2:{row['payloadSha256']}", "the second form is the first where both say the same"
         if row["RowKey"].startswith("inbox:"):
             assert row.pop("source") == "/scenario"
+            published = json.loads(row.pop("published", "{}"))
+            assert all(number >= 1 for number in published.values())
     retries = [row for row in written["tables"]["state"] if row["RowKey"].startswith("retry:")]
     assert all(row.keys() == {"PartitionKey", "RowKey", "attempt", "nextTry", "keptAt"} for row in retries)
     # A kind of its own, which no release before asks for.
