@@ -128,7 +128,7 @@ async def _report(known: argparse.Namespace, composition: Composition, person: P
                     shown, missing = await _shown(place, keyring)
                     found.append({"store": store, "place": place.name, "content": shown})
                     unread |= {store: unread.get(store, 0) + missing} if missing else {}
-        except TimeoutError:  # the rest of this store can't be read; what was found is told all the same
+        except TimeoutError:  # the rest of this store can't be read; what was found is written all the same
             unread[store] = unread.get(store, 0) + 1
     return {
         "subject": known.subject,
