@@ -175,11 +175,11 @@ class Capturing:
 
     async def _is_settled(self, session: Session, table: str, after: int) -> bool:
         """Wait until the transactions before this one have ended; False where the time was over before."""
-        is_told = False
+        is_logged = False
         while await session.oldest_open() < after:
-            if not is_told:
+            if not is_logged:
                 log_event("table waits for open transactions", source=self.source, table=table)
-                is_told = True
+                is_logged = True
             if not self.follow or self.time_left() < SPARE:
                 return False
             await self.sleep(LOOK_AGAIN)

@@ -133,7 +133,7 @@ class Database:
     seen:
         By table, what was read of it before the stream: the stream's changes that this has are passed over.
     handles:
-        Whether messages with a prefix are told: any extension may write some.
+        Whether messages with a prefix are reported: any extension may write some.
     """
 
     source: str
