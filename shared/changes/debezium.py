@@ -100,6 +100,8 @@ def _enveloped(
         after, unavailable = {**after, **known}, tuple(name for name in unavailable if name not in known)
     transaction = payload.get("transaction") or {}
     total = transaction.get("total_order") if isinstance(transaction, Mapping) else None
+    if total is None and operation is Operation.READ:
+        total = source.get("ts_us")  # a table that is read anew tells its rows anew, wherever the log is
     return CapturedChange(
         operation=operation,
         origin=origin,
