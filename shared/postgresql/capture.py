@@ -12,7 +12,7 @@ from dataclasses import KW_ONLY, dataclass, field, replace
 from shared.resilience import SharedRow, Snapshot
 from shared.telemetry import log_event
 
-from .errors import SlotInUse, SlotLost, SlotMoved
+from .errors import DecodingTooSlow, SlotInUse, SlotLost, SlotMoved
 from .progress import Progress, TableRead, lsn_text
 from .server import PEEK_CHANGES, Page, Session
 from .stream import ChangeRecord, ChangeStream, Database, row_change
@@ -82,6 +82,7 @@ class Capturing:
         self._described = Database(source=self.source, name=self.database, keys={})
         self._unknown: set[str] = set()
         self._at_end = False
+        self._is_fresh = True
 
     async def run(self) -> bool:
         """Capture what is new; True says that the time was over before the end.
@@ -222,6 +223,7 @@ class Capturing:
                     change = row_change(self._described, page.table, number, self._progress.begun, read.at, values)
                     records.append(change)
                 await self.send(records)
+                self._is_fresh = False
                 last = tuple(str(text) for text in rows[-1][len(names) :])
                 read = replace(read, last=last, rows=read.rows + len(records))
                 await self._write(self._progress.with_table(page.table, read))
@@ -238,7 +240,13 @@ class Capturing:
         while (left := self.time_left()) >= SPARE:
             flushed = await session.flushed()
             if flushed != looked:
-                is_over, sent = await self._look(session, flushed, left)
+                try:
+                    is_over, sent = await self._look(session, flushed, left)
+                except DecodingTooSlow:
+                    if self._is_fresh:
+                        raise
+                    return True  # a run that has all of its time may do it
+                self._is_fresh = False
                 if is_over:
                     return True
                 if sent or self._now() - advanced >= IDLE_ADVANCE or not self.follow:

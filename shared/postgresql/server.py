@@ -10,6 +10,7 @@ from . import queries
 from .address import ServerAddress
 from .errors import (
     CaptureError,
+    DecodingTooSlow,
     PublicationMissing,
     SlotInUse,
     SlotLost,
@@ -252,7 +253,7 @@ class Session:
 
         Raises
         ------
-        SourceUnavailable
+        DecodingTooSlow
             The server needs longer than so many seconds until it has all of that.
         """
         from asyncpg import QueryCanceledError
@@ -268,7 +269,7 @@ class Session:
                         yield portion
                         count = _next(count, sum(len(data) for _, data in portion))
             except QueryCanceledError as error:
-                raise SourceUnavailable(
+                raise DecodingTooSlow(
                     f"{slot}: the server didn't decode the log within the {seconds:.0f} seconds of the run. A "
                     "transaction that is always too large for it stops the capture: reset it, which reads the tables "
                     "anew"

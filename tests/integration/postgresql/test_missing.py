@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,15 @@ import pytest
 
 from functions.composition.capturing import _event
 from shared.changes import read_changes
-from shared.postgresql import ChangeRecord, Position, Postgresql, SlotMoved, UnfitSource
+from shared.postgresql import (
+    ChangeRecord,
+    Position,
+    Postgresql,
+    Session,
+    SlotMoved,
+    SourceUnavailable,
+    UnfitSource,
+)
 from tests.integration.postgresql.memory import Captured, MemoryRow
 from tests.integration.postgresql.server import Server
 
@@ -134,6 +143,31 @@ async def test_the_clock_is_looked_at_while_changes_are_passed_over(
     looks = iter([60.0, 60.0, 0.0])
     assert await captured.capturing(time_left=lambda: next(looks)).run() is True
     assert list(looks) == []
+
+
+async def test_a_transaction_that_takes_longer_to_decode_than_a_run_is_named(
+    database: asyncpg.Connection, captured: Captured
+) -> None:
+    """Where the run had all of its time for it; another one leaves it to the next."""
+
+    class Impatient(Session):
+        def peek(self, slot: str, publication: str, seconds: float) -> Any:
+            return super().peek(slot, publication, 0.001)
+
+    async def run() -> bool:
+        capturing = captured.capturing()
+        async with capturing.open() as session:
+            session.__class__ = Impatient
+            capturing.open = lambda: nullcontext(session)
+            return await capturing.run()
+
+    await database.execute("insert into a select generate_series(1, 50000)")
+    with pytest.raises(SourceUnavailable, match="didn't decode the log"):
+        await run()
+    captured.tables = ("public.a", "public.b")
+    assert await run() is True
+    assert told(captured.sent) == [("b", "r", 1)]
+    assert len(await captured.run()) == 50_000
 
 
 async def test_messages_that_nobody_handles_are_passed_over(database: asyncpg.Connection, captured: Captured) -> None:
