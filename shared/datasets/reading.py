@@ -5,7 +5,7 @@ import re
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -20,7 +20,7 @@ from .delta import DeltaTables, commit_path, parse_changes
 from .encoding import ENCODERS, json_rows
 from .engine import Engine, Run
 from .errors import Busy, NoSuchDataset, TooMuch, VersionGone
-from .files import FileCache, Source
+from .files import FileCache, Source, files_gone
 from .pipeline import FilterStep, GroupStep, Step, result_columns
 from .pruning import pruned
 from .snapshots import DataFile, Snapshot
@@ -37,6 +37,9 @@ LAYERS: Mapping[str, Classification] = {
 }
 """The layers that have tables, and the access level that a caller needs to know of them."""
 MAX_COMMITS = 1_000
+_LOG_BYTES = 67_108_864
+"""Of the commits that are read for one question: they are in memory at once."""
+_LOOKS_AT_ONCE = 8
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,126}")
 _LOOK_SECONDS = 0.1
 
@@ -85,6 +88,11 @@ class Question:
         """Those of them that this caller sees as nulls."""
         return frozenset(name for name, one in self.shown.items() if one.level > self.level)
 
+    @property
+    def masked(self) -> frozenset[str]:
+        """The table's columns that this caller doesn't see."""
+        return frozenset(name for name, one in self.columns.items() if one.level > self.level)
+
 
 def columns_of(snapshot: Snapshot, *, changes: bool) -> Mapping[str, Column]:
     """The columns that a question begins with: those of changes have one more."""
@@ -93,7 +101,13 @@ def columns_of(snapshot: Snapshot, *, changes: bool) -> Mapping[str, Column]:
 
 
 class Reading:
-    """A question whose files are here; it is asked for a page or for all of it, once."""
+    """A question whose files are here; it is asked for a page or for all of it, once.
+
+    Attributes
+    ----------
+    commits:
+        Of the table's log, which were read to know what changed.
+    """
 
     def __init__(
         self,
@@ -102,7 +116,10 @@ class Reading:
         run: Run,
         executor: ThreadPoolExecutor,
         limits: Limits,
+        *,
+        commits: int = 0,
     ) -> None:
+        self.commits = commits
         self._question = question
         self._scans = scans
         self._run = run
@@ -163,6 +180,7 @@ class Reading:
             question.steps,
             question.shown,
             hidden=question.hidden,
+            unsorted=question.masked,
             order=question.order,
             top=top,
             skip=skip,
@@ -206,8 +224,16 @@ class Datasets:
             if _NAME.fullmatch(name)
         ]
 
-    async def open(self, layer: str, name: str, level: Classification, as_of: int | datetime | None = None) -> Snapshot:
-        """A version of a table.
+    async def open(
+        self,
+        layer: str,
+        name: str,
+        level: Classification,
+        as_of: int | datetime | None = None,
+        *,
+        since: int | None = None,
+    ) -> Snapshot:
+        """A version of a table; with `since`, what changed after that one is to be asked of it.
 
         Raises
         ------
@@ -215,7 +241,7 @@ class Datasets:
         """
         if layer not in LAYERS or level < LAYERS[layer] or not _NAME.fullmatch(name):
             raise NoSuchDataset(f"There is no dataset {layer[:64]}/{name[:64]}.")
-        return await self._tables.snapshot(Layer(layer), name, as_of)
+        return await self._tables.snapshot(Layer(layer), name, as_of, since=since)
 
     @asynccontextmanager
     async def reading(self, question: Question, limits: Limits) -> AsyncIterator[Reading]:
@@ -230,7 +256,7 @@ class Datasets:
             raise Busy("As many questions as may be are being answered.")
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._places)
-            files = [chosen(question, found, limits) for found in await self._sets(question)]
+            files = chosen(question, await self._sets(question), limits)
             loop = asyncio.get_running_loop()
             newest = question.snapshot.newest and question.since is None
             local = [
@@ -250,7 +276,8 @@ class Datasets:
                 )
                 for one, here in zip(files, local, strict=True)
             ]
-            yield Reading(question, scans, run, self._executor, limits)
+            commits = 0 if question.since is None else question.snapshot.version - question.since
+            yield Reading(question, scans, run, self._executor, limits, commits=commits)
 
     async def _sets(self, question: Question) -> list[tuple[DataFile, ...]]:
         """The files of a version; or those that came after another one, and those that went."""
@@ -266,14 +293,40 @@ class Datasets:
                 help="Read the rows of a version whole, and its changes from there.",
             )
         commits: list[bytes] = []
+        size = 0
         for version in range(since + 1, snapshot.version + 1):
             commit = await self._source.read(f"{snapshot.path}/{commit_path(version)}")
             if commit is None:
                 raise VersionGone(f"changesSince: the log doesn't reach back to version {since} any more.")
             commits.append(commit)
-        changes = parse_changes(commits, snapshot.columns)
+            size += len(commit)
+            if size > _LOG_BYTES:
+                raise TooMuch(
+                    f"changesSince: the log has more than {_LOG_BYTES} bytes between the versions.",
+                    limit="bytes",
+                    most=_LOG_BYTES,
+                    help="Read the rows of a version whole, and its changes from there.",
+                )
+        loop = asyncio.get_running_loop()
+        changes = await loop.run_in_executor(self._executor, parse_changes, commits, snapshot.columns)
         known = {file.path: file for file in snapshot.files}
-        return [tuple(known.get(file.path, file) for file in changes.added), changes.removed]
+        added = [known.get(file.path, file) for file in changes.added]
+        return [await self._sized(snapshot.path, added), await self._sized(snapshot.path, changes.removed)]
+
+    async def _sized(self, table: str, files: Sequence[DataFile]) -> tuple[DataFile, ...]:
+        """Files with their sizes, which the log needn't say of those that went."""
+        places = asyncio.Semaphore(_LOOKS_AT_ONCE)
+
+        async def sized(file: DataFile) -> DataFile:
+            if file.size > 0:
+                return file
+            async with places:
+                size = await self._source.size(f"{table}/{file.path}")
+            if size is None:
+                raise files_gone()
+            return replace(file, size=size)
+
+        return tuple(await asyncio.gather(*map(sized, files)))
 
     async def close(self) -> None:
         """Let go of threads and copies."""
@@ -305,30 +358,31 @@ def _check_seen(option: str, names: Sequence[str], columns: Mapping[str, Column]
             raise ForbiddenField(f"{option}: you may not see {name}, so you can't ask by it")
 
 
-def chosen(question: Question, files: Sequence[DataFile], limits: Limits) -> tuple[DataFile, ...]:
-    """The files that may have rows of the answer, by the filters before anything is grouped.
+def chosen(question: Question, sets: Sequence[tuple[DataFile, ...]], limits: Limits) -> list[tuple[DataFile, ...]]:
+    """The files of each set that may have rows of the answer, by the filters before anything is grouped.
 
     Raises
     ------
     TooMuch
         They are larger than the caller's questions may read.
     """
-    found = tuple(files)
+    found = list(sets)
     if question.since is None:
         for step in question.steps:
             if isinstance(step, GroupStep):
                 break
-            found = pruned(found, step.term)
-    size = sum(max(file.size, 0) for file in found)
+            found = [pruned(files, step.term, question.columns) for files in found]
+    number = sum(map(len, found))
+    size = sum(max(file.size, 0) for files in found for file in files)
     if size > limits.bytes:
         helps = sorted(name for name, one in question.snapshot.columns.items() if one.partition)
         by = f"by {' or '.join(helps)}, which it is partitioned by" if helps else "by a column that it is sorted by"
         raise TooMuch(
-            f"{len(found)} files of {size} bytes would be read; a question of yours may read {limits.bytes}.",
+            f"{number} files of {size} bytes would be read; a question of yours may read {limits.bytes}.",
             limit="bytes",
             bytes=size,
             most=limits.bytes,
-            files=len(found),
+            files=number,
             help=f"Filter {by}: for example a few days.",
         )
     return found
