@@ -254,7 +254,7 @@ class Datasets:
         Parameters
         ----------
         client:
-            Who asks; None where nobody is told from anybody.
+            Who asks; None where callers are not checked at all.
 
         Raises
         ------
