@@ -27,7 +27,7 @@ from shared.datasets import (
     parse_apply,
     result_columns,
 )
-from shared.http import READERS, Route, answer_if_changed, charge, error, reuse
+from shared.http import READERS, Route, answer_if_changed, caller_of, charge, error, reuse
 from shared.messages import ErrorCode, parse_rfc3339
 from shared.query import NAMES, InvalidQuery, Options, Place, parse_options
 from shared.query.filters import parse_filter
@@ -210,14 +210,16 @@ class DatasetEndpoints:
         limits = self._limits(level)
         headers = {**_version_header(question), "Content-Disposition": f'inline; filename="{name}"', "Vary": "Accept"}
         async with AsyncExitStack() as stack:
-            reading = await stack.enter_async_context(self._datasets().reading(question, limits))
+            reading = await stack.enter_async_context(
+                self._datasets().reading(question, limits, client=_client(request))
+            )
             charge(request, _cost(reading))
             if request.method == "HEAD":
                 return Response(media_type=kind, headers=headers)
             pieces = await reading.whole(kind, top=None if top is None else int(top), skip=options.skip)
             stack.push_async_callback(pieces.aclose)
             first = await anext(pieces, None)
-            return DatasetAnswer(first, pieces, stack.pop_all(), kind=kind, headers=headers)
+            return DatasetAnswer(first, pieces, stack.pop_all(), kind=kind, seconds=limits.seconds, headers=headers)
 
     async def _page(
         self, layer: str, name: str, level: Classification, given: Mapping[str, str], request: Request
@@ -238,7 +240,7 @@ class DatasetEndpoints:
             place, left = Place(None, options.skip), None if dialect is None else options.top
         wanted = preferred(request)
         size = page_size(options, wanted, left, dialect)
-        async with self._datasets().reading(question, self._limits(level)) as reading:
+        async with self._datasets().reading(question, self._limits(level), client=_client(request)) as reading:
             charge(request, _cost(reading))
             total = await reading.count() if options.count else None
             rows = await reading.page(top=size + 1, skip=place.skip) if size else []
@@ -272,6 +274,11 @@ class DatasetEndpoints:
         reused = reuse(max_age=0, stale=0, private=True)
         reused["Vary"] += VARY
         return answer_if_changed(request, body, now=self._now(), headers={**reused, **headers}, media_type=kind)
+
+
+def _client(request: Request) -> str | None:
+    caller = caller_of(request)
+    return None if caller is None else caller.client
 
 
 def _cost(reading: Reading) -> int:

@@ -2,9 +2,10 @@
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypeVar
@@ -203,7 +204,8 @@ class Datasets:
     Parameters
     ----------
     at_once:
-        Questions that are answered side by side; beyond that callers are asked to come again.
+        Questions that are answered side by side, half of them for one client at most; beyond that callers are asked to
+        come again.
     """
 
     def __init__(self, tables: DeltaTables, source: Source, files: FileCache, engine: Engine, *, at_once: int) -> None:
@@ -212,6 +214,8 @@ class Datasets:
         self._files = files
         self._engine = engine
         self._places = asyncio.Semaphore(at_once)
+        self._of_one = max(at_once // 2, 1)
+        self._taken: Counter[str] = Counter()
         self._executor = ThreadPoolExecutor(at_once, thread_name_prefix="dataset")
 
     async def names(self, level: Classification) -> list[tuple[str, str]]:
@@ -244,8 +248,13 @@ class Datasets:
         return await self._tables.snapshot(Layer(layer), name, as_of, since=since)
 
     @asynccontextmanager
-    async def reading(self, question: Question, limits: Limits) -> AsyncIterator[Reading]:
+    async def reading(self, question: Question, limits: Limits, *, client: str | None = None) -> AsyncIterator[Reading]:
         """Have a question answered; raises before anything is read where it may not be.
+
+        Parameters
+        ----------
+        client:
+            Who asks; None where callers are not checked at all.
 
         Raises
         ------
@@ -255,6 +264,8 @@ class Datasets:
         if self._places.locked():
             raise Busy("As many questions as may be are being answered.")
         async with AsyncExitStack() as stack:
+            if client is not None:
+                stack.enter_context(self._place_of(client))
             await stack.enter_async_context(self._places)
             files = chosen(question, await self._sets(question), limits)
             loop = asyncio.get_running_loop()
@@ -278,6 +289,19 @@ class Datasets:
             ]
             commits = 0 if question.since is None else question.snapshot.version - question.since
             yield Reading(question, scans, run, self._executor, limits, commits=commits)
+
+    @contextmanager
+    def _place_of(self, client: str) -> Iterator[None]:
+        """One of the places that a client may have: the others stay free for everybody else."""
+        if self._taken[client] >= self._of_one:
+            raise Busy(f"{self._of_one} questions of yours are being answered.")
+        self._taken[client] += 1
+        try:
+            yield
+        finally:
+            self._taken[client] -= 1
+            if not self._taken[client]:
+                del self._taken[client]
 
     async def _sets(self, question: Question) -> list[tuple[DataFile, ...]]:
         """The files of a version; or those that came after another one, and those that went."""

@@ -17,8 +17,8 @@ __all__ = ["ColumnRange", "Predicate", "json_predicate", "sql_predicate", "under
 _DEEPEST, _LONGEST = 40, 65_536
 _LONGEST_SQL = 1_024
 MOST_HINTS = 100
-MOST_STEPS = 10_000_000
-"""Of all hints together on all files: some seconds. Hints that would need more are left out."""
+MOST_STEPS = 3_000_000
+"""Of all hints together on all files: about two seconds. Hints that would need more are left out."""
 _STATS_STEP = timedelta(milliseconds=1)
 """The log cuts timestamps to milliseconds."""
 
