@@ -2,10 +2,8 @@
 
 from collections.abc import Sequence
 
-from pydantic import Field
-
 from functions.changes import ChangeConsumer, ChangeIntake
-from shared.environment import QueueName, SettingsSlice
+from shared.changes.settings import ChangeSettings
 from shared.streams import StreamEvent
 
 from .capability import Capability
@@ -21,14 +19,6 @@ from .streams import stream_consumer
 __all__ = ["capability", "change_consumer", "change_intake"]
 
 
-class ChangeSettings(SettingsSlice):
-    """Where connectors write changes to."""
-
-    change_hub: QueueName = Field("changes", alias="SLUICE_CHANGE_HUB")
-    change_group: QueueName = Field("sluice", alias="SLUICE_CHANGE_GROUP")
-
-
-SETTINGS = ChangeSettings
 CHANGES = Hub(name="%SLUICE_CHANGE_HUB%", groups=("%SLUICE_CHANGE_GROUP%",))
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from shared.authentication.settings import AuthenticationSettings
 from shared.azure_clients.settings import AzureSettings
+from shared.changes.settings import ChangeSettings
 from shared.claim_check.settings import ClaimSettings
 from shared.datasets.settings import DatasetSettings
 from shared.dead_letters.settings import DeadLetterSettings
@@ -56,6 +57,7 @@ class Settings(
     SubscriptionSettings,
     SharingSettings,
     CaptureSettings,
+    ChangeSettings,
 ):
     """All settings in one model; `load` names everything that is wrong with them at once."""
 
