@@ -6,10 +6,20 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 
-from shared.changes import CapturedChange, UnreadableChange, is_tombstone, read_changes
+from shared.changes import CapturedChange, Feed, UnreadableChange, is_tombstone, read_changes
 from shared.dead_letters import DeadLetter, DeadLetterStore
 from shared.http import Intake
-from shared.messages import Category, Delivery, ErrorCode, Failure, Handler, MessageError, Registry, parse_strict
+from shared.messages import (
+    Category,
+    Delivery,
+    ErrorCode,
+    Failure,
+    Handler,
+    MessageError,
+    Registry,
+    parse_strict,
+    write_json,
+)
 from shared.streams import StreamEvent
 from shared.telemetry import Metrics, log_event
 
@@ -32,6 +42,28 @@ class ChangeIntake:
         handler = self._registry.changes(tables)
         return {} if handler is None or handler.feed is None else handler.feed.types
 
+    def handles(self, tables: Sequence[str]) -> bool:
+        """Whether anybody handles changes of a table, by its names."""
+        return self._registry.changes(tables) is not None
+
+    def check(self, changes: Sequence[CapturedChange]) -> None:
+        """Find what `take` could never take.
+
+        Raises
+        ------
+        UnreadableChange
+            As a message a change would be nested too deep, or hold what is no text in UTF-8.
+        """
+        for change in changes:
+            handler = self._registry.changes(change.origin.tables)
+            if handler is None or handler.feed is None:
+                continue
+            try:
+                content = _content(handler.feed, change)
+                parse_strict(write_json({"messageId": str(change.message_id), "data": content}).encode())
+            except (MessageError, ValueError, RecursionError) as error:
+                raise UnreadableChange(f"it can't become a message: {error}") from error
+
     async def take(self, changes: Sequence[CapturedChange]) -> None:
         """Return when every change of a declared table is on the ordered lane, those of one key in their order.
 
@@ -48,11 +80,7 @@ class ChangeIntake:
             if handler is None or handler.feed is None:
                 Metrics.stream_events.add(consumer=SOURCE, outcome="ignored")
                 continue
-            try:
-                content = handler.feed.content(change)
-            except UnreadableChange:
-                content = {"operation": change.operation.value, "table": handler.feed.table, "key": ""}
-                content |= {"before": change.before, "after": change.after}
+            content = _content(handler.feed, change)
             by_key[str(content["key"]), handler.event_type].append((handler, change, content))
         places = asyncio.Semaphore(_AT_ONCE)
 
@@ -72,6 +100,15 @@ class ChangeIntake:
         for failure in await asyncio.gather(*map(send, by_key.values()), return_exceptions=True):
             if failure is not None:
                 raise failure
+
+
+def _content(feed: Feed, change: CapturedChange) -> dict[str, object]:
+    """The data of a change's message; of one without its key, what there is of it."""
+    try:
+        return feed.content(change)
+    except UnreadableChange:
+        content: dict[str, object] = {"operation": change.operation.value, "table": feed.table, "key": ""}
+        return content | {"before": change.before, "after": change.after}
 
 
 class ChangeConsumer:
@@ -113,7 +150,15 @@ class ChangeConsumer:
             raise UnreadableChange(received.unreadable)
         if is_tombstone(received.body):
             return []
-        return read_changes(parse_strict(received.body), received.properties, self._intake.types)
+        document = parse_strict(received.body)
+        try:
+            changes = read_changes(document, received.properties, self._intake.types, self._intake.handles)
+            self._intake.check(changes)
+        except (MessageError, UnreadableChange):
+            raise
+        except Exception as error:  # nothing is asked over a network here: it would be the same for ever
+            raise UnreadableChange(f"it isn't as any source writes changes ({type(error).__name__})") from error
+        return changes
 
     async def _dead_letter(self, received: StreamEvent, error: MessageError | UnreadableChange) -> None:
         code = error.code if isinstance(error, MessageError) else ErrorCode.VALIDATION_ERROR

@@ -23,7 +23,7 @@ from shared.datasets import (
     Unreadable,
     VersionGone,
 )
-from shared.http import error
+from shared.http import SLOWEST, error
 from shared.messages import ErrorCode, rfc3339
 from shared.query import ForbiddenField, InvalidQuery
 
@@ -32,6 +32,8 @@ __all__ = ["REFUSED", "DatasetAnswer", "entry", "refusal"]
 REFUSED = (DatasetError, InvalidQuery, ForbiddenField)
 """What `refusal` has an answer for."""
 _RETRY_AFTER = 2
+_PIECE_SECONDS = 30.0
+"""How long a reader may take nothing at all."""
 
 
 def refusal(failure: Exception, *, now: datetime) -> Response:
@@ -63,6 +65,9 @@ class DatasetAnswer(Response):
         The first piece, which was awaited before the status was sent.
     stack:
         Holds what the answer reads from, until it is sent.
+    seconds:
+        Of computing. Twice as many, and what the bytes take at the slowest pace that bodies may come at, are for the
+        whole answer: it keeps a place that others wait for.
     """
 
     def __init__(
@@ -72,6 +77,7 @@ class DatasetAnswer(Response):
         stack: AsyncExitStack,
         *,
         kind: str,
+        seconds: float,
         headers: Mapping[str, str],
     ) -> None:
         super().__init__(headers=dict(headers), media_type=kind)
@@ -80,16 +86,28 @@ class DatasetAnswer(Response):
         self._rest = rest
         self._stack = stack
         self._kind = kind
+        self._seconds = seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send all of it."""
-        async with self._stack:
+        clock = asyncio.get_running_loop().time
+        ends = clock() + 2 * self._seconds
+
+        async def sent(piece: bytes) -> None:
+            """Fast readers don't save time up: one piece is bounded too."""
+            nonlocal ends
+            ends += (takes := len(piece) / SLOWEST)
+            patience.reschedule(min(ends, clock() + _PIECE_SECONDS + takes))
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+            patience.reschedule(ends)
+
+        async with self._stack, asyncio.timeout_at(ends) as patience:
             await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
             try:
                 if self._first is not None:
-                    await send({"type": "http.response.body", "body": self._first, "more_body": True})
+                    await sent(self._first)
                     async for piece in self._rest:
-                        await send({"type": "http.response.body", "body": piece, "more_body": True})
+                        await sent(piece)
             except Exception as failure:
                 if self._kind == NDJSON and not isinstance(failure, (OSError, asyncio.TimeoutError)):
                     line = to_json({"$error": _failure(failure)}) + b"\n"

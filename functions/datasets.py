@@ -21,12 +21,13 @@ from shared.datasets import (
     Limits,
     NoSuchDataset,
     Question,
+    Reading,
     Snapshot,
     columns_of,
     parse_apply,
     result_columns,
 )
-from shared.http import READERS, Route, answer_if_changed, charge, error, reuse
+from shared.http import READERS, Route, answer_if_changed, caller_of, charge, error, reuse
 from shared.messages import ErrorCode, parse_rfc3339
 from shared.query import NAMES, InvalidQuery, Options, Place, parse_options
 from shared.query.filters import parse_filter
@@ -46,6 +47,8 @@ _METADATA = "$metadata"
 _OPTIONS = (NAMES - {"$expand"}) | {AFTER, "$apply", "$format", "format", "asOf", "changesSince"}
 _BYTES_OF_TOKEN = 16_777_216
 """Where requests are limited, a question takes one more token for each so many bytes of files that it reads."""
+_COMMITS_OF_TOKEN = 10
+"""And one for each so many commits of the table's log."""
 _VERSION = re.compile(r"[0-9]{1,18}")
 
 
@@ -197,7 +200,7 @@ class DatasetEndpoints:
         """All rows in one answer."""
         if one := next((option for option in (AFTER, "$count") if option in given), None):
             raise InvalidQuery(f"{one}: is for pages of JSON")
-        snapshot = await self._datasets().open(layer, name, level, _as_of(given))
+        snapshot = await self._datasets().open(layer, name, level, _as_of(given), since=_since(given))
         top = given.get("$top")
         if top is not None and not re.fullmatch("[0-9]{1,12}", top):
             raise InvalidQuery("$top: must be a number")
@@ -207,14 +210,16 @@ class DatasetEndpoints:
         limits = self._limits(level)
         headers = {**_version_header(question), "Content-Disposition": f'inline; filename="{name}"', "Vary": "Accept"}
         async with AsyncExitStack() as stack:
-            reading = await stack.enter_async_context(self._datasets().reading(question, limits))
-            charge(request, 1 + reading.scanned // _BYTES_OF_TOKEN)
+            reading = await stack.enter_async_context(
+                self._datasets().reading(question, limits, client=_client(request))
+            )
+            charge(request, _cost(reading))
             if request.method == "HEAD":
                 return Response(media_type=kind, headers=headers)
             pieces = await reading.whole(kind, top=None if top is None else int(top), skip=options.skip)
             stack.push_async_callback(pieces.aclose)
             first = await anext(pieces, None)
-            return DatasetAnswer(first, pieces, stack.pop_all(), kind=kind, headers=headers)
+            return DatasetAnswer(first, pieces, stack.pop_all(), kind=kind, seconds=limits.seconds, headers=headers)
 
     async def _page(
         self, layer: str, name: str, level: Classification, given: Mapping[str, str], request: Request
@@ -229,14 +234,14 @@ class DatasetEndpoints:
                 raise InvalidQuery(f"{AFTER}: is no continuation of this query")
             place, left = read
         as_of = _as_of(given) if place is None else int(place.after or 0)
-        snapshot = await self._datasets().open(layer, name, level, as_of)
+        snapshot = await self._datasets().open(layer, name, level, as_of, since=_since(given))
         question, options = _question(snapshot, level, given)
         if place is None:
             place, left = Place(None, options.skip), None if dialect is None else options.top
         wanted = preferred(request)
         size = page_size(options, wanted, left, dialect)
-        async with self._datasets().reading(question, self._limits(level)) as reading:
-            charge(request, 1 + reading.scanned // _BYTES_OF_TOKEN)
+        async with self._datasets().reading(question, self._limits(level), client=_client(request)) as reading:
+            charge(request, _cost(reading))
             total = await reading.count() if options.count else None
             rows = await reading.page(top=size + 1, skip=place.skip) if size else []
         more, rows = len(rows) > size, rows[:size]
@@ -271,6 +276,16 @@ class DatasetEndpoints:
         return answer_if_changed(request, body, now=self._now(), headers={**reused, **headers}, media_type=kind)
 
 
+def _client(request: Request) -> str | None:
+    caller = caller_of(request)
+    return None if caller is None else caller.client
+
+
+def _cost(reading: Reading) -> int:
+    """In tokens of the client's limits."""
+    return 1 + reading.scanned // _BYTES_OF_TOKEN + reading.commits // _COMMITS_OF_TOKEN
+
+
 def _version_header(question: Question) -> dict[str, str]:
     """The version that an answer is of, by the name that Delta Sharing has for it."""
     return {"Delta-Table-Version": str(question.snapshot.version)}
@@ -278,7 +293,7 @@ def _version_header(question: Question) -> dict[str, str]:
 
 def _question(snapshot: Snapshot, level: Classification, given: Mapping[str, str]) -> tuple[Question, Options]:
     """What the options of a request ask of a version, and the options that a page has."""
-    since = _number(given, "changesSince")
+    since = _since(given)
     columns = columns_of(snapshot, changes=since is not None)
     steps = parse_apply(given["$apply"], columns) if "$apply" in given else ()
     properties = {name: one.shown for name, one in result_columns(steps, columns).items()}
@@ -298,10 +313,10 @@ def _bound(layer: str, name: str, given: Mapping[str, str], level: Classificatio
     return repr(("datasets", layer, name, rest, int(level), dialect is not None))
 
 
-def _number(given: Mapping[str, str], option: str) -> int | None:
-    text = given.get(option)
+def _since(given: Mapping[str, str]) -> int | None:
+    text = given.get("changesSince")
     if text is not None and not _VERSION.fullmatch(text):
-        raise InvalidQuery(f"{option}: must be the number of a version")
+        raise InvalidQuery("changesSince: must be the number of a version")
     return None if text is None else int(text)
 
 

@@ -120,13 +120,16 @@ async def _report(known: argparse.Namespace, composition: Composition, person: P
     found: list[dict[str, Any]] = []
     unread: dict[str, int] = {}
     for store, places in stores(composition, person, note).items():
-        async for place in places:
-            if place.text is None:
-                unread[store] = unread.get(store, 0) + 1
-            elif person.is_in(place.text):
-                shown, missing = await _shown(place, keyring)
-                found.append({"store": store, "place": place.name, "content": shown})
-                unread |= {store: unread.get(store, 0) + missing} if missing else {}
+        try:
+            async for place in places:
+                if place.text is None:
+                    unread[store] = unread.get(store, 0) + 1
+                elif person.is_in(place.text):
+                    shown, missing = await _shown(place, keyring)
+                    found.append({"store": store, "place": place.name, "content": shown})
+                    unread |= {store: unread.get(store, 0) + missing} if missing else {}
+        except TimeoutError:  # the rest of this store can't be read; what was found is written all the same
+            unread[store] = unread.get(store, 0) + 1
     return {
         "subject": known.subject,
         "kind": known.kind,

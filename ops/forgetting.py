@@ -44,7 +44,7 @@ __all__ = ["EVENT_LOG", "HOLDS", "HOLDS_NOTHING", "stores"]
 
 EVENT_LOG = "event log"
 """The one store in which nothing can be changed."""
-_EVENTS_SECONDS = 60.0
+_CONNECTING_SECONDS = 60.0
 _QUIET_SECONDS = 5.0
 
 HOLDS = {
@@ -314,16 +314,20 @@ def _forgotten_event(person: Person, event: StreamEvent) -> StreamEvent:
 
 
 async def _events(client: "EventHubConsumerClient") -> AsyncIterator[Place]:
-    """Every event that the hub still has, as far as it went when this began; all partitions side by side."""
+    """Every event that the hub still has, as far as it went when this began; all partitions side by side.
+
+    However many there are: it raises TimeoutError only where none comes any more.
+    """
     queue: asyncio.Queue[tuple[str, Any]] = asyncio.Queue(1_000)
 
     async def take(context: Any, event: Any) -> None:
         await queue.put((context.partition_id, event))
 
-    async with client, asyncio.timeout(_EVENTS_SECONDS):
-        names = await client.get_partition_ids()
-        found = await asyncio.gather(*map(client.get_partition_properties, names))
-        ends = {one["id"]: last for one in found if (last := one["last_enqueued_sequence_number"]) >= 0}
+    async with client:
+        async with asyncio.timeout(_CONNECTING_SECONDS):
+            names = await client.get_partition_ids()
+            found = await asyncio.gather(*map(client.get_partition_properties, names))
+        ends = {one["id"]: one["last_enqueued_sequence_number"] for one in found if not one["is_empty"]}
         readings = [
             asyncio.create_task(client.receive(take, partition_id=name, starting_position="-1")) for name in ends
         ]

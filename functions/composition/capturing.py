@@ -143,10 +143,23 @@ def _job(composition: Composition, source: Postgresql, address: ServerAddress | 
             slot=source.slot,
             publication=source.slot,
             follow=source.follow,
+            named=_named(composition, source),
+            handles=lambda prefix: composition.registry.changes(_names(source, address, prefix)) is not None,
         )
         return await capturing.run()
 
     return Job(name=source.job, app=APP, schedule=source.schedule, call=call)
+
+
+def _names(source: Postgresql, address: ServerAddress, name: str) -> Sequence[str]:
+    """The names by which a table, or the prefix of messages, may be declared."""
+    return f"{source.name}.{name}", f"{address.database}.{name}", name
+
+
+def _named(composition: Composition, source: Postgresql) -> Mapping[str, Sequence[str]]:
+    """By table, the spellings of the column by which its changes are handled."""
+    handlers = {table: composition.registry.changes((f"{source.name}.{table}", table)) for table in source.tables}
+    return {table: one.feed.key for table, one in handlers.items() if one is not None and one.feed is not None}
 
 
 def _event(source: Postgresql, record: ChangeRecord) -> StreamEvent:

@@ -30,14 +30,19 @@ def column_levels(composition: Composition) -> "Callable[[str, str], ColumnLevel
     from shared.lake.silver import lines_of
 
     known: dict[str, Mapping[str, Classification]] = {
-        table.name: dict(table.levels) for line in lines_of(composition.registry.silvers) for table in line.tables
+        table.name: dict.fromkeys((one.name for one in table.all_columns), Classification.INTERNAL) | dict(table.levels)
+        for line in lines_of(composition.registry.silvers)
+        for table in line.tables
     }
 
     def of_table(layer: str, name: str) -> ColumnLevel:
-        columns = known.get(name, {}) if layer == Layer.SILVER else {}
+        columns = known.get(name) if layer == Layer.SILVER else None
 
         def level(column: str, metadata: Mapping[str, Any]) -> Classification:
-            return max(columns.get(column, Classification.INTERNAL), declared_level(column, metadata))
+            if columns is None:
+                return declared_level(column, metadata)
+            # a column that the model has no more may have been a hidden one: the table keeps it
+            return max(columns.get(column, Classification.RESTRICTED), declared_level(column, metadata))
 
         return level
 

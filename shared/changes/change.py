@@ -9,13 +9,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 from uuid import UUID, uuid5
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
-__all__ = ["CapturedChange", "Change", "Operation", "Origin", "UnreadableChange", "position_text"]
+__all__ = ["CapturedChange", "Change", "Operation", "Origin", "UnreadableChange", "parsed_json", "position_text"]
 
 _IDS = UUID("c1e2a8e5-4b0a-5d0e-8f3c-7b9a52d6f031")
 """Ids of changes are made from it and what identifies a change where it comes from; fixed for good."""
@@ -125,7 +126,10 @@ class CapturedChange:
                 value = None if row is None else row.get(name)
                 if isinstance(value, str | int) and not isinstance(value, bool) and value != "":
                     return str(value)
-        raise UnreadableChange(f"no part of the change has the key {names[0]}, as a text or a whole number")
+        raise UnreadableChange(
+            f"no part of the change has the key {names[0]}, as a text or a whole number; of a deleted row a "
+            "database may log no more than its primary key (PostgreSQL: REPLICA IDENTITY FULL)"
+        )
 
 
 Row = TypeVar("Row", bound=BaseModel)
@@ -140,6 +144,9 @@ class Change(BaseModel, Generic[Row]):
         As it is declared.
     key:
         The row's key, as text: the aggregate of the message. Of a truncation, the table.
+    row:
+        What tells this row from others of the same key, in no form to be read; empty where the key does, or nothing is
+        known.
     before:
         The row before, where the source tells all of it; None otherwise, whatever it tells of it.
     after:
@@ -158,6 +165,7 @@ class Change(BaseModel, Generic[Row]):
     operation: Operation
     table: str
     key: str
+    row: str = ""
     before: Row | None = None
     after: Row | None = None
     origin: str = ""
@@ -170,6 +178,38 @@ class Change(BaseModel, Generic[Row]):
     def removes(self) -> bool:
         """Whether the row is gone."""
         return self.operation is Operation.DELETE
+
+
+def parsed_json(text: str | bytes) -> Any:
+    """What a text within an event says: no name twice in an object, no digit lost.
+
+    Raises
+    ------
+    UnreadableChange
+    """
+    try:
+        return _DECODER.decode(text.decode() if isinstance(text, bytes) else text)
+    except (ArithmeticError, RecursionError, ValueError):  # ArithmeticError: an exponent of twenty digits
+        raise UnreadableChange("a text in it is no JSON") from None
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name appears twice")
+    return found
+
+
+def _number(digits: str) -> float | Decimal:
+    number, exact = float(digits), Decimal(digits)
+    return number if exact == Decimal(repr(number)) else exact
+
+
+def _not_finite(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is no number")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_float=_number, parse_constant=_not_finite)
 
 
 def position_text(*parts: int) -> str:

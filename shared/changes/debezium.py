@@ -12,14 +12,16 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from .change import CapturedChange, Operation, Origin, UnreadableChange, position_text
+from .change import CapturedChange, Operation, Origin, UnreadableChange, parsed_json, position_text
 from .column_types import convert, declared_schema, is_unavailable
 from .sql_server import log_sequence
 
-__all__ = ["DeclaredTypes", "read_debezium"]
+__all__ = ["DeclaredTypes", "Handled", "every_table", "read_debezium"]
 
 DeclaredTypes = Callable[[Sequence[str]], Mapping[str, str]]
 """From the names of a table to the types of its columns as they are declared, for events without a schema."""
+Handled = Callable[[Sequence[str]], bool]
+"""Whether anybody handles changes of a table, by its names."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SCALES = (("ts_ns", 1), ("ts_us", 1_000), ("ts_ms", 1_000_000))
@@ -27,8 +29,13 @@ _OUTBOX_TYPES = ("eventType", "type", "aggregateType", "aggregatetype")
 _DIGITS = re.compile(r"(\d+)$")
 
 
+def every_table(tables: Sequence[str]) -> bool:
+    """Handles all there is."""
+    return True
+
+
 def read_debezium(
-    document: Mapping[str, Any], properties: Mapping[str, Any], types: DeclaredTypes
+    document: Mapping[str, Any], properties: Mapping[str, Any], types: DeclaredTypes, handled: Handled = every_table
 ) -> CapturedChange | None:
     """The change in an event's body; None of what tells of none: a heartbeat, a transaction's borders, a new
     schema, a notification.
@@ -37,6 +44,9 @@ def read_debezium(
     ----------
     properties:
         Those of the event: the headers that the connector added.
+    handled:
+        Messages and outbox events that nobody handles aren't looked into: their content is somebody else's, in a form
+        of its own.
 
     Raises
     ------
@@ -49,11 +59,11 @@ def read_debezium(
         if payload is None:
             return None  # a tombstone in its schema
     if "id" in properties and not (isinstance(payload, Mapping) and "op" in payload and "source" in payload):
-        return _outbox(payload, properties, schema)
+        return _outbox(payload, properties, schema, handled)
     if not isinstance(payload, Mapping):
         raise UnreadableChange("its payload is no object")
     if "op" in payload and isinstance(payload.get("source"), Mapping):
-        return _enveloped(payload, schema, properties, types)
+        return _enveloped(payload, schema, properties, types, handled)
     if _tells_of_no_row(payload):
         return None
     return _flattened(payload, schema, properties, types)
@@ -68,7 +78,11 @@ def _tells_of_no_row(payload: Mapping[str, Any]) -> bool:
 
 
 def _enveloped(
-    payload: Mapping[str, Any], schema: Mapping[str, Any], properties: Mapping[str, Any], types: DeclaredTypes
+    payload: Mapping[str, Any],
+    schema: Mapping[str, Any],
+    properties: Mapping[str, Any],
+    types: DeclaredTypes,
+    handled: Handled,
 ) -> CapturedChange:
     source: Mapping[str, Any] = payload["source"]
     try:
@@ -77,7 +91,7 @@ def _enveloped(
         raise UnreadableChange(f"the operation {str(payload['op'])[:40]!r} is unknown") from None
     origin = _origin(source)
     if operation is Operation.MESSAGE:
-        return _message(payload, source, origin)
+        return _message(payload, source, origin, handled)
     columns = _columns_of(schema, ("after", "before")) or _declared(types(origin.tables))
     before, _ = _row(payload.get("before"), columns)
     after, unavailable = _row(payload.get("after"), columns)
@@ -86,6 +100,8 @@ def _enveloped(
         after, unavailable = {**after, **known}, tuple(name for name in unavailable if name not in known)
     transaction = payload.get("transaction") or {}
     total = transaction.get("total_order") if isinstance(transaction, Mapping) else None
+    if total is None and operation is Operation.READ:
+        total = source.get("ts_us")  # a table that is read anew tells its rows anew, wherever the log is
     return CapturedChange(
         operation=operation,
         origin=origin,
@@ -111,20 +127,24 @@ def _origin(source: Mapping[str, Any]) -> Origin:
     )
 
 
-def _message(payload: Mapping[str, Any], source: Mapping[str, Any], origin: Origin) -> CapturedChange:
+def _message(payload: Mapping[str, Any], source: Mapping[str, Any], origin: Origin, handled: Handled) -> CapturedChange:
     """A text that an application wrote into the log: its prefix stands for the table, JSON in it for the row."""
     message = payload.get("message")
     if not isinstance(message, Mapping) or not isinstance(message.get("prefix"), str):
         raise UnreadableChange("a message has no prefix")
-    try:
-        content = json.loads(base64.b64decode(message.get("content") or "", validate=True))
-    except (binascii.Error, TypeError, ValueError, RecursionError):
-        raise UnreadableChange(f"the message {message['prefix'][:64]} holds no JSON") from None
+    origin = Origin(connector=origin.connector, name=origin.name, database=origin.database, table=message["prefix"])
+    content: Any = {}
+    if handled(origin.tables):
+        try:
+            content = parsed_json(base64.b64decode(message.get("content") or "", validate=True))
+        except (binascii.Error, TypeError, ValueError) as error:
+            why = f": {error}" if isinstance(error, UnreadableChange) else ""
+            raise UnreadableChange(f"the message {message['prefix'][:64]} holds no JSON{why}") from None
     if not isinstance(content, Mapping):
         raise UnreadableChange(f"the message {message['prefix'][:64]} holds no JSON object")
     return CapturedChange(
         operation=Operation.MESSAGE,
-        origin=Origin(connector=origin.connector, name=origin.name, database=origin.database, table=message["prefix"]),
+        origin=origin,
         after=content,
         position=_position(source),
         time=_time(source),
@@ -162,26 +182,26 @@ def _flattened(
     )
 
 
-def _outbox(payload: Any, properties: Mapping[str, Any], schema: Mapping[str, Any]) -> CapturedChange:
+def _outbox(payload: Any, properties: Mapping[str, Any], schema: Mapping[str, Any], handled: Handled) -> CapturedChange:
     """An event that the outbox event router made of a row: its id is a header, its type one, or stands beside it."""
     fields: dict[str, Any] = dict(properties)
     if isinstance(payload, Mapping) and "payload" in payload:
         fields.update(payload)
         payload = payload["payload"]
-    if isinstance(payload, str):
-        try:
-            payload = json.loads(payload)
-        except (ValueError, RecursionError):
-            raise UnreadableChange("an outbox event's payload is no JSON") from None
-    if not isinstance(payload, Mapping):
-        raise UnreadableChange("an outbox event's payload is no object")
     kind = next((fields[name] for name in _OUTBOX_TYPES if fields.get(name)), "")
     if not kind:
         raise UnreadableChange("an outbox event doesn't say its type: place it by table.fields.additional.placement")
+    origin = Origin(connector="outbox", table=f"outbox.{kind}")
+    if not handled(origin.tables):
+        payload = {}
+    if isinstance(payload, str):
+        payload = parsed_json(payload)
+    if not isinstance(payload, Mapping):
+        raise UnreadableChange("an outbox event's payload is no object")
     payload, _ = _row(payload, _columns_of(schema, ()))
     return CapturedChange(
         operation=Operation.MESSAGE,
-        origin=Origin(connector="outbox", table=f"outbox.{kind}"),
+        origin=origin,
         after=payload,
         key=_key(properties),
         identity=str(fields["id"]),
@@ -193,10 +213,7 @@ def _row(row: Any, columns: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, 
     if row is None:
         return None, ()
     if isinstance(row, str):  # MongoDB's connector writes documents so
-        try:
-            row = json.loads(row)
-        except (ValueError, RecursionError):
-            raise UnreadableChange("the row is a text that is no JSON") from None
+        row = parsed_json(row)
     if not isinstance(row, Mapping):
         raise UnreadableChange("the row is no object")
     unavailable = tuple(name for name, value in row.items() if is_unavailable(value))
@@ -247,10 +264,15 @@ def _time(source: Mapping[str, Any]) -> datetime | None:
 
 
 def _position(source: Mapping[str, Any]) -> str:
-    """Where a change stands in the log of its database, as its connector numbers it."""
+    """Where a change stands in the log of its database, as its connector numbers it.
+
+    Transactions come in the order of their commits: where the record of a row stands says nothing beside those of
+    another transaction.
+    """
     try:
         if (lsn := source.get("lsn")) not in (None, ""):
-            return position_text(int(lsn))
+            before = _commit(source.get("sequence"))
+            return position_text(int(lsn) if before is None else before, int(lsn))
         if (commit := source.get("commit_lsn")) not in (None, ""):
             serial = int(source.get("event_serial_no") or 0)
             change = source.get("change_lsn") or commit
@@ -261,8 +283,15 @@ def _position(source: Mapping[str, Any]) -> str:
                 int(number[1]) if number else 0, int(source.get("pos") or 0), int(source.get("row") or 0)
             )
         if (scn := source.get("scn")) not in (None, ""):
-            return position_text(int(scn))
-    except (TypeError, ValueError):
+            committed = str(source.get("commit_scn") or "")
+            return position_text(int(committed) if committed.isdecimal() else int(scn), int(scn))
+    except (OverflowError, TypeError, ValueError):
         raise UnreadableChange("its source has no position that can be read") from None
     found = _time(source)
     return "" if found is None else position_text((found - _EPOCH) // timedelta(microseconds=1))
+
+
+def _commit(sequence: Any) -> int | None:
+    """The first of PostgreSQL's `["commit","lsn"]`: Debezium's is of the last transaction before, ours of this one."""
+    found = parsed_json(sequence) if isinstance(sequence, str) and sequence else None
+    return int(found[0]) if isinstance(found, list) and found and found[0] is not None else None

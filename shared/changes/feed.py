@@ -1,8 +1,10 @@
 """What an integration declares of a table whose changes it handles, and what it remembers to keep them in order."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from hashlib import sha256
 from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ValidationError
@@ -16,7 +18,8 @@ __all__ = ["Applied", "Feed", "Late", "change_event_type", "is_late"]
 class Late(StrEnum):
     """What becomes of a change that comes after a later one of the same row.
 
-    SKIP leaves it out: every change has the whole row, so the later one stands. DEAD_LETTER keeps it for an operator,
+    SKIP leaves it out: every change has the whole row, so the later one stands; a message, which has no row, is handled
+    whenever it comes. DEAD_LETTER keeps it for an operator,
     for handlers that need every step.
     """
 
@@ -34,6 +37,9 @@ class Feed:
         As it is declared: `public.customers`, with the database before it where several have such a table.
     key:
         The spellings of the column that names the aggregate.
+    row_key:
+        The spellings of each column that tells rows of one aggregate apart; without any, what the source says, and
+        where it doesn't, the aggregate is the row.
     row:
         The model of the row.
     types:
@@ -45,6 +51,7 @@ class Feed:
 
     table: str
     key: tuple[str, ...]
+    row_key: tuple[tuple[str, ...], ...] = ()
     row: type[BaseModel]
     types: Mapping[str, str] = field(default_factory=dict)
     late: Late = Late.SKIP
@@ -59,10 +66,12 @@ class Feed:
             It doesn't say its key.
         """
         whole_table = change.operation is Operation.TRUNCATE
+        key = self.table if whole_table else change.value_of(self.key)
         found = {
             "operation": change.operation.value,
             "table": self.table,
-            "key": self.table if whole_table else change.value_of(self.key),
+            "key": key,
+            "row": self._row_of(change, key),
             "before": change.before if self._is_whole(change) else None,
             "after": change.after,
             "origin": change.origin.text,
@@ -72,6 +81,18 @@ class Feed:
             "unavailable": list(change.unavailable),
         }
         return {name: value for name, value in found.items() if value not in (None, "", [])}
+
+    def _row_of(self, change: CapturedChange, key: str) -> str:
+        """What tells the row from others of its key, hashed: of any length, and maybe not to be read by everybody."""
+        if change.operation in (Operation.TRUNCATE, Operation.MESSAGE):
+            return ""
+        if self.row_key:
+            values = [change.value_of(names) for names in self.row_key]
+        else:
+            values = [str(change.key[name]) for name in sorted(change.key)]
+        if values in ([], [key]):
+            return ""
+        return sha256(json.dumps(values).encode()).hexdigest()[:32]
 
     def _is_whole(self, change: CapturedChange) -> bool:
         """Whether a row from before has all that the model needs: a database may log no more than its key."""

@@ -2,11 +2,12 @@
 
 import base64
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from .change import CapturedChange, Origin, UnreadableChange
 from .cosmos import is_cosmos, read_cosmos
-from .debezium import DeclaredTypes, read_debezium
+from .debezium import DeclaredTypes, Handled, every_table, read_debezium
 from .sql_server import STREAMED, read_change_table, read_streamed
 
 __all__ = ["is_tombstone", "read_changes"]
@@ -23,7 +24,9 @@ def is_tombstone(body: bytes) -> bool:
     return body.strip() in _TOMBSTONES
 
 
-def read_changes(document: Any, properties: Mapping[str, Any], types: DeclaredTypes) -> Sequence[CapturedChange]:
+def read_changes(
+    document: Any, properties: Mapping[str, Any], types: DeclaredTypes, handled: Handled = every_table
+) -> Sequence[CapturedChange]:
     """The changes in an event, in their order; none in what tells of no row.
 
     Parameters
@@ -34,12 +37,34 @@ def read_changes(document: Any, properties: Mapping[str, Any], types: DeclaredTy
         Of the event; values that came by the Kafka protocol are bytes, or base64 of them.
     types:
         Column types of tables, for events that don't bring their schema.
+    handled:
+        Decides where the properties can be read in two ways, since a word such as `city` is base64 too.
 
     Raises
     ------
     UnreadableChange
     """
-    texts = {str(name): _text(value) for name, value in properties.items()}
+    plain = {str(name): _plain(value) for name, value in properties.items()}
+    decoded = {str(name): _decoded(value) for name, value in properties.items()}
+    if decoded == plain:
+        return _read(document, plain, types, handled)
+    wrong: UnreadableChange | None = None
+    changes: Sequence[CapturedChange] = ()
+    try:
+        changes = _read(document, decoded, types, handled)
+    except UnreadableChange as error:
+        wrong = error
+    if not any(handled(change.origin.tables) for change in changes):
+        with suppress(UnreadableChange):
+            as_they_are = _read(document, plain, types, handled)
+            if any(handled(change.origin.tables) for change in as_they_are):
+                return as_they_are
+    if wrong is not None:
+        raise wrong
+    return changes
+
+
+def _read(document: Any, texts: Mapping[str, Any], types: DeclaredTypes, handled: Handled) -> Sequence[CapturedChange]:
     attributes = {
         name[len(start) :]: value for name, value in texts.items() for start in _ATTRIBUTES if name.startswith(start)
     }
@@ -51,7 +76,7 @@ def read_changes(document: Any, properties: Mapping[str, Any], types: DeclaredTy
             raise UnreadableChange("a list of changes holds something else than objects")
         if all("__$start_lsn" in one for one in document):
             return _of_change_table(document, texts)
-        return [change for one in document for change in read_changes(one, properties, types)]
+        return [change for one in document for change in _read(one, texts, types, handled)]
     if isinstance(document, Mapping):
         if str(document.get("type", "")).startswith(STREAMED):
             return [read_streamed(document)]
@@ -59,9 +84,9 @@ def read_changes(document: Any, properties: Mapping[str, Any], types: DeclaredTy
             return _of_change_table([document], texts)
         if is_cosmos(document):
             return [read_cosmos(document, container or "documents")]
-        found = read_debezium(document, texts, types)
+        found = read_debezium(document, texts, types, handled)
     elif "id" in texts:
-        found = read_debezium({"schema": None, "payload": document}, texts, types)
+        found = read_debezium({"schema": None, "payload": document}, texts, types, handled)
     else:
         raise UnreadableChange("it is no object")
     return [] if found is None else [found]
@@ -81,10 +106,14 @@ def _flags(attributes: Mapping[str, Any]) -> dict[str, Any]:
     return {**attributes, **known}
 
 
-def _text(value: Any) -> Any:
+def _plain(value: Any) -> Any:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+def _decoded(value: Any) -> Any:
     """A property as text. The Kafka protocol makes all of them bytes, which the host hands over as base64."""
     if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
+        return _plain(value)
     if isinstance(value, str) and value and len(value) % 4 == 0:
         try:
             text = base64.b64decode(value, validate=True).decode("ascii")

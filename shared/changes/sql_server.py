@@ -4,13 +4,12 @@ Source: Microsoft's pages "JSON message format - change event streaming" and "cd
 "cdc.fn_cdc_get_all_changes_<capture_instance>" for the operations 1 to 4.
 """
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from .change import CapturedChange, Operation, Origin, UnreadableChange, position_text
+from .change import CapturedChange, Operation, Origin, UnreadableChange, parsed_json, position_text
 
 __all__ = ["STREAMED", "ChangesLost", "log_sequence", "read_change_table", "read_streamed"]
 
@@ -137,9 +136,7 @@ def _number(value: Any) -> int:
 
 
 def _object(value: Any) -> dict[str, Any]:
-    if isinstance(value, bytes):
-        value = value.decode()
-    found = json.loads(value) if isinstance(value, str) else value
+    found = parsed_json(value) if isinstance(value, str | bytes) else value
     if found is None:
         return {}
     if not isinstance(found, dict):

@@ -1,6 +1,6 @@
 """Datasets: the lake's tables by API, by OData's options, shut off from everything else."""
 
-from .columns import CLASSIFICATION, Column, ColumnLevel, declared_level
+from .columns import CLASSIFICATION, Column, ColumnLevel, declared_level, levels_in
 from .delta import DeltaTables
 from .encoding import ARROW, CSV, FORMATS, NDJSON, PARQUET
 from .engine import Engine
@@ -42,6 +42,7 @@ __all__ = [
     "VersionGone",
     "columns_of",
     "declared_level",
+    "levels_in",
     "parse_apply",
     "result_columns",
 ]

@@ -1,14 +1,14 @@
 """The columns of a dataset, as a question sees them, from the schema in a Delta table's log."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from shared.classification import Classification
 from shared.query import Kind, Property
 
-__all__ = ["CLASSIFICATION", "Column", "ColumnLevel", "column_of", "declared_level"]
+__all__ = ["CLASSIFICATION", "Column", "ColumnLevel", "column_of", "declared_level", "levels_in"]
 
 CLASSIFICATION = "sluice.classification"
 """In the metadata of a table's field: how sensitive its values are."""
@@ -66,8 +66,26 @@ def declared_level(name: str, metadata: Mapping[str, Any]) -> Classification:
     return Classification.__members__.get(str(declared).upper(), Classification.RESTRICTED)
 
 
+def levels_in(schema: Any, level: ColumnLevel, path: str = "") -> Iterator[tuple[str, Classification]]:
+    """How sensitive every column of a schema, or of a type, is: within structs, lists and maps too.
+
+    Parameters
+    ----------
+    level:
+        Of the columns themselves; those within a column say it in their metadata alone.
+    """
+    if not isinstance(schema, Mapping):
+        return
+    for one in schema.get("fields", ()):
+        name = f"{path}{one['name']}"
+        yield name, level(one["name"], one.get("metadata") or {})
+        yield from levels_in(one["type"], declared_level, f"{name}.")
+    for inner in ("elementType", "keyType", "valueType"):
+        yield from levels_in(schema.get(inner), declared_level, path)
+
+
 def column_of(field: Mapping[str, Any], level: ColumnLevel, *, partition: bool) -> Column | None:
-    """A field of the log's schema; None where no question could name it."""
+    """A field of the log's schema, as sensitive as the most that is within it; None where no question could name it."""
     name, kind = str(field["name"]), field["type"]
     if not _NAME.fullmatch(name):
         return None
@@ -76,12 +94,11 @@ def column_of(field: Mapping[str, Any], level: ColumnLevel, *, partition: bool) 
         found, sql = _SCALARS.get(kind, (Kind.JSON, ""))
         if re.fullmatch(r"decimal\(\d{1,2},\d{1,2}\)", kind):
             found, sql = Kind.DECIMAL, kind.upper()
-    metadata = field.get("metadata") or {}
     return Column(
         name=name,
         kind=found,
         type=sql,
-        level=level(name, metadata),
+        level=max(one for _, one in levels_in({"fields": [field]}, level)),
         nullable=bool(field.get("nullable", True)),
         partition=partition,
     )

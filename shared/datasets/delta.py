@@ -2,16 +2,19 @@
 
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from shared.classification import Classification
 from shared.lake.tables import LakeError, LakeStore, LakeUnavailable, Layer, TableMissing, VersionMissing
 from shared.query import Kind
 
-from .columns import Column, ColumnLevel, column_of
+from .columns import Column, ColumnLevel, column_of, levels_in
 from .errors import NoSuchDataset, Unreachable, Unreadable, VersionGone
 from .snapshots import Changes, DataFile, Snapshot
 
@@ -41,8 +44,17 @@ class DeltaTables:
         self._level = level
         self._owner = owner
 
-    async def snapshot(self, layer: Layer, name: str, as_of: int | datetime | None = None) -> Snapshot:
+    async def snapshot(
+        self, layer: Layer, name: str, as_of: int | datetime | None = None, *, since: int | None = None
+    ) -> Snapshot:
         """The newest version, or the one that was it at a moment.
+
+        What is sensitive in the newest version is so in an older one too: its files are the older ones' in part.
+
+        Parameters
+        ----------
+        since:
+            A version whose rows are compared with this one's: its columns are as sensitive as they were then, too.
 
         Raises
         ------
@@ -52,7 +64,8 @@ class DeltaTables:
             table = await self._store.open(layer, name)
             newest = table.version()
             if as_of is None or as_of == newest:
-                return _checked(await self._store.run(layer, name, self._read, layer, name, table, None))
+                earlier = await self._earlier(layer, name, since, newest)
+                return _checked(await self._store.run(layer, name, self._read, layer, name, table, None, earlier))
             if isinstance(as_of, int) and as_of > newest:  # the library looks for it for very long
                 raise VersionGone(f"asOf: there is no version {as_of} of {layer}/{name} yet; the newest is {newest}.")
             written: dict[int, int] = {}
@@ -64,17 +77,26 @@ class DeltaTables:
                     there = f"{min(written)} to {newest}"
                     raise VersionGone(f"asOf: the log of {layer}/{name} has only the versions from {there}.")
             older = await self._store.open(layer, name, version=as_of)
-            return _checked(await self._store.run(layer, name, self._read, layer, name, older, written.get(as_of, 0)))
+            others = [table, *await self._earlier(layer, name, since, as_of)]
+            at = written.get(as_of, 0)
+            return _checked(await self._store.run(layer, name, self._read, layer, name, older, at, others))
         except (TableMissing, ValueError):
             raise NoSuchDataset(f"There is no dataset {layer}/{name[:64]}.") from None
         except VersionMissing:
-            raise VersionGone(f"asOf: that version of {layer}/{name} isn't there.") from None
+            option = "asOf" if since is None else "asOf or changesSince"
+            raise VersionGone(f"{option}: that version of {layer}/{name} isn't there.") from None
         except LakeUnavailable as failure:
             raise Unreachable(f"{layer}/{name} can't be read just now.") from failure
         except LakeError as failure:
             raise Unreadable(f"The dataset {layer}/{name} can't be read.") from failure
 
-    def _read(self, layer: Layer, name: str, table: "DeltaTable", written: int | None) -> Snapshot | Unreadable:
+    async def _earlier(self, layer: Layer, name: str, since: int | None, version: int) -> list["DeltaTable"]:
+        """The version that changes are asked since; one that isn't there yet is refused where they are read."""
+        return [] if since is None or since >= version else [await self._store.open(layer, name, version=since)]
+
+    def _read(
+        self, layer: Layer, name: str, table: "DeltaTable", written: int | None, others: Sequence["DeltaTable"]
+    ) -> Snapshot | Unreadable:
         metadata, protocol = table.metadata(), table.protocol()
         unknown = set(protocol.reader_features or ()) - _READ_FEATURES
         mapped = metadata.configuration.get("delta.columnMapping.mode", "none") != "none"
@@ -83,10 +105,15 @@ class DeltaTables:
             return Unreadable(f"The dataset {layer}/{name} has features that can't be read here: {features}.")
         partitions = set(metadata.partition_columns)
         level = self._level(layer, name)
-        columns = [
-            column_of(one, level, partition=one["name"] in partitions)
-            for one in json.loads(table.schema().to_json())["fields"]
-        ]
+        found = [column_of(one, level, partition=one["name"] in partitions) for one in _fields(table)]
+        columns = {one.name: one for one in found if one is not None}
+        for one in columns.values():
+            if one.partition and not one.type:
+                return Unreadable(
+                    f"The dataset {layer}/{name} is partitioned by {one.name}, whose type isn't read here."
+                )
+        for other in others:
+            columns = _as_sensitive(columns, other, level)
         milliseconds = table.history(1)[0]["timestamp"] if written is None else written
         return Snapshot(
             layer=str(layer),
@@ -94,11 +121,27 @@ class DeltaTables:
             version=table.version(),
             newest=written is None,
             written=datetime.fromtimestamp(milliseconds / 1_000, UTC) if milliseconds else None,
-            columns={one.name: one for one in columns if one is not None},
+            columns=columns,
             files=tuple(sorted(_files(table), key=lambda one: one.path)),
             owner=self._owner(layer, name),
             description=metadata.description or "",
         )
+
+
+def _fields(table: "DeltaTable") -> list[dict[str, Any]]:
+    return list(json.loads(table.schema().to_json())["fields"])
+
+
+def _as_sensitive(columns: Mapping[str, Column], other: "DeltaTable", level: ColumnLevel) -> dict[str, Column]:
+    """Columns, each at least as sensitive as another version has it; engines don't tell names by their case."""
+    levels: dict[str, Classification] = {}
+    for field in _fields(other):
+        most = max(found for _, found in levels_in({"fields": [field]}, level))
+        folded = str(field["name"]).lower()
+        levels[folded] = max(most, levels.get(folded, most))
+    return {
+        name: replace(one, level=max(one.level, levels.get(name.lower(), one.level))) for name, one in columns.items()
+    }
 
 
 def _checked(found: Snapshot | Unreadable) -> Snapshot:
@@ -128,7 +171,9 @@ def _files(table: "DeltaTable") -> Iterable[DataFile]:
 
         def of(kind: str, row: int = row) -> dict[str, Any]:
             found = {name: values[full][row] for full, name in noted[kind].items()}
-            return found if kind == "partition" else {name: one for name, one in found.items() if _is_bound(one)}
+            if kind == "partition":
+                return {name: _finite(one) for name, one in found.items()}
+            return {name: one for name, one in found.items() if _is_bound(one)}
 
         yield DataFile(
             path=unquote(path),
@@ -145,8 +190,16 @@ def _below(kind: str, names: Iterable[str]) -> dict[str, str]:
     return {name: name[len(kind) + 1 :] for name in names if name.startswith(f"{kind}.")}
 
 
+def _finite(value: Any) -> Any:
+    """A double that isn't a finite number is no value, as it is in files."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def _is_bound(value: Any) -> bool:
-    return value is not None and not (isinstance(value, float) and math.isnan(value))
+    """Whether it is the value that it was: the log has decimals as doubles, which don't hold all of their digits."""
+    if isinstance(value, Decimal):
+        return len(value.as_tuple().digits) <= sys.float_info.dig
+    return _finite(value) is not None
 
 
 def commit_path(version: int) -> str:
@@ -209,7 +262,7 @@ def _typed(text: str | None, kind: Kind) -> Any:
         case Kind.INTEGER:
             return int(text)
         case Kind.DOUBLE:
-            return float(text)
+            return _finite(float(text))
         case Kind.DECIMAL:
             return Decimal(text)
         case Kind.BOOLEAN:

@@ -88,14 +88,17 @@ def _ndjson(rows: Rows, columns: Mapping[str, Column]) -> Iterator[bytes]:
 
 
 def _csv(rows: Rows, columns: Mapping[str, Column]) -> Iterator[bytes]:
-    """RFC 4180 with names in the first line; null is nothing at all, an empty text two quotes."""
+    """RFC 4180 with names in the first line; null is nothing at all, an empty text two quotes.
+
+    Readers skip an empty line: where there is one column alone, null is two quotes too.
+    """
     yield _line(list(columns))
     for batch in rows:
         yield b"".join(_line(list(row.values())) for row in json_rows(batch, columns))
 
 
 def _line(values: Sequence[Any]) -> bytes:
-    return (",".join(map(_cell, values)) + "\r\n").encode("utf-8", "replace")
+    return ((",".join(map(_cell, values)) or '""') + "\r\n").encode("utf-8", "replace")
 
 
 def _cell(value: Any) -> str:

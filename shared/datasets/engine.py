@@ -161,4 +161,6 @@ def _named(failure: Exception) -> Exception:
             return CannotCompute("A number is too large to be computed with.")
         case duckdb.IOException() | duckdb.InvalidInputException() | duckdb.SerializationException():
             return Unreadable("A file of this dataset can't be read.")
+        case duckdb.Error():
+            return Unreadable("This dataset can't be asked so.")
     return failure

@@ -19,7 +19,7 @@ from typing import Protocol
 from .errors import Unreadable, VersionGone
 from .snapshots import DataFile
 
-__all__ = ["FileCache", "FolderSource", "Source"]
+__all__ = ["FileCache", "FolderSource", "Source", "files_gone"]
 
 _FETCHES_AT_ONCE = 8
 
@@ -143,7 +143,7 @@ class FileCache:
             elif not newest and await self._source.size(path) is None:
                 entry.whole = False
                 entry.local.unlink(missing_ok=True)
-                raise _gone()
+                raise files_gone()
 
     async def _fetch(self, entry: _Entry, path: str, size: int) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -156,7 +156,7 @@ class FileCache:
             os.replace(coming, entry.local)
             entry.size = found
         except FileNotFoundError:
-            raise _gone() from None
+            raise files_gone() from None
         finally:
             coming.unlink(missing_ok=True)
 
@@ -175,7 +175,8 @@ class FileCache:
         await asyncio.to_thread(shutil.rmtree, self._folder, ignore_errors=True)
 
 
-def _gone() -> VersionGone:
+def files_gone() -> VersionGone:
+    """What to raise where a file of a version isn't there."""
     return VersionGone("Files of this version are gone: the table was vacuumed since. Ask for a newer one.")
 
 

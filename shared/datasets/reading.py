@@ -2,10 +2,11 @@
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -20,7 +21,7 @@ from .delta import DeltaTables, commit_path, parse_changes
 from .encoding import ENCODERS, json_rows
 from .engine import Engine, Run
 from .errors import Busy, NoSuchDataset, TooMuch, VersionGone
-from .files import FileCache, Source
+from .files import FileCache, Source, files_gone
 from .pipeline import FilterStep, GroupStep, Step, result_columns
 from .pruning import pruned
 from .snapshots import DataFile, Snapshot
@@ -37,6 +38,9 @@ LAYERS: Mapping[str, Classification] = {
 }
 """The layers that have tables, and the access level that a caller needs to know of them."""
 MAX_COMMITS = 1_000
+_LOG_BYTES = 67_108_864
+"""Of the commits that are read for one question: they are in memory at once."""
+_LOOKS_AT_ONCE = 8
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,126}")
 _LOOK_SECONDS = 0.1
 
@@ -85,6 +89,11 @@ class Question:
         """Those of them that this caller sees as nulls."""
         return frozenset(name for name, one in self.shown.items() if one.level > self.level)
 
+    @property
+    def masked(self) -> frozenset[str]:
+        """The table's columns that this caller doesn't see."""
+        return frozenset(name for name, one in self.columns.items() if one.level > self.level)
+
 
 def columns_of(snapshot: Snapshot, *, changes: bool) -> Mapping[str, Column]:
     """The columns that a question begins with: those of changes have one more."""
@@ -93,7 +102,13 @@ def columns_of(snapshot: Snapshot, *, changes: bool) -> Mapping[str, Column]:
 
 
 class Reading:
-    """A question whose files are here; it is asked for a page or for all of it, once."""
+    """A question whose files are here; it is asked for a page or for all of it, once.
+
+    Attributes
+    ----------
+    commits:
+        Of the table's log, which were read to know what changed.
+    """
 
     def __init__(
         self,
@@ -102,7 +117,10 @@ class Reading:
         run: Run,
         executor: ThreadPoolExecutor,
         limits: Limits,
+        *,
+        commits: int = 0,
     ) -> None:
+        self.commits = commits
         self._question = question
         self._scans = scans
         self._run = run
@@ -163,6 +181,7 @@ class Reading:
             question.steps,
             question.shown,
             hidden=question.hidden,
+            unsorted=question.masked,
             order=question.order,
             top=top,
             skip=skip,
@@ -185,7 +204,8 @@ class Datasets:
     Parameters
     ----------
     at_once:
-        Questions that are answered side by side; beyond that callers are asked to come again.
+        Questions that are answered side by side, half of them for one client at most; beyond that callers are asked to
+        come again.
     """
 
     def __init__(self, tables: DeltaTables, source: Source, files: FileCache, engine: Engine, *, at_once: int) -> None:
@@ -194,6 +214,8 @@ class Datasets:
         self._files = files
         self._engine = engine
         self._places = asyncio.Semaphore(at_once)
+        self._of_one = max(at_once // 2, 1)
+        self._taken: Counter[str] = Counter()
         self._executor = ThreadPoolExecutor(at_once, thread_name_prefix="dataset")
 
     async def names(self, level: Classification) -> list[tuple[str, str]]:
@@ -206,8 +228,16 @@ class Datasets:
             if _NAME.fullmatch(name)
         ]
 
-    async def open(self, layer: str, name: str, level: Classification, as_of: int | datetime | None = None) -> Snapshot:
-        """A version of a table.
+    async def open(
+        self,
+        layer: str,
+        name: str,
+        level: Classification,
+        as_of: int | datetime | None = None,
+        *,
+        since: int | None = None,
+    ) -> Snapshot:
+        """A version of a table; with `since`, what changed after that one is to be asked of it.
 
         Raises
         ------
@@ -215,11 +245,16 @@ class Datasets:
         """
         if layer not in LAYERS or level < LAYERS[layer] or not _NAME.fullmatch(name):
             raise NoSuchDataset(f"There is no dataset {layer[:64]}/{name[:64]}.")
-        return await self._tables.snapshot(Layer(layer), name, as_of)
+        return await self._tables.snapshot(Layer(layer), name, as_of, since=since)
 
     @asynccontextmanager
-    async def reading(self, question: Question, limits: Limits) -> AsyncIterator[Reading]:
+    async def reading(self, question: Question, limits: Limits, *, client: str | None = None) -> AsyncIterator[Reading]:
         """Have a question answered; raises before anything is read where it may not be.
+
+        Parameters
+        ----------
+        client:
+            Who asks; None where callers are not checked at all.
 
         Raises
         ------
@@ -229,8 +264,10 @@ class Datasets:
         if self._places.locked():
             raise Busy("As many questions as may be are being answered.")
         async with AsyncExitStack() as stack:
+            if client is not None:
+                stack.enter_context(self._place_of(client))
             await stack.enter_async_context(self._places)
-            files = [chosen(question, found, limits) for found in await self._sets(question)]
+            files = chosen(question, await self._sets(question), limits)
             loop = asyncio.get_running_loop()
             newest = question.snapshot.newest and question.since is None
             local = [
@@ -250,7 +287,21 @@ class Datasets:
                 )
                 for one, here in zip(files, local, strict=True)
             ]
-            yield Reading(question, scans, run, self._executor, limits)
+            commits = 0 if question.since is None else question.snapshot.version - question.since
+            yield Reading(question, scans, run, self._executor, limits, commits=commits)
+
+    @contextmanager
+    def _place_of(self, client: str) -> Iterator[None]:
+        """One of the places that a client may have: the others stay free for everybody else."""
+        if self._taken[client] >= self._of_one:
+            raise Busy(f"{self._of_one} questions of yours are being answered.")
+        self._taken[client] += 1
+        try:
+            yield
+        finally:
+            self._taken[client] -= 1
+            if not self._taken[client]:
+                del self._taken[client]
 
     async def _sets(self, question: Question) -> list[tuple[DataFile, ...]]:
         """The files of a version; or those that came after another one, and those that went."""
@@ -266,14 +317,40 @@ class Datasets:
                 help="Read the rows of a version whole, and its changes from there.",
             )
         commits: list[bytes] = []
+        size = 0
         for version in range(since + 1, snapshot.version + 1):
             commit = await self._source.read(f"{snapshot.path}/{commit_path(version)}")
             if commit is None:
                 raise VersionGone(f"changesSince: the log doesn't reach back to version {since} any more.")
             commits.append(commit)
-        changes = parse_changes(commits, snapshot.columns)
+            size += len(commit)
+            if size > _LOG_BYTES:
+                raise TooMuch(
+                    f"changesSince: the log has more than {_LOG_BYTES} bytes between the versions.",
+                    limit="bytes",
+                    most=_LOG_BYTES,
+                    help="Read the rows of a version whole, and its changes from there.",
+                )
+        loop = asyncio.get_running_loop()
+        changes = await loop.run_in_executor(self._executor, parse_changes, commits, snapshot.columns)
         known = {file.path: file for file in snapshot.files}
-        return [tuple(known.get(file.path, file) for file in changes.added), changes.removed]
+        added = [known.get(file.path, file) for file in changes.added]
+        return [await self._sized(snapshot.path, added), await self._sized(snapshot.path, changes.removed)]
+
+    async def _sized(self, table: str, files: Sequence[DataFile]) -> tuple[DataFile, ...]:
+        """Files with their sizes, which the log needn't say of those that went."""
+        places = asyncio.Semaphore(_LOOKS_AT_ONCE)
+
+        async def sized(file: DataFile) -> DataFile:
+            if file.size > 0:
+                return file
+            async with places:
+                size = await self._source.size(f"{table}/{file.path}")
+            if size is None:
+                raise files_gone()
+            return replace(file, size=size)
+
+        return tuple(await asyncio.gather(*map(sized, files)))
 
     async def close(self) -> None:
         """Let go of threads and copies."""
@@ -305,30 +382,31 @@ def _check_seen(option: str, names: Sequence[str], columns: Mapping[str, Column]
             raise ForbiddenField(f"{option}: you may not see {name}, so you can't ask by it")
 
 
-def chosen(question: Question, files: Sequence[DataFile], limits: Limits) -> tuple[DataFile, ...]:
-    """The files that may have rows of the answer, by the filters before anything is grouped.
+def chosen(question: Question, sets: Sequence[tuple[DataFile, ...]], limits: Limits) -> list[tuple[DataFile, ...]]:
+    """The files of each set that may have rows of the answer, by the filters before anything is grouped.
 
     Raises
     ------
     TooMuch
         They are larger than the caller's questions may read.
     """
-    found = tuple(files)
+    found = list(sets)
     if question.since is None:
         for step in question.steps:
             if isinstance(step, GroupStep):
                 break
-            found = pruned(found, step.term)
-    size = sum(max(file.size, 0) for file in found)
+            found = [pruned(files, step.term, question.columns) for files in found]
+    number = sum(map(len, found))
+    size = sum(max(file.size, 0) for files in found for file in files)
     if size > limits.bytes:
         helps = sorted(name for name, one in question.snapshot.columns.items() if one.partition)
         by = f"by {' or '.join(helps)}, which it is partitioned by" if helps else "by a column that it is sorted by"
         raise TooMuch(
-            f"{len(found)} files of {size} bytes would be read; a question of yours may read {limits.bytes}.",
+            f"{number} files of {size} bytes would be read; a question of yours may read {limits.bytes}.",
             limit="bytes",
             bytes=size,
             most=limits.bytes,
-            files=len(found),
+            files=number,
             help=f"Filter {by}: for example a few days.",
         )
     return found

@@ -78,6 +78,7 @@ def selecting(
     shown: Mapping[str, Column],
     *,
     hidden: Collection[str] = (),
+    unsorted: Collection[str] = (),
     order: Sequence[Field] = (),
     top: int | None = None,
     skip: int = 0,
@@ -94,9 +95,11 @@ def selecting(
         The columns of the answer, of those after `steps`.
     hidden:
         Columns of the answer that come as nulls.
+    unsorted:
+        Columns of the table that the order of rows must tell nothing of.
     """
     building = _Building()
-    with_, last, tie = _steps(building, scans, columns, steps)
+    with_, last, tie = _steps(building, scans, columns, steps, unsorted)
     names = [_null(one) if name in hidden else _quoted(name) for name, one in shown.items()]
     ordered = [f"{_quoted(one.name)} {'DESC NULLS LAST' if one.descending else 'ASC NULLS FIRST'}" for one in order]
     known = {_quoted(one.name) for one in order}
@@ -119,12 +122,16 @@ def counting(scans: Sequence[Scan], columns: Mapping[str, Column], steps: Sequen
 
 
 def _steps(
-    building: _Building, scans: Sequence[Scan], columns: Mapping[str, Column], steps: Sequence[Step]
+    building: _Building,
+    scans: Sequence[Scan],
+    columns: Mapping[str, Column],
+    steps: Sequence[Step],
+    unsorted: Collection[str] = (),
 ) -> tuple[str, str, list[str]]:
     """The common table expressions, the name of the last, and what makes its order whole."""
     tables, tie = list(_base(building, scans, columns)), _LYING
     if len(scans) > 1:
-        tie = list(map(_quoted, columns))
+        tie = [_quoted(name) for name in columns if name not in unsorted]
     for number, step in enumerate(steps, 1):
         before = f"t{number - 1}"
         match step:

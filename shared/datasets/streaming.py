@@ -8,8 +8,8 @@ from contextlib import suppress
 
 __all__ = ["pieces"]
 
-_PATIENCE = 30.0
-"""Seconds that a piece may wait for its reader."""
+_LOOK_SECONDS = 30.0
+"""After which a piece that waits for its reader looks whether there is one."""
 _AHEAD = 4
 """Pieces that are made before they are wanted."""
 
@@ -18,6 +18,8 @@ async def pieces(
     make: Callable[[], Iterator[bytes]], executor: Executor, stop: Callable[[Exception], None]
 ) -> AsyncGenerator[bytes, None]:
     """What `make` yields in a thread; its exception is raised here, behind what it had yielded.
+
+    How long a piece may wait is for the reader to say, which closes this when it has waited enough.
 
     Parameters
     ----------
@@ -28,29 +30,30 @@ async def pieces(
     ready: asyncio.Queue[bytes | None] = asyncio.Queue(_AHEAD)
     left = False
 
-    def put(piece: bytes | None) -> None:
-        if left:
-            raise TimeoutError("nobody reads this any more")
-        waiting = asyncio.run_coroutine_threadsafe(ready.put(piece), loop)
-        try:
-            waiting.result(_PATIENCE)
-        except FutureTimeoutError:
-            waiting.cancel()
-            raise TimeoutError("nobody reads this any more") from None
+    def put(piece: bytes) -> None:
+        waiting = None
+        while not left and not loop.is_closed():
+            waiting = waiting or asyncio.run_coroutine_threadsafe(ready.put(piece), loop)
+            with suppress(FutureTimeoutError):
+                return waiting.result(_LOOK_SECONDS)
+        raise TimeoutError("nobody reads this any more")
 
     def work() -> None:
-        try:
-            for piece in make():
-                if piece:
-                    put(piece)
-        finally:
-            with suppress(TimeoutError):
-                put(None)
+        for piece in make():
+            if piece:
+                put(piece)
+
+    def wake(_: object) -> None:
+        with suppress(asyncio.QueueFull):  # whoever takes the last piece sees then that there is no more
+            ready.put_nowait(None)
 
     working = loop.run_in_executor(executor, work)
+    working.add_done_callback(wake)
     try:
-        while (piece := await ready.get()) is not None:
-            yield piece
+        while not (working.done() and ready.empty()):
+            piece = await ready.get()
+            if piece is not None:
+                yield piece
         await working
     finally:
         left = True

@@ -2,6 +2,7 @@
 
 from .answers import accepted, count_messages, error, internal_error, status_of, success
 from .bodies import (
+    SLOWEST,
     BadBody,
     NamedUpload,
     content_encoding,
@@ -33,6 +34,7 @@ __all__ = [
     "READERS",
     "RECIPIENTS",
     "ROUTE",
+    "SLOWEST",
     "AdaptiveLimit",
     "BadBody",
     "ClassicBridge",

@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from shared.messages import CLOUD_EVENT_TYPE, ErrorCode, InvalidMessage, MessageError
 
 __all__ = [
+    "SLOWEST",
     "BadBody",
     "NamedUpload",
     "content_encoding",

@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any
 
@@ -27,7 +27,14 @@ def row_of(model: type[BaseModel], where: str) -> type[BaseModel]:
 
 
 def feed_of(
-    row: type[BaseModel], table: str, key: str, *, late: Late, types: Mapping[str, str], truncates: bool
+    row: type[BaseModel],
+    table: str,
+    key: str,
+    *,
+    row_key: Sequence[str],
+    late: Late,
+    types: Mapping[str, str],
+    truncates: bool,
 ) -> Feed:
     """The changes of a table, checked.
 
@@ -38,13 +45,18 @@ def feed_of(
     """
     if not re.fullmatch(r"[\x21-\x7e]{1,120}", table):
         raise ValueError(f"the table {table!r}: use 1 to 120 printable characters without spaces")
-    try:
-        ((_, name),) = fields_to(row, key)
-    except (LookupError, ValueError):
-        raise TypeError(f"changes of {table}: {row.__name__} has no field {key!r} for the key") from None
+
+    def spellings(column: str) -> tuple[str, ...]:
+        try:
+            ((_, name),) = fields_to(row, column)
+        except (LookupError, ValueError):
+            raise TypeError(f"changes of {table}: {row.__name__} has no field {column!r} for the key") from None
+        return tuple(dict.fromkeys((column, name, row.model_fields[name].alias or name)))
+
     return Feed(
         table=table,
-        key=tuple(dict.fromkeys((key, name, row.model_fields[name].alias or name))),
+        key=spellings(key),
+        row_key=tuple(map(spellings, row_key)),
         row=row,
         types=dict(types),
         late=Late(late),
@@ -54,20 +66,22 @@ def feed_of(
 
 def in_order(call: Callable[[Any, Any], Awaitable[None]], feed: Feed) -> Callable[[Any, Any], Awaitable[None]]:
     """The handler of a table's changes, which is never given one that is older than what it was given before."""
-    kind = change_event_type(feed.table)
+    table = change_event_type(feed.table)
 
     @wraps(call)
     async def handle(change: Change[Any], work: Any) -> None:
         if change.operation is Operation.TRUNCATE and not feed.truncates:
             raise Reject(f"{feed.table} was truncated, which its handler doesn't take: declare truncates=True")
+        kind = f"{table}#{change.row}" if change.row else table
         last = await work.load(kind, change.key, Applied)
-        if is_late(change, last):
-            if feed.late is Late.DEAD_LETTER:
-                raise Reject(f"a later change of this key of {feed.table} was handled before")
+        late = is_late(change, last)
+        if late and feed.late is Late.DEAD_LETTER:
+            raise Reject(f"a later change of this row of {feed.table} was handled before")
+        if late and change.operation is not Operation.MESSAGE:
             log_event("change late", level=logging.WARNING, table=feed.table, position=change.position)
             return
         await call(change, work)
-        if change.position:
+        if change.position and not late:
             applied = Applied(origin=change.origin, position=change.position, time=change.time)
             await work.save(kind, change.key, applied)
 

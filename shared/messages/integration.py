@@ -216,6 +216,7 @@ class Integration(Declared):
         table: str,
         *,
         key: str,
+        row_key: str | Sequence[str] = (),
         late: Late = Late.SKIP,
         types: Mapping[str, str] | None = None,
         truncates: bool = False,
@@ -232,8 +233,11 @@ class Integration(Declared):
             log, the container for documents of Cosmos DB.
         key:
             The row's field (by its JSON name) that names the aggregate.
+        row_key:
+            The fields of the table's primary key, where several rows share a key: what is late is judged by row. Not
+            needed where every event has its record's key in the property `key`.
         late:
-            What becomes of a change that comes after a later one of its key.
+            What becomes of a change that comes after a later one of its row.
         types:
             Column → Debezium's type, where events come without their schema.
         truncates:
@@ -249,8 +253,10 @@ class Integration(Declared):
 
         def register(call: Call) -> Call:
             row = row_of(model_of(call, self.name), f"{self.name}.{call.__name__}")
-            check_key(row, key)
-            feed = feed_of(row, table, key, late=late, types=types or {}, truncates=truncates)
+            columns = (row_key,) if isinstance(row_key, str) else tuple(row_key)
+            for name in (key, *columns):
+                check_key(row, name)
+            feed = feed_of(row, table, key, row_key=columns, late=late, types=types or {}, truncates=truncates)
             return self._handles(
                 change_event_type(table),
                 "1.0",

@@ -90,8 +90,23 @@ def brought_up(data: Any, chain: Sequence[Upcaster]) -> dict[str, Any]:
         except MessageError:
             raise
         except Exception as error:  # a user's function
-            missing = f".{error.args[0]}" if isinstance(error, KeyError) and error.args else ""
+            missing = f".{name}" if (name := _lacking(error, data, step)) else ""
             reason = "must be given" if missing else f"can't be brought from version {step.version} to {step.to}"
             finding = {"field": f"data{missing}", "message": reason}
             raise InvalidMessage(f"data{missing}: {reason}", details={"errors": [finding], "count": 1}) from error
     return dict(data)
+
+
+def _lacking(error: Exception, data: Any, step: Upcaster) -> str:
+    """The field that a step looked for in vain; empty for any other key, which may be a value of somebody's data.
+
+    Without a model of the earlier version, a field is what the step's own code names.
+    """
+    name = error.args[0] if isinstance(error, KeyError) and error.args else None
+    if not isinstance(name, str) or not isinstance(data, dict) or name in data:
+        return ""
+    if step.model is None:
+        known = name in getattr(getattr(step.call, "__code__", None), "co_consts", ())
+    else:
+        known = any(name in (field, info.alias) for field, info in step.model.model_fields.items())
+    return name if known else ""

@@ -5,14 +5,14 @@ when everything up to it is sent; the slot is advanced to what is written.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 
 from shared.resilience import SharedRow, Snapshot
 from shared.telemetry import log_event
 
-from .errors import SlotInUse, SlotLost, SlotMoved
+from .errors import DecodingTooSlow, SlotInUse, SlotLost, SlotMoved
 from .progress import Progress, TableRead, lsn_text
 from .server import PEEK_CHANGES, Page, Session
 from .stream import ChangeRecord, ChangeStream, Database, row_change
@@ -55,6 +55,10 @@ class Capturing:
         Seconds of the run.
     follow:
         Wait for changes until the time is up; without, end at the end of the log.
+    named:
+        By table, the spellings of the column that names the aggregate of its changes; see `Session.keys`.
+    handles:
+        Whether messages with a prefix are handled: others are passed over.
     """
 
     source: str
@@ -68,6 +72,8 @@ class Capturing:
     slot: str
     publication: str
     follow: bool = True
+    named: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    handles: Callable[[str], bool] = lambda prefix: True
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
     def __post_init__(self) -> None:
@@ -76,6 +82,7 @@ class Capturing:
         self._described = Database(source=self.source, name=self.database, keys={})
         self._unknown: set[str] = set()
         self._at_end = False
+        self._is_fresh = True
 
     async def run(self) -> bool:
         """Capture what is new; True says that the time was over before the end.
@@ -97,7 +104,7 @@ class Capturing:
         """See that publication and slot are there and ours, and know how far it has come."""
         self._snapshot = await self.row.read()
         self._progress = Progress.of(self._snapshot.values)
-        keys = await session.keys(self.tables)
+        keys = await session.keys(self.tables, self.named)
         slot = await session.slot(self.slot)
         if self._progress.begun and slot is None:
             raise SlotLost(
@@ -107,7 +114,9 @@ class Capturing:
         if not self._progress.begun and slot is not None and slot.status == "lost":
             await session.drop_slot(self.slot)
             slot = None
+        await self._forget(await session.published(self.publication))  # before they are published anew
         await session.publish(self.publication, self.tables, create=slot is None)
+        is_new = slot is None
         if slot is None:
             await session.create_slot(self.slot)
             slot = await session.slot(self.slot)
@@ -124,18 +133,71 @@ class Capturing:
                 "far it was advanced here: somebody else moved it or made it anew, and changes are missing. Reset the "
                 "capture, which reads the tables anew"
             )
-        self._described = Database(source=self.source, name=self.database, keys=keys, types=await session.types())
+        reached = max(self._progress.upto, self._progress.position.lsn)
+        if (flushed := await session.flushed()) < reached:
+            raise SlotMoved(
+                f"the server's log ends at {lsn_text(flushed)}, and {lsn_text(reached)} is how far it was captured: it "
+                "is another server, or one that lacked the end of the log when it took over. Reset the capture, which "
+                "reads the tables anew"
+            )
+        await self._note_new(session, is_new_slot=is_new)
+        self._described = Database(
+            source=self.source, name=self.database, keys=keys, types=await session.types(), handles=self.handles
+        )
+
+    async def _forget(self, published: Mapping[str, str] | None) -> None:
+        """Forget what was read of tables of which the log may lack changes since then, so that they are read anew.
+
+        That is one that isn't captured now: the slot goes on without it. And one that was made anew or wasn't published
+        for a time; a publication that is away as a whole may get its name back.
+        """
+        kept = {
+            table: read
+            for table, read in self._progress.tables.items()
+            if table in self.tables and (published is None or published.get(table) == read.identity)
+        }
+        if gone := sorted(self._progress.tables.keys() - kept.keys()):
+            await self._write(replace(self._progress, tables=kept))
+            log_event("tables to be read anew", level=30, source=self.source, tables=", ".join(gone))
+
+    async def _note_new(self, session: Session, *, is_new_slot: bool) -> None:
+        """Note which tables are new, and which transactions may have changed them before they were published."""
+        new = [table for table in self.tables if table not in self._progress.tables]
+        if not new:
+            return
+        published = await session.published(self.publication) or {}
+        after = await session.next_transaction()  # later than whatever published them
+        tables = {
+            # making a slot has waited for those that were open then
+            table: TableRead(identity=published.get(table, ""), after=0 if is_new_slot else after)
+            for table in new
+        }
+        await self._write(replace(self._progress, tables={**self._progress.tables, **tables}))
+
+    async def _is_settled(self, session: Session, table: str, after: int) -> bool:
+        """Wait until the transactions before this one have ended; False where the time was over before."""
+        is_logged = False
+        while await session.oldest_open() < after:
+            if not is_logged:
+                log_event("table waits for open transactions", source=self.source, table=table)
+                is_logged = True
+            if not self.follow or self.time_left() < SPARE:
+                return False
+            await self.sleep(LOOK_AGAIN)
+        return True
 
     async def _read_tables(self, session: Session) -> bool:
         """Read the tables that weren't yet; True where the time was over before the end."""
         for table in self.tables:
-            read = self._progress.tables.get(table)
-            if read is not None and read.done:
+            read = self._progress.tables[table]
+            if read.done:
                 continue
+            if not read.snapshot and not await self._is_settled(session, table, read.after):
+                return True
             page = await session.page(self.publication, table, self._described.keys[table])
             async with session.snapshot() as taken:
-                if read is None:  # known before a row is sent: what goes from then on comes with the stream
-                    read = TableRead(snapshot=taken.text, lsn=taken.lsn, at=taken.at)
+                if not read.snapshot:  # known before a row is sent: what goes from then on comes with the stream
+                    read = replace(read, snapshot=taken.text, lsn=taken.lsn, at=taken.at)
                     await self._write(self._progress.with_table(table, read))
                 if await self._read_table(session, page, read):
                     return True
@@ -161,6 +223,7 @@ class Capturing:
                     change = row_change(self._described, page.table, number, self._progress.begun, read.at, values)
                     records.append(change)
                 await self.send(records)
+                self._is_fresh = False
                 last = tuple(str(text) for text in rows[-1][len(names) :])
                 read = replace(read, last=last, rows=read.rows + len(records))
                 await self._write(self._progress.with_table(page.table, read))
@@ -174,10 +237,16 @@ class Capturing:
         seen = {name: self._progress.tables[name].visibility for name in self.tables}
         self._described = replace(self._described, seen=seen)
         looked, advanced = -1, self._now()
-        while self.time_left() >= SPARE:
+        while (left := self.time_left()) >= SPARE:
             flushed = await session.flushed()
             if flushed != looked:
-                is_over, sent = await self._look(session, flushed)
+                try:
+                    is_over, sent = await self._look(session, flushed, left)
+                except DecodingTooSlow:
+                    if self._is_fresh:
+                        raise
+                    return True  # a run that has all of its time may do it
+                self._is_fresh = False
                 if is_over:
                     return True
                 if sent or self._now() - advanced >= IDLE_ADVANCE or not self.follow:
@@ -191,13 +260,13 @@ class Capturing:
             await self.sleep(LOOK_AGAIN)
         return True
 
-    async def _look(self, session: Session, flushed: int) -> tuple[bool, bool]:
+    async def _look(self, session: Session, flushed: int, seconds: float) -> tuple[bool, bool]:
         """Send what the slot has; whether the time was over before its end, and whether anything was sent."""
         before = self._progress.position
         stream = ChangeStream(self._described, before)
         waiting: list[ChangeRecord] = []
         messages = size = 0
-        async with aclosing(session.peek(self.slot, self.publication)) as portions:
+        async with aclosing(session.peek(self.slot, self.publication, seconds)) as portions:
             async for portion in portions:
                 messages += len(portion)
                 for lsn, data in portion:
@@ -208,6 +277,10 @@ class Capturing:
                         waiting, size = [], 0
                         if self.time_left() < SPARE:
                             return True, True
+                if self.time_left() < SPARE:  # also while it passes over what was sent before, or isn't captured
+                    if waiting:
+                        await self._sent(waiting)
+                    return True, self._progress.position != before
         if waiting:
             await self._sent(waiting)
         self._tell_unknown(stream.unread)

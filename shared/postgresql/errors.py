@@ -3,6 +3,7 @@
 CaptureError
 ├── MalformedOutput        bytes that pgoutput doesn't write
 ├── SourceUnavailable      the server doesn't answer, or ended the session: the next run goes on
+│   └── DecodingTooSlow    the server needs longer for a look at the slot than the run has
 ├── SlotInUse              another instance reads the slot at this moment
 ├── SlotLost               the slot was dropped, or its log removed: changes are missing
 ├── SlotMoved              somebody else advanced the slot, or made it anew: changes are missing
@@ -12,6 +13,7 @@ CaptureError
 
 __all__ = [
     "CaptureError",
+    "DecodingTooSlow",
     "MalformedOutput",
     "PublicationMissing",
     "SlotInUse",
@@ -32,6 +34,10 @@ class MalformedOutput(CaptureError):
 
 class SourceUnavailable(CaptureError):
     """The server can't be reached, or it ended the session; nothing is lost, and the next run goes on."""
+
+
+class DecodingTooSlow(SourceUnavailable):
+    """The server didn't decode the log in the seconds that the run had left."""
 
 
 class SlotInUse(CaptureError):

@@ -23,14 +23,22 @@ class TableRead:
         The key of the last row that was sent, as text; None before the first.
     rows:
         How many were sent.
+    identity:
+        Which table it was, in which membership of the publication (`Session.published`): of another one the log may
+        lack changes, so that it is read anew.
+    after:
+        The number of the first transaction that the snapshot needn't wait for: those before it may have changed the
+        table before it was published, which the log doesn't tell. The snapshot is empty until it was taken.
     """
 
-    snapshot: str
-    lsn: int
-    at: int
+    snapshot: str = ""
+    lsn: int = 0
+    at: int = 0
     last: tuple[str, ...] | None = None
     rows: int = 0
     done: bool = False
+    identity: str = ""
+    after: int = 0
 
     @property
     def visibility(self) -> Visibility:
@@ -68,6 +76,8 @@ class Progress:
                 last=None if one["last"] is None else tuple(one["last"]),
                 rows=one["rows"],
                 done=one["done"],
+                identity=one.get("identity", ""),
+                after=one.get("after", 0),
             )
             for name, one in json.loads(values.get("tables") or "{}").items()
         }
@@ -88,6 +98,8 @@ class Progress:
                 "last": one.last,
                 "rows": one.rows,
                 "done": one.done,
+                "identity": one.identity,
+                "after": one.after,
             }
             for name, one in self.tables.items()
         }

@@ -6,9 +6,11 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from . import queries
 from .address import ServerAddress
 from .errors import (
     CaptureError,
+    DecodingTooSlow,
     PublicationMissing,
     SlotInUse,
     SlotLost,
@@ -23,7 +25,8 @@ __all__ = ["PEEK_CHANGES", "Page", "Session", "SlotState", "SnapshotTaken", "ope
 
 PEEK_CHANGES = 20_000
 """Changes of one look, which ends at the commit behind them: so much the server keeps for it."""
-_FETCH_ROWS = 2_000
+_FETCH_ROWS = 200
+"""At most: nobody knows how large the next rows are, and of the largest common ones, 1 MB, this is 200 MB."""
 _FETCH_BYTES = 4 << 20
 _CONNECT_SECONDS = 10.0
 _SLOT_SECONDS = 30
@@ -95,22 +98,29 @@ class Session:
         """The end of the log that is safe on the server's disk."""
         return int(await self._value("select pg_current_wal_flush_lsn()"))
 
-    async def keys(self, tables: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    async def keys(
+        self, tables: Sequence[str], named: Mapping[str, Sequence[str]] | None = None
+    ) -> dict[str, tuple[str, ...]]:
         """The tables' keys, once server and tables are fit to be captured.
+
+        Parameters
+        ----------
+        named:
+            By table, the spellings of the column that names the aggregate: each change must tell it, a deletion too.
 
         Raises
         ------
         UnfitSource
             Names every reason.
         """
-        rows = await self._rows(_TABLES, list(tables))
+        rows = await self._rows(queries.TABLES, list(tables))
         found = {row["name"]: row for row in rows}
         wrong = [
             *await self._unfit_server(),
             *(f"{name}: there is no such table" for name in tables if name not in found),
         ]
         for name, row in found.items():
-            wrong += [f"{name}: {reason}" for reason in _unfit_table(row)]
+            wrong += [f"{name}: {reason}" for reason in _unfit_table(row, (named or {}).get(name))]
         if wrong:
             raise UnfitSource("; ".join(wrong))
         return {name: tuple(row["key"]) for name, row in found.items()}
@@ -127,7 +137,23 @@ class Session:
 
     async def types(self) -> dict[int, tuple[str, int]]:
         """The database's own types, as `converter` takes them."""
-        return {oid: (kind, other) for oid, kind, other in await self._rows(_TYPES)}
+        return {oid: (kind, other) for oid, kind, other in await self._rows(queries.TYPES)}
+
+    async def published(self, publication: str) -> dict[str, str] | None:
+        """The tables of the publication, and which each is, in which membership; None where there is no publication.
+
+        It is another text after the table was made anew, or taken out and added again.
+        """
+        rows = await self._rows(queries.PUBLISHED, publication)
+        return {row["name"]: row["identity"] for row in rows if row["name"] is not None} if rows else None
+
+    async def oldest_open(self) -> int:
+        """The number of the first transaction that is still open and writes; of the next one where there is none."""
+        return int(await self._value("select pg_snapshot_xmin(pg_current_snapshot())::text"))
+
+    async def next_transaction(self) -> int:
+        """A number that is greater than that of every transaction that writes at this moment."""
+        return int(await self._value("select pg_current_xact_id()::text"))
 
     async def publish(self, publication: str, tables: Sequence[str], *, create: bool) -> None:
         """See that the publication has these tables.
@@ -141,7 +167,7 @@ class Session:
         ------
         PublicationMissing, UnfitSource
         """
-        row = await self._row(_PUBLICATION, publication)
+        row = await self._row(queries.PUBLICATION, publication, list(tables))
         listed = ", ".join(_quoted(one) for one in sorted(tables))
         if row is None:
             if not create:
@@ -158,6 +184,12 @@ class Session:
             )
         if not row["every"]:
             raise UnfitSource(f"the publication {publication} must publish insert, update, delete and truncate")
+        if row["partitioned"] and not row["pubviaroot"]:
+            raise UnfitSource(
+                f"the publication {publication} tells changes of {', '.join(row['partitioned'])} under the names of "
+                "partitions, so have its owner do this: "
+                f"alter publication {publication} set (publish_via_partition_root)"
+            )
         if lacking := sorted(set(tables) - set(row["tables"])):
             await self._define(f"alter publication {publication} add table {', '.join(map(_quoted, lacking))}")
 
@@ -178,7 +210,7 @@ class Session:
         UnfitSource
             It is another plug-in's, another database's, or temporary.
         """
-        row = await self._row(_SLOT, name)
+        row = await self._row(queries.SLOT, name)
         if row is None:
             return None
         if not row["fit"]:
@@ -215,23 +247,38 @@ class Session:
             lsn,
         )
 
-    async def peek(self, slot: str, publication: str) -> AsyncGenerator[list[tuple[int, bytes]], None]:
+    async def peek(self, slot: str, publication: str, seconds: float) -> AsyncGenerator[list[tuple[int, bytes]], None]:
         """What the slot has, in portions of a few megabytes: pairs of LSN and message. Nothing is taken from it.
 
         It ends behind the transaction with the `PEEK_CHANGES`th message, or at the end of the log.
+
+        Raises
+        ------
+        DecodingTooSlow
+            The server needs longer than so many seconds until it has all of that.
         """
+        from asyncpg import QueryCanceledError
+
         with _named(slot):
-            async with self._connection.transaction():
-                cursor = await self._connection.cursor(_PEEK, slot, PEEK_CHANGES, publication)
-                count = 1
-                while rows := await cursor.fetch(count):
-                    portion = [(row[0], row[1]) for row in rows]
-                    yield portion
-                    count = _next(count, sum(len(data) for _, data in portion))
+            try:
+                async with self._connection.transaction():
+                    await self._connection.execute(f"set local statement_timeout = {max(1, int(seconds * 1000))}")
+                    cursor = await self._connection.cursor(queries.PEEK, slot, PEEK_CHANGES, publication)
+                    count = 1
+                    while rows := await cursor.fetch(count):
+                        portion = [(row[0], row[1]) for row in rows]
+                        yield portion
+                        count = _next(count, sum(len(data) for _, data in portion))
+            except QueryCanceledError as error:
+                raise DecodingTooSlow(
+                    f"{slot}: the server didn't decode the log within the {seconds:.0f} seconds of the run. A "
+                    "transaction that is always too large for it stops the capture: reset it, which reads the tables "
+                    "anew"
+                ) from error
 
     async def page(self, publication: str, table: str, key: Sequence[str]) -> Page:
         """How a table is read: the columns and rows that the publication has, in the order of its key."""
-        row = await self._row(_PAGE, publication, table, list(key))
+        row = await self._row(queries.PAGE, publication, table, list(key))
         if row is None:
             raise PublicationMissing(f"the publication {publication} has no table {table}")
         return Page(
@@ -375,7 +422,7 @@ def _output(column: str) -> str:
     return f"case when {name} is distinct from null then format('%s', {name}) end"
 
 
-def _unfit_table(row: Mapping[str, Any]) -> list[str]:
+def _unfit_table(row: Mapping[str, Any], named: Sequence[str] | None) -> list[str]:
     wrong = []
     if row["relkind"] not in ("r", "p"):
         wrong.append("it is no table")
@@ -388,65 +435,11 @@ def _unfit_table(row: Mapping[str, Any]) -> list[str]:
             "it has no key, so that updates would fail in its application: give it a primary key, or "
             "`replica identity using index` of a unique one"
         )
+    if named and row["key"] and not set(named) & set(row["columns"] if row["whole"] else row["key"]):
+        wrong.append(
+            f"no column of its key is {named[0]}, by which its changes are handled, so that a deletion doesn't tell "
+            "it: it needs REPLICA IDENTITY FULL, and that column"
+        )
     if not row["readable"]:
         wrong.append("the user may not select from it")
     return wrong
-
-
-_PEEK = """
-select lsn, data from pg_logical_slot_peek_binary_changes(
-    $1, null, $2, 'proto_version', '1', 'publication_names', $3, 'messages', 'true'
-)
-"""
-_TABLES = """
-select n.nspname || '.' || c.relname as name, c.relkind::text, c.relpersistence::text,
-    c.relreplident = 'n' or exists (
-        select from pg_partition_tree(c.oid) t join pg_class p on p.oid = t.relid where p.relreplident = 'n'
-    ) as nothing,
-    has_table_privilege(c.oid, 'select') as readable,
-    array(
-        select a.attname::text
-        from pg_index i cross join unnest(i.indkey) with ordinality k(number, place)
-        join pg_attribute a on a.attrelid = c.oid and a.attnum = k.number
-        where i.indrelid = c.oid and (case when c.relreplident = 'i' then i.indisreplident else i.indisprimary end)
-        order by k.place
-    ) as key
-from pg_class c join pg_namespace n on n.oid = c.relnamespace
-where n.nspname || '.' || c.relname = any($1::text[])
-"""
-_TYPES = """
-select oid::bigint,
-    case when typelem <> 0 and typlen = -1 and typcategory = 'A' then 'array'
-         when typtype = 'd' then 'domain' when typtype = 'e' then 'enum' else '' end as kind,
-    case when typtype = 'd' then typbasetype else typelem end::bigint as other
-from pg_type where oid >= 16384 and typtype in ('b', 'd', 'e')
-    and (typtype <> 'b' or (typelem <> 0 and typlen = -1 and typcategory = 'A'))
-"""
-_PUBLICATION = """
-select p.puballtables, p.pubinsert and p.pubupdate and p.pubdelete and p.pubtruncate as every,
-    array(select schemaname || '.' || tablename from pg_publication_tables t where t.pubname = p.pubname) as tables
-from pg_publication p where p.pubname = $1
-"""
-_SLOT = """
-select confirmed_flush_lsn, wal_status, pg_wal_lsn_diff(pg_current_wal_flush_lsn(), confirmed_flush_lsn) as lag,
-    pg_wal_lsn_diff(pg_current_wal_flush_lsn(), restart_lsn) as kept,
-    plugin is not distinct from 'pgoutput' and database = current_database() and not temporary as fit
-from pg_replication_slots where slot_name = $1
-"""
-_PAGE = """
-select t.rowfilter,
-    array(
-        select row(a.attname::text, a.atttypid::bigint)
-        from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
-            and (t.attnames is null or a.attname = any(t.attnames))
-        order by a.attnum
-    ) as columns,
-    array(
-        select row(a.attname::text, format_type(a.atttypid, a.atttypmod))
-        from unnest($3::text[]) with ordinality k(name, place)
-        join pg_attribute a on a.attrelid = c.oid and a.attname = k.name order by k.place
-    ) as keys
-from pg_publication_tables t join pg_namespace n on n.nspname = t.schemaname
-join pg_class c on c.relnamespace = n.oid and c.relname = t.tablename
-where t.pubname = $1 and t.schemaname || '.' || t.tablename = $2
-"""

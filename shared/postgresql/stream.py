@@ -5,7 +5,7 @@ position. The same log gives the same changes, byte for byte, whoever reads it a
 """
 
 import base64
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -52,7 +52,8 @@ class Position(NamedTuple):
     lsn:
         Of the commit record of its transaction; of the message itself where it is outside of any.
     number:
-        Its number in the transaction, from 1; 0 outside of any.
+        Its number in the transaction, from 1; 0 outside of any. What isn't captured has numbers too, so that they are
+        the same whatever is captured; an update that tells of the old row has two, since it may become two changes.
     """
 
     lsn: int = 0
@@ -131,6 +132,8 @@ class Database:
         The types that aren't the server's own; see `converter`.
     seen:
         By table, what was read of it before the stream: the stream's changes that this has are passed over.
+    handles:
+        Whether messages with a prefix are reported: any extension may write some.
     """
 
     source: str
@@ -138,6 +141,7 @@ class Database:
     keys: Mapping[str, tuple[str, ...]]
     types: Mapping[int, tuple[str, int]] = field(default_factory=dict)
     seen: Mapping[str, Visibility] = field(default_factory=dict)
+    handles: Callable[[str], bool] = lambda prefix: True
 
 
 class _Table:
@@ -236,17 +240,20 @@ class ChangeStream:
             case Relation() as relation:
                 table = self._tables[relation.oid] = _Table(relation, self._database)
             case Insert(oid, new):
+                self._index += 1
                 table = self._table(oid)
                 if table.captured:
                     yield from self._row(table, "c", lsn, None, table.values(new))
             case Update() as update:
                 yield from self._update(update, lsn)
             case Delete(oid, kind, old):
+                self._index += 1
                 table = self._table(oid)
                 if table.captured:
                     yield from self._row(table, "d", lsn, self._old(table, kind, old), None)
             case Truncate() as truncate:
                 for oid in truncate.relations:
+                    self._index += 1
                     table = self._table(oid)
                     if table.captured:
                         yield from self._row(table, "t", lsn, None, None)
@@ -274,25 +281,31 @@ class ChangeStream:
     def _update(self, update: Update, lsn: int) -> Iterator[ChangeRecord]:
         """An update; one of a key is a deletion under the old and an insertion under the new one."""
         table = self._table(update.relation)
+        self._index += 1 if update.old is None else 2
         if not table.captured:
             return
         before = None if update.old is None else self._old(table, update.old_kind, update.old)
         after = table.values(update.new, update.old if update.old_kind == "O" else None)
         if before is not None and all(name in before for name in table.key) and _differ(table.key, before, after):
-            yield from self._row(table, "d", lsn, before, None)
+            yield from self._row(table, "d", lsn, before, None, self._index - 1)
             yield from self._row(table, "c", lsn, None, after)
         else:
             yield from self._row(table, "u", lsn, before, after)
 
     def _row(
-        self, table: _Table, op: str, lsn: int, before: dict[str, Any] | None, after: dict[str, Any] | None
+        self,
+        table: _Table,
+        op: str,
+        lsn: int,
+        before: dict[str, Any] | None,
+        after: dict[str, Any] | None,
+        number: int | None = None,
     ) -> Iterator[ChangeRecord]:
         begin = self._transaction
         if begin is None:
             raise MalformedOutput(f"a row of {table.name} outside of a transaction")
-        self._index += 1
         order = self._orders[table.name] = self._orders.get(table.name, 0) + 1
-        position = Position(begin.commit_lsn, self._index)
+        position = Position(begin.commit_lsn, self._index if number is None else number)
         if position <= self._after:
             return
         seen = self._database.seen.get(table.name)
@@ -313,7 +326,7 @@ class ChangeStream:
             "ts_ms": source["ts_ms"],
             "transaction": {
                 "id": f"{begin.xid}:{begin.commit_lsn}",
-                "total_order": self._index,
+                "total_order": position.number,
                 "data_collection_order": order,
             },
         }
@@ -334,7 +347,7 @@ class ChangeStream:
         else:
             position, transaction = Position(message.lsn), None
             source = {**_source(self._database, None, None), "sequence": f'["{message.lsn}","{message.lsn}"]'}
-        if position <= self._after:
+        if position <= self._after or not self._database.handles(message.prefix):
             return
         content = base64.b64encode(message.content).decode()
         value = {

@@ -67,7 +67,7 @@ async def commits(read: LogReader, first: int, last: int, *, rows: bool, change_
             text = await waiting.pop(0)
             if text is None:
                 raise BadQuestion(f"The table's log doesn't have version {version} any more.")
-            yield _commit(version, text, rows=rows, change_feed=change_feed)
+            yield await asyncio.to_thread(_commit, version, text, rows=rows, change_feed=change_feed)
     finally:
         for task in waiting:
             task.cancel()
@@ -120,7 +120,7 @@ async def version_at(read: LogReader, at: datetime, last: int, *, after: bool) -
     while low <= high:
         middle = (low + high) // 2
         text = await read(middle)
-        stamp = float("-inf") if text is None else _stamp(text)
+        stamp = float("-inf") if text is None else await asyncio.to_thread(_stamp, text)
         if stamp < asked or (not after and stamp == asked):
             low = middle + 1
         else:

@@ -7,14 +7,18 @@ keeps the file. A file is left out only where no row of it can be true.
 import json
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, NamedTuple
 
-__all__ = ["ColumnRange", "Predicate", "json_predicate", "sql_predicate"]
+__all__ = ["ColumnRange", "Predicate", "json_predicate", "sql_predicate", "understood"]
 
 _DEEPEST, _LONGEST = 40, 65_536
+_LONGEST_SQL = 1_024
+MOST_HINTS = 100
+MOST_STEPS = 3_000_000
+"""Of all hints together on all files: about two seconds. Hints that would need more are left out."""
 _STATS_STEP = timedelta(milliseconds=1)
 """The log cuts timestamps to milliseconds."""
 
@@ -58,9 +62,16 @@ _Test = Callable[[Columns], _May]
 
 @dataclass(frozen=True, slots=True)
 class Predicate:
-    """A hint that was understood, as far as it was."""
+    """A hint that was understood, as far as it was.
+
+    Attributes
+    ----------
+    steps:
+        What it costs on one file, at most: its nodes.
+    """
 
     test: _Test
+    steps: int
 
     def keeps(self, columns: Columns) -> bool:
         """Whether a file with these columns, by names in lower case, may have a row for which it is true."""
@@ -70,15 +81,16 @@ class Predicate:
 def json_predicate(text: str) -> Predicate | None:
     """A `jsonPredicateHints`; None where it isn't one."""
     try:
-        return Predicate(_node(json.loads(text), 0)) if len(text) <= _LONGEST else None
+        return Predicate(_node(json.loads(text), 0), text.count("{")) if len(text) <= _LONGEST else None
     except (ValueError, TypeError, LookupError, AttributeError, RecursionError, OverflowError):
         return None
 
 
 _SQL = re.compile(
-    r"\s*\(*\s*`?(?P<name>\w+)`?\s*(?P<op><=|>=|<>|!=|=|<|>)\s*(?P<value>'[^']*'|-?\d+(?:\.\d+)?|true|false)\s*\)*\s*",
+    r"[\s(]*`?(?P<name>\w+)`?\s*(?P<op><=|>=|<>|!=|=|<|>)\s*(?P<value>'[^']*'|-?\d+(?:\.\d+)?|true|false)[\s)]*",
     re.IGNORECASE,
 )
+"""No two repetitions of the same signs beside each other: what doesn't match is known in linear time."""
 _SQL_OPS = {"=": "equal", "<": "lessThan", "<=": "lessThanOrEqual", ">": "greaterThan", ">=": "greaterThanOrEqual"}
 
 
@@ -90,7 +102,7 @@ def sql_predicate(text: str, types: Mapping[str, str]) -> Predicate | None:
     types:
         The table's columns by names in lower case, with their types as the schema has them.
     """
-    found = _SQL.fullmatch(text)
+    found = _SQL.fullmatch(text) if len(text) <= _LONGEST_SQL else None
     if found is None or found["op"] not in _SQL_OPS or (kind := types.get(found["name"].lower())) is None:
         return None
     value = found["value"].strip("'")
@@ -102,6 +114,18 @@ def sql_predicate(text: str, types: Mapping[str, str]) -> Predicate | None:
         ],
     }
     return json_predicate(json.dumps(tree))
+
+
+def understood(hints: Sequence[str], json_hint: str | None, types: Mapping[str, str], *, files: int) -> list[Predicate]:
+    """The hints that can be used on so many files: those beyond the bounds are left out, as they are best effort."""
+    found = [] if json_hint is None else [json_predicate(json_hint)]
+    found += [sql_predicate(one, types) for one in hints[:MOST_HINTS]]
+    steps, used = 0, []
+    for one in found:
+        if one is not None and (steps + one.steps) * files <= MOST_STEPS:
+            steps += one.steps
+            used.append(one)
+    return used
 
 
 def _node(node: Any, depth: int) -> _Test:

@@ -7,16 +7,16 @@ import asyncio
 import hashlib
 import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from shared.classification import Classification
 from shared.datasets import ColumnLevel
 
-from .changes import Commit, LogReader, commits, version_at
+from .changes import Change, Commit, LogReader, commits, version_at
 from .errors import BadQuestion
-from .predicates import Predicate, json_predicate, sql_predicate
+from .predicates import understood
 from .shares import SharedTable
 from .snapshots import SharedFile, Snapshot, check_schema, read_snapshot, require_shareable
 
@@ -141,7 +141,7 @@ class SharingServer:
 
     async def version(self, table: SharedTable, level: Classification, *, since: datetime | None = None) -> int:
         """The table's last version, or the first at a time or later; raises SharingError."""
-        snapshot = await self._snapshot(table, level, files=False)
+        snapshot = await self._snapshot(table, level)
         if since is None:
             return snapshot.version
         return await version_at(self._lake.log(table.schema, table.name), since, snapshot.version, after=True)
@@ -160,19 +160,19 @@ class SharingServer:
 
     async def query(self, table: SharedTable, level: Classification, asked: TableQuery) -> Answer:
         """The files of the table that may have what is asked for; raises SharingError."""
-        snapshot = await self._snapshot(table, level, version=asked.version, timestamp=asked.timestamp, files=True)
-        files, more = _page(_chosen(snapshot, asked), asked)
+        snapshot = await self._snapshot(table, level, version=asked.version, timestamp=asked.timestamp, asked=asked)
+        files, more = _page(snapshot.files, asked)
         link, ends = await self._links(table, snapshot)
         lines = ({"file": _file(one, link, ends)} for one in files)
         return Answer(snapshot.version, _batches(_head(snapshot), lines), len(files), more, ends)
 
     async def changes(self, table: SharedTable, level: Classification, asked: ChangesAsked) -> Answer:
         """What commits changed: files added and removed, or those in which a commit says what; raises SharingError."""
-        snapshot = await self._snapshot(table, level, files=False)
+        snapshot = await self._snapshot(table, level)
         log = self._lake.log(table.schema, table.name)
         first, last = await _between(log, asked, snapshot.version)
-        link, ends = await self._links(table, snapshot)
-        found: list[dict[str, Any]] = []
+        await self._check_before(table, level, first)
+        found: list[tuple[Commit, Change | None]] = []
         files = 0
         async for commit in _bounded(
             commits(log, first, last, rows=asked.rows, change_feed=snapshot.has_change_feed), _READING_SECONDS
@@ -183,9 +183,29 @@ class SharingServer:
             if commit.metadata is not None:
                 check_schema(commit.metadata["schemaString"], level, self._levels(table.schema, table.name))
                 if asked.history and commit.version > first:
-                    found.append({"metaData": _historical(commit)})
-            found += [_changed(one, commit, link, ends) for one in commit.changes]
-        return Answer(first, _batches(_head(snapshot), iter(found)), files, None, ends)
+                    found.append((commit, None))
+            found += [(commit, one) for one in commit.changes]
+        link, ends = await self._links(table, snapshot)
+        lines = (
+            {"metaData": _historical(commit)} if change is None else _changed(change, commit, link, ends)
+            for commit, change in found
+        )
+        return Answer(first, _batches(_head(snapshot), lines), files, None, ends)
+
+    async def _check_before(self, table: SharedTable, level: Classification, first: int) -> None:
+        """Raise SharingError unless the level may see the columns that the table has when a version begins.
+
+        The commits from there on add files with these columns, and remove some, until one sets others.
+        """
+        if first == 0:  # it sets the columns itself
+            return
+        try:
+            await self._snapshot(table, level, version=first - 1)
+        except BadQuestion:
+            raise BadQuestion(
+                f"The table's log doesn't have version {first - 1} any more, whose columns decide whether what was "
+                "changed after it may be seen: begin with a later version."
+            ) from None
 
     async def _snapshot(
         self,
@@ -194,17 +214,16 @@ class SharingServer:
         *,
         version: int | None = None,
         timestamp: datetime | None = None,
-        files: bool = False,
+        asked: TableQuery | None = None,
     ) -> Snapshot:
+        """The table at a version, with the files in which there may be what is asked for."""
         if timestamp is not None:
             last = await self._snapshot(table, level)
             log = self._lake.log(table.schema, table.name)
             version = await version_at(log, timestamp, last.version, after=False)
 
         async with asyncio.timeout(_READING_SECONDS):
-            snapshot = await self._lake.read(
-                table.schema, table.name, lambda opened: read_snapshot(opened, version, files=files)
-            )
+            snapshot = await self._lake.read(table.schema, table.name, lambda opened: _chosen(opened, version, asked))
         require_shareable(snapshot, level, self._levels(table.schema, table.name))
         return snapshot
 
@@ -236,13 +255,14 @@ async def _between(log: LogReader, asked: ChangesAsked, last: int) -> tuple[int,
     return first, last if end is None else min(end, last)
 
 
-def _chosen(snapshot: Snapshot, asked: TableQuery) -> list[SharedFile]:
-    """Without the files in which nothing can be what is asked for."""
-    types = snapshot.types()
-    hints: list[Predicate | None] = [sql_predicate(one, types) for one in asked.hints]
-    hints.append(None if asked.json_hint is None else json_predicate(asked.json_hint))
-    known = [one for one in hints if one is not None]
-    return [one for one in snapshot.files if all(hint.keeps(one.columns) for hint in known)]
+def _chosen(opened: "DeltaTable", version: int | None, asked: TableQuery | None) -> Snapshot:
+    """Without the files in which nothing can be what is asked for; with none where none are asked for."""
+    snapshot = read_snapshot(opened, version, files=asked is not None)
+    if asked is None or (not asked.hints and asked.json_hint is None):
+        return snapshot
+    hints = understood(asked.hints, asked.json_hint, snapshot.types(), files=len(snapshot.files))
+    files = [one for one in snapshot.files if all(hint.keeps(one.columns) for hint in hints)]
+    return replace(snapshot, files=files)
 
 
 def _page(files: Sequence[SharedFile], asked: TableQuery) -> tuple[Sequence[SharedFile], str | None]:
@@ -268,7 +288,7 @@ def _page(files: Sequence[SharedFile], asked: TableQuery) -> tuple[Sequence[Shar
 
 
 def _batches(head: bytes, lines: Iterator[Mapping[str, Any]]) -> Iterator[bytes]:
-    """Lines in pieces of some hundred: links are signed as they are sent."""
+    """Lines in pieces of some hundred; links are signed as they are sent, in a thread."""
     batch = [head]
     for line in lines:
         batch.append(_line(line))
@@ -316,7 +336,7 @@ def _file(file: SharedFile, link: Callable[[str], str], ends: datetime) -> dict[
     return found if file.stats is None else {**found, "stats": file.stats}
 
 
-def _changed(change: Any, commit: Commit, link: Callable[[str], str], ends: datetime) -> dict[str, Any]:
+def _changed(change: Change, commit: Commit, link: Callable[[str], str], ends: datetime) -> dict[str, Any]:
     found = _linked(change.path, change.size, change.partition, link, ends)
     found |= {"timestamp": commit.timestamp, "version": commit.version}
     return {change.kind: found if change.stats is None else {**found, "stats": change.stats}}

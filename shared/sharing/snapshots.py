@@ -5,7 +5,7 @@ Everything here blocks: it is called in a thread.
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from shared.classification import Classification
-from shared.datasets import ColumnLevel, declared_level
+from shared.datasets import ColumnLevel, declared_level, levels_in
 
 from .errors import NotAllowed, NotReadable
 from .predicates import ColumnRange
@@ -142,24 +142,12 @@ def require_shareable(snapshot: Snapshot, level: Classification, of_column: Colu
 
 def check_schema(schema: str, level: Classification, of_column: ColumnLevel = declared_level) -> None:
     """Raise NotAllowed where a schema has columns above a level: a file is read whole or not at all."""
-    hidden = sorted({path for path, found in _classified(json.loads(schema), of_column) if found > level})
+    hidden = sorted({path for path, found in levels_in(json.loads(schema), of_column) if found > level})
     if hidden:
         raise NotAllowed(
             f"The table holds columns that this recipient's role may not see: {', '.join(hidden[:20])}. "
             "A file can't be shared without them."
         )
-
-
-def _classified(schema: Any, of_column: ColumnLevel, path: str = "") -> Iterator[tuple[str, Classification]]:
-    """How sensitive every column is, within structs, lists and maps too."""
-    if not isinstance(schema, dict):
-        return
-    for one in schema.get("fields", ()):
-        name = f"{path}{one['name']}"
-        yield name, of_column(one["name"], one.get("metadata", {}))
-        yield from _classified(one["type"], declared_level, f"{name}.")
-    for inner in ("elementType", "keyType", "valueType"):
-        yield from _classified(schema.get(inner), declared_level, path)
 
 
 def _actions(table: "DeltaTable") -> list[dict[str, Any]]:

@@ -29,7 +29,8 @@ _RECIPIENT = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 MOST = 1_000
 MOST_DAYS = 365
 FRESH_SECONDS = 4.0
-"""What an operator withdraws is followed by every instance within five seconds: this, and the time of a reading."""
+"""What an operator withdraws is followed by every instance within five seconds: this, and the time of a reading. While
+the store is away, it is followed within `BELIEVED_SECONDS`."""
 READING_SECONDS = 5.0
 BELIEVED_SECONDS = 300.0
 """So long what was read is believed while the store is away."""
@@ -186,9 +187,10 @@ class ShareTokens:
             raise WrongToken(f"a token lives 1 to {MOST_DAYS} days")
         now = self._now()
         known = await self.all()
-        for old in [one for one in known if one.ends < now - _KEPT]:
+        forgotten = [one for one in known if one.ends < now - _KEPT]
+        for old in forgotten:
             await self._delete(old.id)
-        if len(known) >= MOST:
+        if len(known) - len(forgotten) >= MOST:
             raise WrongToken(f"there are {MOST} tokens already")
         digest = hashlib.sha256(token.encode()).hexdigest()
         made = ShareToken(

@@ -93,7 +93,7 @@ async def compare(
     sample: list[tuple[str, str, str]] = []
     for partition, beside in zip(partitions_of(live), partitions_of(other), strict=True):
         async with aclosing(_rows(table, partition)) as left, aclosing(_rows(table, beside)) as right:
-            await _merge(table, found, left, right, beside, sample, chance, deleted=deleted)
+            await _merge(table, found, left, right, (partition, beside), sample, chance, deleted=deleted)
     for partition, beside, row_key in sample:
         await _sample(table, found, partition, beside, row_key, mask)
     return found
@@ -104,12 +104,13 @@ async def _merge(
     found: Comparison,
     left: AsyncGenerator[Entity, None],
     right: AsyncGenerator[Entity, None],
-    beside: str,
+    places: tuple[str, str],
     sample: list[tuple[str, str, str]],
     chance: random.Random,
     *,
     deleted: bool,
 ) -> None:
+    partition, beside = places
     old, new = await anext(left, None), await anext(right, None)
     while old is not None or new is not None:
         order = _order(old, new)
@@ -125,8 +126,10 @@ async def _merge(
             _choose(sample, (str(old["PartitionKey"]), beside, str(old["RowKey"])), found.live, chance)
         elif order < 0 and old is not None:
             await _look_again(table, found, old, beside, deleted=deleted)
-        else:
+        elif new is not None:
             found.more += 1
+            if deleted:
+                await _look_for_tombstone(table, found, new, partition)
         old = await anext(left, None) if order <= 0 else old
         new = await anext(right, None) if order >= 0 else new
 
@@ -163,6 +166,16 @@ async def _look_again(table: Table, found: Comparison, old: Entity, beside: str,
         found.older += 1
     if len(found.examples) < EXAMPLES:
         found.examples.append(str(now["key"]))
+
+
+async def _look_for_tombstone(table: Table, found: Comparison, new: Entity, partition: str) -> None:
+    """A row that only the new version has is older where the live one knows a later event that deleted it."""
+    gone = await table.get(partition, tombstone_key(str(new["key"])), select=_COLUMNS)
+    if gone is None or int(gone["sequence"]) <= int(new["sequence"]):
+        return
+    found.older += 1
+    if len(found.examples) < EXAMPLES:
+        found.examples.append(str(new["key"]))
 
 
 async def _sample(table: Table, found: Comparison, partition: str, beside: str, row_key: str, mask: Mask) -> None:

@@ -34,6 +34,7 @@ from local_azure.testing.processes import BrokerProcess
 from ops.dead_letters import redrive_of
 from ops.erasing import DONE, WRONG, _erase, _parse, main
 from ops.exporting import DONE as EXPORTED
+from ops.exporting import INCOMPLETE as EXPORT_INCOMPLETE
 from ops.exporting import _export
 from ops.exporting import _parse as _exported
 from ops.forgetting import HOLDS, HOLDS_NOTHING
@@ -216,10 +217,10 @@ class App:
         if found := [one for one in self.events if after is None or one.sequence_number > after]:
             yield found
 
-    async def export(self, folder: Path, customer: str) -> Any:
-        """What the command writes."""
+    async def export(self, folder: Path, customer: str, code: int = EXPORTED) -> Any:
+        """What the command writes, and ends with."""
         known = _exported([customer, "--out", str(folder), "--by", "ada", "--reason", "asked for it"])
-        assert await _export(known, self.composition) == EXPORTED
+        assert await _export(known, self.composition) == code
         return json.loads((folder / "export.json").read_text(encoding="utf-8"))
 
     async def erase(self, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, dict[str, Any]]:
@@ -360,6 +361,18 @@ async def test_what_an_export_finds_an_erasure_removes(
     assert Counter(one["store"] for one in after["found"]) == {"event log": 2}
     assert all(one["content"]["data"]["mail"] is None for one in after["found"])
     assert "17850" not in json.dumps([one["content"]["data"]["customerId"] for one in after["found"]])
+
+
+async def test_an_export_tells_the_rest_where_the_event_log_does_not_answer(
+    app: App, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What can't be read in time is said, for a person must be answered all the same."""
+    await fill(app)
+    monkeypatch.setattr("ops.forgetting._QUIET_SECONDS", 0.0)
+    told = await app.export(tmp_path / "some", "17850", EXPORT_INCOMPLETE)
+    assert {**Counter(one["store"] for one in told["found"]), "event log": HELD["event log"]} == HELD
+    assert told["unread"] == {"event log": 1}
+    assert "event log can't be read" in capsys.readouterr().err
 
 
 async def entries(app: App) -> list[str]:

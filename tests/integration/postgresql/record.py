@@ -118,7 +118,7 @@ async def day(cache: Path) -> None:
 async def peeked(server: Server) -> list[tuple[int, bytes]]:
     """What the slot has."""
     async with opened(server.address, partial(asyncio.sleep, 0)) as session:
-        return [pair async for portion in session.peek("recorded", "recorded") for pair in portion]
+        return [pair async for portion in session.peek("recorded", "recorded", 60.0) for pair in portion]
 
 
 def write(name: str, document: object) -> None:

@@ -36,6 +36,10 @@ database_of_crm = Postgresql("crm", tables=["public.customers"], follow=False)
 async def customer_changed(change: Change[Customer], work: Work) -> None: ...
 
 
+@crm.changes("outbox", key="id")
+async def outbox_told(change: Change[Customer], work: Work) -> None: ...
+
+
 def running(server: Server, **settings: str) -> Running:
     """The app with this database."""
     urls = f"crm=postgresql://postgres@/postgres?host={server.folder}"
@@ -52,7 +56,8 @@ async def test_captured_changes_are_on_the_ordered_lane(server: Server, database
     assert (job.name, job.app) == ("capture.crm", "streams")
     await job.call(RUN)
     await database.execute("update customers set name = 'Grace'; update customers set id = 2; delete from customers")
-    await database.execute("select pg_logical_emit_message(true, 'not json', 'x')")
+    await database.execute("select pg_logical_emit_message(true, 'outbox', 'x')")
+    await database.execute("select pg_logical_emit_message(true, 'an extension', 'x')")  # nobody handles those
     await job.call(RUN)
     by_key: dict[str, list[str]] = {"1": [], "2": []}  # keys go side by side
     for one in app.lanes.sent:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import csv
 import io
 import json
@@ -21,6 +22,7 @@ from starlette.types import Message
 from functions.composition.datasets import datasets
 from functions.dataset_answers import DatasetAnswer
 from shared.datasets import TooMuch
+from shared.http import SLOWEST
 from shared.messages import Registry
 from tests.unit.asgi import Answer
 from tests.unit.shared.datasets.lakes import lake_in, written
@@ -398,7 +400,7 @@ async def test_an_answer_that_fails_midway_never_ends(kind: str) -> None:
 
     stack = AsyncExitStack()
     stack.callback(gone.append, "gone")
-    answer = DatasetAnswer(b"1\n", rest(), stack, kind=kind, headers={})
+    answer = DatasetAnswer(b"1\n", rest(), stack, kind=kind, seconds=20, headers={})
     sent: list[Message] = []
 
     async def send(message: Message) -> None:
@@ -413,6 +415,38 @@ async def test_an_answer_that_fails_midway_never_ends(kind: str) -> None:
     trailer = b'{"$error":{"code":"BAD_REQUEST"}}\n' if "ndjson" in kind else b""
     assert (body, gone) == (b"1\n2\n" + trailer, ["gone"])
     assert all(one["more_body"] for one in sent[1:])
+
+
+@pytest.mark.parametrize("first", [b"1", b"1" * 60 * SLOWEST])
+async def test_a_reader_who_takes_too_long_gives_its_place_back(first: bytes) -> None:
+    """What it may take grows with the bytes that it takes."""
+    gone: list[str] = []
+
+    async def rest() -> AsyncGenerator[bytes, None]:
+        yield b"2"
+
+    stack = AsyncExitStack()
+    stack.callback(gone.append, "gone")
+    answer = DatasetAnswer(first, rest(), stack, kind="text/csv", seconds=0, headers={})
+    sent: list[Message] = []
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+        if message.get("body") == b"1":
+            await asyncio.Event().wait()  # it reads no more
+        if "body" in message:
+            await asyncio.sleep(0)
+
+    async def receive() -> Message:
+        return {"type": "http.disconnect"}
+
+    if len(first) == 1:
+        with pytest.raises(TimeoutError):
+            await answer({"type": "http"}, receive, send)
+    else:
+        await answer({"type": "http"}, receive, send)
+        assert not sent[-1]["more_body"]
+    assert gone == ["gone"]
 
 
 @pytest.mark.parametrize("version", ["999999999999999999", "2", "000000000000000009"])

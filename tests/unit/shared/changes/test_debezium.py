@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from shared.changes import CapturedChange, Operation, UnreadableChange, is_tombstone, read_changes
+from shared.changes import CapturedChange, Operation, UnreadableChange, is_tombstone, position_text, read_changes
 
 from .documented import ANNE, ANNE_MARIE, JOHN, JOHN_LATER, NO_CHANGES, mysql, postgresql, sql_server
 
@@ -36,6 +36,28 @@ def test_the_documented_events_of_postgresql_read() -> None:
     assert read(postgresql("r", after=ANNE)).operation is Operation.READ
     truncated = read(postgresql("t", lsn=46523128))
     assert (truncated.operation, truncated.before, truncated.after) == (Operation.TRUNCATE, None, None)
+
+
+def test_changes_are_ordered_by_the_commits_of_their_transactions() -> None:
+    def at(lsn: int, sequence: Any) -> str:
+        event = postgresql("c", after=ANNE, lsn=lsn)
+        event["payload"]["source"]["sequence"] = sequence
+        return read(event).position
+
+    assert at(200, '["250","200"]') < at(100, '["300","100"]') < at(110, '["300","110"]')
+    assert at(200, '[null,"200"]') == at(200, None) == position_text(200, 200)
+    with pytest.raises(UnreadableChange, match="no position"):
+        at(200, '["x","200"]')
+
+
+def test_so_are_those_of_oracle() -> None:
+    def at(scn: str, committed: Any) -> str:
+        event = postgresql("c", after=ANNE)
+        event["payload"]["source"] = {"connector": "oracle", "table": "T", "scn": scn, "commit_scn": committed}
+        return read(event).position
+
+    assert at("200", "250") < at("100", "300")
+    assert at("200", None) == position_text(200, 200)
 
 
 def test_a_message_in_the_log_is_a_change_under_its_prefix() -> None:
@@ -120,7 +142,7 @@ def test_a_flattened_row_says_its_table_and_operation_in_added_fields() -> None:
     }
     change = read({**row, **added})
     assert (change.operation, change.after, change.origin.tables[0]) == (Operation.CREATE, row, "public.customers")
-    assert change.position == f"{123456789:020d}"
+    assert change.position == position_text(123456789, 123456789)
     deleted = read({**row, **added, "__op": "d", "__deleted": "true"})
     assert (deleted.operation, deleted.before, deleted.after) == (Operation.DELETE, row, None)
     assert read(row, {"__table": b"customers"}).origin.table == "customers"

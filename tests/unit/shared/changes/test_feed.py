@@ -84,6 +84,45 @@ async def test_or_is_a_dead_letter_where_every_step_counts() -> None:
     assert "later change" in outcome.rejected
 
 
+class Line(Contract):
+    id: int
+    customer_id: int
+
+
+def lines(**options: Any) -> Integration:
+    made = Integration("lines")
+
+    @made.changes("public.lines", key="customer_id", **options)
+    async def line(change: Change[Line], work: Work) -> None:
+        known = await work.load("lines", change.key, Known) or Known()
+        name = "gone" if change.after is None else str(change.after.id)
+        await work.save("lines", change.key, Known(names=(*known.names, name)))
+
+    return made
+
+
+def of_line(number: int, lsn: int, key: dict[str, Any]) -> CapturedChange:
+    row = {"id": number, "customer_id": 7}
+    return CapturedChange(operation=Operation.UPDATE, origin=ORIGIN, after=row, position=position_text(lsn), key=key)
+
+
+@pytest.mark.parametrize(("declared", "told"), [({"row_key": "id"}, False), ({}, True)], ids=["declared", "told"])
+async def test_late_is_judged_by_row_not_by_key(declared: dict[str, Any], told: bool) -> None:
+    integration, memory = lines(**declared), Memory()
+    for number, lsn in ((2, 9), (1, 5), (1, 4), (1, 6), (2, 8)):
+        change = of_line(number, lsn, {"id": number} if told else {})
+        assert (await memory.run(integration, "change:public.lines", data(integration, change))).done
+    assert memory.state["lines", "7"] == Known(names=("2", "1", "1"))
+
+
+async def test_a_message_is_handled_whenever_it_comes() -> None:
+    integration, memory = crm(), Memory()
+    for number, lsn in enumerate((5, 4, 6)):
+        outcome = await memory.run(integration, TYPE, data(integration, captured("m", lsn, f"n{number}")))
+        assert outcome.done
+    assert memory.state["customer", "1"] == Known(names=("n0", "n1", "n2"))
+
+
 async def test_a_database_that_was_set_up_anew_is_not_late() -> None:
     integration, memory = crm(), Memory()
     before, after = datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)
@@ -168,6 +207,8 @@ def test_a_declaration_names_what_is_wrong_with_it() -> None:
         wrong.changes("t", key="nope")(fine)
     with pytest.raises(ValueError, match="without spaces"):
         wrong.changes("a table", key="id")(fine)
+    with pytest.raises(TypeError, match="no field 'nope'"):
+        wrong.changes("t", key="id", row_key=["id", "nope"])(fine)
     wrong.changes("t", key="firstName")(fine)
     assert Registry([wrong]).feeds[0].key == ("firstName", "first_name")
     twice = Integration("twice")

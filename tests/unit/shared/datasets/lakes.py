@@ -94,6 +94,6 @@ async def ask(
 ) -> Sequence[dict[str, Any]]:
     """The rows of a question."""
     level = asked.get("level", Classification.RESTRICTED)
-    snapshot = await datasets.open(layer, name, level, asked.pop("as_of", None))
+    snapshot = await datasets.open(layer, name, level, asked.pop("as_of", None), since=asked.get("since"))
     async with datasets.reading(question(snapshot, **asked), limits) as reading:
         return await reading.page(top=top, skip=skip)

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -105,6 +106,23 @@ async def test_more_than_may_be_at_once_come_again(tmp_path: Path) -> None:
     await lake.close()
 
 
+async def test_one_client_takes_half_of_the_places(tmp_path: Path) -> None:
+    """The others are for everybody else, and it has its own again when they are free."""
+    written(tmp_path, "sales", "SELECT 1 AS x")
+    lake = lake_in(tmp_path, at_once=4)
+    asked = question(await lake.open("gold", "sales", Classification.RESTRICTED))
+    async with lake.reading(asked, LIMITS, client="one"):
+        async with lake.reading(asked, LIMITS, client="one"):
+            with pytest.raises(Busy, match="2 questions of yours"):
+                async with lake.reading(asked, LIMITS, client="one"):
+                    pass
+            async with lake.reading(asked, LIMITS, client="other") as reading:
+                assert await reading.count() == 1
+        async with lake.reading(asked, LIMITS, client="one") as reading:
+            assert await reading.count() == 1
+    await lake.close()
+
+
 @pytest.mark.parametrize("damage", ["cut", "zeros", "longer"])
 async def test_a_damaged_file_is_named(datasets: Datasets, tmp_path: Path, damage: str) -> None:
     """And one that went says so."""
@@ -183,6 +201,28 @@ async def test_pieces_come_in_order_and_the_failure_last() -> None:
         with pytest.raises(Unreadable):
             await read()
     assert found == [b"%d" % number for number in range(20)]
+
+
+async def test_a_reader_who_comes_late_has_all_pieces_and_the_failure() -> None:
+    """The thread is done long before, with as many pieces ready as may be."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    broken = Event()
+
+    def make() -> Iterator[bytes]:
+        yield from (b"1", b"2", b"3", b"4", b"5")
+        broken.set()
+        raise Unreadable("broken")
+
+    with ThreadPoolExecutor(1) as executor:
+        answer = pieces(make, executor, lambda reason: None)
+        found = [await anext(answer)]
+        await asyncio.to_thread(broken.wait)
+        await asyncio.sleep(0.05)
+        found += [await anext(answer) for _ in range(4)]
+        with pytest.raises(Unreadable):
+            await anext(answer)
+    assert found == [b"1", b"2", b"3", b"4", b"5"]
 
 
 async def test_copies_go_when_there_is_no_room(tmp_path: Path) -> None:

@@ -82,6 +82,24 @@ async def test_what_a_step_does_not_find_is_named() -> None:
     assert outcome.invalid["message"].startswith("data.paymentId: ")
 
 
+@pytest.mark.parametrize("model", [None, FirstPaid], ids=["bare", "model"])
+async def test_a_value_that_a_step_does_not_find_is_not_told(model: type[Contract] | None) -> None:
+    made = Integration("payments")
+
+    @made.handles("payment.made", version="2.0", key="paymentId", route="payments")
+    async def paid(payment: Paid, work: Work) -> None: ...
+
+    @made.upcasts("payment.made", "1.0", to="2.0", model=model)
+    def by_table(data: dict[str, Any]) -> dict[str, Any]:
+        return {"channel": {"9.90": "web"}[data["amount"]]}
+
+    sent = {"paymentId": "P-1", "amount": "anne@example.com"}
+    outcome = await run(made, "payment.made", sent, version="1.0")
+    assert outcome.invalid is not None
+    assert outcome.invalid["message"] == "data: can't be brought from version 1.0 to 2.0"
+    assert "anne" not in str(outcome.invalid)
+
+
 async def test_a_step_that_fails_or_gives_no_object_makes_the_message_invalid() -> None:
     made = payments()
 

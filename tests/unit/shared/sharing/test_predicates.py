@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.sharing.predicates import ColumnRange, json_predicate, sql_predicate
+from shared.sharing.predicates import MOST_STEPS, ColumnRange, json_predicate, sql_predicate, understood
 
 
 def column(name: str, kind: str = "long") -> dict[str, Any]:
@@ -153,6 +153,10 @@ def test_a_hint_that_is_too_deep_is_none() -> None:
         ("sleep(1)", None),
         ("nothing = 1", None),
         ("n = 'x'", None),
+        (" ( ( n = 1 ) ) ", True),
+        (f"n = 1{' ' * 1_100}", None),
+        (" " * 100_000, None),
+        (f"n{' ' * 500}(", None),
     ],
 )
 def test_hints_in_sql_are_comparisons(text: str, kept: bool | None) -> None:
@@ -160,3 +164,14 @@ def test_hints_in_sql_are_comparisons(text: str, kept: bool | None) -> None:
     columns = {"n": ColumnRange(1, 2, 0, 9), "country": ColumnRange("France", "France", 0, 9, exact=True)}
     predicate = sql_predicate(text, {"n": "long", "country": "string"})
     assert (None if predicate is None else predicate.keeps(columns)) is kept
+
+
+def test_hints_that_would_take_long_are_left_out() -> None:
+    """Too many, and those that would look at too many files each; what remains is used."""
+    types = {"n": "long"}
+    assert len(understood(["n = 1"] * 20_000, None, types, files=5_000)) == 100
+    small, large = compared("equal", 1), {"op": "and", "children": [compared("equal", 1)] * 400}
+    assert len(understood(["n = 1"], json.dumps(small), types, files=50_000)) == 2
+    (left,) = understood(["n = 5"], json.dumps(large), types, files=50_000)
+    assert not left.keeps({"n": ColumnRange(1, 2, 0, 9)})
+    assert understood(["n = 1"], json.dumps(small), types, files=MOST_STEPS) == []

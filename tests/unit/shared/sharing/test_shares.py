@@ -157,6 +157,20 @@ async def test_a_row_that_somebody_broke_locks_nobody_out() -> None:
     assert len(await world.tokens.all()) == 1
 
 
+async def test_tokens_that_are_forgotten_leave_their_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many can be made again as there may be."""
+    monkeypatch.setattr("shared.sharing.tokens.MOST", 2)
+    world = World()
+    await world.add()
+    await world.add(TOKEN + "2", days=365)
+    with pytest.raises(WrongToken, match="2 tokens already"):
+        await world.add(TOKEN + "3")
+    world.wait(86_400 * 92)
+    await world.add(TOKEN + "3")
+    with pytest.raises(WrongToken, match="2 tokens already"):
+        await world.add(TOKEN + "4")
+
+
 async def test_old_tokens_are_forgotten() -> None:
     """When another one is made, months after they ended."""
     world = World()

@@ -6,10 +6,12 @@ from collections.abc import AsyncGenerator
 
 import pytest
 
+from shared.messages import Integration, Registry
+from shared.query import indexes_of
 from shared.streams import StreamEvent
 from shared.views import CannotRebuild, Stage, Step, feed
 
-from .world import POISON, Door, Killed, World, beside
+from .world import POISON, Cleared, Counted, Door, Killed, Tally, World, beside
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -191,3 +193,30 @@ async def test_an_empty_log_makes_an_empty_version() -> None:
     world.quiet = True
     assert await world.rebuild("stock") is Step.DONE
     assert (await world.instances[0].versions.now("stock")).report["rows"] == [0, 0]
+
+
+async def test_a_row_that_the_live_version_has_deleted_does_not_come_back() -> None:
+    """Where the event that deletes it fails in the release that rebuilds."""
+    world = World()
+    world.quiet = True
+    world.append("item-0", 5)
+    world.append("item-0", cleared=True)
+    world.append("item-2", 7)
+    await world.deliver_all()
+
+    broken = Integration("warehouse")
+
+    @broken.projects("stock.counted", into="tally", find_by=["shelf"], key="item")
+    def add(counted: Counted, row: Tally | None) -> Tally:
+        so_far = row or Tally(item=counted.item, total=0, counts=0)
+        return Tally(item=counted.item, total=so_far.total + counted.count, counts=so_far.counts + 1)
+
+    @broken.projects("stock.cleared", into="tally")
+    def clear(_: Cleared, row: Tally | None) -> Tally | None:
+        raise KeyError("this release has a fault")
+
+    world.registry = Registry([broken])
+    world.indexes = indexes_of(world.registry)
+    assert await world.rebuild("tally") is Step.DIFFERS
+    report = (await world.instances[0].versions.now("tally")).report
+    assert (report["more"], report["older"], report["examples"]) == (1, 1, ["item-0"])
