@@ -151,8 +151,13 @@ class ChangeConsumer:
         if is_tombstone(received.body):
             return []
         document = parse_strict(received.body)
-        changes = read_changes(document, received.properties, self._intake.types, self._intake.handles)
-        self._intake.check(changes)
+        try:
+            changes = read_changes(document, received.properties, self._intake.types, self._intake.handles)
+            self._intake.check(changes)
+        except (MessageError, UnreadableChange):
+            raise
+        except Exception as error:  # nothing is asked over a network here: it would be the same for ever
+            raise UnreadableChange(f"it isn't as any source writes changes ({type(error).__name__})") from error
         return changes
 
     async def _dead_letter(self, received: StreamEvent, error: MessageError | UnreadableChange) -> None:

@@ -36,9 +36,8 @@ from .secrets import secret_cache
 from .sending import to_lanes
 from .state import STATE, state_store
 
-__all__ = ["SETTINGS", "capability", "capture_row", "session_with"]
+__all__ = ["capability", "capture_row", "session_with"]
 
-SETTINGS = CaptureSettings
 APP = AppName.STREAMS
 """Where changes of other sources are read too."""
 _SCOPE = "https://ossrdbms-aad.database.windows.net/.default"
@@ -77,7 +76,7 @@ def capability(composition: Composition) -> Capability:
         declares.
     """
     found = composition.registry.declared(Postgresql)
-    addresses = composition.settings.slice(CaptureSettings).databases()
+    addresses = composition.settings.databases()
     names = [one.name for one in found]
     wrong = [
         f"the database {name} is declared twice" for name in sorted({one for one in names if names.count(one) > 1})
@@ -175,7 +174,7 @@ def _event(source: Postgresql, record: ChangeRecord) -> StreamEvent:
 
 
 def _probe(composition: Composition, source: Postgresql, address: ServerAddress) -> Check:
-    largest = composition.settings.slice(CaptureSettings).capture_lag_bytes
+    largest = composition.settings.capture_lag_bytes
 
     async def ask() -> Mapping[str, Any]:
         async with session_with(composition, source, address) as session:

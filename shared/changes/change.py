@@ -189,7 +189,7 @@ def parsed_json(text: str | bytes) -> Any:
     """
     try:
         return _DECODER.decode(text.decode() if isinstance(text, bytes) else text)
-    except (ValueError, RecursionError):
+    except (ArithmeticError, RecursionError, ValueError):  # ArithmeticError: an exponent of twenty digits
         raise UnreadableChange("a text in it is no JSON") from None
 
 

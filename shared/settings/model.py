@@ -16,6 +16,7 @@ from shared.lake.settings import LakeSettings
 from shared.limits.settings import LimitSettings
 from shared.notifications.settings import NotificationSettings
 from shared.partners.settings import PartnerSettings
+from shared.postgresql.settings import CaptureSettings
 from shared.processing.settings import ProcessingSettings
 from shared.query.settings import ReadingSettings
 from shared.rotation.settings import RotationSettings
@@ -54,6 +55,7 @@ class Settings(
     HealthSettings,
     SubscriptionSettings,
     SharingSettings,
+    CaptureSettings,
 ):
     """All settings in one model; `load` names everything that is wrong with them at once."""
 

@@ -49,6 +49,7 @@ def test_the_app_starts_on_an_older_library(project: Path, version: str) -> None
     settings = sample | dict.fromkeys(("ServiceBus", "EventHubs"), broker)
     settings |= dict.fromkeys(("State", "Claims", "AzureWebJobsStorage"), "UseDevelopmentStorage=true")
     settings |= {"SLUICE_AUTH": "none", "SLUICE_OPERATION_KEY": "-" * 40}
+    settings["Lake"] = "DefaultEndpointsProtocol=http;AccountName=a;AccountKey=YQ==;BlobEndpoint=http://127.0.0.1:1/a;"
     done = subprocess.run(
         [sys.executable, "-c", _START, str(_library(project, version))],
         cwd=project,

@@ -7,10 +7,9 @@ import sys
 
 import pytest
 
-from functions.composition import CAPABILITIES, Composition
+from functions.composition import CAPABILITIES, SETTINGS, Composition
 from functions.composition.api import gathered
 from shared.messages import Registry
-from shared.settings import Settings
 
 from .conftest import ENVIRONMENT
 
@@ -30,6 +29,6 @@ def test_bodies_come_whole_where_the_worker_could_not_load_a_streaming_function(
 ) -> None:
     """Below Python 3.13 such a function fails to load unless the app is indexed early: 404 for everything."""
     monkeypatch.setattr(sys, "version_info", (*version, 0, "final", 0))
-    composition = Composition(Settings.load(ENVIRONMENT | setting), Registry([]))
+    composition = Composition(SETTINGS.load(ENVIRONMENT | setting), Registry([]))
     [api] = gathered(composition, [make(composition) for make in CAPABILITIES]).functions
     assert list(inspect.signature(api.call).parameters) == parameters

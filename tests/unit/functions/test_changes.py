@@ -99,6 +99,13 @@ def nested(depth: int) -> Any:
     return json.loads("[" * depth + "]" * depth)
 
 
+ISO_DATE = "io.debezium.time.IsoDate"
+
+
+def typed(fields: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"fields": [{"field": "after", "fields": fields}]}
+
+
 @pytest.mark.parametrize(
     "poison",
     [
@@ -106,16 +113,19 @@ def nested(depth: int) -> Any:
         log_message(b'{"id":1,"x":' + b"[" * 200 + b"]" * 200 + b"}"),
         log_message(b'{"id":1,"x":NaN}'),
         log_message(b'{"id":1,"x":1e999}'),
+        log_message(b'{"id":1,"x":1e99999999999999999999}'),
         log_message(b'{"id":1,"id":2}'),
         log_message('{"id":1}'.encode("utf-16")),
         postgresql("c", after={**ANNE, "x": nested(62)})["payload"],
+        {**postgresql("c", after={**ANNE, "born": 7}), "schema": typed([{"field": "born", "name": ISO_DATE}])},
+        {**postgresql("c", after=ANNE), "schema": typed([{"field": ["id"]}])},
         {
             "op": "c",
             "source": {"connector": "mongodb", "db": "public", "collection": "customers", "ts_ms": 1},
             "after": '{"id":1,"first_name":"\\ud800"}',
         },
     ],
-    ids=range(8),
+    ids=range(11),
 )
 async def test_what_no_message_can_hold_is_a_dead_letter_and_the_rest_goes_on(app: Running, poison: Any) -> None:
     await app.composition.get(change_consumer).apply(events(poison, postgresql("c", after=ANNE)))
