@@ -134,7 +134,7 @@ def published(lines: Sequence[L]) -> list[L] | None:
     """The lines as an event has them; None where they are too many for one."""
     longest = sum(100 + 6 * (len(line.sku) + len(line.description or "")) for line in lines)
     if longest > LARGEST_LINES:  # perhaps: a character takes one byte to six
-        longest = sum(len(line.model_dump_json(by_alias=True)) + 1 for line in lines)
+        longest = sum(len(line.model_dump_json(by_alias=True).encode()) + 1 for line in lines)
     return None if longest > LARGEST_LINES else list(lines)
 
 

@@ -72,7 +72,7 @@ class Feed:
             "table": self.table,
             "key": key,
             "row": self._row_of(change, key),
-            "before": change.before if self._is_whole(change.before) else None,
+            "before": change.before if self._is_whole(change) else None,
             "after": change.after,
             "origin": change.origin.text,
             "position": change.position,
@@ -94,15 +94,17 @@ class Feed:
             return ""
         return sha256(json.dumps(values).encode()).hexdigest()[:32]
 
-    def _is_whole(self, row: Mapping[str, Any] | None) -> bool:
+    def _is_whole(self, change: CapturedChange) -> bool:
         """Whether a row from before has all that the model needs: a database may log no more than its key."""
+        row = change.before
         if row is None:
             return False
         try:
-            self.row.model_validate_json(to_json(row), strict=True)
+            found = self.row.model_validate_json(to_json(row), strict=True)
         except (ValidationError, ValueError):
             return False
-        return True
+        # else a model whose other fields have defaults would say that they were empty
+        return not row.keys() <= change.key.keys() or found.model_fields_set == self.row.model_fields.keys()
 
 
 class Applied(BaseModel):

@@ -25,7 +25,8 @@ __all__ = ["PEEK_CHANGES", "Page", "Session", "SlotState", "SnapshotTaken", "ope
 
 PEEK_CHANGES = 20_000
 """Changes of one look, which ends at the commit behind them: so much the server keeps for it."""
-_FETCH_ROWS = 2_000
+_FETCH_ROWS = 200
+"""At most: nobody knows how large the next rows are, and of the largest common ones, 1 MB, this is 200 MB."""
 _FETCH_BYTES = 4 << 20
 _CONNECT_SECONDS = 10.0
 _SLOT_SECONDS = 30

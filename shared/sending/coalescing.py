@@ -56,7 +56,8 @@ class CoalescingSender:
     timeout:
         Seconds within which the broker must confirm a batch.
     max_waiting:
-        Messages that may wait here; one more is refused at once, so that memory stays bounded.
+        Messages that may wait here; one more is refused at once, so that memory stays bounded. Scheduled ones are
+        let in up to twice as many.
     """
 
     def __init__(
@@ -83,7 +84,10 @@ class CoalescingSender:
         NotSent
             The broker refused it, can't be reached, took too long, or too many messages wait already.
         """
-        waiting = self._enqueue(message)
+        await self._send(message, most=self._max_waiting)
+
+    async def _send(self, message: "BrokerMessage | EncodedMessage", *, most: int) -> None:
+        waiting = self._enqueue(message, most=most)
         try:
             async with asyncio.timeout(self._timeout):
                 await waiting.taken
@@ -129,9 +133,12 @@ class CoalescingSender:
         error = waiting.taken.exception()
         return error if error is None or isinstance(error, NotSent) else _not_sent(error)  # type: ignore[arg-type]
 
-    def _enqueue(self, message: "BrokerMessage | EncodedMessage", together: Together | None = None) -> _Waiting:
-        if len(self._waiting) >= self._max_waiting:
-            raise NotSent(f"{self._max_waiting} messages wait for the broker already")
+    def _enqueue(
+        self, message: "BrokerMessage | EncodedMessage", together: Together | None = None, *, most: int | None = None
+    ) -> _Waiting:
+        most = self._max_waiting if most is None else most
+        if len(self._waiting) >= most:
+            raise NotSent(f"{most} messages wait for the broker already")
         waiting = _Waiting(message, asyncio.get_running_loop().create_future(), together)
         self._waiting.append(waiting)
         if self._drain is None or self._drain.done():
@@ -146,7 +153,8 @@ class CoalescingSender:
         """Have the broker show the message from `when` on; an encoded one says so itself.
 
         It goes in a batch like any other, with its time: the SDK's call for it takes a second link, and two calls at
-        once break the first one's while it is being opened.
+        once break the first one's while it is being opened. It is let in where new messages are refused, up to twice
+        their limit: it ends a message that is handled already, and without it that message is handled again.
 
         Raises
         ------
@@ -154,7 +162,7 @@ class CoalescingSender:
         """
         if not isinstance(message, EncodedMessage):
             message.scheduled_enqueue_time_utc = when
-        await self.send(message)
+        await self._send(message, most=2 * self._max_waiting)
 
     @property
     def waiting(self) -> int:

@@ -28,7 +28,7 @@ from shared.telemetry import Metrics, Name, log_event, span
 from .deliveries import Attempt, Deliveries, Delivery, DeliveryStatus, Turn
 from .endpoint import Endpoint, Endpoints, PutOff
 from .payload import Payload, Payloads
-from .receiver_auth import Credentials, NoCredential
+from .receiver_auth import Credentials, NoCredential, Proof
 from .schedule import DISABLED_AFTER, Outcome, Verdict, judge
 from .sender import Answer, Sender
 from .signing import signed_headers
@@ -188,16 +188,42 @@ class Deliverer:
             except ProtectionError as error:  # nobody can read it any more
                 await self._end(delivery, DeliveryStatus.FAILED, f"the event can't be decrypted: {error.code}")
                 return None
-            if subscription.mode is Mode.AT_MOST_ONCE:
-                await self._deliveries.put(replace(delivery, status=DeliveryStatus.SENDING))
-                delivery = replace(delivery, etag=None)
-            answer = await self._post(subscription, delivery, event, payload)
+            try:
+                proof = await self._credentials.proof(subscription)
+            except NoCredential as missing:  # before the row says that it is under way: nothing is
+                answer = self._unsent(subscription, missing)
+            else:
+                if subscription.mode is Mode.AT_MOST_ONCE:
+                    await self._deliveries.put(replace(delivery, status=DeliveryStatus.SENDING))
+                    delivery = replace(delivery, etag=None)
+                answer = await self._post(subscription, delivery, event, payload, proof)
         finally:
-            endpoint.exit(answer, unproven=unproven)
+            endpoint.exit(None if answer is not None and answer.own else answer, unproven=unproven)
+        if answer.refused:
+            security_event(
+                SecurityEvent.REFUSED_ADDRESS,
+                answer.problem,
+                method="POST",
+                path=f"/subscriptions/{subscription.id}",
+                client=subscription.owner,
+            )
         return await self._record(subscription, delivery, payload, answer, endpoint)
 
+    def _unsent(self, subscription: Subscription, missing: NoCredential) -> Answer:
+        if missing.own:  # what a receiver's token endpoint does is its subscriber's to see
+            log_event("webhook put off", level=logging.WARNING, subscription=subscription.id, error=missing)
+        return Answer(
+            status=None,
+            seconds=0.0,
+            headers={},
+            problem=str(missing),
+            refused=missing.refused,
+            unsent=True,
+            own=missing.own,
+        )
+
     async def _post(
-        self, subscription: Subscription, delivery: Delivery, event: CloudEvent, payload: Payload
+        self, subscription: Subscription, delivery: Delivery, event: CloudEvent, payload: Payload, proof: Proof
     ) -> Answer:
         attributes = {
             "sluice.webhook.subscription": subscription.id,
@@ -211,34 +237,22 @@ class Deliverer:
             signed = signed_headers(
                 delivery.message_id, body, subscription.signing_secrets(self._now()), now=self._now()
             )
-            try:
-                proof = await self._credentials.proof(subscription)
-            except NoCredential as missing:
-                answer = Answer(status=None, seconds=0.0, headers={}, problem=str(missing))
-            else:
-                headers = {**proof.headers, "Content-Type": payload.content_type, **signed}
-                answer = await self._sender.post(subscription.url, body, headers, identity=proof.identity)
-                if answer.status == HTTPStatus.UNAUTHORIZED:
-                    self._credentials.refused(subscription, proof)
+            headers = {**proof.headers, "Content-Type": payload.content_type, **signed}
+            answer = await self._sender.post(subscription.url, body, headers, identity=proof.identity)
+            if answer.status == HTTPStatus.UNAUTHORIZED:
+                self._credentials.refused(subscription, proof)
             current.set_attribute("http.response.status_code", answer.status or 0)
             if not answer.good:
                 current.set_attribute("sluice.outcome", answer.problem or "refused")
         Metrics.webhook_duration.record(answer.seconds, subscription=subscription.id)
-        if answer.refused:
-            security_event(
-                SecurityEvent.REFUSED_ADDRESS,
-                answer.problem,
-                method="POST",
-                path=f"/subscriptions/{subscription.id}",
-                client=subscription.owner,
-            )
         return answer
 
     async def _record(
         self, subscription: Subscription, delivery: Delivery, payload: Payload, answer: Answer, endpoint: Endpoint
     ) -> _Sent:
         now = self._now()
-        verdict = judge(answer, attempt=delivery.attempts + 1, now=now, random=self._random)
+        age = now - delivery.created_at
+        verdict = judge(answer, attempt=delivery.attempts + 1, now=now, random=self._random, age=age)
         Metrics.webhook_deliveries.add(subscription=subscription.id, outcome=verdict.outcome.value)
         if verdict.outcome is Outcome.THROTTLED and verdict.seconds is not None:
             endpoint.rest(verdict.seconds)
@@ -259,7 +273,7 @@ class Deliverer:
             next_at=next_at,
         )
         await self._deliveries.put(recorded)
-        if recorded.status is DeliveryStatus.FAILED and verdict.outcome is Outcome.FAILED:
+        if recorded.status is DeliveryStatus.FAILED and verdict.outcome in (Outcome.FAILED, Outcome.UNSENT):
             log_event(
                 "webhook given up",
                 level=logging.WARNING,
@@ -277,6 +291,8 @@ class Deliverer:
 
     async def _judge_receiver(self, subscription: Subscription, verdict: Verdict) -> None:
         """Remember since when a receiver fails; disable one that is gone, or has failed for five days."""
+        if verdict.outcome is Outcome.UNSENT:
+            return
         now = self._now()
         if verdict.outcome is Outcome.DELIVERED:
             if subscription.failing_since is not None:

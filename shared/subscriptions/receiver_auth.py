@@ -24,7 +24,20 @@ Certificate = Callable[[], Awaitable[ssl.SSLContext]]
 
 
 class NoCredential(Exception):
-    """There is none just now; the text says why, and holds nothing of it."""
+    """There is none just now; the text says why, and holds nothing of it.
+
+    Attributes
+    ----------
+    own:
+        It is the app's own certificate that is lacking, which says nothing of the receiver.
+    refused:
+        The token endpoint has an address that must not be called.
+    """
+
+    def __init__(self, why: str, *, own: bool = False, refused: bool = False) -> None:
+        super().__init__(why)
+        self.own = own
+        self.refused = refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +106,11 @@ class Credentials:
 
     async def _own(self) -> ssl.SSLContext:
         if self._certificate is None:
-            raise NoCredential("the app has no certificate of its own")
+            raise NoCredential("the app has no certificate of its own", own=True)
         try:
             return await self._certificate()
         except Exception as error:  # the vault's, or the certificate's own
-            raise NoCredential(f"the app's certificate can't be used ({type(error).__name__})") from error
+            raise NoCredential(f"the app's certificate can't be used ({type(error).__name__})", own=True) from error
 
     def _token(self, subscription: str, wanted: ReceiverAuth) -> TokenCache:
         found = self._tokens.get((subscription, wanted))
@@ -113,7 +126,8 @@ class Credentials:
         request = await token_request(grant, _Own(wanted.secret))
         answer = await self._sender.post(wanted.token_url, request.body or b"", request.headers, most=LARGEST_TOKEN)
         if not answer.good:
-            raise NoCredential(f"its token endpoint gives no token: {answer.problem or f'answered {answer.status}'}")
+            why = f"its token endpoint gives no token: {answer.problem or f'answered {answer.status}'}"
+            raise NoCredential(why, refused=answer.refused)
         try:
             return read_token("receiver", Received(status=answer.status or 0, headers={}, body=answer.body))
         except InvalidAnswer as error:

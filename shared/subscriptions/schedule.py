@@ -22,6 +22,9 @@ THROTTLED = 60.0
 """Seconds to wait where a receiver has too much to do and doesn't say for how long."""
 DISABLED_AFTER = timedelta(days=5)
 """A receiver that has failed for so long, without one success, is disabled."""
+UNSENT_FOR = DISABLED_AFTER
+"""A delivery of this age has an attempt counted where no credential could be had, so that it ends."""
+_UNSENT_LEAST, _UNSENT_MOST = 30.0, 3_600.0
 _THROTTLES = frozenset({429, 503})
 _GONE = 410
 
@@ -33,6 +36,8 @@ class Outcome(StrEnum):
     FAILED = "failed"
     THROTTLED = "throttled"
     """The receiver has too much to do: it comes again when the receiver says, and this was no attempt."""
+    UNSENT = "unsent"
+    """The app's own credential can't be had: that says nothing of the receiver."""
     GONE = "gone"
     """The receiver wants nothing any more."""
 
@@ -54,8 +59,10 @@ class Verdict:
     counts: bool = True
 
 
-def judge(answer: Answer, *, attempt: int, now: datetime, random: Callable[[], float]) -> Verdict:
-    """What an answer to attempt number `attempt`, from 1 on, means.
+def judge(
+    answer: Answer, *, attempt: int, now: datetime, random: Callable[[], float], age: timedelta = timedelta()
+) -> Verdict:
+    """What an answer to attempt number `attempt`, from 1 on, of a delivery of such an age means.
 
     Example
     -------
@@ -72,15 +79,19 @@ def judge(answer: Answer, *, attempt: int, now: datetime, random: Callable[[], f
     if answer.status in _THROTTLES and (asked is not None or answer.status == 429):
         wait = max(1.0, THROTTLED if asked is None else asked)
         return Verdict(outcome=Outcome.THROTTLED, seconds=wait + wait * JITTER * random(), counts=False)
+    failed = Outcome.UNSENT if answer.own else Outcome.FAILED
+    if answer.unsent and age < UNSENT_FOR:
+        wait = min(max(age.total_seconds(), _UNSENT_LEAST), _UNSENT_MOST)
+        return Verdict(outcome=failed, seconds=wait * (1 - JITTER + 2 * JITTER * random()), counts=False)
     if attempt >= MOST_ATTEMPTS:
-        return Verdict(outcome=Outcome.FAILED, seconds=None)
+        return Verdict(outcome=failed, seconds=None)
     planned = WAITS[attempt - 1]
     if answer.timed_out:
         planned = max(planned, LEAST_AFTER_TIMEOUT)
     wait = planned * (1 - JITTER + 2 * JITTER * random())
     if asked is not None:
         wait = min(max(wait, asked), 2 * max(planned, LEAST_AFTER_TIMEOUT))
-    return Verdict(outcome=Outcome.FAILED, seconds=wait)
+    return Verdict(outcome=failed, seconds=wait)
 
 
 def _asked(headers: Mapping[str, str], now: datetime) -> float | None:

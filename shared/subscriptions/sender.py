@@ -49,6 +49,8 @@ class Answer:
         Why there is no answer, in words of ours; empty where there is one.
     timed_out, refused:
         No answer in time; an address that must not be called.
+    unsent, own:
+        Nothing was sent, since there was no credential; the app's own is what was lacking.
     """
 
     status: int | None
@@ -58,6 +60,8 @@ class Answer:
     problem: str = ""
     timed_out: bool = False
     refused: bool = False
+    unsent: bool = False
+    own: bool = False
 
     @property
     def good(self) -> bool:

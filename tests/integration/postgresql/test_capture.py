@@ -303,6 +303,24 @@ async def test_a_large_value_that_was_left_alone_is_named_so(server: Server, dat
     assert second.value["after"]["large"] == "x" * 5000
 
 
+async def test_no_fetch_has_more_rows_than_memory_has_room_for(server: Server, database: Database) -> None:
+    """Small rows come by many, but large ones may be behind them: so never by more than 200, of the log neither."""
+    await database.execute(
+        "create table customers (id int primary key, large text);"
+        "insert into customers select n, '' from generate_series(1, 1000) n"
+    )
+    captured = Captured(server.address, "public.customers")
+    await captured.run()
+    await database.execute("update customers set large = 'x'")
+    async with captured.capturing().open() as session:
+        page = await session.page("sluice_crm", "public.customers", ["id"])
+        async with session.snapshot():
+            read = [len(portion) async for portion in session.rows(page, None)]
+        logged = [len(portion) async for portion in session.peek("sluice_crm", "sluice_crm", 60)]
+    assert (sum(read), max(read), max(logged)) == (1000, 200, 200)
+    assert sum(logged) > 1000
+
+
 UNFIT = {
     "no key": ("create table t (id int)", "it has no key"),
     "nothing": ("create table t (id int primary key); alter table t replica identity nothing", "is nothing"),

@@ -1,5 +1,6 @@
 """Handlers of changes: what they are given, in which order, and what is refused."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -137,6 +138,22 @@ async def test_the_same_change_twice_is_one_message() -> None:
     await memory.run(integration, TYPE, data(integration, change), message_id=change.message_id)
     outcome = await memory.run(integration, TYPE, data(integration, again), message_id=again.message_id)
     assert outcome.duplicate
+
+
+def test_a_key_alone_is_no_row_from_before() -> None:
+    """Also where the model has defaults for all the rest: they would be told as what the row had."""
+    made = Integration("crm")
+
+    class Loose(Contract):
+        id: int
+        first_name: str | None = None
+
+    @made.changes("public.customers", key="id")
+    async def customer(change: Change[Loose], work: Work) -> None: ...
+
+    deleted = captured("d", 1, key={"id": 1})
+    assert "before" not in data(made, deleted)
+    assert data(made, replace(deleted, before={"id": 1, "first_name": None}))["before"]["first_name"] is None
 
 
 async def test_a_truncation_is_a_dead_letter_unless_the_handler_takes_it() -> None:

@@ -200,6 +200,27 @@ async def test_too_many_waiting_are_refused_at_once() -> None:
     assert link.batches == [["1"], ["2", "3", "4"]]
 
 
+async def test_a_scheduled_copy_has_room_behind_a_full_queue() -> None:
+    """Up to twice the limit: it ends a message that is handled already."""
+    link = Link()
+    link.may_end.clear()
+    to = sender(link, max_waiting=2)
+    first = asyncio.create_task(to.send(ServiceBusMessage("1")))
+    await link.sending.wait()
+    live = [asyncio.create_task(to.send(ServiceBusMessage(text))) for text in "23"]
+    await asyncio.sleep(0)
+    later = datetime(2026, 1, 5, tzinfo=UTC)
+    copies = [asyncio.create_task(to.schedule(ServiceBusMessage(text), later)) for text in "45"]
+    await asyncio.sleep(0)
+    with pytest.raises(NotSent, match="2 messages wait"):
+        await to.send(ServiceBusMessage("6"))
+    with pytest.raises(NotSent, match="4 messages wait"):
+        await to.schedule(ServiceBusMessage("7"), later)
+    link.may_end.set()
+    await asyncio.gather(first, *live, *copies)
+    assert link.batches == [["1"], ["2", "3", "4", "5"]]
+
+
 async def test_closing_answers_everybody_and_closes_the_link() -> None:
     """Both who is in a batch and who waits for the next."""
     link = Link()

@@ -8,11 +8,12 @@ import ssl
 from pathlib import Path
 from urllib.parse import parse_qs
 
+import pytest
 from aiohttp import web
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from shared.privacy import FieldProtection
-from shared.subscriptions import ReceiverAuth, ReceiverAuthKind, SubscriptionStore
+from shared.subscriptions import DeliveryStatus, Mode, ReceiverAuth, ReceiverAuthKind, Status, SubscriptionStore
 from shared.tables import MemoryTable, Query
 from tests.unit.shared.encryption.vault import World as Keys
 from tests.unit.shared.partners.certificates import authority, certificate, pem
@@ -99,7 +100,7 @@ async def test_a_token_is_fetched_again_before_its_end() -> None:
         await world.close()
 
 
-async def test_without_a_token_the_attempt_has_failed() -> None:
+async def test_without_a_token_nothing_is_sent() -> None:
     """With the reason and no secret in it; the receiver hears of it when there is one."""
     async with receiving() as receiver:
         world = World()
@@ -122,7 +123,7 @@ async def test_without_a_token_the_attempt_has_failed() -> None:
         await world.close()
 
 
-async def test_a_token_endpoint_is_guarded_as_receivers_are() -> None:
+async def test_a_token_endpoint_is_guarded_as_receivers_are(caplog: pytest.LogCaptureFixture) -> None:
     """Its address is the subscriber's word too."""
     async with receiving() as receiver:
         world = World()
@@ -133,11 +134,50 @@ async def test_a_token_endpoint_is_guarded_as_receivers_are() -> None:
         (delivery,) = await world.all("a")
         assert "token endpoint gives no token" in str(delivery.tries[-1])
         assert receiver.received == []
+        (refused,) = [one for one in caplog.records if one.getMessage() == "security"]
+        assert refused.__dict__["fields"].items() >= {"kind": "refused-address", "path": "/subscriptions/a"}.items()
         await world.close()
 
 
+@pytest.mark.parametrize("mode", Mode)
+async def test_what_was_never_sent_is_no_attempt(mode: Mode) -> None:
+    """At most once too; the receiver has it when its token endpoint is back."""
+    async with receiving() as receiver:
+        receiver.answers["/token"] = 503
+        world = World()
+        auth = oauth2(receiver.url)
+        await world.store.create(subscription("a", f"{receiver.url}/a", authentication=auth, mode=mode))
+        await world.publish(event(1))
+        await world.run(6 * 3_600)
+        (delivery,) = await world.all("a")
+        assert (delivery.status, delivery.attempts) == (DeliveryStatus.PENDING, 0)
+        issuing(receiver)
+        await world.run(3_600)
+        assert await world.statuses("a") == ["delivered"]
+        assert len(receiver.at("/a")) == 1
+        await world.close()
+
+
+@pytest.mark.parametrize("mode", Mode)
+async def test_it_ends_where_no_credential_ever_comes_and_the_receiver_is_not_blamed(mode: Mode) -> None:
+    """After five days each try counts; that the app has no certificate disables nobody."""
+    world = World()
+    auth = ReceiverAuth(kind=ReceiverAuthKind.MUTUAL_TLS)
+    await world.store.create(subscription("a", "https://a.example/a", authentication=auth, mode=mode))
+    await world.publish(event(1))
+    await world.run(5 * 86_400 - 3_600)
+    assert await world.statuses("a") == ["pending"]
+    await world.run(2 * 86_400)
+    assert await world.statuses("a") == ["failed"]
+    assert world.waiting == []
+    one = await world.store.get("alice", "a")
+    assert one is not None
+    assert (one.status, one.failing_since) == (Status.ENABLED, None)
+    await world.close()
+
+
 async def test_the_apps_certificate_is_shown(tmp_path: Path) -> None:
-    """To a receiver that asks for it; without one the attempt has failed."""
+    """To a receiver that asks for it; without one nothing is sent."""
     root = authority()
     trusted = root[0].public_bytes(Encoding.PEM).decode()
     for name in ("server", "client"):
