@@ -1,5 +1,6 @@
 """Keeps bronze in shape: small files of an hour put together, and files that are past their retention deleted."""
 
+import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -116,7 +117,7 @@ async def _put_together(files: BronzeFiles, reader: BronzeReader, partition: str
             events.setdefault(event.sequence_number, event)
     whole = [events[number] for number in sorted(events)]
     first, kept = group[0], group[0].range
-    data = encode(whole)
+    data = await asyncio.to_thread(encode, whole)
     about = range_of(
         whole[0].sequence_number, whole[-1].sequence_number, len(whole), data, kept.log if kept is not None else ""
     )

@@ -14,6 +14,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from types import CodeType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from shared.lake.tables import LakeStore, Layer, TableMissing
@@ -143,7 +144,7 @@ class GoldTable:
 
     def _declaration(self) -> str:
         gold = self.gold
-        what = gold.call.__code__.co_code.hex() if gold.parameters else gold.call()
+        what = _code(gold.call.__code__) if gold.parameters else gold.call()
         return repr((gold.keys, tuple(gold.columns()), gold.sources, what))
 
     def _changed_days(
@@ -288,3 +289,9 @@ def _ranges(days: Sequence[date]) -> list[tuple[date, date]]:
         else:
             found.append((day, day + timedelta(days=1)))
     return found
+
+
+def _code(code: CodeType) -> str:
+    """What a function's own text says, constants and names included; what it calls is not seen."""
+    constants = [_code(one) if isinstance(one, CodeType) else repr(one) for one in code.co_consts]
+    return repr((code.co_code.hex(), constants, code.co_names))

@@ -127,6 +127,7 @@ class SilverIngest:
         self._latest = {line.event_type: line for line in lines}
         self._log = log
         self._retention = retention
+        self._idle_events = 0 if prefix else IDLE_EVENTS  # built anew it must be as far as what it replaces
         self._now = now
         self._erased = erased
         self._prefix = prefix
@@ -201,7 +202,7 @@ class SilverIngest:
             await self._quarantine(line.quarantine, misplaced, batch, applied)
         marks = await self._marks(self.committer(line.root), line.root.name, list(batch.upto))
         if not made and not any(
-            last - _or_less(marks[self.app_id(one)]) > IDLE_EVENTS for one, last in batch.upto.items()
+            last - _or_less(marks[self.app_id(one)]) > self._idle_events for one, last in batch.upto.items()
         ):
             return
         for number in reversed(range(len(line.tables))):  # the table of events comes last

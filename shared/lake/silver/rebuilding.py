@@ -112,7 +112,7 @@ class SilverRebuild:
         ids = [ingest.app_id(one) for one in partitions]
         old, new = await pair.live.watermarks(ids), await pair.staged.watermarks(ids)
         marks = {one: new[one] if new[one] is not None else -1 for one in ids}
-        if pair.layer is Layer.SILVER and any((old[one] or -1) > (marks[one] or -1) for one in ids):
+        if pair.layer is Layer.SILVER and any((-1 if old[one] is None else old[one]) > marks[one] for one in ids):
             raise WatermarkMoved(f"{pair.layer}.{pair.name}", old)
         table = await pair.staged.table()
         await pair.live.replace(lambda: _all_rows(table), {one: marks[one] or 0 for one in ids}, after=old)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from shared.jobs import WrongSchedule
+from shared.lake.gold.refreshing import _code
 from shared.messages import Contract, Integration, Registry, Source
 from tests.unit.shared.lake.gold.lakes import SOURCES, DailySales
 
@@ -81,3 +82,11 @@ def test_a_table_says_its_columns_and_its_job() -> None:
     assert dict(gold.columns())["revenue"] == "DECIMAL(38,6)"
     (whole,) = declared(keys=["country", "day"]).golds
     assert not whole.by_day
+
+
+def test_a_function_with_another_constant_is_another_declaration() -> None:
+    """Also within a function of its own."""
+    of = [_code(eval(f"lambda t: t.scale({rate})").__code__) for rate in ("0.19", "0.25", "0.19")]
+    assert of[0] == of[2] != of[1]
+    inner = [_code(eval(f"lambda t: [t.at(lambda: {rate})]").__code__) for rate in ("1", "2", "1")]
+    assert inner[0] == inner[2] != inner[1]

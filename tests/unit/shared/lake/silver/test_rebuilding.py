@@ -152,3 +152,18 @@ async def test_a_table_that_is_set_back_under_a_job_stops_it(store: FaultyStore)
 
 def rows_of_nothing() -> Table:
     return Table.from_batches([], schema=lines_of([SILVER])[0].root.schema())
+
+
+@pytest.mark.parametrize("force", [False, True])
+async def test_a_rare_events_table_is_rebuilt_wherever_batches_ended(
+    store: FaultyStore, monkeypatch: pytest.MonkeyPatch, force: bool
+) -> None:
+    """Events of others come behind its last row, and its watermark stands among them."""
+    monkeypatch.setattr("shared.lake.silver.ingest.BATCH_EVENTS", 6)
+    others = {number: event(number, kind="other.thing") for number in (1, 2, 3, 4, 6, 7, 8)}
+    events = [others.get(number) or event(number) for number in range(9)]
+    for end in (1, 8, 9):
+        await ingest(store).catch_up(Log(events[:end]), plenty)
+    before = await ids(store)
+    await rebuild(store).run(Log(events), force=force)
+    assert await ids(store) == before
