@@ -158,8 +158,11 @@ class _Stores:
         await table.close()
 
     async def _rewrite(self, table: Table, row: Entity, text: str) -> None:
-        await _replace(table, row, {**_others(row, "value"), **pack(self._person.taken_out_of(text))})
-        if "eventId" in row and "key" in row:  # of a view: no entry leads to it any more, by whatever field
+        new = {**_others(row, "value"), **pack(self._person.taken_out_of(text))}
+        if "indexed" in row:
+            new["indexed"] = ""  # the next event would else delete entries that are gone, which is a conflict
+        replaced = await _replace(table, row, new)
+        if replaced and "eventId" in row and "key" in row:  # of a view: no entry leads to it any more
             of_row = Query(partition=row["PartitionKey"], where=[Condition("key", "eq", row["key"])])
             async for entry in table.query(of_row):
                 if entry["RowKey"] != row["RowKey"]:
@@ -267,9 +270,13 @@ def _others(row: Entity, *columns: str) -> dict[str, Any]:
     return {name: value for name, value in row.items() if not name.startswith(columns)}
 
 
-async def _replace(table: Table, row: Entity, new: Mapping[str, Any]) -> None:
-    with suppress(Conflict):
+async def _replace(table: Table, row: Entity, new: Mapping[str, Any]) -> bool:
+    """Whether the row is still the one that was read; the next run looks at one that isn't."""
+    try:
         await table.submit([Replace(new, row.etag)])
+    except Conflict:
+        return False
+    return True
 
 
 async def _delete(table: Table, row: Entity) -> None:

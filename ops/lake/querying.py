@@ -37,6 +37,7 @@ async def queried(store: LakeStore, sql: str) -> AsyncIterator[DuckDBPyConnectio
 
     con = duckdb.connect(config={"enable_external_access": "false", "memory_limit": f"{MEMORY_MB}MB"})
     con.execute("SET TimeZone = 'UTC'")
+    con.execute("SET enable_progress_bar = false")  # it would be written into the answer
     con.execute("SET max_temp_directory_size = '0B'")
     con.execute("SET lock_configuration = true")
     try:

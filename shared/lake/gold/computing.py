@@ -61,6 +61,7 @@ class Computing:
             config={"enable_external_access": "false", "memory_limit": f"{memory_mb}MB", "threads": "1"}
         )
         connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET enable_progress_bar = false")  # it would be written to the process's output
         connection.execute("SET max_temp_directory_size = '0B'")
         connection.execute("SET lock_configuration = true")
         return cls(gold, None if days is None else frozenset(days), connection)

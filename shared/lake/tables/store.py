@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .errors import IncompatibleSchema, LakeError, LakeUnavailable, TableMissing, named_errors
+from .errors import IncompatibleSchema, LakeError, LakeUnavailable, TableMissing, VersionMissing, named_errors
 from .storage import StorageOptions
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class LakeStore:
         TableMissing, VersionMissing, LakeUnavailable
         """
         options = await self._options()
-        return await self.run(layer, name, self._open, self._address(layer, name), options, version)
+        return await self.run(layer, name, self._open, self._address(layer, name), options, version, f"{layer}.{name}")
 
     async def create(
         self,
@@ -135,11 +135,13 @@ class LakeStore:
         return f"{self._root}/{layer}/{name}"
 
     @staticmethod
-    def _open(address: str, options: dict[str, str], version: int | datetime | None) -> "DeltaTable":
+    def _open(address: str, options: dict[str, str], version: int | datetime | None, label: str) -> "DeltaTable":
         from deltalake import DeltaTable
 
-        table = DeltaTable(address, version=version if isinstance(version, int) else None, storage_options=options)
-        if isinstance(version, datetime):
+        table = DeltaTable(address, storage_options=options)
+        if isinstance(version, int) and not 0 <= version <= table.version():  # the library looks for each one between
+            raise VersionMissing(label, f"there is no version {version}: the newest is {table.version()}")
+        if version is not None and version != table.version():
             table.load_as_version(version)
         return table
 

@@ -49,6 +49,9 @@ async def test_a_table_is_made_once_and_read_at_its_versions(store: LakeStore) -
     assert (await store.open(Layer.SILVER, "events", version=0)).version() == 0
     with pytest.raises(VersionMissing):
         await store.open(Layer.SILVER, "events", version=9)
+    for version in (-1, 10**18):
+        with pytest.raises(VersionMissing, match="the newest is"):
+            await store.open(Layer.SILVER, "events", version=version)
 
 
 async def test_every_reader_of_delta_can_read_them(store: LakeStore) -> None:
