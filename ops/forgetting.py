@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from functools import partial
@@ -31,7 +31,7 @@ from shared.pausing import SetAsideMessage
 from shared.privacy import AssociatedData, Person
 from shared.state import pack, unpack
 from shared.streams import StreamEvent
-from shared.tables import Condition, Conflict, Delete, Entity, Query, Replace, Table
+from shared.tables import MAX_OPERATIONS, Condition, Conflict, Delete, Entity, Query, Replace, Table
 
 from .places import Place
 from .silver import silver_places
@@ -158,15 +158,17 @@ class _Stores:
         await table.close()
 
     async def _rewrite(self, table: Table, row: Entity, text: str) -> None:
-        new = {**_others(row, "value"), **pack(self._person.taken_out_of(text))}
+        new, entries = {**_others(row, "value"), **pack(self._person.taken_out_of(text))}, []
+        if "eventId" in row and "key" in row:  # of a view: no entry leads to it any more, by whatever field
+            of_row = Query(partition=row["PartitionKey"], where=[Condition("key", "eq", row["key"])])
+            entries = [entry async for entry in table.query(of_row) if entry["RowKey"] != row["RowKey"]]
         if "indexed" in row:
             new["indexed"] = ""  # the next event would else delete entries that are gone, which is a conflict
-        replaced = await _replace(table, row, new)
-        if replaced and "eventId" in row and "key" in row:  # of a view: no entry leads to it any more
-            of_row = Query(partition=row["PartitionKey"], where=[Condition("key", "eq", row["key"])])
-            async for entry in table.query(of_row):
-                if entry["RowKey"] != row["RowKey"]:
-                    await _delete(table, entry)
+        first, rest = entries[: MAX_OPERATIONS - 1], entries[MAX_OPERATIONS - 1 :]
+        gone = [Delete(entry, entry.etag) for entry in first]
+        if await _replace(table, row, new, gone):  # at once: an event or a death in between would part them
+            for entry in rest:
+                await _delete(table, entry)
 
     async def _rewrite_large(self, table: Table, row: Entity, text: str) -> None:
         owner = f"{int(row['PartitionKey'])}/{row['RowKey']}"
@@ -270,10 +272,10 @@ def _others(row: Entity, *columns: str) -> dict[str, Any]:
     return {name: value for name, value in row.items() if not name.startswith(columns)}
 
 
-async def _replace(table: Table, row: Entity, new: Mapping[str, Any]) -> bool:
+async def _replace(table: Table, row: Entity, new: Mapping[str, Any], gone: Sequence[Delete] = ()) -> bool:
     """Whether the row is still the one that was read; the next run looks at one that isn't."""
     try:
-        await table.submit([Replace(new, row.etag)])
+        await table.submit([Replace(new, row.etag), *gone])
     except Conflict:
         return False
     return True

@@ -189,7 +189,7 @@ def test_a_parameter_that_one_stage_lacks_is_named(infra: Path, tmp_path: Path) 
         parameters_of_all_stages(tmp_path)
 
 
-@pytest.mark.parametrize("stage", ["dev", "prod"])
+@pytest.mark.parametrize("stage", ["dev", "test", "staging", "prod"])
 def test_azd_deploys_to_every_app(project: Path, environments: dict[str, Deployment], stage: str) -> None:
     """Each app's tag is the name of a service, and the other way round; what may be left out is so in both."""
     _, *services = re.split(r"^  (?=\w+:\n    project: \.)", (project / "azure.yaml").read_text(), flags=re.MULTILINE)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any, cast
+
+import pytest
 
 from ops.forgetting import _Stores
 from shared.query import ReadModels, indexes_of
 from shared.state import unpack
-from shared.tables import Entity, MemoryTable, Query
+from shared.tables import Entity, MemoryTable, Operation, Query
 from tests.unit.shared.query.samples import parcel_registry
 from tests.unit.shared.query.test_index_rows import kept, parcel, recount
 
@@ -51,3 +55,44 @@ async def test_a_row_that_changed_meanwhile_keeps_its_entries() -> None:
     assert kept(table) == recount(table)
     await ReadModels(table, DECLARED).put([parcel(1, 3, chance)])
     assert kept(table) == recount(table)
+
+
+class Between(MemoryTable):
+    """Something happens right behind the transaction that replaces a row."""
+
+    happens: Callable[[], Awaitable[None]] | None = None
+
+    async def submit(self, operations: Sequence[Operation]) -> list[str | None]:
+        """As the table does."""
+        done = await super().submit(operations)
+        happens, self.happens = self.happens, None
+        if happens is not None:
+            await happens()
+        return done
+
+
+class DiesError(Exception):
+    """The process of the erasure is gone."""
+
+
+@pytest.mark.parametrize("dies", [False, True])
+async def test_nothing_comes_between_an_erased_row_and_its_entries(dies: bool) -> None:
+    """Neither an event, whose entries stay, nor the end of the process, which leaves none behind."""
+    table, chance = Between("readmodels"), random.Random(3)
+    rows = ReadModels(table, DECLARED)
+    await rows.put([parcel(1, 1, chance)])
+    row = await view_row(table)
+
+    async def happens() -> None:
+        if dies:
+            raise DiesError
+        await rows.put([parcel(1, 2, chance)])
+
+    table.happens = happens
+    with pytest.raises(DiesError) if dies else nullcontext():
+        await stores()._rewrite(table, row, unpack(row))
+    if not dies:
+        assert kept(table) == recount(table)
+    for sequence in range(3, 6):
+        await rows.put([parcel(1, sequence, chance)])
+        assert kept(table) == recount(table)
