@@ -35,7 +35,7 @@ from .types import Misfit
 if TYPE_CHECKING:
     from arro3.core import Schema
 
-__all__ = ["UNREADABLE", "Applied", "EventSource", "SilverIngest"]
+__all__ = ["UNREADABLE", "Applied", "EventSource", "SilverIngest", "or_less"]
 
 UNREADABLE = "unreadable"
 """The quarantine of what is no event at all."""
@@ -202,7 +202,7 @@ class SilverIngest:
             await self._quarantine(line.quarantine, misplaced, batch, applied)
         marks = await self._marks(self.committer(line.root), line.root.name, list(batch.upto))
         if not made and not any(
-            last - _or_less(marks[self.app_id(one)]) > self._idle_events for one, last in batch.upto.items()
+            last - or_less(marks[self.app_id(one)]) > self._idle_events for one, last in batch.upto.items()
         ):
             return
         for number in reversed(range(len(line.tables))):  # the table of events comes last
@@ -261,7 +261,7 @@ class SilverIngest:
         committer = self.quarantine(name)
         for _ in range(_MOVES):
             marks = await self._marks(committer, f"quarantine.{name}", list(batch.upto))
-            new = [one for one in misplaced if one.sequence > _or_less(marks[self.app_id(one.partition)])]
+            new = [one for one in misplaced if one.sequence > or_less(marks[self.app_id(one.partition)])]
             if not new:
                 return
             try:
@@ -304,16 +304,16 @@ class SilverIngest:
 
     def _advances(self, marks: Mapping[str, int | None], upto: Mapping[str, int]) -> list[Advance]:
         ids = {self.app_id(partition): last for partition, last in upto.items()}
-        return [Advance(one, marks[one], last) for one, last in ids.items() if last > _or_less(marks[one])]
+        return [Advance(one, marks[one], last) for one, last in ids.items() if last > or_less(marks[one])]
 
     async def _marks(self, committer: Committer, name: str, partitions: Sequence[str]) -> dict[str, int | None]:
         """Up to where a table has everything; raises LakeError where that was further a moment ago."""
         marks = await committer.watermarks([self.app_id(one) for one in partitions])
         seen = self._seen.setdefault(name, {})
         for app_id, mark in marks.items():
-            if _or_less(mark) < seen.get(app_id, -1):
+            if or_less(mark) < seen.get(app_id, -1):
                 raise LakeError(name, "its watermarks went back: somebody else rebuilds or restores it")
-            seen[app_id] = _or_less(mark)
+            seen[app_id] = or_less(mark)
         return marks
 
     def quarantine(self, name: str) -> Committer:
@@ -365,10 +365,11 @@ async def _next_batch(
 
 
 def _is_new(one: ReadEvent, mark: int | None) -> bool:
-    return one.received.sequence_number > _or_less(mark)
+    return one.received.sequence_number > or_less(mark)
 
 
-def _or_less(mark: int | None) -> int:
+def or_less(mark: int | None) -> int:
+    """A watermark as a number to compare: none is less than each."""
     return -1 if mark is None else mark
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from shared.lake.tables import CommitConflict, Committer, LakeError, LakeStore, Layer, TableMissing, WatermarkMoved
 
-from .ingest import Applied, EventSource, SilverIngest
+from .ingest import Applied, EventSource, SilverIngest, or_less
 from .quarantine import quarantine_schema
 from .reading import arrow_table
 from .tables import SilverLine
@@ -112,7 +112,7 @@ class SilverRebuild:
         ids = [ingest.app_id(one) for one in partitions]
         old, new = await pair.live.watermarks(ids), await pair.staged.watermarks(ids)
         marks = {one: new[one] if new[one] is not None else -1 for one in ids}
-        if pair.layer is Layer.SILVER and any(_or_less(old[one]) > _or_less(new[one]) for one in ids):
+        if pair.layer is Layer.SILVER and any(or_less(old[one]) > or_less(new[one]) for one in ids):
             raise WatermarkMoved(f"{pair.layer}.{pair.name}", old)
         table = await pair.staged.table()
         await pair.live.replace(lambda: _all_rows(table), {one: marks[one] or 0 for one in ids}, after=old)
@@ -132,10 +132,6 @@ def _pairs(line: SilverLine, live: SilverIngest, staged: SilverIngest) -> list[_
         for one in reversed(line.tables)
     ]
     return [quarantine, *tables]
-
-
-def _or_less(mark: int | None) -> int:
-    return -1 if mark is None else mark
 
 
 def _all_rows(table: "DeltaTable") -> "RecordBatchReader":
